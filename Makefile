@@ -1,0 +1,69 @@
+# Everything that is made here lives in .local/, which git ignores: `make clean` takes it all away.
+SHELL := /bin/sh
+PYTHON ?= python3
+PORT ?= 8080
+HERE := .local
+VENV := $(HERE)/venv
+RUN := $(VENV)/bin/python
+UV := $(HERE)/uv/bin/uv
+
+# Caches stay in the project too; uv takes the Python that is here and never fetches one.
+export UV_CACHE_DIR := $(CURDIR)/$(HERE)/cache/uv
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := $(CURDIR)/$(VENV)
+export PIP_NO_CACHE_DIR := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HERE)/cache/pyc
+
+.DEFAULT_GOAL := help
+.PHONY: help up test verify lint format types lock bench image clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+up: $(HERE)/local.stamp  ## MLflow behind the gate on this machine (PORT=8080); Ctrl-C ends it
+	@exec $(RUN) -m local --port $(PORT)
+
+verify: $(HERE)/local.stamp  ## try a deployment from outside: make verify URL=... TOKEN=...
+	@exec $(RUN) -m verify
+
+test: $(HERE)/dev.stamp  ## run the tests (ARGS=... goes to pytest)
+	@exec $(RUN) -m pytest $(ARGS)
+
+lint: $(HERE)/dev.stamp  ## ruff: style and formatting
+	@$(VENV)/bin/ruff check && $(VENV)/bin/ruff format --check
+
+format: $(HERE)/dev.stamp  ## ruff: put style and formatting right
+	@$(VENV)/bin/ruff check --fix-only && $(VENV)/bin/ruff format
+
+types: $(HERE)/dev.stamp  ## pyright, strict
+	@$(VENV)/bin/pyright
+
+LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate
+lock: $(UV)  ## take newer releases into the requirement files (UPGRADE=--upgrade)
+	$(LOCK) $(UPGRADE) --group gate --output-file proxy_app/requirements.txt
+	$(LOCK) $(UPGRADE) --group local --constraint proxy_app/requirements.txt --output-file requirements/local.txt
+	$(LOCK) $(UPGRADE) --group dev --constraint requirements/local.txt --output-file requirements/dev.txt
+	$(LOCK) $(UPGRADE) --group mlflow2 --output-file requirements/mlflow2.txt
+	$(LOCK) $(UPGRADE) --output-file requirements/uv.txt requirements/uv.in
+
+clean:  ## remove everything that was made here, MLflow's data included
+	rm -rf $(HERE)
+
+$(UV): requirements/uv.txt
+	@echo "Setting up: uv, the package installer"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, and $(PYTHON) is older: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -m venv --clear $(HERE)/uv
+	@$(HERE)/uv/bin/python -m pip install --quiet --require-hashes --requirement requirements/uv.txt
+	@touch $@
+
+$(RUN): $(UV)
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+	@touch $@
+
+# A stamp is written last: an interrupted installation is taken up again.
+$(HERE)/%.stamp: requirements/%.txt $(RUN)
+	@echo "Setting up: the packages of $<"
+	@$(UV) pip install --python $(RUN) --require-hashes --requirement $<
+	@touch $@

@@ -1,0 +1,276 @@
+"""Every setting of the gate: its environment variable, its default and a sentence, in one table.
+
+Below this module nothing reads the environment, except botocore: it takes the standard ``AWS_*`` variables.
+"""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Self, cast
+from urllib.parse import urlsplit
+
+MIB = 1024 * 1024
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class SettingsError(Exception):
+    """One or more settings are wrong; the message has a line for each."""
+
+
+class Address(NamedTuple):
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    @property
+    def loopback(self) -> bool:
+        return self.host in LOOPBACK
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _address(text: str) -> Address:
+    host, colon, port = text.rpartition(":")
+    if not (colon and port.isdecimal() and int(port) < 65536):
+        raise ValueError("host:port, such as 127.0.0.1:8080")
+    return Address(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - what `:8080` means everywhere
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise ValueError("a number of seconds, such as 2.5")
+    return value
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise ValueError("a whole number above 0")
+    return int(text)
+
+
+def _mib(text: str) -> int:
+    return _count(text) * MIB
+
+
+def _switch(text: str) -> bool:
+    if text not in {"on", "off"}:
+        raise ValueError("on or off")
+    return text == "on"
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
+def _origin(text: str) -> str:
+    """scheme://host[:port], without a trailing slash; empty stays empty."""
+    if not text:
+        return ""
+    parts = urlsplit(text)
+    try:
+        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or parts.path not in {"", "/"} or parts.query or parts.fragment or parts.username:
+        raise ValueError("scheme://host[:port] and nothing behind it, such as https://mlflow.example.com")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _setting(env: str, default: str, sentence: str, parse: Callable[[str], Any] = str) -> Any:
+    return dataclasses.field(
+        default_factory=lambda: parse(default),
+        metadata={"env": env, "default": default, "sentence": sentence, "parse": parse},
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the gate is told. Sizes are bytes, times are seconds."""
+
+    # What stands behind the gate
+    target_arn: str = _setting(
+        "GATE_TARGET_ARN",
+        "",
+        "SageMaker's MLflow to sign for: the ARN of a tracking server or of a serverless app.",
+    )
+    target_endpoint: str = _setting(
+        "GATE_TARGET_ENDPOINT",
+        "",
+        "Use this https:// origin instead of the endpoint that follows from the ARN.",
+        _origin,
+    )
+    assume_role_arn: str = _setting(
+        "GATE_ASSUME_ROLE_ARN", "", "A role to assume before signing; empty: the AWS chain's own credentials."
+    )
+    upstream_url: str = _setting(
+        "GATE_UPSTREAM_URL",
+        "",
+        "A plain MLflow server instead of SageMaker's, such as http://127.0.0.1:5000.",
+        _origin,
+    )
+    ca_bundle: Path | None = _setting(
+        "AWS_CA_BUNDLE", "", "A PEM file of authorities to trust instead of the system's.", _path
+    )
+
+    # Where it listens
+    listen: Address = _setting("GATE_LISTEN", "127.0.0.1:8080", "host:port for callers.", _address)
+    metrics_listen: Address = _setting(
+        "GATE_METRICS_LISTEN",
+        "127.0.0.1:9090",
+        "host:port for Prometheus; keep it private, it asks nobody who they are.",
+        _address,
+    )
+    public_url: str = _setting(
+        "GATE_PUBLIC_URL",
+        "",
+        "The origin under which callers reach the gate; empty: what the request's Host header says.",
+        _origin,
+    )
+
+    # Who may call
+    auth: bool = _setting(
+        "GATE_AUTH", "on", "off: everyone is an admin; refused on anything but loopback.", _switch
+    )
+    tokens_file: Path | None = _setting("GATE_TOKENS_FILE", "", "The file of hashed tokens.", _path)
+    tokens_secret: str = _setting(
+        "GATE_TOKENS_SECRET",
+        "",
+        "The Secrets Manager secret (name or ARN) of hashed tokens, instead of a file.",
+    )
+    tokens_reload: float = _setting(
+        "GATE_TOKENS_RELOAD_SECONDS",
+        "15",
+        "How often the tokens are read again: the longest a revoked one still works.",
+        _seconds,
+    )
+
+    # What it takes
+    body_limit: int = _setting(
+        "GATE_BODY_LIMIT_MIB", "32", "The largest body of a signed request, in MiB; beyond it 413.", _mib
+    )
+    body_budget: int = _setting(
+        "GATE_BODY_BUDGET_MIB",
+        "128",
+        "The memory for all signed bodies in flight, in MiB; beyond it requests wait.",
+        _mib,
+    )
+    body_timeout: float = _setting(
+        "GATE_BODY_TIMEOUT_SECONDS",
+        "30",
+        "How long a body may stand still, or a request wait for its share of the budget.",
+        _seconds,
+    )
+    max_connections: int = _setting(
+        "GATE_MAX_CONNECTIONS", "1024", "Connections from callers; one more is closed at once.", _count
+    )
+    max_requests: int = _setting(
+        "GATE_MAX_REQUESTS", "512", "Requests under way; one more is answered 429.", _count
+    )
+    header_limit: int = _setting(
+        "GATE_HEADER_LIMIT_BYTES", "65536", "The longest request line and the longest header field.", _count
+    )
+
+    # How long it waits
+    connect_timeout: float = _setting(
+        "GATE_CONNECT_TIMEOUT_SECONDS", "5", "To connect to the upstream, TLS included.", _seconds
+    )
+    upstream_timeout: float = _setting(
+        "GATE_UPSTREAM_TIMEOUT_SECONDS",
+        "110",
+        "For the upstream to begin its answer, or to go on with it; MLflow's clients give up after 120.",
+        _seconds,
+    )
+    upstream_connections: int = _setting(
+        "GATE_UPSTREAM_CONNECTIONS", "256", "Connections to the upstream; further requests wait.", _count
+    )
+    upstream_keepalive: float = _setting(
+        "GATE_UPSTREAM_KEEPALIVE_SECONDS",
+        "20",
+        "How long an idle connection to the upstream is kept; less than the upstream keeps it.",
+        _seconds,
+    )
+    keepalive: float = _setting(
+        "GATE_KEEPALIVE_SECONDS",
+        "75",
+        "How long an idle caller's connection is kept; longer than a load balancer in front keeps it.",
+        _seconds,
+    )
+    drain: float = _setting(
+        "GATE_DRAIN_SECONDS",
+        "5",
+        "After SIGTERM, how long new requests are still taken, so that a load balancer can notice.",
+        _seconds,
+    )
+    grace: float = _setting(
+        "GATE_GRACE_SECONDS", "25", "After SIGTERM, how long running requests may take to finish.", _seconds
+    )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Read the settings; SettingsError names every one that is wrong."""
+        problems: list[str] = []
+        values: dict[str, Any] = {}
+        known = {field.metadata["env"]: field for field in dataclasses.fields(cls)}
+        for name in sorted(environ):
+            if name.startswith("GATE_") and name not in known:
+                close = difflib.get_close_matches(name, known, 1)
+                problems.append(f"{name} is not a setting" + (f"; is {close[0]} meant?" if close else "."))
+        for name, field in known.items():
+            if (text := environ.get(name, "").strip()) == "":
+                continue
+            try:
+                values[field.name] = cast("Callable[[str], Any]", field.metadata["parse"])(text)
+            except ValueError as error:
+                problems.append(f"{name}: {text!r} is not right; it takes {error}.")
+        if not problems:
+            settings = cls(**values)
+            problems = settings._contradictions()
+            if not problems:
+                return settings
+        raise SettingsError("\n".join(problems))
+
+    def _contradictions(self) -> list[str]:
+        """What is wrong between settings that are right one by one."""
+        problems: list[str] = []
+        if bool(self.target_arn) == bool(self.upstream_url):
+            problems.append("Set one of GATE_TARGET_ARN (SageMaker) and GATE_UPSTREAM_URL (plain MLflow).")
+        if self.upstream_url and (self.target_endpoint or self.assume_role_arn):
+            problems.append("GATE_TARGET_ENDPOINT and GATE_ASSUME_ROLE_ARN go with GATE_TARGET_ARN only.")
+        if self.target_endpoint.startswith("http:"):
+            problems.append("GATE_TARGET_ENDPOINT: signed requests go over https:// only.")
+        if not self.auth:
+            if not self.listen.loopback:
+                problems.append(
+                    f"GATE_AUTH=off would let anyone who reaches {self.listen} act as an admin: "
+                    "listen on 127.0.0.1, or leave authentication on."
+                )
+            if self.tokens_file or self.tokens_secret:
+                problems.append("GATE_AUTH=off takes no tokens: remove it or the tokens' setting.")
+        elif bool(self.tokens_file) == bool(self.tokens_secret):
+            problems.append(
+                "Set one of GATE_TOKENS_FILE and GATE_TOKENS_SECRET; make a first token with "
+                "`python -m proxy_app token new --help`."
+            )
+        if self.body_budget < self.body_limit:
+            problems.append(
+                "GATE_BODY_BUDGET_MIB must be at least GATE_BODY_LIMIT_MIB: the largest body has to fit."
+            )
+        if self.grace < self.drain:
+            problems.append("GATE_GRACE_SECONDS must be at least GATE_DRAIN_SECONDS, which is a part of it.")
+        return problems
+
+    @classmethod
+    def table(cls) -> list[tuple[str, str, str]]:
+        """(environment variable, default, sentence) of every setting, in reading order."""
+        return [
+            (field.metadata["env"], field.metadata["default"], field.metadata["sentence"])
+            for field in dataclasses.fields(cls)
+        ]
