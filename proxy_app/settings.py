@@ -136,9 +136,7 @@ class Settings:
     )
 
     # Who may call
-    auth: bool = _setting(
-        "GATE_AUTH", "on", "off: everyone is an admin; refused on anything but loopback.", _switch
-    )
+    auth: bool = _setting("GATE_AUTH", "on", "off: everyone is an admin; refused on anything but loopback.", _switch)
     tokens_file: Path | None = _setting("GATE_TOKENS_FILE", "", "The file of hashed tokens.", _path)
     tokens_secret: str = _setting(
         "GATE_TOKENS_SECRET",
@@ -164,16 +162,14 @@ class Settings:
     )
     body_timeout: float = _setting(
         "GATE_BODY_TIMEOUT_SECONDS",
-        "30",
-        "How long a body may stand still, or a request wait for its share of the budget.",
+        "60",
+        "How long a body may stand still either way, and how long a request may wait for its share of the budget.",
         _seconds,
     )
     max_connections: int = _setting(
         "GATE_MAX_CONNECTIONS", "1024", "Connections from callers; one more is closed at once.", _count
     )
-    max_requests: int = _setting(
-        "GATE_MAX_REQUESTS", "512", "Requests under way; one more is answered 429.", _count
-    )
+    max_requests: int = _setting("GATE_MAX_REQUESTS", "512", "Requests under way; one more is answered 429.", _count)
     header_limit: int = _setting(
         "GATE_HEADER_LIMIT_BYTES", "65536", "The longest request line and the longest header field.", _count
     )
@@ -187,9 +183,6 @@ class Settings:
         "110",
         "For the upstream to begin its answer, or to go on with it; MLflow's clients give up after 120.",
         _seconds,
-    )
-    upstream_connections: int = _setting(
-        "GATE_UPSTREAM_CONNECTIONS", "256", "Connections to the upstream; further requests wait.", _count
     )
     upstream_keepalive: float = _setting(
         "GATE_UPSTREAM_KEEPALIVE_SECONDS",
@@ -260,9 +253,7 @@ class Settings:
                 "`python -m proxy_app token new --help`."
             )
         if self.body_budget < self.body_limit:
-            problems.append(
-                "GATE_BODY_BUDGET_MIB must be at least GATE_BODY_LIMIT_MIB: the largest body has to fit."
-            )
+            problems.append("GATE_BODY_BUDGET_MIB must be at least GATE_BODY_LIMIT_MIB: the largest body has to fit.")
         if self.grace < self.drain:
             problems.append("GATE_GRACE_SECONDS must be at least GATE_DRAIN_SECONDS, which is a part of it.")
         return problems

@@ -1,0 +1,105 @@
+"""What the gate answers when it refuses or fails: MLflow's JSON form, so that stock clients show a useful sentence.
+
+The error codes and their statuses are MLflow's (mlflow/exceptions.py). Its Python client sends every request again on
+408, 429, 500, 502, 503 and 504, so a fault that stays gets none of these.
+"""
+
+import json
+from collections.abc import Iterable
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+
+class Refusal(Exception):
+    """A request that ends here. ``reason`` is one word for logs; ``message`` is for the caller."""
+
+    def __init__(
+        self,
+        status: int,
+        error_code: str,
+        message: str,
+        *,
+        reason: str,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error_code = error_code
+        self.message = message
+        self.reason = reason
+        self.headers = tuple(headers)
+
+    def response(self) -> web.Response:
+        body = json.dumps({"error_code": self.error_code, "message": self.message})
+        return web.Response(
+            status=self.status,
+            text=body,
+            content_type="application/json",
+            headers=CIMultiDict([("Cache-Control", "no-store"), *self.headers]),
+        )
+
+
+def unauthenticated(message: str, *, reason: str) -> Refusal:
+    # A line each: browsers do not look for Basic behind another challenge.
+    challenges = [("WWW-Authenticate", 'Basic realm="MLflow", charset="UTF-8"'), ("WWW-Authenticate", "Bearer")]
+    return Refusal(401, "UNAUTHENTICATED", message, reason=reason, headers=challenges)
+
+
+def forbidden(message: str, *, reason: str) -> Refusal:
+    return Refusal(403, "PERMISSION_DENIED", message, reason=reason)
+
+
+def no_such_route(message: str, *, reason: str = "unknown-route") -> Refusal:
+    return Refusal(404, "ENDPOINT_NOT_FOUND", message, reason=reason)
+
+
+def malformed(message: str, *, reason: str) -> Refusal:
+    return Refusal(400, "INVALID_PARAMETER_VALUE", message, reason=reason)
+
+
+def too_slow(message: str) -> Refusal:
+    return Refusal(408, "DEADLINE_EXCEEDED", message, reason="slow-body", headers=[("Connection", "close")])
+
+
+def too_large(limit: int) -> Refusal:
+    return Refusal(
+        413,
+        "INVALID_PARAMETER_VALUE",
+        f"The request body is larger than the {limit // (1024 * 1024)} MiB that this gate signs. "
+        "Log in smaller batches, or raise GATE_BODY_LIMIT_MIB.",
+        reason="body-too-large",
+    )
+
+
+def outcome_unknown(message: str) -> Refusal:
+    """A write whose answer was lost. Not a 5xx: MLflow's client would send it again, and it may do its work twice."""
+    return Refusal(
+        409,
+        "ABORTED",
+        f"{message} The request may have been carried out all the same: look before you send it again.",
+        reason="outcome-unknown",
+    )
+
+
+def too_many(message: str, *, retry_after: int = 1) -> Refusal:
+    return Refusal(
+        429, "REQUEST_LIMIT_EXCEEDED", message, reason="too-many", headers=[("Retry-After", str(retry_after))]
+    )
+
+
+def bad_gateway(message: str, *, reason: str) -> Refusal:
+    return Refusal(502, "TEMPORARILY_UNAVAILABLE", message, reason=reason)
+
+
+def unavailable(message: str, *, reason: str, retry_after: int = 5) -> Refusal:
+    return Refusal(503, "TEMPORARILY_UNAVAILABLE", message, reason=reason, headers=[("Retry-After", str(retry_after))])
+
+
+def upstream_timeout(seconds: float) -> Refusal:
+    return Refusal(
+        504,
+        "DEADLINE_EXCEEDED",
+        f"MLflow did not answer within {seconds:g} seconds.",
+        reason="upstream-timeout",
+    )

@@ -1,0 +1,165 @@
+"""The way of a request, top to bottom: who are you, may you, pass it on, stream the answer back."""
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from typing import NoReturn
+
+from aiohttp import web
+
+from . import errors, headers
+from .callers import Caller, Recogniser
+from .cross_site import refuse_foreign_writes
+from .observe import Exchange, Observer
+from .routes import PathRefused, Route, match
+from .settings import Settings
+from .upstream import Answer, Upstream
+from .upstream.connection import Broken, Silent, UpstreamError
+
+log = logging.getLogger(__name__)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_BREAKS: dict[type[Exception], str] = {Broken: "upstream-broke", Silent: "upstream-silent", TimeoutError: "caller-slow"}
+_BODILESS = frozenset({204, 304})
+
+
+class Gate:
+    """Answers every request that is not one of the gate's own pages."""
+
+    def __init__(
+        self, settings: Settings, recognisers: Sequence[Recogniser], upstream: Upstream, observer: Observer
+    ) -> None:
+        self._settings = settings
+        self._recognisers = recognisers
+        self._upstream = upstream
+        self._observer = observer
+        self.in_flight = 0
+        # Set when the gate is to stop: answers then close their connections, so that callers go elsewhere.
+        self.draining = False
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """The whole exchange: its answer, or the refusal that ended it, counted and logged."""
+        given_id = request.headers.get("X-Request-Id", "")
+        exchange = Exchange(given_id if _REQUEST_ID.fullmatch(given_id) else secrets.token_hex(8), request.method)
+        self.in_flight += 1
+        try:
+            response = await self._pass(request, exchange)
+        except errors.Refusal as refusal:
+            exchange.error = refusal.reason
+            response = self._finish(refusal.response(), exchange)
+            exchange.status = refusal.status
+        except asyncio.CancelledError:
+            exchange.status = exchange.status or 499
+            exchange.error = exchange.error or "caller-gone"
+            raise
+        except Exception:
+            log.exception("A fault in the gate, request %s", exchange.request_id, extra={"event": "fault"})
+            fault = errors.Refusal(500, "INTERNAL_ERROR", "A fault in the gate; its log says more.", reason="fault")
+            exchange.error, exchange.status = fault.reason, fault.status
+            response = self._finish(fault.response(), exchange)
+        finally:
+            self.in_flight -= 1
+            exchange.bytes_in = request.content.total_bytes
+            self._observer.record(exchange)
+        return response
+
+    async def _pass(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
+        if self.in_flight > self._settings.max_requests:
+            raise errors.too_many("The gate has as many requests under way as it takes. Try again shortly.")
+        exchange.caller = caller = self.recognise(request)
+        refuse_foreign_writes(request, self._settings.public_url)
+        exchange.route = route = _route_of(request)
+        _refuse_weaker(caller, route)
+        sent = time.perf_counter()
+        answer = await self._upstream.send(request, route)
+        exchange.upstream_seconds = time.perf_counter() - sent
+        exchange.attempts = answer.attempts
+        return await self._relay(answer, request, exchange)
+
+    def recognise(self, request: web.BaseRequest) -> Caller:
+        """Who is calling; Refusal (401) for whom no way recognises."""
+        for recogniser in self._recognisers:
+            caller = recogniser.recognise(request)
+            if caller is not None:
+                return caller
+        if "Authorization" in request.headers:
+            raise errors.unauthenticated(
+                "The Authorization header holds no token of this gate: it takes `Bearer mlg_...`, "
+                "or Basic with such a token as the password.",
+                reason="bad-authorization",
+            )
+        raise errors.unauthenticated(
+            "This MLflow asks who is calling: set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME to any name "
+            "and MLFLOW_TRACKING_PASSWORD to the token.",
+            reason="no-credentials-shown",
+        )
+
+    async def _relay(self, answer: Answer, request: web.Request, exchange: Exchange) -> web.StreamResponse:
+        """Stream the answer to the caller as it comes; what breaks on the way is seen to be broken."""
+        upstream = answer.response
+        exchange.status = upstream.status
+        kept = headers.to_caller(upstream.headers, self._upstream.origin)
+        has_body = request.method != "HEAD" and upstream.status not in _BODILESS
+        body = answer.body
+        # Most answers are short and have come with their head: one write sends them on.
+        if body is None and upstream.complete:
+            body = upstream.take()
+        if body is not None and has_body:
+            exchange.bytes_out = len(body)
+            whole = web.Response(status=upstream.status, reason=upstream.reason, headers=kept, body=body)
+            return self._finish(whole, exchange)
+        response = web.StreamResponse(status=upstream.status, reason=upstream.reason, headers=kept)
+        response.content_length = upstream.content_length
+        self._finish(response, exchange)
+        try:
+            await response.prepare(request)
+            async for piece in upstream.pieces():
+                async with asyncio.timeout(self._settings.body_timeout):
+                    await response.write(piece)
+                exchange.bytes_out += len(piece)
+        except (UpstreamError, TimeoutError, ConnectionError) as error:
+            exchange.error = _BREAKS.get(type(error), "caller-gone")
+            _break_off(request)
+        finally:
+            upstream.close()
+        return response
+
+    def _finish(self, response: web.StreamResponse, exchange: Exchange) -> web.StreamResponse:
+        response.headers["X-Request-Id"] = exchange.request_id
+        response.headers["Server"] = "mlflow-gate"
+        if self.draining:
+            response.force_close()
+        return response
+
+
+def _route_of(request: web.BaseRequest) -> Route:
+    """Refusal (400, 404) for what is no route of MLflow's: it is never forwarded."""
+    try:
+        route = match(request.method, request.raw_path.partition("?")[0])
+    except PathRefused as refused:
+        raise errors.malformed(f"The path cannot be forwarded: {refused}.", reason="bad-path") from None
+    if route is None:
+        raise errors.no_such_route(
+            f"No {request.method} route of MLflow's that this gate knows has this path. "
+            "If a newer MLflow has it, the gate's route table needs a line for it."
+        )
+    return route
+
+
+def _refuse_weaker(caller: Caller, route: Route) -> None:
+    if caller.role < route.role:
+        raise errors.forbidden(
+            f"{caller.name} is {caller.role.label} here, and this needs the role {route.role.label}.",
+            reason="role",
+        )
+
+
+def _break_off(request: web.BaseRequest) -> NoReturn:
+    """Cut the caller's connection: ended in order, a part of an answer would look like all of it."""
+    if request.transport is not None:
+        request.transport.abort()
+    # What aiohttp itself does to a handler whose caller has left.
+    raise asyncio.CancelledError

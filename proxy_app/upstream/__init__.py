@@ -1,0 +1,27 @@
+"""What stands behind the gate, and how a request gets there: signed to SageMaker, or as it is to a plain MLflow."""
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from aiohttp import web
+
+from ..routes import Route
+from .pool import Answer
+
+
+class Upstream(Protocol):
+    """One MLflow."""
+
+    origin: str
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Everything this needs while the gate runs."""
+        ...
+
+    async def send(self, request: web.BaseRequest, route: Route) -> Answer:
+        """Pass a caller's request on. Raises Refusal."""
+        ...
+
+    async def problem(self) -> str:
+        """Why no request could be answered now, in a few words; empty if nothing is wrong."""
+        ...

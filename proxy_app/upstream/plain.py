@@ -1,0 +1,47 @@
+"""A plain MLflow server: requests go to it as they are, bodies of any size as they come."""
+
+import contextlib
+from collections.abc import AsyncGenerator
+
+from aiohttp import web
+
+from .. import errors, headers
+from ..bodies import Bodies
+from ..routes import Route
+from ..settings import Settings
+from ..target import PlainTarget
+from .pool import Answer, Pool
+
+
+class PlainUpstream:
+    """Streams requests to the server and back."""
+
+    def __init__(self, settings: Settings, target: PlainTarget, bodies: Bodies) -> None:
+        self.origin = target.origin
+        self._pool = Pool(settings, target.origin)
+        self._bodies = bodies
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        async with self._pool.running():
+            yield
+
+    async def send(self, request: web.BaseRequest, route: Route) -> Answer:
+        has_body = request.body_exists
+        return await self._pool.send(
+            request.method,
+            request.raw_path,
+            headers.to_upstream(request),
+            lambda: self._bodies.stream(request) if has_body else b"",
+            length=request.content_length if has_body else 0,
+            replay=route.replay,
+            once=has_body,
+        )
+
+    async def problem(self) -> str:
+        try:
+            answer = await self._pool.send("GET", "/health", (), bytes, length=0, replay=True)
+        except errors.Refusal as refusal:
+            return refusal.message
+        answer.response.close()
+        return f"MLflow answers {answer.response.status}." if answer.response.status >= 500 else ""

@@ -1,0 +1,41 @@
+"""A link into MLflow's own UI at SageMaker."""
+
+import asyncio
+from typing import Any
+
+import botocore.session
+from botocore.exceptions import BotoCoreError, ClientError
+
+from .. import errors
+from ..sigv4 import Credentials
+from ..target import SageMakerTarget
+
+_LINK_SECONDS = 60
+_SESSION_SECONDS = 12 * 3600
+
+
+async def ui_link(target: SageMakerTarget, credentials: Credentials) -> str:
+    """A URL for one use within a minute, good for a session of twelve hours with the gate's rights.
+
+    Refusal: 502 when SageMaker gives none.
+    """
+    try:
+        return await asyncio.to_thread(_presigned_url, target, credentials)
+    except (BotoCoreError, ClientError) as error:
+        raise errors.bad_gateway(f"SageMaker gave no link to its UI: {error}", reason="no-ui-link") from error
+
+
+def _presigned_url(target: SageMakerTarget, credentials: Credentials) -> str:
+    client: Any = botocore.session.Session().create_client(
+        "sagemaker",
+        region_name=target.region,
+        aws_access_key_id=credentials.access_key,
+        aws_secret_access_key=credentials.secret_key,
+        aws_session_token=credentials.token or None,
+    )
+    ends = {"ExpiresInSeconds": _LINK_SECONDS, "SessionExpirationDurationInSeconds": _SESSION_SECONDS}
+    if target.serverless:
+        answer = client.create_presigned_mlflow_app_url(Arn=target.arn, **ends)
+    else:
+        answer = client.create_presigned_mlflow_tracking_server_url(TrackingServerName=target.name, **ends)
+    return answer["AuthorizedUrl"]
