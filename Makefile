@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HERE)/cache/pyc
 
 .DEFAULT_GOAL := help
-.PHONY: help up test verify lint format types lock bench image clean
+.PHONY: help up test verify lint format types lock bench docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,12 @@ format: $(HERE)/dev.stamp  ## ruff: put style and formatting right
 
 types: $(HERE)/dev.stamp  ## pyright, strict
 	@$(VENV)/bin/pyright
+
+bench: $(HERE)/dev.stamp  ## throughput, memory and signing, side by side with peers (ARGS=...)
+	@exec $(RUN) -m bench $(ARGS)
+
+docs: $(HERE)/dev.stamp  ## write the pages that come from the code
+	@$(RUN) -c 'from proxy_app.settings import Settings; print(Settings.markdown(), end="")' >docs/settings.md
 
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate

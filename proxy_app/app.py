@@ -64,7 +64,7 @@ def create_app(
 
     gate = Gate(settings, recognisers, upstream, observer)
     observer.gauge("gate_requests_in_flight", "Requests under way.", lambda: gate.in_flight)
-    health = Health(upstream.problem)
+    health = Health(upstream.probe)
     page = Page(settings, target, gate, ui_link)
 
     async def upstream_running(_: web.Application) -> AsyncGenerator[None]:

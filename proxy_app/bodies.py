@@ -140,6 +140,10 @@ class Bodies:
                     piece = await request.content.readany()
             except TimeoutError:
                 raise errors.too_slow(f"No more of the request body came for {self._timeout:g} seconds.") from None
+            except web.RequestPayloadError as error:
+                raise errors.malformed(
+                    f"The request body is not framed as its head says: {error}", reason="bad-body"
+                ) from None
             if not piece:
                 return
             yield piece

@@ -51,7 +51,8 @@ class Gate:
             exchange.error = refusal.reason
             response = self._finish(refusal.response(), exchange)
             exchange.status = refusal.status
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ConnectionError):
+            # nginx's number for a caller that left; nobody sees the answer.
             exchange.status = exchange.status or 499
             exchange.error = exchange.error or "caller-gone"
             raise

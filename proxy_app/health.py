@@ -1,19 +1,29 @@
 """``/healthz``: the process runs. ``/readyz``: it could answer a request now."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from . import errors
+
+log = logging.getLogger(__name__)
+
 _KEPT_FOR = 5.0
+# A load balancer's own patience is about this.
+_PROBE_TIMEOUT = 4.0
 
 
 class Health:
-    """Asks ``problem`` (empty when all is well) at most every few seconds, however many ask here."""
+    """Calls ``probe`` (which raises Refusal when all is not well) at most every few seconds, however many ask here.
 
-    def __init__(self, problem: Callable[[], Awaitable[str]]) -> None:
-        self._problem = problem
+    Whoever asks learns one word; the log has the sentence, which may name accounts and hosts.
+    """
+
+    def __init__(self, probe: Callable[[], Awaitable[None]]) -> None:
+        self._probe = probe
         self._known = ""
         self._known_until = 0.0
         self._asking = asyncio.Lock()
@@ -23,7 +33,7 @@ class Health:
         return web.json_response({"status": "ok"})
 
     async def readyz(self, _: web.Request) -> web.Response:
-        problem = "The gate is stopping." if self.draining else await self._current()
+        problem = "stopping" if self.draining else await self._current()
         if problem:
             return web.json_response({"status": "not ready", "reason": problem}, status=503)
         return web.json_response({"status": "ready"})
@@ -31,6 +41,20 @@ class Health:
     async def _current(self) -> str:
         async with self._asking:
             if time.monotonic() >= self._known_until:
-                self._known = await self._problem()
+                self._known = await self._ask()
                 self._known_until = time.monotonic() + _KEPT_FOR
             return self._known
+
+    async def _ask(self) -> str:
+        try:
+            async with asyncio.timeout(_PROBE_TIMEOUT):
+                await self._probe()
+        except (errors.Refusal, TimeoutError) as error:
+            silent = errors.bad_gateway("MLflow does not answer.", reason="upstream-silent")
+            refusal = silent if isinstance(error, TimeoutError) else error
+            if refusal.reason != self._known:
+                log.warning("Not ready: %s", refusal.message, extra={"event": "ready"})
+            return refusal.reason
+        if self._known:
+            log.info("Ready again", extra={"event": "ready"})
+        return ""

@@ -265,3 +265,23 @@ class Settings:
             (field.metadata["env"], field.metadata["default"], field.metadata["sentence"])
             for field in dataclasses.fields(cls)
         ]
+
+    @classmethod
+    def markdown(cls) -> str:
+        """The table as a page; docs/settings.md is this."""
+        rows = [
+            f"| `{env}` | {f'`{default}`' if default else ''} | {sentence} |" for env, default, sentence in cls.table()
+        ]
+        return "\n".join(
+            [
+                "# The gate's settings",
+                "",
+                "Environment variables; empty means the default. Written by `make docs` from `proxy_app/settings.py`.",
+                "Credentials, regions and endpoints of AWS come from the standard `AWS_*` variables and files.",
+                "",
+                "| variable | default | what it says |",
+                "|---|---|---|",
+                *rows,
+                "",
+            ]
+        )

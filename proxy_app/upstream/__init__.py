@@ -22,6 +22,6 @@ class Upstream(Protocol):
         """Pass a caller's request on. Raises Refusal."""
         ...
 
-    async def problem(self) -> str:
-        """Why no request could be answered now, in a few words; empty if nothing is wrong."""
+    async def probe(self) -> None:
+        """Ask for something small. Raises Refusal when no caller's request could be answered now."""
         ...

@@ -93,7 +93,10 @@ class Response:
 
     async def read(self) -> bytes:
         """The whole body."""
-        return b"".join([piece async for piece in self.pieces()])
+        try:
+            return b"".join([piece async for piece in self.pieces()])
+        finally:
+            self.close()
 
     def close(self) -> None:
         """No more of it is wanted."""

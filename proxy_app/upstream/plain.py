@@ -5,12 +5,12 @@ from collections.abc import AsyncGenerator
 
 from aiohttp import web
 
-from .. import errors, headers
+from .. import headers
 from ..bodies import Bodies
 from ..routes import Route
 from ..settings import Settings
 from ..target import PlainTarget
-from .pool import Answer, Pool
+from .pool import Answer, Pool, refuse_failing
 
 
 class PlainUpstream:
@@ -38,10 +38,6 @@ class PlainUpstream:
             once=has_body,
         )
 
-    async def problem(self) -> str:
-        try:
-            answer = await self._pool.send("GET", "/health", (), bytes, length=0, replay=True)
-        except errors.Refusal as refusal:
-            return refusal.message
-        answer.response.close()
-        return f"MLflow answers {answer.response.status}." if answer.response.status >= 500 else ""
+    async def probe(self) -> None:
+        answer = await self._pool.send("GET", "/health", (), bytes, length=0, replay=True)
+        refuse_failing(answer)

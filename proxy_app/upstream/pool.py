@@ -191,3 +191,10 @@ def _refusal(failure: Exception, *, replay: bool) -> errors.Refusal:
     if not replay:
         return errors.outcome_unknown("The connection to MLflow broke before the answer came.")
     return errors.bad_gateway("The connection to MLflow broke before the answer came.", reason="upstream-broke")
+
+
+def refuse_failing(answer: Answer) -> None:
+    """Refusal (502) for an answer of 500 and above; its body is not wanted in either case."""
+    answer.response.close()
+    if answer.response.status >= 500:
+        raise errors.bad_gateway(f"MLflow answers {answer.response.status}.", reason="upstream-failing")

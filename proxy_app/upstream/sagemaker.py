@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 
 from aiohttp import web
 
-from .. import errors, headers
+from .. import headers
 from ..bodies import NO_BODY, Bodies, HeldBody
 from ..credentials import CredentialKeeper
 from ..routes import Route
@@ -14,7 +14,7 @@ from ..settings import Settings
 from ..sigv4 import Credentials, canonical_path, canonical_query, signed_headers
 from ..target import SageMakerTarget
 from .aws_error import aws_error, read_short_error
-from .pool import Answer, Headers, Pool
+from .pool import Answer, Headers, Pool, refuse_failing
 from .ui_link import ui_link
 
 
@@ -42,15 +42,10 @@ class SageMakerUpstream:
         async with self._bodies.hold(request) as body:
             return await self._signed(request.method, path, query, kept, body, replay=route.replay)
 
-    async def problem(self) -> str:
+    async def probe(self) -> None:
         # An experiment that always exists, and an action that the weakest role of a gate has.
         path, query = "/api/2.0/mlflow/experiments/get", "experiment_id=0"
-        try:
-            answer = await self._signed("GET", path, query, (), NO_BODY, replay=True)
-        except errors.Refusal as refusal:
-            return refusal.message
-        answer.response.close()
-        return f"SageMaker's MLflow answers {answer.response.status}." if answer.response.status >= 500 else ""
+        refuse_failing(await self._signed("GET", path, query, (), NO_BODY, replay=True))
 
     async def ui_link(self) -> str:
         """A fresh link into MLflow's own UI, for one use within a minute. It carries the gate's rights."""

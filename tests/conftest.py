@@ -1,0 +1,23 @@
+"""What every test shares: the doubles, and the rule that CI fails on a skip nobody has allowed."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI everything that tests need is installed: a skip there is a hole, unless its reason is on the list."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("CI") or reporter is None:
+        return
+    allowed = [line for line in ALLOWED_SKIPS.read_text().splitlines() if line and not line.startswith("#")]
+    reasons = {str(report.longrepr[2]) for report in reporter.stats.get("skipped", [])}
+    holes = sorted(reason for reason in reasons if not any(part in reason for part in allowed))
+    if holes:
+        reporter.write_line("Skipped in CI, and not on tests/allowed_skips.txt:", red=True)
+        for reason in holes:
+            reporter.write_line(f"  {reason}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
