@@ -58,6 +58,19 @@ def malformed(message: str, *, reason: str) -> Refusal:
     return Refusal(400, "INVALID_PARAMETER_VALUE", message, reason=reason)
 
 
+def garbled(header_limit: int | None) -> Refusal:
+    """Bytes that are no HTTP request; ``header_limit``: what a line or a header was longer than."""
+    if header_limit is None:
+        message = "The gate cannot read this: it is no HTTP/1.1 request, or it has too many headers."
+    else:
+        message = f"The request line or a header is longer than {header_limit} bytes (GATE_HEADER_LIMIT_BYTES)."
+    return malformed(message, reason="garbled" if header_limit is None else "header-too-long")
+
+
+def fault() -> Refusal:
+    return Refusal(500, "INTERNAL_ERROR", "A fault in the gate; its log says more.", reason="fault")
+
+
 def too_slow(message: str) -> Refusal:
     return Refusal(408, "DEADLINE_EXCEEDED", message, reason="slow-body", headers=[("Connection", "close")])
 

@@ -6,7 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from aiohttp import web
 
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _BREAKS: dict[type[Exception], str] = {Broken: "upstream-broke", Silent: "upstream-silent", TimeoutError: "caller-slow"}
 _BODILESS = frozenset({204, 304})
+_Response = TypeVar("_Response", bound=web.StreamResponse)
 
 
 class Gate:
@@ -58,13 +59,19 @@ class Gate:
             raise
         except Exception:
             log.exception("A fault in the gate, request %s", exchange.request_id, extra={"event": "fault"})
-            fault = errors.Refusal(500, "INTERNAL_ERROR", "A fault in the gate; its log says more.", reason="fault")
-            exchange.error, exchange.status = fault.reason, fault.status
-            response = self._finish(fault.response(), exchange)
+            response = self._refuse(errors.fault(), exchange)
         finally:
             self.in_flight -= 1
             exchange.bytes_in = request.content.total_bytes
             self._observer.record(exchange)
+        return response
+
+    def refuse_garbled(self, *, too_long: bool) -> web.Response:
+        """The answer to bytes that are no request; like the log it repeats none of them: they may hold a secret."""
+        exchange = Exchange(secrets.token_hex(8), "UNKNOWN")
+        response = self._refuse(errors.garbled(self._settings.header_limit if too_long else None), exchange)
+        response.force_close()
+        self._observer.record(exchange)
         return response
 
     async def _pass(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
@@ -128,7 +135,11 @@ class Gate:
             upstream.close()
         return response
 
-    def _finish(self, response: web.StreamResponse, exchange: Exchange) -> web.StreamResponse:
+    def _refuse(self, refusal: errors.Refusal, exchange: Exchange) -> web.Response:
+        exchange.error, exchange.status = refusal.reason, refusal.status
+        return self._finish(refusal.response(), exchange)
+
+    def _finish(self, response: _Response, exchange: Exchange) -> _Response:
         response.headers["X-Request-Id"] = exchange.request_id
         response.headers["Server"] = "mlflow-gate"
         if self.draining:

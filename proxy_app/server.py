@@ -5,102 +5,106 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
 from .app import GATE, HEALTH, OBSERVER, create_app, target_of
+from .connections import Connections
+from .credentials import Source
+from .observe import Observer
 from .settings import Address, Settings
 
 log = logging.getLogger(__name__)
 
 _BACKLOG = 1024
-_FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+# What is still under way when the grace period is over gets this long to notice that it has been cut off.
+_CUT_OFF = 0.1
 
 
 class ListenError(Exception):
     """An address cannot be listened on; the message says which and why."""
 
 
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A gate that answers. The addresses are the real ones, where the settings said port 0."""
+
+    app: web.Application
+    address: Address
+    metrics_address: Address
+    connections: Connections
+    _server: asyncio.Server
+
+    def drain(self) -> None:
+        """Not ready from now on, though requests are still taken; each answer ends its connection."""
+        self.app[HEALTH].draining = self.app[GATE].draining = True
+
+    def refuse(self) -> None:
+        """Take no more connections, and end those that carry no request."""
+        self._server.close()
+        self.connections.finish()
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    settings: Settings, *, source: Source | None = None, observer: Observer | None = None
+) -> AsyncGenerator[Listening]:
+    """The gate answers in this block; at its end requests under way are cut off.
+
+    ``source`` and ``observer`` are as for ``create_app``. Raises ListenError, TargetError, TokenError, StoreError.
+    """
+    with _bound(settings.listen, "GATE_LISTEN") as door, _bound(settings.metrics_listen, "GATE_METRICS_LISTEN") as side:
+        app = create_app(settings, source=source, observer=observer)
+        # A caller that leaves stops the work done for it.
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_CUT_OFF)
+        metrics = web.AppRunner(app[OBSERVER].application(), access_log=None, shutdown_timeout=_CUT_OFF)
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(runner.cleanup)
+            await runner.setup()
+            stack.push_async_callback(metrics.cleanup)
+            await metrics.setup()
+            connections = Connections(settings, runner, app[GATE].refuse_garbled)
+            app[OBSERVER].gauge("gate_connections", "Open connections of callers.", lambda: connections.count)
+            server = await asyncio.get_running_loop().create_server(connections, sock=door, backlog=_BACKLOG)
+            stack.callback(server.close)
+            await web.SockSite(metrics, side).start()
+            yield Listening(app, _address(door), _address(side), connections, server)
+
+
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. Raises ListenError, TargetError, TokenError, StoreError."""
+    """Serve until SIGTERM or SIGINT, then drain; another signal cuts each wait short. Raises as ``listening`` does."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-
-    listening = _bound(settings.listen, "GATE_LISTEN")
-    metrics_listening = _bound(settings.metrics_listen, "GATE_METRICS_LISTEN")
-    app = create_app(settings)
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        # A caller that leaves stops the work done for it.
-        handler_cancellation=True,
-        # Bodies pass as they are.
-        auto_decompress=False,
-        keepalive_timeout=settings.keepalive,
-        max_line_size=settings.header_limit,
-        max_field_size=settings.header_limit,
-        shutdown_timeout=settings.grace - settings.drain,
-    )
-    metrics = web.AppRunner(app[OBSERVER].application(), access_log=None)
-    await runner.setup()
-    await metrics.setup()
-    connections = _Connections(runner, settings.max_connections)
-    app[OBSERVER].gauge("gate_connections", "Open connections of callers.", lambda: connections.count)
-    server = await loop.create_server(connections, sock=listening, backlog=_BACKLOG)
-    await web.SockSite(metrics, metrics_listening).start()
-    log.info(
-        "%s is served on http://%s; metrics on http://%s/metrics",
-        target_of(settings).label,
-        settings.listen,
-        settings.metrics_listen,
-        extra={"event": "start"},
-    )
-    try:
+    async with listening(settings) as gate:
+        log.info(
+            "%s is served on http://%s; metrics on http://%s/metrics",
+            target_of(settings).label,
+            gate.address,
+            gate.metrics_address,
+            extra={"event": "start"},
+        )
         await stop.wait()
         log.info("Stopping: not ready from now on", extra={"event": "stop"})
-        app[HEALTH].draining = app[GATE].draining = True
+        gate.drain()
         stop.clear()
-        with contextlib.suppress(TimeoutError):
-            # A second signal ends the wait.
-            await asyncio.wait_for(stop.wait(), settings.drain)
-    finally:
-        server.close()
-        await runner.cleanup()
-        await metrics.cleanup()
-        log.info("Stopped", extra={"event": "stop"})
+        await _first(stop.wait(), within=settings.drain)
+        stop.clear()
+        gate.refuse()
+        await _first(stop.wait(), gate.connections.gone.wait(), within=settings.grace - settings.drain)
+    log.info("Stopped", extra={"event": "stop"})
 
 
-class _Connections:
-    """Makes aiohttp's protocol for each connection, up to a limit."""
-
-    def __init__(self, runner: web.AppRunner, limit: int) -> None:
-        self._runner = runner
-        self._limit = limit
-
-    @property
-    def count(self) -> int:
-        server = self._runner.server
-        return len(server.connections) if server else 0
-
-    def __call__(self) -> asyncio.Protocol:
-        server = self._runner.server
-        if server is None or self.count >= self._limit:
-            return _Full()
-        return server()
-
-
-class _Full(asyncio.Protocol):
-    """Closes a connection at once, with a word for whoever reads it."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.write(
-                b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            )
-            transport.close()
+async def _first(*waits: Coroutine[Any, Any, object], within: float) -> None:
+    """Until one of them is over, or for so many seconds."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    await asyncio.wait(tasks, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
 
 
 def _bound(address: Address, setting: str) -> socket.socket:
@@ -113,6 +117,11 @@ def _bound(address: Address, setting: str) -> socket.socket:
         sock.close()
         raise ListenError(f"{setting}: {address} cannot be listened on: {error.strerror or error}.") from error
     return sock
+
+
+def _address(sock: socket.socket) -> Address:
+    host, port, *_ = sock.getsockname()
+    return Address(host, port)
 
 
 def run(settings: Settings, new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
