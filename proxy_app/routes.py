@@ -146,7 +146,8 @@ def _insert(route: Route) -> None:
     segments = route.template.split("/")[1:]
     for at, segment in enumerate(segments):
         if _PARAMETER.fullmatch(segment):
-            node.parameter = node = node.parameter or _Node()
+            node.parameter = node.parameter or _Node()
+            node = node.parameter
         elif "<" not in segment:
             node = node.literals.setdefault(segment, _Node())
         else:
