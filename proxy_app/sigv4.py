@@ -82,7 +82,9 @@ def authorization(
     """The value of ``Authorization``. Arguments as for ``canonical_request``; ``amz_date`` as from ``amz_time``."""
     request, signed = canonical_request(method, path, query, headers, payload_sha256)
     scope = f"{amz_date[:8]}/{region}/{service}/aws4_request"
-    to_sign = f"AWS4-HMAC-SHA256\n{amz_date}\n{scope}\n{sha256(request.encode()).hexdigest()}"
+    # A header's bytes that are no UTF-8 are here as surrogates, and are signed as they are sent.
+    hashed = sha256(request.encode("utf-8", "surrogateescape")).hexdigest()
+    to_sign = f"AWS4-HMAC-SHA256\n{amz_date}\n{scope}\n{hashed}"
     key = _signing_key(credentials.secret_key, amz_date[:8], region, service)
     signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
     return (

@@ -9,10 +9,12 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 # How much of an answer may wait here for a slow caller before the upstream is made to wait.
 _HIGH_WATER = 256 * 1024
+# The longest head of an answer, interim ones included: the parser itself has no limit.
+_HEAD_LIMIT = 1024 * 1024
 
 Body = bytes | AsyncIterator[bytes]
 
@@ -126,6 +128,7 @@ class Connection(asyncio.Protocol):
         self._reading = True
         # Of the exchange under way
         self._head_only = False
+        self._head_left = 0
         self._sent = False
         self._sent_whole = False
         self._reusable = False
@@ -145,6 +148,7 @@ class Connection(asyncio.Protocol):
         """
         response = self._response = Response(self)
         self._head_only = head_only
+        self._head_left = _HEAD_LIMIT
         self._sent = self._reusable = False
         try:
             if isinstance(body, bytes):
@@ -223,7 +227,8 @@ class Connection(asyncio.Protocol):
         if self._reusable and self._sent_whole and self._reading and self.usable:
             self._done(self)
         elif self._transport is not None:
-            self._transport.close()
+            # Not in order: what is still to be sent is not wanted, and may never be taken.
+            self._transport.abort()
 
     # What the event loop calls
 
@@ -244,7 +249,11 @@ class Connection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except HttpParserError as error:
+            if not response.started:
+                self._head_left -= len(data)
+                if self._head_left < 0:
+                    raise HttpParserError("a head without end")
+        except (HttpParserError, HttpParserUpgrade) as error:
             self._fail(Broken(f"not HTTP: {error}"))
             self.abort()
             return
@@ -270,10 +279,12 @@ class Connection(asyncio.Protocol):
 
     def on_status(self, status: bytes) -> None:
         if self._response is not None:
-            self._response.reason = status.decode("latin-1")
+            # It may come in parts.
+            self._response.reason += status.decode("latin-1")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._response is not None:
+        # Behind a chunked body come trailers, which are no headers.
+        if self._response is not None and not self._response.started:
             self._response.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -304,6 +315,7 @@ class Connection(asyncio.Protocol):
             return
         if response.status < 200:
             response.headers.clear()
+            response.reason = ""
             return
         response.complete = True
         self._reusable = self._parser.should_keep_alive() and not self._head_only
