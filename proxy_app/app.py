@@ -1,6 +1,9 @@
 """Puts the gate together from its settings."""
 
-from collections.abc import AsyncGenerator
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -19,10 +22,6 @@ from .target import PlainTarget, Target, check_role_arn, sagemaker_target
 from .upstream.plain import PlainUpstream
 from .upstream.sagemaker import SageMakerUpstream
 
-GATE = web.AppKey("gate", Gate)
-HEALTH = web.AppKey("health", Health)
-OBSERVER = web.AppKey("observer", Observer)
-
 
 def target_of(settings: Settings) -> Target:
     """What the settings put behind the gate. Raises TargetError."""
@@ -33,13 +32,40 @@ def target_of(settings: Settings) -> Target:
     return sagemaker_target(settings.target_arn, settings.target_endpoint)
 
 
-def create_app(
-    settings: Settings, *, source: Source | None = None, observer: Observer | None = None
-) -> web.Application:
-    """The gate as an application; ``source`` replaces the AWS chain. Raises TargetError.
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-    Its start fails with TokenError or StoreError when there are no tokens to be read.
-    """
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """The gate and its own pages. ``pages`` are by method and path; all else is the gate's to answer."""
+
+    gate: Gate
+    health: Health
+    observer: Observer
+    pages: Mapping[tuple[str, str], Handler]
+    _parts: Sequence[Callable[[], AbstractAsyncContextManager[None]]]
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Requests can be answered in this block. Raises TokenError or StoreError when no tokens can be read."""
+        async with contextlib.AsyncExitStack() as stack:
+            for part in self._parts:
+                await stack.enter_async_context(part())
+            yield
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request.
+
+        A dict and not aiohttp's Application: that would route each request anew, a tenth of all the work for it, and
+        say 100-continue before anybody has asked who is calling.
+        """
+        method = "GET" if request.method == "HEAD" else request.method
+        page = self.pages.get((method, request.raw_path.partition("?")[0]))
+        return await (page or self.gate.handle)(request)
+
+
+def create_app(settings: Settings, *, source: Source | None = None, observer: Observer | None = None) -> App:
+    """The gate from its settings; ``source`` replaces the AWS chain. Raises TargetError."""
     target = target_of(settings)
     observer = observer or Observer()
     bodies = Bodies(settings)
@@ -67,27 +93,15 @@ def create_app(
     health = Health(upstream.probe)
     page = Page(settings, target, gate, ui_link)
 
-    async def upstream_running(_: web.Application) -> AsyncGenerator[None]:
-        async with upstream.running():
-            yield
-
-    async def tokens_running(_: web.Application) -> AsyncGenerator[None]:
-        if tokens is None:
-            yield
-            return
-        async with tokens.running():
-            yield
-
-    app = web.Application()
-    app[GATE], app[HEALTH], app[OBSERVER] = gate, health, observer
-    app.cleanup_ctx.extend((tokens_running, upstream_running))
-    app.router.add_get("/healthz", health.healthz)
-    app.router.add_get("/readyz", health.readyz)
-    app.router.add_get("/", page.show)
-    app.router.add_post(UI_LINK_PATH, page.open_ui)
-    app.router.add_route("*", "/{path:.*}", gate.handle, expect_handler=_answer_expectation_later)
-    return app
-
-
-async def _answer_expectation_later(_: web.Request) -> None:
-    """Says nothing yet to ``Expect: 100-continue``: the body is asked for once the request may have one."""
+    return App(
+        gate,
+        health,
+        observer,
+        {
+            ("GET", "/healthz"): health.healthz,
+            ("GET", "/readyz"): health.readyz,
+            ("GET", "/"): page.show,
+            ("POST", UI_LINK_PATH): page.open_ui,
+        },
+        [tokens.running, upstream.running] if tokens else [upstream.running],
+    )

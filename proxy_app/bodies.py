@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from hashlib import sha256
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from . import errors
 from .settings import Settings
@@ -59,7 +59,8 @@ class Budget:
             if turn.done() and not turn.cancelled():
                 self.give(size)  # its turn had come in the same moment
             else:
-                self._waiting.remove(place)
+                with contextlib.suppress(ValueError):  # whoever served the others has seen that it had given up
+                    self._waiting.remove(place)
                 self._serve()  # it may have stood before smaller ones
             raise
 
@@ -83,16 +84,14 @@ class Bodies:
         self._timeout = settings.body_timeout
         self.budget = Budget(settings.body_budget)
 
-    @contextlib.asynccontextmanager
-    async def hold(self, request: web.BaseRequest) -> AsyncGenerator[HeldBody]:
-        """The whole body, whose share of the budget is given back at the end of the block.
+    async def hold(self, request: web.BaseRequest) -> HeldBody:
+        """The whole body; ``release`` it when it has been sent, since others may wait for its share of the budget.
 
         Refusal: 413 over the cap, before a byte is read where Content-Length tells; 408 for a body that stands still;
         503 when the budget stays taken.
         """
         if not request.body_exists:
-            yield NO_BODY
-            return
+            return NO_BODY
         announced = request.content_length
         if announced is not None and announced > self._limit:
             raise errors.too_large(self._limit)
@@ -107,12 +106,15 @@ class Bodies:
             ) from None
         try:
             body = await self._read(request, announced)
-            if len(body.content) < share:
-                self.budget.give(share - len(body.content))
-                share = len(body.content)
-            yield body
-        finally:
+        except BaseException:
             self.budget.give(share)
+            raise
+        self.budget.give(share - len(body.content))
+        return body
+
+    def release(self, body: HeldBody) -> None:
+        """The body is not needed any more."""
+        self.budget.give(len(body.content))
 
     async def _read(self, request: web.BaseRequest, announced: int | None) -> HeldBody:
         if request.content.is_eof() and announced is not None and announced <= _PIECE:
@@ -151,7 +153,9 @@ class Bodies:
 
 async def _say_continue(request: web.BaseRequest) -> None:
     """What aiohttp would say before the handler runs; here only to a request that is going to be read."""
-    if request.headers.get("Expect", "").lower() == "100-continue" and not request.content.total_bytes:
+    if request.version < HttpVersion11 or request.content.total_bytes:
+        return
+    if request.headers.get("Expect", "").lower() == "100-continue":
         writer = request.writer
         await writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         # The bytes of an interim response are not the answer's.

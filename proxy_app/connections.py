@@ -13,6 +13,10 @@ from .settings import Settings
 
 log = logging.getLogger(__name__)
 
+_LINGER = 10.0
+_READ_AHEAD = 16 * 1024
+# Set in a request whose caller took nothing of the answer for too long.
+SLOW = web.RequestKey("slow", bool)
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -25,8 +29,8 @@ class RefuseGarbled(Protocol):
 class Connections:
     """Makes aiohttp's protocol for each connection, up to a limit."""
 
-    def __init__(self, settings: Settings, runner: web.AppRunner, refuse_garbled: RefuseGarbled) -> None:
-        self._runner = runner
+    def __init__(self, settings: Settings, server: web.Server, refuse_garbled: RefuseGarbled) -> None:
+        self._server = server
         self._limit = settings.max_connections
         self._refuse_garbled = refuse_garbled
         self._stall_limit = settings.body_timeout
@@ -35,6 +39,10 @@ class Connections:
             "auto_decompress": False,
             "access_log": None,
             "keepalive_timeout": settings.keepalive,
+            # The rest of a body whose request has been answered is read so long, or a reset would eat the answer.
+            "lingering_time": min(_LINGER, settings.body_timeout),
+            # What a caller may send ahead of its being read; many wait for the body budget.
+            "read_bufsize": _READ_AHEAD,
             "max_line_size": settings.header_limit,
             "max_field_size": settings.header_limit,
         }
@@ -48,11 +56,15 @@ class Connections:
         return len(self._open)
 
     def __call__(self) -> asyncio.Protocol:
-        server = self._runner.server
-        if server is None or self.count >= self._limit:
+        if self.count >= self._limit:
             return _Full()
         connection = _Connection(
-            server, self._refuse_garbled, self._stall_limit, self._closed, asyncio.get_running_loop(), self._options
+            self._server,
+            self._refuse_garbled,
+            self._stall_limit,
+            self._closed,
+            asyncio.get_running_loop(),
+            self._options,
         )
         self._open.add(connection)
         return connection
@@ -103,31 +115,26 @@ class _Connection(web.RequestHandler):
         super().connection_lost(exc)
         self._closed(self)
 
-    # aiohttp waits without end for a caller to take the end of an answer.
+    # aiohttp waits without end for a caller to take the rest of an answer.
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch()
+        self._stalled = self._loop.call_later(self._stall_limit, self._cut_off)
 
     def resume_writing(self) -> None:
         self._unwatch()
         super().resume_writing()
-
-    def _watch(self) -> None:
-        if self.transport is not None:
-            unsent = self.transport.get_write_buffer_size()
-            self._stalled = self._loop.call_later(self._stall_limit, self._look_again, unsent)
 
     def _unwatch(self) -> None:
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
 
-    def _look_again(self, unsent: int) -> None:
-        if self.transport is not None and self.transport.get_write_buffer_size() >= unsent:
+    def _cut_off(self) -> None:
+        if self._current_request is not None:
+            self._current_request[SLOW] = True
+        if self.transport is not None:
             self.transport.abort()
-        else:
-            self._watch()
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None

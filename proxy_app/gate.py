@@ -2,16 +2,19 @@
 
 import asyncio
 import logging
+import random
 import re
-import secrets
+import socket
+import struct
 import time
 from collections.abc import Sequence
 from typing import NoReturn, TypeVar
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from . import errors, headers
 from .callers import Caller, Recogniser
+from .connections import SLOW
 from .cross_site import refuse_foreign_writes
 from .observe import Exchange, Observer
 from .routes import PathRefused, Route, match
@@ -22,7 +25,7 @@ from .upstream.connection import Broken, Silent, UpstreamError
 log = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-_BREAKS: dict[type[Exception], str] = {Broken: "upstream-broke", Silent: "upstream-silent", TimeoutError: "caller-slow"}
+_BREAKS: dict[type[UpstreamError], str] = {Broken: "upstream-broke", Silent: "upstream-silent"}
 _BODILESS = frozenset({204, 304})
 _Response = TypeVar("_Response", bound=web.StreamResponse)
 
@@ -41,21 +44,19 @@ class Gate:
         # Set when the gate is to stop: answers then close their connections, so that callers go elsewhere.
         self.draining = False
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The whole exchange: its answer, or the refusal that ended it, counted and logged."""
         given_id = request.headers.get("X-Request-Id", "")
-        exchange = Exchange(given_id if _REQUEST_ID.fullmatch(given_id) else secrets.token_hex(8), request.method)
+        exchange = Exchange(given_id if _REQUEST_ID.fullmatch(given_id) else _new_id(), request.method)
         self.in_flight += 1
         try:
             response = await self._pass(request, exchange)
         except errors.Refusal as refusal:
-            exchange.error = refusal.reason
-            response = self._finish(refusal.response(), exchange)
-            exchange.status = refusal.status
+            response = self._refuse(refusal, exchange)
         except (asyncio.CancelledError, ConnectionError):
             # nginx's number for a caller that left; nobody sees the answer.
             exchange.status = exchange.status or 499
-            exchange.error = exchange.error or "caller-gone"
+            exchange.error = exchange.error or _gone_or_slow(request)
             raise
         except Exception:
             log.exception("A fault in the gate, request %s", exchange.request_id, extra={"event": "fault"})
@@ -68,13 +69,13 @@ class Gate:
 
     def refuse_garbled(self, *, too_long: bool) -> web.Response:
         """The answer to bytes that are no request; like the log it repeats none of them: they may hold a secret."""
-        exchange = Exchange(secrets.token_hex(8), "UNKNOWN")
+        exchange = Exchange(_new_id(), "UNKNOWN")
         response = self._refuse(errors.garbled(self._settings.header_limit if too_long else None), exchange)
         response.force_close()
         self._observer.record(exchange)
         return response
 
-    async def _pass(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
+    async def _pass(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         if self.in_flight > self._settings.max_requests:
             raise errors.too_many("The gate has as many requests under way as it takes. Try again shortly.")
         exchange.caller = caller = self.recognise(request)
@@ -105,7 +106,7 @@ class Gate:
             reason="no-credentials-shown",
         )
 
-    async def _relay(self, answer: Answer, request: web.Request, exchange: Exchange) -> web.StreamResponse:
+    async def _relay(self, answer: Answer, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Stream the answer to the caller as it comes; what breaks on the way is seen to be broken."""
         upstream = answer.response
         exchange.status = upstream.status
@@ -125,11 +126,10 @@ class Gate:
         try:
             await response.prepare(request)
             async for piece in upstream.pieces():
-                async with asyncio.timeout(self._settings.body_timeout):
-                    await response.write(piece)
+                await response.write(piece)
                 exchange.bytes_out += len(piece)
-        except (UpstreamError, TimeoutError, ConnectionError) as error:
-            exchange.error = _BREAKS.get(type(error), "caller-gone")
+        except UpstreamError as error:
+            exchange.error = _BREAKS[type(error)]
             _break_off(request)
         finally:
             upstream.close()
@@ -145,6 +145,10 @@ class Gate:
         if self.draining:
             response.force_close()
         return response
+
+
+def _new_id() -> str:
+    return f"{random.getrandbits(64):016x}"
 
 
 def _route_of(request: web.BaseRequest) -> Route:
@@ -172,6 +176,14 @@ def _refuse_weaker(caller: Caller, route: Route) -> None:
 def _break_off(request: web.BaseRequest) -> NoReturn:
     """Cut the caller's connection: ended in order, a part of an answer would look like all of it."""
     if request.transport is not None:
+        if request.version < HttpVersion11:
+            # Such an answer may have neither length nor chunks: only a reset tells.
+            sock = request.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         request.transport.abort()
     # What aiohttp itself does to a handler whose caller has left.
     raise asyncio.CancelledError
+
+
+def _gone_or_slow(request: web.BaseRequest) -> str:
+    return "caller-slow" if SLOW in request else "caller-gone"

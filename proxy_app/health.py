@@ -29,10 +29,10 @@ class Health:
         self._asking = asyncio.Lock()
         self.draining = False
 
-    async def healthz(self, _: web.Request) -> web.Response:
+    async def healthz(self, _: web.BaseRequest) -> web.Response:
         return web.json_response({"status": "ok"})
 
-    async def readyz(self, _: web.Request) -> web.Response:
+    async def readyz(self, _: web.BaseRequest) -> web.Response:
         problem = "stopping" if self.draining else await self._current()
         if problem:
             return web.json_response({"status": "not ready", "reason": problem}, status=503)

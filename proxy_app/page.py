@@ -45,7 +45,7 @@ class Page:
         self._gate = gate
         self._ui_link = ui_link
 
-    async def show(self, request: web.Request) -> web.Response:
+    async def show(self, request: web.BaseRequest) -> web.Response:
         """``GET /``. A browser without credentials is asked for them (Basic: any name, the token as password)."""
         try:
             caller = self._gate.recognise(request)
@@ -79,7 +79,7 @@ class Page:
             },
         )
 
-    async def open_ui(self, request: web.Request) -> web.Response:
+    async def open_ui(self, request: web.BaseRequest) -> web.Response:
         """``POST /gate/ui-link``: on to a fresh presigned link; admins only, since it carries the gate's rights."""
         try:
             caller = self._gate.recognise(request)
@@ -102,5 +102,5 @@ class Page:
     def _offers_ui(self, caller: Caller) -> bool:
         return self._ui_link is not None and caller.role >= Role.ADMIN
 
-    def _url(self, request: web.Request) -> str:
+    def _url(self, request: web.BaseRequest) -> str:
         return self._settings.public_url or f"{request.scheme}://{request.host}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -11,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from .app import GATE, HEALTH, OBSERVER, create_app, target_of
+from .app import App, create_app, target_of
 from .connections import Connections
 from .credentials import Source
 from .observe import Observer
@@ -32,7 +33,7 @@ class ListenError(Exception):
 class Listening:
     """A gate that answers. The addresses are the real ones, where the settings said port 0."""
 
-    app: web.Application
+    app: App
     address: Address
     metrics_address: Address
     connections: Connections
@@ -40,7 +41,7 @@ class Listening:
 
     def drain(self) -> None:
         """Not ready from now on, though requests are still taken; each answer ends its connection."""
-        self.app[HEALTH].draining = self.app[GATE].draining = True
+        self.app.health.draining = self.app.gate.draining = True
 
     def refuse(self) -> None:
         """Take no more connections, and end those that carry no request."""
@@ -59,15 +60,15 @@ async def listening(
     with _bound(settings.listen, "GATE_LISTEN") as door, _bound(settings.metrics_listen, "GATE_METRICS_LISTEN") as side:
         app = create_app(settings, source=source, observer=observer)
         # A caller that leaves stops the work done for it.
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_CUT_OFF)
-        metrics = web.AppRunner(app[OBSERVER].application(), access_log=None, shutdown_timeout=_CUT_OFF)
+        requests = web.Server(app.handle, handler_cancellation=True)
+        metrics = web.AppRunner(app.observer.application(), access_log=None, shutdown_timeout=_CUT_OFF)
         async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(runner.cleanup)
-            await runner.setup()
+            await stack.enter_async_context(app.running())
+            stack.push_async_callback(requests.shutdown, _CUT_OFF)
             stack.push_async_callback(metrics.cleanup)
             await metrics.setup()
-            connections = Connections(settings, runner, app[GATE].refuse_garbled)
-            app[OBSERVER].gauge("gate_connections", "Open connections of callers.", lambda: connections.count)
+            connections = Connections(settings, requests, app.gate.refuse_garbled)
+            app.observer.gauge("gate_connections", "Open connections of callers.", lambda: connections.count)
             server = await asyncio.get_running_loop().create_server(connections, sock=door, backlog=_BACKLOG)
             stack.callback(server.close)
             await web.SockSite(metrics, side).start()
@@ -88,6 +89,8 @@ async def serve(settings: Settings) -> None:
             gate.metrics_address,
             extra={"event": "start"},
         )
+        # What the start made lives to the end: the garbage collector need not look at it again and again.
+        gc.freeze()
         await stop.wait()
         log.info("Stopping: not ready from now on", extra={"event": "stop"})
         gate.drain()

@@ -6,10 +6,10 @@ Below this module nothing reads the environment, except botocore: it takes the s
 import dataclasses
 import difflib
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
-from urllib.parse import urlsplit
 
 MIB = 1024 * 1024
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -50,6 +50,12 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _some_seconds(text: str) -> float:
+    if (value := _seconds(text)) == 0:
+        raise ValueError("a number of seconds above 0, such as 2.5")
+    return value
+
+
 def _count(text: str) -> int:
     if not (text.isdecimal() and int(text) > 0):
         raise ValueError("a whole number above 0")
@@ -70,18 +76,20 @@ def _path(text: str) -> Path | None:
     return Path(text) if text else None
 
 
+_ORIGIN = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?/?", re.ASCII | re.IGNORECASE)
+_USUAL_PORTS = {"http": 80, "https": 443}
+
+
 def _origin(text: str) -> str:
-    """scheme://host[:port], without a trailing slash; empty stays empty."""
+    """scheme://host[:port] in the one form that browsers and servers write; empty stays empty."""
     if not text:
         return ""
-    parts = urlsplit(text)
-    try:
-        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid or parts.path not in {"", "/"} or parts.query or parts.fragment or parts.username:
-        raise ValueError("scheme://host[:port] and nothing behind it, such as https://mlflow.example.com")
-    return f"{parts.scheme}://{parts.netloc}"
+    found = _ORIGIN.fullmatch(text)
+    if found is None or (found[3] is not None and not 0 < int(found[3]) < 65536):
+        raise ValueError("scheme://host[:port] and nothing more, such as https://mlflow.example.com")
+    scheme, host = found[1].lower(), found[2].lower()
+    port = int(found[3] or _USUAL_PORTS[scheme])
+    return f"{scheme}://{host}" if port == _USUAL_PORTS[scheme] else f"{scheme}://{host}:{port}"
 
 
 def _setting(env: str, default: str, sentence: str, parse: Callable[[str], Any] = str) -> Any:
@@ -147,7 +155,7 @@ class Settings:
         "GATE_TOKENS_RELOAD_SECONDS",
         "15",
         "How often the tokens are read again: the longest a revoked one still works.",
-        _seconds,
+        _some_seconds,
     )
 
     # What it takes
@@ -164,7 +172,7 @@ class Settings:
         "GATE_BODY_TIMEOUT_SECONDS",
         "60",
         "How long a body may stand still either way, and how long a request may wait for its share of the budget.",
-        _seconds,
+        _some_seconds,
     )
     max_connections: int = _setting(
         "GATE_MAX_CONNECTIONS", "1024", "Connections from callers; one more is closed at once.", _count
@@ -176,13 +184,13 @@ class Settings:
 
     # How long it waits
     connect_timeout: float = _setting(
-        "GATE_CONNECT_TIMEOUT_SECONDS", "5", "To connect to the upstream, TLS included.", _seconds
+        "GATE_CONNECT_TIMEOUT_SECONDS", "5", "To connect to the upstream, TLS included.", _some_seconds
     )
     upstream_timeout: float = _setting(
         "GATE_UPSTREAM_TIMEOUT_SECONDS",
         "110",
         "For the upstream to begin its answer, or to go on with it; MLflow's clients give up after 120.",
-        _seconds,
+        _some_seconds,
     )
     upstream_keepalive: float = _setting(
         "GATE_UPSTREAM_KEEPALIVE_SECONDS",
@@ -222,7 +230,9 @@ class Settings:
             try:
                 values[field.name] = cast("Callable[[str], Any]", field.metadata["parse"])(text)
             except ValueError as error:
-                problems.append(f"{name}: {text!r} is not right; it takes {error}.")
+                # An URL may hold a password, and this ends in a log.
+                shown = re.sub(r"(?s)\A(\w+://)?.*@", r"\1...@", text)
+                problems.append(f"{name}: {shown!r} is not right; it takes {error}.")
         if not problems:
             settings = cls(**values)
             problems = settings._contradictions()

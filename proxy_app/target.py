@@ -12,8 +12,9 @@ _FORM = (
     "such as arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/team"
 )
 _ARN = re.compile(
-    r"arn:(?P<partition>[a-z-]+):sagemaker:(?P<region>[a-z]{2}(?:-[a-z]+)+-\d):(?P<account>\d{12}):"
-    r"(?P<kind>mlflow-tracking-server|mlflow-app)/(?P<name>[A-Za-z0-9][A-Za-z0-9-]{0,127})"
+    r"arn:(?P<partition>[a-z-]+):sagemaker:(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d):(?P<account>\d{12}):"
+    r"(?P<kind>mlflow-tracking-server|mlflow-app)/(?P<name>[A-Za-z0-9][A-Za-z0-9-]{0,127})",
+    re.ASCII,
 )
 _ROLE = re.compile(r"arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
 # Both partitions' MLflow hosts end in `aws`, in GovCloud too.

@@ -33,6 +33,8 @@ from .token_store import TokenStore
 log = logging.getLogger(__name__)
 
 _TOKEN = re.compile(r"mlg_([a-z0-9]{8})_[A-Za-z0-9_-]{43}")
+_ID = re.compile(r"[a-z0-9]{8}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _ID_LETTERS = string.ascii_lowercase + string.digits
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -113,7 +115,7 @@ def _entry(row: Any, number: int) -> Token:
             created=datetime.strptime(row["created"], _TIME).replace(tzinfo=UTC),
             expires=datetime.strptime(row["expires"], _TIME).replace(tzinfo=UTC),
         )
-        valid = re.fullmatch(r"[0-9a-f]{64}", token.sha256) and _NAME.fullmatch(token.name) and len(token.id) == 8
+        valid = _SHA256.fullmatch(token.sha256) and _NAME.fullmatch(token.name) and _ID.fullmatch(token.id)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise TokenError(f"its entry {number} is not a token: {type(error).__name__} {error}") from None
     if not valid:

@@ -39,8 +39,11 @@ class SageMakerUpstream:
         kept = headers.to_upstream(request)
         path, _, query = request.raw_path.partition("?")
         path, query = canonical_path(path), canonical_query(query)
-        async with self._bodies.hold(request) as body:
+        body = await self._bodies.hold(request)
+        try:
             return await self._signed(request.method, path, query, kept, body, replay=route.replay)
+        finally:
+            self._bodies.release(body)
 
     async def probe(self) -> None:
         # An experiment that always exists, and an action that the weakest role of a gate has.
