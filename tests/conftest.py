@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.doubles.fixtures"]
+
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
 
 

@@ -1,0 +1,103 @@
+"""Real servers that tests share: S3, MLflow, and SageMaker's stand-in in front of them.
+
+`s3` and `mlflow_server` are made once in a test run, as subprocesses. Each test gets a stand-in of its own, in its
+own event loop, with fresh credentials and no faults: `standin` for a tracking server, `standin_app` for a
+serverless app, `start_standin(...)` for others. All share MLflow's data, so tests give what they make unique names.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import pytest_asyncio
+
+from local import s3 as s3_settings
+from local import stack
+from local.standin import APP_ARN, TRACKING_SERVER_ARN, Authority, StandIn, serve
+
+StartStandIn = Callable[..., Awaitable[StandIn]]
+# The first start compiles MLflow's modules, on a machine that may be busy.
+_PATIENCE = 110.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Server:
+    """A running server: its origin, and what a client needs in its environment."""
+
+    url: str
+    environ: dict[str, str]
+
+
+def s3_client(environ: dict[str, str]) -> Any:
+    """A boto3 client for the S3 that these variables name (`s3.environ`)."""
+    untyped: Any = boto3
+    return untyped.client(
+        "s3",
+        endpoint_url=environ["MLFLOW_S3_ENDPOINT_URL"],
+        aws_access_key_id=environ["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environ["AWS_SECRET_ACCESS_KEY"],
+        region_name=environ["AWS_DEFAULT_REGION"],
+    )
+
+
+@pytest.fixture(scope="session")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the shared servers write."""
+    return tmp_path_factory.mktemp("servers")
+
+
+@pytest.fixture(scope="session")
+def s3(scratch: Path) -> Generator[Server]:
+    """moto's server (S3, and Secrets Manager too) with the bucket `mlflow`."""
+    child = stack.start_s3(scratch, scratch / "s3", scratch / "s3.log")
+    try:
+        url = child.wait_announced(_PATIENCE)
+        yield Server(url, s3_settings.client_environ(url))
+    finally:
+        child.stop(5)
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(scratch: Path, s3: Server) -> Generator[Server]:
+    """A real MLflow server, plain HTTP, artifacts under s3://mlflow/artifacts; `environ` is for its S3."""
+    child = stack.start_mlflow(scratch, scratch / "mlflow.db", s3.url, scratch / "mlflow.log")
+    try:
+        url = child.wait_announced(_PATIENCE)
+        stack.wait_answering(child, url + "/health", _PATIENCE)
+        yield Server(url, s3.environ)
+    finally:
+        child.stop(5)
+
+
+@pytest.fixture(scope="session")
+def authority(scratch: Path) -> Authority:
+    """The stand-ins' certificates."""
+    return Authority.create(scratch / "tls")
+
+
+@pytest_asyncio.fixture
+async def start_standin(mlflow_server: Server, authority: Authority) -> AsyncGenerator[StartStandIn]:
+    """`await start_standin(target_arn=..., upstream=..., lifetime=..., clock=...)`; all have defaults."""
+    async with contextlib.AsyncExitStack() as running:
+
+        async def start(**options: Any) -> StandIn:
+            given: dict[str, Any] = {"target_arn": TRACKING_SERVER_ARN, "upstream": mlflow_server.url, **options}
+            return await running.enter_async_context(serve(authority=authority, **given))
+
+        yield start
+
+
+@pytest_asyncio.fixture
+async def standin(start_standin: StartStandIn) -> StandIn:
+    """The stand-in of a tracking server."""
+    return await start_standin()
+
+
+@pytest_asyncio.fixture
+async def standin_app(start_standin: StartStandIn) -> StandIn:
+    """The stand-in of a serverless app."""
+    return await start_standin(target_arn=APP_ARN)

@@ -1,0 +1,127 @@
+"""The gate in this process, on free ports, started by what starts it in production."""
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import time
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from proxy_app.callers import Role
+from proxy_app.callers.tokens import Token, dump
+from proxy_app.credentials import Loaded, Source
+from proxy_app.observe import Observer
+from proxy_app.server import Listening, listening
+from proxy_app.settings import Address, Settings
+from proxy_app.sigv4 import Credentials
+
+from .raw_client import Answer, Caller
+
+ARN = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/team"
+# A route for each rule about sending again: a viewer's read, an editor's write that may be repeated, one that may not.
+READ = "/api/2.0/mlflow/runs/get?run_id=1"
+SEARCH = "/api/2.0/mlflow/runs/search"
+WRITE_AGAIN = "/api/2.0/mlflow/runs/set-tag"
+WRITE_ONCE = "/api/2.0/mlflow/runs/create"
+ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/1/model.bin"
+
+
+class Tokens:
+    """A token for each role, and the file that holds their hashes."""
+
+    def __init__(self, folder: Path) -> None:
+        made = {role.label: Token.new(f"some-{role.label}", role, 1) for role in Role}
+        self.viewer, self.editor, self.admin = (made[role.label][1] for role in Role)
+        self.file = folder / "tokens.json"
+        self.file.write_text(dump(token for token, _ in made.values()))
+
+
+def signing_keys() -> Loaded:
+    """A credential source: long-term keys."""
+    return Loaded(Credentials("AKIDTOY", "secret-key", "session-token"), None)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunningGate:
+    """`lines` are the lines of its log, as written."""
+
+    listening: Listening
+    settings: Settings
+    tokens: Tokens
+    written: list[str]
+
+    @property
+    def address(self) -> Address:
+        return self.listening.address
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.written]
+
+    @property
+    def in_flight(self) -> int:
+        return self.listening.app.gate.in_flight
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        return self.listening.app.observer.registry
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, labels)
+
+    @property
+    def budget_free(self) -> float | None:
+        return self.metric("gate_body_budget_free_bytes")
+
+    def caller(self, *, buffer: int = 0) -> contextlib.AbstractAsyncContextManager[Caller]:
+        return Caller.connected(self.address, buffer=buffer)
+
+    async def ask(self, data: bytes) -> Answer:
+        """The answer to one request on a connection of its own."""
+        async with self.caller() as caller:
+            return await caller.ask(data)
+
+
+def quick_settings(upstream: str, tokens: Tokens, *, signed: bool = False, **changes: Any) -> Settings:
+    """Free ports and short times; `signed` takes the origin for SageMaker's."""
+    anywhere = Address("127.0.0.1", 0)
+    told: dict[str, Any] = {"target_arn": ARN, "target_endpoint": upstream} if signed else {"upstream_url": upstream}
+    told |= {"tokens_file": tokens.file, "listen": anywhere, "metrics_listen": anywhere}
+    told |= {"body_timeout": 5.0, "upstream_timeout": 5.0, "connect_timeout": 2.0}
+    return Settings(**{**told, **changes})
+
+
+@contextlib.asynccontextmanager
+async def running_gate(
+    upstream: str, tokens: Tokens, *, signed: bool = False, source: Source = signing_keys, **changes: Any
+) -> AsyncGenerator[RunningGate]:
+    """The gate in front of an origin."""
+    settings = quick_settings(upstream, tokens, signed=signed, **changes)
+    written: list[str] = []
+    async with listening(settings, source=source, observer=Observer(written.append)) as gate:
+        yield RunningGate(gate, settings, tokens, written)
+
+
+async def until(holds: Callable[[], bool], within: float = 5.0) -> float:
+    """Wait for it; the seconds that took."""
+    started = time.perf_counter()
+    while not holds():
+        assert time.perf_counter() - started < within, "it did not happen in time"
+        await asyncio.sleep(0.005)
+    return time.perf_counter() - started
+
+
+async def settled(read: Callable[[], int], still: float = 0.15) -> int:
+    """The number once it has not changed for so many seconds."""
+    known, since = read(), time.perf_counter()
+    started = since
+    while time.perf_counter() - since < still:
+        assert time.perf_counter() - started < 10, "it never stands still"
+        await asyncio.sleep(0.01)
+        if read() != known:
+            known, since = read(), time.perf_counter()
+    return known

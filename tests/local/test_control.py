@@ -1,0 +1,225 @@
+"""The stand-in's control plane, its UI links and its credentials, asked by botocore itself."""
+
+import asyncio
+import json
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import aiohttp
+import botocore.session
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as Keys
+from botocore.exceptions import ClientError
+from botocore.model import ServiceModel
+
+from local.standin import APP_ARN, StandIn
+from local.standin.control import OPERATIONS
+
+SERVER = {"TrackingServerName": "local"}
+
+
+class Clock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+async def client(service: str, standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """botocore's own client, which gets everything from the environment."""
+    for name, value in standin.environ.items():
+        monkeypatch.setenv(name, value)
+    # One try: a refusal is not to be hidden by a second one.
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    return await call(botocore.session.Session().create_client, service_name=service)
+
+
+async def call(function: Callable[..., Any], **parameters: Any) -> Any:
+    """Off the event loop, on which the stand-in runs."""
+    return await asyncio.to_thread(lambda: function(**parameters))
+
+
+async def refused(function: Callable[..., Any], **parameters: Any) -> str:
+    """The error code."""
+    with pytest.raises(ClientError) as caught:
+        await call(function, **parameters)
+    return cast("Any", caught.value.response)["Error"]["Code"]
+
+
+async def get(url: str, session: aiohttp.ClientSession) -> int:
+    async with session.get(url) as response:
+        await response.read()
+        return response.status
+
+
+def browser() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
+
+
+async def test_a_link_opens_the_ui_once(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    sagemaker = await client("sagemaker", standin, monkeypatch)
+    link = (await call(sagemaker.create_presigned_mlflow_tracking_server_url, **SERVER))["AuthorizedUrl"]
+    assert link.startswith(standin.ui_endpoint + "/auth?authToken=")
+    async with browser() as first, browser() as second:
+        async with first.get(link) as page:
+            assert page.status == 200
+            assert "MLflow" in await page.text()
+        assert await get(standin.ui_endpoint + "/ajax-api/2.0/mlflow/experiments/search?max_results=1", first) == 200
+        assert await get(link, second) == 403
+        assert await get(standin.ui_endpoint, second) == 403
+
+
+async def test_the_ui_writes_although_a_browser_sends_an_origin(
+    standin: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sagemaker = await client("sagemaker", standin, monkeypatch)
+    link = (await call(sagemaker.create_presigned_mlflow_tracking_server_url, **SERVER))["AuthorizedUrl"]
+    async with browser() as session:
+        assert await get(link, session) == 200
+        async with session.post(
+            standin.ui_endpoint + "/ajax-api/2.0/mlflow/experiments/create",
+            json={"name": f"from the UI {time.time_ns()}"},
+            headers={"Origin": "https://app.example.com"},
+        ) as response:
+            assert response.status == 200, await response.text()
+
+
+async def test_a_link_expires(start_standin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    standin = await start_standin(clock=clock)
+    sagemaker = await client("sagemaker", standin, monkeypatch)
+    create = sagemaker.create_presigned_mlflow_tracking_server_url
+    link = (await call(create, **SERVER, ExpiresInSeconds=5))["AuthorizedUrl"]
+    clock.ahead = 6
+    async with browser() as session:
+        assert await get(link, session) == 403
+
+
+async def test_a_ui_session_expires(start_standin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    standin = await start_standin(clock=clock)
+    sagemaker = await client("sagemaker", standin, monkeypatch)
+    create = sagemaker.create_presigned_mlflow_tracking_server_url
+    link = (await call(create, **SERVER, SessionExpirationDurationInSeconds=1800))["AuthorizedUrl"]
+    async with browser() as session:
+        assert await get(link, session) == 200
+        clock.ahead = 1801
+        assert await get(standin.ui_endpoint + "/", session) == 403
+
+
+async def test_an_apps_link_goes_by_its_arn(standin_app: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    sagemaker = await client("sagemaker", standin_app, monkeypatch)
+    create = sagemaker.create_presigned_mlflow_app_url
+    async with browser() as session:
+        assert await get((await call(create, Arn=APP_ARN))["AuthorizedUrl"], session) == 200
+    assert await refused(create, Arn=APP_ARN + "X") == "ResourceNotFound"
+    assert await refused(sagemaker.create_presigned_mlflow_tracking_server_url, **SERVER) == "ResourceNotFound"
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"ExpiresInSeconds": 4},
+        {"ExpiresInSeconds": 301},
+        {"ExpiresInSeconds": True},
+        {"SessionExpirationDurationInSeconds": 1799},
+        {"SessionExpirationDurationInSeconds": 43201},
+        {"TrackingServerName": "no spaces"},
+        {"TrackingServerName": 7},
+        {"Unknown": 1},
+    ],
+)
+async def test_a_parameter_out_of_bounds_is_refused(standin: StandIn, parameters: dict[str, Any]) -> None:
+    # botocore refuses some of these itself, so they are sent without it.
+    url, keys = standin.control_endpoint + "/", standin.credentials.current()
+    body = json.dumps({**SERVER, **parameters}).encode()
+    request = AWSRequest("POST", url, data=body, headers={"X-Amz-Target": f"SageMaker.{next(iter(OPERATIONS))}"})
+    signing = Keys(keys.access_key, keys.secret_key, keys.token)
+    SigV4Auth(signing, "sagemaker", standin.target.region).add_auth(request)
+    tls = ssl.create_default_context(cafile=str(standin.ca_file))
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session,
+        session.post(url, data=body, headers=dict(request.headers.items())) as response,
+    ):
+        answer = await response.json(content_type="application/x-amz-json-1.1")
+    assert (response.status, answer["__type"]) == (400, "ValidationException"), answer
+    assert f"'{next(iter(parameters))}'" in answer["message"]
+
+
+def test_the_limits_are_those_of_botocores_model() -> None:
+    model: ServiceModel = botocore.session.Session().get_service_model("sagemaker")
+    for operation, fields in OPERATIONS.items():
+        shape = model.operation_model(operation).input_shape
+        assert shape is not None
+        assert set(shape.members) == set(fields)
+        for name, field in fields.items():
+            real = shape.members[name]
+            assert {"string": str, "integer": int}[real.type_name] is field.kind
+            assert (real.metadata["min"], real.metadata["max"]) == (field.low, field.high)
+            assert real.metadata.get("pattern", "") == field.pattern
+            assert (name in shape.required_members) == field.required
+
+
+async def test_the_control_plane_wants_a_good_signature(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    create = (await client("sagemaker", standin, monkeypatch)).create_presigned_mlflow_tracking_server_url
+    await call(create, **SERVER)
+    standin.faults.expire_credentials()
+    # The client still holds the old ones.
+    assert await refused(create, **SERVER) == "ExpiredTokenException"
+    elsewhere = dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION"), "eu-west-1")
+    monkeypatch.setattr(StandIn, "environ", {**standin.environ, **elsewhere})
+    other = await client("sagemaker", standin, monkeypatch)
+    assert await refused(other.create_presigned_mlflow_tracking_server_url, **SERVER) == "InvalidSignatureException"
+
+
+async def test_the_control_plane_fails_when_told_to(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    create = (await client("sagemaker", standin, monkeypatch)).create_presigned_mlflow_tracking_server_url
+    standin.faults.add("throttle", where="control")
+    assert await refused(create, **SERVER) == "ThrottlingException"
+    standin.faults.add("error", where="control", status=500)
+    assert await refused(create, **SERVER) == "InternalServerException"
+    assert (await call(create, **SERVER))["AuthorizedUrl"]
+
+
+async def test_an_assumed_role_signs(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    role = "arn:aws:iam::000000000000:role/team/reader"
+    sts = await client("sts", standin, monkeypatch)
+    answer = await call(sts.assume_role, RoleArn=role, RoleSessionName="me", DurationSeconds=900)
+    assert answer["AssumedRoleUser"]["Arn"] == "arn:aws:sts::000000000000:assumed-role/reader/me"
+    keys = answer["Credentials"]
+    credential = standin.credentials.find(keys["AccessKeyId"], keys["SessionToken"])
+    assert credential.secret_key == keys["SecretAccessKey"]
+    assert keys["Expiration"].timestamp() == pytest.approx(time.time() + 900, abs=30)
+
+
+async def test_credentials_rotate_at_half_of_their_life(start_standin: Any) -> None:
+    clock = Clock()
+    standin = await start_standin(clock=clock, lifetime=100)
+    async with aiohttp.ClientSession() as session:
+
+        async def fetch() -> dict[str, str]:
+            async with session.get(standin.credentials_url) as response:
+                return await response.json()
+
+        first = await fetch()
+        assert set(first) == {"AccessKeyId", "SecretAccessKey", "Token", "Expiration"}
+        clock.ahead = 40
+        assert await fetch() == first
+        clock.ahead = 60
+        second = await fetch()
+        assert second["AccessKeyId"] != first["AccessKeyId"]
+        # The old ones hold until they expire.
+        assert standin.credentials.find(first["AccessKeyId"], first["Token"])
+
+
+async def test_the_credentials_endpoint_fails_when_told_to(standin: StandIn) -> None:
+    standin.faults.add("error", where="credentials", status=500, times=2)
+    async with aiohttp.ClientSession() as session:
+        assert [await get(standin.credentials_url, session) for _ in range(3)] == [500, 500, 200]
