@@ -1,0 +1,117 @@
+"""The verification as a process of its own, and a look at what it left on MLflow's server."""
+
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.doubles.fixtures import Server
+
+ROOT = Path(__file__).parents[2]
+PYCACHE = ROOT / ".local/cache/pyc"
+
+
+@dataclasses.dataclass(frozen=True)
+class Mlflow:
+    """A real server, which lets everyone in and keeps artifacts in S3 as SageMaker's does."""
+
+    url: str
+
+    def experiments(self, view: str, name: str) -> dict[str, str]:
+        """The names that contain `name`, with their ids; view: ACTIVE_ONLY or DELETED_ONLY."""
+        found = self._post(
+            "experiments/search", {"filter": f"name LIKE '%{name}%'", "view_type": view, "max_results": 1000}
+        )
+        return {each["name"]: each["experiment_id"] for each in found.get("experiments", [])}
+
+    def active_runs(self, experiment_id: str) -> list[Any]:
+        query = {"experiment_ids": [experiment_id], "run_view_type": "ACTIVE_ONLY"}
+        return self._post("runs/search", query).get("runs", [])
+
+    def _post(self, route: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        request = urllib.request.Request(
+            f"{self.url}/api/2.0/mlflow/{route}",
+            json.dumps(fields).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """How a verification ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Verify:
+    """`python -m verify` in an empty folder with an empty home."""
+
+    folder: Path
+    command = (sys.executable, "-m", "verify")
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        for name in ("home", "here", "tmp"):
+            (self.folder / name).mkdir(exist_ok=True)
+        return {
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "HOME": str(self.folder / "home"),
+            "TMPDIR": str(self.folder / "tmp"),
+            "PYTHONPATH": str(ROOT),
+            "PYTHONPYCACHEPREFIX": str(PYCACHE),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            **extra,
+        }
+
+    def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*self.command, *arguments],
+            cwd=self.folder / "here",
+            env=self.environment(**environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def end(self, process: subprocess.Popen[str]) -> Ended:
+        try:
+            out, err = process.communicate(timeout=90)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+        return Ended(process.returncode, out, err)
+
+    def __call__(self, *arguments: str, **environ: str) -> Ended:
+        return self.end(self.start(*arguments, **environ))
+
+
+@pytest.fixture
+def verify(tmp_path: Path) -> Verify:
+    made = Verify(tmp_path)
+    made.environment()
+    return made
+
+
+@pytest.fixture
+def mlflow(mlflow_server: Server) -> Mlflow:
+    return Mlflow(mlflow_server.url)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        return door.getsockname()[1]

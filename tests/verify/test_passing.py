@@ -1,0 +1,142 @@
+"""A deployment that is right passes, with nothing left behind on either side."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from aiohttp import web
+
+from local.standin.tls import Authority
+from tests.doubles.fixtures import Server
+from tests.verify.conftest import Ended, Mlflow, Verify, free_port
+from tests.verify.toy_gate import ADMIN, Seen, ToyGate
+
+ROW = re.compile(r"^(HTTP|client) +(.+?)  +(\S+) (ok|FAILED|skipped|not tried)  +(\d+)(?:  (.*))?$", re.MULTILINE)
+ARTICLE = {
+    "create experiment",
+    "search experiments",
+    "get experiment",
+    "create run",
+    "log parameter",
+    "log metric",
+    "log batch",
+    "set tag",
+    "read the run back",
+    "list artifacts",
+    "delete run",
+    "delete experiment",
+}
+
+
+def rows(ended: Ended) -> dict[tuple[str, str], str]:
+    """{(via, step): status}"""
+    return {(via, step): status for via, step, _, status, _, _ in ROW.findall(ended.out)}
+
+
+def name_of(ended: Ended) -> str:
+    """What the names of all that was made begin with."""
+    found = re.search(r"verify-\d{8}T\d{6}Z-[0-9a-f]{8}", ended.out)
+    assert found, ended
+    return found[0]
+
+
+def assert_nothing_active(mlflow: Mlflow, name: str, made: int) -> None:
+    assert mlflow.experiments("ACTIVE_ONLY", name) == {}
+    deleted = mlflow.experiments("DELETED_ONLY", name)
+    assert len(deleted) == made
+    for experiment_id in deleted.values():
+        assert mlflow.active_runs(experiment_id) == []
+
+
+def files_below(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def test_a_deployment_that_is_right_passes_whatever_the_user_has_set(mlflow: Mlflow, verify: Verify) -> None:
+    home = verify.folder / "home"
+    (home / ".mlflow").mkdir()
+    (home / ".mlflow/credentials").write_text(
+        "[mlflow]\nmlflow_tracking_username = me\nmlflow_tracking_password = no\n"
+    )
+    netrc = home / ".netrc"
+    netrc.write_text("machine localhost login me password no\n")
+    netrc.chmod(0o600)
+    before = files_below(verify.folder)
+    with ToyGate(mlflow.url) as gate:
+        ended = verify(
+            URL=f"{gate.url}/",
+            TOKEN=ADMIN,
+            NETRC=str(netrc),
+            MLFLOW_TRACKING_USERNAME="me",
+            MLFLOW_TRACKING_PASSWORD="no",
+            MLFLOW_TRACKING_TOKEN="no",
+            MLFLOW_TRACKING_URI="http://127.0.0.1:9",
+            MLFLOW_WORKSPACE="elsewhere",
+        )
+    assert (ended.code, ended.err) == (0, "")
+    seen = rows(ended)
+    assert {step for via, step in seen if via == "HTTP"} > ARTICLE
+    assert {step for via, step in seen if via == "client"} == ARTICLE | {"start"}
+    assert {key for key, status in seen.items() if status != "ok"} == {("client", "list artifacts")}
+    assert seen["client", "list artifacts"] == "skipped"
+    assert "needs S3 credentials until artifacts go through the gate" in ended.out
+    assert "1 skipped" in ended.out.splitlines()[-1]
+    assert "role admin" in ended.out.splitlines()[0]
+    assert_nothing_active(mlflow, name_of(ended), made=2)
+    # Only the admin's token was sent, apart from the two requests that have to be refused.
+    sent = Counter(request.authorization for request in gate.seen)
+    assert sent.pop(None) == 1
+    assert sent.pop(f"Bearer {ADMIN}") == len(gate.seen) - 2
+    [wrong] = sent
+    # It has the right one's form, so that it is refused for what it is.
+    assert wrong is not None
+    assert wrong.startswith(f"Bearer {ADMIN[:4]}")
+    assert len(wrong) == len(f"Bearer {ADMIN}")
+    assert files_below(verify.folder) == before
+
+
+def test_a_private_authority_is_trusted_by_both_ways_when_ssl_cert_file_names_it(
+    mlflow: Mlflow, verify: Verify, tmp_path: Path
+) -> None:
+    authority = Authority.create(tmp_path / "authority")
+    with ToyGate(mlflow.url, tls=authority.server_context()) as gate:
+        refused = verify(URL=gate.url, TOKEN=ADMIN)
+        trusted = verify(URL=gate.url, TOKEN=ADMIN, SSL_CERT_FILE=str(authority.ca_file))
+    assert refused.code == 1
+    assert "is not trusted here" in refused.out
+    assert "REQUESTS_CA_BUNDLE or SSL_CERT_FILE" in " ".join(refused.out.split())
+    assert (trusted.code, trusted.err) == (0, "")
+
+
+def test_the_client_lists_s3_itself_when_it_has_credentials(
+    mlflow: Mlflow, verify: Verify, mlflow_server: Server
+) -> None:
+    with ToyGate(mlflow.url) as gate:
+        ended = verify(URL=gate.url, TOKEN=ADMIN, **mlflow_server.environ)
+    assert (ended.code, ended.err) == (0, "")
+    assert set(rows(ended).values()) == {"ok"}
+
+
+def test_artifacts_in_an_s3_out_of_reach_are_skipped_and_do_not_fail(
+    mlflow: Mlflow, verify: Verify, mlflow_server: Server
+) -> None:
+    away = {**mlflow_server.environ, "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
+    with ToyGate(mlflow.url) as gate:
+        ended = verify(URL=gate.url, TOKEN=ADMIN, **away)
+    assert (ended.code, ended.err) == (0, "")
+    assert rows(ended)["client", "list artifacts"] == "skipped"
+    assert "with those of this machine: Could not connect" in " ".join(ended.out.split())
+
+
+def test_artifacts_that_go_through_the_gate_are_listed_by_the_client(mlflow: Mlflow, verify: Verify) -> None:
+    async def before(seen: Seen, request: web.Request) -> web.StreamResponse | None:
+        return web.json_response({"files": []}) if "mlflow-artifacts" in seen.route else None
+
+    async def after(seen: Seen, body: bytes) -> bytes:
+        return body.replace(b"s3://mlflow/", b"mlflow-artifacts:/")
+
+    with ToyGate(mlflow.url, before=before, after=after) as gate:
+        ended = verify(URL=gate.url, TOKEN=ADMIN)
+    assert (ended.code, ended.err) == (0, "")
+    assert set(rows(ended).values()) == {"ok"}
+    assert sum("mlflow-artifacts" in seen.route for seen in gate.seen) == 1

@@ -1,0 +1,82 @@
+"""The table, a row as soon as its step has ended, and the lines around it."""
+
+import contextlib
+import enum
+import os
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TextIO
+
+WIDTH = 110
+GREEN, RED, YELLOW, PLAIN = "\033[32m", "\033[31m", "\033[33m", "\033[0m"
+
+
+class Status(enum.Enum):
+    """What came of a step: the word, the mark in front of it where the encoding allows, and its colour."""
+
+    OK = ("ok", "\u2713", GREEN)
+    FAILED = ("FAILED", "\u2717", RED)
+    SKIPPED = ("skipped", "-", YELLOW)
+    NOT_TRIED = ("not tried", "-", YELLOW)
+
+
+class Report:
+    """Writes to one stream; a reader who goes away (`| head`) ends the writing, not the verification."""
+
+    def __init__(self, stream: TextIO, titles: Iterable[str], environ: Mapping[str, str]) -> None:
+        self.stream = stream
+        self.widest = max(map(len, titles))
+        self.counts = Counter[Status]()
+        self.colour = stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+        self.marks = _can_encode(stream, "".join(status.value[1] for status in Status))
+
+    def heading(self) -> None:
+        self.line(f"{'via':<6}  {'step':<{self.widest}}  {'status':<11}  {'ms':>6}")
+        self.line(f"{'-' * 6}  {'-' * self.widest}  {'-' * 11}  {'-' * 6}")
+
+    def row(self, via: str, title: str, status: Status, milliseconds: float, note: str = "") -> None:
+        """A short note of a passed step stands beside it; a reason stands below, in full."""
+        self.counts[status] += 1
+        word, mark, colour = status.value
+        cell = f"{f'{mark} {word}' if self.marks else word:<11}"
+        if self.colour:
+            cell = f"{colour}{cell}{PLAIN}"
+        beside = f"  {note}" if status is Status.OK and note else ""
+        self.line(f"{via:<6}  {title:<{self.widest}}  {cell}  {milliseconds:>6.0f}{beside}")
+        if note and not beside:
+            self.paragraph(note, indent=" " * 8)
+
+    def not_tried(self, steps: int) -> None:
+        """So many steps have no row, because an earlier one made them pointless."""
+        self.counts[Status.NOT_TRIED] += steps
+
+    def paragraph(self, text: str, indent: str = "") -> None:
+        for line in text.splitlines():
+            self.line(
+                textwrap.fill(
+                    line,
+                    WIDTH,
+                    initial_indent=indent,
+                    subsequent_indent=indent,
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
+            )
+
+    def line(self, text: str = "") -> None:
+        encoding = self.stream.encoding or "ascii"
+        try:
+            print(text.encode(encoding, "backslashreplace").decode(encoding), file=self.stream, flush=True)
+        except BrokenPipeError:
+            # Also for what is still in the buffer, which Python writes at its exit.
+            with contextlib.suppress(OSError), open(os.devnull, "w") as nowhere:  # noqa: PTH123
+                os.dup2(nowhere.fileno(), self.stream.fileno())
+
+
+def _can_encode(stream: TextIO, text: str) -> bool:
+    try:
+        text.encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
