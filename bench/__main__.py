@@ -1,0 +1,97 @@
+"""The command line: ``python -m bench [throughput|memory|signing]``; without a command, all three."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench import memory, signing, throughput
+from bench.machine import Unfit, describe
+from bench.processes import ended_by_signals
+
+_ABOUT = """\
+Benchmarks of the gate beside what people use today. All run on this machine
+alone: servers on loopback, one core for what is measured, the others for the
+load and the upstream. Ratios within one run say more than single figures;
+let nothing else run meanwhile.
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw figures here, too")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    rates = commands.add_parser("throughput", help="small requests: requests a second and latency")
+    rates.add_argument("--rounds", type=int, default=3, help="how often everyone has a turn [3]")
+    rates.add_argument("--seconds", type=int, default=5, help="whole seconds of one measurement [5]")
+    rates.add_argument("--connections", type=int, nargs="+", default=throughput.CONNECTIONS, help="[1 16 64]")
+    rates.add_argument("--mixed", action="store_true", help="every other request logs a metric instead of reading")
+    _add_only(rates, throughput.NAMES)
+    bodies = commands.add_parser("memory", help="large bodies: time and the most memory above idle")
+    bodies.add_argument("--mib", type=int, default=1024, help="size of the gate's large bodies [1024]")
+    bodies.add_argument("--side-mib", type=int, default=256, help="size for the comparison with others [256]")
+    bodies.add_argument("--rounds", type=int, default=3, help="how often everyone has a turn in the comparison [3]")
+    _add_only(bodies, memory.NAMES)
+    signer = commands.add_parser("signing", help="time of one signature, beside botocore's")
+    signer.add_argument("--rounds", type=int, default=15, help="[15]")
+    for command in (rates, bodies, signer):
+        command.add_argument("--json", type=Path, default=argparse.SUPPRESS, metavar="FILE", help=argparse.SUPPRESS)
+    return parser
+
+
+def _add_only(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME", help=" ".join(names))
+
+
+def _chosen(options: argparse.Namespace) -> list[tuple[str, Callable[[], dict[str, Any]]]]:
+    """What to run, in order."""
+    if options.command == "throughput":
+        rates = throughput.Plan(
+            only=tuple(options.only),
+            connections=tuple(options.connections),
+            rounds=options.rounds,
+            seconds=options.seconds,
+            mixed=options.mixed,
+        )
+        return [("throughput", partial(throughput.run, rates))]
+    if options.command == "memory":
+        bodies = memory.Plan(only=tuple(options.only), size=options.mib, side=options.side_mib, rounds=options.rounds)
+        return [("memory", partial(memory.run, bodies))]
+    if options.command == "signing":
+        return [("signing", partial(signing.run, options.rounds))]
+    return [
+        ("signing", signing.run),
+        ("throughput", partial(throughput.run, throughput.Plan())),
+        ("memory", partial(memory.run, memory.Plan())),
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 0 when all was measured, goals met or not; 2 when it cannot be."""
+    options = _parser().parse_args(arguments)
+    began = time.monotonic()
+    results: dict[str, Any] = {}
+    try:
+        with ended_by_signals():
+            results["machine"] = describe()
+            print(results["machine"], flush=True)
+            for name, run in _chosen(options):
+                print(f"\n== {name}", flush=True)
+                results |= run()
+    except Unfit as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"\n{time.monotonic() - began:.0f} s in all")
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

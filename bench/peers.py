@@ -1,0 +1,197 @@
+"""What is measured: the gate and what people use today, each with its plain configuration."""
+
+import getpass
+import grp
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.certificates import Chain
+from bench.machine import Unfit, find, need
+from bench.processes import Server, environment, free_port, serving
+
+TARGET_ARN = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/bench"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the servers of one run live. ``upstream`` is the origin behind them all, https or http."""
+
+    folder: Path
+    chain: Chain
+    upstream: str
+    cores: set[int]
+
+    @property
+    def upstream_address(self) -> str:
+        return self.upstream.partition("://")[2]
+
+
+Start = Callable[[Place], AbstractContextManager[Server]]
+
+
+def present(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Without aws-sigv4-proxy where nobody has installed it; the others are this project's or needed."""
+    if "aws-sigv4-proxy" not in names or find("aws-sigv4-proxy"):
+        return names
+    print("aws-sigv4-proxy is not on PATH and left out: https://github.com/awslabs/aws-sigv4-proxy has it")
+    return tuple(name for name in names if name != "aws-sigv4-proxy")
+
+
+def new_token(folder: Path, role: str = "editor") -> tuple[Path, str]:
+    """(the gate's file of tokens, a token in it)."""
+    file = folder / "tokens.json"
+    command = [sys.executable, "-m", "proxy_app", "token", "new"]
+    options = ["--name", "bench", "--role", role, "--days", "1", "--file", str(file)]
+    made = subprocess.run(
+        [*command, *options], env=environment(folder, {}), capture_output=True, text=True, check=False, timeout=30
+    )
+    if made.returncode:
+        raise Unfit(f"`python -m proxy_app token new` failed: {made.stderr.strip()}")
+    return file, made.stdout.strip()
+
+
+def gate(place: Place, tokens: Path, *, plain: bool = False) -> AbstractContextManager[Server]:
+    """The gate with authentication and its log. ``plain``: no signing, as in front of MLflow itself."""
+    port = free_port()
+    if plain:
+        target = {"GATE_UPSTREAM_URL": place.upstream}
+    else:
+        target = {"GATE_TARGET_ARN": TARGET_ARN, "GATE_TARGET_ENDPOINT": place.upstream}
+    return serving(
+        "gate-plain" if plain else "gate",
+        [sys.executable, "-m", "proxy_app"],
+        port=port,
+        folder=place.folder,
+        on=place.cores,
+        env={
+            **target,
+            "AWS_CA_BUNDLE": str(place.chain.root),
+            "GATE_TOKENS_FILE": str(tokens),
+            "GATE_LISTEN": f"127.0.0.1:{port}",
+            "GATE_METRICS_LISTEN": f"127.0.0.1:{free_port()}",
+            "GATE_DRAIN_SECONDS": "0",
+            "GATE_GRACE_SECONDS": "2",
+        },
+    )
+
+
+def flask(place: Place) -> AbstractContextManager[Server]:
+    """The second article's design: bench/flask_proxy.py with gunicorn's defaults."""
+    port = free_port()
+    listen = ["--bind", f"127.0.0.1:{port}", "--no-control-socket"]
+    return serving(
+        "flask",
+        [sys.executable, "-m", "gunicorn", *listen, "bench.flask_proxy:app"],
+        port=port,
+        folder=place.folder,
+        on=place.cores,
+        env={
+            "BENCH_TARGET_ARN": TARGET_ARN,
+            "BENCH_UPSTREAM": place.upstream,
+            "REQUESTS_CA_BUNDLE": str(place.chain.root),
+        },
+    )
+
+
+def aws_sigv4_proxy(place: Place) -> AbstractContextManager[Server]:
+    """github.com/awslabs/aws-sigv4-proxy, with certificates verified. It neither authenticates nor logs requests."""
+    port = free_port()
+    return serving(
+        "aws-sigv4-proxy",
+        [
+            need("aws-sigv4-proxy"),
+            f"--port=127.0.0.1:{port}",
+            "--name=sagemaker-mlflow",
+            "--region=eu-west-1",
+            f"--host={place.upstream_address}",
+            f"--upstream-url-scheme={place.upstream.partition(':')[0]}",
+            f"--custom-headers=x-mlflow-sm-tracking-server-arn={TARGET_ARN}",
+        ],
+        port=port,
+        folder=place.folder,
+        on=place.cores,
+        env={"SSL_CERT_FILE": str(place.chain.root)},
+    )
+
+
+def nginx(place: Place) -> AbstractContextManager[Server]:
+    """nginx with a pool of verified connections and no signing: what one core can pass on at all."""
+    port = free_port()
+    http = """
+    upstream behind { server ADDRESS; keepalive 256; keepalive_requests 1000000; }
+    server {
+        listen 127.0.0.1:PORT;
+        location / {
+            proxy_pass https://behind;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host ADDRESS;
+            proxy_set_header Authorization "";
+            proxy_ssl_verify on;
+            proxy_ssl_verify_depth 2;
+            proxy_ssl_trusted_certificate ROOT;
+            proxy_ssl_name localhost;
+            proxy_ssl_protocols TLSv1.2 TLSv1.3;
+        }
+    }"""
+    http = http.replace("ADDRESS", place.upstream_address).replace("ROOT", str(place.chain.root))
+    return run_nginx("nginx", http.replace("PORT", str(port)), port, place.folder, place.cores)
+
+
+def tls_upstream(folder: Path, chain: Chain, cores: set[int]) -> AbstractContextManager[Server]:
+    """What stands for SageMaker: TLS, HTTP/1.1, always the same answer of 600 bytes."""
+    port = free_port()
+    http = """
+    server {
+        listen 127.0.0.1:PORT ssl;
+        ssl_certificate CERTIFICATE;
+        ssl_certificate_key KEY;
+        ssl_protocols TLSv1.2 TLSv1.3;
+        location / { default_type application/json; return 200 'ANSWER'; }
+    }"""
+    http = http.replace("CERTIFICATE", str(chain.certificate)).replace("KEY", str(chain.key))
+    http = http.replace("ANSWER", ANSWER).replace("PORT", str(port))
+    return run_nginx("upstream", http, port, folder, cores)
+
+
+def run_nginx(name: str, http: str, port: int, folder: Path, cores: set[int]) -> AbstractContextManager[Server]:
+    """nginx with one worker and nothing of the machine's own configuration."""
+    home = folder / name
+    home.mkdir()
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    paths = "\n".join(f"    {kind}_temp_path {home}/{kind};" for kind in kinds)
+    # Started by root, the worker would become another user, who may not enter this folder.
+    user = f"user {getpass.getuser()} {grp.getgrgid(os.getgid()).gr_name};" if os.getuid() == 0 else ""
+    (home / "nginx.conf").write_text(f"""
+{user}
+daemon off;
+worker_processes 1;
+pid {home}/pid;
+error_log stderr warn;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    keepalive_requests 100000000;
+{paths}
+{http}
+}}
+""")
+    command = [need("nginx"), "-p", str(home), "-e", "stderr", "-c", str(home / "nginx.conf")]
+    return serving(name, command, port=port, folder=folder, on=cores)
+
+
+# runs/get as MLflow answers it, brought to 600 bytes.
+ANSWER = (
+    '{"run":{"info":{"run_uuid":"0a1b2c3d4e5f60718293a4b5c6d7e8f9","experiment_id":"7","run_name":"calm-crane-318",'
+    '"user_id":"bench","status":"RUNNING","start_time":1767225600000,'
+    '"artifact_uri":"s3://example-bucket/mlflow/7/0a1b2c3d4e5f60718293a4b5c6d7e8f9/artifacts",'
+    '"lifecycle_stage":"active","run_id":"0a1b2c3d4e5f60718293a4b5c6d7e8f9"},"data":{'
+    '"metrics":[{"key":"loss","value":0.25,"timestamp":1767225601000,"step":10}],'
+    '"params":[{"key":"learning_rate","value":"0.001"}],'
+    '"tags":[{"key":"mlflow.user","value":"bench"},{"key":"mlflow.source.type","value":"LOCAL"}]}}}'
+).ljust(600)

@@ -1,0 +1,138 @@
+"""Start servers, wait until they answer, and end them: by process id, whatever happens."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from bench.machine import Unfit, pinned, tree
+
+ROOT = Path(__file__).parents[1]
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: its process, and the port it listens on at 127.0.0.1."""
+
+    pid: int
+    port: int
+
+    @property
+    def pids(self) -> list[int]:
+        return tree(self.pid)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def workdir() -> Generator[Path]:
+    """A folder for one run's keys, settings and logs, in the project's ignored one; removed afterwards."""
+    parent = ROOT / ".local" / "bench"
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent) as name:
+        yield Path(name)
+
+
+@contextmanager
+def ended_by_signals() -> Generator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP unwind the stack, once: a second one cannot interrupt the tidying up."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    before = {each: signal.signal(each, end) for each in _SIGNALS}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def environment(home: Path, extra: Mapping[str, str]) -> dict[str, str]:
+    """Nothing of the user's own: no profile, no proxy, no credentials but the invented ones."""
+    return {
+        "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin",
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": str(ROOT),
+        **{name: os.environ[name] for name in ("PYTHONPYCACHEPREFIX",) if name in os.environ},
+        "AWS_ACCESS_KEY_ID": "AKIDBENCH",
+        "AWS_SECRET_ACCESS_KEY": "an-invented-secret-for-the-benchmark",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        **extra,
+    }
+
+
+@contextmanager
+def serving(
+    name: str,
+    command: Sequence[str],
+    *,
+    port: int,
+    folder: Path,
+    on: set[int],
+    env: Mapping[str, str] | None = None,
+    patience: float = 30,
+) -> Generator[Server]:
+    """Run a server on these cores until the block ends. Unfit, with its last words, when it does not listen."""
+    log = folder / f"{name}.log"
+    with log.open("wb") as output, pinned(on):
+        # In a session of its own, so that Ctrl-C reaches this process alone and the order of the end is ours.
+        process = subprocess.Popen(
+            list(command),
+            cwd=folder,
+            env=environment(folder, env or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _wait(name, process, port, log, patience)
+        yield Server(process.pid, port)
+    finally:
+        _end(process)
+
+
+def _wait(name: str, process: subprocess.Popen[bytes], port: int, log: Path, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        if process.poll() is not None or time.monotonic() > deadline:
+            words = log.read_text(errors="replace")[-2000:].strip()
+            raise Unfit(f"{name} does not listen on 127.0.0.1:{port}. It said:\n{words or '(nothing)'}")
+        time.sleep(0.05)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask the process to end, then make it and everything below it."""
+    everyone = tree(process.pid)
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for pid in everyone[1:]:
+        # Only what still belongs to the session that we started: the number may be someone else's by now.
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(pid) == process.pid:
+                os.kill(pid, signal.SIGKILL)
