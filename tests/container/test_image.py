@@ -1,0 +1,149 @@
+"""What is in the image, and what is not."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.container.conftest import PrivatelyBuilt
+from tests.container.engine import NETWORK, Engine
+from tests.container.files import Entry, files_of
+from tests.container.private_index import PASSWORD
+
+# botocore's credential chain asks these by itself: an assumed role, AWS SSO, `aws login`.
+CHAIN = {"sts", "sso", "sso-oidc", "signin"}
+INSTALLERS = re.compile(
+    r"/(pip|setuptools|wheel|ensurepip)(-[^/]*|\.py)?(/|$)"
+    r"|/s?bin/([a-z0-9_]+-linux-gnu-)?(pip|easy_install|uv|gcc|g\+\+|cc|c\+\+|clang|ld|make|curl|wget|git)[-.0-9]*$"
+)
+# What may lie in somebody's folder and belongs into no image.
+STRAY = (
+    ".env",
+    ".aws/credentials",
+    ".hidden.py",
+    ".venv/lib/stray.py",
+    "venv/lib/stray.py",
+    "notes.txt",
+    "tokens.json",
+    "callers/tokens.json",
+    "callers/__pycache__/old.cpython-311.pyc",
+)
+
+
+@pytest.fixture(scope="module")
+def files(engine: Engine, image: str) -> dict[str, Entry]:
+    return files_of(engine, image)
+
+
+def sources(context: Path) -> set[str]:
+    """What of the build context belongs into the image, as paths in it."""
+    kinds = ("*.py", "*.html")
+    return {f"app/proxy_app/{path.relative_to(context)}" for kind in kinds for path in context.rglob(kind)}
+
+
+def test_the_default_base_is_an_exact_version_of_a_slim_python(context: Path) -> None:
+    default = re.search(r"^ARG BASE=(.*)$", (context / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert default
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-[a-z]+", default[1])
+
+
+def test_the_image_adds_only_the_gate_to_its_base(
+    engine: Engine, base: str, context: Path, files: dict[str, Entry]
+) -> None:
+    before = files_of(engine, base)
+    added = {path for path in files.keys() - before.keys() if not path.startswith("app/venv/")}
+    changed = {path for path in files.keys() & before.keys() if files[path] != before[path]}
+    compiled = {path for path in added if "__pycache__" in path}
+    folders = {path for path in added if files[path].kind == "5"}
+
+    assert added - compiled - folders == sources(context)
+    assert {path for path in folders - compiled if not path.startswith("app/proxy_app")} == {"app", "app/venv"}
+    assert changed == set()
+
+
+def test_nothing_in_the_image_can_install_or_compile(engine: Engine, base: str, files: dict[str, Entry]) -> None:
+    assert [path for path in files_of(engine, base) if INSTALLERS.search(path)] != []
+    assert [path for path in files if INSTALLERS.search(path)] == []
+
+
+def test_the_gate_cannot_change_its_own_files(engine: Engine, image: str, files: dict[str, Entry]) -> None:
+    gates = {path: entry for path, entry in files.items() if path.split("/")[0] == "app" and entry.kind != "2"}
+    assert {entry.owner for entry in gates.values()} == {(0, 0)}
+    assert [path for path, entry in gates.items() if entry.mode & 0o022] == []
+    assert [path for path, entry in gates.items() if not entry.mode & 0o004] == []
+    assert engine.inspect(image)["Config"]["User"] == "10001:10001"
+
+
+def test_a_start_compiles_nothing(files: dict[str, Entry]) -> None:
+    modules = {path.removesuffix(".py") for path in files if re.match(r"app/(proxy_app|venv/lib)/.*\.py$", path)}
+    compiled = {re.sub(r"__pycache__/(.*)\.cpython-\d+\.pyc$", r"\1", path) for path in files}
+    assert len(modules) > 300
+    assert modules - compiled == set()
+
+
+def test_the_image_says_what_it_is(engine: Engine, base: str, image: str) -> None:
+    config = engine.inspect(image)["Config"]
+    labels = {name.removeprefix("org.opencontainers.image."): text for name, text in config["Labels"].items()}
+    assert labels.keys() == {"title", "description", "licenses", "version", "revision", "base.name"}
+    assert all(labels.values())
+    assert (labels["licenses"], labels["version"], labels["revision"]) == ("Apache-2.0", "1.2.3", "0123abc")
+    assert labels["base.name"] == base
+
+
+def test_a_platform_finds_the_port_the_check_and_the_signal(engine: Engine, image: str) -> None:
+    config = engine.inspect(image)["Config"]
+    assert config["ExposedPorts"] == {"8080/tcp": {}}
+    assert config["Healthcheck"]["Test"] == ["CMD", "python", "-m", "proxy_app", "healthcheck"]
+    assert config["StopSignal"] == "SIGTERM"
+    assert config["Entrypoint"] == ["python", "-m", "proxy_app"]
+    # The metrics ask nobody who they are, so they are not offered to the network unasked.
+    assert {"GATE_LISTEN=0.0.0.0:8080", "GATE_METRICS_LISTEN=127.0.0.1:9090"} <= set(config["Env"])
+
+
+def test_every_aws_service_that_the_gate_calls_is_described_in_the_image(
+    engine: Engine, image: str, context: Path
+) -> None:
+    text = "\n".join(path.read_text(encoding="utf-8") for path in context.rglob("*.py"))
+    called = set(re.findall(r"create_client\(\s*\"([a-z0-9-]+)\"", text))
+    assert called
+    script = (
+        "import sys, botocore.session as b\n"
+        "for name in sys.argv[1:]: b.Session().create_client(name, region_name='eu-west-1')"
+    )
+    services = sorted(called | CHAIN)
+    engine.run("run", "--rm", *NETWORK, "--entrypoint", "python", image, "-c", script, *services)
+
+
+def test_both_builders_make_the_same_files(
+    buildkit: Engine, privately_built: PrivatelyBuilt, files: dict[str, Entry]
+) -> None:
+    assert files_of(buildkit, privately_built.image) == files
+
+
+def test_the_address_of_a_private_index_stays_out_of_the_image(
+    buildkit: Engine, privately_built: PrivatelyBuilt, tmp_path: Path
+) -> None:
+    image = privately_built.image
+    assert "/simple/aiohttp/" in privately_built.asked
+    assert PASSWORD not in buildkit.run("history", "--no-trunc", image) + buildkit.run("inspect", image)
+    saved = tmp_path / "image.tar"
+    buildkit.run("save", "--output", str(saved), image, timeout=120)
+    # The layers in it are plain tars.
+    assert PASSWORD.encode() not in saved.read_bytes()
+
+
+def test_what_else_lies_in_the_folder_does_not_change_the_image(
+    engine: Engine, base: str, context: Path, files: dict[str, Entry], tmp_path: Path
+) -> None:
+    dirty = tmp_path / "proxy_app"
+    shutil.copytree(context, dirty)
+    for name in STRAY:
+        stray = dirty / name
+        stray.parent.mkdir(parents=True, exist_ok=True)
+        stray.write_text("# a secret\n", encoding="utf-8")
+    for path in dirty.rglob("*"):
+        # As a strict umask leaves them; the requirements stay as they are, for the builder's cache.
+        if path.name != "requirements.txt":
+            path.chmod(0o700 if path.is_dir() else 0o600)
+    assert files_of(engine, engine.build("gate-test:dirty", dirty, {"BASE": base})) == files

@@ -1,0 +1,140 @@
+"""The image at work: confined, watched, stopped."""
+
+import http.server
+import json
+import threading
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from tests.container.engine import Container, Engine
+from tests.container.gate import environment, make_token, status
+
+READ = "/api/2.0/mlflow/experiments/get?experiment_id=0"
+HELD_READ = "/api/2.0/mlflow/experiments/get?experiment_id=held"
+
+
+class Upstream(http.server.ThreadingHTTPServer):
+    """A plain upstream. It holds one read back: ``arrived`` tells of it, ``go_on`` lets it be answered."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), UpstreamHandler)
+        self.arrived, self.go_on = threading.Event(), threading.Event()
+
+
+class UpstreamHandler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        if self.path == HELD_READ:
+            upstream = cast("Upstream", self.server)
+            upstream.arrived.set()
+            upstream.go_on.wait(30)
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the base class has it
+        pass
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Generator[Upstream]:
+    with Upstream() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def tokens(engine: Engine, image: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder with a tokens file, made by the image itself, and the token of a viewer."""
+    return make_token(engine, image, tmp_path_factory.mktemp("tokens"), "viewer")
+
+
+@pytest.fixture
+def flags(tokens: tuple[Path, str], upstream: Upstream, port: int) -> list[str]:
+    settings = {
+        "GATE_LISTEN": f"127.0.0.1:{port}",
+        "GATE_METRICS_LISTEN": "127.0.0.1:0",
+        "GATE_UPSTREAM_URL": f"http://127.0.0.1:{upstream.server_port}",
+        "GATE_TOKENS_FILE": "/tokens/tokens.json",
+        "GATE_DRAIN_SECONDS": "0.5",
+        "GATE_GRACE_SECONDS": "10",
+    }
+    return ["--volume", f"{tokens[0]}:/tokens:ro", *environment(settings)]
+
+
+@pytest.fixture
+def gate(engine: Engine, image: str, flags: list[str], port: int) -> Generator[Container]:
+    with engine.container(image, "--health-interval", "1s", "--health-retries", "1", *flags) as container:
+        container.wait_until(lambda _: status(port, "/readyz") == 200)
+        yield container
+
+
+def health(container: Container) -> str:
+    return container.state["Health"]["Status"]
+
+
+def test_it_serves_whom_it_knows(gate: Container, port: int, tokens: tuple[Path, str]) -> None:
+    assert status(port, READ, tokens[1]) == 200
+    assert status(port, READ) == 401
+    lines = [json.loads(line) for line in gate.log.splitlines()]
+    assert [line["status"] for line in lines if line["event"] == "request"] == [200, 401]
+    assert tokens[1] not in gate.log
+
+
+def test_it_runs_as_nobody_in_particular_with_no_rights(gate: Container) -> None:
+    text = gate.engine.run("exec", gate.name, "python", "-c", "print(open('/proc/1/status').read())")
+    of_first_process = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+    assert of_first_process["Uid"].split() == ["10001"] * 4
+    assert of_first_process["Gid"].split() == ["10001"] * 4
+    assert {int(of_first_process[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
+    assert of_first_process["NoNewPrivs"] == "1"
+
+
+def test_it_writes_nothing_where_it_could(
+    engine: Engine, image: str, flags: list[str], port: int, tokens: tuple[Path, str]
+) -> None:
+    with engine.container(image, "--read-only=false", *flags) as container:
+        container.wait_until(lambda _: status(port, READ, tokens[1]) == 200)
+        # The mounted folder is the engine's doing.
+        assert engine.run("diff", container.name).splitlines() == ["A /tokens"]
+
+
+def test_the_health_check_sees_a_gate_that_works_and_one_that_hangs(gate: Container) -> None:
+    gate.wait_until(lambda container: health(container) == "healthy")
+    gate.signal("STOP")
+    gate.wait_until(lambda container: health(container) == "unhealthy")
+    gate.signal("CONT")
+    gate.wait_until(lambda container: health(container) == "healthy")
+
+
+def test_sigterm_ends_it_with_0_after_the_requests_under_way(
+    gate: Container, port: int, tokens: tuple[Path, str], upstream: Upstream
+) -> None:
+    upstream.arrived.clear()
+    upstream.go_on.clear()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            answer = pool.submit(status, port, HELD_READ, tokens[1])
+            assert upstream.arrived.wait(10)
+            gate.signal("TERM")
+            gate.wait_until(lambda _: status(port, "/healthz") == 0)
+            assert not answer.done()
+        finally:
+            upstream.go_on.set()
+        assert answer.result() == 200
+    assert gate.exit_code() == 0
+
+
+def test_wrong_settings_end_it_with_a_sentence(engine: Engine, image: str) -> None:
+    with engine.container(image, "--env", "GATE_LISTEN=127.0.0.1:0") as container:
+        assert container.exit_code() == 2
+        assert "Set one of GATE_TARGET_ARN" in container.log

@@ -1,0 +1,87 @@
+"""The container in front of SageMaker's stand-in, tried from outside as anybody would: `python -m verify`."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from local.standin import APP_ARN, TRACKING_SERVER_ARN, StandIn
+from tests.container.engine import Engine
+from tests.container.gate import environment, make_token, status
+from tests.doubles.fixtures import Server, StartStandIn
+
+CA_FILE = "/ca.pem"
+
+
+class Tried(NamedTuple):
+    """What verify said and how it ended; what the container wrote and what the engine knows of it."""
+
+    code: int
+    output: str
+    log: str
+    known: str
+
+
+@pytest.mark.parametrize("arn", [TRACKING_SERVER_ARN, APP_ARN], ids=["tracking-server", "app"])
+async def test_verify_passes_against_the_container_and_no_secret_shows(
+    engine: Engine,
+    image: str,
+    arn: str,
+    mlflow_server: Server,
+    start_standin: StartStandIn,
+    port: int,
+    tmp_path: Path,
+) -> None:
+    standin = await start_standin(target_arn=arn)
+    folder, token = await asyncio.to_thread(make_token, engine, image, tmp_path, "admin")
+    # In a thread: the stand-in answers in this one.
+    tried = await asyncio.to_thread(_try, engine, image, standin, mlflow_server, port, folder, token)
+
+    assert tried.code == 0, tried.output + tried.log
+    assert "PASSED" in tried.output
+    requests = [line for line in map(json.loads, tried.log.splitlines()) if line["event"] == "request"]
+    assert len(requests) > 20
+    # verify tries one without a token, too.
+    assert {line["caller"] for line in requests if line["status"] != 401} == {"ann"}
+    assert [line for line in requests if line["status"] >= 500] == []
+
+    credential = standin.credentials.current()
+    for secret in (token, credential.secret_key, credential.token):
+        assert secret not in tried.output
+        assert secret not in tried.log
+        assert secret not in tried.known
+
+
+def _try(
+    engine: Engine, image: str, standin: StandIn, mlflow_server: Server, port: int, tokens: Path, token: str
+) -> Tried:
+    settings = {
+        "GATE_LISTEN": f"127.0.0.1:{port}",
+        "GATE_METRICS_LISTEN": "127.0.0.1:0",
+        "GATE_TARGET_ARN": standin.target.arn,
+        "GATE_TARGET_ENDPOINT": standin.endpoint,
+        "GATE_TOKENS_FILE": "/tokens/tokens.json",
+        **standin.environ,
+        "AWS_CA_BUNDLE": CA_FILE,
+    }
+    mounted = ("--volume", f"{tokens}:/tokens:ro", "--volume", f"{standin.ca_file}:{CA_FILE}:ro")
+    with engine.container(image, *mounted, *environment(settings)) as container:
+        container.wait_until(lambda _: status(port, "/readyz") == 200)
+        client = {"PATH": os.environ["PATH"], "HOME": str(tokens), **mlflow_server.environ}
+        done = subprocess.run(
+            # -B: nothing is written into the project.
+            [sys.executable, "-B", "-m", "verify"],
+            cwd=Path(__file__).parents[2],
+            env=client | {"URL": f"http://127.0.0.1:{port}", "TOKEN": token},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        return Tried(done.returncode, done.stdout, container.log, json.dumps(engine.inspect(container.name)))
