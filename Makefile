@@ -13,6 +13,9 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/$(VENV)
 export PIP_NO_CACHE_DIR := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Compiled modules are what makes a second start fast.
+export PYTHONDONTWRITEBYTECODE :=
+export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/$(HERE)/hypothesis
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HERE)/cache/pyc
 
 .DEFAULT_GOAL := help
@@ -27,7 +30,7 @@ up: $(HERE)/local.stamp  ## MLflow behind the gate on this machine (PORT=8080); 
 verify: $(HERE)/local.stamp  ## try a deployment from outside: make verify URL=... TOKEN=...
 	@exec $(RUN) -m verify
 
-test: $(HERE)/dev.stamp  ## run the tests (ARGS=... goes to pytest)
+test: $(HERE)/dev.stamp $(HERE)/mlflow2.stamp  ## run the tests (ARGS=... goes to pytest)
 	@exec $(RUN) -m pytest $(ARGS)
 
 lint: $(HERE)/dev.stamp  ## ruff: style and formatting
@@ -66,6 +69,13 @@ $(UV): requirements/uv.txt
 
 $(RUN): $(UV)
 	@$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+	@touch $@
+
+# A client of MLflow 2 cannot share an environment with MLflow 3.
+$(HERE)/mlflow2.stamp: requirements/mlflow2.txt $(UV)
+	@echo "Setting up: the packages of $<"
+	@$(UV) venv --quiet --clear --python $(PYTHON) $(HERE)/mlflow2
+	@$(UV) pip install --python $(HERE)/mlflow2/bin/python --require-hashes --requirement $<
 	@touch $@
 
 # A stamp is written last: an interrupted installation is taken up again.

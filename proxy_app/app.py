@@ -1,7 +1,7 @@
 """Puts the gate together from its settings."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from .credentials import CredentialKeeper, Source, aws_chain
 from .gate import Gate
 from .health import Health
 from .observe import Observer
-from .page import UI_LINK_PATH, Page
+from .page import Page
 from .settings import Settings
 from .target import PlainTarget, Target, check_role_arn, sagemaker_target
 from .upstream.plain import PlainUpstream
@@ -32,17 +32,13 @@ def target_of(settings: Settings) -> Target:
     return sagemaker_target(settings.target_arn, settings.target_endpoint)
 
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
-
 @dataclass(frozen=True, slots=True)
 class App:
-    """The gate and its own pages. ``pages`` are by method and path; all else is the gate's to answer."""
+    """The gate, and beside it its health, which nobody has to show a token for."""
 
     gate: Gate
     health: Health
     observer: Observer
-    pages: Mapping[tuple[str, str], Handler]
     _parts: Sequence[Callable[[], AbstractAsyncContextManager[None]]]
 
     @contextlib.asynccontextmanager
@@ -56,12 +52,14 @@ class App:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request.
 
-        A dict and not aiohttp's Application: that would route each request anew, a tenth of all the work for it, and
-        say 100-continue before anybody has asked who is calling.
+        aiohttp's Application has no part in it: it would route each request once more, which is a tenth of all the
+        work, and say 100-continue before anybody has asked who is calling.
         """
-        method = "GET" if request.method == "HEAD" else request.method
-        page = self.pages.get((method, request.raw_path.partition("?")[0]))
-        return await (page or self.gate.handle)(request)
+        if request.raw_path == "/healthz":
+            return await self.health.healthz(request)
+        if request.raw_path == "/readyz":
+            return await self.health.readyz(request)
+        return await self.gate.handle(request)
 
 
 def create_app(settings: Settings, *, source: Source | None = None, observer: Observer | None = None) -> App:
@@ -88,20 +86,8 @@ def create_app(settings: Settings, *, source: Source | None = None, observer: Ob
         recognisers = [tokens]
         observer.gauge("gate_tokens_read_seconds", "Epoch, when last read.", lambda: tokens.loaded_at)
 
-    gate = Gate(settings, recognisers, upstream, observer)
+    gate = Gate(settings, recognisers, Page(settings, target, ui_link).pages(), upstream, observer)
     observer.gauge("gate_requests_in_flight", "Requests under way.", lambda: gate.in_flight)
     health = Health(upstream.probe)
-    page = Page(settings, target, gate, ui_link)
 
-    return App(
-        gate,
-        health,
-        observer,
-        {
-            ("GET", "/healthz"): health.healthz,
-            ("GET", "/readyz"): health.readyz,
-            ("GET", "/"): page.show,
-            ("POST", UI_LINK_PATH): page.open_ui,
-        },
-        [tokens.running, upstream.running] if tokens else [upstream.running],
-    )
+    return App(gate, health, observer, [tokens.running, upstream.running] if tokens else [upstream.running])

@@ -17,13 +17,19 @@ def refuse_foreign_writes(request: web.BaseRequest, public_url: str) -> None:
     """
     if request.method in _READS:
         return
-    headers = request.headers
-    origin = headers.get("Origin")
-    site = headers.get("Sec-Fetch-Site")
-    if origin is None and site is None:
-        return
-    own = origin is None or origin == public_url or urlsplit(origin).netloc == headers.get("Host", "")
-    if not own or (site is not None and site.lower() not in _OWN):
+    origin = request.headers.get("Origin")
+    site = request.headers.get("Sec-Fetch-Site")
+    foreign = origin is not None and not _is_own(origin, public_url, request.headers.get("Host"))
+    if foreign or (site is not None and site.lower() not in _OWN):
         raise errors.forbidden(
             f"A page of another origin ({origin or site}) may not change anything here.", reason="foreign-origin"
         )
+
+
+def _is_own(origin: str, public_url: str, host: str | None) -> bool:
+    try:
+        of_page = urlsplit(origin).netloc
+    except ValueError:
+        return False
+    # ``null`` has no host: a sandboxed page, a file.
+    return bool(of_page) and (origin == public_url or of_page == host)

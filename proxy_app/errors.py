@@ -4,11 +4,19 @@ The error codes and their statuses are MLflow's (mlflow/exceptions.py). Its Pyth
 408, 429, 500, 502, 503 and 504, so a fault that stays gets none of these.
 """
 
+import html
 import json
 from collections.abc import Iterable
+from http import HTTPStatus
 
 from aiohttp import web
 from multidict import CIMultiDict
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
+<h1>{title}</h1><p>{message}</p>{hint}
+"""
+_RELOAD_HINT = "<p>Reload this page: the browser asks for a name (any will do) and a password (your token).</p>"
 
 
 class Refusal(Exception):
@@ -30,14 +38,18 @@ class Refusal(Exception):
         self.reason = reason
         self.headers = tuple(headers)
 
-    def response(self) -> web.Response:
+    def response(self, *, for_a_person: bool = False) -> web.Response:
+        """The answer: JSON, or a page for whoever looks at it in a browser."""
+        kept = CIMultiDict([("Cache-Control", "no-store"), *self.headers])
+        if for_a_person:
+            page = _PAGE.format(
+                title=html.escape(HTTPStatus(self.status).phrase),
+                message=html.escape(self.message),
+                hint=_RELOAD_HINT if self.status == 401 else "",
+            )
+            return web.Response(status=self.status, text=page, content_type="text/html", headers=kept)
         body = json.dumps({"error_code": self.error_code, "message": self.message})
-        return web.Response(
-            status=self.status,
-            text=body,
-            content_type="application/json",
-            headers=CIMultiDict([("Cache-Control", "no-store"), *self.headers]),
-        )
+        return web.Response(status=self.status, text=body, content_type="application/json", headers=kept)
 
 
 def unauthenticated(message: str, *, reason: str) -> Refusal:

@@ -7,8 +7,8 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Sequence
-from typing import NoReturn, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, NoReturn, TypeVar
 
 from aiohttp import HttpVersion11, web
 
@@ -30,13 +30,26 @@ _BODILESS = frozenset({204, 304})
 _Response = TypeVar("_Response", bound=web.StreamResponse)
 
 
+class OwnPage(NamedTuple):
+    """Something that the gate answers itself, to callers with the route's role."""
+
+    route: Route
+    answer: Callable[[web.BaseRequest, Caller], Awaitable[web.StreamResponse]]
+
+
 class Gate:
-    """Answers every request that is not one of the gate's own pages."""
+    """Answers every request, but for those after its health. ``pages`` are its own, by method and path."""
 
     def __init__(
-        self, settings: Settings, recognisers: Sequence[Recogniser], upstream: Upstream, observer: Observer
+        self,
+        settings: Settings,
+        recognisers: Sequence[Recogniser],
+        pages: Sequence[OwnPage],
+        upstream: Upstream,
+        observer: Observer,
     ) -> None:
         self._settings = settings
+        self._pages = {(page.route.method, page.route.template): page for page in pages}
         self._recognisers = recognisers
         self._upstream = upstream
         self._observer = observer
@@ -52,7 +65,7 @@ class Gate:
         try:
             response = await self._pass(request, exchange)
         except errors.Refusal as refusal:
-            response = self._refuse(refusal, exchange)
+            response = self._refuse(refusal, exchange, for_a_person="text/html" in request.headers.get("Accept", ""))
         except (asyncio.CancelledError, ConnectionError):
             # nginx's number for a caller that left; nobody sees the answer.
             exchange.status = exchange.status or 499
@@ -78,17 +91,24 @@ class Gate:
     async def _pass(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         if self.in_flight > self._settings.max_requests:
             raise errors.too_many("The gate has as many requests under way as it takes. Try again shortly.")
-        exchange.caller = caller = self.recognise(request)
+        exchange.caller = caller = self._recognise(request)
         refuse_foreign_writes(request, self._settings.public_url)
-        exchange.route = route = _route_of(request)
+        path = request.raw_path.partition("?")[0]
+        method = "GET" if request.method == "HEAD" else request.method
+        page = self._pages.get((method, path))
+        exchange.route = route = page.route if page else _route_of(method, path)
         _refuse_weaker(caller, route)
+        if page:
+            answered = await page.answer(request, caller)
+            exchange.status = answered.status
+            return self._finish(answered, exchange)
         sent = time.perf_counter()
         answer = await self._upstream.send(request, route)
         exchange.upstream_seconds = time.perf_counter() - sent
         exchange.attempts = answer.attempts
         return await self._relay(answer, request, exchange)
 
-    def recognise(self, request: web.BaseRequest) -> Caller:
+    def _recognise(self, request: web.BaseRequest) -> Caller:
         """Who is calling; Refusal (401) for whom no way recognises."""
         for recogniser in self._recognisers:
             caller = recogniser.recognise(request)
@@ -135,9 +155,9 @@ class Gate:
             upstream.close()
         return response
 
-    def _refuse(self, refusal: errors.Refusal, exchange: Exchange) -> web.Response:
+    def _refuse(self, refusal: errors.Refusal, exchange: Exchange, *, for_a_person: bool = False) -> web.Response:
         exchange.error, exchange.status = refusal.reason, refusal.status
-        return self._finish(refusal.response(), exchange)
+        return self._finish(refusal.response(for_a_person=for_a_person), exchange)
 
     def _finish(self, response: _Response, exchange: Exchange) -> _Response:
         response.headers["X-Request-Id"] = exchange.request_id
@@ -151,15 +171,15 @@ def _new_id() -> str:
     return f"{random.getrandbits(64):016x}"
 
 
-def _route_of(request: web.BaseRequest) -> Route:
+def _route_of(method: str, path: str) -> Route:
     """Refusal (400, 404) for what is no route of MLflow's: it is never forwarded."""
     try:
-        route = match(request.method, request.raw_path.partition("?")[0])
+        route = match(method, path)
     except PathRefused as refused:
         raise errors.malformed(f"The path cannot be forwarded: {refused}.", reason="bad-path") from None
     if route is None:
         raise errors.no_such_route(
-            f"No {request.method} route of MLflow's that this gate knows has this path. "
+            f"No {method} route of MLflow's that this gate knows has this path. "
             "If a newer MLflow has it, the gate's route table needs a line for it."
         )
     return route

@@ -1,5 +1,6 @@
 """Which headers pass: a caller's to the upstream, the upstream's to the caller."""
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -84,12 +85,14 @@ def to_caller(headers: Sequence[tuple[bytes, bytes]], upstream_origin: str) -> C
     for name in named:
         kept.popall(name, None)
     location = kept.get("Location", "")
-    if location.startswith(upstream_origin + "/"):
-        kept["Location"] = location[len(upstream_origin) :]
+    if location.startswith(upstream_origin) and _PATH.match(path := location[len(upstream_origin) :]):
+        kept["Location"] = path
     return kept
 
 
 _USUAL = frozenset({"close", "keep-alive"})
+# To browsers // names a host, and so does what they read as that.
+_PATH = re.compile(r"/(?![/\\\t])")
 
 
 def _named(connection: str) -> set[str]:

@@ -10,12 +10,12 @@ from aiohttp import web
 
 from . import errors
 from .callers import Caller, Role
-from .cross_site import refuse_foreign_writes
-from .gate import Gate
+from .gate import OwnPage
+from .routes import Route
 from .settings import Settings
 from .target import PlainTarget, Target
 
-UI_LINK_PATH = "/gate/ui-link"
+_UI_LINK_PATH = "/gate/ui-link"
 _PAGE = Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8"))
 _RIGHTS = {
     Role.VIEWER: "read and search: experiments, runs, metrics, models, traces",
@@ -24,10 +24,6 @@ _RIGHTS = {
 }
 _ARTIFACTS = """<p class="soft">Artifacts do not pass through the gate yet: to log or load one, a client needs
 AWS credentials of its own for the artifact bucket.</p>"""
-_REFUSED = """<!doctype html><meta charset="utf-8"><title>MLflow gate</title>
-<h1>A token is needed</h1><p>{message}</p>
-<p>Reload this page: your browser asks for a name (any) and a password (your token).</p>
-"""
 _UI = """<section><h2>MLflow's own pages</h2>
 <p class="soft">Opens SageMaker's UI in this tab by a link for one use, with the gate's own rights.
 That is why only admins have this button.</p>
@@ -37,24 +33,19 @@ That is why only admins have this button.</p>
 class Page:
     """Where you are, who you are, what you may do, the lines to paste; for admins the way into the UI."""
 
-    def __init__(
-        self, settings: Settings, target: Target, gate: Gate, ui_link: Callable[[], Awaitable[str]] | None
-    ) -> None:
+    def __init__(self, settings: Settings, target: Target, ui_link: Callable[[], Awaitable[str]] | None) -> None:
         self._settings = settings
         self._target = target
-        self._gate = gate
         self._ui_link = ui_link
 
-    async def show(self, request: web.BaseRequest) -> web.Response:
-        """``GET /``. A browser without credentials is asked for them (Basic: any name, the token as password)."""
-        try:
-            caller = self._gate.recognise(request)
-        except errors.Refusal as refusal:
-            response = refusal.response()
-            if "text/html" in request.headers.get("Accept", ""):
-                response.content_type = "text/html"
-                response.text = _REFUSED.format(message=html.escape(refusal.message))
-            return response
+    def pages(self) -> list[OwnPage]:
+        """What the gate answers by this."""
+        shown = OwnPage(Route("GET", "/", "gate", Role.VIEWER, replay=True), self._show)
+        # The link carries the gate's own rights, not the caller's: hence admins only.
+        opened = OwnPage(Route("POST", _UI_LINK_PATH, "gate", Role.ADMIN, replay=True), self._open_ui)
+        return [shown, opened] if self._ui_link else [shown]
+
+    async def _show(self, request: web.BaseRequest, caller: Caller) -> web.Response:
         nonce = secrets.token_urlsafe(16)
         text = _PAGE.substitute(
             nonce=nonce,
@@ -62,45 +53,26 @@ class Page:
             caller=html.escape(caller.name),
             role=caller.role.label,
             rights=_RIGHTS[caller.role],
-            url=html.escape(self._url(request)),
+            url=html.escape(self._settings.public_url or f"{request.scheme}://{request.host}"),
             artifacts="" if isinstance(self._target, PlainTarget) else _ARTIFACTS,
-            ui=_UI.format(path=UI_LINK_PATH) if self._offers_ui(caller) else "",
+            ui=_UI.format(path=_UI_LINK_PATH) if self._ui_link and caller.role >= Role.ADMIN else "",
         )
         return web.Response(
             text=text,
             content_type="text/html",
             headers={
-                # The form's answer leads to the UI's host, and browsers hold form-action against that too.
+                # No form-action: browsers hold it against the form's answer too, which leads to the UI's host.
                 "Content-Security-Policy": f"default-src 'none'; style-src 'nonce-{nonce}'; "
-                "form-action 'self' https:; base-uri 'none'; frame-ancestors 'none'",
+                "base-uri 'none'; frame-ancestors 'none'",
                 "Cache-Control": "no-store",
-                "Referrer-Policy": "no-referrer",
+                # With no-referrer browsers send `Origin: null` with the form, which is a foreign page's.
+                "Referrer-Policy": "same-origin",
                 "X-Content-Type-Options": "nosniff",
             },
         )
 
-    async def open_ui(self, request: web.BaseRequest) -> web.Response:
-        """``POST /gate/ui-link``: on to a fresh presigned link; admins only, since it carries the gate's rights."""
-        try:
-            caller = self._gate.recognise(request)
-            refuse_foreign_writes(request, self._settings.public_url)
-            if caller.role < Role.ADMIN:
-                raise errors.forbidden(
-                    f"{caller.name} is {caller.role.label} here, and the UI's link carries the gate's own rights: "
-                    "it needs the role admin.",
-                    reason="role",
-                )
-            if self._ui_link is None:
-                raise errors.no_such_route("There is no UI link: the gate stands in front of a plain MLflow server.")
-            link = await self._ui_link()
-        except errors.Refusal as refusal:
-            return refusal.response()
-        return web.Response(
-            status=303, headers={"Location": link, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
-        )
-
-    def _offers_ui(self, caller: Caller) -> bool:
-        return self._ui_link is not None and caller.role >= Role.ADMIN
-
-    def _url(self, request: web.BaseRequest) -> str:
-        return self._settings.public_url or f"{request.scheme}://{request.host}"
+    async def _open_ui(self, _: web.BaseRequest, __: Caller) -> web.Response:
+        if self._ui_link is None:
+            raise errors.no_such_route("A plain MLflow server has no such link.")
+        headers = {"Location": await self._ui_link(), "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+        return web.Response(status=303, headers=headers)

@@ -79,7 +79,8 @@ def aws_error(answer: Answer) -> AwsError | None:
 def _parsed(answer: Answer, content: dict[str, Any]) -> AwsError | None:
     response = answer.response
     kind = f"{response.header(b'x-amzn-errortype')} {content.get('__type', '')}".strip()
-    message = str(content.get("message") or content.get("Message") or kind)
+    # Behind its first line, "signature does not match" repeats what was signed: the session token is a part of that.
+    message = str(content.get("message") or content.get("Message") or kind).partition("\n")[0]
     if not message:
         return None
     stale = response.status in {400, 401, 403} and any(sign in kind or sign in message for sign in _STALE)

@@ -44,4 +44,4 @@ class PlainUpstream:
 
     async def probe(self) -> None:
         answer = await self._pool.send("GET", "/health", (), bytes, length=0, replay=True)
-        refuse_failing(answer)
+        await refuse_failing(answer)

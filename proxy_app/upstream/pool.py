@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from .. import errors
 from ..settings import Settings
-from .connection import Body, Broken, Connection, Response, Silent, Unreachable
+from .connection import Body, Broken, Connection, Response, Silent, Unreachable, UpstreamError
 
 # Together with the budget this bounds what retries add when an upstream is in trouble.
 _RETRIES = 2
@@ -193,8 +193,12 @@ def _refusal(failure: Exception, *, replay: bool) -> errors.Refusal:
     return errors.bad_gateway("The connection to MLflow broke before the answer came.", reason="upstream-broke")
 
 
-def refuse_failing(answer: Answer) -> None:
-    """Refusal (502) for an answer of 500 and above; its body is not wanted in either case."""
-    answer.response.close()
-    if answer.response.status >= 500:
-        raise errors.bad_gateway(f"MLflow answers {answer.response.status}.", reason="upstream-failing")
+async def refuse_failing(answer: Answer) -> None:
+    """Refusal (502) for an answer of 500 and above, or one that breaks off."""
+    status = answer.response.status
+    try:
+        await answer.response.read()
+    except UpstreamError as error:
+        raise errors.bad_gateway("The connection to MLflow broke in its answer.", reason="upstream-broke") from error
+    if status >= 500:
+        raise errors.bad_gateway(f"MLflow answers {status}.", reason="upstream-failing")

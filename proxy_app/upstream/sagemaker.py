@@ -48,7 +48,7 @@ class SageMakerUpstream:
     async def probe(self) -> None:
         # An experiment that always exists, and an action that the weakest role of a gate has.
         path, query = "/api/2.0/mlflow/experiments/get", "experiment_id=0"
-        refuse_failing(await self._signed("GET", path, query, (), NO_BODY, replay=True))
+        await refuse_failing(await self._signed("GET", path, query, (), NO_BODY, replay=True))
 
     async def ui_link(self) -> str:
         """A fresh link into MLflow's own UI, for one use within a minute. It carries the gate's rights."""

@@ -1,0 +1,58 @@
+"""What a user does with a stock MLflow client that knows two variables: printed as JSON, checked by the test.
+
+Runs as a process of its own, under MLflow 3 and under MLflow 2.
+"""
+
+import json
+import sys
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+
+
+def main(name: str) -> None:
+    tracking: Any = mlflow
+    tracking.set_experiment(name)
+    with mlflow.start_run(run_name="it's a+b & 100%") as run:
+        mlflow.log_param("learning rate", 0.1)
+        mlflow.log_metrics({"loss": 0.5}, step=1)
+        mlflow.log_metric("loss", 0.25, step=2)
+        mlflow.set_tag("équipe", "a=b&c d+e")
+    run_id = run.info.run_id
+    client: Any = MlflowClient()
+    client.log_batch(
+        run_id, [Metric("f1", 0.9, 0, 0)], [Param("ünïcode/key", "it's 100% + more")], [RunTag("a b", "c")]
+    )
+    found: Any = client.search_runs(
+        [run.info.experiment_id], "params.`learning rate` = '0.1' and tags.`a b` = 'c' and metrics.loss < 0.3"
+    )
+    client.create_registered_model(name, tags={"kind": "probe"})
+    version = client.create_model_version(name, "s3://elsewhere/model", run_id)
+    client.set_registered_model_alias(name, "best", version.version)
+    client.set_model_version_tag(name, version.version, "a/b", "c d")
+    by_alias = client.get_model_version_by_alias(name, "best")
+    said: dict[str, Any] = {
+        "version": mlflow.__version__,
+        "found": [item.info.run_id for item in found] == [run_id],
+        "params": client.get_run(run_id).data.params,
+        "tag": client.get_run(run_id).data.tags["équipe"],
+        "history": [metric.value for metric in client.get_metric_history(run_id, "loss")],
+        "model": [by_alias.version, by_alias.tags],
+        "models": [model.name for model in client.search_registered_models(f"name = '{name}'")],
+    }
+    if mlflow.__version__ >= "3":
+        with mlflow.start_span(name="outer") as span:
+            span.set_inputs({"question": "it's 1+1?"})
+            span.set_outputs({"answer": 2})
+        mlflow.flush_trace_async_logging()
+        traces: Any = client.search_traces(locations=[run.info.experiment_id])
+        said["traces"] = [[trace.info.state, [span.name for span in trace.data.spans]] for trace in traces]
+    client.delete_run(run_id)
+    client.delete_registered_model(name)
+    print(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

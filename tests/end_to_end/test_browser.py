@@ -1,0 +1,92 @@
+"""A real browser finds its way in."""
+
+import json
+import shutil
+from collections.abc import AsyncGenerator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Error, Page, async_playwright
+
+from local.standin import StandIn
+from tests.end_to_end.conftest import GateProcess
+
+
+@pytest_asyncio.fixture
+async def browser() -> AsyncGenerator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs chromium on PATH: apt-get install chromium")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+    async with async_playwright() as playwright:
+        running = await playwright.chromium.launch(executable_path=chromium, args=flags)
+        try:
+            yield running
+        finally:
+            await running.close()
+
+
+async def opened(browser: Browser, gate: GateProcess, role: str) -> tuple[Page, list[str]]:
+    """The gate's page as the browser of a person who has typed any name and the token, and what it complained of."""
+    context = await browser.new_context(http_credentials={"username": "anybody", "password": gate.tokens[role]})
+    page = await context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    answer = await page.goto(gate.url)
+    assert answer is not None
+    assert answer.status == 200
+    return page, complaints
+
+
+@pytest.mark.parametrize("role", ["viewer", "admin"])
+async def test_the_page_says_who_you_are_and_gives_the_lines_to_paste(
+    browser: Browser, gate: GateProcess, role: str
+) -> None:
+    page, complaints = await opened(browser, gate, role)
+    text = await page.inner_text("main")
+    assert "SageMaker MLflow tracking server" in text
+    assert f"You are\n{role} {role}" in text.replace("\n\n", "\n")
+    assert f"export MLFLOW_TRACKING_URI={gate.url}" in text
+    assert gate.tokens[role] not in await page.content()
+    assert (await page.locator("button").count() == 1) == (role == "admin")
+    assert complaints == []
+
+
+async def test_an_admins_button_leads_into_mlflows_own_pages(
+    browser: Browser, gate: GateProcess, standin: StandIn
+) -> None:
+    page, _ = await opened(browser, gate, "admin")
+    await page.click("button")
+    await page.wait_for_url(f"{standin.ui_endpoint}/**")
+    assert await page.title() == "MLflow"
+    lines = [json.loads(line) for line in gate.log.read_text().splitlines()]
+    assert [line["caller"] for line in lines if line.get("route") == "/gate/ui-link"] == ["admin"]
+
+
+async def test_a_browser_without_a_token_understands_that_it_must_ask_for_one(
+    browser: Browser, gate: GateProcess
+) -> None:
+    page = await browser.new_page()
+    # With nobody to ask, a headless browser gives up.
+    with pytest.raises(Error, match="ERR_INVALID_AUTH_CREDENTIALS"):
+        await page.goto(gate.url)
+    answer = await page.request.get(gate.url, headers={"Accept": "text/html"})
+    assert answer.status == 401
+    assert "your token" in await answer.text()
+
+
+async def test_a_foreign_page_cannot_use_the_browsers_credentials(browser: Browser, gate: GateProcess) -> None:
+    page, _ = await opened(browser, gate, "admin")
+    foreign = gate.url.replace("127.0.0.1", "localhost")
+    await page.goto(f"{foreign}/healthz")
+    status = await page.evaluate(
+        """async url => {
+            const form = document.createElement('form');
+            form.method = 'post'; form.action = url; document.body.append(form);
+            form.submit();
+        }""",
+        f"{gate.url}/gate/ui-link",
+    )
+    await page.wait_for_url(f"{gate.url}/**")
+    assert status is None
+    assert "may not change anything here" in await page.content()

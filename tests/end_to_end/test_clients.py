@@ -1,0 +1,77 @@
+"""Stock clients that know nothing but two variables."""
+
+import asyncio
+import json
+import os
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import GateProcess
+
+ROOT = Path(__file__).parents[2]
+MLFLOW2 = ROOT / ".local" / "mlflow2" / "bin" / "python"
+CLIENT = Path(__file__).with_name("stock_client.py")
+
+
+async def run(gate: GateProcess, python: str, home: Path, role: str = "admin") -> tuple[int, str, str]:
+    """(exit code, standard output, standard error) of the client with an empty home."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "PYTHONPYCACHEPREFIX": str(ROOT / ".local" / "cache" / "pyc"),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_TRACKING_URI": gate.url,
+        "MLFLOW_TRACKING_TOKEN": gate.tokens[role],
+    }
+    name = f"stock-{uuid.uuid4().hex[:8]}"
+    child = await asyncio.create_subprocess_exec(
+        python,
+        str(CLIENT),
+        name,
+        env=environ,
+        cwd=home,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await child.communicate()
+    return child.returncode or 0, out.decode(), err.decode()
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("family", ["3", "2"])
+async def test_a_stock_client_works_with_two_variables_alone(gate: GateProcess, family: str, tmp_path: Path) -> None:
+    if family == "2" and not MLFLOW2.exists():
+        pytest.skip("needs the packages of requirements/mlflow2.txt: make test installs them")
+    code, out, err = await run(gate, str(MLFLOW2) if family == "2" else sys.executable, tmp_path)
+    assert code == 0, err
+    said = json.loads(out.splitlines()[-1])
+    assert said["version"].split(".")[0] == family
+    assert said["found"]
+    assert said["params"] == {"learning rate": "0.1", "ünïcode/key": "it's 100% + more"}
+    assert said["tag"] == "a=b&c d+e"
+    assert said["history"] == [0.5, 0.25]
+    assert said["model"] == [said["model"][0], {"a/b": "c d"}]
+    assert len(said["models"]) == 1
+    if family == "3":
+        assert said["traces"] == [["OK", ["outer"]]]
+
+
+@pytest.mark.timeout(240)
+async def test_a_viewers_client_shows_which_role_is_missing(gate: GateProcess, tmp_path: Path) -> None:
+    code, _, err = await run(gate, sys.executable, tmp_path, role="viewer")
+    assert code != 0
+    assert "viewer is viewer here, and this needs the role editor" in err
+
+
+@pytest.mark.timeout(240)
+async def test_no_secret_is_in_the_gates_log(gate: GateProcess, tmp_path: Path) -> None:
+    await run(gate, sys.executable, tmp_path)
+    log = gate.log.read_text()
+    assert '"route": "/api/2.0/mlflow/runs/create"' in log
+    for secret in (*gate.tokens.values(), "learning rate", "it's", "AWS4-HMAC"):
+        assert secret not in log
