@@ -58,9 +58,11 @@ class Screen:
     def _request(self, entry: dict[str, Any]) -> str:
         moment = datetime.fromisoformat(str(entry["time"])).astimezone()
         status = int(entry["status"])
+        # Without a route: it is not MLflow's, or the gate did not go so far as to look.
+        route = entry.get("route") or ("(no such route)" if status == 404 else "-")
         line = (
             f"{moment:%H:%M:%S}  {entry.get('caller') or '-':<12} {entry['method']:<7} {status} "
-            f"{float(entry['ms']):7.0f} ms  {entry.get('route') or '(no such route)'}"
+            f"{float(entry['ms']):7.0f} ms  {route}"
         )
         if error := entry.get("error"):
             line += f"  {error}"
