@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import mmap
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ _PIECE = 128 * 1024
 class HeldBody:
     """A whole body and its SHA-256 in hex; it can be sent more than once."""
 
-    content: bytes | bytearray
+    content: bytes | bytearray | mmap.mmap
     sha256: str
 
     def payload(self) -> bytes | AsyncIterator[bytes]:
@@ -121,14 +122,15 @@ class Bodies:
             content = request.content.read_nowait()
             return HeldBody(content, sha256(content).hexdigest())
         digest = sha256()
-        content = bytearray(announced or 0)
+        # Large ones in pages of their own, which go back to the system at once: malloc keeps and splits such pieces.
+        content = mmap.mmap(-1, announced) if announced and announced > _PIECE else bytearray()
         length = 0
         async for piece in self.stream(request):
             end = length + len(piece)
             if end > self._limit:
                 raise errors.too_large(self._limit)
             digest.update(piece)
-            # In place while the length is as announced; beyond its end this appends.
+            # aiohttp lets no body be longer than announced; a bytearray grows as this appends.
             content[length:end] = piece
             length = end
         return HeldBody(content, digest.hexdigest())

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
@@ -14,6 +14,7 @@ from .settings import Settings
 log = logging.getLogger(__name__)
 
 _LINGER = 10.0
+_LOOK_AGAIN = 0.05
 _READ_AHEAD = 16 * 1024
 # Set in a request whose caller took nothing of the answer for too long.
 SLOW = web.RequestKey("slow", bool)
@@ -47,9 +48,6 @@ class Connections:
             "max_field_size": settings.header_limit,
         }
         self._open: set[_Connection] = set()
-        self._finishing = False
-        # Set when the last connection has ended after `finish`.
-        self.gone = asyncio.Event()
 
     @property
     def count(self) -> int:
@@ -62,27 +60,19 @@ class Connections:
             self._server,
             self._refuse_garbled,
             self._stall_limit,
-            self._closed,
+            self._open.discard,
             asyncio.get_running_loop(),
             self._options,
         )
         self._open.add(connection)
         return connection
 
-    def finish(self) -> None:
-        """End the connections that carry no request; the others end with their answers."""
-        self._finishing = True
-        for connection in list(self._open):
-            connection.close_if_idle()
-        self._note_gone()
-
-    def _closed(self, connection: "_Connection") -> None:
-        self._open.discard(connection)
-        self._note_gone()
-
-    def _note_gone(self) -> None:
-        if self._finishing and not self._open:
-            self.gone.set()
+    async def finish(self) -> None:
+        """End each connection once it carries no request; over when there is none any more."""
+        while self._open:
+            for connection in list(self._open):
+                connection.close_if_idle()
+            await asyncio.sleep(_LOOK_AGAIN)
 
 
 class _Connection(web.RequestHandler):
@@ -152,6 +142,7 @@ class _Full(asyncio.Protocol):
     """Closes a connection at once, with a word for whoever reads it."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.write(_FULL)
-            transport.close()
+        # uvloop's transports are no subclasses of asyncio's.
+        stream = cast("asyncio.Transport", transport)
+        stream.write(_FULL)
+        stream.close()

@@ -163,7 +163,7 @@ class CredentialKeeper:
         self._last_attempt = self._clock()
         try:
             loaded = await asyncio.to_thread(self._source)
-        except CredentialsError as error:
+        except Exception as error:  # noqa: BLE001 - were the refreshing to end, the gate would in an hour
             self._failures += 1
             self._failure = str(error)
             log.warning("%s (attempt %d)", error, self._failures, extra={"event": "credentials"})

@@ -37,6 +37,8 @@ class Refusal(Exception):
         self.message = message
         self.reason = reason
         self.headers = tuple(headers)
+        # How often it was sent to the upstream before it ended here.
+        self.attempts = 0
 
     def response(self, *, for_a_person: bool = False) -> web.Response:
         """The answer: JSON, or a page for whoever looks at it in a browser."""

@@ -156,7 +156,7 @@ class Gate:
         return response
 
     def _refuse(self, refusal: errors.Refusal, exchange: Exchange, *, for_a_person: bool = False) -> web.Response:
-        exchange.error, exchange.status = refusal.reason, refusal.status
+        exchange.error, exchange.status, exchange.attempts = refusal.reason, refusal.status, refusal.attempts
         return self._finish(refusal.response(for_a_person=for_a_person), exchange)
 
     def _finish(self, response: _Response, exchange: Exchange) -> _Response:

@@ -74,16 +74,12 @@ def to_upstream(request: web.BaseRequest) -> list[tuple[bytes, bytes]]:
 
 def to_caller(headers: Sequence[tuple[bytes, bytes]], upstream_origin: str) -> CIMultiDict[str]:
     """The upstream's headers that the caller may see; a redirect within the upstream stays within the gate."""
-    kept: CIMultiDict[str] = CIMultiDict()
-    named: set[str] = set()
-    for raw_name, raw_value in headers:
-        value = raw_value.decode("utf-8", "replace")
-        if name := _name_down(raw_name):
-            kept.add(name, value)
-        elif raw_name.lower() == b"connection" and value.lower() not in _USUAL:
-            named |= _named(value)
-    for name in named:
-        kept.popall(name, None)
+    pairs = [(name, value) for raw, value in headers if (name := _name_down(raw))]
+    kept = CIMultiDict([(name, value.decode("utf-8", "replace")) for name, value in pairs])
+    for raw, value in headers:
+        if raw.lower() == b"connection" and value.lower() not in _USUAL_BYTES:
+            for name in _named(value.decode("latin-1")):
+                kept.popall(name, None)
     location = kept.get("Location", "")
     if location.startswith(upstream_origin) and _PATH.match(path := location[len(upstream_origin) :]):
         kept["Location"] = path
@@ -91,6 +87,7 @@ def to_caller(headers: Sequence[tuple[bytes, bytes]], upstream_origin: str) -> C
 
 
 _USUAL = frozenset({"close", "keep-alive"})
+_USUAL_BYTES = frozenset(value.encode() for value in _USUAL)
 # To browsers // names a host, and so does what they read as that.
 _PATH = re.compile(r"/(?![/\\\t])")
 

@@ -3,18 +3,25 @@
 A line holds the route's template, never a path, a query, a header or a body: those may carry secrets.
 """
 
+import asyncio
 import json
 import logging
 import sys
 import time
-from collections.abc import Callable
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from itertools import accumulate
+from typing import Any, TextIO
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from .callers import Caller
 from .routes import Route
@@ -39,31 +46,85 @@ class Exchange:
     error: str = ""
 
 
+class _Spread:
+    """A histogram's counts, one for each bucket and one for what is above them all."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(_BUCKETS) + 1)
+        self.total = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect_left(_BUCKETS, seconds)] += 1
+        self.total += seconds
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        bounds = [*[str(float(bound)) for bound in _BUCKETS], "+Inf"]
+        return list(zip(bounds, accumulate(self.counts), strict=True))
+
+
+class _Counts(Collector):
+    """What is counted for each request. One event loop counts here, so none of it needs prometheus_client's locks,
+    which would take longer than all else that is written down about a request.
+    """
+
+    def __init__(self) -> None:
+        self.requests: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        self.seconds: defaultdict[str, _Spread] = defaultdict(_Spread)
+        self.upstream_seconds: defaultdict[str, _Spread] = defaultdict(_Spread)
+        self.refusals: defaultdict[tuple[str], int] = defaultdict(int)
+        self.bytes: defaultdict[tuple[str], int] = defaultdict(int)
+        self.retries: defaultdict[tuple[()], int] = defaultdict(int, {(): 0})
+
+    def collect(self) -> Iterator[Metric]:
+        yield _counter("gate_requests", "Requests answered.", ("family", "method", "status"), self.requests)
+        yield _counter("gate_refusals", "Requests the gate ended.", ("reason",), self.refusals)
+        yield _counter("gate_body_bytes", "Bodies passed.", ("direction",), self.bytes)
+        yield _counter("gate_upstream_retries", "Attempts after a first one.", (), self.retries)
+        yield _histogram("gate_request_seconds", "From head to last byte.", self.seconds)
+        yield _histogram("gate_upstream_seconds", "Until the head of the upstream's answer.", self.upstream_seconds)
+
+
+def _counter(name: str, sentence: str, labels: tuple[str, ...], counts: Mapping[Any, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, sentence, labels=labels)
+    for values, count in counts.items():
+        family.add_metric(values, count)
+    return family
+
+
+def _histogram(name: str, sentence: str, spreads: Mapping[str, _Spread]) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(name, sentence, labels=("family",))
+    for label, spread in spreads.items():
+        family.add_metric((label,), spread.cumulative(), spread.total)
+    return family
+
+
+class _Lines:
+    """Writes the lines of one turn of the event loop together: under load a write for each took 2 % of all time."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lines: list[str] = []
+
+    def __call__(self, line: str) -> None:
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._lines.append(line)
+
+    def _flush(self) -> None:
+        self._stream.write("".join(self._lines))
+        self._lines.clear()
+
+
 class Observer:
     """Counts exchanges and writes their lines."""
 
     def __init__(self, write: Callable[[str], object] | None = None) -> None:
-        self._write = write or sys.stdout.write
+        self._write = write or _Lines(sys.stdout)
+        self._counts = _Counts()
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "gate_requests", "Requests answered.", ("family", "method", "status"), registry=self.registry
-        )
-        self._seconds = Histogram(
-            "gate_request_seconds", "From head to last byte.", ("family",), buckets=_BUCKETS, registry=self.registry
-        )
-        self._upstream_seconds = Histogram(
-            "gate_upstream_seconds",
-            "Until the head of the upstream's answer.",
-            ("family",),
-            buckets=_BUCKETS,
-            registry=self.registry,
-        )
-        self._refusals = Counter("gate_refusals", "Requests the gate ended.", ("reason",), registry=self.registry)
-        self._retries = Counter("gate_upstream_retries", "Attempts after a first one.", registry=self.registry)
-        self._bytes = Counter("gate_body_bytes", "Bodies passed.", ("direction",), registry=self.registry)
-        self._in, self._out = self._bytes.labels("in"), self._bytes.labels("out")
-        # Finding a labelled child costs more than counting in it.
-        self._children: dict[tuple[str, str, int], tuple[Any, Any, Any]] = {}
+        self.registry.register(self._counts)
 
     def gauge(self, name: str, sentence: str, read: Callable[[], float]) -> None:
         """A gauge that is read when somebody asks."""
@@ -72,34 +133,23 @@ class Observer:
     def record(self, exchange: Exchange) -> None:
         """Count a finished exchange and write its line."""
         took = time.perf_counter() - exchange.started
-        route = exchange.route
-        family = route.family if route else "none"
-        requests, seconds, upstream_seconds = self._for(family, exchange.method, exchange.status)
-        requests.inc()
-        seconds.observe(took)
+        counts = self._counts
+        family = exchange.route.family if exchange.route else "none"
+        # A method is the caller's text: unknown ones count as one, or anybody could make thousands.
+        method = exchange.method if exchange.method in _METHODS else "other"
+        counts.requests[family, method, str(exchange.status)] += 1
+        counts.seconds[family].add(took)
         if exchange.upstream_seconds is not None:
-            upstream_seconds.observe(exchange.upstream_seconds)
+            counts.upstream_seconds[family].add(exchange.upstream_seconds)
         if exchange.attempts > 1:
-            self._retries.inc(exchange.attempts - 1)
+            counts.retries[()] += exchange.attempts - 1
         if exchange.bytes_in:
-            self._in.inc(exchange.bytes_in)
+            counts.bytes["in",] += exchange.bytes_in
         if exchange.bytes_out:
-            self._out.inc(exchange.bytes_out)
+            counts.bytes["out",] += exchange.bytes_out
         if exchange.error:
-            self._refusals.labels(exchange.error).inc()
+            counts.refusals[exchange.error,] += 1
         self._write(_line(exchange, took))
-
-    def _for(self, family: str, method: str, status: int) -> tuple[Any, Any, Any]:
-        # A method is the caller's text: unknown ones share a child, or anybody could make thousands.
-        key = (family, method if method in _METHODS else "other", status)
-        children = self._children.get(key)
-        if children is None:
-            children = self._children[key] = (
-                self._requests.labels(key[0], key[1], str(status)),
-                self._seconds.labels(family),
-                self._upstream_seconds.labels(family),
-            )
-        return children
 
     def application(self) -> web.Application:
         """``/metrics``, for a private listener of its own."""

@@ -43,10 +43,10 @@ class Listening:
         """Not ready from now on, though requests are still taken; each answer ends its connection."""
         self.app.health.draining = self.app.gate.draining = True
 
-    def refuse(self) -> None:
-        """Take no more connections, and end those that carry no request."""
+    async def finish(self) -> None:
+        """Take no more connections, and wait for those that there are to end with their requests."""
         self._server.close()
-        self.connections.finish()
+        await self.connections.finish()
 
 
 @contextlib.asynccontextmanager
@@ -97,8 +97,7 @@ async def serve(settings: Settings) -> None:
         stop.clear()
         await _first(stop.wait(), within=settings.drain)
         stop.clear()
-        gate.refuse()
-        await _first(stop.wait(), gate.connections.gone.wait(), within=settings.grace - settings.drain)
+        await _first(stop.wait(), gate.finish(), within=settings.grace - settings.drain)
     log.info("Stopped", extra={"event": "stop"})
 
 
@@ -116,6 +115,8 @@ def _bound(address: Address, setting: str) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind(address)
+        # Here, since uvloop would say nothing of an error: another socket may have the address meanwhile.
+        sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
         raise ListenError(f"{setting}: {address} cannot be listened on: {error.strerror or error}.") from error

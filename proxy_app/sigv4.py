@@ -62,9 +62,15 @@ def canonical_request(
     The path is encoded once more, as every service but S3 does it.
     """
     signed = ";".join([name for name, _ in headers])
-    lines = "".join([f"{name}:{' '.join(value.split())}\n" for name, value in headers])
+    lines = "".join([_canonical_line(name, value) for name, value in headers])
     uri = quote(path, safe="/" + _UNRESERVED)
     return f"{method}\n{uri}\n{query}\n{lines}\n{signed}\n{payload_sha256}", signed
+
+
+# Host, target and session token are the same in every request.
+@lru_cache(maxsize=64)
+def _canonical_line(name: str, value: str) -> str:
+    return f"{name}:{' '.join(value.split())}\n"
 
 
 def authorization(

@@ -3,9 +3,15 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 pytest_plugins = ["tests.doubles.fixtures"]
+
+# How long an example takes says more about the machine than about the code; in CI Hypothesis's own profile says so.
+hypothesis.settings.register_profile("gate", deadline=None)
+if not os.environ.get("CI"):
+    hypothesis.settings.load_profile("gate")
 
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
 

@@ -57,7 +57,9 @@ async def read_short_error(answer: Answer) -> Answer:
     response = answer.response
     if response.status < 400 or response.header(b"content-type").partition(";")[0].strip() not in _JSON:
         return answer
-    if not 0 < (response.content_length or 0) <= _SHORT:
+    # Without a length it is short if all of it is here.
+    length = response.held if response.complete else response.content_length or 0
+    if not 0 < length <= _SHORT:
         return answer
     try:
         return answer._replace(body=await response.read())

@@ -187,12 +187,14 @@ class Connection(asyncio.Protocol):
     async def progress(self, response: Response) -> None:
         """Wait until something has happened to the exchange. Raises its failure."""
         if self._failure is None:
-            self._waiting = self._loop.create_future()
+            waiting = self._waiting = self._loop.create_future()
             self.deadline = self._loop.time() + self._timeout
             try:
-                await self._waiting
+                await waiting
             finally:
-                self._waiting = self.deadline = None
+                # The last byte that has come gives the connection on: somebody else may be waiting on it by now.
+                if self._waiting is waiting:
+                    self._waiting = self.deadline = None
         if self._failure is not None and not response.complete:
             raise self._failure
 

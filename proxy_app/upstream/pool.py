@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncGenerator, Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from .. import errors
-from ..settings import Settings
+from ..settings import Settings, SettingsError
 from .connection import Body, Broken, Connection, Response, Silent, Unreachable, UpstreamError
 
 # Together with the budget this bounds what retries add when an upstream is in trouble.
@@ -65,10 +66,9 @@ class Pool:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Connections may be made in this block; at its end they are closed."""
+        """Connections may be made in this block; at its end they are closed. Raises SettingsError."""
         if self._secure:
-            bundle = self._settings.ca_bundle
-            self._trust = ssl.create_default_context(cafile=str(bundle) if bundle else None)
+            self._trust = _trust(self._settings.ca_bundle)
         sweeper = asyncio.create_task(self._sweep())
         try:
             yield
@@ -107,7 +107,7 @@ class Pool:
                 connection = self._take_idle() or await self._connect()
                 response = await connection.exchange(head, body(), head_only=head_only, chunked=length is None)
             except Silent as error:
-                raise self._silent(replay=replay) from error
+                failure, may_repeat = error, False
             except Unreachable as error:
                 # Nothing was sent, so anything may go again, a streamed body too.
                 failure, may_repeat = error, True
@@ -116,7 +116,9 @@ class Pool:
             else:
                 return Answer(response, attempt)
             if not (may_repeat and attempt <= _RETRIES and self._budget.spend()):
-                raise _refusal(failure, replay=replay) from failure
+                refusal = self._refusal(failure, replay=replay)
+                refusal.attempts = attempt
+                raise refusal from failure
             await asyncio.sleep(_RETRY_PAUSE * attempt)
 
     def _head(self, method: str, path_and_query: str, headers: Headers, length: int | None) -> bytes:
@@ -179,18 +181,24 @@ class Pool:
                 if connection.deadline is not None and connection.deadline <= now:
                     connection.expire()
 
-    def _silent(self, *, replay: bool) -> errors.Refusal:
+    def _refusal(self, failure: UpstreamError, *, replay: bool) -> errors.Refusal:
+        if isinstance(failure, Unreachable):
+            return errors.bad_gateway("MLflow cannot be reached from the gate.", reason="upstream-unreachable")
+        if isinstance(failure, Silent):
+            seconds = self._settings.upstream_timeout
+            if replay:
+                return errors.upstream_timeout(seconds)
+            return errors.outcome_unknown(f"MLflow did not answer within {seconds:g} seconds.")
         if replay:
-            return errors.upstream_timeout(self._settings.upstream_timeout)
-        return errors.outcome_unknown(f"MLflow did not answer within {self._settings.upstream_timeout:g} seconds.")
-
-
-def _refusal(failure: Exception, *, replay: bool) -> errors.Refusal:
-    if isinstance(failure, Unreachable):
-        return errors.bad_gateway("MLflow cannot be reached from the gate.", reason="upstream-unreachable")
-    if not replay:
+            return errors.bad_gateway("The connection to MLflow broke before the answer came.", reason="upstream-broke")
         return errors.outcome_unknown("The connection to MLflow broke before the answer came.")
-    return errors.bad_gateway("The connection to MLflow broke before the answer came.", reason="upstream-broke")
+
+
+def _trust(bundle: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=str(bundle) if bundle else None)
+    except OSError as error:  # ssl.SSLError is one
+        raise SettingsError(f"AWS_CA_BUNDLE: {bundle} holds no certificates that can be read: {error}.") from error
 
 
 async def refuse_failing(answer: Answer) -> None:

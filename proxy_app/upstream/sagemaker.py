@@ -65,7 +65,9 @@ class SageMakerUpstream:
             answer = await self._send(method, path, query, kept, body, self._credentials.current(), replay=replay)
             refused = aws_error(answer)
         if refused:
-            raise refused.refusal()
+            refusal = refused.refusal()
+            refusal.attempts = answer.attempts
+            raise refusal
         return answer
 
     async def _send(
