@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,13 +106,15 @@ async def running_gate(
         yield RunningGate(gate, settings, tokens, written)
 
 
-async def until(holds: Callable[[], bool], within: float = 5.0) -> float:
+async def until(holds: Callable[[], bool | Awaitable[bool]], within: float = 5.0) -> float:
     """Wait for it; the seconds that took."""
     started = time.perf_counter()
-    while not holds():
+    while True:
+        found = holds()
+        if found if isinstance(found, bool) else await found:
+            return time.perf_counter() - started
         assert time.perf_counter() - started < within, "it did not happen in time"
         await asyncio.sleep(0.005)
-    return time.perf_counter() - started
 
 
 async def settled(read: Callable[[], int], still: float = 0.15) -> int:

@@ -88,8 +88,9 @@ def _main() -> None:
     import mlflow
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import ErrorCode
-    from mlflow.utils.rest_utils import MlflowHostCreds, http_request, verify_rest_response
+    from mlflow.utils import rest_utils
 
+    rest: Any = rest_utils
     for line in sys.stdin:
         asked = json.loads(line)
         shown = Shown("", "", "")
@@ -98,8 +99,8 @@ def _main() -> None:
                 shown = Shown("", "", " ".join(ErrorCode.keys()))
             elif asked["call"] == "http":
                 endpoint, method, body = asked["arguments"]
-                creds = MlflowHostCreds(asked["url"], token=asked["token"])
-                verify_rest_response(http_request(creds, endpoint, method, json=body), endpoint)
+                creds = rest.MlflowHostCreds(asked["url"], token=asked["token"])
+                rest.verify_rest_response(rest.http_request(creds, endpoint, method, json=body), endpoint)
             else:
                 os.environ["MLFLOW_TRACKING_TOKEN"] = asked["token"]
                 client = mlflow.MlflowClient(tracking_uri=asked["url"])

@@ -1,0 +1,134 @@
+"""The gate as production runs it: `python -m proxy_app` in a process of its own."""
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+from proxy_app.settings import Address
+
+from .raw_client import Answer, Caller
+
+ROOT = Path(__file__).parents[2]
+_SERVED = re.compile(r" is served on http://([\d.]+):(\d+); metrics on http://([\d.]+):(\d+)/metrics")
+
+
+def environment(folder: Path, **settings: str) -> dict[str, str]:
+    """What a gate gets: these settings, free ports, and nothing of this machine's AWS."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONPYCACHEPREFIX": str(ROOT / ".local/cache/pyc"),
+        "PYTHONWARNINGS": "error",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "GATE_LISTEN": "127.0.0.1:0",
+        "GATE_METRICS_LISTEN": "127.0.0.1:0",
+        **settings,
+    }
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ended:
+    """How a process ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def run(folder: Path, *arguments: str, **settings: str) -> Ended:
+    """A command that ends by itself."""
+    process = await _start(folder, arguments, settings)
+    try:
+        async with asyncio.timeout(30):
+            out, err = await process.communicate()
+    finally:
+        _kill(process)
+    assert process.returncode is not None
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+class GateProcess:
+    """A gate that serves. `out` and `err` grow as it writes."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.out: list[str] = []
+        self.err: list[str] = []
+        self.address = self.metrics_address = Address("", 0)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def serving(cls, folder: Path, **settings: str) -> AsyncGenerator["GateProcess"]:
+        gate = cls(await _start(folder, (), settings))
+        readers = [asyncio.create_task(gate._read(pipe)) for pipe in ("stdout", "stderr")]
+        try:
+            async with asyncio.timeout(30):
+                while not gate.address.port:
+                    assert gate._process.returncode is None, gate.err
+                    await asyncio.sleep(0.02)
+            yield gate
+        finally:
+            _kill(gate._process)
+            await gate._process.wait()
+            await asyncio.gather(*readers)
+
+    async def _read(self, pipe: str) -> None:
+        stream: asyncio.StreamReader = getattr(self._process, pipe)
+        while line := (await stream.readline()).decode():
+            getattr(self, pipe.removeprefix("std")).append(line)
+            if found := _SERVED.search(line):
+                self.metrics_address = Address(found[3], int(found[4]))
+                self.address = Address(found[1], int(found[2]))
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """What it wrote to standard output, each line of which has to be JSON."""
+        return [json.loads(line) for line in self.out]
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        return [line for line in self.lines if line["event"] == "request"]
+
+    def caller(self, *, buffer: int = 0) -> contextlib.AbstractAsyncContextManager[Caller]:
+        return Caller.connected(self.address, buffer=buffer)
+
+    async def ask(self, data: bytes) -> Answer:
+        async with self.caller() as caller:
+            return await caller.ask(data)
+
+    def signal(self, number: int = signal.SIGTERM) -> None:
+        self._process.send_signal(number)
+
+    @property
+    def running(self) -> bool:
+        return self._process.returncode is None
+
+    async def ended(self, within: float = 10) -> int:
+        """Its exit code."""
+        async with asyncio.timeout(within):
+            return await self._process.wait()
+
+
+async def _start(folder: Path, arguments: tuple[str, ...], settings: dict[str, str]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "proxy_app", *arguments),
+        cwd=folder,
+        env=environment(folder, **settings),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()

@@ -1,0 +1,12 @@
+"""A request as a handler gets it, without a connection: for what looks at its head only."""
+
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+from multidict import CIMultiDict
+
+# Making one takes milliseconds; a clone takes microseconds.
+_REQUEST = make_mocked_request("GET", "/")
+
+
+def some_request(headers: CIMultiDict[str] | dict[str, str], method: str = "POST") -> web.BaseRequest:
+    return _REQUEST.clone(method=method, headers=CIMultiDict(headers))

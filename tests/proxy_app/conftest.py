@@ -1,0 +1,64 @@
+"""Event loops like the gate's own, and what the tests of a running gate share."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import uvloop
+
+from local.standin.tls import Authority
+from tests.doubles.running_gate import RunningGate, Tokens, running_gate
+from tests.doubles.toy_upstreams import Behaviour, Toy
+
+# What talks to transports directly is tried on both event loops; the rest runs on the gate's usual one.
+_BOTH = {"test_connection.py"}
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+StartToy = Callable[..., Awaitable[Toy]]
+StartGate = Callable[..., Awaitable[RunningGate]]
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, LoopFactory]:
+    usual: dict[str, LoopFactory] = {"uvloop": uvloop.new_event_loop}
+    return usual | {"asyncio": asyncio.new_event_loop} if item.path.name in _BOTH else usual
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority.create(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="session")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
+    return Tokens(tmp_path_factory.mktemp("tokens"))
+
+
+@pytest_asyncio.fixture
+async def running() -> AsyncGenerator[contextlib.AsyncExitStack]:
+    """Ends in order what a test has started."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def start_toy(running: contextlib.AsyncExitStack) -> StartToy:
+    """`await start_toy(behaviour)`; `tls` and `buffer` are as for `Toy.running`."""
+
+    async def start(behaviour: Behaviour, *, tls: ssl.SSLContext | None = None, buffer: int = 0) -> Toy:
+        return await running.enter_async_context(Toy.running(behaviour, tls=tls, buffer=buffer))
+
+    return start
+
+
+@pytest.fixture
+def start_gate(running: contextlib.AsyncExitStack, tokens: Tokens) -> StartGate:
+    """`await start_gate(toy.origin, signed=..., source=..., any_setting=...)`."""
+
+    async def start(upstream: str, **changes: Any) -> RunningGate:
+        return await running.enter_async_context(running_gate(upstream, tokens, **changes))
+
+    return start

@@ -1,0 +1,282 @@
+"""What a caller is told when there is no answer, and what a stock client makes of it."""
+
+import asyncio
+import contextlib
+import json
+import re
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy_app import errors
+from proxy_app.upstream import aws_error
+from tests.doubles import toy_upstreams as toys
+from tests.doubles.raw_client import request
+from tests.doubles.running_gate import READ, WRITE_AGAIN, WRITE_ONCE, RunningGate, until
+from tests.doubles.stock_client import StockClient
+from tests.doubles.toy_upstreams import OK, Toy, with_length
+
+from .conftest import StartGate, StartToy
+
+RUN_INFO = {"run_id": "1", "experiment_id": "0", "status": "RUNNING", "artifact_uri": "s3://a"}
+RUN = with_length(json.dumps({"run": {"info": RUN_INFO, "data": {}}}).encode())
+
+
+@pytest.fixture
+async def toy(start_toy: StartToy) -> Toy:
+    return await start_toy(toys.answering(OK))
+
+
+# --- Too much
+
+
+async def test_one_request_too_many_is_told_when_to_come_back(start_toy: StartToy, start_gate: StartGate) -> None:
+    go_on = asyncio.Event()
+    toy = await start_toy(toys.held(go_on))
+    gate = await start_gate(toy.origin, max_requests=2)
+    async with gate.caller() as first, gate.caller() as second:
+        for caller in (first, second):
+            await caller.send(request("GET", READ, token=gate.tokens.viewer))
+        await until(lambda: len(toy.asked) == 2)
+        answer = await gate.ask(request("GET", READ, token=gate.tokens.viewer))
+        assert answer.error == (429, "REQUEST_LIMIT_EXCEEDED")
+        assert answer.header("retry-after") == "1"
+        # Whoever watches the gate is answered all the same.
+        assert (await gate.ask(request("GET", "/healthz"))).status == 200
+        go_on.set()
+        assert [(await caller.answer()).status for caller in (first, second)] == [200, 200]
+    assert (await gate.ask(request("GET", READ, token=gate.tokens.viewer))).status == 200
+
+
+async def test_one_connection_too_many_is_closed_with_a_word(toy: Toy, start_gate: StartGate) -> None:
+    gate = await start_gate(toy.origin, max_connections=3)
+    async with contextlib.AsyncExitStack() as stack:
+        callers = [await stack.enter_async_context(gate.caller()) for _ in range(3)]
+        for caller in callers:
+            assert (await caller.ask(request("GET", "/healthz"))).status == 200
+        async with gate.caller() as fourth:
+            answer = await fourth.answer()
+            assert (answer.status, answer.header("retry-after"), answer.header("connection")) == (503, "1", "close")
+            assert await fourth.closed() == b""
+        # The others notice nothing, and a place that becomes free is given again.
+        assert (await callers[0].ask(request("GET", READ, token=gate.tokens.viewer))).status == 200
+    await until(lambda: gate.metric("gate_connections") == 0)
+    assert (await gate.ask(request("GET", "/healthz"))).status == 200
+
+
+async def test_a_rush_of_connections_does_not_get_past_the_limit(toy: Toy, start_gate: StartGate) -> None:
+    gate = await start_gate(toy.origin, max_connections=5)
+
+    async def one() -> int:
+        async with gate.caller() as caller:
+            with contextlib.suppress(ConnectionError):
+                await caller.send(request("GET", "/healthz"))
+            status = (await caller.answer()).status
+            await everyone.wait()
+            return status
+
+    everyone = asyncio.Barrier(40)
+    statuses = await asyncio.gather(*(one() for _ in range(40)))
+    assert (statuses.count(200), statuses.count(503)) == (5, 35)
+
+
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [
+        ("/get-artifact?path=" + "canary" * 2000, []),
+        (READ, ["X-Long: " + "canary" * 2000]),
+        (READ, [f"{'X-canary' * 2000}: long"]),
+    ],
+)
+async def test_a_line_that_is_too_long_is_refused_with_the_limit(
+    toy: Toy, start_gate: StartGate, target: str, headers: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = await start_gate(toy.origin, header_limit=10_000)
+    async with gate.caller() as caller:
+        answer = await caller.ask(request("GET", target, *headers, token=gate.tokens.viewer))
+        assert answer.error == (400, "INVALID_PARAMETER_VALUE")
+        assert "longer than 10000 bytes (GATE_HEADER_LIMIT_BYTES)" in answer.message
+        assert await caller.closed() == b""
+    assert (gate.lines[-1]["status"], gate.lines[-1]["error"]) == (400, "header-too-long")
+    assert "canary" not in answer.message + caplog.text + "".join(gate.written)
+    assert toy.connections == 0
+
+
+async def test_lines_up_to_the_limit_reach_the_upstream(toy: Toy, start_gate: StartGate) -> None:
+    gate = await start_gate(toy.origin)
+    query = "&".join(f"run_ids={number:032x}" for number in range(1500))
+    target = f"/ajax-api/2.0/mlflow/metrics/get-history-bulk?{query}"
+    assert 60_000 < len(target) < gate.settings.header_limit
+    data = request("GET", target, "X-Long: " + "x" * 60_000, token=gate.tokens.viewer)
+    assert (await gate.ask(data)).status == 200
+    assert toy.asked[0].line == f"GET {target} HTTP/1.1"
+    assert toy.asked[0].header("x-long") == "x" * 60_000
+
+
+async def test_too_many_headers_are_refused(toy: Toy, start_gate: StartGate) -> None:
+    gate = await start_gate(toy.origin)
+    answer = await gate.ask(request("GET", READ, *[f"X-{number}: 1" for number in range(500)]))
+    assert answer.error == (400, "INVALID_PARAMETER_VALUE")
+    assert "too many headers" in answer.message
+
+
+async def test_a_head_that_never_ends_is_not_waited_for(toy: Toy, start_gate: StartGate) -> None:
+    gate = await start_gate(toy.origin, keepalive=0.2)
+    async with gate.caller() as caller, asyncio.timeout(3):
+        await caller.send(b"GET / HTTP/1.1\r\nHost:")
+        assert await caller.closed() == b""
+
+
+async def test_an_idle_connection_is_closed_after_its_time(toy: Toy, start_gate: StartGate) -> None:
+    gate = await start_gate(toy.origin, keepalive=0.2)
+    async with gate.caller() as caller, asyncio.timeout(3):
+        assert (await caller.ask(request("GET", READ, token=gate.tokens.viewer))).status == 200
+        assert await caller.closed() == b""
+
+
+# --- No answer
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "target", "error", "says"),
+    [
+        (toys.breaking_off(), READ, (502, "TEMPORARILY_UNAVAILABLE"), "broke before the answer"),
+        (toys.breaking_off(), WRITE_ONCE, (409, "ABORTED"), "look before you send it again"),
+        (toys.silent(), READ, (504, "DEADLINE_EXCEEDED"), "did not answer within 0.3 seconds"),
+        (toys.silent(), WRITE_ONCE, (409, "ABORTED"), "look before you send it again"),
+    ],
+    ids=["broken read", "broken write", "unanswered read", "unanswered write"],
+)
+@pytest.mark.parametrize("signed", [False, True])
+async def test_a_lost_answer_is_told_by_whether_the_request_may_go_again(
+    start_toy: StartToy,
+    start_gate: StartGate,
+    behaviour: toys.Behaviour,
+    target: str,
+    error: tuple[int, str],
+    says: str,
+    signed: bool,
+) -> None:
+    toy = await start_toy(behaviour)
+    gate = await start_gate(toy.origin, signed=signed, upstream_timeout=0.3)
+    method = "GET" if target == READ else "POST"
+    answer = await gate.ask(request(method, target, body=b"{}", token=gate.tokens.admin))
+    assert answer.error == error
+    assert says in answer.message
+
+
+async def test_a_fault_is_told_without_its_insides(
+    toy: Toy, start_gate: StartGate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("inside")
+
+    gate = await start_gate(toy.origin)
+    monkeypatch.setattr("proxy_app.gate.match", broken)
+    answer = await gate.ask(request("GET", READ, token=gate.tokens.viewer))
+    assert answer.error == (500, "INTERNAL_ERROR")
+    assert "inside" not in answer.message
+    assert (gate.lines[-1]["status"], gate.lines[-1]["error"]) == (500, "fault")
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert gate.lines[-1]["request_id"] in record.getMessage()
+
+
+# --- What a stock client shows
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Generator[StockClient]:
+    with StockClient.running(tmp_path_factory.mktemp("home")) as running:
+        yield running
+
+
+def url(gate: RunningGate) -> str:
+    return f"http://{gate.address}"
+
+
+def test_every_error_code_is_one_of_mlflows(client: StockClient) -> None:
+    sources = "".join(Path(module.__file__ or "").read_text() for module in (errors, aws_error))
+    codes = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+|UNAUTHENTICATED|ABORTED)"', sources))
+    assert len(codes) > 10
+    assert codes <= client.error_codes()
+
+
+@pytest.mark.parametrize(
+    ("role", "call", "arguments", "code", "says"),
+    [
+        ("nobody", "get_run", ["1"], "UNAUTHENTICATED", "The Authorization header holds no token of this gate"),
+        ("viewer", "set_tag", ["1", "key", "value"], "PERMISSION_DENIED", "this needs the role editor"),
+        ("editor", "delete_run", ["1"], "PERMISSION_DENIED", "this needs the role admin"),
+        ("admin", "http", ["/api/2.0/mlflow/no-such", "GET", None], "ENDPOINT_NOT_FOUND", "route table needs a line"),
+        ("admin", "http", [WRITE_AGAIN, "POST", {"v": "x" * 2_000_000}], "INVALID_PARAMETER_VALUE", "Log in smaller"),
+    ],
+)
+async def test_a_stock_client_shows_the_sentence_and_asks_no_second_time(
+    toy: Toy,
+    start_gate: StartGate,
+    client: StockClient,
+    role: str,
+    call: str,
+    arguments: list[Any],
+    code: str,
+    says: str,
+) -> None:
+    gate = await start_gate(toy.origin, signed=True, body_limit=1 << 20)
+    shown = await client.call(url(gate), getattr(gate.tokens, role, "nonsense"), call, *arguments)
+    assert (shown.error, shown.code) == ("RestException", code)
+    assert says in shown.text
+    assert (len(gate.lines), toy.connections) == (1, 0)
+
+
+async def test_a_stock_client_shows_mlflows_own_errors_as_they_are(
+    start_toy: StartToy, start_gate: StartGate, client: StockClient
+) -> None:
+    error = {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Run with id=1 not found"}
+    toy = await start_toy(toys.answering(with_length(json.dumps(error).encode(), status=b"404 Not Found")))
+    for signed in (False, True):
+        gate = await start_gate(toy.origin, signed=signed)
+        shown = await client.call(url(gate), gate.tokens.viewer, "get_run", "1")
+        assert (shown.code, shown.text) == (error["error_code"], f"{error['error_code']}: {error['message']}")
+
+
+async def test_a_stock_client_never_repeats_a_write_that_may_have_been_done(
+    start_toy: StartToy, start_gate: StartGate, client: StockClient
+) -> None:
+    for behaviour in (toys.breaking_off(), toys.silent()):
+        toy = await start_toy(behaviour)
+        for signed in (False, True):
+            gate = await start_gate(toy.origin, signed=signed, upstream_timeout=0.3)
+            toy.asked.clear()
+            shown = await client.call(url(gate), gate.tokens.editor, "create_run", "0")
+            assert (shown.error, shown.code) == ("RestException", "ABORTED")
+            assert "may have been carried out all the same" in shown.text
+            assert (len(toy.asked), len(gate.lines)) == (1, 1)
+
+
+async def test_a_stock_client_gets_over_a_short_break(
+    start_toy: StartToy, start_gate: StartGate, client: StockClient
+) -> None:
+    toy = await start_toy(toys.breaking_off(times=3, then=RUN))
+    gate = await start_gate(toy.origin)
+    # Three attempts are the gate's, and then the client's own second one gets through.
+    assert (await client.call(url(gate), gate.tokens.viewer, "get_run", "1")).error == ""
+    assert [(line["status"], line["attempts"]) for line in gate.lines] == [(502, 3), (200, 1)]
+
+
+async def test_a_stock_client_waits_as_long_as_a_full_gate_tells_it(
+    start_toy: StartToy, start_gate: StartGate, client: StockClient
+) -> None:
+    go_on = asyncio.Event()
+    toy = await start_toy(toys.held(go_on, RUN))
+    gate = await start_gate(toy.origin, max_requests=1)
+    async with gate.caller() as caller:
+        await caller.send(request("GET", READ, token=gate.tokens.viewer))
+        await until(lambda: gate.in_flight == 1)
+        asked = asyncio.create_task(client.call(url(gate), gate.tokens.viewer, "get_run", "1"))
+        await until(lambda: any(line["status"] == 429 for line in gate.lines), 10)
+        go_on.set()
+        assert (await asked).error == ""
+    assert sorted(line["status"] for line in gate.lines) == [200, 200, 429]

@@ -1,0 +1,164 @@
+"""Whether the process runs, and whether it could answer a request now."""
+
+import asyncio
+
+import pytest
+
+from proxy_app.credentials import CredentialsError, Loaded
+from tests.doubles import toy_upstreams as toys
+from tests.doubles.raw_client import Answer, request
+from tests.doubles.running_gate import RunningGate, until
+from tests.doubles.toy_upstreams import OK, Toy, with_length
+
+from .conftest import StartGate, StartToy
+
+
+async def ready(gate: RunningGate) -> Answer:
+    return await gate.ask(request("GET", "/readyz"))
+
+
+async def not_ready(gate: RunningGate) -> str:
+    """The one word that it says."""
+    answer = await ready(gate)
+    content = answer.json()
+    assert (answer.status, content["status"], sorted(content)) == (503, "not ready", ["reason", "status"])
+    return content["reason"]
+
+
+async def gone() -> str:
+    """An origin where nobody listens."""
+    async with Toy.running(toys.closing_at_once) as toy:
+        return toy.origin
+
+
+async def test_a_running_process_is_healthy_whatever_is_behind_it(start_gate: StartGate) -> None:
+    gate = await start_gate(await gone(), max_requests=1)
+    answer = await gate.ask(request("GET", "/healthz"))
+    assert (answer.status, answer.json()) == (200, {"status": "ok"})
+    assert (await gate.ask(request("HEAD", "/healthz"))).status == 200
+    # Somebody asks every few seconds: that is no request to count.
+    assert gate.written == []
+
+
+@pytest.mark.parametrize(
+    ("signed", "line"),
+    [
+        (False, "GET /health HTTP/1.1"),
+        (True, "GET /api/2.0/mlflow/experiments/get?experiment_id=0 HTTP/1.1"),
+    ],
+)
+async def test_a_gate_with_an_upstream_that_answers_is_ready(
+    start_toy: StartToy, start_gate: StartGate, signed: bool, line: str
+) -> None:
+    toy = await start_toy(toys.answering(OK))
+    gate = await start_gate(toy.origin, signed=signed)
+    answer = await ready(gate)
+    assert (answer.status, answer.json()) == (200, {"status": "ready"})
+    assert [asked.line for asked in toy.asked] == [line]
+    assert (toy.asked[0].header("authorization") is not None) == signed
+    assert gate.written == []
+
+
+async def test_the_upstream_is_asked_once_however_many_ask_here(start_toy: StartToy, start_gate: StartGate) -> None:
+    toy = await start_toy(toys.answering(OK))
+    gate = await start_gate(toy.origin)
+    answers = await asyncio.gather(*(ready(gate) for _ in range(20)))
+    assert [answer.status for answer in [*answers, await ready(gate)]] == [200] * 21
+    assert len(toy.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        (toys.answering(with_length(b"canary", status=b"500 Internal Server Error")), "upstream-failing"),
+        (toys.answering(with_length(b"canary", status=b"503 Service Unavailable")), "upstream-failing"),
+        (toys.breaking_off(), "upstream-broke"),
+        (toys.breaking_off(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nx"), "upstream-broke"),
+        (toys.silent(), "upstream-silent"),
+    ],
+    ids=["500", "503", "no answer", "half an answer", "silence"],
+)
+@pytest.mark.parametrize("signed", [False, True])
+async def test_an_upstream_in_trouble_makes_the_gate_not_ready(
+    start_toy: StartToy,
+    start_gate: StartGate,
+    behaviour: toys.Behaviour,
+    reason: str,
+    signed: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("proxy_app.health._PROBE_TIMEOUT", 0.3)
+    toy = await start_toy(behaviour)
+    gate = await start_gate(toy.origin, signed=signed)
+    for _ in range(3):
+        assert await not_ready(gate) == reason
+    # The sentence stands in the log, once.
+    assert [record.levelname for record in caplog.records if "Not ready" in record.getMessage()] == ["WARNING"]
+    assert "canary" not in caplog.text
+
+
+async def test_an_upstream_that_cannot_be_reached_makes_the_gate_not_ready(start_gate: StartGate) -> None:
+    gate = await start_gate(await gone())
+    assert await not_ready(gate) == "upstream-unreachable"
+
+
+async def test_an_error_of_mlflows_own_is_an_answer(start_toy: StartToy, start_gate: StartGate) -> None:
+    error = with_length(b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": ""}', status=b"404 Not Found")
+    toy = await start_toy(toys.answering(error))
+    assert (await ready(await start_gate(toy.origin, signed=True))).status == 200
+
+
+async def test_a_gate_whose_role_is_refused_is_not_ready(start_toy: StartToy, start_gate: StartGate) -> None:
+    error = b'{"message": "User: arn:aws:sts::123456789012:canary is not authorized"}'
+    toy = await start_toy(
+        toys.answering(with_length(error, b"Content-Type: application/json", status=b"403 Forbidden"))
+    )
+    assert await not_ready(await start_gate(toy.origin, signed=True)) == "aws-error"
+
+
+async def test_a_gate_without_credentials_starts_and_is_not_ready(
+    start_toy: StartToy, start_gate: StartGate, caplog: pytest.LogCaptureFixture
+) -> None:
+    def none() -> Loaded:
+        raise CredentialsError("No AWS credentials: canary")
+
+    toy = await start_toy(toys.answering(OK))
+    gate = await start_gate(toy.origin, signed=True, source=none)
+    assert await not_ready(gate) == "no-credentials"
+    assert "No AWS credentials" in caplog.text
+    assert toy.connections == 0
+    assert (await gate.ask(request("GET", "/healthz"))).status == 200
+
+
+async def test_the_gate_is_ready_again_with_its_upstream(
+    start_toy: StartToy, start_gate: StartGate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("proxy_app.health._KEPT_FOR", 0.05)
+    caplog.set_level("INFO", "proxy_app.health")
+    states = [b"500 Broken", b"200 OK", b"200 OK"]
+    toy = await start_toy(toys.answering_by(lambda _: with_length(b"", status=states[0])))
+    gate = await start_gate(toy.origin)
+    assert await not_ready(gate) == "upstream-failing"
+    del states[0]
+
+    async def is_ready() -> bool:
+        return (await ready(gate)).status == 200
+
+    await until(is_ready)
+    assert [record.getMessage() for record in caplog.records] == ["Not ready: MLflow answers 500.", "Ready again"]
+
+
+async def test_a_gate_that_stops_is_not_ready_at_once(start_toy: StartToy, start_gate: StartGate) -> None:
+    toy = await start_toy(toys.answering(OK))
+    gate = await start_gate(toy.origin)
+    assert (await ready(gate)).status == 200
+    gate.listening.drain()
+    assert await not_ready(gate) == "stopping"
+    assert (await gate.ask(request("GET", "/healthz"))).status == 200
+    # Requests are still taken, and their connections end with them.
+    async with gate.caller() as caller:
+        answer = await caller.ask(request("GET", "/version", token=gate.tokens.viewer))
+        assert (answer.status, answer.header("connection")) == (200, "close")
+        assert await caller.closed() == b""
+    await until(lambda: gate.metric("gate_connections") == 0)

@@ -1,0 +1,280 @@
+"""What the gate tells its operators, and that no secret is ever a part of it."""
+
+import asyncio
+import json
+import re
+from typing import Any
+
+import pytest
+from prometheus_client.exposition import generate_latest
+
+from tests.doubles import toy_upstreams as toys
+from tests.doubles.raw_client import Caller, request
+from tests.doubles.running_gate import ARTIFACT, READ, WRITE_AGAIN, until
+from tests.doubles.toy_upstreams import OK, Toy, with_length
+
+from .conftest import StartGate, StartToy
+
+# The contract with whoever reads the log, in order.
+FIELDS: dict[str, tuple[type, ...]] = {
+    "time": (str,),
+    "level": (str,),
+    "event": (str,),
+    "request_id": (str,),
+    "caller": (str, type(None)),
+    "role": (str, type(None)),
+    "method": (str,),
+    "route": (str, type(None)),
+    "status": (int,),
+    "bytes_in": (int,),
+    "bytes_out": (int,),
+    "ms": (float,),
+    "upstream_ms": (float, type(None)),
+    "attempts": (int,),
+}
+
+
+@pytest.fixture
+async def toy(start_toy: StartToy) -> Toy:
+    return await start_toy(toys.answering(OK))
+
+
+def checked(line: str) -> dict[str, Any]:
+    """A request's line, once it has been found to be of the form."""
+    assert line.count("\n") == 1
+    assert line.endswith("\n")
+    content = json.loads(line)
+    assert [name for name in content if name != "error"] == list(FIELDS)
+    for name, types in FIELDS.items():
+        assert isinstance(content[name], types), name
+    assert content["event"] == "request"
+    assert content["level"] == ("error" if content["status"] >= 500 else "info")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", content["time"])
+    return content
+
+
+# --- Lines
+
+
+async def test_each_request_has_one_line_with_the_promised_fields(toy: Toy, start_gate: StartGate) -> None:
+    gate = await start_gate(toy.origin)
+    data = [
+        request("GET", READ, token=gate.tokens.viewer),
+        request("HEAD", READ, token=gate.tokens.viewer),
+        request("POST", WRITE_AGAIN, body=b"x" * 500_000, token=gate.tokens.editor),
+        request("PUT", ARTIFACT, "Transfer-Encoding: chunked", token=gate.tokens.admin) + b"3\r\nabc\r\n0\r\n\r\n",
+        request("GET", READ),
+        request("POST", WRITE_AGAIN, body=b"{}", token=gate.tokens.viewer),
+        request("GET", "/no/such", token=gate.tokens.viewer),
+        request("GET", "/x//y", token=gate.tokens.viewer),
+        request("GET", "/", token=gate.tokens.viewer),
+        request("GET", READ, "X-A: \x00"),
+    ]
+    for each in data:
+        await gate.ask(each)
+    assert [
+        (line["caller"], line["role"], line["method"], line["route"], line["status"], line.get("error"))
+        for line in map(checked, gate.written)
+    ] == [
+        ("some-viewer", "viewer", "GET", "/api/2.0/mlflow/runs/get", 200, None),
+        ("some-viewer", "viewer", "HEAD", "/api/2.0/mlflow/runs/get", 200, None),
+        ("some-editor", "editor", "POST", "/api/2.0/mlflow/runs/set-tag", 200, None),
+        ("some-admin", "admin", "PUT", "/api/2.0/mlflow-artifacts/artifacts/<path:artifact_path>", 200, None),
+        (None, None, "GET", None, 401, "no-credentials-shown"),
+        ("some-viewer", "viewer", "POST", "/api/2.0/mlflow/runs/set-tag", 403, "role"),
+        ("some-viewer", "viewer", "GET", None, 404, "unknown-route"),
+        ("some-viewer", "viewer", "GET", None, 400, "bad-path"),
+        ("some-viewer", "viewer", "GET", "/", 200, None),
+        (None, None, "UNKNOWN", None, 400, "garbled"),
+    ]
+    assert [(line["bytes_in"], line["bytes_out"]) for line in gate.lines[:4]] == [(0, 2), (0, 0), (500_000, 2), (3, 2)]
+    assert [line["attempts"] for line in gate.lines[:5]] == [1, 1, 1, 1, 0]
+    for line in gate.lines[:4]:
+        assert 0 < line["upstream_ms"] <= line["ms"] < 5000
+
+
+async def test_a_line_comes_when_the_last_byte_is_out(start_toy: StartToy, start_gate: StartGate) -> None:
+    said = asyncio.Event()
+
+    async def slow_end(talk: toys.Talk) -> None:
+        await talk.ask()
+        await talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 50_000)
+        await said.wait()
+        await talk.send(b"x" * 50_000)
+
+    toy = await start_toy(slow_end)
+    gate = await start_gate(toy.origin)
+    async with gate.caller() as caller:
+        await caller.send(request("GET", READ, token=gate.tokens.viewer))
+        await caller.head()
+        await caller.reader.readexactly(50_000)
+        await asyncio.sleep(0.1)
+        assert gate.written == []
+        said.set()
+        await caller.reader.readexactly(50_000)
+        await until(lambda: gate.written != [])
+    line = checked(gate.written[0])
+    assert line["bytes_out"] == 100_000
+    assert line["ms"] > line["upstream_ms"] + 90
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("0123456789abcdef", True),
+        ("1-67891233-abcdef012345678912345678", True),
+        ("a.b_c-d.e", True),
+        ("short", False),
+        ("x" * 65, False),
+        ('canary", "status": 200, "x": "', False),
+        ("canary canary", False),
+        ("canary\\u000a{}", False),
+        ("canary\xe9canary", False),
+        ("", False),
+    ],
+)
+async def test_a_callers_request_id_is_used_if_it_cannot_be_anything_else(
+    toy: Toy, start_gate: StartGate, given: str, taken: bool
+) -> None:
+    gate = await start_gate(toy.origin)
+    answer = await gate.ask(request("GET", READ, f"X-Request-Id: {given}", token=gate.tokens.viewer))
+    line = checked(gate.written[0])
+    assert answer.header("x-request-id") == line["request_id"]
+    assert (line["request_id"] == given) == taken
+    assert "canary" not in gate.written[0]
+
+
+async def test_no_request_can_write_a_line_of_its_own(toy: Toy, start_gate: StartGate) -> None:
+    gate = await start_gate(toy.origin)
+    forged = '\\n{"event": "request", "caller": "forged"}'
+    data = [
+        request(f'GE"T{forged}', READ, token=gate.tokens.viewer),
+        request("GET", f"/get-artifact?path={forged}".replace(" ", "%20"), token=gate.tokens.viewer),
+        request("GET", "/%0a%7b%22event%22%3a%22forged%22%7d", token=gate.tokens.viewer),
+        request("GET", READ, f"User-Agent: {forged}", f"Authorization: Bearer {forged}"),
+        request("M-SEARCH", READ, token=gate.tokens.viewer),
+        b'{"event": "request", "caller": "forged"}\n{"event": "request"}\n\r\n\r\n',
+    ]
+    for each in data:
+        async with gate.caller() as caller:
+            await caller.send(each)
+            await caller.answer()
+    assert len(gate.written) == len(data)
+    assert "forged" not in "".join(gate.written)
+    for line in gate.written:
+        checked(line)
+
+
+# --- Secrets
+
+
+async def every_way_to_leave_a_trace(caller: Caller, token: str, canary: str) -> None:
+    """Requests with a canary wherever a caller can put one; the last one ends the connection."""
+    for shown in (token, f"mlg_{'a' * 8}_{canary}{'b' * 37}", canary):
+        for method, target in (
+            ("POST", f"{WRITE_AGAIN}?{canary}={canary}"),
+            ("GET", f"/api/2.0/mlflow/logged-models/{canary}"),
+            ("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{canary}/x"),
+            ("GET", f"/no/such/{canary}?{canary}"),
+            ("GET", f"/{canary}//x"),
+            ("DELETE", f"/{canary}%zz"),
+            ("POST", f"/?{canary}"),
+        ):
+            headers = [f"X-Header: {canary}", f"Cookie: {canary}", f"{canary}: x", f"Referer: http://gate/{canary}"]
+            await caller.ask(request(method, target, *headers, body=canary.encode() * 20, token=shown))
+    await caller.ask(request("POST", WRITE_AGAIN, f"Origin: https://{canary}", body=b"", token=token))
+    await caller.ask(request("GET", f"/{canary}", f"X: \x00{canary}", token=token))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        toys.answering_by(toys.echoing),
+        toys.answering_by(lambda asked: with_length(toys.echoing(asked), status=b"500 canary")),
+        toys.breaking_off(b"HTTP/1.1 200 OK\r\nX: canary"),
+        toys.answering(b"canary is no HTTP"),
+    ],
+    ids=["echo", "echoed error", "half an answer", "garbage"],
+)
+async def test_nothing_that_a_caller_sends_is_written_anywhere(
+    start_toy: StartToy,
+    start_gate: StartGate,
+    behaviour: toys.Behaviour,
+    signed: bool,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level("DEBUG")
+    toy = await start_toy(behaviour)
+    gate = await start_gate(toy.origin, signed=signed)
+    async with gate.caller() as caller:
+        await every_way_to_leave_a_trace(caller, gate.tokens.editor, "canary")
+    assert len(gate.written) == 23
+    out, err = capfd.readouterr()
+    told = "".join(gate.written) + caplog.text + out + err + generate_latest(gate.registry).decode()
+    assert "canary" not in told
+    assert gate.tokens.editor.rpartition("_")[2] not in told
+    assert "secret-key" not in told
+    assert "session-token" not in told
+
+
+# --- Metrics
+
+
+async def test_metrics_are_on_their_own_listener_only(toy: Toy, start_gate: StartGate) -> None:
+    gate = await start_gate(toy.origin)
+    await gate.ask(request("GET", READ, token=gate.tokens.viewer))
+    async with Caller.connected(gate.listening.metrics_address) as prometheus:
+        answer = await prometheus.ask(request("GET", "/metrics"))
+        assert answer.status == 200
+        assert (answer.header("content-type") or "").startswith("text/plain; version=")
+        text = answer.body.decode()
+        assert 'gate_requests_total{family="runs",method="GET",status="200"} 1.0' in text
+        assert "gate_connections 0.0" in text or "gate_connections 1.0" in text
+        # Nothing else is there.
+        for target in ("/", "/healthz", READ):
+            assert (await prometheus.ask(request("GET", target, token=gate.tokens.admin))).status == 404
+    assert (await gate.ask(request("GET", "/metrics", token=gate.tokens.admin))).status == 404
+    assert len(toy.asked) == 1
+
+
+async def test_metrics_count_what_happened(start_toy: StartToy, start_gate: StartGate) -> None:
+    toy = await start_toy(toys.breaking_off(times=1))
+    gate = await start_gate(toy.origin)
+    await gate.ask(request("GET", READ, token=gate.tokens.viewer))
+    await gate.ask(request("POST", WRITE_AGAIN, body=b"x" * 1000, token=gate.tokens.editor))
+    await gate.ask(request("POST", WRITE_AGAIN, body=b"{}", token=gate.tokens.viewer))
+    assert gate.metric("gate_requests_total", family="runs", method="GET", status="200") == 1
+    assert gate.metric("gate_requests_total", family="runs", method="POST", status="200") == 1
+    assert gate.metric("gate_requests_total", family="runs", method="POST", status="403") == 1
+    assert gate.metric("gate_refusals_total", reason="role") == 1
+    assert gate.metric("gate_upstream_retries_total") == 1
+    assert gate.metric("gate_body_bytes_total", direction="in") == 1002
+    assert gate.metric("gate_body_bytes_total", direction="out") == 4
+    assert gate.metric("gate_request_seconds_count", family="runs") == 3
+    assert gate.metric("gate_upstream_seconds_count", family="runs") == 2
+    assert gate.metric("gate_requests_in_flight") == 0
+
+
+async def test_callers_cannot_make_metrics_grow(toy: Toy, start_gate: StartGate) -> None:
+    gate = await start_gate(toy.origin)
+
+    def series() -> int:
+        return sum(len(metric.samples) for metric in gate.registry.collect())
+
+    methods = ["PROPFIND", "M-SEARCH", "LOCK", "REPORT", "PURGE", "SUBSCRIBE", "SOURCE", "BREW"]
+
+    async def strange_requests(number: int) -> None:
+        async with gate.caller() as caller:
+            for method in methods[:-1]:
+                target = f"/api/2.0/mlflow/logged-models/m-{number}?{number}"
+                await caller.ask(request(method, target, f"X-Request-Id: id-{number:08}", token=gate.tokens.admin))
+            for target in (f"/no/{number}", f"/api/2.0/mlflow/logged-models/m-{number}"):
+                await caller.ask(request("GET", target, token=gate.tokens.admin))
+
+    await strange_requests(0)
+    before = series()
+    for number in range(1, 20):
+        await strange_requests(number)
+    assert series() == before

@@ -1,0 +1,350 @@
+"""The whole process: how it starts, what it writes, how it ends, and that it keeps nothing."""
+
+import asyncio
+import contextlib
+import gc
+import signal
+import socket
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from local.standin.tls import Authority
+from proxy_app.settings import Settings
+from tests.doubles import toy_upstreams as toys
+from tests.doubles.gate_process import GateProcess, run
+from tests.doubles.raw_client import Caller, request
+from tests.doubles.running_gate import ARN, ARTIFACT, READ, SEARCH, WRITE_AGAIN, WRITE_ONCE, Tokens, until
+from tests.doubles.toy_upstreams import OK, Talk, with_length
+
+from .conftest import StartGate, StartToy
+from .test_observe import checked, every_way_to_leave_a_trace
+
+StartProcess = Callable[..., Awaitable[GateProcess]]
+
+
+@pytest_asyncio.fixture
+async def start_process(tmp_path: Path, tokens: Tokens) -> AsyncGenerator[StartProcess]:
+    """`await start_process(toy.origin, GATE_...="...")`."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(upstream: str, **settings: str) -> GateProcess:
+            told = {"GATE_UPSTREAM_URL": upstream, "GATE_TOKENS_FILE": str(tokens.file), "GATE_DRAIN_SECONDS": "0.4"}
+            return await stack.enter_async_context(GateProcess.serving(tmp_path, **told | settings))
+
+        yield start
+
+
+async def refuses_connections(gate: GateProcess) -> bool:
+    try:
+        async with gate.caller():
+            return False
+    except ConnectionRefusedError:
+        return True
+
+
+# --- Serving
+
+
+async def test_a_process_writes_json_lines_and_no_secret(
+    start_toy: StartToy, start_process: StartProcess, tokens: Tokens
+) -> None:
+    toy = await start_toy(toys.answering_by(toys.echoing))
+    gate = await start_process(toy.origin)
+    async with gate.caller() as caller:
+        await every_way_to_leave_a_trace(caller, tokens.editor, "canary")
+    async with Caller.connected(gate.metrics_address) as prometheus:
+        metrics = (await prometheus.ask(request("GET", "/metrics"))).body.decode()
+    assert (await gate.ask(request("GET", "/metrics", token=tokens.admin))).status == 404
+    gate.signal()
+    assert await gate.ended() == 0
+    await until(lambda: gate.lines[-1]["event"] == "stop")
+    told = "".join([*gate.out, *gate.err, metrics])
+    assert "canary" not in told
+    assert tokens.editor.rpartition("_")[2] not in told
+    assert gate.err == []
+    assert len(gate.requests) == 24
+    for line in gate.out:
+        if '"event": "request"' in line:
+            checked(line)
+    assert [line["event"] for line in gate.lines if line["event"] != "request"] == ["tokens", "start", "stop", "stop"]
+
+
+async def test_a_process_signs_with_the_keys_of_its_environment(
+    start_toy: StartToy, start_process: StartProcess, tokens: Tokens, authority: Authority
+) -> None:
+    toy = await start_toy(toys.answering(OK), tls=authority.server_context())
+    gate = await start_process(
+        "",
+        GATE_TARGET_ARN=ARN,
+        GATE_TARGET_ENDPOINT=toy.origin,
+        AWS_CA_BUNDLE=str(authority.ca_file),
+        AWS_ACCESS_KEY_ID="AKIDENVIRON",
+        AWS_SECRET_ACCESS_KEY="environ-secret",
+    )
+    assert (await gate.ask(request("GET", READ, token=tokens.viewer))).status == 200
+    assert "Credential=AKIDENVIRON/" in (toy.asked[0].header("authorization") or "")
+    assert (await gate.ask(request("GET", "/readyz"))).status == 200
+    assert "environ-secret" not in "".join(gate.out)
+
+
+async def test_the_health_check_tells_by_its_exit_code(
+    start_toy: StartToy, start_process: StartProcess, tmp_path: Path
+) -> None:
+    toy = await start_toy(toys.answering(OK))
+    gate = await start_process(toy.origin)
+    same = {"GATE_UPSTREAM_URL": toy.origin, "GATE_AUTH": "off"}
+    well = await run(tmp_path, "healthcheck", GATE_LISTEN=str(gate.address), **same)
+    gate.signal()
+    await gate.ended()
+    ill = await run(tmp_path, "healthcheck", GATE_LISTEN=str(gate.address), **same)
+    assert (well.code, well.err, ill.code) == (0, "", 1)
+    assert "no answer" in ill.err
+
+
+# --- Ending
+
+
+async def test_a_signal_lets_running_requests_finish_and_takes_no_new_ones(
+    start_toy: StartToy, start_process: StartProcess, tokens: Tokens
+) -> None:
+    go_on = asyncio.Event()
+
+    async def slow_to_some(talk: Talk) -> None:
+        while True:
+            asked = await talk.ask()
+            if "slow" in asked.line:
+                await go_on.wait()
+            await talk.send(with_length(b"x" * 300_000))
+
+    toy = await start_toy(slow_to_some)
+    gate = await start_process(toy.origin)
+    async with gate.caller() as busy, gate.caller() as idle:
+        assert (await idle.ask(request("GET", READ, token=tokens.viewer))).status == 200
+        await busy.send(request("GET", f"{READ}&slow", token=tokens.viewer))
+        await until(lambda: len(toy.asked) == 2)
+        gate.signal()
+        # Not ready at once, and still of use until a load balancer has noticed.
+        started = time.monotonic()
+        while (answer := await gate.ask(request("GET", "/readyz"))).status == 200:
+            assert time.monotonic() - started < 0.3
+        assert (answer.status, answer.json()["reason"]) == (503, "stopping")
+        late = await gate.ask(request("GET", READ, token=tokens.viewer))
+        assert (late.status, late.header("connection")) == (200, "close")
+        # Then no more, while what runs goes on.
+        await until(lambda: refuses_connections(gate))
+        assert await idle.closed() == b""
+        assert gate.running
+        go_on.set()
+        answer = await busy.answer()
+        assert (answer.status, answer.body) == (200, b"x" * 300_000)
+        assert await busy.closed() == b""
+    assert await gate.ended(3) == 0
+    assert [line["status"] for line in gate.requests] == [200, 200, 200]
+
+
+async def test_an_upload_under_way_is_finished(
+    start_toy: StartToy, start_process: StartProcess, tokens: Tokens
+) -> None:
+    toy = await start_toy(toys.counting_the_body())
+    gate = await start_process(toy.origin, GATE_DRAIN_SECONDS="0.1")
+    async with gate.caller() as caller:
+        await caller.send(request("PUT", ARTIFACT, "Content-Length: 1000", token=tokens.editor) + b"x" * 500)
+        await until(lambda: toy.moved == 500)
+        gate.signal()
+        await until(lambda: refuses_connections(gate))
+        await caller.send(b"x" * 500)
+        assert (await caller.answer()).status == 200
+    assert toy.moved == 1000
+    assert await gate.ended(3) == 0
+
+
+async def test_a_download_under_way_is_finished_at_the_callers_pace(
+    start_toy: StartToy, start_process: StartProcess, tokens: Tokens
+) -> None:
+    body = b"x" * (8 << 20)
+    toy = await start_toy(toys.answering(with_length(body)))
+    gate = await start_process(toy.origin, GATE_DRAIN_SECONDS="0.1")
+    async with gate.caller(buffer=65536) as caller:
+        await caller.send(request("GET", ARTIFACT, token=tokens.viewer))
+        await caller.head()
+        got = len(await caller.reader.readexactly(1 << 20))
+        gate.signal()
+        await asyncio.sleep(0.5)
+        assert gate.running
+        got += len(await caller.reader.readexactly(len(body) - got))
+        assert await caller.closed() == b""
+    assert await gate.ended(3) == 0
+    assert gate.requests[0]["bytes_out"] == len(body)
+
+
+async def test_the_grace_period_is_not_exceeded(
+    start_toy: StartToy, start_process: StartProcess, tokens: Tokens
+) -> None:
+    toy = await start_toy(toys.silent())
+    gate = await start_process(toy.origin, GATE_DRAIN_SECONDS="0.2", GATE_GRACE_SECONDS="0.8")
+    async with gate.caller() as caller:
+        await caller.send(request("POST", SEARCH, body=b"{}", token=tokens.viewer))
+        await until(lambda: len(toy.asked) == 1)
+        started = time.monotonic()
+        gate.signal()
+        assert await caller.closed() == b""
+        assert await gate.ended(5) == 0
+    assert 0.7 < time.monotonic() - started < 2.5
+    await until(lambda: toy.open == 0)
+    assert (gate.requests[0]["status"], gate.requests[0]["error"]) == (499, "caller-gone")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_each_further_signal_cuts_a_wait_short(
+    start_toy: StartToy, start_process: StartProcess, tokens: Tokens, number: int
+) -> None:
+    toy = await start_toy(toys.silent())
+    gate = await start_process(toy.origin, GATE_DRAIN_SECONDS="30", GATE_GRACE_SECONDS="60")
+    async with gate.caller() as caller:
+        await caller.send(request("POST", SEARCH, body=b"{}", token=tokens.viewer))
+        await until(lambda: len(toy.asked) == 1)
+        gate.signal(number)
+        await until(lambda: gate.lines[-1]["event"] == "stop")
+        assert not await refuses_connections(gate)
+        gate.signal(number)
+        await until(lambda: refuses_connections(gate))
+        assert gate.running
+        gate.signal(number)
+        assert await gate.ended(3) == 0
+
+
+# --- Not starting
+
+
+async def test_what_keeps_it_from_starting_is_said_in_one_message(
+    tmp_path: Path, tokens: Tokens, start_toy: StartToy
+) -> None:
+    toy = await start_toy(toys.answering(OK))
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "no.pem").write_text("no certificate")
+    well = {"GATE_UPSTREAM_URL": toy.origin, "GATE_TOKENS_FILE": str(tokens.file)}
+    signed = {"GATE_UPSTREAM_URL": "", "GATE_TARGET_ARN": ARN}
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port, other = taken.getsockname()[1], free.getsockname()[1]
+        free.close()
+        faults: dict[str, tuple[dict[str, str], str]] = {
+            "port in use": (
+                {"GATE_LISTEN": f"127.0.0.1:{port}"},
+                f"GATE_LISTEN: 127.0.0.1:{port} cannot be listened on",
+            ),
+            "one port for both": (
+                {"GATE_LISTEN": f"127.0.0.1:{other}", "GATE_METRICS_LISTEN": f"127.0.0.1:{other}"},
+                f"127.0.0.1:{other}",
+            ),
+            "a wrong ARN": ({**signed, "GATE_TARGET_ARN": "arn:aws:s3:::bucket"}, "mlflow-tracking-server/<name>"),
+            "no tokens file": ({"GATE_TOKENS_FILE": "nowhere.json"}, "There is no file nowhere.json"),
+            "a broken tokens file": ({"GATE_TOKENS_FILE": str(tmp_path / "broken.json")}, "it is not JSON"),
+            "no setting of ours": ({"GATE_LISTNE": "x"}, "GATE_LISTNE is not a setting; is GATE_LISTEN meant?"),
+            "no authorities": ({**signed, "AWS_CA_BUNDLE": str(tmp_path / "no.pem")}, "AWS_CA_BUNDLE"),
+        }
+        ends = await asyncio.gather(*(run(tmp_path, **well | faulty) for faulty, _ in faults.values()))
+    for (name, (_, says)), ended in zip(faults.items(), ends, strict=True):
+        assert ended.code == 2, (name, ended)
+        assert says in ended.err, (name, ended.err)
+        assert ended.err.startswith("The gate cannot start.\n"), (name, ended.err)
+        assert "Traceback" not in ended.err + ended.out, (name, ended)
+        assert ended.err.count("\n") == 2, (name, ended.err)
+
+
+async def test_help_shows_every_setting_with_its_default(tmp_path: Path) -> None:
+    ended = await run(tmp_path, "--help")
+    assert (ended.code, ended.err) == (0, "")
+    text = " ".join(ended.out.split())
+    for name, default, sentence in Settings.table():
+        assert f"{name} {sentence}{f' [{default}]' if default else ''}" in text
+    for word in ("token", "healthcheck", "GATE_UPSTREAM_URL=http://127.0.0.1:5000"):
+        assert word in text
+    assert max(len(line) for line in ended.out.splitlines()) <= 100
+
+
+# --- Keeping nothing
+
+
+@pytest.mark.parametrize("signed", [False, True])
+async def test_requests_of_every_kind_leave_nothing_behind(
+    start_toy: StartToy, start_gate: StartGate, signed: bool
+) -> None:
+    async def behave(talk: Talk) -> None:
+        while True:
+            asked = await talk.ask()
+            if "break" in asked.line:
+                await talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\npart")
+                return
+            if "lost" in asked.line:
+                return
+            if "silent" in asked.line:
+                await talk.gone()
+            await talk.send(with_length(b"x" * 100_000))
+
+    toy = await start_toy(behave)
+    gate = await start_gate(toy.origin, signed=signed, upstream_timeout=0.3, max_requests=30, body_limit=100_000)
+    one, two, three = gate.tokens.viewer, gate.tokens.editor, gate.tokens.admin
+    kinds = [
+        request("GET", READ, token=one),
+        request("GET", READ),
+        request("POST", SEARCH, body=b"x" * 50_000, token=one),
+        request("POST", SEARCH, "Expect: 100-continue", body=b"x" * 200_000, token=one),
+        request("POST", WRITE_AGAIN, "Transfer-Encoding: chunked", token=two) + b"3\r\nabc\r\n0\r\n\r\n",
+        request("POST", WRITE_AGAIN, body=b"{}", token=one),
+        request("POST", f"{WRITE_ONCE}?lost", body=b"{}", token=two),
+        request("GET", f"{READ}&lost", token=one),
+        request("GET", f"{READ}&break", token=one),
+        request("GET", f"{READ}&silent", token=one),
+        request("HEAD", READ, token=one),
+        request("DELETE", ARTIFACT, token=three),
+        request("GET", "/no/such", token=one),
+        b"nonsense\r\n\r\n",
+        # Those who leave: in a head, in a body, before an answer.
+        b"GET / HTTP/1.1\r\nHo",
+        request("POST", SEARCH, "Content-Length: 90000", token=one) + b"x",
+        request("GET", f"{READ}&silent", token=one),
+    ]
+
+    async def ask(number: int) -> None:
+        kind = number % len(kinds)
+        async with gate.caller() as caller:
+            await caller.send(kinds[kind])
+            if kind < len(kinds) - 3:
+                with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                    while (await caller.head())[0] < 200:
+                        pass
+
+    async def everything(requests: int) -> None:
+        places = asyncio.Semaphore(40)
+
+        async def one_of_many(number: int) -> None:
+            async with places:
+                await ask(number)
+
+        await asyncio.gather(*(one_of_many(number) for number in range(requests)))
+        await until(lambda: gate.in_flight == 0)
+        await until(lambda: gate.metric("gate_connections") == 0)
+
+    own = psutil.Process()
+    await everything(len(kinds) * 2)
+    await until(lambda: toy.open <= 40)
+    await everything(500)
+    assert gate.budget_free == gate.settings.body_budget
+    # What is left are the toy's idle connections, one task each, and what the gate runs from its start.
+    await until(lambda: len(asyncio.all_tasks()) <= toy.open + 8)
+    sockets = [end for end in own.net_connections("tcp") if end.raddr]
+    assert sum(end.raddr.port == toy.port for end in sockets) == toy.open <= 40
+    assert not [end for end in sockets if gate.address.port in {end.laddr.port, end.raddr.port}]
+    # Nothing is made again and again and kept.
+    gc.collect()
+    before = len(gc.get_objects())
+    await everything(len(kinds) * 8)
+    gate.written.clear()
+    gc.collect()
+    assert len(gc.get_objects()) - before < 2000

@@ -1,0 +1,277 @@
+"""The settings: each is read, and everything that is wrong is said at once, by name."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy_app.__main__ import main
+from proxy_app.settings import MIB, Address, Settings, SettingsError
+
+ARN = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-app/app-1"
+PLAIN = {"GATE_UPSTREAM_URL": "http://127.0.0.1:5000", "GATE_TOKENS_FILE": "tokens.json"}
+SIGNED = {"GATE_TARGET_ARN": ARN, "GATE_TOKENS_FILE": "tokens.json"}
+
+# Variable: (text, attribute, what it becomes, what has to be set or left out beside it).
+READ: dict[str, tuple[str, str, Any, dict[str, str]]] = {
+    "GATE_TARGET_ARN": (ARN, "target_arn", ARN, SIGNED),
+    "GATE_TARGET_ENDPOINT": ("https://a.example:8443/", "target_endpoint", "https://a.example:8443", SIGNED),
+    "GATE_ASSUME_ROLE_ARN": ("arn:aws:iam::1:role/x", "assume_role_arn", "arn:aws:iam::1:role/x", SIGNED),
+    "GATE_UPSTREAM_URL": ("http://[::1]:5000", "upstream_url", "http://[::1]:5000", PLAIN),
+    "AWS_CA_BUNDLE": ("/etc/ca.pem", "ca_bundle", Path("/etc/ca.pem"), PLAIN),
+    "GATE_LISTEN": (":8081", "listen", Address("0.0.0.0", 8081), PLAIN),
+    "GATE_METRICS_LISTEN": ("[::1]:0", "metrics_listen", Address("::1", 0), PLAIN),
+    "GATE_PUBLIC_URL": ("https://MLflow.example.com:443", "public_url", "https://mlflow.example.com", PLAIN),
+    "GATE_AUTH": ("off", "auth", False, {"GATE_UPSTREAM_URL": "http://127.0.0.1:5000"}),
+    "GATE_TOKENS_FILE": ("other.json", "tokens_file", Path("other.json"), PLAIN),
+    "GATE_TOKENS_SECRET": ("team/tokens", "tokens_secret", "team/tokens", {"GATE_TARGET_ARN": ARN}),
+    "GATE_TOKENS_RELOAD_SECONDS": ("0.5", "tokens_reload", 0.5, PLAIN),
+    "GATE_BODY_LIMIT_MIB": ("8", "body_limit", 8 * MIB, PLAIN),
+    "GATE_BODY_BUDGET_MIB": ("64", "body_budget", 64 * MIB, PLAIN),
+    "GATE_BODY_TIMEOUT_SECONDS": ("30", "body_timeout", 30.0, PLAIN),
+    "GATE_MAX_CONNECTIONS": ("10", "max_connections", 10, PLAIN),
+    "GATE_MAX_REQUESTS": ("11", "max_requests", 11, PLAIN),
+    "GATE_HEADER_LIMIT_BYTES": ("8190", "header_limit", 8190, PLAIN),
+    "GATE_CONNECT_TIMEOUT_SECONDS": ("1", "connect_timeout", 1.0, PLAIN),
+    "GATE_UPSTREAM_TIMEOUT_SECONDS": ("1e2", "upstream_timeout", 100.0, PLAIN),
+    "GATE_UPSTREAM_KEEPALIVE_SECONDS": ("0", "upstream_keepalive", 0.0, PLAIN),
+    "GATE_KEEPALIVE_SECONDS": ("70", "keepalive", 70.0, PLAIN),
+    "GATE_DRAIN_SECONDS": ("0", "drain", 0.0, PLAIN),
+    "GATE_GRACE_SECONDS": ("600", "grace", 600.0, PLAIN),
+}
+NAMES = [name for name, _, _ in Settings.table()]
+
+
+def problems(environ: dict[str, str]) -> list[str]:
+    with pytest.raises(SettingsError) as wrong:
+        Settings.from_env(environ)
+    return str(wrong.value).splitlines()
+
+
+def test_the_table_is_of_all_settings() -> None:
+    assert list(READ) == NAMES
+    assert [attribute for _, attribute, _, _ in READ.values()] == [field.name for field in dataclasses.fields(Settings)]
+    for name, _, sentence in Settings.table():
+        assert sentence.endswith("."), name
+        assert sentence[0].isupper() or sentence.startswith(("host:port", "off:")), name
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_setting_is_read(name: str) -> None:
+    text, attribute, value, beside = READ[name]
+    settings = Settings.from_env({**beside, name: f" {text}\n"})
+    assert getattr(settings, attribute) == value
+    assert type(getattr(settings, attribute)) is type(value)
+    assert value != getattr(Settings(), attribute), "this shows nothing: it is the default"
+
+
+@pytest.mark.parametrize("environ", [PLAIN, {**dict.fromkeys(NAMES, ""), **PLAIN}, {**PLAIN, "PATH": "/bin"}])
+def test_what_is_not_set_or_empty_is_its_default(environ: dict[str, str]) -> None:
+    assert Settings.from_env(environ) == Settings(upstream_url="http://127.0.0.1:5000", tokens_file=Path("tokens.json"))
+
+
+def test_the_defaults_of_the_table_are_those_of_the_code() -> None:
+    told = {name: default for name, default, _ in Settings.table() if default}
+    assert Settings.from_env({**told, **PLAIN}) == Settings.from_env(PLAIN)
+
+
+# --- What is wrong
+
+
+def test_every_problem_is_named_at_once() -> None:
+    wrong = {
+        "GATE_LISTEN": "8080",
+        "GATE_AUTH": "yes",
+        "GATE_BODY_LIMIT_MIB": "0",
+        "GATE_DRAIN_SECONDS": "soon",
+        "GATE_UPSTREAM_URL": "mlflow:5000",
+        "GATE_LISTN": "127.0.0.1:8080",
+    }
+    lines = problems(wrong)
+    assert len(lines) == len(wrong)
+    for name in wrong:
+        assert [line for line in lines if line.startswith((f"{name}:", f"{name} is"))], name
+
+
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [
+        ("GATE_TARGET", "GATE_TARGET_ARN"),
+        ("GATE_TOKEN_FILE", "GATE_TOKENS_FILE"),
+        ("GATE_BODY_LIMIT_MB", "GATE_BODY_LIMIT_MIB"),
+        ("GATE_LISTEN_", "GATE_LISTEN"),
+    ],
+)
+def test_a_typo_is_answered_with_what_is_meant(typo: str, meant: str) -> None:
+    assert problems({**PLAIN, typo: "secret-value"}) == [f"{typo} is not a setting; is {meant} meant?"]
+
+
+def test_a_name_like_no_setting_is_refused_too() -> None:
+    assert problems({**PLAIN, "GATE_XYZZY": "1"}) == ["GATE_XYZZY is not a setting."]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "form"),
+    [
+        ("GATE_LISTEN", "8080", "host:port, such as 127.0.0.1:8080"),
+        ("GATE_LISTEN", "127.0.0.1:", "host:port"),
+        ("GATE_LISTEN", "127.0.0.1:65536", "host:port"),
+        ("GATE_METRICS_LISTEN", "127.0.0.1:-1", "host:port"),
+        ("GATE_AUTH", "OFF", "on or off"),
+        ("GATE_AUTH", "false", "on or off"),
+        ("GATE_MAX_REQUESTS", "0", "a whole number above 0"),
+        ("GATE_MAX_REQUESTS", "-1", "a whole number above 0"),
+        ("GATE_MAX_CONNECTIONS", "1.5", "a whole number above 0"),
+        ("GATE_BODY_LIMIT_MIB", "32M", "a whole number above 0"),
+        ("GATE_GRACE_SECONDS", "25s", "a number of seconds, such as 2.5"),
+        ("GATE_GRACE_SECONDS", "-1", "a number of seconds"),
+        ("GATE_GRACE_SECONDS", "nan", "a number of seconds"),
+        ("GATE_GRACE_SECONDS", "inf", "a number of seconds"),
+        # The gate would do these without a pause, or never have the time for them.
+        ("GATE_TOKENS_RELOAD_SECONDS", "0", "a number of seconds above 0"),
+        ("GATE_BODY_TIMEOUT_SECONDS", "0", "a number of seconds above 0"),
+        ("GATE_CONNECT_TIMEOUT_SECONDS", "0.0", "a number of seconds above 0"),
+        ("GATE_UPSTREAM_TIMEOUT_SECONDS", "-0", "a number of seconds above 0"),
+        ("GATE_UPSTREAM_URL", "127.0.0.1:5000", "scheme://host[:port]"),
+        ("GATE_UPSTREAM_URL", "ftp://127.0.0.1", "scheme://host[:port]"),
+        ("GATE_UPSTREAM_URL", "http://", "scheme://host[:port]"),
+        ("GATE_UPSTREAM_URL", "http://[", "scheme://host[:port]"),
+        ("GATE_UPSTREAM_URL", "http://a b", "scheme://host[:port]"),
+        ("GATE_UPSTREAM_URL", "http://a\r\nHost: b", "scheme://host[:port]"),
+        ("GATE_UPSTREAM_URL", "http://mlflow:0", "scheme://host[:port]"),
+        ("GATE_UPSTREAM_URL", "http://mlflow:65536", "scheme://host[:port]"),
+        ("GATE_UPSTREAM_URL", "http://mlflow/prefix", "scheme://host[:port]"),
+        ("GATE_PUBLIC_URL", "https://mlflow.example.com/?", "scheme://host[:port]"),
+        ("GATE_PUBLIC_URL", "https://mlflow.example.com#", "scheme://host[:port]"),
+    ],
+)
+def test_a_value_of_the_wrong_form_is_answered_with_the_right_one(name: str, text: str, form: str) -> None:
+    [line] = problems({**PLAIN, name: text})
+    assert line.startswith(f"{name}: {text!r} is not right; it takes {form}")
+
+
+@pytest.mark.parametrize(
+    ("written", "origin"),
+    [
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("http://127.0.0.1:5000/", "http://127.0.0.1:5000"),
+        ("HTTPS://MLflow.Example.com", "https://mlflow.example.com"),
+        ("http://mlflow:80", "http://mlflow"),
+        ("https://mlflow:443/", "https://mlflow"),
+        ("https://mlflow:80", "https://mlflow:80"),
+        ("http://my_service:5000", "http://my_service:5000"),
+        ("http://[::1]:5000", "http://[::1]:5000"),
+    ],
+)
+def test_an_origin_has_one_form(written: str, origin: str) -> None:
+    settings = Settings.from_env({**PLAIN, "GATE_UPSTREAM_URL": written, "GATE_PUBLIC_URL": written})
+    assert (settings.upstream_url, settings.public_url) == (origin, origin)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://me:hunter2@mlflow", "http://:hunter2@mlflow:5000", "http://a:hunter2/@x@b/c", "me:hunter2@mlflow"]
+)
+def test_a_password_in_an_url_is_refused_and_not_repeated(url: str) -> None:
+    [line] = problems({**PLAIN, "GATE_UPSTREAM_URL": url})
+    assert line.startswith("GATE_UPSTREAM_URL: ")
+    assert "hunter2" not in line
+
+
+TOKENS = {"GATE_TOKENS_FILE": "tokens.json"}
+HERE = {"GATE_UPSTREAM_URL": "http://127.0.0.1:5000"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        (TOKENS, "Set one of GATE_TARGET_ARN (SageMaker) and GATE_UPSTREAM_URL (plain MLflow)."),
+        ({**PLAIN, **SIGNED}, "Set one of GATE_TARGET_ARN (SageMaker) and GATE_UPSTREAM_URL (plain MLflow)."),
+        ({**PLAIN, "GATE_TARGET_ENDPOINT": "https://a.example"}, "go with GATE_TARGET_ARN only"),
+        ({**PLAIN, "GATE_ASSUME_ROLE_ARN": "arn:aws:iam::1:role/x"}, "go with GATE_TARGET_ARN only"),
+        ({**SIGNED, "GATE_TARGET_ENDPOINT": "http://a.example"}, "signed requests go over https:// only"),
+        (HERE, "Set one of GATE_TOKENS_FILE and GATE_TOKENS_SECRET"),
+        ({**PLAIN, "GATE_TOKENS_SECRET": "s"}, "Set one of GATE_TOKENS_FILE and GATE_TOKENS_SECRET"),
+        ({**PLAIN, "GATE_AUTH": "off"}, "GATE_AUTH=off takes no tokens"),
+        ({**HERE, "GATE_AUTH": "off", "GATE_TOKENS_SECRET": "s"}, "GATE_AUTH=off takes no tokens"),
+        ({**PLAIN, "GATE_BODY_LIMIT_MIB": "200"}, "GATE_BODY_BUDGET_MIB must be at least GATE_BODY_LIMIT_MIB"),
+        ({**PLAIN, "GATE_GRACE_SECONDS": "4.9"}, "GATE_GRACE_SECONDS must be at least GATE_DRAIN_SECONDS"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(environ: dict[str, str], words: str) -> None:
+    [line] = problems(environ)
+    assert words in line
+
+
+def test_contradictions_are_named_at_once_too() -> None:
+    environ = {"GATE_AUTH": "off", "GATE_LISTEN": ":8080", "GATE_BODY_LIMIT_MIB": "999", "GATE_DRAIN_SECONDS": "99"}
+    assert len(problems(environ)) == 4
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:8080", ":8080", "[::]:8080", "10.0.0.1:8080", "mlflow.example.com:8080"])
+def test_authentication_is_off_on_loopback_only(listen: str) -> None:
+    [line] = problems({**HERE, "GATE_AUTH": "off", "GATE_LISTEN": listen})
+    assert "would let anyone who reaches" in line
+    assert str(Settings.from_env({**PLAIN, "GATE_LISTEN": listen}).listen) in line
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:8080", "[::1]:8080", "localhost:0"])
+def test_authentication_may_be_off_on_loopback(listen: str) -> None:
+    assert Settings.from_env({**HERE, "GATE_AUTH": "off", "GATE_LISTEN": listen}).auth is False
+
+
+# Text that an environment variable can hold, and values that come close to right ones.
+VALUES = st.one_of(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12),
+    st.from_regex(r"[0-9.:eE+\-_]{1,8}", fullmatch=True),
+    st.from_regex(r"https?://[a-zA-Z0-9\[\]@:./?#-]{0,12}", fullmatch=True),
+    st.from_regex(r"[a-z0-9.\[\]:]{0,8}:[0-9]{1,6}", fullmatch=True),
+)
+
+
+@given(st.sampled_from(NAMES), VALUES)
+def test_any_value_is_taken_or_refused_by_name(name: str, value: str) -> None:
+    refused: list[str] = []
+    try:
+        Settings.from_env({**(SIGNED if READ[name][3] is SIGNED else PLAIN), name: value})
+    except SettingsError as error:
+        refused = str(error).splitlines() or ["nothing"]
+    assert all(name in line for line in refused)
+
+
+# --- What is shown
+
+
+def test_the_help_names_every_setting_with_its_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["gate", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    told = capsys.readouterr().out
+    text = " ".join(told.split())
+    for name, default, sentence in Settings.table():
+        assert (f"{name} {sentence} [{default}]" if default else f"{name} {sentence}") in text
+    assert max(map(len, told.splitlines())) <= 100
+
+
+def test_wrong_settings_end_the_start_with_a_sentence_and_no_traceback() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "proxy_app"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"], "GATE_LISTN": "127.0.0.1:0", "GATE_AUTH": "maybe"},
+    )
+    assert run.returncode == 2
+    assert run.stdout == ""
+    assert run.stderr.splitlines() == [
+        "The gate cannot start.",
+        "GATE_LISTN is not a setting; is GATE_LISTEN meant?",
+        "GATE_AUTH: 'maybe' is not right; it takes on or off.",
+    ]

@@ -1,0 +1,301 @@
+"""Signing against AWS's published vectors and against botocore, where botocore is right.
+
+botocore takes an URL as it is, so it is shown the one that the gate sends: that it then comes to the same signature
+is what makes SageMaker take the request.
+"""
+
+import datetime
+import re
+import string
+from hashlib import sha256
+
+import botocore.auth
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as Keys
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from proxy_app.routes import PathRefused, match
+from proxy_app.sigv4 import (
+    EMPTY_SHA256,
+    Credentials,
+    amz_time,
+    authorization,
+    canonical_path,
+    canonical_query,
+    canonical_request,
+    signed_headers,
+)
+from tests.proxy_app import aws_vectors
+from tests.proxy_app.url_strategies import PATHS, QUERIES
+
+# The gate forwards none of these, so it never signs them: servers read such paths in different ways.
+REFUSED = {
+    "get-relative": "dot segments",
+    "get-relative-relative": "dot segments",
+    "get-slash": "an empty segment",
+    "get-slash-dot-slash": "a dot segment",
+    "get-slash-pointless-dot": "a dot segment",
+    "get-slashes": "empty segments",
+}
+# The .sreq of this vector holds another signature than its .authz, which is the right one (botocore's, too).
+WRONG_SIGNED_REQUEST = {"get-vanilla-with-session-token"}
+
+NOON = 1_792_670_400.0  # 2026-10-22T12:00:00Z
+KEYS = Credentials("AKIDEXAMPLE", "secret", "token")
+HOST = "eu-west-1.experiments.sagemaker.aws"
+ARN_HEADER = ("x-mlflow-sm-tracking-server-arn", "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/team")
+
+
+# --- AWS's vectors
+
+
+def test_every_vector_is_signed_or_refused_on_purpose() -> None:
+    names = aws_vectors.names()
+    assert len(names) == 34
+    assert set(names) > set(REFUSED)
+
+
+@pytest.mark.parametrize("name", [name for name in aws_vectors.names() if name not in REFUSED])
+def test_a_vector_is_signed_as_aws_published_it(name: str) -> None:
+    vector = aws_vectors.read(name)
+    payload = sha256(vector.body).hexdigest()
+    query = canonical_query(vector.query)
+    canonical, _ = canonical_request(vector.method, vector.path, query, vector.headers, payload)
+    assert canonical == vector.canonical_request
+    assert vector.string_to_sign.endswith(sha256(canonical.encode()).hexdigest())
+    value = authorization(
+        vector.method,
+        vector.path,
+        query,
+        vector.headers,
+        payload,
+        credentials=Credentials(aws_vectors.ACCESS_KEY, aws_vectors.SECRET_KEY),
+        region=aws_vectors.REGION,
+        service=aws_vectors.SERVICE,
+        amz_date=aws_vectors.AMZ_DATE,
+    )
+    assert value == vector.authorization
+    assert (f"Authorization: {value}" in vector.signed_request) == (name not in WRONG_SIGNED_REQUEST)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_vector_that_has_to_be_normalised_is_refused(name: str) -> None:
+    vector = aws_vectors.read(name)
+    with pytest.raises(PathRefused, match="segment"):
+        match(vector.method, vector.path)
+
+
+# --- botocore as the oracle
+
+
+def sign(
+    method: str = "GET",
+    path: str = "/api/2.0/mlflow/runs/get",
+    query: str = "run_id=1",
+    *,
+    body: bytes = b"",
+    headers: tuple[tuple[str, str], ...] = (),
+    credentials: Credentials = KEYS,
+    service: str = "sagemaker-mlflow",
+    now: float = NOON,
+) -> list[tuple[str, str]]:
+    """The signed headers of a request, and those that sign it, as the gate sends them."""
+    signed = [("host", HOST), ARN_HEADER, *headers]
+    payload = sha256(body).hexdigest()
+    added = signed_headers(
+        method, path, query, signed, payload, credentials=credentials, region="eu-west-1", service=service, now=now
+    )
+    return [*signed, *added]
+
+
+def recomputed(
+    method: str,
+    url: str,
+    headers: list[tuple[str, str]],
+    *,
+    secret: str = "secret",
+    service: str = "sagemaker-mlflow",
+) -> str:
+    """botocore's Authorization for what is on the wire, made from nothing else."""
+    sent = dict(headers)
+    auth = SigV4Auth(Keys(sent["authorization"].split("Credential=")[1].split("/")[0], secret), service, "eu-west-1")
+    request = AWSRequest(method=method, url=url)
+    for name, value in headers:
+        if name != "authorization":
+            request.headers[name] = value
+    request.context["timestamp"] = sent["x-amz-date"]
+    to_sign = auth.string_to_sign(request, auth.canonical_request(request))
+    names = auth.signed_headers(auth.headers_to_sign(request))
+    return (
+        f"AWS4-HMAC-SHA256 Credential={auth.scope(request)}, SignedHeaders={names}, "
+        f"Signature={auth.signature(to_sign, request)}"
+    )
+
+
+def url_of(path: str, query: str) -> str:
+    return f"https://{HOST}{path}?{query}" if query else f"https://{HOST}{path}"
+
+
+SECRETS = st.text(string.ascii_letters + string.digits + "/+", min_size=1, max_size=40)
+CONTENT_TYPES = st.sampled_from(
+    ["application/json", "application/json; charset=utf-8", "multipart/form-data;  boundary=a  b", "text/plain;\tx=y"]
+)
+
+
+@given(
+    method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]),
+    raw_path=PATHS,
+    raw_query=QUERIES,
+    body=st.binary(max_size=64),
+    content_type=st.none() | CONTENT_TYPES,
+    token=st.just("") | st.text(string.ascii_letters + "/+=", min_size=1),
+    secret=SECRETS,
+    service=st.sampled_from(["sagemaker", "sagemaker-mlflow"]),
+    now=st.integers(0, 4_102_444_800),
+)
+def test_botocore_comes_to_the_same_signature_for_the_url_that_is_sent(
+    method: str,
+    raw_path: str,
+    raw_query: str,
+    body: bytes,
+    content_type: str | None,
+    token: str,
+    secret: str,
+    service: str,
+    now: int,
+) -> None:
+    path, query = canonical_path(raw_path), canonical_query(raw_query)
+    headers = sign(
+        method,
+        path,
+        query,
+        body=body,
+        headers=(("content-type", content_type),) if content_type else (),
+        credentials=Credentials("AKIDEXAMPLE", secret, token),
+        service=service,
+        now=now,
+    )
+    sent = dict(headers)
+    assert recomputed(method, url_of(path, query), headers, secret=secret, service=service) == sent["authorization"]
+    assert sent["x-amz-content-sha256"] == sha256(body).hexdigest()
+    assert sent.get("x-amz-security-token", "") == token
+
+
+def test_botocore_signing_by_itself_sends_the_same_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    noon = datetime.datetime.fromtimestamp(NOON, datetime.UTC)
+
+    def frozen() -> datetime.datetime:
+        return noon
+
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", frozen)
+    body = b'{"run_id": "1"}'
+    path, query = canonical_path("/api/2.0/mlflow/runs/it's+é"), canonical_query("b=a b&a=1")
+    given_headers: dict[str, str] = dict(
+        [("host", HOST), ARN_HEADER, ("X-Amz-Content-SHA256", sha256(body).hexdigest())]
+    )
+    request = AWSRequest(method="POST", url=url_of(path, query), data=body, headers=given_headers)
+    SigV4Auth(Keys("AKIDEXAMPLE", "secret", "token"), "sagemaker-mlflow", "eu-west-1").add_auth(request)
+    theirs = {name.lower(): value for name, value in request.headers.items()}
+    assert dict(sign("POST", path, query, body=body)) == theirs
+
+
+@pytest.mark.parametrize(
+    ("what", "changed"),
+    [
+        ("method", "PUT"),
+        ("path", "/api/2.0/mlflow/runs/delete"),
+        ("query", "run_id=2"),
+        ("query", ""),
+        ("x-amz-content-sha256", sha256(b"{}").hexdigest()),
+        ("x-amz-date", "20261022T120001Z"),
+        ("x-amz-security-token", "another"),
+        ("content-type", "text/plain"),
+        ("host", "us-east-1.experiments.sagemaker.aws"),
+        (ARN_HEADER[0], f"{ARN_HEADER[1]}-other"),
+    ],
+)
+def test_a_signature_holds_for_nothing_but_what_was_signed(what: str, changed: str) -> None:
+    request = {"method": "POST", "path": "/api/2.0/mlflow/runs/get", "query": "run_id=1"}
+    headers = sign(request["method"], request["path"], request["query"], headers=(("content-type", "a/b"),))
+    signature = dict(headers)["authorization"]
+
+    def received(request: dict[str, str], headers: list[tuple[str, str]]) -> str:
+        return recomputed(request["method"], url_of(request["path"], request["query"]), headers)
+
+    assert received(request, headers) == signature
+    assert what in {*request, *dict(headers)}
+    other = [(name, changed if name == what else value) for name, value in headers]
+    assert received({**request, what: changed}, other) != signature
+
+
+# What the oracle is not asked: botocore takes queries as they are, and the plugin sends a raw + or ' for some methods.
+@pytest.mark.parametrize("raw", ["a+b", "it's", "a/b", "a:b", "a%2fb"])
+def test_botocore_for_the_url_that_came_signs_another_one(raw: str) -> None:
+    headers = sign(query=canonical_query(f"name={raw}"))
+    theirs = recomputed("GET", url_of("/api/2.0/mlflow/runs/get", f"name={raw}"), headers)
+    assert theirs != dict(headers)["authorization"]
+
+
+# --- Headers, time and keys
+
+
+def test_only_what_is_handed_over_and_amz_headers_are_signed() -> None:
+    sent = dict(sign(headers=(("content-type", "a/b"),)))
+    names = re.search("SignedHeaders=([^,]+)", sent["authorization"])
+    assert names is not None
+    assert names[1].split(";") == sorted(set(sent) - {"authorization"})
+
+
+def test_keys_without_a_session_send_no_session_token() -> None:
+    assert "x-amz-security-token" not in dict(sign(credentials=Credentials("AKIDEXAMPLE", "secret")))
+
+
+def test_no_body_has_the_hash_of_nothing() -> None:
+    assert dict(sign())["x-amz-content-sha256"] == EMPTY_SHA256 == sha256(b"").hexdigest()
+
+
+def test_a_header_of_other_bytes_than_utf8_is_signed_as_sent() -> None:
+    # A caller's Content-Type may hold any byte; aiohttp hands those that are no UTF-8 over as surrogates.
+    value = b"text/plain; name=\xff".decode("utf-8", "surrogateescape")
+    headers = sign(headers=(("content-type", value),))
+    signed = sorted((name, text) for name, text in headers if name != "authorization")
+    canonical, _ = canonical_request("GET", "/api/2.0/mlflow/runs/get", "run_id=1", signed, EMPTY_SHA256)
+    hashed = sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
+    auth = SigV4Auth(Keys("AKIDEXAMPLE", "secret"), "sagemaker-mlflow", "eu-west-1")
+    request = AWSRequest()
+    request.context["timestamp"] = date = dict(headers)["x-amz-date"]
+    to_sign = f"AWS4-HMAC-SHA256\n{date}\n{auth.credential_scope(request)}\n{hashed}"
+    assert dict(headers)["authorization"].endswith(f"Signature={auth.signature(to_sign, request)}")
+
+
+def test_a_second_is_signed_by_its_start() -> None:
+    assert amz_time(int(NOON)) == "20261022T120000Z"
+    assert sign(now=NOON) == sign(now=NOON + 0.999)
+    assert sign(now=NOON) != sign(now=NOON + 1)
+
+
+def test_the_key_follows_the_date() -> None:
+    midnight = NOON + 12 * 3600
+    for now, day in ((midnight - 1, "20261022"), (midnight, "20261023"), (midnight - 1, "20261022")):
+        headers = sign(now=now)
+        signature = dict(headers)["authorization"]
+        assert f"AKIDEXAMPLE/{day}/eu-west-1/sagemaker-mlflow/aws4_request" in signature
+        assert recomputed("GET", url_of("/api/2.0/mlflow/runs/get", "run_id=1"), headers) == signature
+
+
+@given(first=SECRETS, second=SECRETS)
+def test_new_keys_sign_at_once(first: str, second: str) -> None:
+    assume(first != second)
+    made = [sign(credentials=Credentials("AKIDEXAMPLE", secret)) for secret in (first, second, first)]
+    assert made[0] == made[2] != made[1]
+
+
+def test_keys_show_no_secret() -> None:
+    keys = Credentials("AKIDEXAMPLE", "the-secret-key", "the-session-token")
+    for shown in (repr(keys), str(keys), f"{[keys]}"):
+        assert "AKIDEXAMPLE" in shown
+        assert "the-secret-key" not in shown
+        assert "the-session-token" not in shown

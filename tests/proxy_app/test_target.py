@@ -1,0 +1,198 @@
+"""What follows from the target's ARN, compared with AWS's own plugin for MLflow."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import botocore.session
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy_app.app import target_of
+from proxy_app.settings import Settings
+from proxy_app.target import PlainTarget, SageMakerTarget, TargetError, check_role_arn, sagemaker_target
+
+SERVER = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/team"
+APP = "arn:aws:sagemaker:us-east-2:123456789012:mlflow-app/app-ABC123"
+GOV = "arn:aws-us-gov:sagemaker:us-gov-west-1:123456789012:mlflow-tracking-server/team"
+
+BOTOCORE = botocore.session.Session()
+KINDS = ["mlflow-tracking-server", "mlflow-app"]
+SERVED = ["aws", "aws-us-gov"]
+ELSEWHERE = ["aws-cn", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"]
+
+
+def arns(partition: str) -> list[str]:
+    """One of each kind in every region of a partition, served there or not."""
+    regions = BOTOCORE.get_available_regions("sagemaker", partition)
+    assert regions
+    return [f"arn:{partition}:sagemaker:{region}:123456789012:{kind}/Name-1" for region in regions for kind in KINDS]
+
+
+@pytest.fixture(scope="module")
+def plugin() -> dict[str, list[str] | str]:
+    """What the plugin makes of all these ARNs: [origin, region, service, header], or its error."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAGEMAKER_"))}
+    keys = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"}
+    silence = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    run = subprocess.run(
+        [sys.executable, Path(__file__).with_name("plugin_targets.py")],
+        input=json.dumps([arn for partition in SERVED + ELSEWHERE for arn in arns(partition)]),
+        env={**environ, **keys, **silence},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(run.stdout)
+
+
+def test_a_tracking_server() -> None:
+    assert sagemaker_target(SERVER) == SageMakerTarget(
+        arn=SERVER,
+        region="eu-west-1",
+        name="team",
+        serverless=False,
+        service="sagemaker-mlflow",
+        arn_header="x-mlflow-sm-tracking-server-arn",
+        origin="https://eu-west-1.experiments.sagemaker.aws",
+    )
+
+
+def test_a_serverless_app() -> None:
+    assert sagemaker_target(APP) == SageMakerTarget(
+        arn=APP,
+        region="us-east-2",
+        name="app-ABC123",
+        serverless=True,
+        service="sagemaker",
+        arn_header="x-sm-mlflow-app-arn",
+        origin="https://mlflow.sagemaker.us-east-2.app.aws",
+    )
+
+
+def test_govcloud_has_the_same_suffix() -> None:
+    target = sagemaker_target(GOV)
+    assert (target.origin, target.region) == ("https://us-gov-west-1.experiments.sagemaker.aws", "us-gov-west-1")
+
+
+@pytest.mark.parametrize("partition", SERVED)
+def test_everything_is_what_the_plugin_says_in_every_region(partition: str, plugin: dict[str, list[str] | str]) -> None:
+    for arn in arns(partition):
+        target = sagemaker_target(arn)
+        assert [target.origin, target.region, target.service, target.arn_header] == plugin[arn]
+
+
+@pytest.mark.parametrize("partition", ELSEWHERE)
+def test_a_partition_that_is_not_served_is_refused_by_name(partition: str, plugin: dict[str, list[str] | str]) -> None:
+    for arn in arns(partition):
+        with pytest.raises(TargetError, match=f"not served in the partition '{partition}'") as refused:
+            sagemaker_target(arn)
+        assert str(refused.value).startswith("GATE_TARGET_ARN: ")
+        assert "only in aws and aws-us-gov" in str(refused.value)
+        assert plugin[arn] == f"Partition {partition} Not supported."
+
+
+WRONG = [
+    "",
+    "team",
+    "https://eu-west-1.experiments.sagemaker.aws",
+    SERVER.upper(),
+    f" {SERVER}",
+    f"{SERVER}\n",
+    f"{SERVER}/",
+    f"{SERVER}/more",
+    SERVER.replace("sagemaker", "sagemaker-mlflow"),
+    SERVER.replace("mlflow-tracking-server", "model"),
+    SERVER.replace("mlflow-tracking-server/", "mlflow-tracking-server:"),
+    SERVER.replace("123456789012", "12345678901"),
+    SERVER.replace("123456789012", "١٢٣٤٥٦٧٨٩٠١٢"),
+    SERVER.replace("123456789012", ""),
+    SERVER.replace("eu-west-1", ""),
+    SERVER.replace("eu-west-1", "eu-west-1.evil.example"),
+    SERVER.replace("eu-west-1", "eu-west-1@evil"),
+    SERVER.replace("eu-west-1", "eu-west-1/x"),
+    SERVER.replace("team", "-team"),
+    SERVER.replace("team", "te am"),
+    SERVER.replace("team", "t" * 129),
+    SERVER.replace("arn:", "urn:"),
+    "arn:aws:iam::123456789012:role/mlflow",
+]
+
+
+@pytest.mark.parametrize("arn", WRONG)
+def test_a_wrong_arn_is_answered_with_the_form_of_a_right_one(arn: str) -> None:
+    with pytest.raises(TargetError) as refused:
+        sagemaker_target(arn)
+    message = str(refused.value)
+    assert message.startswith(f"GATE_TARGET_ARN: {arn!r} ")
+    assert "arn:<partition>:sagemaker:<region>:<account>:mlflow-tracking-server/<name>" in message
+    assert "arn:<partition>:sagemaker:<region>:<account>:mlflow-app/<id>" in message
+    assert "such as " in message
+    assert sagemaker_target(message.partition("such as ")[2].rstrip(".")).name == "team"
+
+
+@given(st.text(max_size=20), st.integers(0, len(SERVER)))
+def test_whatever_is_written_into_an_arn_the_host_stays_awss(text: str, at: int) -> None:
+    try:
+        target = sagemaker_target(SERVER[:at] + text + SERVER[at:])
+    except TargetError:
+        return
+    assert target.origin == f"https://{target.region}.experiments.sagemaker.aws"
+    assert target.region.replace("-", "").isalnum()
+    assert "\n" not in target.arn
+
+
+@pytest.mark.parametrize("arn", [SERVER, APP, GOV])
+def test_an_endpoint_replaces_the_origin_and_nothing_else(arn: str) -> None:
+    usual, other = sagemaker_target(arn), sagemaker_target(arn, "https://vpce-1.example.com:8443")
+    assert other.origin == "https://vpce-1.example.com:8443"
+    assert {name: getattr(other, name) for name in other.__slots__ if name != "origin"} == {
+        name: getattr(usual, name) for name in usual.__slots__ if name != "origin"
+    }
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "arn:aws:iam::123456789012:role/mlflow",
+        "arn:aws-us-gov:iam::123456789012:role/path/to/mlflow",
+        "arn:aws:iam::123456789012:role/a+b=c,d.e@f-g_h",
+    ],
+)
+def test_a_role_is_taken_as_it_is(arn: str) -> None:
+    assert check_role_arn(arn) == arn
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "mlflow",
+        "arn:aws:iam::123456789012:user/mlflow",
+        "arn:aws:iam::123456789012:role/",
+        "arn:aws:iam::12345:role/mlflow",
+        "arn:aws:iam::123456789012:role/mlflow\n",
+        "arn:aws:sts::123456789012:assumed-role/mlflow/session",
+    ],
+)
+def test_a_wrong_role_is_answered_with_the_form_of_a_right_one(arn: str) -> None:
+    with pytest.raises(TargetError, match="GATE_ASSUME_ROLE_ARN: ") as refused:
+        check_role_arn(arn)
+    assert repr(arn) in str(refused.value)
+    assert check_role_arn(str(refused.value).partition("such as ")[2].rstrip("."))
+
+
+def test_the_settings_name_one_target() -> None:
+    assert target_of(Settings(upstream_url="http://127.0.0.1:5000")) == PlainTarget("http://127.0.0.1:5000")
+    assert target_of(Settings(target_arn=SERVER)) == sagemaker_target(SERVER)
+    assert target_of(Settings(target_arn=APP, target_endpoint="https://a.example")).origin == "https://a.example"
+    with pytest.raises(TargetError, match="GATE_ASSUME_ROLE_ARN"):
+        target_of(Settings(target_arn=SERVER, assume_role_arn="mlflow"))
+
+
+def test_a_label_says_which_mlflow_it_is() -> None:
+    assert sagemaker_target(SERVER).label == "SageMaker MLflow tracking server team in eu-west-1"
+    assert sagemaker_target(APP).label == "SageMaker serverless MLflow app app-ABC123 in us-east-2"
+    assert PlainTarget("http://127.0.0.1:5000").label == "MLflow server at http://127.0.0.1:5000"

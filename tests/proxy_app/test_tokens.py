@@ -1,0 +1,361 @@
+"""Tokens: what is stored of them, who is recognised by them, and until when."""
+
+import base64
+import hmac
+import json
+import logging
+import re
+import string
+from collections.abc import Generator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy_app.callers import Caller, Role
+from proxy_app.callers.token_store import EMPTY, FileStore, SecretStore, StoreError
+from proxy_app.callers.tokens import Token, TokenCallers, TokenError, dump, parse, presented
+from proxy_app.errors import Refusal
+from tests.doubles.aws_home import empty_aws_home, moto_server
+from tests.doubles.running_gate import until
+from tests.doubles.some_request import some_request
+
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", fullmatch=True)
+
+
+def bearer(token: str) -> str:
+    return f"Bearer {token}"
+
+
+def basic(token: str, user: str = "anyone") -> str:
+    return "Basic " + base64.b64encode(f"{user}:{token}".encode()).decode()
+
+
+def recognised(callers: TokenCallers, authorization: str | None) -> Caller | None:
+    headers = {} if authorization is None else {"Authorization": authorization}
+    return callers.recognise(some_request(headers))
+
+
+def refused(callers: TokenCallers, authorization: str) -> Refusal:
+    with pytest.raises(Refusal) as refusal:
+        recognised(callers, authorization)
+    assert (refusal.value.status, refusal.value.error_code) == (401, "UNAUTHENTICATED")
+    assert [name for name, _ in refusal.value.headers] == ["WWW-Authenticate", "WWW-Authenticate"]
+    return refusal.value
+
+
+class Kept:
+    """A store in memory."""
+
+    name = "the test's store"
+
+    def __init__(self, *tokens: Token) -> None:
+        self.document = dump(tokens)
+
+    def read(self) -> str:
+        return self.document
+
+    def change(self, edit: Any) -> None:
+        self.document = edit(self.document)
+
+
+# --- What a token is, and what is kept of it
+
+
+@given(NAMES, st.sampled_from(Role), st.floats(0.001, 3660))
+def test_only_a_hash_is_kept_of_a_token(name: str, role: Role, days: float) -> None:
+    now = datetime(2026, 11, 22, 10, tzinfo=UTC)
+    token, plain = Token.new(name, role, days, now)
+    assert re.fullmatch(r"mlg_[a-z0-9]{8}_[A-Za-z0-9_-]{43}", plain)
+    assert token.expires == now + timedelta(days=days)
+    document = dump([token])
+    assert plain not in document
+    assert plain.partition("_")[2].partition("_")[2] not in document
+    assert set(json.loads(document)["tokens"][0]) == {"id", "name", "role", "sha256", "created", "expires"}
+    [read] = parse(document, "here")
+    assert read == Token(token.id, name, role, token.sha256, now, token.expires.replace(microsecond=0))
+
+
+def test_no_two_tokens_are_alike() -> None:
+    made = [Token.new("ci", Role.VIEWER, 1) for _ in range(200)]
+    assert len({plain for _, plain in made}) == len({token.id for token, _ in made}) == 200
+
+
+@pytest.mark.parametrize("name", ["", "-ci", ".ci", "a b", "a\n", "é", "a/b", 'a"b', "a" * 65])
+def test_a_name_that_would_garble_a_log_is_refused(name: str) -> None:
+    with pytest.raises(TokenError, match="cannot be a token's name: up to 64 letters"):
+        Token.new(name, Role.VIEWER, 1)
+
+
+@pytest.mark.parametrize("days", [0, -1, 3660.1, float("nan"), float("inf")])
+def test_a_token_expires_some_day(days: float) -> None:
+    with pytest.raises(TokenError, match="expires after more than 0 and at most 3660 days"):
+        Token.new("ci", Role.VIEWER, days)
+
+
+# --- Documents
+
+GOOD: dict[str, Any] = json.loads(dump([Token.new("ci", Role.EDITOR, 1)[0]]))["tokens"][0]
+
+
+@pytest.mark.parametrize(
+    ("document", "why"),
+    [
+        ("", "it is not JSON"),
+        ("{", "it is not JSON"),
+        ("[]", "it is not {"),
+        ('{"tokens": {}}', "it is not {"),
+        ('{"token": []}', "it is not {"),
+        ({**GOOD, "role": "owner"}, "entry 1 is not a token: KeyError 'OWNER'"),
+        ({**GOOD, "role": None}, "entry 1 is not a token"),
+        ({**GOOD, "id": "short"}, "id, name or sha256 has the wrong form"),
+        ({**GOOD, "id": ["a"] * 8}, "entry 1 is not a token"),
+        ({**GOOD, "id": "ABCDEFGH"}, "id, name or sha256 has the wrong form"),
+        ({**GOOD, "name": ""}, "id, name or sha256 has the wrong form"),
+        ({**GOOD, "name": 5}, "entry 1 is not a token"),
+        ({**GOOD, "sha256": "abc"}, "id, name or sha256 has the wrong form"),
+        ({**GOOD, "sha256": GOOD["sha256"].upper() + "\n"}, "id, name or sha256 has the wrong form"),
+        ({**GOOD, "expires": "tomorrow"}, "entry 1 is not a token"),
+        ({**GOOD, "expires": 1}, "entry 1 is not a token"),
+        ({name: value for name, value in GOOD.items() if name != "expires"}, "KeyError 'expires'"),
+        ("5", "it is not {"),
+        ([GOOD, GOOD], f"the id '{GOOD['id']}' stands there twice"),
+        ([GOOD, {**GOOD, "id": "aaaaaaaa"}], "the name 'ci' stands there twice"),
+        ([GOOD, 5], "entry 2 is not a token"),
+    ],
+)
+def test_a_document_that_is_wrong_anywhere_is_refused_as_a_whole(document: Any, why: str) -> None:
+    if not isinstance(document, str):
+        document = json.dumps({"tokens": document if isinstance(document, list) else [document]})
+    with pytest.raises(TokenError, match=r"The tokens in some/place cannot be used: ") as wrong:
+        parse(document, "some/place")
+    assert why in str(wrong.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=8) | st.dictionaries(st.sampled_from(["tokens", *GOOD]), inner),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(list(GOOD)), JSON, max_size=2), JSON)
+def test_no_document_does_more_than_be_refused(changes: dict[str, Any], anything: Any) -> None:
+    for document in (anything, {"tokens": anything}, {"tokens": [anything]}, {"tokens": [GOOD | changes]}):
+        try:
+            tokens = parse(json.dumps(document), "here")
+        except TokenError:
+            continue
+        assert parse(dump(tokens), "here") == tokens
+
+
+# --- Who is recognised
+
+
+async def test_a_token_is_taken_as_bearer_and_as_the_password_of_any_user() -> None:
+    token, plain = Token.new("ci", Role.EDITOR, 1)
+    callers = TokenCallers(Kept(token), 60)
+    async with callers.running():
+        for authorization in (
+            bearer(plain),
+            f"bearer {plain}",
+            f"BEARER  {plain} ",
+            basic(plain),
+            basic(plain, ""),
+            basic(plain, "someone@example.com"),
+            basic(plain, "Ünal"),
+            basic(plain).replace("Basic", "bAsIc"),
+        ):
+            assert recognised(callers, authorization) == Caller("ci", Role.EDITOR, "token")
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer eyJhbGciOi.J9.x",
+        "Negotiate abc",
+        "Basic",
+        "Basic !!!",
+        "Basic /w==",
+        "Basic " + base64.b64encode(b"user").decode(),
+        "Basic " + base64.b64encode(b"user:password").decode(),
+        "Basic " + base64.b64encode(b"\xff:\xff").decode(),
+        bearer("mlg_abcdefgh_" + "x" * 42),
+        bearer("mlg_abcdefgh_" + "x" * 44),
+        bearer("mlg_ABCDEFGH_" + "x" * 43),
+        bearer("mlg_abcdefgh_" + "é" * 43),
+        bearer("mlg_abcdefgh_" + "x" * 43 + "\x0b\x0b mlg"),
+    ],
+)
+async def test_what_is_no_token_of_the_gates_is_left_to_other_ways(authorization: str | None) -> None:
+    callers = TokenCallers(Kept(Token.new("ci", Role.EDITOR, 1)[0]), 60)
+    async with callers.running():
+        assert recognised(callers, authorization) is None
+
+
+@given(st.text(string.printable + "é漢\udcff", max_size=60))
+def test_any_header_is_read_or_passed_over(authorization: str) -> None:
+    assert isinstance(presented(authorization), str)
+    assert isinstance(presented(f"Basic {authorization}"), str)
+
+
+async def test_unknown_revoked_and_wrong_tokens_are_refused_alike() -> None:
+    token, plain = Token.new("ci", Role.EDITOR, 1)
+    other = Token.new("other", Role.EDITOR, 1)[1]
+    callers = TokenCallers(Kept(token), 60)
+    async with callers.running():
+        first = plain[-43:]
+        wrong = plain[:-43] + ("B" if first[0] == "A" else "A") + first[1:]
+        unknown_id = other[:-43] + first
+        answers = {
+            refused(callers, show(shown)).message for shown in (wrong, unknown_id, other) for show in (bearer, basic)
+        }
+        assert answers == {"This token is not known here: it is mistyped, revoked, or another gate's."}
+        assert recognised(callers, bearer(plain))
+
+
+async def test_an_unknown_id_takes_the_same_steps_as_a_wrong_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    token, plain = Token.new("ci", Role.EDITOR, 1)
+    compared: list[tuple[int, int]] = []
+    compare = hmac.compare_digest
+
+    def counting(left: Any, right: Any) -> bool:
+        compared.append((len(left), len(right)))
+        return compare(left, right)
+
+    monkeypatch.setattr(hmac, "compare_digest", counting)
+    callers = TokenCallers(Kept(token), 60)
+    async with callers.running():
+        unknown = Token.new("other", Role.EDITOR, 1)[1]
+        wrong = plain[:-43] + unknown[-43:]
+        steps: list[list[tuple[int, int]]] = []
+        for shown in (unknown, wrong):
+            refused(callers, bearer(shown))
+            steps.append(compared.copy())
+            compared.clear()
+        assert steps == [[(64, 64)], [(64, 64)]]
+        recognised(callers, bearer(plain))
+        assert compared == [(64, 64)], "the right one too"
+
+
+async def test_a_token_holds_until_its_end_and_no_second_longer() -> None:
+    made = datetime(2026, 11, 22, 10, tzinfo=UTC)
+    token, plain = Token.new("ci", Role.VIEWER, 2, made)
+    now = token.expires.timestamp() - 1
+    callers = TokenCallers(Kept(token), 60, lambda: now)
+    async with callers.running():
+        assert recognised(callers, bearer(plain))
+        now += 1
+        assert refused(callers, bearer(plain)).message.startswith("The token 'ci' has expired.")
+        assert refused(callers, basic(plain)).reason == "expired-token"
+
+
+# --- Changes while the gate runs
+
+
+async def test_tokens_come_change_and_go_without_a_restart(tmp_path: Path) -> None:
+    (first, first_plain), (second, second_plain) = (
+        Token.new("first", Role.VIEWER, 1),
+        Token.new("second", Role.ADMIN, 1),
+    )
+    store = FileStore(tmp_path / "tokens.json")
+    store.change(lambda _: dump([first]))
+    callers = TokenCallers(store, 0.01)
+    async with callers.running():
+        assert recognised(callers, bearer(first_plain)) == Caller("first", Role.VIEWER, "token")
+        refused(callers, bearer(second_plain))
+        store.change(lambda _: dump([second]))
+        await until(lambda: knows(callers, second_plain))
+        refused(callers, bearer(first_plain))
+        demoted = Token(second.id, "second", Role.VIEWER, second.sha256, second.created, second.expires)
+        store.change(lambda _: dump([demoted]))
+        await until(lambda: recognised(callers, bearer(second_plain)) == Caller("second", Role.VIEWER, "token"))
+        store.change(lambda _: EMPTY)
+        await until(lambda: not knows(callers, second_plain))
+
+
+def knows(callers: TokenCallers, plain: str) -> bool:
+    try:
+        return recognised(callers, bearer(plain)) is not None
+    except Refusal:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "word"), [("{", "it is not JSON"), ('{"tokens": [5]}', "its entry 1"), (None, "There is no file")]
+)
+async def test_tokens_that_cannot_be_read_leave_those_before_in_force(
+    spoilt: str | None, word: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    token, plain = Token.new("ci", Role.VIEWER, 1)
+    file = tmp_path / "tokens.json"
+    file.write_text(dump([token]))
+    callers = TokenCallers(FileStore(file), 0.01)
+    async with callers.running():
+        read_at = callers.loaded_at
+        if spoilt is None:
+            file.unlink()
+        else:
+            file.write_text(spoilt)
+
+        def errors() -> list[logging.LogRecord]:
+            return [record for record in caplog.records if record.levelno == logging.ERROR]
+
+        await until(lambda: len(errors()) >= 2)
+        [said] = {record.getMessage() for record in errors()}
+        assert word in said
+        assert str(file) in said
+        assert said.endswith("The tokens read before stay in force.")
+        assert {record.__dict__["event"] for record in errors()} == {"tokens"}
+        assert recognised(callers, bearer(plain)) == Caller("ci", Role.VIEWER, "token")
+        file.write_text(EMPTY)
+        await until(lambda: not knows(callers, plain))
+        assert callers.loaded_at > read_at
+
+
+async def test_a_gate_without_tokens_to_read_does_not_start(tmp_path: Path) -> None:
+    callers = TokenCallers(FileStore(tmp_path / "tokens.json"), 60)
+    with pytest.raises(StoreError, match=r"There is no file .*tokens\.json\. `python -m proxy_app token new"):
+        async with callers.running():
+            pytest.fail("it runs")
+    (tmp_path / "tokens.json").write_text("{}")
+    with pytest.raises(TokenError, match=r"tokens\.json cannot be used"):
+        async with callers.running():
+            pytest.fail("it runs")
+
+
+@pytest.fixture
+def secrets_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Any]:
+    """A client of Secrets Manager at moto, which is what the gate's process finds, too."""
+    empty_aws_home(tmp_path, monkeypatch)
+    with moto_server() as origin:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", origin)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+        yield botocore.session.Session().create_client("secretsmanager")
+
+
+async def test_a_token_in_secrets_manager_is_revoked_without_a_restart(
+    secrets_manager: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    token, plain = Token.new("ci", Role.VIEWER, 1)
+    secrets_manager.create_secret(Name="gate/tokens", SecretString=dump([token]))
+    callers = TokenCallers(SecretStore("gate/tokens"), 0.01)
+    async with callers.running():
+        assert knows(callers, plain)
+        secrets_manager.put_secret_value(SecretId="gate/tokens", SecretString="garbled")
+        await until(lambda: "The tokens in the secret gate/tokens cannot be used: it is not JSON" in caplog.text)
+        assert knows(callers, plain)
+        secrets_manager.put_secret_value(SecretId="gate/tokens", SecretString=EMPTY)
+        await until(lambda: not knows(callers, plain))
+    assert plain not in caplog.text
+    assert token.sha256 not in caplog.text
