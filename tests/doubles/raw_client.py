@@ -124,3 +124,8 @@ def request(method: str, target: str, *headers: str, body: bytes | None = None, 
     if body is not None:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + (body or b"")
+
+
+def in_chunks(*pieces: bytes) -> bytes:
+    """These as chunks; an empty one is the end."""
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)

@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import cast
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 # More than the sockets' buffers and the gate's own can hold between two ends that do not move.
@@ -81,6 +82,10 @@ class Talk:
         with contextlib.suppress(ConnectionError):
             while await self.reader.read(65536):
                 pass
+
+    def stop_reading(self) -> None:
+        """Let what comes pile up where it is."""
+        cast("asyncio.Transport", self.writer.transport).pause_reading()
 
     def reset(self) -> None:
         """End the connection with RST, as a crash does."""
@@ -237,6 +242,7 @@ def silent(part: bytes = b"") -> Behaviour:
 async def deaf(talk: Talk) -> None:
     """Takes a request's head and nothing more, and waits."""
     await talk.head()
+    talk.stop_reading()
     await asyncio.Event().wait()
 
 
@@ -249,6 +255,7 @@ def answering_before_the_body(answer: bytes, *, reads_on: bool) -> Behaviour:
         if reads_on:
             await talk.gone()
         else:
+            talk.stop_reading()
             await asyncio.Event().wait()
 
     return behave

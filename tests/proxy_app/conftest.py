@@ -11,14 +11,17 @@ import pytest_asyncio
 import uvloop
 
 from local.standin.tls import Authority
+from proxy_app.settings import Settings
+from proxy_app.upstream.pool import Pool
 from tests.doubles.running_gate import RunningGate, Tokens, running_gate
 from tests.doubles.toy_upstreams import Behaviour, Toy
 
 # What talks to transports directly is tried on both event loops; the rest runs on the gate's usual one.
-_BOTH = {"test_connection.py"}
+_BOTH = {"test_connection.py", "test_retries.py", "test_sending.py"}
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 StartToy = Callable[..., Awaitable[Toy]]
+StartPool = Callable[..., Awaitable[Pool]]
 StartGate = Callable[..., Awaitable[RunningGate]]
 
 
@@ -50,6 +53,19 @@ def start_toy(running: contextlib.AsyncExitStack) -> StartToy:
 
     async def start(behaviour: Behaviour, *, tls: ssl.SSLContext | None = None, buffer: int = 0) -> Toy:
         return await running.enter_async_context(Toy.running(behaviour, tls=tls, buffer=buffer))
+
+    return start
+
+
+@pytest.fixture
+def start_pool(running: contextlib.AsyncExitStack) -> StartPool:
+    """`await start_pool(toy.origin, any_setting=...)`: the upstream's client without a gate."""
+
+    async def start(origin: str, **changes: Any) -> Pool:
+        told: dict[str, Any] = {"upstream_url": origin, "upstream_timeout": 5.0, "connect_timeout": 2.0, **changes}
+        pool = Pool(Settings(**told), origin)
+        await running.enter_async_context(pool.running())
+        return pool
 
     return start
 

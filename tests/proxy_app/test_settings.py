@@ -262,7 +262,7 @@ def test_the_help_names_every_setting_with_its_sentence(
 
 def test_wrong_settings_end_the_start_with_a_sentence_and_no_traceback() -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "proxy_app"],
+        [sys.executable, "-B", "-m", "proxy_app"],
         capture_output=True,
         text=True,
         check=False,

@@ -1,0 +1,176 @@
+"""The upstream's client: every way to get no answer, and what is sent again then."""
+
+import asyncio
+
+import pytest
+
+from proxy_app import errors
+from proxy_app.upstream.connection import Body, Broken, Silent
+from proxy_app.upstream.pool import RetryBudget
+from tests.doubles import toy_upstreams as toys
+from tests.doubles.running_gate import until
+from tests.doubles.toy_upstreams import OK, Talk, Toy
+from tests.doubles.upstream_client import content, get, pieces_of, put
+
+from .conftest import StartPool, StartToy
+
+# --- No answer
+
+
+@pytest.mark.parametrize("part", [b"", b"HTTP/1.1 200 OK\r\nContent-Le"])
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_break_before_the_head_leaves_the_outcome_of_a_write_unknown(
+    start_toy: StartToy, start_pool: StartPool, part: bytes, reset: bool
+) -> None:
+    toy = await start_toy(toys.breaking_off(part, reset=reset))
+    pool = await start_pool(toy.origin)
+    with pytest.raises(errors.Refusal) as refused:
+        await get(pool, replay=False)
+    assert (refused.value.status, refused.value.error_code) == (409, "ABORTED")
+    assert len(toy.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nonly this\r\n",
+    ],
+)
+async def test_a_break_in_the_body_is_an_error_and_never_the_end(
+    start_toy: StartToy, start_pool: StartPool, part: bytes
+) -> None:
+    go_on = asyncio.Event()
+
+    async def behave(talk: Talk) -> None:
+        await talk.ask()
+        await talk.send(part)
+        await go_on.wait()
+
+    toy = await start_toy(behave)
+    answer = await get(await start_pool(toy.origin))
+    go_on.set()
+    with pytest.raises(Broken):
+        await content(answer)
+
+
+async def test_a_silent_upstream_is_given_up(start_toy: StartToy, start_pool: StartPool) -> None:
+    toy = await start_toy(toys.silent())
+    pool = await start_pool(toy.origin, upstream_timeout=0.2)
+    for replay, status in ((True, 504), (False, 409)):
+        with pytest.raises(errors.Refusal, match=r"within 0\.2 seconds") as refused:
+            await get(pool, replay=replay)
+        assert refused.value.status == status
+    await until(lambda: toy.open == 0)
+    # Whoever waited that long does not wait again.
+    assert len(toy.asked) == 2
+
+
+async def test_an_upstream_that_falls_silent_in_the_body_is_given_up(
+    start_toy: StartToy, start_pool: StartPool
+) -> None:
+    toy = await start_toy(toys.silent(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\npart"))
+    answer = await get(await start_pool(toy.origin, upstream_timeout=0.2))
+    with pytest.raises(Silent):
+        await content(answer)
+    await until(lambda: toy.open == 0)
+
+
+async def test_a_port_where_nobody_listens_is_unreachable(start_toy: StartToy, start_pool: StartPool) -> None:
+    async with Toy.running(toys.closing_at_once) as toy:
+        origin = toy.origin
+    pool = await start_pool(origin)
+    with pytest.raises(errors.Refusal) as refused:
+        await get(pool, replay=False)
+    assert (refused.value.status, refused.value.reason) == (502, "upstream-unreachable")
+
+
+async def test_a_connection_takes_no_longer_than_its_timeout(start_toy: StartToy, start_pool: StartPool) -> None:
+    async def mute(talk: Talk) -> None:
+        await talk.gone()  # no TLS handshake
+
+    toy = await start_toy(mute)
+    started = asyncio.get_running_loop().time()
+    pool = await start_pool(toy.origin.replace("http:", "https:"), connect_timeout=0.1)
+    with pytest.raises(errors.Refusal) as refused:
+        await get(pool, replay=False)
+    assert refused.value.reason == "upstream-unreachable"
+    assert asyncio.get_running_loop().time() - started < 2
+    await until(lambda: toy.open == 0)
+
+
+# --- Trying again
+
+
+async def test_a_read_is_sent_again_after_a_break(start_toy: StartToy, start_pool: StartPool) -> None:
+    toy = await start_toy(toys.breaking_off(times=2))
+    answer = await get(await start_pool(toy.origin))
+    assert (answer.attempts, await content(answer), len(toy.asked)) == (3, b"{}", 3)
+
+
+async def test_a_third_break_is_the_last(start_toy: StartToy, start_pool: StartPool) -> None:
+    toy = await start_toy(toys.breaking_off())
+    with pytest.raises(errors.Refusal) as refused:
+        await get(await start_pool(toy.origin))
+    assert (refused.value.status, refused.value.reason, len(toy.asked)) == (502, "upstream-broke", 3)
+
+
+async def test_a_streamed_body_is_never_sent_twice(start_toy: StartToy, start_pool: StartPool) -> None:
+    toy = await start_toy(toys.breaking_off(times=1))
+    pool = await start_pool(toy.origin)
+    with pytest.raises(errors.Refusal) as refused:
+        await put(pool, lambda: pieces_of(b"body"), 4)
+    assert (refused.value.status, len(toy.asked)) == (502, 1)
+
+
+async def test_a_streamed_body_of_which_nothing_was_sent_goes_again(
+    start_pool: StartPool, unused_tcp_port: int
+) -> None:
+    given = 0
+
+    def body() -> Body:
+        nonlocal given
+        given += 1
+        return pieces_of(b"body")
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"body")
+        writer.write(OK)
+        await reader.read()
+        writer.close()
+
+    async def listen_late() -> asyncio.Server:
+        # After the first attempt, and before the third.
+        await asyncio.sleep(0.02)
+        return await asyncio.start_server(answer, "127.0.0.1", unused_tcp_port)
+
+    pool = await start_pool(f"http://localhost:{unused_tcp_port}")
+    late = asyncio.create_task(listen_late())
+    result = await put(pool, body, 4, replay=False)
+    async with await late:
+        assert (given, await content(result)) == (1, b"{}")
+        assert result.attempts > 1
+
+
+async def test_a_dead_upstream_uses_up_the_retries(start_toy: StartToy, start_pool: StartPool) -> None:
+    toy = await start_toy(toys.breaking_off())
+    pool = await start_pool(toy.origin)
+    requests = 40
+    for _ in range(requests):
+        with pytest.raises(errors.Refusal):
+            await get(pool)
+    # The reserve of 10, and a tenth of the requests.
+    assert requests + 10 <= len(toy.asked) <= requests + 10 + requests // 10
+
+
+def test_retries_are_a_tenth_of_the_requests_beyond_the_reserve() -> None:
+    budget = RetryBudget()
+    assert sum(budget.spend() for _ in range(100)) == 10
+    for _ in range(1000):
+        budget.earn()
+    assert sum(budget.spend() for _ in range(100)) == 10
+    spent = 0
+    for _ in range(1000):
+        budget.earn()
+        spent += budget.spend()
+    assert 98 <= spent <= 101
