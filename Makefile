@@ -19,7 +19,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/$(HERE)/hypothesis
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HERE)/cache/pyc
 
 .DEFAULT_GOAL := help
-.PHONY: help up test verify lint format types lock bench docs clean
+.PHONY: help up token test verify lint format types lock bench docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,9 @@ up: $(HERE)/local.stamp  ## MLflow behind the gate on this machine (PORT=8080); 
 
 verify: $(HERE)/local.stamp  ## try a deployment from outside: make verify URL=... TOKEN=...
 	@exec $(RUN) -m verify
+
+token: $(HERE)/local.stamp  ## tokens of `make up`'s gate: make token ARGS="list" (new, revoke: ARGS="new --help")
+	@exec $(RUN) -m proxy_app token $(ARGS) --file $(HERE)/data/tokens.json
 
 test: $(HERE)/dev.stamp $(HERE)/mlflow2.stamp  ## run the tests (ARGS=... goes to pytest)
 	@exec $(RUN) -m pytest $(ARGS)
@@ -59,6 +62,7 @@ lock: $(UV)  ## take newer releases into the requirement files (UPGRADE=--upgrad
 
 clean:  ## remove everything that was made here, MLflow's data included
 	rm -rf $(HERE)
+	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(UV): requirements/uv.txt
 	@echo "Setting up: uv, the package installer"

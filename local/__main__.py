@@ -9,6 +9,14 @@ for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(_number, lambda *_: os._exit(0))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
 
 
+def _port(text: str) -> int:
+    import argparse
+
+    if not (text.isdecimal() and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text} is no port: a number from 0 to 65535")
+    return int(text)
+
+
 def main() -> int:
     import argparse
     from pathlib import Path
@@ -19,7 +27,9 @@ def main() -> int:
         prog="python -m local",
         description="MLflow behind the gate on this machine, with stand-ins for SageMaker and S3. Ctrl-C ends it.",
     )
-    parser.add_argument("--port", type=int, default=8080, help="the gate's, on 127.0.0.1 (default: 8080; 0: any free)")
+    parser.add_argument(
+        "--port", type=_port, default=8080, help="the gate's, on 127.0.0.1 (default: 8080; 0: any free)"
+    )
     parser.add_argument("--home", type=Path, default=ROOT / ".local", help="where everything is kept")
     parser.add_argument("--app", action="store_true", help="stand in for a serverless app, not a tracking server")
     arguments = parser.parse_args()

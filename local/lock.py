@@ -54,12 +54,12 @@ def check_port(port: int) -> None:
             else:
                 return
         time.sleep(0.05)
-    raise Busy(f"Port {port} cannot be used ({problem}): make up PORT={port + 1}, or another one.")
+    raise Busy(f"Port {port} cannot be used ({problem}): make up PORT=... with another one.")
 
 
 def free_port(wanted: int = 0) -> int:
     """A port that was free just now: the wanted one if it was."""
-    for port in (wanted, 0):
+    for port in (wanted if wanted < 65536 else 0, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))

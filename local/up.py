@@ -211,7 +211,7 @@ Until artifacts go through the gate, a client that logs or reads artifacts needs
 {exports}
 
 In a browser   {url}  (any user name; the password is the token)
-Try it         make verify URL={url} TOKEN={secret}
+Try it         make verify   (in a shell with the first two lines)
 See it fail    curl -d '{{"kind": "throttle", "times": 5}}' {faults_url}
 Metrics        http://{metrics}/metrics
 Data and logs  {_short(self._data)} and {_short(self._logs)}

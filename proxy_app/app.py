@@ -56,9 +56,9 @@ class App:
         work, and say 100-continue before anybody has asked who is calling.
         """
         if request.raw_path == "/healthz":
-            return await self.health.healthz(request)
+            return await self.health.healthz()
         if request.raw_path == "/readyz":
-            return await self.health.readyz(request)
+            return await self.health.readyz()
         return await self.gate.handle(request)
 
 

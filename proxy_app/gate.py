@@ -103,7 +103,12 @@ class Gate:
             exchange.status = answered.status
             return self._finish(answered, exchange)
         sent = time.perf_counter()
-        answer = await self._upstream.send(request, route)
+        try:
+            answer = await self._upstream.send(request, route)
+        except errors.Refusal as refusal:
+            if refusal.attempts:  # the upstream was asked, and its time counts
+                exchange.upstream_seconds = time.perf_counter() - sent
+            raise
         exchange.upstream_seconds = time.perf_counter() - sent
         exchange.attempts = answer.attempts
         return await self._relay(answer, request, exchange)

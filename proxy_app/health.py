@@ -29,14 +29,14 @@ class Health:
         self._asking = asyncio.Lock()
         self.draining = False
 
-    async def healthz(self, _: web.BaseRequest) -> web.Response:
-        return web.json_response({"status": "ok"})
+    async def healthz(self) -> web.Response:
+        return _answer({"status": "ok"})
 
-    async def readyz(self, _: web.BaseRequest) -> web.Response:
+    async def readyz(self) -> web.Response:
         problem = "stopping" if self.draining else await self._current()
         if problem:
-            return web.json_response({"status": "not ready", "reason": problem}, status=503)
-        return web.json_response({"status": "ready"})
+            return _answer({"status": "not ready", "reason": problem}, 503)
+        return _answer({"status": "ready"})
 
     async def _current(self) -> str:
         async with self._asking:
@@ -58,3 +58,7 @@ class Health:
         if self._known:
             log.info("Ready again", extra={"event": "ready"})
         return ""
+
+
+def _answer(said: dict[str, str], status: int = 200) -> web.Response:
+    return web.json_response(said, status=status, headers={"Server": "mlflow-gate"})

@@ -75,6 +75,12 @@ def read_target(arguments: Sequence[str], environ: Mapping[str, str]) -> Target:
         raise UsageError("--timeout takes seconds above 0 and up to 3600.")
     token_name, token = _first(environ, "TOKEN", "MLFLOW_TRACKING_TOKEN")
     url_name, url = ("--url", flags.url) if flags.url else _first(environ, "URL", "MLFLOW_TRACKING_URI")
+    own = url.rstrip("/") == environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
+    if token_name == "MLFLOW_TRACKING_TOKEN" and not own:  # noqa: S105 - a variable's name
+        raise UsageError(
+            "MLFLOW_TRACKING_TOKEN is for MLFLOW_TRACKING_URI, and another deployment was named: "
+            "give that one's token as TOKEN=..."
+        )
     return Target(url=_checked_url(url_name, url), token=_checked_token(token_name, token), timeout=flags.timeout)
 
 

@@ -54,6 +54,7 @@ def _new(store: TokenStore, name: str, role: Role, days: float) -> None:
         return [*tokens, token]
 
     _edit(store, add)
+    print(f"kept as a hash in {store.name}", file=sys.stderr)
     print(f"{role.label} {name!r}, until {token.expires:%Y-%m-%d}; this is the only time it is shown:", file=sys.stderr)
     print(plain)
 
@@ -76,8 +77,9 @@ def _revoke(store: TokenStore, name: str) -> None:
             raise TokenError(f"There is no token {name!r}.")
         return left
 
+    store.read()  # a wrong place must not look like a token that is gone already
     _edit(store, remove)
-    print(f"revoked {name!r}; a running gate follows within GATE_TOKENS_RELOAD_SECONDS", file=sys.stderr)
+    print(f"revoked {name!r}; a running gate follows within GATE_TOKENS_RELOAD_SECONDS (15)", file=sys.stderr)
 
 
 def _edit(store: TokenStore, change: Callable[[list[Token]], list[Token]]) -> None:

@@ -181,12 +181,18 @@ class TokenCallers:
                 await task
 
     async def _keep_loading(self) -> None:
+        problem = ""
         while True:
             await asyncio.sleep(self._reload_every)
             try:
                 await self.load()
+                if problem:
+                    log.info("The tokens in %s are read again.", self._store.name, extra={"event": "tokens"})
+                problem = ""
             except Exception as error:  # noqa: BLE001 - were this loop to end, nothing could be revoked any more
-                log.error("%s The tokens read before stay in force.", error, extra={"event": "tokens"})
+                if str(error) != problem:  # once, not at every reading
+                    log.error("%s The tokens read before stay in force.", error, extra={"event": "tokens"})
+                problem = str(error)
 
 
 # What an unknown id is compared with, so that knowing an id takes as long as not knowing it.

@@ -128,3 +128,11 @@ def test_help_says_the_role_and_the_exit_codes(verify: Verify) -> None:
     assert ended.code == 0
     assert "role must be admin" in " ".join(ended.out.split())
     assert "0 all steps passed, 1 a step failed, 2 wrong usage" in ended.out
+
+
+def test_a_token_goes_only_where_it_belongs(verify: Verify) -> None:
+    ended = verify(
+        URL="http://127.0.0.1:1", MLFLOW_TRACKING_URI="http://127.0.0.1:2", MLFLOW_TRACKING_TOKEN="mlg_secret"
+    )
+    assert ended.code == 2
+    assert "give that one's token as TOKEN=" in ended.err
