@@ -31,6 +31,7 @@ verify: $(HERE)/local.stamp  ## try a deployment from outside: make verify URL=.
 	@exec $(RUN) -m verify
 
 token: $(HERE)/local.stamp  ## tokens of `make up`'s gate: make token ARGS="list" (new, revoke: ARGS="new --help")
+	@mkdir -p $(HERE)/data
 	@exec $(RUN) -m proxy_app token $(ARGS) --file $(HERE)/data/tokens.json
 
 test: $(HERE)/dev.stamp $(HERE)/mlflow2.stamp  ## run the tests (ARGS=... goes to pytest)
@@ -55,8 +56,11 @@ LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-ha
 	--no-emit-index-url --no-header --no-annotate
 lock: $(UV)  ## take newer releases into the requirement files (UPGRADE=--upgrade)
 	$(LOCK) $(UPGRADE) --group gate --output-file proxy_app/requirements.txt
-	$(LOCK) $(UPGRADE) --group local --constraint proxy_app/requirements.txt --output-file requirements/local.txt
-	$(LOCK) $(UPGRADE) --group dev --constraint requirements/local.txt --output-file requirements/dev.txt
+	$(LOCK) $(UPGRADE) --group program --constraint proxy_app/requirements.txt --output-file requirements.txt
+	$(LOCK) $(UPGRADE) --group local --constraint proxy_app/requirements.txt --constraint requirements.txt \
+		--output-file requirements/local.txt
+	$(LOCK) $(UPGRADE) --group dev --constraint requirements/local.txt --constraint requirements.txt \
+		--output-file requirements/dev.txt
 	$(LOCK) $(UPGRADE) --group mlflow2 --output-file requirements/mlflow2.txt
 	$(LOCK) $(UPGRADE) --output-file requirements/uv.txt requirements/uv.in
 

@@ -26,6 +26,7 @@ class AdminToken:
 
     def renew(self) -> str:
         """A new token in place of the one there may be."""
+        self.tokens.parent.mkdir(parents=True, exist_ok=True)
         if self.tokens.exists():
             self._command("revoke", _NAME, check=False)
         token = self._command("new", "--name", _NAME, "--role", "admin", "--days", str(_DAYS)).strip()

@@ -40,6 +40,14 @@ def child_environ(scratch: Path, extra: Mapping[str, str]) -> dict[str, str]:
     return {**environ, **extra}
 
 
+def new_log(path: Path) -> Path:
+    """The path, free for a new file: the log of the start before is kept beside it as <name>.1."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        path.replace(path.with_name(f"{path.name}.1"))
+    return path
+
+
 class Child:
     """A Python module that runs as a process of its own and dies with this one, however that ends.
 
@@ -63,8 +71,7 @@ class Child:
         self._last: collections.deque[str] = collections.deque(maxlen=20)
         self._url: str | None = None
         self._settled = threading.Event()
-        log.parent.mkdir(parents=True, exist_ok=True)
-        self._log = log.open("w", encoding="utf-8")
+        self._log = new_log(log).open("w", encoding="utf-8")
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(_GUARD), sys.executable, *arguments],
             cwd=ROOT,

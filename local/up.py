@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from local import s3, stack
 from local.admin_token import AdminToken
 from local.lock import Busy, check_port, free_port, sole
-from local.processes import Child, ChildError
+from local.processes import Child, ChildError, new_log
 from local.screen import Screen, ScreenHandler
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class _Up:
         # Half a second of imports and half a second of key making, while MLflow starts.
         standin = await asyncio.to_thread(importlib.import_module, "local.standin")
         authority = await asyncio.to_thread(standin.Authority.create, self._scratch / "tls")
-        file = logging.FileHandler(self._logs / "standin.log", mode="w", encoding="utf-8")
+        file = logging.FileHandler(new_log(self._logs / "standin.log"), encoding="utf-8")
         started.callback(file.close)
         logging.basicConfig(
             level=logging.INFO,

@@ -63,7 +63,7 @@ class App:
 
 
 def create_app(settings: Settings, *, source: Source | None = None, observer: Observer | None = None) -> App:
-    """The gate from its settings; ``source`` replaces the AWS chain. Raises TargetError."""
+    """The gate from its settings; ``source`` replaces the AWS chain. Raises TargetError, SettingsError."""
     target = target_of(settings)
     observer = observer or Observer()
     bodies = Bodies(settings)
@@ -85,6 +85,12 @@ def create_app(settings: Settings, *, source: Source | None = None, observer: Ob
         tokens = TokenCallers(store, settings.tokens_reload)
         recognisers = [tokens]
         observer.gauge("gate_tokens_read_seconds", "Epoch, when last read.", lambda: tokens.loaded_at)
+    if settings.alb_arn:
+        # Here, since it loads OpenSSL once more: 9 MiB that other gates need not have.
+        from .callers.alb_oidc import AlbCallers
+
+        # Second, since whoever shows a token means it.
+        recognisers.append(AlbCallers(settings))
 
     gate = Gate(settings, recognisers, Page(settings, target, ui_link).pages(), upstream, observer)
     observer.gauge("gate_requests_in_flight", "Requests under way.", lambda: gate.in_flight)

@@ -19,6 +19,7 @@ import botocore.session
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 
 from . import errors
+from .background import in_background
 from .sigv4 import Credentials
 
 log = logging.getLogger(__name__)
@@ -129,13 +130,8 @@ class CredentialKeeper:
     async def running(self) -> AsyncGenerator[None]:
         """Load now, then keep fresh until the end of the block. A first failure is no error: the gate is not ready."""
         await self._load()
-        task = asyncio.create_task(self._keep_fresh())
-        try:
+        async with in_background(self._keep_fresh()):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _keep_fresh(self) -> None:
         while True:

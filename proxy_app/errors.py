@@ -14,9 +14,9 @@ from multidict import CIMultiDict
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
-<h1>{title}</h1><p>{message}</p>{hint}
+<h1>{title}</h1>{hint}<p>{message}</p>
 """
-_RELOAD_HINT = "<p>Reload this page: the browser asks for a name (any will do) and a password (your token).</p>"
+_RELOAD_HINT = "<p>Reload this page and, when the browser asks, type any user name, and your token as the password.</p>"
 
 
 class Refusal(Exception):

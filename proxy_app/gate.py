@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, NoReturn, TypeVar
 
 from aiohttp import HttpVersion11, web
+from multidict import CIMultiDict
 
 from . import errors, headers
 from .callers import Caller, Recogniser
@@ -21,6 +22,7 @@ from .routes import PathRefused, Route, match
 from .settings import Settings
 from .upstream import Answer, Upstream
 from .upstream.connection import Broken, Silent, UpstreamError
+from .whole_answer import WholeAnswer
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ class OwnPage(NamedTuple):
     """Something that the gate answers itself, to callers with the route's role."""
 
     route: Route
-    answer: Callable[[web.BaseRequest, Caller], Awaitable[web.StreamResponse]]
+    answer: Callable[[web.BaseRequest, Caller], Awaitable[web.Response]]
 
 
 class Gate:
@@ -59,8 +61,8 @@ class Gate:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The whole exchange: its answer, or the refusal that ended it, counted and logged."""
-        given_id = request.headers.get("X-Request-Id", "")
-        exchange = Exchange(given_id if _REQUEST_ID.fullmatch(given_id) else _new_id(), request.method)
+        given_id = request.headers.get("X-Request-Id")
+        exchange = Exchange(given_id if given_id and _REQUEST_ID.fullmatch(given_id) else _new_id(), request.method)
         self.in_flight += 1
         try:
             response = await self._pass(request, exchange)
@@ -91,7 +93,7 @@ class Gate:
     async def _pass(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         if self.in_flight > self._settings.max_requests:
             raise errors.too_many("The gate has as many requests under way as it takes. Try again shortly.")
-        exchange.caller = caller = self._recognise(request)
+        exchange.caller = caller = await self._recognise(request)
         refuse_foreign_writes(request, self._settings.public_url)
         path = request.raw_path.partition("?")[0]
         method = "GET" if request.method == "HEAD" else request.method
@@ -101,7 +103,7 @@ class Gate:
         if page:
             answered = await page.answer(request, caller)
             exchange.status = answered.status
-            return self._finish(answered, exchange)
+            return self._own(answered, exchange)
         sent = time.perf_counter()
         try:
             answer = await self._upstream.send(request, route)
@@ -113,10 +115,10 @@ class Gate:
         exchange.attempts = answer.attempts
         return await self._relay(answer, request, exchange)
 
-    def _recognise(self, request: web.BaseRequest) -> Caller:
-        """Who is calling; Refusal (401) for whom no way recognises."""
+    async def _recognise(self, request: web.BaseRequest) -> Caller:
+        """Who is calling; Refusal (401, 403, 503) for whom no way recognises."""
         for recogniser in self._recognisers:
-            caller = recogniser.recognise(request)
+            caller = await recogniser.recognise(request)
             if caller is not None:
                 return caller
         if "Authorization" in request.headers:
@@ -126,8 +128,8 @@ class Gate:
                 reason="bad-authorization",
             )
         raise errors.unauthenticated(
-            "This MLflow asks who is calling: set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME to any name "
-            "and MLFLOW_TRACKING_PASSWORD to the token.",
+            "This MLflow asks who is calling. For a client, set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME "
+            "to any name and MLFLOW_TRACKING_PASSWORD to the token.",
             reason="no-credentials-shown",
         )
 
@@ -142,10 +144,11 @@ class Gate:
         if body is None and upstream.complete:
             body = upstream.take()
         if body is not None and has_body:
+            whole = WholeAnswer(upstream.status, upstream.reason, kept, body)
             exchange.bytes_out = len(body)
-            whole = web.Response(status=upstream.status, reason=upstream.reason, headers=kept, body=body)
             return self._finish(whole, exchange)
-        response = web.StreamResponse(status=upstream.status, reason=upstream.reason, headers=kept)
+        decoded = CIMultiDict([(name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in kept])
+        response = web.StreamResponse(status=upstream.status, reason=upstream.reason, headers=decoded)
         response.content_length = upstream.content_length
         self._finish(response, exchange)
         try:
@@ -162,7 +165,13 @@ class Gate:
 
     def _refuse(self, refusal: errors.Refusal, exchange: Exchange, *, for_a_person: bool = False) -> web.Response:
         exchange.error, exchange.status, exchange.attempts = refusal.reason, refusal.status, refusal.attempts
-        return self._finish(refusal.response(for_a_person=for_a_person), exchange)
+        return self._own(refusal.response(for_a_person=for_a_person), exchange)
+
+    def _own(self, response: web.Response, exchange: Exchange) -> web.Response:
+        """An answer that the gate has written itself."""
+        if isinstance(response.body, bytes) and exchange.method != "HEAD":
+            exchange.bytes_out = len(response.body)
+        return self._finish(response, exchange)
 
     def _finish(self, response: _Response, exchange: Exchange) -> _Response:
         response.headers["X-Request-Id"] = exchange.request_id

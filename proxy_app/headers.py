@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from aiohttp import web
-from multidict import CIMultiDict
 
 # RFC 9110 7.6.1, and what frames a message on one connection only.
 _HOP_BY_HOP = frozenset(
@@ -56,10 +55,8 @@ def _goes_up(name: bytes) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _name_down(name: bytes) -> str:
-    """The header's name; empty if it does not come down."""
-    text = name.decode("latin-1")
-    return "" if text.lower() in _NOT_DOWN else text
+def _comes_down(name: bytes) -> bool:
+    return name.decode("latin-1").lower() not in _NOT_DOWN
 
 
 def to_upstream(request: web.BaseRequest) -> list[tuple[bytes, bytes]]:
@@ -72,24 +69,28 @@ def to_upstream(request: web.BaseRequest) -> list[tuple[bytes, bytes]]:
     return kept
 
 
-def to_caller(headers: Sequence[tuple[bytes, bytes]], upstream_origin: str) -> CIMultiDict[str]:
-    """The upstream's headers that the caller may see; a redirect within the upstream stays within the gate."""
-    pairs = [(name, value) for raw, value in headers if (name := _name_down(raw))]
-    kept = CIMultiDict([(name, value.decode("utf-8", "replace")) for name, value in pairs])
+def to_caller(headers: Sequence[tuple[bytes, bytes]], upstream_origin: str) -> list[tuple[bytes, bytes]]:
+    """The upstream's headers that the caller may see, as sent; a redirect within it stays within the gate."""
+    kept = [header for header in headers if _comes_down(header[0])]
     for raw, value in headers:
-        if raw.lower() == b"connection" and value.lower() not in _USUAL_BYTES:
-            for name in _named(value.decode("latin-1")):
-                kept.popall(name, None)
-    location = kept.get("Location", "")
-    if location.startswith(upstream_origin) and _PATH.match(path := location[len(upstream_origin) :]):
-        kept["Location"] = path
+        name = raw.lower()
+        if name == b"connection" and value.lower() not in _USUAL_BYTES:
+            named = _named(value.decode("latin-1"))
+            kept = [header for header in kept if header[0].decode("latin-1").lower() not in named]
+        elif name == b"location":
+            kept = [(key, _within(text, upstream_origin) if key.lower() == name else text) for key, text in kept]
     return kept
 
 
 _USUAL = frozenset({"close", "keep-alive"})
 _USUAL_BYTES = frozenset(value.encode() for value in _USUAL)
 # To browsers // names a host, and so does what they read as that.
-_PATH = re.compile(r"/(?![/\\\t])")
+_PATH = re.compile(rb"/(?![/\\\t])")
+
+
+def _within(location: bytes, origin: str) -> bytes:
+    path = location.removeprefix(origin.encode())
+    return path if path != location and _PATH.match(path) else location
 
 
 def _named(connection: str) -> set[str]:

@@ -80,7 +80,7 @@ class _Counts(Collector):
     def collect(self) -> Iterator[Metric]:
         yield _counter("gate_requests", "Requests answered.", ("family", "method", "status"), self.requests)
         yield _counter("gate_refusals", "Requests the gate ended.", ("reason",), self.refusals)
-        yield _counter("gate_body_bytes", "Bodies passed.", ("direction",), self.bytes)
+        yield _counter("gate_body_bytes", "Bodies of requests and answers.", ("direction",), self.bytes)
         yield _counter("gate_upstream_retries", "Attempts after a first one.", (), self.retries)
         yield _histogram("gate_request_seconds", "From head to last byte.", self.seconds)
         yield _histogram("gate_upstream_seconds", "Until the head of the upstream's answer.", self.upstream_seconds)
@@ -100,8 +100,12 @@ def _histogram(name: str, sentence: str, spreads: Mapping[str, _Spread]) -> Hist
     return family
 
 
+# In seconds: nobody who watches sees it, and a gate that is killed loses no more than these lines.
+_LOG_DELAY = 0.01
+
+
 class _Lines:
-    """Writes the lines of one turn of the event loop together: under load a write for each took 2 % of all time."""
+    """Writes the lines of a moment together: a write for each stands in the way of the next request."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -109,19 +113,22 @@ class _Lines:
 
     def __call__(self, line: str) -> None:
         if not self._lines:
-            asyncio.get_running_loop().call_soon(self._flush)
+            asyncio.get_running_loop().call_later(_LOG_DELAY, self.flush)
         self._lines.append(line)
 
-    def _flush(self) -> None:
-        self._stream.write("".join(self._lines))
-        self._lines.clear()
+    def flush(self) -> None:
+        if self._lines:
+            # Gone from here first: were they to stay when nobody reads the stream any more, they would pile up.
+            lines, self._lines = self._lines, []
+            self._stream.write("".join(lines))
 
 
 class Observer:
     """Counts exchanges and writes their lines."""
 
     def __init__(self, write: Callable[[str], object] | None = None) -> None:
-        self._write = write or _Lines(sys.stdout)
+        self._lines = _Lines(sys.stdout)
+        self._write: Callable[[str], object] = write or self._lines
         self._counts = _Counts()
         self.registry = CollectorRegistry()
         self.registry.register(self._counts)
@@ -129,6 +136,12 @@ class Observer:
     def gauge(self, name: str, sentence: str, read: Callable[[], float]) -> None:
         """A gauge that is read when somebody asks."""
         Gauge(name, sentence, registry=self.registry).set_function(read)
+
+    def stop_waiting(self) -> None:
+        """Write the lines that wait, and each further one at once: the event loop may not live to write it later."""
+        self._lines.flush()
+        if self._write is self._lines:
+            self._write = sys.stdout.write
 
     def record(self, exchange: Exchange) -> None:
         """Count a finished exchange and write its line."""

@@ -63,6 +63,7 @@ async def listening(
         requests = web.Server(app.handle, handler_cancellation=True)
         metrics = web.AppRunner(app.observer.application(), access_log=None, shutdown_timeout=_CUT_OFF)
         async with contextlib.AsyncExitStack() as stack:
+            stack.callback(app.observer.stop_waiting)
             await stack.enter_async_context(app.running())
             stack.push_async_callback(requests.shutdown, _CUT_OFF)
             stack.push_async_callback(metrics.cleanup)

@@ -92,6 +92,16 @@ def _origin(text: str) -> str:
     return f"{scheme}://{host}" if port == _USUAL_PORTS[scheme] else f"{scheme}://{host}:{port}"
 
 
+_KEYS_URL = re.compile(r"https://[a-z0-9.-]+(?::(\d{1,5}))?(/[a-z0-9._~-]+)*/?", re.ASCII | re.IGNORECASE)
+
+
+def _keys_url(text: str) -> str:
+    found = _KEYS_URL.fullmatch(text)
+    if text and not (found and int(found[1] or 443) < 65536):
+        raise ValueError("an https:// URL without a query, such as https://keys.example.com/alb")
+    return text.rstrip("/")
+
+
 def _setting(env: str, default: str, sentence: str, parse: Callable[[str], Any] = str) -> Any:
     return dataclasses.field(
         default_factory=lambda: parse(default),
@@ -156,6 +166,32 @@ class Settings:
         "15",
         "How often the tokens are read again: the longest a revoked one still works.",
         _some_seconds,
+    )
+
+    # Who has signed in at a load balancer
+    alb_arn: str = _setting(
+        "GATE_ALB_ARN",
+        "",
+        "Believe what this Application Load Balancer says of people who signed in at it; empty: believe none.",
+    )
+    oidc_issuer: str = _setting(
+        "GATE_OIDC_ISSUER", "", "The issuer at which the load balancer signs people in, as it is told it."
+    )
+    oidc_client_id: str = _setting("GATE_OIDC_CLIENT_ID", "", "The load balancer's client ID at that issuer.")
+    oidc_keys_url: str = _setting(
+        "GATE_OIDC_KEYS_URL",
+        "",
+        "Get the load balancer's public keys below this https:// URL instead of AWS's that follows from the ARN.",
+        _keys_url,
+    )
+    oidc_groups_claim: str = _setting(
+        "GATE_OIDC_GROUPS_CLAIM", "groups", "The claim that names the groups of whoever signed in."
+    )
+    role_rules: str = _setting(
+        "GATE_ROLE_RULES",
+        "",
+        "Roles for whoever signed in, such as group:ml-admins=admin, email:ann@example.org=editor, "
+        "domain:example.org=viewer; the highest that fits.",
     )
 
     # What it takes
@@ -262,10 +298,28 @@ class Settings:
                 "Set one of GATE_TOKENS_FILE and GATE_TOKENS_SECRET; make a first token with "
                 "`python -m proxy_app token new --help`."
             )
+        problems += self._sign_in_contradictions()
         if self.body_budget < self.body_limit:
             problems.append("GATE_BODY_BUDGET_MIB must be at least GATE_BODY_LIMIT_MIB: the largest body has to fit.")
         if self.grace < self.drain:
             problems.append("GATE_GRACE_SECONDS must be at least GATE_DRAIN_SECONDS, which is a part of it.")
+        return problems
+
+    def _sign_in_contradictions(self) -> list[str]:
+        needed = {
+            "GATE_OIDC_ISSUER": self.oidc_issuer,
+            "GATE_OIDC_CLIENT_ID": self.oidc_client_id,
+            "GATE_ROLE_RULES": self.role_rules,
+        }
+        given = [name for name, value in {**needed, "GATE_OIDC_KEYS_URL": self.oidc_keys_url}.items() if value]
+        missing = [name for name, value in needed.items() if not value]
+        problems: list[str] = []
+        if not self.alb_arn and given:
+            problems.append(f"Set GATE_ALB_ARN too, or remove {', '.join(given)}: nobody is believed without it.")
+        if self.alb_arn and missing:
+            problems.append(f"Set {', '.join(missing)} too, or remove GATE_ALB_ARN, which needs them.")
+        if self.alb_arn and not self.auth:
+            problems.append("GATE_AUTH=off knows nobody: remove it or GATE_ALB_ARN.")
         return problems
 
     @classmethod

@@ -63,7 +63,7 @@ def canonical_request(
     """
     signed = ";".join([name for name, _ in headers])
     lines = "".join([_canonical_line(name, value) for name, value in headers])
-    uri = quote(path, safe="/" + _UNRESERVED)
+    uri = path if _PLAIN_PATH.fullmatch(path) else quote(path, safe="/" + _UNRESERVED)
     return f"{method}\n{uri}\n{query}\n{lines}\n{signed}\n{payload_sha256}", signed
 
 

@@ -96,6 +96,11 @@ class Api:
         here, there = urlsplit(self.target.url), urlsplit(answer.location)
         if here.scheme == "http" and there.scheme == "https" and here.hostname == there.hostname:
             raise Stop(f"{self.target.url} only sends callers on to https://: use URL=https://... instead.")
+        if here.path and answer.status == 404 and answer.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise Stop(
+                f"No MLflow answers under the path {here.path}: leave it out, URL={here.scheme}://{here.netloc}, "
+                f"unless the deployment has one. The answer: {answer}"
+            )
         return answer
 
     def stop_if_no_mlflow(self, answer: Answer) -> None:

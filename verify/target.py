@@ -3,16 +3,18 @@
 import argparse
 import dataclasses
 import os
+import re
 from collections.abc import Mapping, MutableMapping, Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from verify.failures import plain
 
 ROLE = "admin"
+EXAMPLE = "make verify URL=https://mlflow.example.com TOKEN=..."
 HELP = f"""\
 Try an MLflow deployment from outside: over plain HTTP, then with the MLflow Python client.
 
-  make verify URL=https://mlflow.example.com TOKEN=...
+  {EXAMPLE}
   URL=https://mlflow.example.com TOKEN=... make verify    `ps` shows the token to nobody
   URL=https://mlflow.example.com TOKEN=... python -m verify
 
@@ -57,6 +59,10 @@ def read_target(arguments: Sequence[str], environ: Mapping[str, str]) -> Target:
             "There is no --token: `ps` shows flags to everyone on the machine. "
             "Give the token in the environment: TOKEN=... python -m verify"
         )
+    # What was given to make on its command line; it hands that on, but under the name that was typed.
+    for typed in re.findall(r"(?:^|\s)(\w+)=", environ.get("MAKEFLAGS", "")):
+        if typed.upper() in {"URL", "TOKEN"} and typed != typed.upper():
+            raise UsageError(f"{typed}=... is written in capitals: {EXAMPLE}")
     parser = argparse.ArgumentParser(
         prog="python -m verify",
         description=HELP,
@@ -114,7 +120,7 @@ def _first(environ: Mapping[str, str], *names: str) -> tuple[str, str]:
 def _checked_url(name: str, text: str) -> str:
     text = text.strip()
     if not text:
-        raise UsageError("Which deployment? make verify URL=https://mlflow.example.com TOKEN=...")
+        raise UsageError(f"Which deployment? {EXAMPLE}")
     try:
         parts = urlsplit(text)
         valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0

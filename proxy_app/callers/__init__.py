@@ -31,6 +31,9 @@ class Caller:
 class Recogniser(Protocol):
     """One way to recognise a caller."""
 
-    def recognise(self, request: web.BaseRequest) -> Caller | None:
-        """The caller; None if the request shows nothing of this kind; ``Refusal`` (401) if what it shows is bad."""
+    async def recognise(self, request: web.BaseRequest) -> Caller | None:
+        """The caller; None if the request shows nothing of this kind.
+
+        Refusal: 401 if what it shows is bad, 403 for someone who may do nothing here, 503 if nobody can tell now.
+        """
         ...

@@ -14,7 +14,7 @@ class Anyone:
 
     _caller = Caller("anyone", Role.ADMIN, "auth-off")
 
-    def recognise(self, request: web.BaseRequest) -> Caller | None:
+    async def recognise(self, request: web.BaseRequest) -> Caller | None:
         # A name of somebody else's that leads to 127.0.0.1 makes any web page a caller (DNS rebinding).
         try:
             host = urlsplit(f"//{request.headers.get('Host', '')}").hostname

@@ -51,8 +51,11 @@ class FileStore:
             raise StoreError(f"The file {self._path} cannot be read: {error}.") from error
 
     def change(self, edit: Callable[[str], str]) -> None:
+        folder = self._path.parent
+        if not folder.is_dir():
+            # Not made here: a mistyped path would hold tokens that no gate reads.
+            raise StoreError(f"There is no folder {folder}: make it first, or name a file in another.")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             with _locked(self._path.with_name(f".{self._path.name}.lock")):
                 document = edit(self.read() if self._path.exists() else EMPTY)
                 self._replace(document)

@@ -27,6 +27,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from .. import errors
+from ..background import in_background
 from . import Caller, Role
 from .token_store import TokenStore
 
@@ -134,7 +135,7 @@ class TokenCallers:
         self._by_id: dict[str, tuple[bytes, float, Caller]] = {}
         self.loaded_at = 0.0
 
-    def recognise(self, request: web.BaseRequest) -> Caller | None:
+    async def recognise(self, request: web.BaseRequest) -> Caller | None:
         token = presented(request.headers.get("Authorization", ""))
         found = _TOKEN.fullmatch(token)
         if found is None:
@@ -172,13 +173,8 @@ class TokenCallers:
     async def running(self) -> AsyncGenerator[None]:
         """Read now (an error ends the start), then again and again until the end of the block."""
         await self.load()
-        task = asyncio.create_task(self._keep_loading())
-        try:
+        async with in_background(self._keep_loading()):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _keep_loading(self) -> None:
         problem = ""

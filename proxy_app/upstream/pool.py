@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncGenerator, Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from .. import errors
-from ..settings import Settings, SettingsError
+from ..background import in_background
+from ..settings import Settings
+from ..trust import trusting
 from .connection import Body, Broken, Connection, Response, Silent, Unreachable, UpstreamError
 
 # Together with the budget this bounds what retries add when an upstream is in trouble.
@@ -68,16 +69,13 @@ class Pool:
     async def running(self) -> AsyncGenerator[None]:
         """Connections may be made in this block; at its end they are closed. Raises SettingsError."""
         if self._secure:
-            self._trust = _trust(self._settings.ca_bundle)
-        sweeper = asyncio.create_task(self._sweep())
-        try:
-            yield
-        finally:
-            sweeper.cancel()
-            for connection in list(self._all):
-                connection.abort()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sweeper
+            self._trust = trusting(self._settings.ca_bundle)
+        async with in_background(self._sweep()):
+            try:
+                yield
+            finally:
+                for connection in list(self._all):
+                    connection.abort()
 
     async def send(
         self,
@@ -192,13 +190,6 @@ class Pool:
         if replay:
             return errors.bad_gateway("The connection to MLflow broke before the answer came.", reason="upstream-broke")
         return errors.outcome_unknown("The connection to MLflow broke before the answer came.")
-
-
-def _trust(bundle: Path | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=str(bundle) if bundle else None)
-    except OSError as error:  # ssl.SSLError is one
-        raise SettingsError(f"AWS_CA_BUNDLE: {bundle} holds no certificates that can be read: {error}.") from error
 
 
 async def refuse_failing(answer: Answer) -> None:

@@ -26,6 +26,7 @@ class SageMakerUpstream:
     ) -> None:
         self.origin = target.origin
         self._target = target
+        self._arn_header = (target.arn_header.encode(), target.arn.encode())
         self._pool = Pool(settings, target.origin)
         self._bodies = bodies
         self._credentials = credentials
@@ -82,12 +83,13 @@ class SageMakerUpstream:
         replay: bool,
     ) -> Answer:
         target = self._target
-        sent = [header for header in kept if header[0].lower() != b"content-type"]
         signed = [("host", self._pool.host), (target.arn_header, target.arn)]
-        content_type = next((value for name, value in kept if name.lower() == b"content-type"), None)
-        if content_type is not None:
-            sent.append((b"content-type", content_type))
-            signed.append(("content-type", content_type.decode("utf-8", "surrogateescape")))
+        types = [value for name, value in kept if name.lower() == b"content-type"]
+        if types:
+            # One of them, since a second would be signed as a part of the first.
+            kept = [header for header in kept if header[0].lower() != b"content-type"]
+            kept.append((b"content-type", types[0]))
+            signed.append(("content-type", types[0].decode("utf-8", "surrogateescape")))
         added = signed_headers(
             method,
             path,
@@ -99,7 +101,7 @@ class SageMakerUpstream:
             service=target.service,
             now=time.time(),
         )
-        sent += [(name.encode(), value.encode()) for name, value in [(target.arn_header, target.arn), *added]]
+        sent = [*kept, self._arn_header, *[(name.encode(), value.encode()) for name, value in added]]
         answer = await self._pool.send(
             method,
             f"{path}?{query}" if query else path,

@@ -12,8 +12,11 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 # `make lock` says which dependency groups a requirement file is made of.
-LOCKED = re.findall(r"--group (\S+) .*--output-file (\S+)", (ROOT / "Makefile").read_text(encoding="utf-8"))
-REQUIREMENTS = sorted([*ROOT.glob("requirements/*.txt"), ROOT / "proxy_app" / "requirements.txt"])
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+LOCKED = re.findall(r"--group (\S+) .*--output-file (\S+)", MAKEFILE)
+REQUIREMENTS = sorted(
+    [*ROOT.glob("requirements/*.txt"), ROOT / "proxy_app" / "requirements.txt", ROOT / "requirements.txt"]
+)
 # Where machines that build things keep their checkouts and their scratch.
 MACHINE_PATH = re.compile(r"(?<![\w.}~:-])/(?:root|work|tmp/[a-z]+)/")
 
@@ -38,7 +41,7 @@ def wanted(groups: Mapping[str, Sequence[str | Mapping[str, str]]], name: str) -
     return found
 
 
-@pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_requirement_file_holds_exact_versions_and_hashes_alone(path: Path) -> None:
     assert pins(path)
     assert "://" not in path.read_text(encoding="utf-8")
@@ -57,13 +60,18 @@ def test_a_requirement_file_is_in_step_with_its_dependency_group(group: str, fil
 
 
 def test_every_dependency_group_that_is_installed_has_a_requirement_file() -> None:
-    assert {group for group, _ in LOCKED} >= {"gate", "local", "dev"}
+    assert {group for group, _ in LOCKED} >= {"gate", "program", "local", "dev"}
     assert {ROOT / file for _, file in LOCKED} <= set(REQUIREMENTS)
 
 
 def test_the_gate_is_tested_with_the_versions_it_is_shipped_with() -> None:
     shipped, tested = pins(ROOT / "proxy_app" / "requirements.txt"), pins(ROOT / "requirements" / "dev.txt")
     assert {name: tested[name] for name in shipped} == shipped
+
+
+def test_the_program_is_tested_with_the_versions_that_pulumi_installs() -> None:
+    installed, tested = pins(ROOT / "requirements.txt"), pins(ROOT / "requirements" / "dev.txt")
+    assert {name: tested[name] for name in installed} == installed
 
 
 def test_no_file_names_a_path_of_the_machine_it_was_written_on() -> None:

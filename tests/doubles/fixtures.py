@@ -18,8 +18,11 @@ import pytest_asyncio
 from local import s3 as s3_settings
 from local import stack
 from local.standin import APP_ARN, TRACKING_SERVER_ARN, Authority, StandIn, serve
+from tests.doubles.gate_process import GateProcess
+from tests.doubles.running_gate import Tokens
 
 StartStandIn = Callable[..., Awaitable[StandIn]]
+SigningGate = Callable[[StandIn], contextlib.AbstractAsyncContextManager[GateProcess]]
 # The first start compiles MLflow's modules, on a machine that may be busy.
 _PATIENCE = 110.0
 
@@ -79,6 +82,12 @@ def authority(scratch: Path) -> Authority:
     return Authority.create(scratch / "tls")
 
 
+@pytest.fixture(scope="session")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
+    """What callers show to any gate of the tests."""
+    return Tokens(tmp_path_factory.mktemp("tokens"))
+
+
 @pytest_asyncio.fixture
 async def start_standin(mlflow_server: Server, authority: Authority) -> AsyncGenerator[StartStandIn]:
     """`await start_standin(target_arn=..., upstream=..., lifetime=..., clock=...)`; all have defaults."""
@@ -101,3 +110,14 @@ async def standin(start_standin: StartStandIn) -> StandIn:
 async def standin_app(start_standin: StartStandIn) -> StandIn:
     """The stand-in of a serverless app."""
     return await start_standin(target_arn=APP_ARN)
+
+
+@pytest.fixture
+def signing_gate(tokens: Tokens, tmp_path: Path) -> SigningGate:
+    """`async with signing_gate(standin) as gate`: a gate as a process of its own that signs for the stand-in."""
+
+    def start(standin: StandIn) -> contextlib.AbstractAsyncContextManager[GateProcess]:
+        target = {"GATE_TARGET_ARN": standin.target.arn, "GATE_TARGET_ENDPOINT": standin.endpoint}
+        return GateProcess.serving(tmp_path, tokens, **target, **standin.environ)
+
+    return start

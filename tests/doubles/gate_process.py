@@ -15,6 +15,7 @@ from typing import Any
 from proxy_app.settings import Address
 
 from .raw_client import Answer, Caller
+from .running_gate import Tokens
 
 ROOT = Path(__file__).parents[2]
 _SERVED = re.compile(r" is served on http://([\d.]+):(\d+); metrics on http://([\d.]+):(\d+)/metrics")
@@ -59,16 +60,18 @@ async def run(folder: Path, *arguments: str, **settings: str) -> Ended:
 class GateProcess:
     """A gate that serves. `out` and `err` grow as it writes."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, tokens: Tokens) -> None:
         self._process = process
+        self.tokens = tokens
         self.out: list[str] = []
         self.err: list[str] = []
         self.address = self.metrics_address = Address("", 0)
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def serving(cls, folder: Path, **settings: str) -> AsyncGenerator["GateProcess"]:
-        gate = cls(await _start(folder, (), settings))
+    async def serving(cls, folder: Path, tokens: Tokens, **settings: str) -> AsyncGenerator["GateProcess"]:
+        settings = {"GATE_TOKENS_FILE": str(tokens.file), **settings}
+        gate = cls(await _start(folder, (), settings), tokens)
         readers = [asyncio.create_task(gate._read(pipe)) for pipe in ("stdout", "stderr")]
         try:
             async with asyncio.timeout(30):
@@ -88,6 +91,10 @@ class GateProcess:
             if found := _SERVED.search(line):
                 self.metrics_address = Address(found[3], int(found[4]))
                 self.address = Address(found[1], int(found[2]))
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
 
     @property
     def lines(self) -> list[dict[str, Any]]:

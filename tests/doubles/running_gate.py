@@ -31,13 +31,14 @@ ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/1/model.bin"
 
 
 class Tokens:
-    """A token for each role, and the file that holds their hashes."""
+    """A token for each role, named some-viewer and so on, and the file that holds their hashes."""
 
     def __init__(self, folder: Path) -> None:
-        made = {role.label: Token.new(f"some-{role.label}", role, 1) for role in Role}
-        self.viewer, self.editor, self.admin = (made[role.label][1] for role in Role)
+        made = [Token.new(f"some-{role.label}", role, 1) for role in Role]
+        self.all = {token.role.label: plain for token, plain in made}
+        self.viewer, self.editor, self.admin = self.all.values()
         self.file = folder / "tokens.json"
-        self.file.write_text(dump(token for token, _ in made.values()))
+        self.file.write_text(dump(token for token, _ in made))
 
 
 def signing_keys() -> Loaded:

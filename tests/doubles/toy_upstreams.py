@@ -167,6 +167,18 @@ def answering(*answers: bytes) -> Behaviour:
     return behave
 
 
+def answering_then_silent(answer: bytes) -> Behaviour:
+    """Answers one request on each connection, takes a second one, and waits until the gate has gone."""
+
+    async def behave(talk: Talk) -> None:
+        await talk.ask()
+        await talk.send(answer)
+        await talk.ask()
+        await talk.gone()
+
+    return behave
+
+
 def answering_by(answer: Callable[[Asked], bytes]) -> Behaviour:
     """Answers each request with what the function makes of it."""
 

@@ -3,13 +3,14 @@
 import asyncio
 import json
 import os
+import shutil
 import sys
 import uuid
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import GateProcess
+from tests.doubles.gate_process import GateProcess
 
 ROOT = Path(__file__).parents[2]
 MLFLOW2 = ROOT / ".local" / "mlflow2" / "bin" / "python"
@@ -26,7 +27,7 @@ async def run(gate: GateProcess, python: str, home: Path, role: str = "admin") -
         "DO_NOT_TRACK": "true",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_TRACKING_URI": gate.url,
-        "MLFLOW_TRACKING_TOKEN": gate.tokens[role],
+        "MLFLOW_TRACKING_TOKEN": gate.tokens.all[role],
     }
     name = f"stock-{uuid.uuid4().hex[:8]}"
     child = await asyncio.create_subprocess_exec(
@@ -44,7 +45,9 @@ async def run(gate: GateProcess, python: str, home: Path, role: str = "admin") -
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("family", ["3", "2"])
-async def test_a_stock_client_works_with_two_variables_alone(gate: GateProcess, family: str, tmp_path: Path) -> None:
+async def test_a_stock_client_works_with_two_variables_alone_and_leaves_no_secret_in_the_log(
+    gate: GateProcess, family: str, tmp_path: Path
+) -> None:
     if family == "2" and not MLFLOW2.exists():
         pytest.skip("needs the packages of requirements/mlflow2.txt: make test installs them")
     code, out, err = await run(gate, str(MLFLOW2) if family == "2" else sys.executable, tmp_path)
@@ -59,19 +62,38 @@ async def test_a_stock_client_works_with_two_variables_alone(gate: GateProcess, 
     assert len(said["models"]) == 1
     if family == "3":
         assert said["traces"] == [["OK", ["outer"]]]
+    log = "".join(gate.out + gate.err)
+    assert '"route": "/api/2.0/mlflow/runs/create"' in log
+    for secret in (*gate.tokens.all.values(), "learning rate", "it's", "AWS4-HMAC"):
+        assert secret not in log
 
 
 @pytest.mark.timeout(240)
 async def test_a_viewers_client_shows_which_role_is_missing(gate: GateProcess, tmp_path: Path) -> None:
     code, _, err = await run(gate, sys.executable, tmp_path, role="viewer")
     assert code != 0
-    assert "viewer is viewer here, and this needs the role editor" in err
+    assert "some-viewer is viewer here, and this needs the role editor" in err
 
 
-@pytest.mark.timeout(240)
-async def test_no_secret_is_in_the_gates_log(gate: GateProcess, tmp_path: Path) -> None:
-    await run(gate, sys.executable, tmp_path)
-    log = gate.log.read_text()
-    assert '"route": "/api/2.0/mlflow/runs/create"' in log
-    for secret in (*gate.tokens.values(), "learning rate", "it's", "AWS4-HMAC"):
-        assert secret not in log
+@pytest.mark.parametrize(
+    ("role", "status", "says"),
+    [
+        ("editor", 200, "experiment_id"),
+        ("viewer", 403, "some-viewer is viewer here, and this needs the role editor"),
+        (None, 401, "MLFLOW_TRACKING_TOKEN"),
+    ],
+)
+async def test_curl_writes_with_a_token_that_may(gate: GateProcess, role: str | None, status: int, says: str) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("needs curl on PATH: apt-get install curl")
+    url = f"{gate.url}/api/2.0/mlflow/experiments/create"
+    shown = ["--header", f"Authorization: Bearer {gate.tokens.all[role]}"] if role else []
+    child = await asyncio.create_subprocess_exec(
+        *("curl", "--disable", "--silent", "--show-error", "--noproxy", "*", "--write-out", "\n%{http_code}"),
+        *(*shown, "--json", json.dumps({"name": f"curl-{uuid.uuid4().hex[:8]}"}), url),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await child.communicate()
+    body, _, code = out.decode().rpartition("\n")
+    assert int(code) == status, body
+    assert says in body

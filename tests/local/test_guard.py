@@ -55,6 +55,15 @@ def test_a_child_that_ends_is_told_of_with_its_last_lines(tmp_path: Path) -> Non
     assert (tmp_path / "log").read_text() == "first\nwhat was wrong\n"
 
 
+def test_the_log_of_the_start_before_is_kept(tmp_path: Path) -> None:
+    for number in range(3):
+        child = Child("The child", ["-c", f"print({number})"], child_environ(tmp_path, {}), tmp_path / "log")
+        with pytest.raises(ChildError):
+            child.wait_announced(20)
+        child.stop(1)
+    assert {path.name: path.read_text() for path in tmp_path.glob("log*")} == {"log": "2\n", "log.1": "1\n"}
+
+
 def test_a_child_that_does_not_listen_to_sigterm_is_killed(tmp_path: Path) -> None:
     ignoring = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True)"
     child = Child("deaf", ["-c", f"{ignoring}; time.sleep(600)"], child_environ(tmp_path, {}), tmp_path / "log")

@@ -35,11 +35,6 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority.create(tmp_path_factory.mktemp("tls"))
 
 
-@pytest.fixture(scope="session")
-def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
-    return Tokens(tmp_path_factory.mktemp("tokens"))
-
-
 @pytest_asyncio.fixture
 async def running() -> AsyncGenerator[contextlib.AsyncExitStack]:
     """Ends in order what a test has started."""

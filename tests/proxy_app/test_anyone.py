@@ -9,14 +9,14 @@ from proxy_app.errors import Refusal
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost", "[::1]:8080", "LOCALHOST:1"])
-def test_this_machine_is_an_admin(host: str) -> None:
-    caller = Anyone().recognise(make_mocked_request("POST", "/", headers={"Host": host}))
+async def test_this_machine_is_an_admin(host: str) -> None:
+    caller = await Anyone().recognise(make_mocked_request("POST", "/", headers={"Host": host}))
     assert caller is not None
     assert caller.role is Role.ADMIN
 
 
 @pytest.mark.parametrize("host", ["evil.example:8080", "127.0.0.1.evil.example", "10.0.0.1", "", "["])
-def test_a_foreign_name_that_leads_here_is_refused(host: str) -> None:
+async def test_a_foreign_name_that_leads_here_is_refused(host: str) -> None:
     with pytest.raises(Refusal) as refused:
-        Anyone().recognise(make_mocked_request("GET", "/", headers={"Host": host}))
+        await Anyone().recognise(make_mocked_request("GET", "/", headers={"Host": host}))
     assert (refused.value.status, refused.value.reason) == (403, "foreign-host")

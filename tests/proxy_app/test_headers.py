@@ -47,7 +47,8 @@ def up(pairs: Pairs) -> list[tuple[str, str]]:
 
 
 def down(pairs: Pairs, origin: str = ORIGIN) -> list[tuple[str, str]]:
-    return list(to_caller([(name.encode(), value.encode()) for name, value in pairs], origin).items())
+    kept = to_caller([(name.encode(), value.encode()) for name, value in pairs], origin)
+    return [(name.decode(), value.decode()) for name, value in kept]
 
 
 @st.composite
@@ -146,14 +147,13 @@ def test_however_they_are_written_only_those_come_down_in_order(pairs: list[tupl
     ],
 )
 def test_a_redirect_within_the_upstream_stays_within_the_gate(said: str, told: str) -> None:
-    assert down([("Location", said), ("ETag", "e")]) == [("Location", told), ("ETag", "e")]
+    assert down([("Location", said), ("ETag", said)]) == [("Location", told), ("ETag", said)]
 
 
 def test_a_header_that_comes_twice_comes_down_twice() -> None:
     assert down([("Vary", "a"), ("Vary", "b")]) == [("Vary", "a"), ("Vary", "b")]
 
 
-def test_a_header_of_other_bytes_comes_down_readable() -> None:
-    assert to_caller([(b"X-Name", b"caf\xe9"), (b"X-Other", "é".encode())], ORIGIN) == CIMultiDict(
-        [("X-Name", "caf�"), ("X-Other", "é")]
-    )
+def test_a_header_of_other_bytes_comes_down_as_sent() -> None:
+    sent = [(b"X-Name", b"caf\xe9"), (b"Location", b"/caf\xe9"), (b"x-other", "é".encode())]
+    assert to_caller(sent, ORIGIN) == sent

@@ -1,6 +1,7 @@
 """What the gate tells its operators, and that no secret is ever a part of it."""
 
 import asyncio
+import contextlib
 import json
 import re
 from typing import Any
@@ -8,9 +9,11 @@ from typing import Any
 import pytest
 from prometheus_client.exposition import generate_latest
 
+from proxy_app import observe
+from proxy_app.server import listening
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.raw_client import Caller, request
-from tests.doubles.running_gate import ARTIFACT, READ, WRITE_AGAIN, until
+from tests.doubles.running_gate import ARTIFACT, READ, WRITE_AGAIN, Tokens, quick_settings, until
 from tests.doubles.toy_upstreams import OK, Toy, with_length
 
 from .conftest import StartGate, StartToy
@@ -68,10 +71,11 @@ async def test_each_request_has_one_line_with_the_promised_fields(toy: Toy, star
         request("GET", "/no/such", token=gate.tokens.viewer),
         request("GET", "/x//y", token=gate.tokens.viewer),
         request("GET", "/", token=gate.tokens.viewer),
+        request("HEAD", "/", token=gate.tokens.viewer),
+        request("HEAD", READ),
         request("GET", READ, "X-A: \x00"),
     ]
-    for each in data:
-        await gate.ask(each)
+    answers = [await gate.ask(each) for each in data]
     assert [
         (line["caller"], line["role"], line["method"], line["route"], line["status"], line.get("error"))
         for line in map(checked, gate.written)
@@ -85,9 +89,13 @@ async def test_each_request_has_one_line_with_the_promised_fields(toy: Toy, star
         ("some-viewer", "viewer", "GET", None, 404, "unknown-route"),
         ("some-viewer", "viewer", "GET", None, 400, "bad-path"),
         ("some-viewer", "viewer", "GET", "/", 200, None),
+        ("some-viewer", "viewer", "HEAD", "/", 200, None),
+        (None, None, "HEAD", None, 401, "no-credentials-shown"),
         (None, None, "UNKNOWN", None, 400, "garbled"),
     ]
-    assert [(line["bytes_in"], line["bytes_out"]) for line in gate.lines[:4]] == [(0, 2), (0, 0), (500_000, 2), (3, 2)]
+    assert [line["bytes_in"] for line in gate.lines[:5]] == [0, 0, 500_000, 3, 0]
+    # The gate's own answers count as the upstream's do.
+    assert [line["bytes_out"] for line in gate.lines] == [len(answer.body) for answer in answers]
     assert [line["attempts"] for line in gate.lines[:5]] == [1, 1, 1, 1, 0]
     for line in gate.lines[:4]:
         assert 0 < line["upstream_ms"] <= line["ms"] < 5000
@@ -165,6 +173,24 @@ async def test_no_request_can_write_a_line_of_its_own(toy: Toy, start_gate: Star
         checked(line)
 
 
+async def test_no_line_is_lost_when_the_gate_stops_right_after_a_request(
+    start_toy: StartToy, tokens: Tokens, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(observe, "_LOG_DELAY", 3600)
+    toy = await start_toy(toys.answering_then_silent(OK))
+    async with contextlib.AsyncExitStack() as callers:
+        async with listening(quick_settings(toy.origin, tokens)) as gate:
+            caller = await callers.enter_async_context(Caller.connected(gate.address))
+            assert (await caller.ask(request("GET", READ, token=tokens.viewer))).status == 200
+            # Still under way at the end, and cut off by it.
+            await caller.send(request("GET", READ, token=tokens.viewer))
+            await until(lambda: len(toy.asked) == 2)
+            assert '"request"' not in capsys.readouterr().out
+        await caller.closed()
+    lines = [checked(line) for line in capsys.readouterr().out.splitlines(keepends=True)]
+    assert [(line["status"], line.get("error")) for line in lines] == [(200, None), (499, "caller-gone")]
+
+
 # --- Secrets
 
 
@@ -214,7 +240,7 @@ async def test_nothing_that_a_caller_sends_is_written_anywhere(
     out, err = capfd.readouterr()
     told = "".join(gate.written) + caplog.text + out + err + generate_latest(gate.registry).decode()
     assert "canary" not in told
-    assert gate.tokens.editor.rpartition("_")[2] not in told
+    assert gate.tokens.editor.split("_", 2)[2] not in told
     assert "secret-key" not in told
     assert "session-token" not in told
 
@@ -244,14 +270,14 @@ async def test_metrics_count_what_happened(start_toy: StartToy, start_gate: Star
     gate = await start_gate(toy.origin)
     await gate.ask(request("GET", READ, token=gate.tokens.viewer))
     await gate.ask(request("POST", WRITE_AGAIN, body=b"x" * 1000, token=gate.tokens.editor))
-    await gate.ask(request("POST", WRITE_AGAIN, body=b"{}", token=gate.tokens.viewer))
+    refused = await gate.ask(request("POST", WRITE_AGAIN, body=b"{}", token=gate.tokens.viewer))
     assert gate.metric("gate_requests_total", family="runs", method="GET", status="200") == 1
     assert gate.metric("gate_requests_total", family="runs", method="POST", status="200") == 1
     assert gate.metric("gate_requests_total", family="runs", method="POST", status="403") == 1
     assert gate.metric("gate_refusals_total", reason="role") == 1
     assert gate.metric("gate_upstream_retries_total") == 1
     assert gate.metric("gate_body_bytes_total", direction="in") == 1002
-    assert gate.metric("gate_body_bytes_total", direction="out") == 4
+    assert gate.metric("gate_body_bytes_total", direction="out") == 4 + len(refused.body)
     assert gate.metric("gate_request_seconds_count", family="runs") == 3
     assert gate.metric("gate_upstream_seconds_count", family="runs") == 2
     assert gate.metric("gate_requests_in_flight") == 0

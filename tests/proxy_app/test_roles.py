@@ -1,6 +1,7 @@
 """Who is let in, what they may do, and what of theirs never goes further."""
 
 import base64
+import re
 
 import pytest
 
@@ -51,6 +52,15 @@ async def test_a_stranger_is_asked_who_they_are(
     assert answer.all("www-authenticate") == ['Basic realm="MLflow", charset="UTF-8"', "Bearer"]
     assert says in answer.message
     assert (toy.connections, gate.lines[-1]["caller"], gate.lines[-1]["route"]) == (0, None, None)
+
+
+async def test_a_person_in_a_browser_is_told_first_what_a_person_does(toy: Toy, start_gate: StartGate) -> None:
+    gate = await start_gate(toy.origin)
+    answer = await gate.ask(request("GET", "/", "Accept: text/html,application/xhtml+xml"))
+    assert (answer.status, answer.header("content-type")) == (401, "text/html; charset=utf-8")
+    first, second = re.findall(r"<p>(.*?)</p>", answer.body.decode())
+    assert "any user name, and your token as the password" in first
+    assert "MLFLOW_TRACKING_TOKEN" in second
 
 
 async def test_a_token_is_taken_as_bearer_and_as_a_password(toy: Toy, start_gate: StartGate) -> None:

@@ -33,8 +33,8 @@ async def start_process(tmp_path: Path, tokens: Tokens) -> AsyncGenerator[StartP
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(upstream: str, **settings: str) -> GateProcess:
-            told = {"GATE_UPSTREAM_URL": upstream, "GATE_TOKENS_FILE": str(tokens.file), "GATE_DRAIN_SECONDS": "0.4"}
-            return await stack.enter_async_context(GateProcess.serving(tmp_path, **told | settings))
+            told = {"GATE_UPSTREAM_URL": upstream, "GATE_DRAIN_SECONDS": "0.4", **settings}
+            return await stack.enter_async_context(GateProcess.serving(tmp_path, tokens, **told))
 
         yield start
 
@@ -65,7 +65,7 @@ async def test_a_process_writes_json_lines_and_no_secret(
     await until(lambda: gate.lines[-1]["event"] == "stop")
     told = "".join([*gate.out, *gate.err, metrics])
     assert "canary" not in told
-    assert tokens.editor.rpartition("_")[2] not in told
+    assert tokens.editor.split("_", 2)[2] not in told
     assert gate.err == []
     assert len(gate.requests) == 24
     for line in gate.out:

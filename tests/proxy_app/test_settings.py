@@ -15,8 +15,16 @@ from proxy_app.__main__ import main
 from proxy_app.settings import MIB, Address, Settings, SettingsError
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-app/app-1"
+ALB = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/mlflow/50dc6c495c0c9188"
 PLAIN = {"GATE_UPSTREAM_URL": "http://127.0.0.1:5000", "GATE_TOKENS_FILE": "tokens.json"}
 SIGNED = {"GATE_TARGET_ARN": ARN, "GATE_TOKENS_FILE": "tokens.json"}
+SSO = {
+    **PLAIN,
+    "GATE_ALB_ARN": ALB,
+    "GATE_OIDC_ISSUER": "https://issuer.example.com",
+    "GATE_OIDC_CLIENT_ID": "mlflow",
+    "GATE_ROLE_RULES": "group:ml-admins=admin",
+}
 
 # Variable: (text, attribute, what it becomes, what has to be set or left out beside it).
 READ: dict[str, tuple[str, str, Any, dict[str, str]]] = {
@@ -32,6 +40,12 @@ READ: dict[str, tuple[str, str, Any, dict[str, str]]] = {
     "GATE_TOKENS_FILE": ("other.json", "tokens_file", Path("other.json"), PLAIN),
     "GATE_TOKENS_SECRET": ("team/tokens", "tokens_secret", "team/tokens", {"GATE_TARGET_ARN": ARN}),
     "GATE_TOKENS_RELOAD_SECONDS": ("0.5", "tokens_reload", 0.5, PLAIN),
+    "GATE_ALB_ARN": (ALB, "alb_arn", ALB, SSO),
+    "GATE_OIDC_ISSUER": ("https://a.example/", "oidc_issuer", "https://a.example/", SSO),
+    "GATE_OIDC_CLIENT_ID": ("other", "oidc_client_id", "other", SSO),
+    "GATE_OIDC_KEYS_URL": ("https://a.example:8443/alb/", "oidc_keys_url", "https://a.example:8443/alb", SSO),
+    "GATE_OIDC_GROUPS_CLAIM": ("custom:groups", "oidc_groups_claim", "custom:groups", SSO),
+    "GATE_ROLE_RULES": ("domain:a.example=viewer", "role_rules", "domain:a.example=viewer", SSO),
     "GATE_BODY_LIMIT_MIB": ("8", "body_limit", 8 * MIB, PLAIN),
     "GATE_BODY_BUDGET_MIB": ("64", "body_budget", 64 * MIB, PLAIN),
     "GATE_BODY_TIMEOUT_SECONDS": ("30", "body_timeout", 30.0, PLAIN),
@@ -148,6 +162,11 @@ def test_a_name_like_no_setting_is_refused_too() -> None:
         ("GATE_UPSTREAM_URL", "http://mlflow:65536", "scheme://host[:port]"),
         ("GATE_UPSTREAM_URL", "http://mlflow/prefix", "scheme://host[:port]"),
         ("GATE_PUBLIC_URL", "https://mlflow.example.com/?", "scheme://host[:port]"),
+        ("GATE_OIDC_KEYS_URL", "http://keys.example.com", "an https:// URL without a query"),
+        ("GATE_OIDC_KEYS_URL", "https://keys.example.com/?a=b", "an https:// URL without a query"),
+        ("GATE_OIDC_KEYS_URL", "https://keys.example.com/a#b", "an https:// URL without a query"),
+        ("GATE_OIDC_KEYS_URL", "https://keys.example.com:65536", "an https:// URL without a query"),
+        ("GATE_OIDC_KEYS_URL", "keys.example.com", "an https:// URL without a query"),
         ("GATE_PUBLIC_URL", "https://mlflow.example.com#", "scheme://host[:port]"),
     ],
 )
@@ -199,6 +218,14 @@ HERE = {"GATE_UPSTREAM_URL": "http://127.0.0.1:5000"}
         ({**PLAIN, "GATE_TOKENS_SECRET": "s"}, "Set one of GATE_TOKENS_FILE and GATE_TOKENS_SECRET"),
         ({**PLAIN, "GATE_AUTH": "off"}, "GATE_AUTH=off takes no tokens"),
         ({**HERE, "GATE_AUTH": "off", "GATE_TOKENS_SECRET": "s"}, "GATE_AUTH=off takes no tokens"),
+        ({**SSO, "GATE_OIDC_ISSUER": ""}, "Set GATE_OIDC_ISSUER too, or remove GATE_ALB_ARN"),
+        ({**SSO, "GATE_OIDC_CLIENT_ID": ""}, "Set GATE_OIDC_CLIENT_ID too, or remove GATE_ALB_ARN"),
+        ({**SSO, "GATE_ROLE_RULES": ""}, "Set GATE_ROLE_RULES too, or remove GATE_ALB_ARN"),
+        ({**PLAIN, "GATE_ALB_ARN": ALB}, "Set GATE_OIDC_ISSUER, GATE_OIDC_CLIENT_ID, GATE_ROLE_RULES too"),
+        ({**PLAIN, "GATE_ROLE_RULES": "group:a=admin"}, "Set GATE_ALB_ARN too, or remove GATE_ROLE_RULES"),
+        ({**PLAIN, "GATE_OIDC_KEYS_URL": "https://a.example"}, "Set GATE_ALB_ARN too, or remove GATE_OIDC_KEYS_URL"),
+        ({**SSO, "GATE_ALB_ARN": ""}, "remove GATE_OIDC_ISSUER, GATE_OIDC_CLIENT_ID, GATE_ROLE_RULES: nobody is"),
+        ({**SSO, **HERE, "GATE_TOKENS_FILE": "", "GATE_AUTH": "off"}, "GATE_AUTH=off knows nobody: remove it or"),
         ({**PLAIN, "GATE_BODY_LIMIT_MIB": "200"}, "GATE_BODY_BUDGET_MIB must be at least GATE_BODY_LIMIT_MIB"),
         ({**PLAIN, "GATE_GRACE_SECONDS": "4.9"}, "GATE_GRACE_SECONDS must be at least GATE_DRAIN_SECONDS"),
     ],
@@ -238,7 +265,8 @@ VALUES = st.one_of(
 def test_any_value_is_taken_or_refused_by_name(name: str, value: str) -> None:
     refused: list[str] = []
     try:
-        Settings.from_env({**(SIGNED if READ[name][3] is SIGNED else PLAIN), name: value})
+        beside = READ[name][3]
+        Settings.from_env({**(beside if beside in (SIGNED, SSO) else PLAIN), name: value})
     except SettingsError as error:
         refused = str(error).splitlines() or ["nothing"]
     assert all(name in line for line in refused)

@@ -29,10 +29,10 @@ def names(document: str) -> list[str]:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    return tmp_path / "made" / "on" / "the" / "way" / "tokens.json"
+    return tmp_path / "tokens.json"
 
 
-def test_a_file_is_made_with_its_folders_for_its_owner_alone(file: Path) -> None:
+def test_a_file_is_made_for_its_owner_alone(file: Path) -> None:
     store = FileStore(file)
     before = os.umask(0)
     try:
@@ -67,10 +67,18 @@ def test_what_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="cannot be read") as unread:
             FileStore(path).read()
         assert str(path) in str(unread.value)
-    with pytest.raises(StoreError, match=r"The file .*tokens\.json cannot be written: "):
-        FileStore(tmp_path / "a-file" / "tokens.json").change(lambda document: document)
+    with pytest.raises(StoreError, match=r"The file .*xxx cannot be written: "):
+        FileStore(tmp_path / ("x" * 300)).change(lambda document: document)
     with pytest.raises(StoreError, match=r"python -m proxy_app token new --file .*none\.json"):
         FileStore(tmp_path / "none.json").read()
+
+
+def test_a_folder_is_not_made_for_a_path_that_may_be_mistyped(tmp_path: Path) -> None:
+    (tmp_path / "a-file").touch()
+    for folder in (tmp_path / "mistyped", tmp_path / "two" / "levels", tmp_path / "a-file"):
+        with pytest.raises(StoreError, match=f"There is no folder {folder}: "):
+            FileStore(folder / "tokens.json").change(lambda document: document)
+        assert not folder.is_dir()
 
 
 MANY = """

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -16,7 +15,6 @@ import pytest
 from tests.doubles.fixtures import Server
 
 ROOT = Path(__file__).parents[2]
-PYCACHE = ROOT / ".local/cache/pyc"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +69,7 @@ class Verify:
             "HOME": str(self.folder / "home"),
             "TMPDIR": str(self.folder / "tmp"),
             "PYTHONPATH": str(ROOT),
-            "PYTHONPYCACHEPREFIX": str(PYCACHE),
+            "PYTHONPYCACHEPREFIX": str(ROOT / ".local/cache/pyc"),
             "AWS_EC2_METADATA_DISABLED": "true",
             **extra,
         }
@@ -110,8 +108,3 @@ def verify(tmp_path: Path) -> Verify:
 @pytest.fixture
 def mlflow(mlflow_server: Server) -> Mlflow:
     return Mlflow(mlflow_server.url)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        return door.getsockname()[1]

@@ -9,7 +9,8 @@ import time
 import pytest
 from aiohttp import web
 
-from tests.verify.conftest import Ended, Mlflow, Verify, free_port
+from local.lock import free_port
+from tests.verify.conftest import Ended, Mlflow, Verify
 from tests.verify.test_passing import assert_nothing_active, name_of, rows
 from tests.verify.toy_gate import ADMIN, EDITOR, VIEWER, Before, Seen, ToyGate, error, page
 
@@ -107,6 +108,16 @@ def test_a_redirect_to_https_names_the_url_to_use(verify: Verify) -> None:
         ended = verify(URL=gate.url, TOKEN=ADMIN)
     assert ended.code == 1
     assert "use URL=https://... instead" in text(ended)
+    assert len(gate.seen) == 1
+
+
+@pytest.mark.parametrize("path", ["/api/2.0/mlflow", "/mlflow"])
+def test_a_path_under_which_nothing_answers_is_named(verify: Verify, path: str) -> None:
+    unknown = error(404, "ENDPOINT_NOT_FOUND", "No such route.")
+    with ToyGate("http://127.0.0.1:9", before=answering(unknown)) as gate:
+        ended = verify(URL=gate.url + path, TOKEN=ADMIN)
+    assert ended.code == 1
+    assert f"No MLflow answers under the path {path}: leave it out, URL={gate.url}, unless" in text(ended)
     assert len(gate.seen) == 1
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from aiohttp import web
 
+from local.lock import free_port
 from local.standin.tls import Authority
 from tests.doubles.fixtures import Server
-from tests.verify.conftest import Ended, Mlflow, Verify, free_port
+from tests.verify.conftest import Ended, Mlflow, Verify
 from tests.verify.toy_gate import ADMIN, Seen, ToyGate
 
 ROW = re.compile(r"^(HTTP|client) +(.+?)  +(\S+) (ok|FAILED|skipped|not tried)  +(\d+)(?:  (.*))?$", re.MULTILINE)
@@ -106,15 +107,6 @@ def test_a_private_authority_is_trusted_by_both_ways_when_ssl_cert_file_names_it
     assert "is not trusted here" in refused.out
     assert "REQUESTS_CA_BUNDLE or SSL_CERT_FILE" in " ".join(refused.out.split())
     assert (trusted.code, trusted.err) == (0, "")
-
-
-def test_the_client_lists_s3_itself_when_it_has_credentials(
-    mlflow: Mlflow, verify: Verify, mlflow_server: Server
-) -> None:
-    with ToyGate(mlflow.url) as gate:
-        ended = verify(URL=gate.url, TOKEN=ADMIN, **mlflow_server.environ)
-    assert (ended.code, ended.err) == (0, "")
-    assert set(rows(ended).values()) == {"ok"}
 
 
 def test_artifacts_in_an_s3_out_of_reach_are_skipped_and_do_not_fail(

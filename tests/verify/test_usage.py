@@ -50,6 +50,16 @@ def test_a_wrong_url_is_named_with_what_is_right(url: str, says: str) -> None:
         target(URL=url)
 
 
+@pytest.mark.parametrize("typed", ["url=http://x token=secret-one", "Token=secret-one", "PORT=1 url=http://x"])
+def test_a_variable_of_make_that_is_not_in_capitals_is_named(typed: str) -> None:
+    """Even where MLflow's own variables would do: they name another deployment."""
+    environ = {"MAKEFLAGS": f" -- {typed}", "MLFLOW_TRACKING_URI": URL, "MLFLOW_TRACKING_TOKEN": "abc"}
+    with pytest.raises(UsageError, match=r"^(url|Token)=\.\.\. is written in capitals: make verify URL=") as raised:
+        read_target([], environ)
+    assert "secret-one" not in str(raised.value)
+    assert read_target([], {**environ, "MAKEFLAGS": "s -j2 -- URL=x TOKEN=y PORT=1"}).token == "abc"
+
+
 def test_a_password_in_the_url_is_refused_and_not_repeated() -> None:
     with pytest.raises(UsageError, match="user name or password") as raised:
         target(URL="https://me:hunter2@mlflow.example.com")

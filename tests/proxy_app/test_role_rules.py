@@ -1,0 +1,244 @@
+"""Who gets which role after signing in elsewhere."""
+
+import logging
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy_app.callers import Caller, Role
+from proxy_app.callers.role_rules import RoleRules, Rule, parse
+from proxy_app.errors import Refusal
+from proxy_app.settings import SettingsError
+
+RULES = "group:ml-admins=admin, email:ann@example.org=editor, domain:example.org=viewer"
+BOB: dict[str, Any] = {"sub": "bob-1", "email": "bob@example.org"}
+
+
+def caller(claims: dict[str, Any], rules: str = RULES, groups_claim: str = "groups") -> Caller:
+    return RoleRules(rules, groups_claim).caller(claims, "alb")
+
+
+def refused(claims: dict[str, Any], rules: str = RULES) -> Refusal:
+    with pytest.raises(Refusal) as refusal:
+        caller(claims, rules)
+    assert (refusal.value.status, refusal.value.error_code) == (403, "PERMISSION_DENIED")
+    assert refusal.value.reason == "no-role"
+    return refusal.value
+
+
+# --- The setting
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        RULES,
+        RULES.replace(", ", ","),
+        RULES.replace(", ", "\n"),
+        "\n  " + RULES.replace(", ", "  ,\n\n, ") + ",\n",
+        "group : ml-admins = admin,email: Ann@Example.ORG =editor,domain:EXAMPLE.org= viewer",
+    ],
+)
+def test_rules_are_separated_by_commas_or_lines(text: str) -> None:
+    assert parse(text) == [
+        Rule("group", "ml-admins", Role.ADMIN),
+        Rule("email", "ann@example.org", Role.EDITOR),
+        Rule("domain", "example.org", Role.VIEWER),
+    ]
+
+
+def test_a_group_is_called_as_it_is_called() -> None:
+    assert parse("group:ML Admins/a=b:c (old)=admin") == [Rule("group", "ML Admins/a=b:c (old)", Role.ADMIN)]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "admin",
+        "ml-admins=admin",
+        "group:ml-admins",
+        "group:ml-admins=owner",
+        "group:ml-admins=Admin",
+        "group:ml-admins=",
+        "group:=admin",
+        "groups:ml-admins=admin",
+        "Group:ml-admins=admin",
+        "user:ann=admin",
+        "email:ann=editor",
+        "email:@example.org=editor",
+        "email:ann@=editor",
+        "email:ann@b@example.org=editor",
+        "email:änn@example.org=editor",
+        "domain:@example.org=viewer",
+        "domain:*.example.org=viewer",
+        "domain:*=viewer",
+        "domain:=viewer",
+        "domain:.org=viewer",
+        "domain:exämple.org=viewer",
+        "domain:example.org=viewer;",
+    ],
+)
+def test_a_rule_that_is_none_is_named_with_what_is_allowed(wrong: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        parse(f"{RULES}, {wrong}")
+    [line] = str(error.value).splitlines()
+    assert line == (
+        f"GATE_ROLE_RULES: {wrong!r} is not a rule; it takes group:NAME=ROLE, email:ADDRESS=ROLE and "
+        "domain:NAME=ROLE, with commas between; ROLE is viewer, editor or admin."
+    )
+
+
+def test_every_wrong_rule_is_named_at_once() -> None:
+    with pytest.raises(SettingsError) as error:
+        parse(f"a, {RULES}, b")
+    assert [line.split()[1] for line in str(error.value).splitlines()] == ["'a'", "'b'"]
+
+
+@pytest.mark.parametrize("text", [",", "\n,\n"])
+def test_no_rule_at_all_is_an_error_too(text: str) -> None:
+    with pytest.raises(SettingsError, match="is not a rule"):
+        parse(text)
+
+
+@given(st.text(max_size=20) | st.from_regex(r"(group|email|domain):[a-z@.]{0,9}=(viewer|admin|x)", fullmatch=True))
+def test_any_text_is_rules_or_an_error_that_names_the_setting(text: str) -> None:
+    try:
+        rules = parse(text)
+    except SettingsError as error:
+        assert str(error).startswith("GATE_ROLE_RULES: ")  # noqa: PT017
+    else:
+        assert rules
+        assert all(rule.kind in {"group", "email", "domain"} and rule.value for rule in rules)
+
+
+# --- Who fits
+
+
+@pytest.mark.parametrize(
+    ("claims", "role"),
+    [
+        ({}, Role.VIEWER),
+        ({"email": "ann@example.org"}, Role.EDITOR),
+        ({"groups": ["ml-admins"]}, Role.ADMIN),
+        ({"email": "ann@example.org", "groups": ["others", "ml-admins"]}, Role.ADMIN),
+        ({"email": "bob@elsewhere.example", "groups": ["ml-admins"]}, Role.ADMIN),
+    ],
+)
+def test_the_highest_role_that_fits_counts(claims: dict[str, Any], role: Role) -> None:
+    for rules in (RULES, ",".join(reversed(RULES.split(",")))):
+        assert caller({**BOB, **claims}, rules).role is role
+
+
+@pytest.mark.parametrize("email", ["Ann@Example.ORG", "ANN@EXAMPLE.ORG", "ann@example.org"])
+def test_addresses_and_domains_are_the_same_in_any_case(email: str) -> None:
+    assert caller({"email": email}) == Caller(email, Role.EDITOR, "alb")
+    assert caller({"email": email}, "domain:Example.Org=viewer").role is Role.VIEWER
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [["ml-admins"], ["a", 5, None, "ml-admins"], "ml-admins", "a ml-admins b", "a,ml-admins", "a, ml-admins ,b"],
+)
+def test_groups_are_a_list_or_a_text(groups: Any) -> None:
+    assert caller({"sub": "1", "groups": groups}).role is Role.ADMIN
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [None, True, 5, {}, {"ml-admins": 1}, [], [["ml-admins"]], ["ML-Admins"], ["ml-admins-2"], ["a ml-admins"], ""],
+)
+def test_what_only_looks_like_the_group_is_another(groups: Any) -> None:
+    refused({"sub": "1", "groups": groups})
+
+
+def test_the_claim_of_the_groups_is_a_setting() -> None:
+    claims = {"sub": "1", "custom:groups": "ml-admins", "groups": ["others"]}
+    assert caller(claims, groups_claim="custom:groups").role is Role.ADMIN
+    refused(claims)
+
+
+@pytest.mark.parametrize("verified", [False, "false", "TRUE", "", None, 0, [], ["true"], {}])
+def test_an_address_that_may_be_anybodys_counts_for_nothing(verified: Any) -> None:
+    claims = {"sub": "mallory", "email": "ann@example.org", "email_verified": verified}
+    assert "ann@" not in refused(claims).message
+    # Not in the log either: it would look like Ann.
+    assert caller({**claims, "groups": ["ml-admins"]}) == Caller("mallory", Role.ADMIN, "alb")
+
+
+@pytest.mark.parametrize("verified", [{}, {"email_verified": True}, {"email_verified": "true"}])
+def test_an_address_that_its_provider_verifies_counts(verified: dict[str, Any]) -> None:
+    assert caller({"sub": "1", "email": "ann@example.org", **verified}) == Caller("ann@example.org", Role.EDITOR, "alb")
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "ann@example.org.evil.example",
+        "ann@sub.example.org",
+        "ann@evil-example.org",
+        "example.org",
+        "@example.org",
+        "ann@example.org ",
+        "mallory@evil.example,ann@example.org",
+        "mallory@evil.example ann@example.org",
+        "mallory@evil.example@example.org",
+        "<ann@example.org>",
+        "ann@example.org\n",
+        "ann@example.or\u0261",
+        "ann@e\u00adxample.org",
+        "",
+        None,
+        5,
+        ["ann@example.org"],
+    ],
+)
+def test_what_only_looks_like_the_address_is_another(email: Any) -> None:
+    refused({"sub": "1", "email": email})
+
+
+def test_letters_that_become_others_in_lower_case_do_not_count() -> None:
+    kelvin = "ann@\u212aelvin.example"
+    assert kelvin.lower() == "ann@kelvin.example"
+    refused({"sub": "1", "email": kelvin}, "domain:kelvin.example=admin, email:ann@kelvin.example=admin")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("ann@example.org"),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=6,
+)
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(["sub", "email", "email_verified", "groups"], JSON)))
+def test_any_claims_give_a_named_caller_or_a_403(claims: dict[str, Any]) -> None:
+    try:
+        found = caller(claims)
+    except Refusal as refusal:
+        assert refusal.status == 403  # noqa: PT017
+    else:
+        assert 0 < len(found.name) <= 256
+
+
+# --- Who does not
+
+
+def test_whoever_no_rule_fits_is_told_so_and_not_asked_to_sign_in_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    refusal = refused({"sub": "1", "email": "eve@elsewhere.example"})
+    assert refusal.message == (
+        "You are signed in as eve@elsewhere.example, and no rule of this gate gives this person a role. "
+        "Ask whoever runs it (GATE_ROLE_RULES)."
+    )
+    assert refusal.headers == ()
+    assert [record.getMessage() for record in caplog.records] == ["No rule gives eve@elsewhere.example a role."]
+
+
+@pytest.mark.parametrize("claims", [{}, {"sub": ""}, {"sub": 5}, {"email": "ann@example.org", "email_verified": False}])
+def test_whoever_has_no_name_has_no_role(claims: dict[str, Any]) -> None:
+    assert "without a name" in refused({**claims, "groups": ["ml-admins"]}).message
+
+
+def test_a_name_is_no_longer_than_a_line_of_the_log_bears() -> None:
+    assert len(caller({"sub": "x" * 9999, "groups": ["ml-admins"]}).name) == 256
