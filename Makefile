@@ -2,6 +2,8 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 PORT ?= 8080
+STACK ?= dev
+FORMAT ?= text
 HERE := .local
 VENV := $(HERE)/venv
 RUN := $(VENV)/bin/python
@@ -19,7 +21,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/$(HERE)/hypothesis
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HERE)/cache/pyc
 
 .DEFAULT_GOAL := help
-.PHONY: help up token test verify lint format types lock bench docs clean
+.PHONY: help up token test verify preview lint format types lock bench snapshots docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -33,6 +35,9 @@ verify: $(HERE)/local.stamp  ## try a deployment from outside: make verify URL=.
 token: $(HERE)/local.stamp  ## tokens of `make up`'s gate: make token ARGS="list" (new, revoke: ARGS="new --help")
 	@mkdir -p $(HERE)/data
 	@exec $(RUN) -m proxy_app token $(ARGS) --file $(HERE)/data/tokens.json
+
+preview: $(HERE)/program.stamp  ## show a stack before it runs, without an account (STACK=dev FORMAT=text|mermaid|json)
+	@exec $(RUN) -m preview --stack "$(STACK)" --format "$(FORMAT)"
 
 test: $(HERE)/dev.stamp $(HERE)/mlflow2.stamp  ## run the tests (ARGS=... goes to pytest)
 	@exec $(RUN) -m pytest $(ARGS)
@@ -49,8 +54,13 @@ types: $(HERE)/dev.stamp  ## pyright, strict
 bench: $(HERE)/dev.stamp  ## throughput, memory and signing, side by side with peers (ARGS=...)
 	@exec $(RUN) -m bench $(ARGS)
 
+snapshots: $(HERE)/dev.stamp  ## write what stacks ask for anew, for a review of the difference
+	@SNAPSHOTS=write $(RUN) -m pytest -q tests/components/test_snapshots.py
+
 docs: $(HERE)/dev.stamp  ## write the pages that come from the code
 	@$(RUN) -c 'from proxy_app.settings import Settings; print(Settings.markdown(), end="")' >docs/settings.md
+	@$(RUN) -c 'from components.settings_page import aws_settings; print(aws_settings(), end="")' >docs/aws-settings.md
+	@$(RUN) -m preview.pictures
 
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
@@ -84,6 +94,12 @@ $(HERE)/mlflow2.stamp: requirements/mlflow2.txt $(UV)
 	@echo "Setting up: the packages of $<"
 	@$(UV) venv --quiet --clear --python $(PYTHON) $(HERE)/mlflow2
 	@$(UV) pip install --python $(HERE)/mlflow2/bin/python --require-hashes --requirement $<
+	@touch $@
+
+# What `pulumi install` takes, too.
+$(HERE)/program.stamp: requirements.txt $(RUN)
+	@echo "Setting up: the packages of $<" >&2
+	@$(UV) pip install --quiet --python $(RUN) --require-hashes --requirement $<
 	@touch $@
 
 # A stamp is written last: an interrupted installation is taken up again.

@@ -56,10 +56,16 @@ class Engine:
         """What the engine knows of an image or a container."""
         return json.loads(self.run("inspect", name))[0]
 
-    @contextlib.contextmanager
-    def container(self, image: str, *flags: str, command: Sequence[str] = ()) -> "Generator[Container]":
+    def container(
+        self, image: str, *flags: str, command: Sequence[str] = ()
+    ) -> "contextlib.AbstractContextManager[Container]":
         """A container, confined and running in the background until the end of the block."""
-        name = self.run("run", "--detach", *NETWORK, *CONFINED, *flags, image, *command).strip()
+        return self.started(image, *CONFINED, *flags, command=command)
+
+    @contextlib.contextmanager
+    def started(self, image: str, *flags: str, command: Sequence[str] = ()) -> "Generator[Container]":
+        """The same, but with nothing taken away beyond what the flags say."""
+        name = self.run("run", "--detach", *NETWORK, *flags, image, *command).strip()
         try:
             yield Container(self, name)
         finally:

@@ -85,8 +85,14 @@ def health(container: Container) -> str:
 def test_it_serves_whom_it_knows(gate: Container, port: int, tokens: tuple[Path, str]) -> None:
     assert status(port, READ, tokens[1]) == 200
     assert status(port, READ) == 401
-    lines = [json.loads(line) for line in gate.log.splitlines()]
-    assert [line["status"] for line in lines if line["event"] == "request"] == [200, 401]
+
+    def answered(container: Container) -> list[int]:
+        lines = [json.loads(line) for line in container.log.splitlines()]
+        return [line["status"] for line in lines if line["event"] == "request"]
+
+    # The gate writes the lines of a moment together, a little later.
+    gate.wait_until(lambda container: len(answered(container)) == 2)
+    assert answered(gate) == [200, 401]
     assert tokens[1] not in gate.log
 
 

@@ -1,0 +1,441 @@
+"""Every setting of AwsMlflowProxy: its default, what it takes, and a sentence. docs/aws-settings.md is made from here.
+
+Fields that may come from other resources take Pulumi's Outputs; what decides which resources there are does not.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, Self
+
+from pydantic import Field
+
+from ..checked import Arn, Checked, Cidr, Email, Host, InputText, ResourceId, Text, checked
+from ..roles import RoleRules
+from .targets import is_app
+
+# What CloudWatch Logs takes.
+Days = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]
+_PREFIX = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
+_PROFILE = re.compile(r"(?=.{1,63}$)[a-zA-Z0-9](-*[a-zA-Z0-9])*")
+_VERSION = re.compile(r"\d+\.\d+")
+_WINDOW = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun):([01]\d|2[0-3]):[0-5]\d")
+# The letter after a family's generation: g is Graviton, as in t4g and m7gd.
+_GRAVITON = re.compile(r"(?:[a-z]+\d+g[a-z]*|a1)(?:-[a-z0-9]+)?\.")
+_CREDENTIALS = re.compile(r"//[^/@]+@")
+# An AMI's id, or anything that is not nearly one.
+_LABEL = re.compile(r"ami-[0-9a-f]{8,17}|(?!ami-)[A-Za-z0-9-]{1,40}")
+# Of the burstable families, which are the usual ones here: MiB and cores.
+_BURSTABLE = re.compile(r"t(?:3a?|4g)\.(\w+)")
+_SIZES = {"nano": (512, 2), "micro": (1024, 2), "small": (2048, 2), "medium": (4096, 2), "large": (8192, 2)}
+_ECR = re.compile(r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com/")
+Size = Literal["Small", "Medium", "Large"]
+Architecture = Literal["arm64", "amd64"]
+Endpoint = Literal[
+    "ecr.api",
+    "ecr.dkr",
+    "ecs",
+    "ecs-agent",
+    "ecs-telemetry",
+    "ec2messages",
+    "kms",
+    "logs",
+    "mlflow",
+    "s3",
+    "sagemaker.api",
+    "sagemaker.runtime",
+    "secretsmanager",
+    "ssm",
+    "ssmmessages",
+    "sts",
+    "studio",
+]
+
+
+class NetworkArgs(Checked):
+    """A VPC of its own, or parts of one that is there."""
+
+    in_production = {"egress": "endpoints"}
+
+    cidr: Cidr = "10.42.0.0/16"
+    """The new VPC's addresses, /16 to /22."""
+    zones: int = Field(default=2, ge=2, le=4)
+    """Availability zones of the new VPC: the region's first, chosen once."""
+    egress: Literal["nat", "nat-per-zone", "endpoints"] = "nat"
+    """How instances reach AWS: one NAT gateway, one in each zone, or VPC endpoints alone and no internet."""
+    vpc_id: ResourceId | None = None
+    """A VPC that is there, instead of a new one; its routes give the egress that `egress` names."""
+    vpc_cidr: Cidr | None = None
+    """The addresses of that VPC, which may reach an internal load balancer."""
+    private_subnet_ids: list[ResourceId] = []
+    """Its subnets for the load balancer (if internal) and the instances, in two zones or more."""
+    public_subnet_ids: list[ResourceId] = []
+    """Its subnets for a public load balancer, in two zones or more."""
+    private_route_table_ids: list[ResourceId] = []
+    """Route tables of the private subnets, for S3's gateway endpoint."""
+    existing_endpoints: list[Endpoint] = []
+    """Endpoints that the VPC has already (with their private DNS): they are not made again."""
+    mlflow_endpoint_service: Text | None = None
+    """The name of SageMaker MLflow's endpoint service, if AWS names it differently in this region."""
+    flow_log_days: Days = 30
+    """How long the new VPC's flow logs are kept, in days."""
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        try:
+            network = ipaddress.ip_network(self.cidr)
+            if not 16 <= network.prefixlen <= 22:
+                yield "cidr", f"/{network.prefixlen} is given; allowed is /16 to /22."
+        except ValueError as error:
+            yield "cidr", f"{error}."
+        of_a_vpc = ("vpc_cidr", "private_subnet_ids", "public_subnet_ids", "private_route_table_ids")
+        if self.vpc_id is None:
+            for name in of_a_vpc:
+                if getattr(self, name):
+                    yield name, "it belongs to a VPC that is there: give vpcId, too."
+            return
+        if len(self.private_subnet_ids) < 2:
+            yield "private_subnet_ids", "a VPC that is there needs two or more of its private subnets."
+        if self.vpc_cidr is None:
+            yield "vpc_cidr", "it is missing; a VPC that is there needs it."
+        if self.egress == "endpoints" and not self.private_route_table_ids and "s3" not in self.existing_endpoints:
+            yield (
+                "private_route_table_ids",
+                "endpoints alone need S3's gateway endpoint: give the route tables, or name s3 in existingEndpoints.",
+            )
+
+
+class TrackingArgs(Checked):
+    """SageMaker's MLflow and the bucket of its artifacts."""
+
+    in_production = {"old_versions_days": 90}
+
+    kind: Literal["app", "server"] = "app"
+    """A serverless MLflow app, or a tracking server."""
+    target_arn: Arn | None = None
+    """A SageMaker MLflow that is there, instead of a new one with a bucket."""
+    server_size: Size = "Small"
+    """Of a tracking server: for about 25, 50 or 100 people."""
+    mlflow_version: Text | None = None
+    """Of a tracking server, such as 3.0; none: SageMaker's newest when it is made. A change makes a new, empty one."""
+    maintenance_window: Text | None = None
+    """When SageMaker may maintain it, in UTC, such as Tue:03:30."""
+    automatic_model_registration: bool = False
+    """Models registered in MLflow appear in SageMaker's model registry, too."""
+    artifact_prefix: Text = "mlflow"
+    """Where artifacts are in the bucket. A change makes a new, empty SageMaker MLflow."""
+    old_versions_days: int = Field(default=7, ge=1, le=3650)
+    """How long overwritten and deleted artifacts can be brought back."""
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        if self.target_arn is not None:
+            for name in ("mlflow_version", "maintenance_window"):
+                if getattr(self, name) is not None:
+                    yield name, "it cannot be set for a SageMaker MLflow that is there (targetArn)."
+            if self.automatic_model_registration:
+                yield "automatic_model_registration", "it cannot be set for a SageMaker MLflow that is there."
+        if isinstance(self.target_arn, str):
+            try:
+                is_app(self.target_arn)
+            except ValueError as error:
+                yield "target_arn", str(error)
+        if self.kind == "app" and self.target_arn is None and self.mlflow_version is not None:
+            yield "mlflow_version", "SageMaker chooses an app's version; a tracking server's can be chosen."
+        version = self.mlflow_version
+        # The provider keeps two numbers, and a third would replace the server at every update.
+        if version is not None and not _VERSION.fullmatch(version):
+            yield "mlflow_version", f"{version!r} is given; allowed are two numbers, such as 3.0."
+        # In an ARN, * and ? would reach further.
+        if not _PREFIX.fullmatch(self.artifact_prefix):
+            yield (
+                "artifact_prefix",
+                f"{self.artifact_prefix!r} is given; allowed are letters, digits and . _ - with / between them.",
+            )
+        window = self.maintenance_window
+        if isinstance(window, str) and not _WINDOW.fullmatch(window):
+            yield "maintenance_window", f"{window!r} is given; allowed is a day and a time in UTC, such as Tue:03:30."
+
+
+class StudioArgs(Checked):
+    """A SageMaker Studio domain, VPC-only, with one user profile."""
+
+    user_profile: Text = "mlflow"
+    """The user profile's name."""
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        if not _PROFILE.fullmatch(self.user_profile):
+            yield (
+                "user_profile",
+                f"{self.user_profile!r} is given; allowed are up to 63 letters, digits and hyphens between them.",
+            )
+
+
+class ImageArgs(Checked):
+    """The gate's container image."""
+
+    reference: InputText | None = None
+    """An image that is there, by digest (registry/name@sha256:...), instead of one built from proxy_app/."""
+    architecture: Architecture = "arm64"
+    """Of image and instances: arm64 is Graviton."""
+    base: Text | None = None
+    """The Dockerfile's base image, if not its own default."""
+    package_index: Text | None = None
+    """A Python package index for the build, if not the public one."""
+    kept: int = Field(default=10, ge=2, le=1000)
+    """How many images the repository keeps: this one, and those that a failed rollout goes back to."""
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        if isinstance(self.reference, str) and "@sha256:" not in self.reference:
+            yield "reference", f"{self.reference!r} is given; allowed is an image by digest (...@sha256:...)."
+        if self.package_index is not None and _CREDENTIALS.search(self.package_index):
+            yield "package_index", "it holds credentials, and build arguments are no secrets: use one without."
+        if self.reference is not None:
+            for name in ("base", "package_index"):
+                if getattr(self, name) is not None:
+                    yield name, "an image that is there (reference) is not built."
+
+
+class ServiceArgs(Checked):
+    """The gate on ECS, on EC2 instances of its own."""
+
+    in_production = {"tasks": 2, "most_tasks": 6}
+
+    instance_type: Text | None = None
+    """None: t4g.small for arm64, t3.small for amd64."""
+    machine_image: Text = "first"
+    """An AMI's id, or a label of yours: a new label moves to the newest ECS-optimized image, the same one keeps it."""
+    tasks: int = Field(default=1, ge=1, le=20)
+    """Gates that always run, each on an instance of its own."""
+    most_tasks: int = Field(default=2, ge=1, le=40)
+    """Up to how many run under load."""
+    requests_per_task: int = Field(default=6000, ge=60, le=600000)
+    """Requests a minute and gate above which more are started."""
+    cpu_percent: int = Field(default=60, ge=10, le=90)
+    """Processor load above which more are started."""
+    task_memory: int = Field(default=1024, ge=512, le=30720)
+    """Memory of a gate in MiB."""
+    task_cpu: int = Field(default=1024, ge=128, le=8192)
+    """Processor share of a gate; 1024 is one core, and a gate cannot use more."""
+    body_limit: int = Field(default=32, ge=1, le=1024)
+    """The largest body of a request, in MiB."""
+    body_budget: int = Field(default=256, ge=1, le=16384)
+    """What all bodies under way may take, in MiB."""
+    exec_access: bool = False
+    """ECS Exec into a running gate, for whoever may use it in this account; its root is writable then."""
+    container_insights: bool = False
+    """CloudWatch's Container Insights of the cluster, which bills by metric."""
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        if self.most_tasks < self.tasks:
+            yield "most_tasks", f"{self.most_tasks} is given; allowed is {self.tasks} (tasks) or more."
+        if self.body_budget < self.body_limit:
+            yield "body_budget", f"{self.body_budget} is given; allowed is {self.body_limit} (bodyLimit) or more."
+        if self.task_memory < self.body_budget + 256:
+            yield "task_memory", f"{self.task_memory} is given; allowed is bodyBudget and 256 MiB or more."
+        if not _LABEL.fullmatch(self.machine_image):
+            yield (
+                "machine_image",
+                f"{self.machine_image!r} is given; allowed is an AMI's id (ami-0123456789abcdef0), or a label of up to "
+                "40 letters, digits and hyphens.",
+            )
+        room = _room(self.instance_type)
+        if room is not None:
+            memory, cpu = room
+            kind = self.instance_type or "the usual instance"
+            if self.task_memory > memory:
+                yield "task_memory", f"{self.task_memory} is given; {kind} has room for {memory} beside its agents."
+            if self.task_cpu > cpu:
+                yield "task_cpu", f"{self.task_cpu} is given; {kind} has {cpu}."
+
+
+class DomainArgs(Checked):
+    """A name for the gate, with a certificate made for it."""
+
+    name: Host
+    """Such as mlflow.example.com."""
+    zone_id: InputText
+    """The public Route 53 hosted zone that proves the certificate and holds the name."""
+    private_zone_id: InputText | None = None
+    """A private hosted zone that holds the name instead: an internal load balancer's."""
+
+
+class SsoArgs(Checked):
+    """Sign-in for browsers, by OpenID Connect at the load balancer."""
+
+    issuer: Text
+    """The provider's issuer, as in its tokens, such as https://login.example.com."""
+    authorization_endpoint: Text
+    """https:// URL where people sign in."""
+    token_endpoint: Text
+    """https:// URL where the load balancer trades the code for tokens."""
+    user_info_endpoint: Text
+    """https:// URL that tells who signed in."""
+    client_id: Text
+    """This deployment's id at the provider; its secret is a config secret of its own."""
+    scope: Text = "openid email profile"
+    """What is asked of the provider."""
+    groups_claim: Text = "groups"
+    """The claim that lists a person's groups."""
+    session_hours: int = Field(default=12, ge=1, le=168)
+    """How long a sign-in lasts."""
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        for name in ("issuer", "authorization_endpoint", "token_endpoint", "user_info_endpoint"):
+            if not getattr(self, name).startswith("https://"):
+                yield name, f"{getattr(self, name)!r} is given; allowed is an https:// URL."
+        if "openid" not in self.scope.split():
+            yield "scope", f"{self.scope!r} is given; it has to name openid."
+
+
+class EdgeArgs(Checked):
+    """The load balancer: where it is reached, and how."""
+
+    in_production = {"waf": True, "access_log_days": 365}
+
+    public: bool = False
+    """Reachable from the internet: with HTTPS and authentication only."""
+    allowed_cidrs: list[Cidr] = []
+    """Who may connect; none: an internal one's own VPC, a public one's whole internet."""
+    certificate_arn: Arn | None = None
+    """HTTPS by an ACM certificate that is there."""
+    host_name: Host | None = None
+    """The certificate's name that your DNS leads here; none: outputs name the load balancer, which no client trusts."""
+    domain: DomainArgs | None = None
+    """HTTPS by a new certificate for a name in Route 53."""
+    idle_timeout: int = Field(default=180, ge=60, le=4000)
+    """Seconds after which the load balancer gives up a silent connection; MLflow's clients wait 120."""
+    sso: SsoArgs | None = None
+    """Sign-in for browsers; clients with tokens use the same URL."""
+    waf: bool = False
+    """AWS WAF in front, with AWS's managed rules tuned for MLflow's bodies."""
+    requests_per_address: int = Field(default=6000, ge=100, le=2000000)
+    """WAF: requests that one address may send in five minutes."""
+    access_log_days: int = Field(default=30, ge=1, le=3650)
+    """How long the load balancer's access logs are kept."""
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        https = self.certificate_arn is not None or self.domain is not None
+        if self.certificate_arn is not None and self.domain is not None:
+            yield "certificate_arn", "give a certificate or a domain, not both."
+        if self.host_name is not None and self.certificate_arn is None:
+            yield "host_name", "it belongs to a certificate that is there: give certificateArn, too; domain has a name."
+        if self.public and not https:
+            yield "public", "true is given; it needs HTTPS: set certificateArn, or domain."
+        if self.sso is not None and not https:
+            yield "sso", "sign-in at the load balancer needs HTTPS: set certificateArn, or domain."
+        if self.domain is not None and self.domain.private_zone_id is not None and self.public:
+            yield "domain.private_zone_id", "a public load balancer's name belongs in the public zone."
+        for cidr in self.allowed_cidrs:
+            try:
+                ipaddress.ip_network(cidr)
+            except ValueError as error:
+                yield "allowed_cidrs", f"{error}."
+
+
+class AccessArgs(Checked):
+    """Who may do what."""
+
+    roles: RoleRules = RoleRules()
+    """Which role people who signed in have."""
+    admin_token_days: int = Field(default=365, ge=1, le=3660)
+    """How long the first admin token holds, from the day it was made."""
+
+
+class WatchingArgs(Checked):
+    """Logs, alarms and a dashboard."""
+
+    in_production = {"log_days": 365}
+
+    log_days: Days = 30
+    """How long the gate's log is kept, in days."""
+    email: Email | None = None
+    """Who is told of alarms; AWS asks that address first."""
+    dashboard: bool = True
+    """A CloudWatch dashboard."""
+    slow_seconds: int = Field(default=5, ge=1, le=120)
+    """The 95th percentile of the gate's answers above which an alarm goes off."""
+
+
+class AwsMlflowProxyArgs(Checked):
+    """SageMaker's MLflow behind the gate."""
+
+    in_production = {"deletion_protection": True}
+
+    environment: Literal["development", "production"] = "development"
+    """Whose defaults hold: a cheap stack that can be thrown away, or a hardened one."""
+    deletion_protection: bool = False
+    """Nothing that holds data can be destroyed, and secrets can be brought back for 30 days."""
+    tags: dict[str, str] = {}
+    """Further tags of every resource."""
+    permissions_boundary_arn: Arn | None = None
+    """A boundary for every role."""
+    kms_key_arn: Arn | None = None
+    """A customer key for bucket, image, logs, secrets and disks; none: the services' own keys."""
+    network: NetworkArgs = NetworkArgs()
+    tracking: TrackingArgs = TrackingArgs()
+    studio: StudioArgs | None = None
+    image: ImageArgs = ImageArgs()
+    service: ServiceArgs = ServiceArgs()
+    edge: EdgeArgs = EdgeArgs()
+    sso_client_secret: InputText | None = None
+    """The secret of `edge.sso`; in a stack's config it is the secret key `mlflow:awsSsoClientSecret`."""
+    access: AccessArgs = AccessArgs()
+    watching: WatchingArgs = WatchingArgs()
+
+    @classmethod
+    def read(cls, values: "Mapping[str, Any] | AwsMlflowProxyArgs", where: str) -> Self:
+        """The settings that ``values`` give, with the environment's defaults; errors name places below ``where``.
+
+        Raises SettingsError with everything that is wrong.
+        """
+        named = values.get("environment") if isinstance(values, Mapping) else values.environment
+        return checked(cls, values, where, production=named == "production")
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        network, edge = self.network, self.edge
+        if network.egress == "endpoints" and edge.sso is not None:
+            yield (
+                "edge.sso",
+                "sign-in needs the internet: the load balancer's keys and a public issuer have no VPC endpoint. "
+                "Set network.egress to nat or nat-per-zone.",
+            )
+        if network.egress == "endpoints" and self.image.reference is not None and not _in_ecr(self.image.reference):
+            yield (
+                "image.reference",
+                f"{self.image.reference!r} is given; without internet allowed is an image in Amazon ECR.",
+            )
+        if network.vpc_id is not None and edge.public and len(network.public_subnet_ids) < 2:
+            yield "network.public_subnet_ids", "a public load balancer needs two or more."
+        if (edge.sso is None) != (self.sso_client_secret is None):
+            yield (
+                "edge.sso",
+                "sign-in needs settings and a client secret: give both (`pulumi config set --secret "
+                "mlflow:awsSsoClientSecret`), or neither.",
+            )
+        if self.access.roles.any() and edge.sso is None:
+            yield "access.roles", "only people who sign in have them: set edge.sso, or leave them out."
+        if edge.sso is not None and not self.access.roles.any():
+            yield "access.roles", "it is missing; whoever signs in would have no role."
+        kind = self.service.instance_type
+        if kind is not None and _architecture(kind) != self.image.architecture:
+            yield (
+                "service.instance_type",
+                f"{kind!r} is given, which is {_architecture(kind)}; image.architecture is {self.image.architecture}.",
+            )
+
+
+def _room(instance_type: str | None) -> tuple[int, int] | None:
+    """MiB and processor share that a task can have there; None where the size is not known here."""
+    found = _BURSTABLE.fullmatch(instance_type or "t4g.small")
+    if found is None or found[1] not in _SIZES:
+        return None
+    memory, cores = _SIZES[found[1]]
+    # Linux sees some 7 % less, and 256 MiB are kept for the agents (instances.py).
+    return memory * 7 // 8 - 256, cores * 1024
+
+
+def _architecture(instance_type: str) -> Architecture:
+    return "arm64" if _GRAVITON.match(instance_type) else "amd64"
+
+
+def _in_ecr(reference: Any) -> bool:
+    return not isinstance(reference, str) or _ECR.match(reference) is not None

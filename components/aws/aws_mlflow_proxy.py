@@ -1,0 +1,137 @@
+"""SageMaker's managed MLflow, and in front of it the gate on EC2 behind a load balancer.
+
+It builds everything from the network to the alarms. Left to the caller: the account's limits, DNS zones, a customer
+key, and people's accounts at their identity provider.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from .args import AwsMlflowProxyArgs
+from .edge import Edge
+from .endpoints import Endpoints
+from .gate_log import GateLog
+from .image import Image
+from .network import Network
+from .outputs import lines_for_clients
+from .place import Place
+from .service import Service
+from .studio import Studio
+from .tokens import Tokens
+from .tracking import Tracking
+from .watching import Watching
+
+# What fits into the load balancer's name: 32 letters, and not beginning with what AWS keeps for itself.
+_NAME = re.compile(r"(?!internal-)[a-z][a-z0-9-]{0,15}")
+
+
+class AwsMlflowProxy(pulumi.ComponentResource):
+    """SageMaker's MLflow with the gate in front."""
+
+    url: pulumi.Output[str]
+    """Where callers find the gate, for whoever reaches its network."""
+    ui_url: pulumi.Output[str]
+    """The gate's page in a browser; for admins it has the button into MLflow's own pages."""
+    tracking_uri: pulumi.Output[str]
+    """MLFLOW_TRACKING_URI."""
+    target_arn: pulumi.Output[str]
+    """SageMaker's tracking server or app."""
+    bucket: pulumi.Output[str | None]
+    """The artifacts' bucket; None for a target that was there."""
+    log_group: pulumi.Output[str]
+    """The gate's log."""
+    dashboard_url: pulumi.Output[str | None]
+    """CloudWatch's page for this deployment."""
+    admin_token: pulumi.Output[str]
+    """A first token, secret; the same as in ``admin_token_secret_arn``."""
+    admin_token_secret_arn: pulumi.Output[str]
+    """Where that token is kept; the gate cannot read it."""
+    tokens_secret_arn: pulumi.Output[str]
+    """Where the gate reads the hashes of all tokens; ``python -m proxy_app token`` changes them."""
+    port_forward: pulumi.Output[str | None]
+    """The command that brings an internal load balancer to a laptop; None for a public one."""
+    notebook: pulumi.Output[str]
+    """The lines to paste where MLflow's client runs."""
+
+    def __init__(
+        self,
+        name: str,
+        args: AwsMlflowProxyArgs | Mapping[str, Any] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Raises SettingsError with everything that is wrong in ``args``, ValueError for a ``name`` that is none."""
+        if not _NAME.fullmatch(name):
+            raise ValueError(
+                f"AwsMlflowProxy {name!r}: a name has 1 to 16 letters of a-z, digits and -, a letter first."
+            )
+        settings = AwsMlflowProxyArgs.read(args or {}, name)
+        super().__init__("mlflow:index:AwsMlflowProxy", name, {}, opts)
+        inside = pulumi.ResourceOptions(parent=self)
+        asking = pulumi.InvokeOptions(parent=self)
+        place = Place(
+            name=name,
+            stack=pulumi.get_stack(),
+            region=aws.get_region_output(opts=asking).region,
+            account=aws.get_caller_identity_output(opts=asking).account_id,
+            partition=aws.get_partition_output(opts=asking).partition,
+            tags={
+                "Project": pulumi.get_project(),
+                "Stack": pulumi.get_stack(),
+                "Component": name,
+                **settings.tags,
+            },
+            deletion_protection=settings.deletion_protection,
+            kms_key_arn=settings.kms_key_arn,
+            permissions_boundary_arn=settings.permissions_boundary_arn,
+        )
+        network = Network(place, settings.network, public=settings.edge.public, opts=inside)
+        tracking = Tracking(place, settings.tracking, opts=inside)
+        if settings.studio is not None:
+            Studio(place, settings.studio, network=network, tracking=tracking, opts=inside)
+        image = Image(place, settings.image, opts=inside)
+        tokens = Tokens(place, days=settings.access.admin_token_days, opts=inside)
+        edge = Edge(place, settings.edge, network=network, sso_client_secret=settings.sso_client_secret, opts=inside)
+        log = GateLog(place, days=settings.watching.log_days, opts=inside)
+        endpoints = Endpoints(
+            place,
+            settings.network,
+            network=network,
+            tracking=tracking,
+            image=image,
+            tokens=tokens,
+            log=log,
+            studio=settings.studio is not None,
+            opts=inside,
+        )
+        service = Service(
+            place,
+            settings.service,
+            architecture=settings.image.architecture,
+            roles=settings.access.roles,
+            network=network,
+            tracking=tracking,
+            image=image,
+            tokens=tokens,
+            edge=edge,
+            log=log,
+            # Without its way out an instance could not start, nor its tasks be stopped when all is destroyed.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[network, endpoints]),
+        )
+        watching = Watching(place, settings.watching, log=log, edge=edge, service=service, opts=inside)
+
+        self.url = edge.url
+        self.ui_url = pulumi.Output.concat(edge.url, "/")
+        self.tracking_uri = edge.url
+        self.target_arn = tracking.target_arn
+        self.bucket = tracking.bucket
+        self.log_group = log.name
+        self.dashboard_url = watching.dashboard_url
+        self.admin_token = tokens.admin_token
+        self.admin_token_secret_arn = tokens.admin_token_secret_arn
+        self.tokens_secret_arn = tokens.hashes_secret_arn
+        self.port_forward, self.notebook = lines_for_clients(place, edge=edge, service=service, tokens=tokens)
+        self.register_outputs({output: getattr(self, output) for output in self.__class__.__annotations__})

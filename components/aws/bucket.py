@@ -1,0 +1,186 @@
+"""A private bucket: encrypted, TLS only, closed to the public, and cleaned up by itself.
+
+What may be written to it, and by whom, is left to the caller.
+"""
+
+from collections.abc import Callable, Sequence
+
+import pulumi
+from pulumi_aws import s3
+
+from .identity import Statement, document
+from .place import Place
+
+Statements = Callable[[pulumi.Output[str]], Sequence[Statement]]
+
+
+class PrivateBucket(pulumi.ComponentResource):
+    """Whoever depends on it waits for its policy, too."""
+
+    bucket: pulumi.Output[str]
+    """Its name."""
+    arn: pulumi.Output[str]
+
+    def __init__(
+        self,
+        place: Place,
+        role: str,
+        *,
+        versions_days: int | None,
+        expire_days: int | None,
+        statements: Statements | None,
+        kms: bool,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__("mlflow:aws:PrivateBucket", place.named(role), {}, opts)
+        name = place.named(role)
+        inside = pulumi.ResourceOptions(parent=self)
+        made = s3.Bucket(name, force_destroy=not place.deletion_protection, tags=place.tagged(role), opts=inside)
+        self.bucket, self.arn = made.bucket, made.arn
+        _encrypted(name, made, place.kms_key_arn if kms else None, inside)
+        ready = _closed(name, made, self)
+        s3.BucketPolicy(
+            name,
+            bucket=made.bucket,
+            policy=document([_tls_only(made.arn), *(statements(made.arn) if statements else ())]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[ready]),
+        )
+        _cleaned_up(name, made, versions_days, expire_days, self)
+        self.register_outputs({"bucket": self.bucket, "arn": self.arn})
+
+
+def private_bucket(
+    place: Place,
+    role: str,
+    *,
+    parent: pulumi.Resource,
+    versions_days: int | None,
+    expire_days: int | None,
+    statements: Statements | None = None,
+    protect: bool,
+    kms: bool = True,
+) -> PrivateBucket:
+    """A bucket whose objects go after ``expire_days``, and old versions after ``versions_days``; None keeps them.
+
+    ``versions_days`` None makes no versions. ``statements`` are further ones of the bucket's policy, made from its ARN.
+    ``kms`` False is for writers that cannot use a customer key.
+    """
+    return PrivateBucket(
+        place,
+        role,
+        versions_days=versions_days,
+        expire_days=expire_days,
+        statements=statements,
+        kms=kms,
+        # All of it: a destroy that stops at the bucket must not have opened it before.
+        opts=pulumi.ResourceOptions(parent=parent, protect=protect),
+    )
+
+
+def _encrypted(name: str, bucket: s3.Bucket, key: pulumi.Input[str] | None, opts: pulumi.ResourceOptions) -> None:
+    s3.BucketServerSideEncryptionConfiguration(
+        name,
+        bucket=bucket.bucket,
+        rules=[
+            s3.BucketServerSideEncryptionConfigurationRuleArgs(
+                apply_server_side_encryption_by_default=(
+                    s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs(
+                        sse_algorithm="AES256" if key is None else "aws:kms", kms_master_key_id=key
+                    )
+                ),
+                # One request to KMS for many objects.
+                bucket_key_enabled=key is not None,
+            )
+        ],
+        opts=opts,
+    )
+
+
+def _closed(name: str, bucket: s3.Bucket, parent: pulumi.Resource) -> pulumi.Resource:
+    """To the public; what comes after depends on what is returned."""
+    block = s3.BucketPublicAccessBlock(
+        name,
+        bucket=bucket.bucket,
+        block_public_acls=True,
+        block_public_policy=True,
+        ignore_public_acls=True,
+        restrict_public_buckets=True,
+        opts=pulumi.ResourceOptions(parent=parent),
+    )
+    # One after the other: S3 refuses a change while another of the kind is under way (OperationAborted).
+    return s3.BucketOwnershipControls(
+        name,
+        bucket=bucket.bucket,
+        rule=s3.BucketOwnershipControlsRuleArgs(object_ownership="BucketOwnerEnforced"),
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=[block]),
+    )
+
+
+def _tls_only(arn: pulumi.Output[str]) -> Statement:
+    return {
+        "Sid": "TlsOnly",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [arn, pulumi.Output.concat(arn, "/*")],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+
+
+def _cleaned_up(
+    name: str, bucket: s3.Bucket, versions_days: int | None, expire_days: int | None, parent: pulumi.Resource
+) -> None:
+    versioning: list[pulumi.Resource] = []
+    if versions_days is not None:
+        versioning.append(
+            s3.BucketVersioning(
+                name,
+                bucket=bucket.bucket,
+                versioning_configuration=s3.BucketVersioningVersioningConfigurationArgs(status="Enabled"),
+                opts=pulumi.ResourceOptions(parent=parent),
+            )
+        )
+    s3.BucketLifecycleConfiguration(
+        name,
+        bucket=bucket.bucket,
+        rules=_rules(versions_days, expire_days),
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=versioning),
+    )
+
+
+def _rules(versions_days: int | None, expire_days: int | None) -> list[s3.BucketLifecycleConfigurationRuleArgs]:
+    # Of every object; without a filter the provider finds a change at every refresh (pulumi-aws#2128).
+    every = s3.BucketLifecycleConfigurationRuleFilterArgs(prefix="")
+    rules = [
+        s3.BucketLifecycleConfigurationRuleArgs(
+            id="dangling-uploads",
+            status="Enabled",
+            filter=every,
+            abort_incomplete_multipart_upload=(
+                s3.BucketLifecycleConfigurationRuleAbortIncompleteMultipartUploadArgs(days_after_initiation=7)
+            ),
+        )
+    ]
+    if versions_days is not None:
+        rules.append(
+            s3.BucketLifecycleConfigurationRuleArgs(
+                id="old-versions",
+                status="Enabled",
+                filter=every,
+                noncurrent_version_expiration=s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(
+                    noncurrent_days=versions_days
+                ),
+                # S3 takes this and a number of days in two rules only.
+                expiration=s3.BucketLifecycleConfigurationRuleExpirationArgs(expired_object_delete_marker=True),
+            )
+        )
+    if expire_days is not None:
+        rules.append(
+            s3.BucketLifecycleConfigurationRuleArgs(
+                id="old-objects",
+                status="Enabled",
+                filter=every,
+                expiration=s3.BucketLifecycleConfigurationRuleExpirationArgs(days=expire_days),
+            )
+        )
+    return rules

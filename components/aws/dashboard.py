@@ -1,0 +1,182 @@
+"""One page that answers: is it up, who uses it, what is slow."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pulumi
+from pulumi_aws import cloudwatch
+
+from .edge import Edge
+from .gate_log import GateLog
+from .metrics import namespace
+from .place import Place
+from .service import Service
+
+# Columns of CloudWatch's grid.
+_WHOLE, _HALF, _THIRD = 24, 12, 8
+_CONSOLES = {"aws": "console.aws.amazon.com", "aws-us-gov": "console.amazonaws-us-gov.com"}
+
+Widget = dict[str, Any]
+
+
+def dashboard(
+    place: Place,
+    *,
+    log: GateLog,
+    edge: Edge,
+    service: Service,
+    alarms: Sequence[cloudwatch.MetricAlarm],
+    parent: pulumi.Resource,
+) -> pulumi.Output[str]:
+    """Its address in the console."""
+    made = cloudwatch.Dashboard(
+        place.named("dashboard"),
+        # An account's dashboards share their names, in all its regions.
+        dashboard_name=pulumi.Output.concat(place.fitted("dashboard", 200), "-", place.region),
+        dashboard_body=pulumi.Output.json_dumps(
+            {
+                "widgets": [
+                    *_is_it_up(place, edge, service, alarms),
+                    *_who_uses_it(place, log),
+                    *_what_is_slow(place, log),
+                ]
+            }
+        ),
+        opts=pulumi.ResourceOptions(parent=parent),
+    )
+    console = place.partition.apply(lambda partition: _CONSOLES.get(partition, _CONSOLES["aws"]))
+    return pulumi.Output.format(
+        "https://{0}.{1}/cloudwatch/home?region={0}#dashboards/dashboard/{2}",
+        place.region,
+        console,
+        made.dashboard_name,
+    )
+
+
+def _is_it_up(place: Place, edge: Edge, service: Service, alarms: Sequence[cloudwatch.MetricAlarm]) -> list[Widget]:
+    where = namespace(place)
+    balancer = ["LoadBalancer", edge.load_balancer_suffix]
+    gates = ["TargetGroup", edge.target_group_suffix, *balancer]
+    ecs = ["ClusterName", service.cluster_name, "ServiceName", service.service_name]
+    return [
+        _title("Is it up?"),
+        {
+            "type": "alarm",
+            "width": _WHOLE,
+            "height": 3,
+            "properties": {"title": "Alarms", "alarms": [alarm.arn for alarm in alarms]},
+        },
+        _graph(
+            place,
+            "Gates",
+            [
+                ["AWS/ApplicationELB", "HealthyHostCount", *gates, {"stat": "Maximum"}],
+                ["AWS/ApplicationELB", "UnHealthyHostCount", *gates, {"stat": "Maximum"}],
+            ],
+        ),
+        _graph(
+            place,
+            "Errors and refusals",
+            [
+                [where, "GateErrors"],
+                [where, "UpstreamErrors"],
+                [where, "Throttled"],
+                [where, "CredentialFailures"],
+                ["AWS/ApplicationELB", "HTTPCode_ELB_5XX_Count", *balancer],
+            ],
+        ),
+        _graph(
+            place,
+            "CPU and memory, percent",
+            [
+                ["AWS/ECS", "CPUUtilization", *ecs, {"stat": "Average"}],
+                ["AWS/ECS", "MemoryUtilization", *ecs, {"stat": "Maximum"}],
+            ],
+        ),
+    ]
+
+
+def _who_uses_it(place: Place, log: GateLog) -> list[Widget]:
+    where = namespace(place)
+    by_role = [[where, "RequestsByRole", "Role", role] for role in ("viewer", "editor", "admin")]
+    return [
+        _title("Who uses it?"),
+        _graph(place, "Requests", [[where, "Requests"], *by_role], width=_HALF),
+        _table(
+            place,
+            log,
+            "Callers",
+            "| stats count(*) as requests, sum(bytes_in + bytes_out) as bytes, max(@timestamp) as seen by caller, role "
+            "| sort requests desc | limit 20",
+        ),
+        _table(
+            place,
+            log,
+            "Refused",
+            "| filter ispresent(error) | stats count(*) as requests by error, status, caller "
+            "| sort requests desc | limit 20",
+            width=_WHOLE,
+        ),
+    ]
+
+
+def _what_is_slow(place: Place, log: GateLog) -> list[Widget]:
+    where = namespace(place)
+    return [
+        _title("What is slow?"),
+        _graph(
+            place,
+            "Answers, in milliseconds",
+            [[where, "Latency", {"stat": stat}] for stat in ("p50", "p95", "p99")],
+            width=_HALF,
+        ),
+        _table(
+            place,
+            log,
+            "Routes by the time they take in all",
+            "| stats count(*) as requests, pct(ms, 95) as p95, pct(upstream_ms, 95) as upstream_p95, sum(ms) as total "
+            "by route, method | sort total desc | limit 20",
+        ),
+        _table(
+            place,
+            log,
+            "Slowest requests",
+            "| fields @timestamp, ms, upstream_ms, attempts, status, caller, method, route, request_id "
+            "| sort ms desc | limit 20",
+            width=_WHOLE,
+        ),
+    ]
+
+
+def _title(text: str) -> Widget:
+    return {"type": "text", "width": _WHOLE, "height": 1, "properties": {"markdown": f"## {text}"}}
+
+
+def _graph(place: Place, title: str, metrics: list[list[Any]], *, width: int = _THIRD) -> Widget:
+    return {
+        "type": "metric",
+        "width": width,
+        "height": 6,
+        "properties": {
+            "title": title,
+            "region": place.region,
+            "metrics": metrics,
+            "stat": "Sum",
+            "period": 300,
+            "yAxis": {"left": {"min": 0}},
+        },
+    }
+
+
+def _table(place: Place, log: GateLog, title: str, query: str, *, width: int = _HALF) -> Widget:
+    return {
+        "type": "log",
+        "width": width,
+        "height": 6,
+        "properties": {
+            "title": title,
+            "region": place.region,
+            "view": "table",
+            "query": pulumi.Output.concat("SOURCE '", log.name, '\' | filter event = "request" ', query),
+        },
+    }

@@ -1,0 +1,75 @@
+"""Security groups of instances and gates: who may come in, and where they may go.
+
+Left to the caller: what else may reach the load balancer.
+"""
+
+from collections.abc import Mapping
+
+import pulumi
+from pulumi_aws import ec2, vpc
+
+from .. import gate_contract
+from .edge import Edge
+from .network import Network
+from .place import Place
+
+
+class Doors(pulumi.ComponentResource):
+    """Gates take requests from the load balancer alone; nobody comes in to the instances."""
+
+    gates: pulumi.Output[str]
+    """The gates' group."""
+    instances: pulumi.Output[str]
+
+    def __init__(
+        self, place: Place, *, network: Network, edge: Edge, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("mlflow:aws:Doors", place.named("doors"), {}, opts)
+        self._place = place
+        self.gates = self._group("gates", "Gates: requests from the load balancer", network)
+        self.instances = self._group("instances", "Instances under the gates: nobody comes in", network)
+        self._way("edge-to-gates", source=edge.security_group_id, target=self.gates, port=gate_contract.PORT)
+        network.let_out(place, "gates", self.gates, self)
+        network.let_out(place, "instances", self.instances, self)
+        if not edge.public:
+            # A laptop reaches an internal load balancer through an instance, by Session Manager's port forward. The
+            # VPC's addresses may not be among those that are allowed.
+            self._way("instances-to-edge", source=self.instances, target=edge.security_group_id, port=edge.port)
+        self.register_outputs({"gates": self.gates, "instances": self.instances})
+
+    def _group(self, role: str, description: str, network: Network) -> pulumi.Output[str]:
+        group = ec2.SecurityGroup(
+            self._place.named(role),
+            # Another text would be another group.
+            description=description,
+            vpc_id=network.vpc_id,
+            tags=self._place.tagged(role),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        return group.id
+
+    def _way(self, role: str, *, source: pulumi.Output[str], target: pulumi.Output[str], port: int) -> None:
+        """Out of one group, and in at the other."""
+        name = self._place.named(role)
+        tags: Mapping[str, str] = self._place.tagged(role)
+        inside = pulumi.ResourceOptions(parent=self)
+        vpc.SecurityGroupEgressRule(
+            name,
+            security_group_id=source,
+            referenced_security_group_id=target,
+            ip_protocol="tcp",
+            from_port=port,
+            to_port=port,
+            tags=tags,
+            opts=inside,
+        )
+        vpc.SecurityGroupIngressRule(
+            name,
+            security_group_id=target,
+            referenced_security_group_id=source,
+            ip_protocol="tcp",
+            from_port=port,
+            to_port=port,
+            tags=tags,
+            opts=inside,
+        )

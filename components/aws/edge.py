@@ -1,0 +1,240 @@
+"""The load balancer: who may reach it, its listeners, and what it tells the gate of itself.
+
+Certificate and name, sign-in, WAF and access logs have files of their own. Left to the caller: DNS for a certificate
+that was there, and this deployment's registration at the identity provider.
+"""
+
+from collections.abc import Mapping
+
+import pulumi
+from pulumi_aws import ec2, lb, vpc
+
+from .. import gate_contract
+from . import certificate, waf
+from .access_logs import access_logs
+from .args import EdgeArgs
+from .network import Network
+from .place import Place
+from .sign_in import SignIn
+from .timing import Timing
+
+# TLS 1.2 and 1.3, forward secrecy only; AWS's own recommendation.
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html
+_TLS = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
+_WORLD = "0.0.0.0/0"
+
+
+class Edge(pulumi.ComponentResource):
+    """Where callers come in."""
+
+    url: pulumi.Output[str]
+    dns_name: pulumi.Output[str]
+    host_name: str | None
+    """What the certificate is for; None without one, and where it is not known."""
+    port: int
+    https: bool
+    public: bool
+    timing: Timing
+    load_balancer_arn: pulumi.Output[str]
+    load_balancer_suffix: pulumi.Output[str]
+    """As CloudWatch names it: app/name/id."""
+    target_group_arn: pulumi.Output[str]
+    target_group_suffix: pulumi.Output[str]
+    security_group_id: pulumi.Output[str]
+    """It lets nothing out to the gates yet: whoever makes them adds that."""
+    listeners: list[pulumi.Resource]
+    """A service can only join a target group that a listener uses."""
+    gate_settings: dict[str, pulumi.Input[str]]
+    """What the gate has to be told of it (gate_contract): public URL, and with sign-in the ALB's ARN and issuer."""
+
+    def __init__(
+        self,
+        place: Place,
+        args: EdgeArgs,
+        *,
+        network: Network,
+        sso_client_secret: pulumi.Input[str] | None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("mlflow:aws:Edge", place.named("edge"), {}, opts)
+        self.public = args.public
+        self.https = _has_certificate(args)
+        self.port = 443 if self.https else 80
+        self.host_name = args.domain.name if args.domain else args.host_name
+        self.timing = Timing(idle_timeout=args.idle_timeout)
+        sign_in = None
+        if args.sso is not None and sso_client_secret is not None:
+            sign_in = SignIn(sso=args.sso, client_secret=sso_client_secret)
+
+        self.security_group_id = _security_group(place, args, network, self)
+        if sign_in is not None:
+            # The load balancer itself asks the provider who somebody is.
+            network.let_out(place, "edge", self.security_group_id, self)
+        balancer = _load_balancer(place, args, network, self.security_group_id, self)
+        gates = _target_group(place, network, self.timing, self)
+        if self.https:
+            self.listeners = [_https(place, args, balancer, gates, sign_in, self)]
+        else:
+            forward = lb.ListenerDefaultActionArgs(type="forward", target_group_arn=gates.arn)
+            self.listeners = [_http(place, balancer, forward, self)]
+        if args.domain is not None:
+            certificate.name_in_dns(place, args.domain, balancer, self)
+        if args.waf:
+            waf.protect(place, args, balancer, self)
+
+        self.dns_name = balancer.dns_name
+        self.load_balancer_arn, self.load_balancer_suffix = balancer.arn, balancer.arn_suffix
+        self.target_group_arn, self.target_group_suffix = gates.arn, gates.arn_suffix
+        # Without a name of the certificate's this leads there, but no client will trust it.
+        host = pulumi.Output.from_input(self.host_name) if self.host_name else balancer.dns_name
+        self.url = pulumi.Output.concat("https://" if self.https else "http://", host)
+        # Without such a name, the gate goes by what callers call it.
+        public_url = {gate_contract.PUBLIC_URL: f"https://{self.host_name}"} if self.host_name else {}
+        self.gate_settings = {**public_url, **(sign_in.gate_settings(balancer) if sign_in else {})}
+        self.register_outputs(
+            {
+                "url": self.url,
+                "dns_name": self.dns_name,
+                "load_balancer_arn": self.load_balancer_arn,
+                "target_group_arn": self.target_group_arn,
+                "security_group_id": self.security_group_id,
+            }
+        )
+
+
+def _security_group(place: Place, args: EdgeArgs, network: Network, parent: pulumi.Resource) -> pulumi.Output[str]:
+    ports = (80, 443) if _has_certificate(args) else (80,)
+    inside = pulumi.ResourceOptions(parent=parent)
+    group = ec2.SecurityGroup(
+        place.named("edge"),
+        # Another text would be another group.
+        description="The load balancer: who may reach it, and whom it may reach",
+        vpc_id=network.vpc_id,
+        tags=place.tagged("edge"),
+        opts=inside,
+    )
+    for source, cidr in _sources(args, network).items():
+        for port in ports:
+            role = f"edge-{port}-from-{source}"
+            vpc.SecurityGroupIngressRule(
+                place.named(role),
+                security_group_id=group.id,
+                ip_protocol="tcp",
+                from_port=port,
+                to_port=port,
+                cidr_ipv4=cidr,
+                tags=place.tagged(role),
+                opts=inside,
+            )
+    return group.id
+
+
+def _has_certificate(args: EdgeArgs) -> bool:
+    return args.certificate_arn is not None or args.domain is not None
+
+
+def _sources(args: EdgeArgs, network: Network) -> Mapping[str, pulumi.Input[str]]:
+    """Who may connect, by a word for each: a rule's name stays when the list's order changes."""
+    if args.allowed_cidrs:
+        return {cidr.replace("/", "-"): cidr for cidr in args.allowed_cidrs}
+    return {"world": _WORLD} if args.public else {"vpc": network.cidr}
+
+
+def _load_balancer(
+    place: Place, args: EdgeArgs, network: Network, security_group_id: pulumi.Output[str], parent: pulumi.Resource
+) -> lb.LoadBalancer:
+    logs = access_logs(place, days=args.access_log_days, parent=parent)
+    return lb.LoadBalancer(
+        # Seven letters at most, here and for the target group: AWS takes 32, and eight are added.
+        place.named("alb"),
+        load_balancer_type="application",
+        internal=not args.public,
+        ip_address_type="ipv4",
+        subnets=list(network.public_subnet_ids if args.public else network.private_subnet_ids),
+        security_groups=[security_group_id],
+        idle_timeout=args.idle_timeout,
+        client_keep_alive=3600,
+        drop_invalid_header_fields=True,
+        desync_mitigation_mode="strictest",
+        # What a browser calls the gate tells it which pages are its own; a port forward has another name.
+        preserve_host_header=True,
+        enable_tls_version_and_cipher_suite_headers=False,
+        enable_deletion_protection=place.deletion_protection,
+        access_logs=lb.LoadBalancerAccessLogsArgs(enabled=True, bucket=logs.bucket),
+        tags=place.tagged("alb"),
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=[logs]),
+    )
+
+
+def _target_group(place: Place, network: Network, timing: Timing, parent: pulumi.Resource) -> lb.TargetGroup:
+    return lb.TargetGroup(
+        place.named("gates"),
+        target_type="ip",
+        vpc_id=network.vpc_id,
+        port=gate_contract.PORT,
+        protocol="HTTP",
+        # Requests take from milliseconds to minutes, so turns would not be fair.
+        load_balancing_algorithm_type="least_outstanding_requests",
+        deregistration_delay=timing.deregistration_delay,
+        health_check=lb.TargetGroupHealthCheckArgs(
+            # Whether it runs, and not whether it is ready: ECS replaces what is unhealthy here, and while SageMaker
+            # is away no new gate would be better than the old one, which at least says what is wrong. A stopping gate
+            # needs no mark either: ECS takes it out of here before it stops it.
+            path=gate_contract.HEALTH,
+            protocol="HTTP",
+            matcher="200",
+            interval=10,
+            timeout=5,
+            healthy_threshold=2,
+            unhealthy_threshold=3,
+        ),
+        tags=place.tagged("gates"),
+        opts=pulumi.ResourceOptions(parent=parent),
+    )
+
+
+def _http(
+    place: Place, balancer: lb.LoadBalancer, action: lb.ListenerDefaultActionArgs, parent: pulumi.Resource
+) -> lb.Listener:
+    return lb.Listener(
+        place.named("http"),
+        load_balancer_arn=balancer.arn,
+        port=80,
+        protocol="HTTP",
+        default_actions=[action],
+        routing_http_response_server_enabled=False,
+        tags=place.tagged("http"),
+        opts=pulumi.ResourceOptions(parent=parent),
+    )
+
+
+def _https(
+    place: Place,
+    args: EdgeArgs,
+    balancer: lb.LoadBalancer,
+    gates: lb.TargetGroup,
+    sign_in: SignIn | None,
+    parent: pulumi.Resource,
+) -> lb.Listener:
+    to_https = lb.ListenerDefaultActionRedirectArgs(status_code="HTTP_301", protocol="HTTPS", port="443")
+    _http(place, balancer, lb.ListenerDefaultActionArgs(type="redirect", redirect=to_https), parent)
+    first = [sign_in.action()] if sign_in else []
+    listener = lb.Listener(
+        place.named("https"),
+        load_balancer_arn=balancer.arn,
+        port=443,
+        protocol="HTTPS",
+        ssl_policy=_TLS,
+        certificate_arn=certificate.certificate(place, args.domain, parent) if args.domain else args.certificate_arn,
+        default_actions=[
+            *first,
+            lb.ListenerDefaultActionArgs(type="forward", order=len(first) + 1, target_group_arn=gates.arn),
+        ],
+        routing_http_response_server_enabled=False,
+        routing_http_response_strict_transport_security_header_value="max-age=31536000",
+        tags=place.tagged("https"),
+        opts=pulumi.ResourceOptions(parent=parent, additional_secret_outputs=["default_actions"] if first else None),
+    )
+    if sign_in is not None:
+        sign_in.rules(place, listener, gates, parent)
+    return listener

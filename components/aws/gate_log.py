@@ -1,0 +1,32 @@
+"""The log group that the gate's lines go to. Who reads it, and what they filter for, is left to others."""
+
+import re
+
+import pulumi
+import pulumi_aws as aws
+
+from .place import Place
+
+_NAME = re.compile(r"[\w./#-]{1,512}", re.ASCII)
+
+
+class GateLog(pulumi.ComponentResource):
+    """Lines are JSON: proxy_app/observe.py."""
+
+    name: pulumi.Output[str]
+    arn: pulumi.Output[str]
+
+    def __init__(self, place: Place, *, days: int, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("mlflow:aws:GateLog", place.named("log"), {}, opts)
+        # A name to type: `aws logs tail /mlflow/dev/mlflow`.
+        name = f"/mlflow/{place.stack}/{place.name}"
+        group = aws.cloudwatch.LogGroup(
+            place.named("log"),
+            name=name if _NAME.fullmatch(name) else f"/mlflow/{place.fitted('log', 400)}",
+            retention_in_days=days,
+            kms_key_id=place.kms_key_arn,
+            tags=place.tagged("log"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.name, self.arn = group.name, group.arn
+        self.register_outputs({"name": self.name, "arn": self.arn})

@@ -1,0 +1,139 @@
+"""The VPC with its subnets and ways out, or an existing one by ids.
+
+Left to the caller: peering, VPNs and DNS beyond AWS's own. An existing VPC is taken as it is; nothing is made in it but
+the security group of the endpoints, where they are the way out.
+"""
+
+from collections.abc import Sequence
+
+import pulumi
+import pulumi_aws as aws
+
+from .args import NetworkArgs
+from .new_vpc import NewVpc
+from .place import Place
+
+_HTTPS = 443
+
+
+class Network(pulumi.ComponentResource):
+    """Where load balancer and instances live."""
+
+    vpc_id: pulumi.Output[str]
+    cidr: pulumi.Output[str]
+    private_subnet_ids: Sequence[pulumi.Input[str]]
+    private_zones: Sequence[pulumi.Input[str]]
+    """The availability zones of these subnets, one by one; not asked for in an existing VPC with a NAT."""
+    public_subnet_ids: Sequence[pulumi.Input[str]]
+    """Empty where nothing needs them."""
+    private_route_table_ids: Sequence[pulumi.Input[str]]
+    endpoints_security_group_id: pulumi.Output[str] | None
+    """Who may be asked instead of the internet; None where there is a NAT."""
+
+    def __init__(
+        self, place: Place, args: NetworkArgs, *, public: bool, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        """``public``: the load balancer needs public subnets."""
+        super().__init__("mlflow:aws:Network", place.named("network"), {}, opts)
+        self._place = place
+        self._args = args
+        self._asking = pulumi.InvokeOptions(parent=self)
+        if args.vpc_id is None:
+            self._build(public=public)
+        else:
+            self._adopt(args.vpc_id)
+        self.endpoints_security_group_id = self._endpoints_group() if args.egress == "endpoints" else None
+        self.register_outputs(
+            {
+                "vpc_id": self.vpc_id,
+                "cidr": self.cidr,
+                "private_subnet_ids": list(self.private_subnet_ids),
+                "public_subnet_ids": list(self.public_subnet_ids),
+            }
+        )
+
+    def let_out(
+        self, place: Place, role: str, security_group_id: pulumi.Input[str], parent: pulumi.Resource
+    ) -> list[pulumi.Resource]:
+        """HTTPS from a security group to AWS: to the endpoints alone, or to anywhere through the NAT.
+
+        ``role`` is the caller's own, and the rules are children of ``parent``. Who needs them until the end depends on
+        what is returned. DNS, time and instance metadata need no rule: security groups do not hold for them.
+        """
+
+        def rule(way: str, description: str, **to: pulumi.Input[str]) -> pulumi.Resource:
+            return aws.vpc.SecurityGroupEgressRule(
+                place.named(f"{role}-to-{way}"),
+                security_group_id=security_group_id,
+                description=description,
+                ip_protocol="tcp",
+                from_port=_HTTPS,
+                to_port=_HTTPS,
+                tags=place.tagged(f"{role}-to-{way}"),
+                opts=pulumi.ResourceOptions(parent=parent),
+                **to,
+            )
+
+        group = self.endpoints_security_group_id
+        if group is None:
+            return [rule("internet", "HTTPS to AWS and to image registries", cidr_ipv4="0.0.0.0/0")]
+        rules = [
+            rule("endpoints", "HTTPS to the endpoints of AWS services", referenced_security_group_id=group),
+            rule("s3", "HTTPS to S3 by its gateway endpoint", prefix_list_id=self._s3_addresses()),
+        ]
+        if self._args.vpc_id is not None and self._args.existing_endpoints:
+            # Which security groups those have is not known here.
+            rules.append(rule("vpc", "HTTPS to the endpoints that the VPC had already", cidr_ipv4=self.cidr))
+        return rules
+
+    def _build(self, *, public: bool) -> None:
+        vpc = NewVpc(self._place, self._args, public=public, parent=self)
+        self.vpc_id = vpc.id
+        self.cidr = vpc.cidr
+        self.private_subnet_ids = vpc.private_subnet_ids
+        self.private_zones = vpc.private_zones
+        self.public_subnet_ids = vpc.public_subnet_ids
+        self.private_route_table_ids = vpc.private_route_table_ids
+
+    def _adopt(self, vpc_id: pulumi.Input[str]) -> None:
+        args = self._args
+        self.vpc_id = pulumi.Output.from_input(vpc_id)
+        # NetworkArgs are refused without it.
+        self.cidr = pulumi.Output.from_input(args.vpc_cidr or "")
+        self.private_subnet_ids = args.private_subnet_ids
+        self.private_zones = (
+            [aws.ec2.get_subnet_output(id=one, opts=self._asking).availability_zone for one in args.private_subnet_ids]
+            if args.egress == "endpoints"
+            else []
+        )
+        self.public_subnet_ids = args.public_subnet_ids
+        self.private_route_table_ids = args.private_route_table_ids
+
+    def _endpoints_group(self) -> pulumi.Output[str]:
+        place = self._place
+        inside = pulumi.ResourceOptions(parent=self)
+        group = aws.ec2.SecurityGroup(
+            place.named("endpoints"),
+            vpc_id=self.vpc_id,
+            description="VPC endpoints of AWS services",
+            tags=place.tagged("endpoints"),
+            opts=inside,
+        )
+        # From the whole VPC, and not only from who is let out: by their private DNS the endpoints are where everybody
+        # in it finds these services, Studio's notebooks too. They never open a connection themselves: no egress.
+        aws.vpc.SecurityGroupIngressRule(
+            place.named("endpoints-from-vpc"),
+            security_group_id=group.id,
+            description="HTTPS from the VPC",
+            ip_protocol="tcp",
+            from_port=_HTTPS,
+            to_port=_HTTPS,
+            cidr_ipv4=self.cidr,
+            tags=place.tagged("endpoints-from-vpc"),
+            opts=inside,
+        )
+        return group.id
+
+    def _s3_addresses(self) -> pulumi.Output[str]:
+        name = pulumi.Output.concat("com.amazonaws.", self._place.region, ".s3")
+        return aws.ec2.get_managed_prefix_list_output(name=name, opts=self._asking).id

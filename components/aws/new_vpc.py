@@ -1,0 +1,212 @@
+"""A VPC over some zones: private subnets, and public ones with internet and NAT where something needs them."""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from .args import NetworkArgs
+from .identity import flow_log_statements, service_role
+from .place import Place
+
+_MOST_ZONES = 4
+_ANYWHERE = "0.0.0.0/0"
+# us-east-1's oldest zone has neither t3 nor t4g instances (RedHatGov/redhatgov.workshops#113).
+_ZONES_WITHOUT_OUR_INSTANCES = ["use1-az3"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Internet:
+    """Public subnets, and the NAT gateways in them."""
+
+    subnets: Sequence[aws.ec2.Subnet] = ()
+    nats: Sequence[aws.ec2.NatGateway] = ()
+
+
+class NewVpc:
+    """Its resources are children of ``parent``. No IPv6, and no address of the internet for anything that starts."""
+
+    def __init__(self, place: Place, args: NetworkArgs, *, public: bool, parent: pulumi.Resource) -> None:
+        self._place = place
+        self._args = args
+        self._parent = parent
+        self._inside = pulumi.ResourceOptions(parent=parent)
+        self._vpc = aws.ec2.Vpc(
+            place.named("vpc"),
+            cidr_block=args.cidr,
+            # The endpoints' private names need both.
+            enable_dns_support=True,
+            enable_dns_hostnames=True,
+            tags=place.tagged("vpc"),
+            opts=self._inside,
+        )
+        self._close_default_group()
+        self._log_flows()
+        private_ranges, public_ranges = ranges(args.cidr)
+        zones = self._zones()
+        nats = {"nat": 1, "nat-per-zone": args.zones, "endpoints": 0}[args.egress]
+        fronts = zones if public else zones[:nats]
+        internet = self._internet(fronts, public_ranges, nats=nats) if fronts else Internet()
+        private = [
+            self._subnet(f"private-{number}", zone, cidr)
+            for number, (zone, cidr) in enumerate(zip(zones, private_ranges, strict=False), start=1)
+        ]
+        self.id = self._vpc.id
+        self.cidr = self._vpc.cidr_block
+        self.private_subnet_ids = [subnet.id for subnet in private]
+        self.private_zones = [subnet.availability_zone for subnet in private]
+        self.public_subnet_ids = [subnet.id for subnet in internet.subnets]
+        self.private_route_table_ids = [
+            self._private_table(number, subnet, internet.nats) for number, subnet in enumerate(private, start=1)
+        ]
+
+    def _close_default_group(self) -> None:
+        # AWS's default lets its members talk to each other and out; whatever is started without a group is in it.
+        aws.ec2.DefaultSecurityGroup(
+            self._place.named("default"),
+            vpc_id=self._vpc.id,
+            ingress=[],
+            egress=[],
+            tags=self._place.tagged("default"),
+            opts=self._inside,
+        )
+
+    def _log_flows(self) -> None:
+        place = self._place
+        group = aws.cloudwatch.LogGroup(
+            place.named("flow-log"),
+            retention_in_days=self._args.flow_log_days,
+            kms_key_id=place.kms_key_arn,
+            tags=place.tagged("flow-log"),
+            opts=self._inside,
+        )
+        statements = flow_log_statements(group.arn)
+        role = service_role(place, "flow-log", "vpc-flow-logs.amazonaws.com", statements, parent=self._parent)
+        aws.ec2.FlowLog(
+            place.named("flow-log"),
+            vpc_id=self._vpc.id,
+            traffic_type="ALL",
+            log_destination_type="cloud-watch-logs",
+            log_destination=group.arn,
+            iam_role_arn=role.arn,
+            tags=place.tagged("flow-log"),
+            opts=self._inside,
+        )
+
+    def _zones(self) -> list[pulumi.Output[str]]:
+        """The names of the first zones that are there when subnets are made."""
+        found = aws.get_availability_zones_output(
+            state="available",
+            exclude_zone_ids=_ZONES_WITHOUT_OUR_INSTANCES,
+            filters=[
+                # Without local and wavelength zones, which lack load balancers, NAT gateways and endpoints.
+                aws.GetAvailabilityZonesFilterArgs(name="opt-in-status", values=["opt-in-not-required"]),
+                aws.GetAvailabilityZonesFilterArgs(name="zone-type", values=["availability-zone"]),
+            ],
+            opts=pulumi.InvokeOptions(parent=self._parent),
+        )
+        wanted = self._args.zones
+
+        def pick(names: Sequence[str], index: int) -> str:
+            if index >= len(names):
+                raise pulumi.RunError(
+                    f"network.zones: {wanted} is given; in this region there are {len(names)}: {', '.join(names)}."
+                )
+            return names[index]
+
+        return [found.names.apply(lambda names, index=index: pick(names, index)) for index in range(wanted)]
+
+    def _subnet(
+        self, role: str, zone: pulumi.Input[str], cidr: str, after: Sequence[pulumi.Resource] = ()
+    ) -> aws.ec2.Subnet:
+        return aws.ec2.Subnet(
+            self._place.named(role),
+            vpc_id=self._vpc.id,
+            cidr_block=cidr,
+            availability_zone=zone,
+            map_public_ip_on_launch=False,
+            tags=self._place.tagged(role),
+            # A subnet's zone is chosen once. AWS's list of zones changes over the years; without this, a change would
+            # replace the subnets, and with them all that is in them.
+            opts=pulumi.ResourceOptions(
+                parent=self._parent, ignore_changes=["availability_zone"], depends_on=list(after)
+            ),
+        )
+
+    def _internet(self, zones: Sequence[pulumi.Output[str]], cidrs: Sequence[str], *, nats: int) -> Internet:
+        place = self._place
+        gateway = aws.ec2.InternetGateway(
+            place.named("internet"), vpc_id=self._vpc.id, tags=place.tagged("internet"), opts=self._inside
+        )
+        table = aws.ec2.RouteTable(
+            place.named("public"), vpc_id=self._vpc.id, tags=place.tagged("public"), opts=self._inside
+        )
+        route = aws.ec2.Route(
+            place.named("public"),
+            route_table_id=table.id,
+            destination_cidr_block=_ANYWHERE,
+            gateway_id=gateway.id,
+            opts=self._inside,
+        )
+        subnets: list[aws.ec2.Subnet] = []
+        made: list[aws.ec2.NatGateway] = []
+        for number, (zone, cidr) in enumerate(zip(zones, cidrs, strict=False), start=1):
+            # After the internet gateway: a public load balancer cannot be made in a VPC without one, and it cannot be
+            # detached while a load balancer has public addresses. Load balancers know their subnets only.
+            subnet = self._subnet(f"public-{number}", zone, cidr, after=[gateway])
+            way = aws.ec2.RouteTableAssociation(
+                place.named(f"public-{number}"), subnet_id=subnet.id, route_table_id=table.id, opts=self._inside
+            )
+            subnets.append(subnet)
+            if number <= nats:
+                made.append(self._nat(number, subnet, after=[gateway, route, way]))
+        return Internet(subnets=subnets, nats=made)
+
+    def _nat(self, number: int, subnet: aws.ec2.Subnet, after: Sequence[pulumi.Resource]) -> aws.ec2.NatGateway:
+        role = f"nat-{number}"
+        # Its address goes after the NAT gateway, and before the internet gateway, which cannot be detached till then.
+        held = pulumi.ResourceOptions(parent=self._parent, depends_on=list(after))
+        address = aws.ec2.Eip(self._place.named(role), domain="vpc", tags=self._place.tagged(role), opts=held)
+        return aws.ec2.NatGateway(
+            self._place.named(role),
+            subnet_id=subnet.id,
+            allocation_id=address.id,
+            tags=self._place.tagged(role),
+            opts=held,
+        )
+
+    def _private_table(
+        self, number: int, subnet: aws.ec2.Subnet, nats: Sequence[aws.ec2.NatGateway]
+    ) -> pulumi.Output[str]:
+        """A route table for each zone, so that each can have its own NAT; without any there is no default route."""
+        role = f"private-{number}"
+        table = aws.ec2.RouteTable(
+            self._place.named(role), vpc_id=self._vpc.id, tags=self._place.tagged(role), opts=self._inside
+        )
+        aws.ec2.RouteTableAssociation(
+            self._place.named(role), subnet_id=subnet.id, route_table_id=table.id, opts=self._inside
+        )
+        if nats:
+            aws.ec2.Route(
+                self._place.named(role),
+                route_table_id=table.id,
+                destination_cidr_block=_ANYWHERE,
+                nat_gateway_id=nats[(number - 1) % len(nats)].id,
+                opts=self._inside,
+            )
+        return table.id
+
+
+def ranges(cidr: str) -> tuple[list[str], list[str]]:
+    """(private, public) ranges for four zones, whatever their number: a third zone later renumbers nothing.
+
+    A private one is an eighth of the VPC (of a /22: 123 addresses for load balancer, endpoints, instances and a network
+    interface for each task), a public one a 32nd (of a /22: a /27, the least that a load balancer takes).
+    """
+    network = ipaddress.ip_network(cidr)
+    large = list(network.subnets(prefixlen_diff=3))
+    small = list(network.subnets(prefixlen_diff=5))
+    middle = len(small) // 2
+    return [str(one) for one in large[:_MOST_ZONES]], [str(one) for one in small[middle : middle + _MOST_ZONES]]

@@ -1,0 +1,47 @@
+"""Where a component's resources go, and what all of them have: names, tags, protection."""
+
+import hashlib
+from dataclasses import dataclass
+
+import pulumi
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Shared by the boxes of one component. ``name`` is the component's."""
+
+    name: str
+    stack: str
+    region: pulumi.Output[str]
+    account: pulumi.Output[str]
+    partition: pulumi.Output[str]
+    tags: dict[str, str]
+    deletion_protection: bool
+    kms_key_arn: pulumi.Input[str] | None
+    permissions_boundary_arn: pulumi.Input[str] | None
+
+    def named(self, role: str) -> str:
+        """A child's name in the program."""
+        return f"{self.name}-{role}"
+
+    def tagged(self, role: str) -> dict[str, str]:
+        """A child's tags; its Name tells stacks apart in the console."""
+        return {**self.tags, "Name": f"{self.stack}-{self.name}-{role}"}
+
+    def fitted(self, role: str, limit: int) -> str:
+        """A name for a service that wants one chosen: letters, digits and hyphens, at most ``limit`` of them.
+
+        It is the same at every run, and another one for another stack, component or role.
+        """
+        whole = f"{self.stack}-{self.name}-{role}"
+        plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in whole.lower())
+        if plain == whole and len(plain) <= limit and plain[0].isalpha():
+            return plain
+        digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
+        return f"s{plain}"[: limit - 9].rstrip("-") + f"-{digest}"
+
+    def arn(self, service: str, resource: pulumi.Input[str]) -> pulumi.Output[str]:
+        """The ARN of a resource of this account and region."""
+        return pulumi.Output.concat(
+            "arn:", self.partition, ":", service, ":", self.region, ":", self.account, ":", resource
+        )

@@ -1,0 +1,292 @@
+"""The gate as an ECS service on EC2 instances of its own.
+
+It builds the cluster, the task with its two roles, the service behind the load balancer, and its scaling; the instances
+and the security groups are boxes of their own. Left to the caller: what image, which MLflow, and who signs in.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict
+
+import pulumi
+from pulumi_aws import appautoscaling, ecs
+from pulumi_aws.appautoscaling import PolicyTargetTrackingScalingPolicyConfigurationArgs as _Tracking
+from pulumi_aws.appautoscaling import (
+    PolicyTargetTrackingScalingPolicyConfigurationPredefinedMetricSpecificationArgs as _Metric,
+)
+
+from .. import gate_contract
+from ..roles import RoleRules
+from .args import Architecture, ServiceArgs
+from .doors import Doors
+from .edge import Edge
+from .gate_log import GateLog
+from .identity import Statement, execution_statements, gate_statements, role_policy, service_role
+from .image import Image
+from .instances import Instances
+from .network import Network
+from .place import Place
+from .task import CONTAINER, container, environment
+from .tokens import Tokens
+from .tracking import Tracking
+
+_CPU: dict[Architecture, str] = {"arm64": "ARM64", "amd64": "X86_64"}
+
+
+class _Role(NamedTuple):
+    arn: pulumi.Output[str]
+    rights: pulumi.Resource
+
+
+class _Rolling(TypedDict):
+    deployment_minimum_healthy_percent: int
+    deployment_maximum_percent: int
+    deployment_circuit_breaker: ecs.ServiceDeploymentCircuitBreakerArgs
+    placement_constraints: list[ecs.ServicePlacementConstraintArgs]
+    ordered_placement_strategies: list[ecs.ServiceOrderedPlacementStrategyArgs]
+    availability_zone_rebalancing: str
+    health_check_grace_period_seconds: int
+    wait_for_steady_state: bool
+    force_new_deployment: bool
+    force_delete: bool
+
+
+def _rolling() -> _Rolling:
+    """How new gates take over, and where they run.
+
+    They start beside all old ones, each on an instance of its own. The capacity provider brings these instances, since
+    it scales by tasks that find no place, and takes the empty ones away a quarter of an hour later: so one gate rolls
+    over as many do. https://docs.aws.amazon.com/AmazonECS/latest/developerguide/managed-scaling-behavior.html
+    """
+    return {
+        "deployment_minimum_healthy_percent": 100,
+        "deployment_maximum_percent": 200,
+        "deployment_circuit_breaker": ecs.ServiceDeploymentCircuitBreakerArgs(enable=True, rollback=True),
+        "placement_constraints": [ecs.ServicePlacementConstraintArgs(type="distinctInstance")],
+        "ordered_placement_strategies": [
+            ecs.ServiceOrderedPlacementStrategyArgs(type="spread", field="attribute:ecs.availability-zone")
+        ],
+        "availability_zone_rebalancing": "ENABLED",
+        "health_check_grace_period_seconds": 60,
+        # A rollout that fails or is rolled back is an error of `pulumi up`, with ECS's reason.
+        "wait_for_steady_state": True,
+        # The provider refuses another capacity provider without it; any other change is a rollout as well.
+        "force_new_deployment": True,
+        # Also while a rollout is still going on.
+        "force_delete": True,
+    }
+
+
+class Service(pulumi.ComponentResource):
+    """Tasks, instances and their scaling."""
+
+    cluster_name: pulumi.Output[str]
+    service_name: pulumi.Output[str]
+    instances_group_name: pulumi.Output[str]
+    """The autoscaling group's."""
+
+    def __init__(
+        self,
+        place: Place,
+        args: ServiceArgs,
+        *,
+        architecture: Architecture,
+        roles: RoleRules,
+        network: Network,
+        tracking: Tracking,
+        image: Image,
+        tokens: Tokens,
+        edge: Edge,
+        log: GateLog,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("mlflow:aws:Service", place.named("service"), {}, opts)
+        inside = pulumi.ResourceOptions(parent=self)
+        self._place, self._args, self._edge = place, args, edge
+        cluster = self._cluster()
+        doors = Doors(place, network=network, edge=edge, opts=inside)
+        instances = Instances(
+            place, args, architecture=architecture, network=network, doors=doors, cluster=cluster, opts=inside
+        )
+        running = self._running(tracking, tokens)
+        starting = self._starting(image, log)
+        settings = environment(
+            args,
+            region=place.region,
+            target_arn=tracking.target_arn,
+            tokens_secret_arn=tokens.hashes_secret_arn,
+            timing=edge.timing,
+            roles=roles,
+            of_edge=edge.gate_settings,
+        )
+        task = self._task(architecture, self._container(settings, image, log), running, starting)
+        # A task does not start without its rights, and loses requests without them in its last minutes.
+        until_the_end = [running.rights, starting.rights, instances.in_cluster, *edge.listeners, tokens.hashes_ready]
+        service = self._service(cluster, task, instances, doors, network, [*until_the_end, doors])
+        self._scaling(cluster, service)
+
+        self.cluster_name = cluster.name
+        self.service_name = service.name
+        self.instances_group_name = instances.group_name
+        self.register_outputs(
+            {
+                "cluster_name": self.cluster_name,
+                "service_name": self.service_name,
+                "instances_group_name": self.instances_group_name,
+            }
+        )
+
+    def _cluster(self) -> ecs.Cluster:
+        place, args = self._place, self._args
+        sessions = ecs.ClusterConfigurationExecuteCommandConfigurationArgs(
+            # What is typed there is kept nowhere; who came in, and when, is in CloudTrail.
+            logging="NONE",
+            kms_key_id=place.kms_key_arn,
+        )
+        return ecs.Cluster(
+            place.named("cluster"),
+            settings=[
+                ecs.ClusterSettingArgs(
+                    # Said also when it is off: an account may have it on for every new cluster.
+                    name="containerInsights",
+                    value="enabled" if args.container_insights else "disabled",
+                )
+            ],
+            configuration=ecs.ClusterConfigurationArgs(execute_command_configuration=sessions)
+            if args.exec_access
+            else None,
+            tags=place.tagged("cluster"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+    def _running(self, tracking: Tracking, tokens: Tokens) -> _Role:
+        """The task role: what the gate may do."""
+        statements = gate_statements(
+            self._place,
+            target_arn=tracking.target_arn,
+            serverless=tracking.serverless,
+            tokens_secret_arn=tokens.hashes_secret_arn,
+            exec_access=self._args.exec_access,
+        )
+        return self._role("gate", statements)
+
+    def _starting(self, image: Image, log: GateLog) -> _Role:
+        """The execution role: what ECS may do to start it."""
+        return self._role("execution", execution_statements(repository_arn=image.repository_arn, log_group_arn=log.arn))
+
+    def _role(self, role: str, statements: Sequence[Statement]) -> _Role:
+        made = service_role(self._place, role, "ecs-tasks.amazonaws.com", [], parent=self)
+        return _Role(made.arn, role_policy(self._place, role, made, statements))
+
+    def _container(self, settings: Mapping[str, pulumi.Input[str]], image: Image, log: GateLog) -> Mapping[str, Any]:
+        return container(
+            self._args,
+            image=image.reference,
+            settings=settings,
+            log_group=log.name,
+            region=self._place.region,
+            timing=self._edge.timing,
+        )
+
+    def _task(
+        self, architecture: Architecture, gate: Mapping[str, Any], running: _Role, starting: _Role
+    ) -> ecs.TaskDefinition:
+        place, args = self._place, self._args
+        return ecs.TaskDefinition(
+            place.named("gate"),
+            family=place.fitted("gate", 255),
+            container_definitions=pulumi.Output.json_dumps([gate]),
+            requires_compatibilities=["EC2"],
+            network_mode="awsvpc",
+            cpu=str(args.task_cpu),
+            memory=str(args.task_memory),
+            runtime_platform=ecs.TaskDefinitionRuntimePlatformArgs(
+                cpu_architecture=_CPU[architecture], operating_system_family="LINUX"
+            ),
+            task_role_arn=running.arn,
+            execution_role_arn=starting.arn,
+            tags=place.tagged("gate"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+    def _service(
+        self,
+        cluster: ecs.Cluster,
+        task: ecs.TaskDefinition,
+        instances: Instances,
+        doors: Doors,
+        network: Network,
+        until_the_end: Sequence[pulumi.Resource],
+    ) -> ecs.Service:
+        place, args, edge = self._place, self._args, self._edge
+        rollout = f"{edge.timing.rollout}s"
+        return ecs.Service(
+            place.named("gate"),
+            cluster=cluster.arn,
+            task_definition=task.arn,
+            desired_count=args.tasks,
+            capacity_provider_strategies=[
+                ecs.ServiceCapacityProviderStrategyArgs(capacity_provider=instances.capacity_provider, weight=1)
+            ],
+            network_configuration=ecs.ServiceNetworkConfigurationArgs(
+                subnets=list(network.private_subnet_ids), security_groups=[doors.gates], assign_public_ip=False
+            ),
+            load_balancers=[
+                ecs.ServiceLoadBalancerArgs(
+                    target_group_arn=edge.target_group_arn,
+                    container_name=CONTAINER,
+                    container_port=gate_contract.PORT,
+                )
+            ],
+            **_rolling(),
+            enable_execute_command=args.exec_access,
+            enable_ecs_managed_tags=True,
+            propagate_tags="SERVICE",
+            tags=place.tagged("gate"),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=until_the_end,
+                # Scaling changes it; its lower bound is args.tasks.
+                ignore_changes=["desired_count"],
+                custom_timeouts=pulumi.CustomTimeouts(create=rollout, update=rollout, delete=rollout),
+            ),
+        )
+
+    def _scaling(self, cluster: ecs.Cluster, service: ecs.Service) -> None:
+        place, args, edge = self._place, self._args, self._edge
+        target = appautoscaling.Target(
+            place.named("gate"),
+            service_namespace="ecs",
+            scalable_dimension="ecs:service:DesiredCount",
+            resource_id=pulumi.Output.concat("service/", cluster.name, "/", service.name),
+            min_capacity=args.tasks,
+            max_capacity=args.most_tasks,
+            tags=place.tagged("gate"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        label = pulumi.Output.concat(edge.load_balancer_suffix, "/", edge.target_group_suffix)
+        self._follow(target, "requests", "ALBRequestCountPerTarget", args.requests_per_task, label)
+        self._follow(target, "cpu", "ECSServiceAverageCPUUtilization", args.cpu_percent)
+
+    def _follow(
+        self,
+        target: appautoscaling.Target,
+        role: str,
+        metric: str,
+        value: int,
+        label: pulumi.Input[str] | None = None,
+    ) -> None:
+        appautoscaling.Policy(
+            self._place.named(f"scale-by-{role}"),
+            policy_type="TargetTrackingScaling",
+            service_namespace=target.service_namespace,
+            scalable_dimension=target.scalable_dimension,
+            resource_id=target.resource_id,
+            target_tracking_scaling_policy_configuration=_Tracking(
+                predefined_metric_specification=_Metric(predefined_metric_type=metric, resource_label=label),
+                target_value=value,
+                scale_in_cooldown=300,
+                # About an instance's start: before that, the last step cannot be seen.
+                scale_out_cooldown=180,
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )

@@ -1,0 +1,113 @@
+"""Sign-in for browsers at the load balancer, beside clients that bring a token to the same URL.
+
+What no rule here names is a page for a browser: whoever has no session there is sent to the provider.
+https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import pulumi
+from pulumi_aws import lb
+
+from .. import gate_contract
+from .args import SsoArgs
+from .place import Place
+
+# A rule takes five values and six wildcards at most.
+_TOKENS = ("Bearer *", "Basic *")
+# Only programs use these. Without a token they get the gate's 401, whose sentence says what to do.
+_PROGRAMS = ("/api/*", "/v1/*", "/version", "/health*", gate_contract.READY)
+# MLflow's pages fetch these: a page of the provider's, where they expect data, would only break them. Programs that
+# use /gateway/ have a token.
+_SCRIPTS = ("/ajax-api/*", "/graphql", "/gateway/*")
+
+
+class _Provider(TypedDict):
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    user_info_endpoint: str
+    client_id: str
+    client_secret: pulumi.Input[str]
+    scope: str
+    session_timeout: int
+    session_cookie_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignIn:
+    """The provider, and this deployment's secret there."""
+
+    sso: SsoArgs
+    client_secret: pulumi.Input[str]
+
+    def action(self) -> lb.ListenerDefaultActionArgs:
+        """What a listener does first with a request that no rule takes."""
+        return lb.ListenerDefaultActionArgs(
+            type="authenticate-oidc",
+            order=1,
+            authenticate_oidc=lb.ListenerDefaultActionAuthenticateOidcArgs(
+                **self._provider(), on_unauthenticated_request="authenticate"
+            ),
+        )
+
+    def rules(self, place: Place, listener: lb.Listener, gates: lb.TargetGroup, parent: pulumi.Resource) -> None:
+        """Requests that must not end at a login page, in the order in which they are tried."""
+        session = lb.ListenerRuleActionArgs(
+            type="authenticate-oidc",
+            order=1,
+            authenticate_oidc=lb.ListenerRuleActionAuthenticateOidcArgs(
+                **self._provider(), on_unauthenticated_request="deny"
+            ),
+        )
+        rules: list[tuple[str, lb.ListenerRuleConditionArgs, list[lb.ListenerRuleActionArgs]]] = [
+            ("tokens", _header("Authorization", _TOKENS), []),
+            ("programs", _path(_PROGRAMS), []),
+            ("scripts", _path(_SCRIPTS), [session]),
+        ]
+        for number, (role, condition, first) in enumerate(rules, 1):
+            forward = lb.ListenerRuleActionArgs(type="forward", order=len(first) + 1, target_group_arn=gates.arn)
+            lb.ListenerRule(
+                place.named(f"{role}-rule"),
+                listener_arn=listener.arn,
+                priority=number * 10,
+                conditions=[condition],
+                actions=[*first, forward],
+                tags=place.tagged(f"{role}-rule"),
+                opts=pulumi.ResourceOptions(parent=parent, additional_secret_outputs=["actions"] if first else None),
+            )
+
+    def gate_settings(self, balancer: lb.LoadBalancer) -> dict[str, pulumi.Input[str]]:
+        """What the gate checks the load balancer's word by."""
+        return {
+            gate_contract.ALB_ARN: balancer.arn,
+            gate_contract.OIDC_ISSUER: self.sso.issuer,
+            gate_contract.OIDC_CLIENT_ID: self.sso.client_id,
+            gate_contract.OIDC_GROUPS_CLAIM: self.sso.groups_claim,
+        }
+
+    def _provider(self) -> _Provider:
+        """The same in every action: by another cookie, one rule's session would be none in the next."""
+        return {
+            "issuer": self.sso.issuer,
+            "authorization_endpoint": self.sso.authorization_endpoint,
+            "token_endpoint": self.sso.token_endpoint,
+            "user_info_endpoint": self.sso.user_info_endpoint,
+            "client_id": self.sso.client_id,
+            "client_secret": pulumi.Output.secret(self.client_secret),
+            "scope": self.sso.scope,
+            "session_timeout": self.sso.session_hours * 3600,
+            "session_cookie_name": "mlflow-sign-in",
+        }
+
+
+def _header(name: str, values: Sequence[str]) -> lb.ListenerRuleConditionArgs:
+    return lb.ListenerRuleConditionArgs(
+        http_header=lb.ListenerRuleConditionHttpHeaderArgs(http_header_name=name, values=list(values))
+    )
+
+
+def _path(values: Sequence[str]) -> lb.ListenerRuleConditionArgs:
+    return lb.ListenerRuleConditionArgs(path_pattern=lb.ListenerRuleConditionPathPatternArgs(values=list(values)))

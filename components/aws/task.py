@@ -1,0 +1,112 @@
+"""The gate's task: what its container is told, and how it is confined. Pure functions, so that a test can run it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+from .. import gate_contract
+from ..roles import RoleRules
+from .args import ServiceArgs
+from .timing import Timing
+
+CONTAINER = "gate"
+# Callers' connections (GATE_MAX_CONNECTIONS), as many to the upstream, and room.
+_FILES = 8192
+
+
+def environment(
+    args: ServiceArgs,
+    *,
+    region: pulumi.Input[str],
+    target_arn: pulumi.Input[str],
+    tokens_secret_arn: pulumi.Input[str],
+    timing: Timing,
+    roles: RoleRules,
+    of_edge: Mapping[str, pulumi.Input[str]],
+) -> dict[str, pulumi.Input[str]]:
+    """The gate's settings, by their names in its contract. None of them is a secret: the gate reads those itself."""
+    rules = {gate_contract.ROLE_RULES: roles.text()} if roles.any() else {}
+    return {
+        # botocore goes by the second, other tools by the first.
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        # Its rights are the task's, and never the instance's.
+        "AWS_EC2_METADATA_DISABLED": "true",
+        # In a network namespace of its own. The metrics stay on loopback, as the image has them.
+        gate_contract.LISTEN: f"0.0.0.0:{gate_contract.PORT}",
+        gate_contract.TARGET_ARN: target_arn,
+        gate_contract.TOKENS_SECRET: tokens_secret_arn,
+        gate_contract.BODY_LIMIT_MIB: str(args.body_limit),
+        gate_contract.BODY_BUDGET_MIB: str(args.body_budget),
+        gate_contract.BODY_TIMEOUT_SECONDS: str(timing.body_timeout),
+        gate_contract.UPSTREAM_TIMEOUT_SECONDS: str(timing.upstream_timeout),
+        gate_contract.KEEPALIVE_SECONDS: str(timing.keepalive),
+        gate_contract.DRAIN_SECONDS: str(timing.drain),
+        gate_contract.GRACE_SECONDS: str(timing.grace),
+        **rules,
+        **of_edge,
+    }
+
+
+def container(
+    args: ServiceArgs,
+    *,
+    image: pulumi.Input[str],
+    settings: Mapping[str, pulumi.Input[str]],
+    log_group: pulumi.Input[str],
+    region: pulumi.Input[str],
+    timing: Timing,
+) -> dict[str, Any]:
+    """The container's definition, as ECS has it; values may be Outputs."""
+    return {
+        "name": CONTAINER,
+        "image": image,
+        "essential": True,
+        "environment": [{"name": name, "value": settings[name]} for name in sorted(settings)],
+        "portMappings": [
+            {"containerPort": gate_contract.PORT, "hostPort": gate_contract.PORT, "protocol": "tcp"},
+        ],
+        "healthCheck": {
+            "command": ["CMD", *gate_contract.HEALTH_COMMAND],
+            "interval": 30,
+            "timeout": 5,
+            "retries": 3,
+            "startPeriod": 10,
+        },
+        "stopTimeout": timing.stop_timeout,
+        "ulimits": [{"name": "nofile", "softLimit": _FILES, "hardLimit": _FILES}],
+        **_confined(args),
+        "logConfiguration": _log(log_group, region),
+    }
+
+
+def _confined(args: ServiceArgs) -> dict[str, Any]:
+    return {
+        "user": gate_contract.USER,
+        "privileged": False,
+        # ECS Exec's agent lives in the container and has to write there: AWS supports it with no read-only root
+        # (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-exec.html, considerations).
+        "readonlyRootFilesystem": not args.exec_access,
+        "dockerSecurityOptions": ["no-new-privileges"],
+        "linuxParameters": {
+            "capabilities": {"drop": ["ALL"]},
+            # The gate is a good first process itself; that agent leaves children behind.
+            "initProcessEnabled": args.exec_access,
+        },
+    }
+
+
+def _log(group: pulumi.Input[str], region: pulumi.Input[str]) -> dict[str, Any]:
+    return {
+        "logDriver": "awslogs",
+        "options": {
+            "awslogs-group": group,
+            "awslogs-region": region,
+            "awslogs-stream-prefix": "gate",
+            # The gate's log is synchronous: a full pipe would stop it. Here what CloudWatch does not take in time is
+            # lost beyond the buffer (some 80,000 requests), and a gate starts while CloudWatch is away.
+            "mode": "non-blocking",
+            "max-buffer-size": "25m",
+        },
+    }

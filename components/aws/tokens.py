@@ -1,0 +1,97 @@
+"""The first admin token, and the secret with the hashes of all tokens.
+
+Further tokens, and revoking them, are left to ``python -m proxy_app token``, which edits that secret.
+"""
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_random as random
+
+from ..gate_contract import TOKEN_PREFIX
+from .place import Place
+
+# How the gate's command names its holder.
+_HOLDER = "admin"
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def first_document(token: str, days: int, now: datetime) -> str:
+    """The list of tokens with one admin in it, as the gate reads it (proxy_app/callers/tokens.py)."""
+    entry = {
+        "id": token.split("_")[1],
+        "name": _HOLDER,
+        "role": "admin",
+        "sha256": hashlib.sha256(token.encode()).hexdigest(),
+        "created": now.strftime(_TIME),
+        "expires": (now + timedelta(days=days)).strftime(_TIME),
+    }
+    return json.dumps({"tokens": [entry]}, indent=2) + "\n"
+
+
+class Tokens(pulumi.ComponentResource):
+    """The gate reads the hashes; the token in plain is in a secret that it cannot read."""
+
+    admin_token: pulumi.Output[str]
+    admin_token_secret_arn: pulumi.Output[str]
+    hashes_secret_arn: pulumi.Output[str]
+    hashes_ready: pulumi.Resource
+    """The secret's first value: a gate that starts before it is there does not start."""
+
+    def __init__(self, place: Place, *, days: int, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("mlflow:aws:Tokens", place.named("tokens"), {}, opts)
+        inside = pulumi.ResourceOptions(parent=self)
+        token_id = random.RandomString(place.named("token-id"), length=8, special=False, upper=False, opts=inside)
+        # As many letters as 32 bytes make in URL-safe base64.
+        part = random.RandomPassword(place.named("token"), length=43, override_special="_-", opts=inside)
+        token = pulumi.Output.concat(TOKEN_PREFIX, "_", token_id.result, "_", part.result)
+        now = datetime.now(UTC)
+        document = token.apply(lambda made: first_document(made, days, now))
+
+        plain = self._secret(place, "admin-token", "The gate's first admin token, in plain")
+        self._first_value(place, "admin-token", plain, token)
+        hashes = self._secret(place, "tokens", "Hashes of the gate's tokens; edit with `python -m proxy_app token`")
+        self.hashes_ready = self._first_value(place, "tokens", hashes, document)
+
+        self.admin_token = pulumi.Output.secret(token)
+        self.admin_token_secret_arn = plain.arn
+        self.hashes_secret_arn = hashes.arn
+        self.register_outputs(
+            {
+                "admin_token": self.admin_token,
+                "admin_token_secret_arn": self.admin_token_secret_arn,
+                "hashes_secret_arn": self.hashes_secret_arn,
+            }
+        )
+
+    def _secret(self, place: Place, role: str, description: str) -> aws.secretsmanager.Secret:
+        return aws.secretsmanager.Secret(
+            place.named(role),
+            description=description,
+            kms_key_id=place.kms_key_arn,
+            recovery_window_in_days=30 if place.deletion_protection else 0,
+            tags=place.tagged(role),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+    def _first_value(
+        self, place: Place, role: str, secret: aws.secretsmanager.Secret, value: pulumi.Output[str]
+    ) -> aws.secretsmanager.SecretVersion:
+        """Written once. What people change afterwards stays, also where somebody uses ``pulumi refresh``."""
+        return aws.secretsmanager.SecretVersion(
+            place.named(role),
+            secret_id=secret.id,
+            secret_string=pulumi.Output.secret(value),
+            # AWS forgets versions without a label. This one would then be missing at a refresh, and the next update
+            # would write it again, over everybody's tokens (terraform-aws-modules/terraform-aws-secrets-manager#24).
+            version_stages=["AWSCURRENT", "first"],
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                ignore_changes=["secret_string", "version_stages"],
+                # It goes with the secret: no labels have to be taken off before.
+                deleted_with=secret,
+            ),
+        )

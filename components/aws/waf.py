@@ -1,0 +1,195 @@
+"""AWS WAF in front of the load balancer: a rate for each address, AWS's managed rules fitted to MLflow, a log.
+
+Bodies are counted and not judged: parameters, tags and traces hold any text, and WAF sees 8 KB of a body only.
+"""
+
+import typing
+
+import pulumi
+from pulumi_aws import cloudwatch, lb, wafv2
+
+from .args import Days, EdgeArgs
+from .identity import document
+from .place import Place
+
+# AWS's groups in the order in which they are tried, with the rules that count only.
+# https://docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-list.html
+_GROUPS = {
+    "AWSManagedRulesAmazonIpReputationList": (),
+    "AWSManagedRulesKnownBadInputsRuleSet": (
+        "JavaDeserializationRCE_BODY",
+        "Log4JRCE_BODY",
+        "ReactJSRCE_BODY",
+        # What a port forward calls itself.
+        "Host_localhost_HEADER",
+    ),
+    "AWSManagedRulesCommonRuleSet": (
+        "CrossSiteScripting_BODY",
+        "EC2MetaDataSSRF_BODY",
+        "GenericLFI_BODY",
+        "GenericRFI_BODY",
+        "SizeRestrictions_BODY",
+        # Over 2 KB: a chart of many runs asks for each of them, and a provider's sign-in code can be as long.
+        "SizeRestrictions_QUERYSTRING",
+        # Over 10 KB: a sign-in with many groups comes in up to four cookies.
+        "SizeRestrictions_Cookie_HEADER",
+        # Artifacts are called train.log and config.ini.
+        "RestrictedExtensions_URIPATH",
+        "RestrictedExtensions_QUERYARGUMENTS",
+    ),
+}
+_SLOW_DOWN = "slow-down"
+
+
+def protect(place: Place, args: EdgeArgs, balancer: lb.LoadBalancer, parent: pulumi.Resource) -> None:
+    """Every request to the load balancer passes the rules first."""
+    inside = pulumi.ResourceOptions(parent=parent)
+    rules = [_rate(args.requests_per_address)]
+    rules += [_managed(number, group, counted) for number, (group, counted) in enumerate(_GROUPS.items(), 1)]
+    acl = wafv2.WebAcl(
+        place.named("waf"),
+        scope="REGIONAL",
+        default_action=wafv2.WebAclDefaultActionArgs(allow=wafv2.WebAclDefaultActionAllowArgs()),
+        rules=rules,
+        custom_response_bodies=[
+            wafv2.WebAclCustomResponseBodyArgs(
+                key=_SLOW_DOWN,
+                content_type="APPLICATION_JSON",
+                # MLflow's form, which its clients show.
+                content='{"error_code": "REQUEST_LIMIT_EXCEEDED", "message": "Too many requests from this address."}',
+            )
+        ],
+        visibility_config=wafv2.WebAclVisibilityConfigArgs(
+            cloudwatch_metrics_enabled=True, metric_name=place.fitted("waf", 100), sampled_requests_enabled=False
+        ),
+        tags=place.tagged("waf"),
+        opts=inside,
+    )
+    wafv2.WebAclAssociation(
+        place.named("waf"),
+        resource_arn=balancer.arn,
+        web_acl_arn=acl.arn,
+        # A load balancer has one: removing the old one after the new one is there would remove the new one
+        # (pulumi/pulumi-aws#4782).
+        opts=pulumi.ResourceOptions(parent=parent, delete_before_replace=True),
+    )
+    _logged(place, args.access_log_days, acl, parent)
+
+
+def _rate(requests: int) -> wafv2.WebAclRuleArgs:
+    # 429 and not WAF's 403: MLflow's clients wait and come again.
+    answer = wafv2.WebAclRuleActionBlockCustomResponseArgs(
+        response_code=429,
+        custom_response_body_key=_SLOW_DOWN,
+        response_headers=[wafv2.WebAclRuleActionBlockCustomResponseResponseHeaderArgs(name="Retry-After", value="30")],
+    )
+    return wafv2.WebAclRuleArgs(
+        name="rate",
+        priority=0,
+        action=wafv2.WebAclRuleActionArgs(block=wafv2.WebAclRuleActionBlockArgs(custom_response=answer)),
+        statement=wafv2.WebAclRuleStatementArgs(
+            rate_based_statement=wafv2.WebAclRuleStatementRateBasedStatementArgs(
+                aggregate_key_type="IP", limit=requests, evaluation_window_sec=300
+            )
+        ),
+        visibility_config=_visible("rate"),
+    )
+
+
+def _managed(priority: int, group: str, counted: tuple[str, ...]) -> wafv2.WebAclRuleArgs:
+    count = wafv2.WebAclRuleStatementManagedRuleGroupStatementRuleActionOverrideActionToUseArgs(
+        count=wafv2.WebAclRuleStatementManagedRuleGroupStatementRuleActionOverrideActionToUseCountArgs()
+    )
+    return wafv2.WebAclRuleArgs(
+        name=group,
+        priority=priority,
+        override_action=wafv2.WebAclRuleOverrideActionArgs(none=wafv2.WebAclRuleOverrideActionNoneArgs()),
+        statement=wafv2.WebAclRuleStatementArgs(
+            managed_rule_group_statement=wafv2.WebAclRuleStatementManagedRuleGroupStatementArgs(
+                vendor_name="AWS",
+                name=group,
+                rule_action_overrides=[
+                    wafv2.WebAclRuleStatementManagedRuleGroupStatementRuleActionOverrideArgs(
+                        name=rule, action_to_use=count
+                    )
+                    for rule in counted
+                ],
+            )
+        ),
+        visibility_config=_visible(group),
+    )
+
+
+def _visible(metric: str) -> wafv2.WebAclRuleVisibilityConfigArgs:
+    # Samples would show whole headers, and with them tokens, to whoever may look at WAF.
+    return wafv2.WebAclRuleVisibilityConfigArgs(
+        cloudwatch_metrics_enabled=True, metric_name=metric, sampled_requests_enabled=False
+    )
+
+
+def _logged(place: Place, days: int, acl: wafv2.WebAcl, parent: pulumi.Resource) -> None:
+    """What was refused, and by which rule; access logs have the rest."""
+    inside = pulumi.ResourceOptions(parent=parent)
+    group = cloudwatch.LogGroup(
+        place.named("waf"),
+        # WAF writes to groups of such names only.
+        name=f"aws-waf-logs-{place.fitted('waf', 100)}",
+        retention_in_days=min(kept for kept in typing.get_args(Days) if kept >= days),
+        kms_key_id=place.kms_key_arn,
+        tags=place.tagged("waf"),
+        opts=inside,
+    )
+    # Where there is none, WAF makes one itself, which a destroy would leave behind.
+    allowed = cloudwatch.LogResourcePolicy(
+        place.named("waf"),
+        policy_name=place.fitted("waf", 100),
+        policy_document=document([_delivery(place, group)]),
+        opts=inside,
+    )
+    wafv2.WebAclLoggingConfiguration(
+        place.named("waf"),
+        resource_arn=acl.arn,
+        log_destination_configs=[group.arn],
+        logging_filter=wafv2.WebAclLoggingConfigurationLoggingFilterArgs(
+            default_behavior="DROP",
+            filters=[
+                wafv2.WebAclLoggingConfigurationLoggingFilterFilterArgs(
+                    behavior="KEEP",
+                    requirement="MEETS_ANY",
+                    conditions=[
+                        wafv2.WebAclLoggingConfigurationLoggingFilterFilterConditionArgs(
+                            action_condition=(
+                                wafv2.WebAclLoggingConfigurationLoggingFilterFilterConditionActionConditionArgs(
+                                    action="BLOCK"
+                                )
+                            )
+                        )
+                    ],
+                )
+            ],
+        ),
+        redacted_fields=[
+            wafv2.WebAclLoggingConfigurationRedactedFieldArgs(
+                single_header=wafv2.WebAclLoggingConfigurationRedactedFieldSingleHeaderArgs(name=name)
+            )
+            for name in ("authorization", "cookie")
+        ],
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=[allowed]),
+    )
+
+
+def _delivery(place: Place, group: cloudwatch.LogGroup) -> dict[str, object]:
+    """CloudWatch's log delivery may write WAF's lines, for this account.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/AWS-logs-infrastructure-CWL.html
+    """
+    return {
+        "Effect": "Allow",
+        "Principal": {"Service": "delivery.logs.amazonaws.com"},
+        "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+        "Resource": pulumi.Output.concat(group.arn, ":log-stream:*"),
+        "Condition": {
+            "StringEquals": {"aws:SourceAccount": place.account},
+            "ArnLike": {"aws:SourceArn": place.arn("logs", "*")},
+        },
+    }

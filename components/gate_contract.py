@@ -1,0 +1,28 @@
+"""What the gate's image understands: the names of its settings, its port and its paths.
+
+components/ imports nothing of the gate's; a test holds both sides to these names.
+"""
+
+PORT = 8080
+HEALTH = "/healthz"
+READY = "/readyz"
+USER = "10001:10001"
+HEALTH_COMMAND = ("python", "-m", "proxy_app", "healthcheck")
+TOKEN_PREFIX = "mlg"  # noqa: S105 - what every token begins with
+
+TARGET_ARN = "GATE_TARGET_ARN"
+LISTEN = "GATE_LISTEN"
+PUBLIC_URL = "GATE_PUBLIC_URL"
+TOKENS_SECRET = "GATE_TOKENS_SECRET"  # noqa: S105 - a setting's name
+BODY_LIMIT_MIB = "GATE_BODY_LIMIT_MIB"
+BODY_BUDGET_MIB = "GATE_BODY_BUDGET_MIB"
+BODY_TIMEOUT_SECONDS = "GATE_BODY_TIMEOUT_SECONDS"
+UPSTREAM_TIMEOUT_SECONDS = "GATE_UPSTREAM_TIMEOUT_SECONDS"
+KEEPALIVE_SECONDS = "GATE_KEEPALIVE_SECONDS"
+DRAIN_SECONDS = "GATE_DRAIN_SECONDS"
+GRACE_SECONDS = "GATE_GRACE_SECONDS"
+ALB_ARN = "GATE_ALB_ARN"
+OIDC_ISSUER = "GATE_OIDC_ISSUER"
+OIDC_CLIENT_ID = "GATE_OIDC_CLIENT_ID"
+OIDC_GROUPS_CLAIM = "GATE_OIDC_GROUPS_CLAIM"
+ROLE_RULES = "GATE_ROLE_RULES"

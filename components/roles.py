@@ -1,0 +1,34 @@
+"""Which role people who signed in have: the same setting on AWS and on Google Cloud."""
+
+import re
+from collections.abc import Iterator
+
+from .checked import Checked
+
+# As the gate reads them (proxy_app/callers/role_rules.py); a test holds the two together.
+_ADDRESS = r"(?:(?![,;<>=@])[!-~])+"
+_RULE = re.compile(rf"group:[^,=\s]+|email:{_ADDRESS}@{_ADDRESS}|domain:[a-z0-9-]+(?:\.[a-z0-9-]+)*")
+
+
+class RoleRules(Checked):
+    """The highest role that fits somebody is theirs. Each entry is group:NAME, email:ADDRESS or domain:NAME."""
+
+    viewer: list[str] = []
+    """Who may read and search."""
+    editor: list[str] = []
+    """Who may write, too."""
+    admin: list[str] = []
+    """Who may delete and change model stages and aliases, too."""
+
+    def any(self) -> bool:
+        return bool(self.viewer or self.editor or self.admin)
+
+    def text(self) -> str:
+        """The rules as the gate reads them (GATE_ROLE_RULES)."""
+        return ", ".join(f"{rule}={role}" for role in ("viewer", "editor", "admin") for rule in getattr(self, role))
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        for role in ("viewer", "editor", "admin"):
+            for rule in getattr(self, role):
+                if not _RULE.fullmatch(rule):
+                    yield role, f"{rule!r} is given; allowed is group:NAME, email:ADDRESS or domain:NAME."

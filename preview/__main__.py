@@ -1,0 +1,73 @@
+"""`make preview STACK=dev FORMAT=text`: a stack before it runs, without a cloud account."""
+
+import argparse
+import dataclasses
+import json
+import os
+import runpy
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pulumi
+
+from .console import Style
+from .drawing import mermaid
+from .recorder import Graph, MissingAnswer, record
+from .report import report
+from .stack_files import Stack, StackError, read_stack
+
+FORMATS = ("text", "mermaid", "json")
+
+
+def graph_of(stack: Stack, folder: Path) -> Graph:
+    """What the project's program asks for with this stack's config. The program's errors come through."""
+    program = folder / "__main__.py"
+    return record(
+        lambda: runpy.run_path(str(program), run_name="__main__") and None,
+        project=stack.project,
+        stack_name=stack.name,
+        config=stack.config,
+        secret_keys=stack.secret_keys,
+    )
+
+
+def main(arguments: Sequence[str] | None = None, folder: Path | None = None) -> int:
+    """The exit code: 1 for whatever would have ended `pulumi preview`, too."""
+    parser = argparse.ArgumentParser(prog="make preview", description=__doc__)
+    parser.add_argument("--stack", default="dev")
+    parser.add_argument("--format", default="text")
+    given = parser.parse_args(arguments)
+    folder = folder or Path.cwd()
+    if given.format not in FORMATS:
+        return _failed(f"FORMAT={given.format} is not known; there are {', '.join(FORMATS)}.")
+    try:
+        stack = read_stack(folder, given.stack)
+    except StackError as error:
+        return _failed(str(error))
+    try:
+        graph = graph_of(stack, folder)
+    except (pulumi.RunError, MissingAnswer) as error:
+        return _failed(str(error))
+    except Exception:  # noqa: BLE001 - shown whole, as the engine would
+        return _failed(traceback.format_exc())
+    for level, message in graph.messages:
+        print(f"{level.lower()}: {message}", file=sys.stderr)
+    colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    written: dict[str, Callable[[], str]] = {
+        "text": lambda: report(stack, graph, Style(colours)),
+        "mermaid": lambda: mermaid(graph),
+        "json": lambda: json.dumps(dataclasses.asdict(graph), indent=2) + "\n",
+    }
+    print(written[given.format](), end="")
+    return 0
+
+
+def _failed(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""The lines that a stack prints: they run as they are pasted, and show no token."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+from typing import Any, cast
+
+import pulumi
+import pytest
+
+from components.aws.edge import Edge
+from components.aws.outputs import lines_for_clients
+from components.aws.service import Service
+from components.aws.tokens import Tokens
+from preview.recorder import record
+
+from .boxes import a_place
+
+SECRET_ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gate-admin-token-AbCdEf"
+ALB = "internal-gate-alb-1234567890.eu-west-1.elb.amazonaws.com"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Edge:
+    public: bool = False
+    https: bool = False
+    host_name: str | None = None
+
+    @property
+    def port(self) -> int:
+        return 443 if self.https else 80
+
+    @property
+    def url(self) -> pulumi.Output[str]:
+        return pulumi.Output.from_input(f"http{'s' if self.https else ''}://{self.host_name or ALB}")
+
+    @property
+    def dns_name(self) -> pulumi.Output[str]:
+        return pulumi.Output.from_input(ALB)
+
+
+class _Service:
+    def __init__(self) -> None:
+        self.instances_group_name = pulumi.Output.from_input("gate-instances-1234567")
+
+
+class _Tokens:
+    def __init__(self) -> None:
+        self.admin_token_secret_arn = pulumi.Output.from_input(SECRET_ARN)
+        self.admin_token = pulumi.Output.secret("mlg_k3v9x2ab_in-plain")
+
+
+HTTP = _Edge()
+NAMED = _Edge(https=True, host_name="mlflow.example.com")
+UNNAMED = _Edge(https=True)
+PUBLIC = _Edge(https=True, public=True, host_name="mlflow.example.com")
+
+
+def lines(edge: _Edge) -> tuple[str | None, str]:
+    """(port forward, notebook), as the stack has them for its outputs."""
+
+    def program() -> None:
+        forward, notebook = lines_for_clients(
+            a_place(), edge=cast("Edge", edge), service=cast("Service", _Service()), tokens=cast("Tokens", _Tokens())
+        )
+        pulumi.export("forward", forward)
+        pulumi.export("notebook", notebook)
+
+    outputs = record(program).outputs
+    return outputs.get("forward"), outputs["notebook"]
+
+
+def run(script: str) -> list[str]:
+    """What a shell prints that has an `aws` which says how it is called."""
+    bash = shutil.which("bash")
+    assert bash
+    # Its words, each on a line; to whoever asks for an instance or a secret it says one.
+    aws = """aws() {
+      case "$1" in
+        ec2) printf '%s\\n' "$@" >&2; echo i-0123456789abcdef0 ;;
+        secretsmanager) printf '%s\\n' "$@" >&2; echo mlg_from_the_secret ;;
+        *) printf '%s\\n' "$@" ;;
+      esac
+    }
+    """
+    done = subprocess.run([bash, "-euc", aws + script], capture_output=True, text=True, check=True)
+    return (done.stderr + done.stdout).splitlines()
+
+
+def after(words: list[str], option: str) -> str:
+    return words[words.index(option) + 1]
+
+
+@pytest.mark.parametrize(
+    ("edge", "port", "local"), [(HTTP, "80", "8080"), (NAMED, "443", "8443"), (UNNAMED, "443", "8443")]
+)
+def test_the_port_forward_goes_through_an_instance_of_the_service_to_the_load_balancer(
+    edge: _Edge, port: str, local: str
+) -> None:
+    forward, _ = lines(edge)
+    assert forward is not None
+    words = run(forward)
+    assert "Name=tag:aws:autoscaling:groupName,Values=gate-instances-1234567" in words
+    assert after(words, "--target") == "i-0123456789abcdef0"
+    assert after(words, "--document-name") == "AWS-StartPortForwardingSessionToRemoteHost"
+    parameters: Any = json.loads(after(words, "--parameters"))
+    assert parameters == {"host": [ALB], "portNumber": [port], "localPortNumber": [local]}
+
+
+def test_a_public_one_needs_no_port_forward() -> None:
+    forward, notebook = lines(PUBLIC)
+    assert forward is None
+    assert "laptop" not in notebook
+
+
+@pytest.mark.parametrize("edge", [HTTP, NAMED, UNNAMED, PUBLIC])
+def test_the_notebooks_lines_set_the_two_variables_and_nothing_shows_the_token(edge: _Edge) -> None:
+    forward, notebook = lines(edge)
+    assert "mlg_" not in f"{forward}{notebook}"
+    words = run(f'{notebook}\necho "uri $MLFLOW_TRACKING_URI"; echo "token $MLFLOW_TRACKING_TOKEN"')
+    assert after(words, "--secret-id") == SECRET_ARN
+    assert words[-2:] == [f"uri http{'s' if edge.https else ''}://{edge.host_name or ALB}", "token mlg_from_the_secret"]
+
+
+def test_a_laptop_is_told_the_name_that_its_certificate_has() -> None:
+    notebook = lines(NAMED)[1]
+    assert "`127.0.0.1 mlflow.example.com` to /etc/hosts" in notebook
+    assert "https://mlflow.example.com:8443" in notebook
+    assert "http://localhost:8080" in lines(HTTP)[1]
+    assert "localhost" not in notebook
+
+
+def test_a_certificate_whose_name_is_not_known_is_said_to_be_one() -> None:
+    assert "edge.hostName" in lines(UNNAMED)[1]
+    assert "edge.hostName" not in lines(NAMED)[1] + lines(HTTP)[1] + lines(PUBLIC)[1]

@@ -1,0 +1,141 @@
+"""The gate's container: how it is confined, and what it is told."""
+
+import json
+from typing import Any
+
+import pytest
+
+from components import gate_contract
+from components.aws.args import ServiceArgs
+from components.aws.task import container, environment
+from components.aws.timing import Timing
+from components.roles import RoleRules
+from preview.graph import SECRET
+
+from .whole import DIGEST, container_definition, whole
+
+TIMING = Timing(idle_timeout=180)
+
+
+def definition(args: ServiceArgs | None = None) -> dict[str, Any]:
+    return container(
+        args or ServiceArgs(),
+        image=DIGEST,
+        settings={"GATE_B": "2", "GATE_A": "1"},
+        log_group="/mlflow/dev/gate",
+        region="eu-west-1",
+        timing=TIMING,
+    )
+
+
+def settings(
+    args: ServiceArgs | None = None, roles: RoleRules | None = None, of_edge: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    return environment(
+        args or ServiceArgs(),
+        region="eu-west-1",
+        target_arn="arn:target",
+        tokens_secret_arn="arn:secret",
+        timing=TIMING,
+        roles=roles or RoleRules(),
+        of_edge=of_edge or {},
+    )
+
+
+def test_it_runs_as_nobody_in_particular_with_nothing_to_write_to_and_no_rights() -> None:
+    found = definition()
+    assert found["user"] == gate_contract.USER
+    assert found["readonlyRootFilesystem"] is True
+    assert found["privileged"] is False
+    assert found["linuxParameters"]["capabilities"] == {"drop": ["ALL"]}
+    assert found["dockerSecurityOptions"] == ["no-new-privileges"]
+    assert not {"mountPoints", "secrets", "extraHosts", "systemControls"} & found.keys()
+
+
+def test_only_exec_access_gives_it_a_root_to_write_to() -> None:
+    opened = definition(ServiceArgs(exec_access=True))
+    closed = definition()
+    changed = {name for name in closed if closed[name] != opened[name]}
+    assert changed == {"readonlyRootFilesystem", "linuxParameters"}
+    assert opened["linuxParameters"] == {**closed["linuxParameters"], "initProcessEnabled": True}
+
+
+def test_a_log_that_cannot_be_written_stops_no_gate() -> None:
+    options = definition()["logConfiguration"]["options"]
+    assert options["mode"] == "non-blocking"
+    assert options["max-buffer-size"].endswith("m")
+    assert not {"awslogs-create-group"} & options.keys()
+
+
+def test_the_order_of_settings_does_not_make_a_new_revision() -> None:
+    assert [one["name"] for one in definition()["environment"]] == ["GATE_A", "GATE_B"]
+
+
+def test_it_is_killed_only_after_the_gate_could_end() -> None:
+    assert definition()["stopTimeout"] == TIMING.stop_timeout > int(settings()[gate_contract.GRACE_SECONDS])
+
+
+def test_there_are_files_for_every_connection() -> None:
+    (limit,) = definition()["ulimits"]
+    # 1,024 callers by default, and as many to the upstream.
+    assert limit == {"name": "nofile", "softLimit": limit["hardLimit"], "hardLimit": limit["hardLimit"]}
+    assert limit["hardLimit"] >= 2 * 1024 + 512
+
+
+def test_the_gate_never_takes_the_instances_rights() -> None:
+    assert settings()["AWS_EC2_METADATA_DISABLED"] == "true"
+
+
+def test_the_metrics_are_not_offered_to_the_network() -> None:
+    assert "GATE_METRICS_LISTEN" not in settings()
+
+
+def test_roles_are_told_only_where_there_are_some() -> None:
+    assert gate_contract.ROLE_RULES not in settings()
+    rules = RoleRules(admin=["group:ml-admins"], viewer=["domain:example.com"])
+    assert settings(roles=rules)[gate_contract.ROLE_RULES] == "domain:example.com=viewer, group:ml-admins=admin"
+
+
+def test_sizes_are_the_settings() -> None:
+    told = settings(ServiceArgs(body_limit=64, body_budget=512, task_memory=1024))
+    assert (told[gate_contract.BODY_LIMIT_MIB], told[gate_contract.BODY_BUDGET_MIB]) == ("64", "512")
+
+
+def test_what_the_load_balancer_says_of_itself_arrives() -> None:
+    edge = {gate_contract.PUBLIC_URL: "https://mlflow.example.com"}
+    assert edge.items() <= settings(of_edge=edge).items()
+
+
+@pytest.mark.parametrize("idle_timeout", [60, 180, 4000])
+def test_the_gate_and_the_target_group_go_by_the_same_load_balancer(idle_timeout: int) -> None:
+    graph = whole({"edge": {"idleTimeout": idle_timeout}})
+    timing = Timing(idle_timeout=idle_timeout)
+    found = container_definition(graph)
+    told = {one["name"]: one["value"] for one in found["environment"]}
+    (gates,) = graph.of("aws:lb/targetGroup:TargetGroup")
+    (balancer,) = graph.of("aws:lb/loadBalancer:LoadBalancer")
+    assert balancer.inputs["idleTimeout"] == idle_timeout < int(told[gate_contract.KEEPALIVE_SECONDS])
+    assert int(told[gate_contract.UPSTREAM_TIMEOUT_SECONDS]) < idle_timeout
+    assert gates.inputs["deregistrationDelay"] == timing.deregistration_delay
+    assert found["stopTimeout"] > int(told[gate_contract.GRACE_SECONDS]) > int(told[gate_contract.DRAIN_SECONDS])
+
+
+def test_no_secret_gets_into_the_definition_and_nothing_is_missing() -> None:
+    graph = whole()
+    (task,) = graph.of("aws:ecs/taskDefinition:TaskDefinition")
+    # One secret within would make all of it one.
+    assert "containerDefinitions" not in task.secret_inputs
+    text = task.inputs["containerDefinitions"]
+    assert SECRET not in text
+    assert "null" not in text
+    assert "None" not in text
+    assert json.loads(text)[0]["image"] == DIGEST
+
+
+def test_the_task_is_for_the_instances_that_there_are() -> None:
+    for architecture, platform in (("arm64", "ARM64"), ("amd64", "X86_64")):
+        graph = whole({"image": {"reference": DIGEST, "architecture": architecture}})
+        (task,) = graph.of("aws:ecs/taskDefinition:TaskDefinition")
+        assert task.inputs["runtimePlatform"] == {"cpuArchitecture": platform, "operatingSystemFamily": "LINUX"}
+        assert task.inputs["requiresCompatibilities"] == ["EC2"]
+        assert task.inputs["networkMode"] == "awsvpc"

@@ -1,0 +1,259 @@
+"""The stacks that snapshots and invariants are about: each is a stack's config, or a program of its own."""
+
+import functools
+import json
+import runpy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_docker_build as docker_build
+import pulumi_random as random
+
+from components import AwsMlflowProxy
+from preview.recorder import Graph, record
+from preview.stack_files import read_stack
+
+ROOT = Path(__file__).parents[2]
+CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+SSO_SECRET = "planted-sign-in-secret"
+_SSO_KEY = "mlflow:awsSsoClientSecret"
+_REGION = {"aws:region": "eu-west-1"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """``program`` None is the project's own, with this config. The snapshot shows what is different from ``base``."""
+
+    name: str
+    about: str
+    config: Mapping[str, str] = field(default_factory=dict[str, str])
+    program: Callable[[], object] | None = None
+    stack: str = "dev"
+    base: str | None = "development"
+    reviewed: bool = True
+
+    def graph(self) -> Graph:
+        """What it asks for; recorded once."""
+        return _recorded(self.name)
+
+
+def own_program() -> object:
+    return runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__") and None
+
+
+def config(given: Mapping[str, Any], secret: str | None = None) -> dict[str, str]:
+    """The config of a stack with these settings."""
+    return {**_REGION, "mlflow:aws": json.dumps(given), **({_SSO_KEY: secret} if secret else {})}
+
+
+def run(
+    given: Mapping[str, str],
+    program: Callable[[], object] | None = None,
+    *,
+    stack: str = "dev",
+    project: str = "mlflow",
+) -> Graph:
+    """The graph of the project's program, or another one, with this config."""
+    return record(program or own_program, project=project, stack_name=stack, config=given, secret_keys=[_SSO_KEY])
+
+
+@functools.cache
+def _recorded(name: str) -> Graph:
+    scenario = next(one for one in SCENARIOS if one.name == name)
+    return run(scenario.config, scenario.program, stack=scenario.stack)
+
+
+def _two() -> None:
+    for name in ("first", "second"):
+        AwsMlflowProxy(name, {"network": {"cidr": "10.1.0.0/16" if name == "first" else "10.2.0.0/16"}})
+
+
+def _with_providers() -> None:
+    given = pulumi.ResourceOptions(
+        providers=[
+            aws.Provider("mine", region="eu-north-1"),
+            random.Provider("mine-random"),
+            docker_build.Provider("mine-docker"),
+        ]
+    )
+    AwsMlflowProxy("gate", {"environment": "production", "edge": {"certificate_arn": CERTIFICATE}}, given)
+
+
+SSO: Mapping[str, Any] = {
+    "issuer": "https://login.example.com",
+    "authorizationEndpoint": "https://login.example.com/authorize",
+    "tokenEndpoint": "https://login.example.com/token",
+    "userInfoEndpoint": "https://login.example.com/userinfo",
+    "clientId": "mlflow-dev",
+}
+SCENARIOS = (
+    Scenario(
+        name="development",
+        base=None,
+        about="Pulumi.dev.yaml",
+        config=read_stack(ROOT, "dev").config,
+    ),
+    Scenario(
+        name="production",
+        base=None,
+        about="Pulumi.prod.yaml",
+        config=read_stack(ROOT, "prod").config,
+        stack="prod",
+    ),
+    Scenario(
+        name="tracking-server",
+        about="a tracking server with every setting of its own",
+        config=config(
+            {
+                "tracking": {
+                    "kind": "server",
+                    "serverSize": "Medium",
+                    "mlflowVersion": "3.0",
+                    "maintenanceWindow": "Tue:03:30",
+                    "automaticModelRegistration": True,
+                    "artifactPrefix": "team/runs",
+                }
+            }
+        ),
+    ),
+    Scenario(
+        name="serverless-app",
+        base="production",
+        about="production with a serverless app, sign-in left out",
+        config=config(
+            {
+                "environment": "production",
+                "tracking": {"kind": "app", "automaticModelRegistration": True, "maintenanceWindow": "Sun:02:00"},
+                "edge": {"certificateArn": CERTIFICATE, "hostName": "mlflow.example.com"},
+            }
+        ),
+        stack="prod",
+    ),
+    Scenario(
+        name="existing-vpc",
+        about="a VPC that is there, without internet, with some of the endpoints",
+        config=config(
+            {
+                "network": {
+                    "egress": "endpoints",
+                    "vpcId": "vpc-0123456789abcdef0",
+                    "vpcCidr": "172.16.0.0/16",
+                    "privateSubnetIds": ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"],
+                    "privateRouteTableIds": ["rtb-0123456789abcdef0"],
+                    "existingEndpoints": ["ssm", "ssmmessages", "ec2messages", "logs"],
+                }
+            }
+        ),
+    ),
+    Scenario(
+        name="public-domain",
+        about="public, with a name and a certificate of its own, a NAT in each of three zones, WAF",
+        config=config(
+            {
+                "network": {"egress": "nat-per-zone", "zones": 3},
+                "edge": {
+                    "public": True,
+                    "domain": {"name": "mlflow.example.com", "zoneId": "Z0123456789ABCDEFGHIJ"},
+                    "waf": True,
+                },
+                "watching": {"email": "ops@example.com"},
+            }
+        ),
+    ),
+    Scenario(
+        name="sso",
+        about="public for some addresses, sign-in beside tokens",
+        config=config(
+            {
+                "edge": {
+                    "public": True,
+                    "allowedCidrs": ["198.51.100.0/24", "203.0.113.0/24"],
+                    "certificateArn": CERTIFICATE,
+                    "hostName": "mlflow.example.com",
+                    "sso": SSO,
+                },
+                "access": {"roles": {"viewer": ["domain:example.com"], "admin": ["group:ml-admins"]}},
+            },
+            SSO_SECRET,
+        ),
+    ),
+    Scenario(
+        name="internal-domain",
+        about="internal, with a name in a private zone",
+        config=config(
+            {
+                "edge": {
+                    "domain": {
+                        "name": "mlflow.corp.example.com",
+                        "zoneId": "Z0123456789ABCDEFGHIJ",
+                        "privateZoneId": "Z9876543210ABCDEFGHIJ",
+                    }
+                }
+            }
+        ),
+    ),
+    Scenario(
+        name="prebuilt-image",
+        about="an image of this account's ECR, for amd64",
+        config=config(
+            {
+                "image": {
+                    "reference": f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/gate@sha256:{'0' * 64}",
+                    "architecture": "amd64",
+                },
+                "service": {"execAccess": True},
+            }
+        ),
+    ),
+    Scenario(
+        name="customer-key",
+        base="production",
+        about="production with a customer key, a boundary and further tags",
+        config=config(
+            {
+                "environment": "production",
+                "kmsKeyArn": KEY,
+                "permissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary",
+                "tags": {"CostCentre": "4711"},
+                "edge": {"certificateArn": CERTIFICATE},
+            }
+        ),
+        stack="prod",
+    ),
+    Scenario(
+        name="studio",
+        about="with a SageMaker Studio domain, without internet",
+        config=config({"network": {"egress": "endpoints"}, "studio": {"userProfile": "ann"}}),
+    ),
+    Scenario(
+        name="existing-target",
+        about="a SageMaker MLflow that is there",
+        config=config(
+            {
+                "tracking": {
+                    "targetArn": "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/theirs",
+                    "kind": "server",
+                }
+            }
+        ),
+    ),
+    Scenario(
+        name="two-in-one-stack",
+        about="two of them in a program of its own",
+        config=_REGION,
+        program=_two,
+        reviewed=False,
+    ),
+    Scenario(
+        name="explicit-providers",
+        about="production in a program of its own, with providers of its own",
+        config=_REGION,
+        program=_with_providers,
+        reviewed=False,
+    ),
+)

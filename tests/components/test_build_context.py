@@ -1,0 +1,138 @@
+"""What an image is built from: the files that .dockerignore lets in, and a hash that tells two builds apart."""
+
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pulumi
+import pytest
+
+from components.build_context import content_hash, files, location
+from preview.recorder import record
+
+GATE = Path(__file__).parents[2] / "proxy_app"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for path, text in {
+        ".dockerignore": "*\n!*.py\n!callers/*.py\n",
+        "Dockerfile": "FROM scratch\n",
+        "app.py": "app",
+        "callers/tokens.py": "tokens",
+        "notes.txt": "notes",
+    }.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    return tmp_path
+
+
+def test_the_gates_build_gets_its_modules_and_nothing_else() -> None:
+    found = files(GATE)
+    tracked = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "."],
+        cwd=GATE,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    # Deleted files are still listed until somebody commits.
+    there = {path for path in tracked if (GATE / path).exists()}
+    assert set(found) == there - {"Dockerfile", ".dockerignore"}
+    assert {"gate.py", "page.html", "requirements.txt", "callers/tokens.py", "upstream/pool.py"} <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("rules", "kept"),
+    [
+        ("", {".dockerignore", "Dockerfile", "app.py", "callers/tokens.py", "notes.txt"}),
+        ("*", set[str]()),
+        ("*\n!*.py", {"app.py"}),
+        ("*\n!**/*.py", {"app.py", "callers/tokens.py"}),
+        ("*\n!callers", {"callers/tokens.py"}),
+        ("*\n!callers/\n**/*.py", set[str]()),
+        ("# callers\n\n/callers\n./notes.txt\n.*\nDockerfile", {"app.py"}),
+        ("callers\nDocker?ile\n.docker*\nnotes.[tp]xt", {"app.py"}),
+        ("*\n!callers/**\n!./app.py", {"app.py", "callers/tokens.py"}),
+        ("*\n!app.py\n*.py", set[str]()),
+    ],
+)
+def test_the_last_rule_that_fits_decides(folder: Path, rules: str, kept: set[str]) -> None:
+    (folder / ".dockerignore").write_text(rules)
+    assert set(files(folder)) == kept
+
+
+def test_the_same_tree_has_the_same_hash_anywhere(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = tmp_path_factory.mktemp("elsewhere") / "copy"
+    shutil.copytree(folder, other)
+    for path in other.rglob("*"):
+        path.touch()
+    assert content_hash(folder, "linux/arm64") == content_hash(other, "linux/arm64")
+
+
+@pytest.mark.parametrize("path", ["app.py", "callers/tokens.py", "Dockerfile"])
+def test_a_changed_file_changes_it(folder: Path, path: str) -> None:
+    before = content_hash(folder)
+    (folder / path).write_text("changed")
+    assert content_hash(folder) != before
+
+
+def test_a_renamed_file_changes_it(folder: Path) -> None:
+    before = content_hash(folder)
+    (folder / "app.py").rename(folder / "main.py")
+    assert content_hash(folder) != before
+
+
+def test_a_new_file_and_a_missing_one_change_it(folder: Path) -> None:
+    before = content_hash(folder)
+    (folder / "new.py").touch()
+    with_new = content_hash(folder)
+    (folder / "new.py").unlink()
+    (folder / "app.py").unlink()
+    assert len({before, with_new, content_hash(folder)}) == 3
+
+
+def test_a_files_mode_changes_it_as_it_does_docker_builds(folder: Path) -> None:
+    before = content_hash(folder)
+    (folder / "app.py").chmod((folder / "app.py").stat().st_mode ^ stat.S_IXUSR)
+    assert content_hash(folder) != before
+
+
+def test_contents_that_move_between_files_change_it(folder: Path) -> None:
+    before = content_hash(folder)
+    (folder / "app.py").write_text("tokens")
+    (folder / "callers/tokens.py").write_text("app")
+    assert content_hash(folder) != before
+
+
+def test_ignored_files_do_not_change_it(folder: Path) -> None:
+    before = content_hash(folder)
+    (folder / "notes.txt").write_text("other notes")
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__/app.cpython-311.pyc").touch()
+    assert content_hash(folder) == before
+
+
+def test_arguments_change_it_each_in_its_place(folder: Path) -> None:
+    given = [(), ("a",), ("b",), ("a", "b"), ("b", "a"), ("ab",), ("a\0001\0b",)]
+    assert len({content_hash(folder, *arguments) for arguments in given}) == len(given)
+
+
+def test_in_the_project_itself_the_folder_is_found_from_there() -> None:
+    found: list[str] = []
+    record(lambda: found.append(location(GATE)))
+    assert found == ["proxy_app"]
+
+
+def test_another_program_finds_the_folder_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[str] = []
+    monkeypatch.chdir(tmp_path)
+    record(lambda: found.append(location(GATE)))
+    assert found == [str(GATE)]
+
+
+def test_a_program_that_no_cli_started_finds_it_by_its_whole_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    # docker-build then starts in a folder of its own (Pulumi's automation API).
+    monkeypatch.setattr(pulumi, "get_root_directory", lambda: None)
+    assert location(GATE) == str(GATE)

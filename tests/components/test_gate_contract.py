@@ -1,0 +1,139 @@
+"""components/ and proxy_app/ know nothing of each other; what one tells the other is held together here."""
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components import gate_contract
+from components.roles import RoleRules
+from preview.graph import Graph
+from proxy_app.app import create_app, target_of
+from proxy_app.callers import Role
+from proxy_app.callers.role_rules import parse
+from proxy_app.callers.tokens import Token
+from proxy_app.settings import Settings
+from tests.components.scenarios import SCENARIOS, Scenario
+from tests.doubles.some_request import some_request
+
+DOCKERFILE = (Path(__file__).parents[2] / "proxy_app" / "Dockerfile").read_text(encoding="utf-8")
+KNOWN = {name for name, _, _ in Settings.table()}
+# What botocore reads; the gate's own settings among them are in its table.
+OF_AWS = {"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_EC2_METADATA_DISABLED"}
+
+
+def containers(graph: Graph) -> list[dict[str, Any]]:
+    tasks = graph.of("aws:ecs/taskDefinition:TaskDefinition")
+    return [one for task in tasks for one in json.loads(task.inputs["containerDefinitions"])]
+
+
+def told(definition: Mapping[str, Any]) -> dict[str, str]:
+    return {one["name"]: one["value"] for one in definition["environment"]}
+
+
+def instruction(name: str) -> str:
+    """What follows the last such instruction of the gate's Dockerfile."""
+    found = re.findall(rf"^{name} ((?:.*\\\n)*.*)$", DOCKERFILE, re.MULTILINE)
+    return found[-1]
+
+
+@pytest.fixture(params=SCENARIOS, ids=lambda one: one.name)
+def definitions(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    scenario: Scenario = request.param
+    found = containers(scenario.graph())
+    assert found
+    return found
+
+
+def test_every_setting_that_components_name_is_one_of_the_gates() -> None:
+    named = {value for value in vars(gate_contract).values() if isinstance(value, str) and value.startswith("GATE_")}
+    assert len(named) > 10
+    assert named <= KNOWN
+
+
+def test_every_variable_in_a_task_is_a_setting_of_the_gates_or_awss(definitions: list[dict[str, Any]]) -> None:
+    for definition in definitions:
+        names = [one["name"] for one in definition["environment"]]
+        assert len(set(names)) == len(names)
+        assert set(names) <= KNOWN | OF_AWS
+
+
+def test_the_gate_starts_with_what_a_task_tells_it(definitions: list[dict[str, Any]]) -> None:
+    for definition in definitions:
+        settings = Settings.from_env(told(definition))
+        target = target_of(settings)
+        assert target.label
+        if settings.role_rules:
+            assert parse(settings.role_rules)
+        assert settings.listen.port == gate_contract.PORT
+        assert not settings.listen.loopback
+        assert settings.metrics_listen.loopback
+        assert settings.auth
+
+
+def test_a_task_listens_where_the_load_balancer_asks(definitions: list[dict[str, Any]]) -> None:
+    for definition in definitions:
+        (mapping,) = definition["portMappings"]
+        assert mapping["containerPort"] == mapping["hostPort"] == gate_contract.PORT
+
+
+def test_port_user_and_health_check_are_the_images() -> None:
+    assert instruction("EXPOSE") == str(gate_contract.PORT)
+    assert instruction("USER") == gate_contract.USER
+    check = instruction("HEALTHCHECK")
+    assert json.loads(check[check.index("CMD ") + 4 :]) == list(gate_contract.HEALTH_COMMAND)
+
+
+def test_a_task_is_checked_as_the_image_says(definitions: list[dict[str, Any]]) -> None:
+    said = dict(word[2:].split("=") for word in shlex.split(instruction("HEALTHCHECK")) if word.startswith("--"))
+    for definition in definitions:
+        check = definition["healthCheck"]
+        assert check["command"] == ["CMD", *gate_contract.HEALTH_COMMAND]
+        assert said == {
+            "interval": f"{check['interval']}s",
+            "timeout": f"{check['timeout']}s",
+            "start-period": f"{check['startPeriod']}s",
+            "retries": str(check["retries"]),
+        }
+
+
+@pytest.mark.parametrize("path", [gate_contract.HEALTH, gate_contract.READY])
+async def test_the_gate_answers_at_the_health_paths_whoever_asks(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = create_app(Settings.from_env({"GATE_UPSTREAM_URL": "http://127.0.0.1:1", "GATE_AUTH": "off"}))
+
+    async def nobody_else(_: object) -> None:
+        raise AssertionError(f"{path} is no health path of the gate's")
+
+    monkeypatch.setattr(app.gate, "handle", nobody_else)
+    request = some_request({}, "GET").clone(rel_url=path)
+    assert (await app.handle(request)).status in {200, 503}
+
+
+def test_tokens_begin_as_the_gates_do() -> None:
+    _, plain = Token.new("ann", Role.VIEWER, 1)
+    assert plain.startswith(f"{gate_contract.TOKEN_PREFIX}_")
+
+
+_TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
+_RULES = st.one_of(
+    st.builds("group:{}".format, _TEXT),
+    st.builds("domain:{}".format, st.one_of(_TEXT, st.from_regex(r"[a-z0-9.-]+", fullmatch=True))),
+    st.builds("email:{}@{}".format, _TEXT, _TEXT),
+    st.builds("email:{}@{}".format, st.text("ab.-+;<>\"'", min_size=1, max_size=5), st.just("example.com")),
+)
+
+
+@given(st.lists(_RULES, max_size=3), st.lists(_RULES, max_size=3))
+def test_the_gate_understands_every_role_rule_that_components_take(viewers: list[str], admins: list[str]) -> None:
+    rules = RoleRules(viewer=viewers, admin=admins)
+    if not rules.any() or list(rules.contradictions()):
+        return
+    understood = {(rule.kind, rule.value, rule.role.label) for rule in parse(rules.text())}
+    meant = {(*one.split(":", 1), "viewer") for one in viewers} | {(*one.split(":", 1), "admin") for one in admins}
+    assert {(kind, value if kind == "group" else value.lower(), role) for kind, value, role in meant} == understood

@@ -1,0 +1,37 @@
+"""The whole graph of each stack, as it was reviewed. `make snapshots` writes the files anew: their diff is the review.
+
+Development and production are there as a whole, the others as what is different from one of them.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from .scenarios import SCENARIOS, Scenario
+from .snapshot import difference, whole, written
+
+FOLDER = Path(__file__).with_name("snapshots")
+REVIEWED = [one for one in SCENARIOS if one.reviewed]
+
+
+def text(scenario: Scenario) -> str:
+    if scenario.base is None:
+        return f"# {scenario.name}: {scenario.about}\n{written(whole(scenario.graph()))}"
+    base = next(one for one in SCENARIOS if one.name == scenario.base)
+    found = difference(whole(base.graph()), whole(scenario.graph()))
+    return f"# {scenario.name}: {scenario.about}; what is different from {base.name}\n{written(found)}"
+
+
+@pytest.mark.parametrize("scenario", REVIEWED, ids=lambda one: one.name)
+def test_the_graph_is_the_reviewed_one(scenario: Scenario) -> None:
+    file = FOLDER / f"{scenario.name}.yaml"
+    now = text(scenario)
+    if os.environ.get("SNAPSHOTS") == "write":
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(now)
+    assert file.read_text().splitlines() == now.splitlines(), "if it is meant: `make snapshots`, and review its diff"
+
+
+def test_every_snapshot_is_of_a_scenario() -> None:
+    assert {file.name for file in FOLDER.iterdir()} == {f"{one.name}.yaml" for one in REVIEWED}

@@ -1,0 +1,281 @@
+"""The task definition's container, run as it stands in front of SageMaker's stand-in, and rolled over under load."""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+import time
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import boto3
+import pytest
+
+from components import gate_contract
+from components.aws.tokens import first_document
+from local.standin import StandIn
+from tests.components.aws.whole import DIGEST, container_definition, whole
+from tests.container.ecs import docker_flags
+from tests.container.engine import Container, Engine
+from tests.container.gate import status
+from tests.doubles.fixtures import Server, StartStandIn
+from tests.doubles.running_gate import until
+
+TARGET = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/team"
+CA_FILE = "/ca.pem"
+READ = "/api/2.0/mlflow/experiments/get?experiment_id=0"
+# A read by POST: aiohttp's client, like a load balancer, does not send it a second time.
+SEARCH = "/api/2.0/mlflow/experiments/search"
+HELD = "/api/2.0/mlflow/runs/search"
+WORKERS = 12
+
+
+@pytest.fixture(scope="module")
+def definition() -> dict[str, Any]:
+    """As components build it, for a tracking server that is there."""
+    return container_definition(
+        whole({"tracking": {"kind": "server", "targetArn": TARGET}, "image": {"reference": DIGEST}})
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """In moto's Secrets Manager, with the very document that components put there first."""
+
+    arn: str
+    token: str
+    endpoint: str
+
+
+@pytest.fixture(scope="module")
+def hashes(s3: Server) -> Secret:
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    token = f"{gate_contract.TOKEN_PREFIX}_{''.join(secrets.choice(letters) for _ in range(8))}_"
+    token += "".join(secrets.choice(letters + "_-") for _ in range(43))
+    untyped: Any = boto3
+    client = untyped.client(
+        "secretsmanager",
+        endpoint_url=s3.url,
+        region_name="eu-west-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    document = first_document(token, 1, datetime.now(UTC))
+    made = client.create_secret(Name=f"gate-tokens-{time.time_ns()}", SecretString=document)
+    return Secret(made["ARN"], token, s3.url)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    container: Container
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+StartTask = Callable[[], contextlib.AbstractAsyncContextManager[Task]]
+
+
+@pytest.fixture
+async def standin(start_standin: StartStandIn) -> StandIn:
+    return await start_standin(target_arn=TARGET)
+
+
+@pytest.fixture
+def start_task(engine: Engine, image: str, definition: dict[str, Any], standin: StandIn, hashes: Secret) -> StartTask:
+    @contextlib.asynccontextmanager
+    async def start() -> AsyncGenerator[Task]:
+        port = _free_port()
+        cloud = {
+            # Each task has an address of its own; here they share one.
+            gate_contract.LISTEN: f"0.0.0.0:{port}",
+            "GATE_METRICS_LISTEN": "127.0.0.1:0",
+            "GATE_TARGET_ENDPOINT": standin.endpoint,
+            gate_contract.TOKENS_SECRET: hashes.arn,
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER": hashes.endpoint,
+            **standin.environ,
+            "AWS_CA_BUNDLE": CA_FILE,
+        }
+        flags = [*docker_flags(definition, cloud), "--volume", f"{standin.ca_file}:{CA_FILE}:ro"]
+        running = engine.started(image, *flags)
+        container = await asyncio.to_thread(running.__enter__)
+        try:
+            # In a thread: the stand-in answers in this one.
+            await asyncio.to_thread(container.wait_until, lambda _: status(port, gate_contract.READY) == 200)
+            yield Task(container, port)
+        finally:
+            await asyncio.to_thread(running.__exit__, None, None, None)
+
+    return start
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+# --- As it stands
+
+
+async def test_it_serves_with_the_token_and_the_settings_that_components_made(
+    start_task: StartTask, standin: StandIn, hashes: Secret
+) -> None:
+    async with start_task() as task:
+        assert await asyncio.to_thread(status, task.port, READ, hashes.token) == 200
+        assert await asyncio.to_thread(status, task.port, READ) == 401
+        assert await asyncio.to_thread(status, task.port, gate_contract.HEALTH) == 200
+        assert standin.seen
+
+
+async def test_what_confines_it_does(start_task: StartTask, definition: dict[str, Any]) -> None:
+    async with start_task() as task:
+        known = await asyncio.to_thread(task.container.engine.inspect, task.container.name)
+        text = await _inside(task, "print(open('/proc/1/status').read(), open('/proc/1/limits').read())")
+        first = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+        uid, gid = definition["user"].split(":")
+        assert first["Uid"].split() == [uid] * 4
+        assert first["Gid"].split() == [gid] * 4
+        assert {int(first[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
+        assert first["NoNewPrivs"] == "1"
+        (files,) = [line.split()[3:5] for line in text.splitlines() if line.startswith("Max open files")]
+        assert files == [str(definition["ulimits"][0]["softLimit"])] * 2
+        written = await _inside(
+            task, "import errno\ntry: open('/tmp/x', 'w')\nexcept OSError as e: print(e.errno == errno.EROFS)"
+        )
+        assert written.strip() == "True"
+        assert known["HostConfig"]["Privileged"] is False
+
+
+async def test_its_health_check_is_the_definitions_and_finds_it_well(
+    start_task: StartTask, definition: dict[str, Any]
+) -> None:
+    async with start_task() as task:
+        engine, name = task.container.engine, task.container.name
+        check = (await asyncio.to_thread(engine.inspect, name))["Config"]["Healthcheck"]
+        assert check["Test"] == definition["healthCheck"]["command"]
+        assert check["Interval"] == definition["healthCheck"]["interval"] * 10**9
+        # Raises for any exit code but 0.
+        await asyncio.to_thread(engine.run, "exec", name, *definition["healthCheck"]["command"][1:])
+
+
+async def _inside(task: Task, script: str) -> str:
+    return await asyncio.to_thread(task.container.engine.run, "exec", task.container.name, "python", "-c", script)
+
+
+# --- Rolled over
+
+
+@dataclass(slots=True)
+class LoadBalancer:
+    """Sends requests to targets in turn, on connections that it keeps, and sends none a second time."""
+
+    session: aiohttp.ClientSession
+    token: str
+    targets: list[Task] = field(default_factory=list[Task])
+    answered: dict[int, int] = field(default_factory=dict[int, int])
+    """By port: how many answers with 200."""
+    lost: list[str] = field(default_factory=list[str])
+    under_way: dict[int, int] = field(default_factory=dict[int, int])
+    stop: bool = False
+    _turn: int = 0
+
+    async def work(self) -> None:
+        while not self.stop:
+            self._turn += 1
+            await self.send(self.targets[self._turn % len(self.targets)], SEARCH)
+
+    async def send(self, target: Task, path: str) -> None:
+        port = target.port
+        self.under_way[port] = self.under_way.get(port, 0) + 1
+        try:
+            headers = {"Authorization": f"Bearer {self.token}"}
+            body = {"max_results": 1, "experiment_ids": ["0"]} if path == HELD else {"max_results": 1}
+            async with self.session.post(target.url + path, json=body, headers=headers) as answer:
+                await answer.read()
+                if answer.status == 200:
+                    self.answered[port] = self.answered.get(port, 0) + 1
+                else:
+                    self.lost.append(f"{answer.status} from {port}")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self.lost.append(f"{error!r} from {port}")
+        finally:
+            self.under_way[port] -= 1
+
+    async def deregister(self, target: Task) -> None:
+        """Over when the target is unused."""
+        self.targets.remove(target)
+        await until(lambda: not self.under_way[target.port], within=60)
+
+
+@contextlib.asynccontextmanager
+async def load(token: str, first: Task) -> AsyncGenerator[LoadBalancer]:
+    """Requests without a pause in this block; at its end those under way are answered."""
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=180)
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(60)) as session:
+        balancer = LoadBalancer(session, token, [first])
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(WORKERS):
+                workers.create_task(balancer.work())
+            try:
+                yield balancer
+            finally:
+                balancer.stop = True
+
+
+async def stopped(task: Task) -> tuple[int, float]:
+    """Stop it as ECS does: SIGTERM, and SIGKILL after the definition's timeout. Its exit code, and the seconds."""
+    started = time.monotonic()
+    await asyncio.to_thread(task.container.engine.run, "stop", task.container.name, timeout=120)
+    return (await asyncio.to_thread(lambda: task.container.state))["ExitCode"], time.monotonic() - started
+
+
+async def some_answers(balancer: LoadBalancer, task: Task, more: int = 20) -> None:
+    wanted = balancer.answered.get(task.port, 0) + more
+    await until(lambda: balancer.answered.get(task.port, 0) >= wanted, within=60)
+
+
+async def test_a_rollout_under_load_loses_no_request(
+    start_task: StartTask, definition: dict[str, Any], standin: StandIn, hashes: Secret
+) -> None:
+    standin.faults.add("slow", times=None, delay=0.05, path=SEARCH)
+    async with start_task() as old, start_task() as new, load(hashes.token, old) as balancer:
+        await some_answers(balancer, old)
+        balancer.targets.append(new)
+        await some_answers(balancer, new)
+        await balancer.deregister(old)
+        code, seconds = await stopped(old)
+        await some_answers(balancer, new)
+    assert balancer.lost == []
+    assert code == 0
+    assert seconds < definition["stopTimeout"]
+
+
+async def test_a_task_that_is_stopped_before_its_load_balancer_knows_loses_none_either(
+    start_task: StartTask, definition: dict[str, Any], standin: StandIn, hashes: Secret
+) -> None:
+    told = {one["name"]: int(one["value"]) for one in definition["environment"] if one["value"].isdecimal()}
+    drain = told[gate_contract.DRAIN_SECONDS]
+    standin.faults.add("slow", times=None, delay=0.05, path=SEARCH)
+    # A request that takes longer than the drain, but ends within the grace.
+    standin.faults.add("slow", delay=drain + 3, path=HELD)
+    async with start_task() as old, start_task() as new, load(hashes.token, old) as balancer:
+        balancer.targets.append(new)
+        await some_answers(balancer, old)
+        held = asyncio.create_task(balancer.send(old, HELD))
+        await asyncio.sleep(0.2)
+        ending = asyncio.create_task(stopped(old))
+        await asyncio.sleep(drain * 0.6)
+        await some_answers(balancer, old, 1)
+        await balancer.deregister(old)
+        code, seconds = await ending
+        await held
+        await some_answers(balancer, new)
+    assert balancer.lost == []
+    assert code == 0
+    assert drain < seconds < definition["stopTimeout"]

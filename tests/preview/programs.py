@@ -1,0 +1,120 @@
+"""Small programs with one thing each that a preview has to see."""
+
+import json
+from typing import Any, TypedDict, Unpack
+
+import pulumi
+import pulumi_aws as aws
+
+from components import gate_contract
+
+WORLD = "0.0.0.0/0"
+PUBLIC_POLICY = {"Statement": {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "*"}}
+
+
+def group(name: str) -> aws.ec2.SecurityGroup:
+    return aws.ec2.SecurityGroup(name, vpc_id="vpc-0123456789abcdef0", description=name)
+
+
+class Other(TypedDict, total=False):
+    """The other side of a rule."""
+
+    cidr_ipv4: str
+    referenced_security_group_id: pulumi.Output[str]
+
+
+def let_in(name: str, to: aws.ec2.SecurityGroup, port: int, **source: Unpack[Other]) -> None:
+    aws.vpc.SecurityGroupIngressRule(
+        name, security_group_id=to.id, ip_protocol="tcp", from_port=port, to_port=port, **source
+    )
+
+
+def let_out(name: str, of: aws.ec2.SecurityGroup, port: int, **target: Unpack[Other]) -> None:
+    aws.vpc.SecurityGroupEgressRule(
+        name, security_group_id=of.id, ip_protocol="tcp", from_port=port, to_port=port, **target
+    )
+
+
+def balancer(name: str, of: aws.ec2.SecurityGroup, *, internal: bool = False) -> aws.lb.LoadBalancer:
+    return aws.lb.LoadBalancer(name, internal=internal, security_groups=[of.id])
+
+
+def targets(name: str) -> aws.lb.TargetGroup:
+    return aws.lb.TargetGroup(name, port=8080, protocol="HTTP", target_type="ip", vpc_id="vpc-0123456789abcdef0")
+
+
+def service(name: str, of: aws.lb.TargetGroup, within: aws.ec2.SecurityGroup, *settings: str) -> aws.ecs.Service:
+    """A service whose only container has these settings."""
+    task = aws.ecs.TaskDefinition(
+        name,
+        family=name,
+        container_definitions=json.dumps(
+            [{"name": "gate", "environment": [{"name": one, "value": "x"} for one in settings]}]
+        ),
+    )
+    return aws.ecs.Service(
+        name,
+        task_definition=task.arn,
+        load_balancers=[
+            aws.ecs.ServiceLoadBalancerArgs(target_group_arn=of.arn, container_name="gate", container_port=8080)
+        ],
+        network_configuration=aws.ecs.ServiceNetworkConfigurationArgs(
+            subnets=["subnet-0123456789abcdef0"], security_groups=[within.id]
+        ),
+    )
+
+
+def forward(to: aws.lb.TargetGroup, order: int = 1) -> aws.lb.ListenerDefaultActionArgs:
+    return aws.lb.ListenerDefaultActionArgs(type="forward", order=order, target_group_arn=to.arn)
+
+
+def gate_in_front(
+    *settings: str,
+    source: str = WORLD,
+    internal: bool = False,
+    before: aws.lb.ListenerDefaultActionArgs | None = None,
+    default_actions: list[aws.lb.ListenerDefaultActionArgs] | None = None,
+) -> aws.lb.Listener:
+    """A load balancer that listens on 443 with a service behind it, and does ``before`` first."""
+    edge, gates = group("edge"), group("gates")
+    let_in("in", edge, 443, cidr_ipv4=source)
+    let_in("edge-to-gates", gates, 8080, referenced_security_group_id=edge.id)
+    let_out("edge-to-gates", edge, 8080, referenced_security_group_id=gates.id)
+    alb, to = balancer("alb", edge, internal=internal), targets("to")
+    service("gate", to, gates, *(settings or (gate_contract.TOKENS_SECRET,)))
+    actions = default_actions or [*([before] if before else []), forward(to, order=2)]
+    return aws.lb.Listener("https", load_balancer_arn=alb.arn, port=443, protocol="HTTPS", default_actions=actions)
+
+
+class Provider(TypedDict):
+    """Where people sign in."""
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    user_info_endpoint: str
+    client_id: str
+    client_secret: str
+
+
+PROVIDER: Provider = {
+    "issuer": "https://login.example.com/tenant",
+    "authorization_endpoint": "https://login.example.com/a",
+    "token_endpoint": "https://login.example.com/t",
+    "user_info_endpoint": "https://login.example.com/u",
+    "client_id": "x",
+    "client_secret": "x",
+}
+
+
+def role(name: str, service_name: str, *statements: dict[str, Any], **more: Any) -> aws.iam.Role:
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"Service": service_name},
+        "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {"aws:SourceAccount": "123456789012"}},
+    }
+    made = aws.iam.Role(name, assume_role_policy=json.dumps({"Statement": [trust]}), **more)
+    if statements:
+        aws.iam.RolePolicy(name, role=made.name, policy=pulumi.Output.json_dumps({"Statement": list(statements)}))
+    return made

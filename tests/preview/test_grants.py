@@ -1,0 +1,103 @@
+import json
+
+import pulumi_aws as aws
+import pytest
+
+from preview.console import Style
+from preview.grants import May, roles
+from preview.policies import statements
+from preview.recorder import record
+from preview.report import report
+from preview.stack_files import Stack
+
+from .programs import role
+
+READ = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket"], "Resource": ["arn:aws:s3:::b", "*"]}
+
+
+def test_a_role_has_what_its_own_policies_say() -> None:
+    (found,) = roles(record(lambda: role("reader", "ecs-tasks.amazonaws.com", READ)))
+    assert found.role.name == "reader"
+    assert found.assumed_by == ("ecs-tasks.amazonaws.com if aws:SourceAccount is 123456789012",)
+    assert found.may == (
+        May(allow=True, actions=("s3:GetObject", "s3:ListBucket"), resources=("arn:aws:s3:::b", "*"), conditions=()),
+    )
+
+
+def test_what_is_attached_counts_too() -> None:
+    def program() -> None:
+        made = role("r", "ec2.amazonaws.com", managed_policy_arns=["arn:aws:iam::aws:policy/ReadOnlyAccess"])
+        aws.iam.RolePolicyAttachment("more", role=made.name, policy_arn="arn:aws:iam::aws:policy/job/Billing")
+        role(
+            "inline",
+            "ec2.amazonaws.com",
+            inline_policies=[
+                aws.iam.RoleInlinePolicyArgs(name="x", policy=json.dumps({"Statement": [{**READ, "Effect": "Deny"}]}))
+            ],
+        )
+
+    one, inline = roles(record(program))
+    assert [may.managed for may in one.may] == ["Billing", "ReadOnlyAccess"]
+    assert [(may.allow, may.actions) for may in inline.may] == [(False, ("s3:GetObject", "s3:ListBucket"))]
+
+
+def test_another_roles_policy_is_not_its_own() -> None:
+    first, second = roles(record(lambda: (role("first", "a.amazonaws.com", READ), role("second", "a.amazonaws.com"))))
+    assert first.may
+    assert second.may == ()
+
+
+def test_a_role_is_named_with_who_uses_it() -> None:
+    def program() -> None:
+        task, machine = role("task", "ecs-tasks.amazonaws.com"), role("machine", "ec2.amazonaws.com")
+        aws.ecs.TaskDefinition("t", family="t", container_definitions="[]", task_role_arn=task.arn)
+        profile = aws.iam.InstanceProfile("p", role=machine.name)
+        aws.ec2.LaunchTemplate("l", iam_instance_profile=aws.ec2.LaunchTemplateIamInstanceProfileArgs(arn=profile.arn))
+
+    task, machine = roles(record(program))
+    assert [one.name for one in task.used_by] == ["t"]
+    assert [one.name for one in machine.used_by] == ["l"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ({"StringEquals": {"aws:SourceAccount": "1"}}, ["aws:SourceAccount is 1"]),
+        ({"StringLike": {"a:b": ["x", "y"]}}, ["a:b is like x or y"]),
+        ({"ForAnyValue:StringEquals": {"aws:CalledVia": ["x"]}}, ["any of aws:CalledVia is x"]),
+        ({"StringEqualsIfExists": {"aws:SourceVpc": "v"}}, ["aws:SourceVpc is v, if it is there"]),
+        ({"Null": {"aws:TokenIssueTime": "true"}}, ["aws:TokenIssueTime is not there"]),
+        ({"Bool": {"aws:SecureTransport": False}}, ["aws:SecureTransport is false"]),
+        ({"DateGreaterThan": {"aws:CurrentTime": "2026"}}, ["aws:CurrentTime DateGreaterThan 2026"]),
+        ({"IpAddress": {"a": "1"}, "NumericLessThan": {"b": 2}}, ["a is in 1", "b is less than 2"]),
+    ],
+)
+def test_conditions_are_words(condition: dict[str, object], words: list[str]) -> None:
+    (found,) = statements({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*", "Condition": condition}})
+    assert list(found.conditions) == words
+
+
+@pytest.mark.parametrize("text", ["", "no", "[]", "3", '{"a": 1}', "null"])
+def test_what_is_no_policy_says_nothing(text: str) -> None:
+    assert statements(text) == []
+
+
+def test_the_report_names_resources_and_each_service_once(a_stack: Stack) -> None:
+    def program() -> None:
+        bucket = aws.s3.Bucket("data", bucket="chosen")
+        role(
+            "reader",
+            "ecs-tasks.amazonaws.com",
+            {"Effect": "Allow", "Action": ["s3:Get", "s3:List", "kms:Decrypt"], "Resource": [bucket.arn, "*"]},
+            permissions_boundary="arn:aws:iam::123456789012:policy/bound",
+        )
+
+    text = report(a_stack, record(program), Style(colours=False))
+    assert (
+        "  reader\n"
+        "    may be assumed by ecs-tasks.amazonaws.com if aws:SourceAccount is 123456789012\n"
+        "    within arn:aws:iam::123456789012:policy/bound\n"
+        "    may s3:Get, List; kms:Decrypt\n"
+        "      on data (aws.s3.Bucket)\n"
+        "      on everything (*)\n"
+    ) in text

@@ -1,0 +1,255 @@
+import asyncio
+import gc
+import sys
+from collections.abc import Callable
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_random as random
+import pytest
+
+from preview import answers
+from preview.recorder import SECRET, Graph, MissingAnswer, record
+
+BUCKET = "aws:s3/bucket:Bucket"
+
+
+def bucket(name: str, given: pulumi.Input[str] | None = None, **options: object) -> aws.s3.Bucket:
+    return aws.s3.Bucket(name, bucket=given, opts=pulumi.ResourceOptions(**options))  # pyright: ignore[reportArgumentType]
+
+
+class Box(pulumi.ComponentResource):
+    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("test:index:Box", name, {}, opts)
+        inner = bucket(f"{name}-inner", "x", parent=self)
+        aws.get_region_output(opts=pulumi.InvokeOptions(parent=self))
+        self.register_outputs({"bucket": inner.bucket, "hidden": pulumi.Output.secret("planted")})
+
+
+def test_parents_dependencies_and_options_are_kept() -> None:
+    def program() -> None:
+        first = bucket("first", "one")
+        bucket(
+            "second",
+            first.bucket,
+            depends_on=[first],
+            protect=True,
+            retain_on_delete=True,
+            delete_before_replace=True,
+            ignore_changes=["tags"],
+            replace_on_changes=["bucket"],
+            deleted_with=first,
+            aliases=[pulumi.Alias(name="old")],
+            custom_timeouts=pulumi.CustomTimeouts(create="5m"),
+        )
+
+    first, second = record(program).resources
+    assert second.dependencies == (first.urn,)
+    assert second.property_dependencies == {"bucket": (first.urn,)}
+    assert (second.protect, second.retain_on_delete, second.delete_before_replace) == (True, True, True)
+    assert (second.ignore_changes, second.replace_on_changes) == (("tags",), ("bucket",))
+    assert (second.deleted_with, second.aliases, second.timeouts) == (first.urn, ("old",), {"create": "5m"})
+    assert not first.protect
+    assert first.aliases == ()
+
+
+def test_resources_are_in_the_programs_order() -> None:
+    def program() -> None:
+        last = bucket("z", "z")
+        bucket("y", last.bucket)
+        for number in range(20):
+            bucket(f"b{number}")
+
+    names = [one.name for one in record(program).resources]
+    assert names == ["z", "y", *(f"b{number}" for number in range(20))]
+
+
+def test_a_component_has_its_children_its_outputs_and_its_providers() -> None:
+    def program() -> None:
+        Box("box", pulumi.ResourceOptions(providers=[aws.Provider("mine", region="eu-north-1")], protect=True))
+
+    graph = record(program)
+    provider, box, inner = graph.resources
+    assert [one.name for one in graph.children(box.urn)] == ["box-inner"]
+    assert list(graph.ancestors(inner)) == [box]
+    assert inner.provider.startswith(provider.urn)
+    assert [call.provider for call in graph.calls] == [inner.provider]
+    assert box.outputs == {"bucket": "x", "hidden": SECRET}
+    assert inner.protect
+
+
+def test_a_secret_is_nowhere_in_the_graph() -> None:
+    def program() -> None:
+        planted = pulumi.Config().require_secret("key")
+        made = bucket("b", planted.apply(lambda text: f"x-{text}"))
+        aws.s3.BucketPolicy("p", bucket=made.bucket, policy=pulumi.Output.json_dumps({"a": made.bucket}))
+        pulumi.export("bucket", made.bucket)
+        pulumi.export("group", {"list": [planted]})
+
+    graph = record(program, config={"mlflow:key": "planted-plain"}, secret_keys=["mlflow:key"])
+    assert "planted-plain" not in repr(graph)
+    assert graph.outputs == {"bucket": SECRET, "group": {"list": [SECRET]}}
+    assert graph.of(BUCKET)[0].secret_inputs == ("bucket",)
+
+
+def test_outputs_that_a_class_calls_secret_are_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = "random:index/randomPassword:RandomPassword"
+    monkeypatch.setitem(answers.RESOURCES, kind, lambda _name, _inputs: {"result": "planted-plain"})
+
+    def program() -> None:
+        pulumi.export("password", random.RandomPassword("p", length=8).result)
+
+    graph = record(program)
+    assert graph.outputs == {"password": SECRET}
+    assert "planted-plain" not in repr(graph)
+
+
+def text() -> None:
+    bucket("b", bucket("a").hosted_zone_id)
+
+
+def text_within_a_text() -> None:
+    bucket("b", pulumi.Output.concat("x-", bucket("a").hosted_zone_id))
+
+
+def text_in_a_secret() -> None:
+    bucket("b", pulumi.Output.secret(bucket("a").hosted_zone_id))
+
+
+def number() -> None:
+    first = aws.lb.LoadBalancer("a")
+    aws.lb.TargetGroup("b", port=first.idle_timeout)
+
+
+def null_of_a_call() -> None:
+    bucket("b", bucket("a", "x").bucket.apply(lambda name: f"{name}:{None}"))
+
+
+def null_in_a_document() -> None:
+    name = bucket("a", "x").bucket
+    aws.s3.BucketPolicy("b", bucket=name, policy=name.apply(lambda name: f'{{"Resource": [null, "{name}"]}}'))
+
+
+def output_of_the_stack() -> None:
+    pulumi.export("b", bucket("a").hosted_zone_id)
+
+
+@pytest.mark.parametrize(
+    ("program", "named"),
+    [
+        (text, rf"{BUCKET}\.hostedZoneId: {BUCKET} 'b' needs it for bucket"),
+        (text_within_a_text, rf"{BUCKET}\.hostedZoneId: {BUCKET} 'b' needs it for bucket"),
+        (text_in_a_secret, rf"{BUCKET}\.hostedZoneId: {BUCKET} 'b' needs it for bucket"),
+        (number, "LoadBalancer that is no text: aws:lb/targetGroup:TargetGroup 'b' needs it for port"),
+        (null_of_a_call, f"an output of {BUCKET}, or an answer to a call: {BUCKET} 'b' needs it for bucket"),
+        (null_in_a_document, "aws:s3/bucketPolicy:BucketPolicy 'b' needs it for policy, where a null is"),
+        (output_of_the_stack, rf"{BUCKET}\.hostedZoneId: the stack has it as its output b"),
+    ],
+)
+def test_an_answer_that_is_not_written_down_is_named(
+    program: Callable[[], None], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "RESOURCES", {})
+    with pytest.raises(MissingAnswer, match=named) as caught:
+        record(program)
+    assert "preview/answers.py" in str(caught.value)
+
+
+def test_a_call_that_nobody_has_written_down_is_named() -> None:
+    with pytest.raises(MissingAnswer, match="getCanonicalUserId"):
+        record(lambda: aws.s3.get_canonical_user_id_output().id)
+
+
+def raises_at_once() -> None:
+    bucket("b")
+    raise pulumi.RunError("two\n  lines")
+
+
+def raises_later() -> None:
+    bucket("b", "x").bucket.apply(lambda _: fail())
+
+
+def raises_for_an_input() -> None:
+    bucket("c", bucket("b", "x").bucket.apply(lambda _: fail()))
+
+
+async def raises_while_waiting() -> None:
+    await asyncio.sleep(0)
+    fail()
+
+
+def fail() -> str:
+    raise pulumi.RunError("two\n  lines")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("program", [raises_at_once, raises_later, raises_for_an_input, raises_while_waiting])
+def test_the_programs_error_comes_through_as_it_is(
+    program: Callable[[], object], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(pulumi.RunError) as caught:
+        record(program)
+    assert str(caught.value) == "two\n  lines"
+    del caught
+    gc.collect()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_failed_run_leaves_nothing_to_the_next() -> None:
+    for _ in range(2):
+        with pytest.raises(pulumi.RunError):
+            record(raises_for_an_input)
+        assert [one.name for one in record(lambda: bucket("b")).resources] == ["b"]
+
+
+def test_a_program_that_exits_is_not_taken_for_one_that_ended() -> None:
+    with pytest.raises(SystemExit):
+        record(lambda: sys.exit(3))
+
+
+def test_two_resources_of_one_name_are_an_error() -> None:
+    def program() -> None:
+        bucket("b")
+        bucket("b")
+
+    with pytest.raises(ValueError, match=r"Two resources have the URN .*Bucket::b"):
+        record(program)
+
+
+def test_a_program_may_wait() -> None:
+    async def program() -> None:
+        await asyncio.sleep(0)
+        pulumi.export("b", bucket("b", "x").bucket)
+
+    assert record(program).outputs == {"b": "x"}
+
+
+def test_what_the_engine_would_show_is_kept() -> None:
+    assert record(lambda: pulumi.log.warn("careful")).messages == [("WARNING", "careful")]
+
+
+def test_project_stack_and_config_are_the_runs_own() -> None:
+    def program() -> None:
+        pulumi.export("names", [pulumi.get_project(), pulumi.get_stack(), pulumi.Config("a").get("b") or ""])
+
+    def names(graph: Graph) -> list[str]:
+        return graph.outputs["names"]
+
+    assert names(record(program, project="p", stack_name="s", config={"a:b": "c"})) == ["p", "s", "c"]
+    assert names(record(program)) == ["mlflow", "dev", ""]
+
+
+def test_answers_are_of_the_region_that_is_asked() -> None:
+    def program() -> None:
+        near = aws.get_region_output()
+        far = aws.Provider("far", region="eu-north-1")
+        role = aws.iam.Role("role", assume_role_policy="{}")
+        pulumi.export("near", near.region)
+        pulumi.export("far", aws.get_region_output(opts=pulumi.InvokeOptions(provider=far)).region)
+        pulumi.export("role", role.arn)
+        pulumi.export("zones", aws.get_availability_zones_output().names)
+
+    outputs = record(program, config={"aws:region": "us-east-2"}).outputs
+    assert (outputs["near"], outputs["far"]) == ("us-east-2", "eu-north-1")
+    assert outputs["zones"][0] == "us-east-2a"
+    assert outputs["role"].startswith("arn:aws:iam::")

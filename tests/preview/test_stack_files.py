@@ -1,0 +1,91 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from preview.stack_files import Stack, StackError, read_stack
+
+
+def stack(folder: Path, text: str, project: str = "name: mine\n") -> Stack:
+    (folder / "Pulumi.yaml").write_text(project)
+    (folder / "Pulumi.dev.yaml").write_text(text)
+    return read_stack(folder, "dev")
+
+
+def test_values_are_texts_and_objects_are_json(tmp_path: Path) -> None:
+    found = stack(
+        tmp_path,
+        """
+config:
+  aws:region: eu-west-1
+  size: 3
+  on: true
+  mlflow:aws:
+    environment: production
+    tasks: 2
+    versions: [3.0, 3.1]
+""",
+    )
+    assert found.project == "mine"
+    assert {key: value for key, value in found.config.items() if key != "mlflow:aws"} == {
+        "aws:region": "eu-west-1",
+        "mine:size": "3",
+        "mine:on": "true",
+    }
+    # What Pulumi's JSON makes of 3.0.
+    assert json.loads(found.config["mlflow:aws"]) == {"environment": "production", "tasks": 2, "versions": [3, 3.1]}
+    assert found.secret_keys == ()
+
+
+@pytest.mark.parametrize("text", ["yes", "no", "on", "22:30", "2026-01-01", "1_000x", "0123a"])
+def test_a_text_stays_one(text: str, tmp_path: Path) -> None:
+    assert stack(tmp_path, f"config:\n  a:b:\n    c: {text}\n").config == {"a:b": json.dumps({"c": text})}
+
+
+@pytest.mark.parametrize(("text", "value"), [("TRUE", True), ("1e3", 1000), ("-4", -4), ("0x10", 16), ("~", None)])
+def test_what_is_no_text_is_none(text: str, value: object, tmp_path: Path) -> None:
+    assert json.loads(stack(tmp_path, f"config:\n  a:b:\n    c: {text}\n").config["a:b"]) == {"c": value}
+
+
+def test_a_secure_value_is_a_placeholder_and_named(tmp_path: Path) -> None:
+    found = stack(
+        tmp_path,
+        """
+encryptionsalt: v1:abc
+config:
+  a:b: {secure: v1:xyz}
+  a:c: {d: [{secure: v1:xyz}]}
+  a:e: plain
+""",
+    )
+    assert found.config == {"a:b": "[secret]", "a:c": '{"d": ["[secret]"]}', "a:e": "plain"}
+    assert found.secret_keys == ("a:b", "a:c")
+    assert "xyz" not in repr(found)
+
+
+def test_the_projects_own_values_hold_where_the_stack_says_nothing(tmp_path: Path) -> None:
+    project = "name: mine\nconfig:\n  aws:region: {value: eu-west-1}\n  size: {type: integer, default: 3}\n  a:b: c\n"
+    found = stack(tmp_path, "config:\n  mine:size: 4\n", project)
+    assert found.config == {"aws:region": "eu-west-1", "mine:size": "4", "a:b": "c"}
+
+
+def test_an_empty_stack_file_is_a_stack_without_config(tmp_path: Path) -> None:
+    assert stack(tmp_path, "").config == {}
+
+
+def test_a_missing_stack_names_those_that_are_there(tmp_path: Path) -> None:
+    stack(tmp_path, "")
+    (tmp_path / "Pulumi.prod.yaml").touch()
+    with pytest.raises(StackError, match=r"no stack file Pulumi\.x\.yaml; there are Pulumi\.dev\.yaml, Pulumi\.prod"):
+        read_stack(tmp_path, "x")
+
+
+@pytest.mark.parametrize("text", ["config: [", "- a", "config: text", "config:\n  - a", "a: \x00"])
+def test_a_file_that_is_none_is_named(text: str, tmp_path: Path) -> None:
+    with pytest.raises(StackError, match=r"Pulumi\.dev\.yaml"):
+        stack(tmp_path, text)
+
+
+def test_a_folder_without_a_project_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match=r"Pulumi\.yaml cannot be read: No such file"):
+        read_stack(tmp_path, "dev")
