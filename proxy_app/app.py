@@ -78,22 +78,32 @@ def create_app(settings: Settings, *, source: Source | None = None, observer: Ob
         observer.gauge("gate_credentials_expiry_seconds", "Epoch; 0 if never.", lambda: keeper.expires or 0)
         observer.gauge("gate_credentials_failures", "Failed refreshes in a row.", lambda: keeper.failures)
 
-    tokens: TokenCallers | None = None
-    recognisers: list[Recogniser] = [Anyone()]
-    if settings.auth:
+    recognisers: list[Recogniser] = [] if settings.auth else [Anyone()]
+    probes = [upstream.probe]
+    parts = [upstream.running]
+    pages = Page(settings, target, ui_link).pages()
+    if settings.tokens_file or settings.tokens_secret:
         store = FileStore(settings.tokens_file) if settings.tokens_file else SecretStore(settings.tokens_secret)
         tokens = TokenCallers(store, settings.tokens_reload)
-        recognisers = [tokens]
+        recognisers.append(tokens)
+        parts.insert(0, tokens.running)
         observer.gauge("gate_tokens_read_seconds", "Epoch, when last read.", lambda: tokens.loaded_at)
+    # The next two are imported here, since they load OpenSSL once more: 9 MiB that other gates need not have.
     if settings.alb_arn:
-        # Here, since it loads OpenSSL once more: 9 MiB that other gates need not have.
         from .callers.alb_oidc import AlbCallers
 
         # Second, since whoever shows a token means it.
         recognisers.append(AlbCallers(settings))
+    if settings.iap_audience:
+        from .callers.iap import IapCallers
 
-    gate = Gate(settings, recognisers, Page(settings, target, ui_link).pages(), upstream, observer)
+        through_iap = IapCallers(settings)
+        recognisers.append(through_iap)
+        probes.insert(0, through_iap.probe)
+        parts.append(through_iap.running)
+        # The gate's own says how to use tokens, of which there are none: MLflow's own stands there.
+        pages = []
+
+    gate = Gate(settings, recognisers, pages, upstream, observer)
     observer.gauge("gate_requests_in_flight", "Requests under way.", lambda: gate.in_flight)
-    health = Health(upstream.probe)
-
-    return App(gate, health, observer, [tokens.running, upstream.running] if tokens else [upstream.running])
+    return App(gate, Health(*probes), observer, parts)

@@ -16,6 +16,7 @@ _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
 <h1>{title}</h1>{hint}<p>{message}</p>
 """
+_ASK_BROWSER = ("WWW-Authenticate", 'Basic realm="MLflow", charset="UTF-8"')
 _RELOAD_HINT = "<p>Reload this page and, when the browser asks, type any user name, and your token as the password.</p>"
 
 
@@ -47,17 +48,20 @@ class Refusal(Exception):
             page = _PAGE.format(
                 title=html.escape(HTTPStatus(self.status).phrase),
                 message=html.escape(self.message),
-                hint=_RELOAD_HINT if self.status == 401 else "",
+                hint=_RELOAD_HINT if _ASK_BROWSER in self.headers else "",
             )
             return web.Response(status=self.status, text=page, content_type="text/html", headers=kept)
         body = json.dumps({"error_code": self.error_code, "message": self.message})
         return web.Response(status=self.status, text=body, content_type="application/json", headers=kept)
 
 
-def unauthenticated(message: str, *, reason: str) -> Refusal:
+def unauthenticated(message: str, *, reason: str, by_token: bool = True) -> Refusal:
+    """``by_token``: whether a token would help, for which a browser then asks."""
     # A line each: browsers do not look for Basic behind another challenge.
-    challenges = [("WWW-Authenticate", 'Basic realm="MLflow", charset="UTF-8"'), ("WWW-Authenticate", "Bearer")]
-    return Refusal(401, "UNAUTHENTICATED", message, reason=reason, headers=challenges)
+    bearer = ("WWW-Authenticate", "Bearer")
+    return Refusal(
+        401, "UNAUTHENTICATED", message, reason=reason, headers=[_ASK_BROWSER, bearer] if by_token else [bearer]
+    )
 
 
 def forbidden(message: str, *, reason: str) -> Refusal:

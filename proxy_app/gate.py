@@ -17,6 +17,7 @@ from . import errors, headers
 from .callers import Caller, Recogniser
 from .connections import SLOW
 from .cross_site import refuse_foreign_writes
+from .hosts import refuse_foreign_hosts
 from .observe import Exchange, Observer
 from .routes import PathRefused, Route, match
 from .settings import Settings
@@ -93,6 +94,8 @@ class Gate:
     async def _pass(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         if self.in_flight > self._settings.max_requests:
             raise errors.too_many("The gate has as many requests under way as it takes. Try again shortly.")
+        if self._settings.allowed_hosts:
+            refuse_foreign_hosts(request, self._settings.allowed_hosts)
         exchange.caller = caller = await self._recognise(request)
         refuse_foreign_writes(request, self._settings.public_url)
         path = request.raw_path.partition("?")[0]

@@ -17,13 +17,13 @@ _PROBE_TIMEOUT = 4.0
 
 
 class Health:
-    """Calls ``probe`` (which raises Refusal when all is not well) at most every few seconds, however many ask here.
+    """Calls the probes (which raise Refusal when all is not well) at most every few seconds, however many ask here.
 
     Whoever asks learns one word; the log has the sentence, which may name accounts and hosts.
     """
 
-    def __init__(self, probe: Callable[[], Awaitable[None]]) -> None:
-        self._probe = probe
+    def __init__(self, *probes: Callable[[], Awaitable[None]]) -> None:
+        self._probes = probes
         self._known = ""
         self._known_until = 0.0
         self._asking = asyncio.Lock()
@@ -48,7 +48,8 @@ class Health:
     async def _ask(self) -> str:
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT):
-                await self._probe()
+                for probe in self._probes:
+                    await probe()
         except (errors.Refusal, TimeoutError) as error:
             silent = errors.bad_gateway("MLflow does not answer.", reason="upstream-silent")
             refusal = silent if isinstance(error, TimeoutError) else error

@@ -311,7 +311,9 @@ GET       viewer  again  /api/2.0/mlflow-artifacts/presigned/<path:artifact_path
 [graphql]
 GET,POST  viewer  again  /graphql
 
+# The gate's own page goes before MLflow's at /.
 [server]
+GET       viewer  again  /
 GET       viewer  again  /api/3.0/mlflow/server-info
 GET       viewer  again  /build/<path:filename>
 GET       viewer  again  /health
@@ -343,7 +345,6 @@ PATCH     editor  again  /api/2.0/mlflow/traces/<trace_id>/assessments/<assessme
 
 # What MLflow 3.17.2 serves and the gate never forwards, and why.
 REFUSED = {
-    "GET /": "the gate's own page stands there",
     "GET /ajax-api/3.0/mlflow/ui-telemetry": "makes the server talk to MLflow's telemetry host",
     "POST /ajax-api/3.0/mlflow/ui-telemetry": "makes the server send telemetry",
     "POST /ajax-api/3.0/mlflow/demo/generate": "fills the server with made-up data; only the UI's tour asks for it",

@@ -92,13 +92,33 @@ def _origin(text: str) -> str:
     return f"{scheme}://{host}" if port == _USUAL_PORTS[scheme] else f"{scheme}://{host}:{port}"
 
 
+_HOST_NAME = re.compile(r"(\*[.-][a-z0-9_-]+\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.ASCII)
+
+
+def _host_names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in text.split(",")) if text else ()
+    if not all(_HOST_NAME.fullmatch(name) for name in names):
+        raise ValueError("host names without ports, with commas between, such as mlflow.example.com, *.example.com")
+    return names
+
+
+# A project ID may begin with an organization's domain.
+_IAP_AUDIENCE = re.compile(r"/projects/[1-9]\d*/apps/([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]", re.ASCII)
+
+
+def _iap_audience(text: str) -> str:
+    if text and not _IAP_AUDIENCE.fullmatch(text):
+        raise ValueError("/projects/NUMBER/apps/PROJECT_ID, such as /projects/123456789012/apps/my-project")
+    return text
+
+
 _KEYS_URL = re.compile(r"https://[a-z0-9.-]+(?::(\d{1,5}))?(/[a-z0-9._~-]+)*/?", re.ASCII | re.IGNORECASE)
 
 
 def _keys_url(text: str) -> str:
     found = _KEYS_URL.fullmatch(text)
     if text and not (found and int(found[1] or 443) < 65536):
-        raise ValueError("an https:// URL without a query, such as https://keys.example.com/alb")
+        raise ValueError("an https:// URL without a query, such as https://keys.example.com/public")
     return text.rstrip("/")
 
 
@@ -152,6 +172,13 @@ class Settings:
         "The origin under which callers reach the gate; empty: what the request's Host header says.",
         _origin,
     )
+    allowed_hosts: tuple[str, ...] = _setting(
+        "GATE_ALLOWED_HOSTS",
+        "",
+        "The names under which callers reach the gate, such as mlflow.example.com, *.example.com; a request for "
+        "another is answered 403, unless it is after the gate's health; empty: any name.",
+        _host_names,
+    )
 
     # Who may call
     auth: bool = _setting("GATE_AUTH", "on", "off: everyone is an admin; refused on anything but loopback.", _switch)
@@ -168,7 +195,7 @@ class Settings:
         _some_seconds,
     )
 
-    # Who has signed in at a load balancer
+    # Who has signed in elsewhere
     alb_arn: str = _setting(
         "GATE_ALB_ARN",
         "",
@@ -186,6 +213,19 @@ class Settings:
     )
     oidc_groups_claim: str = _setting(
         "GATE_OIDC_GROUPS_CLAIM", "groups", "The claim that names the groups of whoever signed in."
+    )
+    iap_audience: str = _setting(
+        "GATE_IAP_AUDIENCE",
+        "",
+        "Believe what Google's Identity-Aware Proxy says of whoever comes through it to this application, and answer "
+        "nobody else: /projects/NUMBER/apps/PROJECT_ID.",
+        _iap_audience,
+    )
+    iap_keys_url: str = _setting(
+        "GATE_IAP_KEYS_URL",
+        "",
+        "Get Identity-Aware Proxy's public keys, a JWK set, at this https:// URL instead of Google's.",
+        _keys_url,
     )
     role_rules: str = _setting(
         "GATE_ROLE_RULES",
@@ -293,7 +333,7 @@ class Settings:
                 )
             if self.tokens_file or self.tokens_secret:
                 problems.append("GATE_AUTH=off takes no tokens: remove it or the tokens' setting.")
-        elif bool(self.tokens_file) == bool(self.tokens_secret):
+        elif not self.iap_audience and bool(self.tokens_file) == bool(self.tokens_secret):
             problems.append(
                 "Set one of GATE_TOKENS_FILE and GATE_TOKENS_SECRET; make a first token with "
                 "`python -m proxy_app token new --help`."
@@ -306,20 +346,43 @@ class Settings:
         return problems
 
     def _sign_in_contradictions(self) -> list[str]:
-        needed = {
-            "GATE_OIDC_ISSUER": self.oidc_issuer,
-            "GATE_OIDC_CLIENT_ID": self.oidc_client_id,
-            "GATE_ROLE_RULES": self.role_rules,
+        rules = {"GATE_ROLE_RULES": self.role_rules}
+        client = {"GATE_OIDC_ISSUER": self.oidc_issuer, "GATE_OIDC_CLIENT_ID": self.oidc_client_id}
+        # Each way to sign in: what says that it is believed, what that needs, and what else goes with it.
+        ways = {
+            "GATE_ALB_ARN": (self.alb_arn, client | rules, {"GATE_OIDC_KEYS_URL": self.oidc_keys_url}),
+            "GATE_IAP_AUDIENCE": (self.iap_audience, rules, {"GATE_IAP_KEYS_URL": self.iap_keys_url}),
         }
-        given = [name for name, value in {**needed, "GATE_OIDC_KEYS_URL": self.oidc_keys_url}.items() if value]
-        missing = [name for name, value in needed.items() if not value]
         problems: list[str] = []
-        if not self.alb_arn and given:
-            problems.append(f"Set GATE_ALB_ARN too, or remove {', '.join(given)}: nobody is believed without it.")
-        if self.alb_arn and missing:
-            problems.append(f"Set {', '.join(missing)} too, or remove GATE_ALB_ARN, which needs them.")
-        if self.alb_arn and not self.auth:
-            problems.append("GATE_AUTH=off knows nobody: remove it or GATE_ALB_ARN.")
+        stray = {name: value for _, needs, other in ways.values() for name, value in (needs | other).items() if value}
+        for way, (believed, needs, other) in ways.items():
+            if not believed:
+                continue
+            if missing := [name for name, value in needs.items() if not value]:
+                problems.append(f"Set {', '.join(missing)} too, or remove {way}, which needs them.")
+            if not self.auth:
+                problems.append(f"GATE_AUTH=off knows nobody: remove it or {way}.")
+            stray = {name: value for name, value in stray.items() if name not in needs | other}
+        if stray:
+            fitting = [way for way, (_, needs, other) in ways.items() if stray.keys() <= (needs | other).keys()]
+            problems.append(
+                f"Set {' or '.join(fitting or ways)} too, or remove {', '.join(stray)}: nobody is believed without it."
+            )
+        if self.iap_audience:
+            problems += self._iap_contradictions()
+        return problems
+
+    def _iap_contradictions(self) -> list[str]:
+        problems: list[str] = []
+        if self.alb_arn:
+            problems.append("Set one of GATE_ALB_ARN and GATE_IAP_AUDIENCE: requests come through one of them.")
+        if self.tokens_file or self.tokens_secret:
+            problems.append(
+                "GATE_IAP_AUDIENCE takes no tokens, since Identity-Aware Proxy reads the Authorization header itself: "
+                "remove GATE_TOKENS_FILE and GATE_TOKENS_SECRET."
+            )
+        if self.target_arn:
+            problems.append("GATE_IAP_AUDIENCE goes with GATE_UPSTREAM_URL only.")
         return problems
 
     @classmethod

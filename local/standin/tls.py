@@ -17,7 +17,7 @@ _LIFETIME = datetime.timedelta(days=30)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Authority:
-    """A local authority and one server certificate for localhost and 127.0.0.1.
+    """A local authority and one server certificate for localhost, 127.0.0.1 and the hosts that it is given.
 
     `ca_file` is what a client has to trust (AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE).
     """
@@ -26,7 +26,7 @@ class Authority:
     _leaf_file: Path
 
     @classmethod
-    def create(cls, directory: Path) -> Self:
+    def create(cls, directory: Path, *hosts: str) -> Self:
         """Make both in `directory`, anew; about half a second of processor time."""
         now = datetime.datetime.now(datetime.UTC)
         ca_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -40,6 +40,7 @@ class Authority:
         leaf_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         leaf_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
         names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        names += [x509.DNSName(host) for host in hosts]
         leaf = (
             _builder(leaf_name, ca_name, leaf_key.public_key(), now)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

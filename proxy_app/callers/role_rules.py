@@ -59,25 +59,39 @@ def _rule(text: str) -> Rule | None:
     return Rule(kind, value if kind == "group" else value.lower(), roles[role])
 
 
-class RoleRules:
-    """Makes callers of those whose claims somebody has signed."""
+class Person(NamedTuple):
+    """Who has signed in; empty is what nobody vouches for."""
 
-    def __init__(self, text: str, groups_claim: str) -> None:
-        """Raises SettingsError."""
-        self._rules = parse(text)
-        self._groups_claim = groups_claim
+    name: str
+    email: str
+    domain: str
+    groups: frozenset[str]
 
-    def caller(self, claims: Mapping[str, Any], way: str) -> Caller:
-        """Refusal (403) for somebody to whom no rule gives a role."""
+    @classmethod
+    def of(cls, claims: Mapping[str, Any], groups_claim: str = "") -> "Person":
+        """Whom these claims of OpenID Connect's name; without a claim for groups they are in none."""
         email, domain = _verified_email(claims)
         subject = claims.get("sub")
-        name = (email or (subject if isinstance(subject, str) else ""))[:_LONGEST_NAME]
+        name = email or (subject if isinstance(subject, str) else "")
+        return cls(name[:_LONGEST_NAME], email, domain, _groups(claims.get(groups_claim)))
+
+
+class RoleRules:
+    """Makes callers of people who have signed in."""
+
+    def __init__(self, text: str) -> None:
+        """Raises SettingsError."""
+        self._rules = parse(text)
+
+    def caller(self, person: Person, way: str) -> Caller:
+        """Refusal (403) for somebody to whom no rule gives a role."""
+        name = person.name
         if not name:
             raise errors.forbidden(
                 "You are signed in without a name: the sign-in tells neither a verified e-mail address nor a sub.",
                 reason="no-role",
             )
-        theirs = {"email": {email.lower()}, "domain": {domain.lower()}, "group": _groups(claims, self._groups_claim)}
+        theirs = {"email": {person.email.lower()}, "domain": {person.domain.lower()}, "group": person.groups}
         roles = [rule.role for rule in self._rules if rule.value in theirs[rule.kind]]
         if not roles:
             log.info("No rule gives %s a role.", name, extra={"event": "sign-in"})
@@ -100,8 +114,8 @@ def _verified_email(claims: Mapping[str, Any]) -> tuple[str, str]:
     return (email, found[1]) if found and email.isascii() else ("", "")
 
 
-def _groups(claims: Mapping[str, Any], claim: str) -> set[str]:
-    named = claims.get(claim)
+def _groups(named: object) -> frozenset[str]:
     if isinstance(named, str):
         named = re.split(r"[\s,]+", named)
-    return {group for group in cast("list[Any]", named) if isinstance(group, str)} if isinstance(named, list) else set()
+    listed = cast("list[Any]", named) if isinstance(named, list) else []
+    return frozenset(group for group in listed if isinstance(group, str))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy_app.callers import Caller, Role
-from proxy_app.callers.role_rules import RoleRules, Rule, parse
+from proxy_app.callers.role_rules import Person, RoleRules, Rule, parse
 from proxy_app.errors import Refusal
 from proxy_app.settings import SettingsError
 
@@ -17,7 +17,7 @@ BOB: dict[str, Any] = {"sub": "bob-1", "email": "bob@example.org"}
 
 
 def caller(claims: dict[str, Any], rules: str = RULES, groups_claim: str = "groups") -> Caller:
-    return RoleRules(rules, groups_claim).caller(claims, "alb")
+    return RoleRules(rules).caller(Person.of(claims, groups_claim), "alb")
 
 
 def refused(claims: dict[str, Any], rules: str = RULES) -> Refusal:

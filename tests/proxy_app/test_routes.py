@@ -275,7 +275,7 @@ def test_an_encoded_percent_is_a_percent_and_no_more() -> None:
 
 def test_a_static_path_is_matched_to_the_letter() -> None:
     for route in ROUTES:
-        if "<" in route.template:
+        if "<" in route.template or route.template == "/":
             continue
         slash = route.template.removesuffix("/") if route.template.endswith("/") else route.template + "/"
         for near in (slash, route.template + "x", route.template.swapcase()):

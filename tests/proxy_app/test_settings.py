@@ -25,6 +25,11 @@ SSO = {
     "GATE_OIDC_CLIENT_ID": "mlflow",
     "GATE_ROLE_RULES": "group:ml-admins=admin",
 }
+IAP = {
+    "GATE_UPSTREAM_URL": "http://127.0.0.1:5000",
+    "GATE_IAP_AUDIENCE": "/projects/123456789012/apps/my-project",
+    "GATE_ROLE_RULES": "domain:example.org=viewer",
+}
 
 # Variable: (text, attribute, what it becomes, what has to be set or left out beside it).
 READ: dict[str, tuple[str, str, Any, dict[str, str]]] = {
@@ -36,6 +41,12 @@ READ: dict[str, tuple[str, str, Any, dict[str, str]]] = {
     "GATE_LISTEN": (":8081", "listen", Address("0.0.0.0", 8081), PLAIN),
     "GATE_METRICS_LISTEN": ("[::1]:0", "metrics_listen", Address("::1", 0), PLAIN),
     "GATE_PUBLIC_URL": ("https://MLflow.example.com:443", "public_url", "https://mlflow.example.com", PLAIN),
+    "GATE_ALLOWED_HOSTS": (
+        "MLflow.example.com,*-dot-a.example.com , 10.0.0.1",
+        "allowed_hosts",
+        ("mlflow.example.com", "*-dot-a.example.com", "10.0.0.1"),
+        PLAIN,
+    ),
     "GATE_AUTH": ("off", "auth", False, {"GATE_UPSTREAM_URL": "http://127.0.0.1:5000"}),
     "GATE_TOKENS_FILE": ("other.json", "tokens_file", Path("other.json"), PLAIN),
     "GATE_TOKENS_SECRET": ("team/tokens", "tokens_secret", "team/tokens", {"GATE_TARGET_ARN": ARN}),
@@ -45,6 +56,13 @@ READ: dict[str, tuple[str, str, Any, dict[str, str]]] = {
     "GATE_OIDC_CLIENT_ID": ("other", "oidc_client_id", "other", SSO),
     "GATE_OIDC_KEYS_URL": ("https://a.example:8443/alb/", "oidc_keys_url", "https://a.example:8443/alb", SSO),
     "GATE_OIDC_GROUPS_CLAIM": ("custom:groups", "oidc_groups_claim", "custom:groups", SSO),
+    "GATE_IAP_AUDIENCE": (
+        "/projects/1/apps/example.com:other-1",
+        "iap_audience",
+        "/projects/1/apps/example.com:other-1",
+        IAP,
+    ),
+    "GATE_IAP_KEYS_URL": ("https://a.example/iap/jwk/", "iap_keys_url", "https://a.example/iap/jwk", IAP),
     "GATE_ROLE_RULES": ("domain:a.example=viewer", "role_rules", "domain:a.example=viewer", SSO),
     "GATE_BODY_LIMIT_MIB": ("8", "body_limit", 8 * MIB, PLAIN),
     "GATE_BODY_BUDGET_MIB": ("64", "body_budget", 64 * MIB, PLAIN),
@@ -168,6 +186,24 @@ def test_a_name_like_no_setting_is_refused_too() -> None:
         ("GATE_OIDC_KEYS_URL", "https://keys.example.com:65536", "an https:// URL without a query"),
         ("GATE_OIDC_KEYS_URL", "keys.example.com", "an https:// URL without a query"),
         ("GATE_PUBLIC_URL", "https://mlflow.example.com#", "scheme://host[:port]"),
+        ("GATE_ALLOWED_HOSTS", "https://mlflow.example.com", "host names without ports, with commas between"),
+        ("GATE_ALLOWED_HOSTS", "mlflow.example.com:8080", "host names without ports"),
+        ("GATE_ALLOWED_HOSTS", "mlflow.example.com,,other.example.com", "host names without ports"),
+        ("GATE_ALLOWED_HOSTS", "*", "host names without ports"),
+        ("GATE_ALLOWED_HOSTS", "*.com", "host names without ports"),
+        ("GATE_ALLOWED_HOSTS", "*example.com", "host names without ports"),
+        ("GATE_ALLOWED_HOSTS", "mlflow.*.example.com", "host names without ports"),
+        ("GATE_ALLOWED_HOSTS", "**.example.com", "host names without ports"),
+        ("GATE_ALLOWED_HOSTS", ".example.com", "host names without ports"),
+        ("GATE_IAP_AUDIENCE", "my-project", "/projects/NUMBER/apps/PROJECT_ID, such as /projects/123456789012/apps/"),
+        ("GATE_IAP_AUDIENCE", "/projects/my-project/apps/my-project", "/projects/NUMBER/apps/PROJECT_ID"),
+        ("GATE_IAP_AUDIENCE", "projects/1/apps/my-project", "/projects/NUMBER/apps/PROJECT_ID"),
+        ("GATE_IAP_AUDIENCE", "/projects/1/apps/my-project/", "/projects/NUMBER/apps/PROJECT_ID"),
+        ("GATE_IAP_AUDIENCE", "/projects/1/apps/My-Project", "/projects/NUMBER/apps/PROJECT_ID"),
+        ("GATE_IAP_AUDIENCE", "/projects/1/apps/my", "/projects/NUMBER/apps/PROJECT_ID"),
+        ("GATE_IAP_AUDIENCE", "/projects/1/global/backendServices/2", "/projects/NUMBER/apps/PROJECT_ID"),
+        ("GATE_IAP_AUDIENCE", "1-x.apps.googleusercontent.com", "/projects/NUMBER/apps/PROJECT_ID"),
+        ("GATE_IAP_KEYS_URL", "http://127.0.0.1/keys", "an https:// URL without a query"),
     ],
 )
 def test_a_value_of_the_wrong_form_is_answered_with_the_right_one(name: str, text: str, form: str) -> None:
@@ -222,10 +258,27 @@ HERE = {"GATE_UPSTREAM_URL": "http://127.0.0.1:5000"}
         ({**SSO, "GATE_OIDC_CLIENT_ID": ""}, "Set GATE_OIDC_CLIENT_ID too, or remove GATE_ALB_ARN"),
         ({**SSO, "GATE_ROLE_RULES": ""}, "Set GATE_ROLE_RULES too, or remove GATE_ALB_ARN"),
         ({**PLAIN, "GATE_ALB_ARN": ALB}, "Set GATE_OIDC_ISSUER, GATE_OIDC_CLIENT_ID, GATE_ROLE_RULES too"),
-        ({**PLAIN, "GATE_ROLE_RULES": "group:a=admin"}, "Set GATE_ALB_ARN too, or remove GATE_ROLE_RULES"),
+        (
+            {**PLAIN, "GATE_ROLE_RULES": "group:a=admin"},
+            "Set GATE_ALB_ARN or GATE_IAP_AUDIENCE too, or remove GATE_ROLE",
+        ),
         ({**PLAIN, "GATE_OIDC_KEYS_URL": "https://a.example"}, "Set GATE_ALB_ARN too, or remove GATE_OIDC_KEYS_URL"),
         ({**SSO, "GATE_ALB_ARN": ""}, "remove GATE_OIDC_ISSUER, GATE_OIDC_CLIENT_ID, GATE_ROLE_RULES: nobody is"),
         ({**SSO, **HERE, "GATE_TOKENS_FILE": "", "GATE_AUTH": "off"}, "GATE_AUTH=off knows nobody: remove it or"),
+        ({**IAP, "GATE_ROLE_RULES": ""}, "Set GATE_ROLE_RULES too, or remove GATE_IAP_AUDIENCE"),
+        ({**PLAIN, "GATE_IAP_KEYS_URL": "https://a.example"}, "Set GATE_IAP_AUDIENCE too, or remove GATE_IAP_KEYS_URL"),
+        (
+            {**IAP, "GATE_OIDC_ISSUER": "https://a.example"},
+            "Set GATE_ALB_ARN too, or remove GATE_OIDC_ISSUER: nobody is",
+        ),
+        ({**IAP, "GATE_TOKENS_FILE": "tokens.json"}, "takes no tokens, since Identity-Aware Proxy reads the Authoriz"),
+        ({**IAP, "GATE_TOKENS_SECRET": "team/tokens"}, "remove GATE_TOKENS_FILE and GATE_TOKENS_SECRET."),
+        ({**IAP, "GATE_AUTH": "off"}, "GATE_AUTH=off knows nobody: remove it or GATE_IAP_AUDIENCE."),
+        (
+            {**IAP, "GATE_UPSTREAM_URL": "", "GATE_TARGET_ARN": ARN},
+            "GATE_IAP_AUDIENCE goes with GATE_UPSTREAM_URL only.",
+        ),
+        ({**SSO, **IAP, "GATE_TOKENS_FILE": ""}, "Set one of GATE_ALB_ARN and GATE_IAP_AUDIENCE: requests come"),
         ({**PLAIN, "GATE_BODY_LIMIT_MIB": "200"}, "GATE_BODY_BUDGET_MIB must be at least GATE_BODY_LIMIT_MIB"),
         ({**PLAIN, "GATE_GRACE_SECONDS": "4.9"}, "GATE_GRACE_SECONDS must be at least GATE_DRAIN_SECONDS"),
     ],
@@ -247,6 +300,11 @@ def test_authentication_is_off_on_loopback_only(listen: str) -> None:
     assert str(Settings.from_env({**PLAIN, "GATE_LISTEN": listen}).listen) in line
 
 
+def test_identity_aware_proxy_is_authentication_enough_to_listen_anywhere() -> None:
+    settings = Settings.from_env({**IAP, "GATE_LISTEN": ":8080", "GATE_AUTH": "on"})
+    assert (str(settings.listen), settings.auth, settings.tokens_file) == ("0.0.0.0:8080", True, None)
+
+
 @pytest.mark.parametrize("listen", ["127.0.0.1:8080", "[::1]:8080", "localhost:0"])
 def test_authentication_may_be_off_on_loopback(listen: str) -> None:
     assert Settings.from_env({**HERE, "GATE_AUTH": "off", "GATE_LISTEN": listen}).auth is False
@@ -266,7 +324,9 @@ def test_any_value_is_taken_or_refused_by_name(name: str, value: str) -> None:
     refused: list[str] = []
     try:
         beside = READ[name][3]
-        Settings.from_env({**(beside if beside in (SIGNED, SSO) else PLAIN), name: value})
+        Settings.from_env(
+            {**(beside if beside in (SIGNED, SSO) or (beside is IAP and value.strip()) else PLAIN), name: value}
+        )
     except SettingsError as error:
         refused = str(error).splitlines() or ["nothing"]
     assert all(name in line for line in refused)

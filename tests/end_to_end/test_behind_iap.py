@@ -1,0 +1,40 @@
+"""MLflow's own pages and clients, through the gate that stands behind Identity-Aware Proxy."""
+
+import re
+
+from local.standin.tls import Authority
+from tests.doubles import iap
+from tests.doubles.fixtures import Server
+from tests.doubles.iap import BOB, JOB, Iap, KeyHost
+from tests.doubles.raw_client import request
+from tests.doubles.running_gate import Tokens, running_gate
+
+
+async def test_a_browser_and_a_job_find_mlflow_as_it_is(
+    mlflow_server: Server, authority: Authority, tokens: Tokens
+) -> None:
+    proxy = Iap()
+    async with (
+        KeyHost.running(proxy, authority) as host,
+        running_gate(mlflow_server.url, tokens, upstream_timeout=60.0, **iap.settings(host, authority)) as gate,
+    ):
+
+        def by(claims: dict[str, str]) -> str:
+            return f"X-Goog-Iap-Jwt-Assertion: {proxy.says(claims)}"
+
+        page = await gate.ask(request("GET", "/", by(BOB), "Accept: text/html"))
+        assert (page.status, page.header("content-type")) == (200, "text/html; charset=utf-8")
+        [script] = re.findall(r'<script[^>]* src="/?(static-files/[^"]+)"', page.body.decode())
+        loaded = await gate.ask(request("GET", f"/{script}", by(BOB)))
+        assert loaded.status == 200
+        assert "javascript" in (loaded.header("content-type") or "")
+        # A page's own request, as browsers send it.
+        own = ["Origin: https://gate", "Sec-Fetch-Site: same-origin", "Content-Type: application/json"]
+        search = "/ajax-api/2.0/mlflow/runs/search"
+        assert (await gate.ask(request("POST", search, by(BOB), *own, body=b'{"experiment_ids": ["0"]}'))).status == 200
+        create = "/api/2.0/mlflow/runs/create"
+        made = await gate.ask(
+            request("POST", create, by(JOB), "Content-Type: application/json", body=b'{"experiment_id": "0"}')
+        )
+        assert (made.status, made.json()["run"]["info"]["status"]) == (200, "RUNNING")
+        assert (await gate.ask(request("POST", create, by(BOB), body=b'{"experiment_id": "0"}'))).status == 403
