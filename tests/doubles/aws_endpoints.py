@@ -102,6 +102,18 @@ class ContainerEndpoint(Endpoint):
         return Answer(self._status, self._said or json.dumps(keys()))
 
 
+class TaskEndpoint(Endpoint):
+    """ECS's agent on EC2: one GET of the task's own path, which is all that proves who asks; new keys each time."""
+
+    PATH = "/v2/credentials/0b1d2a3c-4e5f-4a6b-8c7d-9e0f1a2b3c4d"
+
+    def answer(self, asked: Asked) -> Answer:
+        if (asked.method, asked.target) != ("GET", self.PATH) or "authorization" in asked.headers:
+            return Answer(400, json.dumps({"code": "InvalidIdInRequest", "HTTPErrorCode": 400}))
+        role = {"RoleArn": "arn:aws:iam::123456789012:role/mlflow-gate"}
+        return Answer(200, json.dumps({**role, **keys(f"ASIATASK{len(self.seen)}", life=6 * 3600)}))
+
+
 class InstanceMetadata(Endpoint):
     """IMDSv2 alone: a session by PUT, and nothing without its token (a GET of the first version is a 401)."""
 

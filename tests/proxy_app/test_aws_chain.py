@@ -21,6 +21,7 @@ from tests.doubles.aws_endpoints import (
     InstanceMetadata,
     SsoPortal,
     StsRefusing,
+    TaskEndpoint,
     keys,
     serving,
 )
@@ -89,6 +90,18 @@ def test_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
     assert loaded.credentials == Credentials("AKIDDOUBLE", SECRET, TOKEN)
     assert lives_for_about(loaded, 3600)
     assert len(endpoint.seen) == 1
+
+
+def test_a_task_of_ecs(monkeypatch: pytest.MonkeyPatch) -> None:
+    # All that ECS tells a task; where the agent listens (169.254.170.2) is in botocore.
+    with serving(TaskEndpoint()) as agent:
+        monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.IP_ADDRESS", agent.url.removeprefix("http://"))
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", agent.PATH)
+        source = aws_chain()
+        first, second = source(), source()
+    assert first.credentials == Credentials("ASIATASK1", SECRET, TOKEN)
+    assert second.credentials.access_key == "ASIATASK2", "each call asks anew"
+    assert lives_for_about(second, 6 * 3600)
 
 
 def test_keys_near_their_end_are_taken_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 Statement = Mapping[str, Any]
-
-
 Context = Mapping[str, str | tuple[str, ...]]
 
 

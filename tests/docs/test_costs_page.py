@@ -1,0 +1,184 @@
+"""The page of costs cannot go stale unseen: its numbers of things are the stacks', and its sums are right.
+
+Its prices are for people to look up.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from preview.graph import Graph, listed
+from proxy_app.callers import Role
+from proxy_app.settings import Settings
+
+from ..components.scenarios import SCENARIOS
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "costs.md").read_text()
+HOURS = 730
+STACKS = {"dev": "development", "prod": "production"}
+ROW = re.compile(
+    r"\| (?P<what>[^|]+) \| (?P<number>\d+) \| (?P<price>[\d.]+) (?P<each>an hour|a month) \| (?P<sum>[\d.]+) \|"
+)
+ALL = re.compile(r"\| \*\*all\*\* \| \| \| \*\*([\d.]+)\*\* \|")
+
+
+class Row(NamedTuple):
+    number: int
+    price: Decimal
+    hourly: bool
+    sum: Decimal
+
+
+def section(stack: str) -> str:
+    (found,) = re.findall(rf"^## Pulumi\.{stack}\.yaml: .*?(?=^## )", PAGE, re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+def rows(stack: str) -> Mapping[str, Row]:
+    found = {
+        one["what"]: Row(int(one["number"]), Decimal(one["price"]), one["each"] == "an hour", Decimal(one["sum"]))
+        for one in ROW.finditer(section(stack))
+    }
+    assert len(found) == section(stack).count("\n| ") - 2, "a row has another form"
+    return found
+
+
+def graph(stack: str) -> Graph:
+    (found,) = [one for one in SCENARIOS if one.name == STACKS[stack]]
+    return found.graph()
+
+
+def kinds(kind: str) -> Callable[[Graph], int]:
+    return lambda graph: len(graph.of(kind))
+
+
+def only(graph: Graph, kind: str) -> Mapping[str, Any]:
+    (found,) = graph.of(kind)
+    return found.inputs
+
+
+def gates(graph: Graph) -> int:
+    return int(only(graph, "aws:ecs/service:Service")["desiredCount"])
+
+
+def instances(kind: str) -> Callable[[Graph], int]:
+    """Each gate has one of its own."""
+    return lambda graph: gates(graph) * (only(graph, "aws:ec2/launchTemplate:LaunchTemplate")["instanceType"] == kind)
+
+
+def gigabytes(graph: Graph) -> int:
+    disks = listed(only(graph, "aws:ec2/launchTemplate:LaunchTemplate")["blockDeviceMappings"])
+    assert {one["ebs"]["volumeType"] for one in disks} == {"gp3"}
+    return gates(graph) * sum(int(one["ebs"]["volumeSize"]) for one in disks)
+
+
+def endpoints_in_zones(graph: Graph) -> int:
+    found = [one.inputs for one in graph.of("aws:ec2/vpcEndpoint:VpcEndpoint")]
+    return sum(len(listed(one["subnetIds"])) for one in found if one["vpcEndpointType"] == "Interface")
+
+
+def metrics(graph: Graph) -> int:
+    """A metric filter with dimensions makes a metric for each of their values."""
+    found = [one.inputs["metricTransformation"] for one in graph.of("aws:cloudwatch/logMetricFilter:LogMetricFilter")]
+    assert {tuple(one["dimensions"]) for one in found if "dimensions" in one} == {("Role",)}
+    return sum(len(Role) if "dimensions" in one else 1 for one in found)
+
+
+def scaling_alarms(graph: Graph) -> int:
+    return 2 * (
+        len(graph.of("aws:appautoscaling/policy:Policy")) + len(graph.of("aws:ecs/capacityProvider:CapacityProvider"))
+    )
+
+
+COUNTS: Mapping[str, Callable[[Graph], int]] = {
+    "NAT gateway": kinds("aws:ec2/natGateway:NatGateway"),
+    "its public IPv4 address": kinds("aws:ec2/eip:Eip"),
+    "interface endpoint, in each zone": endpoints_in_zones,
+    "load balancer": kinds("aws:lb/loadBalancer:LoadBalancer"),
+    "instance, t4g.small": instances("t4g.small"),
+    "disk, GB of gp3": gigabytes,
+    "serverless MLflow app": kinds("aws:sagemaker/mlflowApp:MlflowApp"),
+    "tracking server, Small": lambda graph: len(
+        [
+            one
+            for one in graph.of("aws:sagemaker/mlflowTrackingServer:MlflowTrackingServer")
+            if one.inputs["trackingServerSize"] == "Small"
+        ]
+    ),
+    "secret": kinds("aws:secretsmanager/secret:Secret"),
+    "gate reading its tokens": gates,
+    "metric from the log": metrics,
+    "alarm": kinds("aws:cloudwatch/metricAlarm:MetricAlarm"),
+    "alarm of AWS's own, for scaling": scaling_alarms,
+    "dashboard": kinds("aws:cloudwatch/dashboard:Dashboard"),
+    "firewall (web ACL)": kinds("aws:wafv2/webAcl:WebAcl"),
+    "firewall rule": lambda graph: sum(len(listed(one.inputs["rules"])) for one in graph.of("aws:wafv2/webAcl:WebAcl")),
+}
+# What has no price of its own, or only one that comes with use.
+FREE = re.compile(
+    r"pulumi:|random:|docker-build:|aws:(iam|ecr|ecs|autoscaling|appautoscaling|s3|sns|vpc|route53)/"
+    r"|aws:ec2/(vpc|subnet|route|routeTable|routeTableAssociation|internetGateway|securityGroup|defaultSecurityGroup"
+    r"|flowLog|vpcEndpoint|launchTemplate):|aws:lb/(targetGroup|listener):|aws:secretsmanager/secretVersion:"
+    r"|aws:cloudwatch/(logGroup|logMetricFilter|logResourcePolicy):|aws:wafv2/webAcl(Association|LoggingConfiguration):"
+)
+PRICED = re.compile(
+    r"aws:(ec2/(natGateway|eip)|lb/loadBalancer|sagemaker/mlflow(App|TrackingServer)|secretsmanager/secret"
+    r"|cloudwatch/(metricAlarm|dashboard)|wafv2/webAcl):"
+)
+
+
+def rounded(amount: Decimal) -> Decimal:
+    return amount.quantize(Decimal("0.01"), ROUND_HALF_UP)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_each_number_is_the_stacks(stack: str) -> None:
+    counted = {what: count(graph(stack)) for what, count in COUNTS.items()}
+    assert {what: row.number for what, row in rows(stack).items()} == {
+        what: number for what, number in counted.items() if number
+    }
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_no_kind_of_resource_is_forgotten(stack: str) -> None:
+    kinds_there = {one.type for one in graph(stack).resources if one.custom}
+    assert not {one for one in kinds_there if not FREE.match(one) and not PRICED.match(one)}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_sums_are_right(stack: str) -> None:
+    found = rows(stack).values()
+    for row in found:
+        assert rounded(row.number * row.price * (HOURS if row.hourly else 1)) == row.sum
+    (total,) = ALL.findall(section(stack))
+    assert sum(row.sum for row in found) == Decimal(total)
+
+
+def test_what_changes_costs_what_the_tables_say() -> None:
+    dev, prod = rows("dev"), rows("prod")
+    assert f"| `tracking.kind: app` | -{prod['tracking server, Small'].sum} |" in PAGE
+    nat = prod["interface endpoint, in each zone"].sum - dev["NAT gateway"].sum - dev["its public IPv4 address"].sum
+    assert f"| `network.egress: nat` | -{nat} |" in PAGE
+    assert f"| `edge.waf: false` | -{prod['firewall (web ACL)'].sum + prod['firewall rule'].sum} |" in PAGE
+    assert f"| `watching.dashboard: false` | -{prod['dashboard'].sum} |" in PAGE
+    gate = sum(dev[what].sum for what in ("instance, t4g.small", "disk, GB of gp3", "gate reading its tokens"))
+    assert f"| `service.tasks: 2` | +{gate} |" in PAGE
+
+
+def test_a_gate_reads_its_tokens_as_often_as_the_page_says() -> None:
+    (every,) = re.findall(r"reads the secret of its tokens every (\d+) seconds: ([\d,]+) times a month", PAGE)
+    reload = next(float(default) for name, default, _ in Settings.table() if name == "GATE_TOKENS_RELOAD_SECONDS")
+    assert int(every[0]) == reload
+    times = HOURS * 3600 / reload
+    assert int(every[1].replace(",", "")) == times
+    assert rows("dev")["gate reading its tokens"].price == Decimal(str(times / 10000 * 0.05))
+
+
+def test_the_stacks_file_names_the_total() -> None:
+    (total,) = ALL.findall(section("dev"))
+    assert f"${Decimal(total):.0f} a month" in (ROOT / "Pulumi.dev.yaml").read_text()
