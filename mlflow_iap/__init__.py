@@ -1,0 +1,7 @@
+"""Lets MLflow's client, and anything that uses `requests`, through Google's Identity-Aware Proxy. See README.md."""
+
+from .auth import IapAuth
+from .errors import IapError, SettingsError, TokenError
+from .settings import Settings
+
+__all__ = ["IapAuth", "IapError", "Settings", "SettingsError", "TokenError"]

@@ -1,0 +1,145 @@
+"""The way to the sites: a proxy for HTTPS (`HTTPS_PROXY`) that ends TLS itself, and plain HTTP on loopback."""
+
+import contextlib
+import http.server
+import ssl
+import threading
+from collections.abc import Generator
+from email.utils import formatdate
+from typing import Any, cast
+
+from local.standin.tls import Authority
+
+from .accounts import Clock
+from .http import Answer, Asked, Site
+
+
+class Internet:
+    """`sites` by host; `asked` is each request that came, `strangers` are the hosts that nobody should have asked for.
+
+    `untrusted` hosts show a certificate that no client knows.
+    """
+
+    def __init__(self, clock: Clock, authority: Authority, other_authority: Authority) -> None:
+        self.clock = clock
+        self.authority = authority
+        self._context = authority.server_context()
+        self._other_context = other_authority.server_context()
+        self.sites: dict[str, Site] = {}
+        self.untrusted: set[str] = set()
+        self.strangers: list[str] = []
+        self.asked: list[Asked] = []
+        self.wrong: list[str] = []
+        self.proxy_url = ""
+
+    def context_for(self, host: str) -> ssl.SSLContext:
+        return self._other_context if host in self.untrusted else self._context
+
+    def answer(self, asked: Asked) -> Answer:
+        self.asked.append(asked)
+        try:
+            return self.sites[asked.host](asked)
+        # What a site asserts about a request that no client should send fails the test at its end.
+        except AssertionError as error:
+            self.wrong.append(f"{asked}: {error}")
+            return Answer(500, str(error).encode())
+
+    def asked_of(self, host: str) -> list[Asked]:
+        return [asked for asked in self.asked if asked.host == host]
+
+    @contextlib.contextmanager
+    def running(self) -> Generator["Internet"]:
+        with self._serving(_Proxy) as address:
+            self.proxy_url = f"http://{address}"
+            yield self
+
+    @contextlib.contextmanager
+    def listening(self, site: Site) -> Generator[str]:
+        """A site on plain HTTP: its host:port."""
+        with self._serving(_Plain) as address:
+            self.sites[address] = site
+            yield address
+
+    @contextlib.contextmanager
+    def _serving(self, handler: type["_Handler"]) -> Generator[str]:
+        server = _Server(("127.0.0.1", 0), handler)
+        server.internet = self
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    internet: Internet
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up, as one does that does not trust a certificate, is nothing to print."""
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    host = ""
+    timeout = 60
+    # An answer in one piece: in two the second waits for the first one's acknowledgement.
+    wbufsize = -1
+    disable_nagle_algorithm = True
+
+    @property
+    def internet(self) -> Internet:
+        return cast("_Server", self.server).internet
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as the base class calls it
+        pass
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return formatdate(self.internet.clock.now(), usegmt=True)
+
+    def _do(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        if self.headers["Transfer-Encoding"] == "chunked":
+            while size := int(self.rfile.readline(), 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        host = self.host or self.headers["Host"]
+        answer = self.internet.answer(Asked(host, self.command, self.path, self.headers, body))
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _do  # noqa: N815 - as the base class calls them
+
+
+class _Plain(_Handler):
+    pass
+
+
+class _Proxy(_Handler):
+    def do_CONNECT(self) -> None:
+        internet = self.internet
+        host = self.path.removesuffix(":443")
+        if host not in internet.sites:
+            internet.strangers.append(self.path)
+            self.send_error(502, "No such host")
+            return
+        self.send_response(200, "Connection established")
+        self.end_headers()
+        self.wfile.flush()
+        self.close_connection = True
+        with (
+            contextlib.suppress(OSError),
+            internet.context_for(host).wrap_socket(self.connection, server_side=True) as tls,
+        ):
+            type("_Site", (_Handler,), {"host": host})(tls, self.client_address, self.server)

@@ -1,0 +1,167 @@
+"""Stock MLflow clients with the package installed, through IAP, to a real MLflow server."""
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from mlflow_iap import IapAuth
+from tests.doubles.fixtures import Server
+from tests.doubles.google.accounts import IAP_CLIENT, JOB, OTHER_CLIENT
+from tests.doubles.google.world import ELSEWHERE, URL, World
+
+from .installed import MLFLOW2, ROOT, install
+
+HERE = Path(__file__).parent
+CLIENT = ROOT / "tests" / "end_to_end" / "stock_client.py"
+AUTH = {"MLFLOW_TRACKING_AUTH": "iap"}
+HEADERS = {"MLFLOW_IAP_HEADER_PROVIDER": "on"}
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return install(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture
+def iap(mlflow_server: Server, world: World) -> World:
+    """IAP stands in front of MLflow, and the machine is one of Google's."""
+    world.iap.upstream = mlflow_server.url
+    return world
+
+
+def run(
+    world: World, site: Path, script: Path, *arguments: str, family: str = "3", **extra: str
+) -> tuple[int, str, str]:
+    """(exit code, standard output, standard error) of the client."""
+    if family == "2" and not MLFLOW2.exists():
+        pytest.skip("needs the packages of requirements/mlflow2.txt: make test installs them")
+    environ = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(site),
+        "PYTHONPYCACHEPREFIX": str(ROOT / ".local" / "cache" / "pyc"),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_TRACKING_URI": URL,
+        "MLFLOW_IAP_AUDIENCE": IAP_CLIENT,
+        **world.on_google(),
+        **extra,
+    }
+    done = subprocess.run(
+        [str(MLFLOW2) if family == "2" else sys.executable, str(script), *arguments],
+        env=environ,
+        cwd=world.folder,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def runs_script(world: World, site: Path, family: str, **extra: str) -> dict[str, Any]:
+    code, out, err = run(world, site, CLIENT, f"iap-{uuid.uuid4().hex[:8]}", family=family, **extra)
+    assert code == 0, err
+    return json.loads(out.splitlines()[-1])
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("family", ["3", "2"])
+@pytest.mark.parametrize("plugin", [AUTH, HEADERS], ids=["auth", "headers"])
+def test_a_stock_client_logs_a_run_through_iap(iap: World, site: Path, plugin: dict[str, str], family: str) -> None:
+    said = runs_script(iap, site, family, **plugin)
+    assert said["version"].split(".")[0] == family
+    assert said["found"]
+    assert said["history"] == [0.5, 0.25]
+    assert len(iap.iap.passed) > 10
+    assert len(set(iap.iap.seen)) == 1
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("family", ["3", "2"])
+@pytest.mark.parametrize("plugin", [AUTH, HEADERS], ids=["auth", "headers"])
+def test_a_file_that_mlflow_gets_from_another_host_gets_no_token(
+    iap: World, site: Path, plugin: dict[str, str], family: str
+) -> None:
+    url = f"https://{ELSEWHERE}/api/2.0/mlflow-artifacts/artifacts/folder/file.txt"
+    code, out, err = run(iap, site, HERE / "other_host.py", url, family=family, **plugin)
+    assert (code, out.strip()) == (0, "a file"), err
+    assert iap.iap.seen
+    asked = iap.internet.asked_of(ELSEWHERE)
+    assert asked
+    for request in asked:
+        assert not request.headers["Authorization"]
+        assert not request.headers["Proxy-Authorization"]
+
+
+@pytest.mark.timeout(240)
+def test_threads_and_forked_processes_share_one_token(iap: World, site: Path) -> None:
+    code, out, err = run(iap, site, HERE / "workers.py", **AUTH)
+    assert (code, out.splitlines()[-1:]) == (0, ["[0, 0] 22"]), err
+    assert len(set(iap.iap.seen)) == 1
+
+
+@pytest.mark.timeout(240)
+def test_mlflows_own_credentials_stay_for_what_is_behind_iap(iap: World, site: Path) -> None:
+    runs_script(iap, site, "3", MLFLOW_TRACKING_TOKEN="for-mlflow", **AUTH)
+    assert {asked.headers["Authorization"] for asked in iap.iap.passed} == {"Bearer for-mlflow"}
+
+
+@pytest.mark.timeout(240)
+def test_a_stock_client_shows_what_is_missing_and_who_may_not(iap: World, site: Path) -> None:
+    """One client for each: no credentials, a wrong audience, not a member."""
+    shown: list[str] = []
+    for change in ({"NO_GCE_CHECK": "true"}, {"MLFLOW_IAP_AUDIENCE": OTHER_CLIENT}, {}):
+        if not change:
+            iap.iap.members.clear()
+        code, _, err = run(iap, site, CLIENT, "refused", **AUTH, **change)
+        assert code != 0
+        shown.append(err)
+    assert "There are no credentials for IAP: GOOGLE_APPLICATION_CREDENTIALS is not set" in shown[0]
+    assert "JWT audience doesn't match this application" in shown[1]
+    assert "You don't have access" in shown[2]
+
+
+def test_without_a_setting_the_installed_package_does_nothing(iap: World, site: Path) -> None:
+    code, _, err = run(iap, site, CLIENT, "nothing")
+    assert code != 0
+    assert "302" in err or "accounts.google.com" in err
+    assert iap.iap.seen == []
+    iap.internet.strangers.clear()  # MLflow follows the redirect to the sign-in page
+
+
+@pytest.mark.timeout(300)
+def test_a_run_of_three_days_logs_every_half_hour(iap: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow's client in this process, by a clock that is moved."""
+    from mlflow import MlflowClient
+    from mlflow.tracking.request_auth import registry
+
+    from mlflow_iap import plugin
+
+    for name, value in {**iap.on_google(), "MLFLOW_IAP_AUDIENCE": IAP_CLIENT, "MLFLOW_TRACKING_AUTH": "iap"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", URL)
+    monkeypatch.setattr(plugin, "_auth", IapAuth(now=iap.clock.now))
+    untyped: Any = registry
+    monkeypatch.setattr(untyped._request_auth_provider_registry, "_registry", [plugin.AuthProvider()])
+    client: Any = MlflowClient(URL)
+    run = client.create_run(client.create_experiment(f"days-{uuid.uuid4().hex[:8]}"))
+    for step in range(3 * 24 * 2):
+        client.log_metric(run.info.run_id, "loss", 1 / (step + 1), step=step)
+        iap.clock.forward(minutes=29)
+    assert len(client.get_metric_history(run.info.run_id, "loss")) == 144
+    assert 60 <= len(set(iap.iap.seen)) <= 80
+
+
+def test_requests_gets_through_with_the_auth_alone(iap: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**iap.on_google(), "MLFLOW_IAP_AUDIENCE": IAP_CLIENT, "MLFLOW_TRACKING_URI": URL}.items():
+        monkeypatch.setenv(name, value)
+    answer = requests.get(f"{URL}/api/2.0/mlflow/experiments/search?max_results=1", auth=IapAuth(), timeout=30)
+    assert "experiments" in answer.json()
+    assert iap.iap.members == {JOB}

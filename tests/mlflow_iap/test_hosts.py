@@ -1,0 +1,164 @@
+"""A token goes to the hosts that were named, over TLS, and nowhere else."""
+
+import logging
+from urllib.parse import quote
+
+import hypothesis
+import pytest
+import requests
+from hypothesis import strategies as st
+from urllib3.util import parse_url
+
+from mlflow_iap import IapAuth, SettingsError
+from mlflow_iap.hosts import gets_token, parse_hosts
+from tests.doubles.google.accounts import IAP_CLIENT, JOB
+from tests.doubles.google.http import Answer, Asked
+from tests.doubles.google.world import ELSEWHERE, HOST, URL, World
+
+HOSTS = parse_hosts("mlflow.example.com, other.example.com:8443, 127.0.0.1:5000, [::1]:5000, localhost:5000")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://mlflow.example.com/api",
+        "https://MLflow.Example.com:443/api?x=1#y",
+        "https://someone@mlflow.example.com/",
+        "https://other.example.com:8443/",
+        "http://127.0.0.1:5000/",
+        "http://[::1]:5000/",
+        "https://localhost:5000/",
+        "http://localhost:5000/",
+    ],
+)
+def test_a_named_host_gets_the_token(url: str) -> None:
+    assert gets_token(url, HOSTS)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://mlflow.example.com:8443/",
+        "https://mlflow.example.com:80/",
+        "https://other.example.com/",
+        "https://sub.mlflow.example.com/",
+        "https://mlflow.example.com.evil.example/",
+        "https://mlflow.example.com@evil.example/",
+        "https://evil.example/mlflow.example.com",
+        "https://evil.example#@mlflow.example.com",
+        "https://evil.example\\@mlflow.example.com",
+        "http://127.0.0.1:5001/",
+        "http://127.0.0.1/",
+        "ftp://mlflow.example.com/",
+        "file:///mlflow.example.com",
+        "mlflow.example.com",
+        "https://",
+        "",
+    ],
+)
+def test_no_other_gets_it(url: str) -> None:
+    assert not gets_token(url, HOSTS)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://mlflow.example.com/", "http://mlflow.example.com:443", "http://other.example.com:8443/"]
+)
+def test_a_named_host_over_plain_http_is_an_error_that_says_so(url: str) -> None:
+    with pytest.raises(SettingsError, match="over plain http://: use https://"):
+        gets_token(url, HOSTS)
+
+
+@hypothesis.given(st.text(alphabet="htps:/\\@.#?[]%aelmoxvi-w0185 \t", max_size=60))
+@hypothesis.example("https://evil.example\\.mlflow.example.com")
+def test_whatever_the_url_requests_connects_to_a_named_host_if_a_token_goes_along(text: str) -> None:
+    for url in (
+        text,
+        "https://" + text,
+        f"https://mlflow.example.com{text}",
+        f"https://{quote(text)}mlflow.example.com",
+    ):
+        request = requests.Request("GET", url)
+        try:
+            prepared = request.prepare()
+            goes = gets_token(prepared.url or "", HOSTS)
+        except (requests.RequestException, SettingsError):
+            continue
+        if goes:
+            parts = parse_url(prepared.url or "")
+            assert f"{parts.host}:{parts.port or {'https': 443, 'http': 80}[parts.scheme or '']}" in {
+                "mlflow.example.com:443",
+                "other.example.com:8443",
+                "127.0.0.1:5000",
+                "[::1]:5000",
+                "localhost:5000",
+            }
+
+
+@pytest.mark.parametrize(
+    "text", ["https://mlflow.example.com", "a/b", "a b", "*.example.com", "a:0x1", "a:99999", "-a"]
+)
+def test_what_is_no_host_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="hosts without https://"):
+        parse_hosts(text)
+
+
+def enter(world: World, monkeypatch: pytest.MonkeyPatch, uri: str = URL) -> None:
+    monkeypatch.setenv("MLFLOW_IAP_TOKEN", world.accounts.id_token(IAP_CLIENT, JOB))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+
+
+def test_a_redirect_to_another_host_does_not_take_the_token_along(
+    world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter(world, monkeypatch)
+    world.iap.answer_of_application = Answer(302, b"", {"Location": f"https://{ELSEWHERE}/file"})
+    for headers in ({}, {"Authorization": "Basic eA=="}):
+        answer = requests.get(URL, auth=auth, headers=headers, timeout=30)
+        assert answer.text == "a file"
+    sent = world.internet.asked_of(ELSEWHERE)
+    assert len(sent) == 2
+    for asked in sent:
+        assert not asked.headers["Authorization"]
+        assert not asked.headers["Proxy-Authorization"]
+
+
+def test_another_host_gets_no_token_and_the_log_says_so_once(
+    world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    enter(world, monkeypatch)
+    with caplog.at_level(logging.WARNING, "mlflow_iap"):
+        for _ in range(3):
+            assert requests.get(f"https://{ELSEWHERE}/file", auth=auth, timeout=30).text == "a file"
+    told = f"{ELSEWHERE} gets no token for IAP: MLFLOW_IAP_HOSTS names {HOST}."
+    assert [record.message for record in caplog.records] == [told]
+    assert not world.internet.asked_of(ELSEWHERE)[0].headers["Authorization"]
+
+
+def test_a_tracking_uri_that_changes_later_does_not_move_the_token_there(
+    world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter(world, monkeypatch)
+    assert requests.get(URL, auth=auth, timeout=30).status_code == 200
+    # As mlflow.set_tracking_uri does.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://{ELSEWHERE}")
+    requests.get(f"https://{ELSEWHERE}/", auth=auth, timeout=30)
+    assert not world.internet.asked_of(ELSEWHERE)[0].headers["Authorization"]
+
+
+def test_plain_http_gets_no_token_unless_it_is_this_machine(
+    world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Asked] = []
+    with world.internet.listening(lambda asked: (seen.append(asked), Answer(200))[1]) as address:
+        enter(world, monkeypatch, f"http://{address}")
+        assert requests.get(f"http://{address}/", auth=auth, timeout=30).status_code == 200
+        assert seen[0].headers["Authorization"].startswith("Bearer eyJ")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{HOST}")
+        with pytest.raises(SettingsError, match=f"No token goes to {HOST} over plain http"):
+            requests.get(f"http://{HOST}/", auth=IapAuth(), timeout=30)
+
+
+def test_an_audience_that_is_a_url_names_the_host(world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch) -> None:
+    enter(world, monkeypatch, f"https://{ELSEWHERE}")
+    monkeypatch.setenv("MLFLOW_IAP_AUDIENCE", f"https://{HOST}/*")
+    assert {str(host) for host in auth.settings.hosts} == {HOST}
