@@ -1,0 +1,95 @@
+"""Update, replace or nothing: what differs between two sets of inputs, and what the table says of it."""
+
+import functools
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from .kind import Values
+from .wire import UNKNOWN
+
+TABLE = Path(__file__).with_name("replace_table.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """``every``: all fields replace, but those in ``but``; else those in ``fields`` do.
+
+    ``one_of``: these do where another one of them is given than before. ``unless``: a field replaces unless another one
+    is true.
+    """
+
+    fields: frozenset[str]
+    every: bool
+    but: frozenset[str]
+    one_of: frozenset[str]
+    unless: Mapping[str, str]
+    source: str
+
+    def replaces(self, path: str, olds: Values, news: Values) -> bool:
+        """Whether a change at this path makes a new resource."""
+        plain = ".".join(part.split("[")[0] for part in path.split("."))
+        top = plain.split(".")[0]
+        if top == "region":
+            return True
+        if self.every:
+            return top not in self.but
+        if top in self.one_of:
+            return _given(olds, self.one_of) != _given(news, self.one_of)
+        if top in self.unless:
+            return not news.get(self.unless[top])
+        # What is around a field that replaces is changed as a whole, or what is inside of one.
+        return any(f"{plain}.".startswith(f"{one}.") or f"{one}.".startswith(f"{plain}.") for one in self.fields)
+
+
+def _given(values: Values, fields: frozenset[str]) -> set[str]:
+    return {name for name in fields if values.get(name) is not None}
+
+
+@functools.cache
+def table() -> dict[str, Entry]:
+    read = tomllib.loads(TABLE.read_text(encoding="utf-8"))
+    return {
+        token: Entry(
+            fields=frozenset(entry.get("replace", [])),
+            every="all_but" in entry,
+            but=frozenset(entry.get("all_but", [])),
+            one_of=frozenset(entry.get("one_of", [])),
+            unless=entry.get("unless", {}),
+            source=entry["source"],
+        )
+        for token, entry in read.items()
+        if ":" in token
+    }
+
+
+def changed_paths(olds: Values, news: Values) -> Iterator[str]:
+    """Paths whose values differ; an unknown value may be a change."""
+    for name in sorted({*olds, *news} - {"__defaults"}):
+        yield from _differences(olds.get(name), news.get(name), name)
+
+
+def _differences(old: Any, new: Any, path: str) -> Iterator[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        before, after = cast("Values", old), cast("Values", new)
+        for name in sorted({*before, *after}):
+            yield from _differences(before.get(name), after.get(name), f"{path}.{name}")
+    elif isinstance(old, list) and isinstance(new, list) and len(cast("list[Any]", old)) == len(cast("list[Any]", new)):
+        for index, (one, other) in enumerate(zip(cast("list[Any]", old), cast("list[Any]", new), strict=True)):
+            yield from _differences(one, other, f"{path}[{index}]")
+    elif new is UNKNOWN or not _same(old, new):
+        yield path
+
+
+def _same(old: Any, new: Any) -> bool:
+    # The provider compares documents by what they say.
+    if isinstance(old, str) and isinstance(new, str) and old[:1] in "{[" and new[:1] in "{[":
+        try:
+            return json.loads(old) == json.loads(new)
+        except ValueError:
+            return old == new
+    # Empty and not given are the same to it.
+    return old == new or (not old and not new and not isinstance(old, bool | int) and not isinstance(new, bool | int))

@@ -1,0 +1,389 @@
+"""Load balancers, certificates, names and the firewall."""
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..kind import REGION, Kind, Making, Name, Problems, Refers, RefusedError, Values
+from ..paths import values_at
+from .common import among, between, exactly_one, group, groups, known, matches
+from .network import INTERNET_GATEWAY, SECURITY_GROUPS, SUBNET, VPC, in_one_vpc, vpcs_of
+from .stores import BUCKET
+from .watching import LOG_GROUP
+
+if TYPE_CHECKING:
+    from ..cloud import Cloud, Thing
+
+LOAD_BALANCER = "aws:lb/loadBalancer:LoadBalancer"
+TARGET_GROUP = "aws:lb/targetGroup:TargetGroup"
+LISTENER = "aws:lb/listener:Listener"
+CERTIFICATE = "aws:acm/certificate:Certificate"
+VALIDATION = "aws:acm/certificateValidation:CertificateValidation"
+RECORD = "aws:route53/record:Record"
+WEB_ACL = "aws:wafv2/webAcl:WebAcl"
+# Letters, digits and hyphens; a load balancer's name may not look like an internal DNS name.
+_NAME = r"(?!internal-)(?!-)[a-zA-Z0-9-]{1,32}(?<!-)"
+
+
+def _load_balancer(making: Making) -> tuple[str, dict[str, object]]:
+    name = str(making.inputs["name"])
+    suffix = f"app/{name}/{making.hexes(16)}"
+    scheme = "internal-" if making.inputs.get("internal") else ""
+    subnets = [str(one) for one in making.inputs.get("subnets", [])]
+    vpcs = [one.inputs["vpcId"] for one in making.cloud.of(SUBNET) if one.id in subnets]
+    arn = making.arn("elasticloadbalancing", f"loadbalancer/{suffix}")
+    return arn, {
+        "arn": arn,
+        "arnSuffix": suffix,
+        "dnsName": f"{scheme}{name}-{making.cloud.ticket() + 10**9}.{REGION}.elb.amazonaws.com",
+        "zoneId": "Z32O12XQLNTSW2",
+        "vpcId": vpcs[0] if vpcs else "vpc-of-somebody",
+    }
+
+
+def _load_balancer_problems(inputs: Values) -> Problems:
+    yield from matches(inputs, "name", _NAME)
+    yield from between(inputs, "idleTimeout", 1, 4000)
+    yield from between(inputs, "clientKeepAlive", 60, 604800)
+    yield from among(inputs, "desyncMitigationMode", ("monitor", "defensive", "strictest"))
+    yield from exactly_one(inputs, "subnets", "subnetMappings")
+    subnets = known(inputs, "subnets")
+    if subnets is not None and len(subnets) < 2:
+        yield "subnets", "an application load balancer needs two or more, in different zones"
+
+
+def _load_balancer_fits(thing: "Thing", cloud: "Cloud") -> None:
+    subnets = [one for one in cloud.of(SUBNET) if one.id in thing.inputs.get("subnets", [])]
+    zones = [one.inputs.get("availabilityZone") for one in subnets]
+    if len(set(zones)) != len(zones):
+        raise RefusedError("InvalidConfigurationRequest: a load balancer cannot have two subnets in one zone.")
+    vpcs = vpcs_of(cloud, thing.inputs.get("subnets", []))
+    in_one_vpc(thing, cloud, thing.inputs.get("subnets", []), thing.inputs.get("securityGroups", []))
+    if not thing.inputs.get("internal") and subnets:
+        gateways = [one for one in cloud.of(INTERNET_GATEWAY) if one.inputs.get("vpcId") in vpcs]
+        if not gateways:
+            raise RefusedError(f"InvalidSubnet: VPC {vpcs.pop()} has no internet gateway.")
+    for field in ("accessLogs", "connectionLogs"):
+        logs: Any = thing.inputs.get(field)
+        if logs and logs.get("enabled"):
+            _may_write(cloud, str(logs["bucket"]))
+
+
+def _load_balancer_stays(thing: "Thing", cloud: "Cloud") -> None:
+    moved = vpcs_of(cloud, thing.inputs.get("subnets", [])) - {thing.computed["vpcId"]}
+    if moved:
+        raise RefusedError(
+            f"InvalidConfigurationRequest: {thing} cannot move from {thing.computed['vpcId']} to {moved.pop()}."
+        )
+    _load_balancer_fits(thing, cloud)
+
+
+def _may_write(cloud: "Cloud", bucket: str) -> None:
+    # AWS writes a file to try it: the bucket is not empty from now on.
+    if bucket in cloud.given:
+        return
+    allowed = [one for one in cloud if one.kind.token.endswith(":BucketPolicy") and one.inputs["bucket"] == bucket]
+    if not any("delivery" in str(one.inputs["policy"]) for one in allowed):
+        raise RefusedError(f"InvalidConfigurationRequest: access denied for bucket {bucket}. Check its permissions.")
+    cloud.named(bucket, (BUCKET,), ("id",)).inside["ELBAccessLogTestFile"] = ""
+
+
+def _not_protected(thing: "Thing", _cloud: "Cloud") -> None:
+    if thing.inputs.get("enableDeletionProtection"):
+        raise RefusedError(
+            f"OperationNotPermitted: load balancer {thing.id} cannot be deleted because deletion protection is enabled."
+        )
+
+
+def _target_group(making: Making) -> tuple[str, dict[str, object]]:
+    suffix = f"targetgroup/{making.inputs['name']}/{making.hexes(16)}"
+    arn = making.arn("elasticloadbalancing", suffix)
+    return arn, {"arn": arn, "arnSuffix": suffix, "loadBalancerArns": []}
+
+
+def _target_group_problems(inputs: Values) -> Problems:
+    yield from matches(inputs, "name", _NAME)
+    yield from between(inputs, "deregistrationDelay", 0, 3600)
+    yield from among(inputs, "targetType", ("instance", "ip", "lambda", "alb"))
+    check = group(inputs, "healthCheck")
+    yield from between(check, "interval", 5, 300)
+    yield from between(check, "timeout", 2, 120)
+    yield from between(check, "healthyThreshold", 2, 10)
+    yield from between(check, "unhealthyThreshold", 2, 10)
+    interval, timeout = known(check, "interval"), known(check, "timeout")
+    if interval is not None and timeout is not None and timeout >= interval:
+        yield "healthCheck.timeout", "it must be shorter than the interval"
+    if inputs.get("targetType") != "lambda":
+        for field in ("port", "protocol", "vpcId"):
+            if inputs.get(field) is None:
+                yield field, "a target group of instances or addresses needs it"
+
+
+def _listener(making: Making) -> tuple[str, dict[str, object]]:
+    balancer = str(making.inputs["loadBalancerArn"]).replace(":loadbalancer/", ":listener/")
+    arn = f"{balancer}/{making.hexes(16)}"
+    return arn, {"arn": arn}
+
+
+def _action_problems(inputs: Values, field: str, *, tls: bool) -> Problems:
+    needs = {
+        "forward": ("targetGroupArn", "forward"),
+        "redirect": ("redirect",),
+        "fixed-response": ("fixedResponse",),
+        "authenticate-oidc": ("authenticateOidc",),
+        "authenticate-cognito": ("authenticateCognito",),
+        "jwt-validation": ("jwtValidation",),
+    }
+    actions = groups(inputs, field)
+    for index, action in enumerate(actions):
+        kind, here = str(action.get("type")), f"{field}[{index}]"
+        if kind not in needs:
+            yield here, f"type {kind!r} is unknown"
+        elif not any(action.get(name) for name in needs[kind]):
+            yield here, f"type {kind} needs {' or '.join(needs[kind])}"
+        elif kind.startswith(("authenticate", "jwt")) and not tls:
+            yield here, f"{kind} needs HTTPS"
+    if actions and actions[-1].get("type") not in ("forward", "redirect", "fixed-response"):
+        yield field, "the last action must be forward, redirect or fixed-response"
+
+
+def _listener_problems(inputs: Values) -> Problems:
+    tls = known(inputs, "protocol") == "HTTPS"
+    yield from between(inputs, "port", 1, 65535)
+    if tls and not inputs.get("certificateArn"):
+        yield "certificateArn", "HTTPS needs it"
+    if not tls and (inputs.get("certificateArn") or inputs.get("sslPolicy")):
+        yield "certificateArn", "it belongs to HTTPS"
+    yield from _action_problems(inputs, "defaultActions", tls=tls)
+
+
+def _listener_fits(thing: "Thing", cloud: "Cloud") -> None:
+    _certificate_issued(thing, cloud)
+    _targets_free(thing, cloud, str(thing.inputs["loadBalancerArn"]))
+
+
+def _rule_fits(thing: "Thing", cloud: "Cloud") -> None:
+    listener = cloud.named(thing.inputs["listenerArn"], (LISTENER,), ("arn",))
+    _targets_free(thing, cloud, str(listener.inputs["loadBalancerArn"]))
+
+
+def _targets_free(thing: "Thing", cloud: "Cloud", balancer: str) -> None:
+    """A target group serves one load balancer, of its own VPC."""
+    targets = _groups_of(thing)
+    for other in cloud.of(LISTENER):
+        if other.inputs["loadBalancerArn"] != balancer and targets & _groups_of(other):
+            raise RefusedError(
+                f"TargetGroupAssociationLimit: {thing} forwards to {targets.pop()}, which another load balancer uses."
+            )
+    vpc = next((one.computed["vpcId"] for one in cloud.of(LOAD_BALANCER) if one.id == balancer), None)
+    for one in cloud.of(TARGET_GROUP):
+        if one.id in targets and vpc is not None and vpc.startswith("vpc-0") and one.inputs["vpcId"] != vpc:
+            raise RefusedError(f"InvalidConfigurationRequest: {one} is not in the VPC of {thing}.")
+
+
+def _groups_of(thing: "Thing") -> set[Any]:
+    return {
+        value
+        for field in ("defaultActions", "actions")
+        for path in (f"{field}[*].targetGroupArn", f"{field}[*].forward.targetGroups[*].arn")
+        for value in values_at(thing.inputs, path)
+    }
+
+
+def _certificate_issued(thing: "Thing", cloud: "Cloud") -> None:
+    arn = thing.inputs.get("certificateArn")
+    ours = any(one.id == arn for one in cloud.of(CERTIFICATE))
+    if ours and not any(one.inputs["certificateArn"] == arn for one in cloud.of(VALIDATION)):
+        raise RefusedError(f"UnsupportedCertificate: {arn} is not issued yet.")
+
+
+def _rule_problems(inputs: Values) -> Problems:
+    yield from between(inputs, "priority", 1, 50000)
+    yield from _action_problems(inputs, "actions", tls=True)
+    count = 0
+    for condition in groups(inputs, "conditions"):
+        if len([name for name in condition if condition[name]]) != 1:
+            yield "conditions", "each condition has exactly one field"
+        for field in condition:
+            count += len(
+                [*values_at(condition, f"{field}.values[*]"), *values_at(condition, f"{field}.regexValues[*]")]
+            )
+    if count > 5:
+        yield "conditions", f"a rule has 5 values at most, {count} are given"
+
+
+def _certificate(making: Making) -> tuple[str, dict[str, object]]:
+    arn = making.arn("acm", f"certificate/{making.hexes(8)}-0000-4000-8000-{making.hexes(12)}")
+    names = [making.inputs["domainName"], *values_at(making.inputs, "subjectAlternativeNames[*]")]
+    options = [
+        {
+            "domainName": name,
+            "resourceRecordName": f"_{making.hexes(32, str(index))}.{name}.",
+            "resourceRecordType": "CNAME",
+            "resourceRecordValue": f"_{making.hexes(32, str(index) + 'v')}.acm-validations.aws.",
+        }
+        for index, name in enumerate(dict.fromkeys(map(str, names)))
+    ]
+    return arn, {
+        "arn": arn,
+        "domainValidationOptions": options,
+        "status": "PENDING_VALIDATION",
+        "type": "AMAZON_ISSUED",
+    }
+
+
+def _records_are_there(thing: "Thing", cloud: "Cloud") -> None:
+    there = {str(one.computed["fqdn"]).rstrip(".") for one in cloud.of(RECORD)}
+    certificate = cloud.named(thing.inputs["certificateArn"], (CERTIFICATE,), ("arn",))
+    for option in certificate.computed["domainValidationOptions"]:
+        if option["resourceRecordName"].rstrip(".") not in there:
+            raise RefusedError(f"timeout while waiting for {certificate}: no record {option['resourceRecordName']}")
+    for name in values_at(thing.inputs, "validationRecordFqdns[*]"):
+        if name.rstrip(".") not in there:
+            raise RefusedError(f"there is no record {name}")
+
+
+def _record(making: Making) -> tuple[str, dict[str, object]]:
+    name = str(making.inputs["name"]).rstrip(".").lower()
+    return f"{making.inputs['zoneId']}_{name}_{making.inputs['type']}", {"fqdn": name}
+
+
+def _record_problems(inputs: Values) -> Problems:
+    yield from exactly_one(inputs, "aliases", "records")
+    if inputs.get("records") and inputs.get("ttl") is None:
+        yield "ttl", "a record with values needs it"
+
+
+def _acl_problems(inputs: Values) -> Problems:
+    yield from among(inputs, "scope", ("REGIONAL", "CLOUDFRONT"))
+    yield from matches(inputs, "name", r"[\w-]{1,128}")
+    rules = groups(inputs, "rules")
+    for field in ("name", "priority"):
+        if len({rule.get(field) for rule in rules}) != len(rules):
+            yield "rules", f"two rules have the same {field}"
+    for index, rule in enumerate(rules):
+        managed = bool(group(rule, "statement").get("managedRuleGroupStatement"))
+        if managed != bool(rule.get("overrideAction")) or managed == bool(rule.get("action")):
+            yield f"rules[{index}]", "a rule has an action, one with a managed group an overrideAction instead"
+
+
+def _web_acl(making: Making) -> tuple[str, dict[str, object]]:
+    made = f"{making.hexes(8)}-0000-4000-8000-{making.hexes(12)}"
+    return made, {
+        "arn": making.arn("wafv2", f"regional/webacl/{making.inputs['name']}/{made}"),
+        "capacity": 100,
+        "lockToken": making.hexes(32),
+    }
+
+
+def _log_group_is_wafs(inputs: Values) -> Problems:
+    for destination in values_at(inputs, "logDestinationConfigs[*]"):
+        if isinstance(destination, str) and not re.search(
+            r":(log-group:|s3:::|deliverystream/)?aws-waf-logs-", destination
+        ):
+            yield "logDestinationConfigs", f"{destination!r}: a destination's name begins with aws-waf-logs-"
+
+
+def _forwards(field: str) -> tuple[Refers, ...]:
+    return (
+        Refers(path=f"{field}[*].targetGroupArn", kinds=(TARGET_GROUP,), by=("arn",)),
+        Refers(path=f"{field}[*].forward.targetGroups[*].arn", kinds=(TARGET_GROUP,), by=("arn",)),
+    )
+
+
+def _kinds() -> Iterator[Kind]:
+    yield Kind(
+        token=LOAD_BALANCER,
+        name=Name(limit=32),
+        make=_load_balancer,
+        refers=(
+            Refers(path="subnets[*]", kinds=(SUBNET,)),
+            Refers(path="securityGroups[*]", kinds=SECURITY_GROUPS),
+            Refers(path="accessLogs.bucket", kinds=(BUCKET,), by=("id", "bucket"), holds=False),
+            Refers(path="connectionLogs.bucket", kinds=(BUCKET,), by=("id", "bucket"), holds=False),
+        ),
+        one_of=(("name",),),
+        check=_load_balancer_problems,
+        made=_load_balancer_fits,
+        changed=_load_balancer_stays,
+        deleting=_not_protected,
+    )
+    yield Kind(
+        token=TARGET_GROUP,
+        name=Name(limit=32),
+        make=_target_group,
+        refers=(Refers(path="vpcId", kinds=(VPC,), holds=False),),
+        one_of=(("name",),),
+        check=_target_group_problems,
+    )
+    yield Kind(
+        token=LISTENER,
+        make=_listener,
+        refers=(
+            Refers(path="loadBalancerArn", kinds=(LOAD_BALANCER,), by=("arn",), holds=False, within=True),
+            Refers(path="certificateArn", kinds=(CERTIFICATE,), by=("arn",)),
+            *_forwards("defaultActions"),
+        ),
+        one_of=(("loadBalancerArn", "port"),),
+        check=_listener_problems,
+        made=_listener_fits,
+        changed=_listener_fits,
+    )
+    yield Kind(
+        token="aws:lb/listenerRule:ListenerRule",
+        make=lambda making: (
+            arn := str(making.inputs["listenerArn"]).replace(":listener/", ":listener-rule/") + f"/{making.hexes(16)}",
+            {"arn": arn},
+        ),
+        refers=(
+            Refers(path="listenerArn", kinds=(LISTENER,), by=("arn",), holds=False, within=True),
+            *_forwards("actions"),
+        ),
+        one_of=(("listenerArn", "priority"),),
+        check=_rule_problems,
+        made=_rule_fits,
+        changed=_rule_fits,
+    )
+    yield Kind(
+        token=CERTIFICATE,
+        make=_certificate,
+        check=lambda inputs: among(inputs, "validationMethod", ("DNS", "EMAIL", "NONE")),
+    )
+    yield Kind(
+        token=VALIDATION,
+        make=lambda _: ("0001-01-01 00:00:00 +0000 UTC", {}),
+        key="certificateArn",
+        refers=(Refers(path="certificateArn", kinds=(CERTIFICATE,), by=("arn",), holds=False),),
+        made=_records_are_there,
+    )
+    yield Kind(
+        token=RECORD,
+        make=_record,
+        one_of=(("zoneId", "name", "type"),),
+        check=_record_problems,
+    )
+    yield Kind(token=WEB_ACL, name=Name(limit=128), make=_web_acl, one_of=(("name", "scope"),), check=_acl_problems)
+    yield Kind(
+        token="aws:wafv2/webAclAssociation:WebAclAssociation",
+        puts=True,
+        make=lambda making: (f"{making.inputs['webAclArn']},{making.inputs['resourceArn']}", {}),
+        refers=(
+            Refers(path="webAclArn", kinds=(WEB_ACL,), by=("arn",)),
+            Refers(path="resourceArn", kinds=(LOAD_BALANCER,), by=("arn",), holds=False, within=True),
+        ),
+        one_of=(("resourceArn",),),
+    )
+    yield Kind(
+        token="aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration",
+        puts=True,
+        make=lambda making: (str(making.inputs["resourceArn"]), {}),
+        refers=(
+            Refers(path="resourceArn", kinds=(WEB_ACL,), by=("arn",), holds=False, within=True),
+            Refers(path="logDestinationConfigs[*]", kinds=(LOG_GROUP, BUCKET), by=("arn",), holds=False),
+        ),
+        one_of=(("resourceArn",),),
+        check=_log_group_is_wafs,
+    )
+
+
+KINDS = tuple(_kinds())

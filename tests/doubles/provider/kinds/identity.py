@@ -1,0 +1,66 @@
+"""Roles, their policies and instance profiles. IAM's limits: IAM user guide, "IAM and AWS STS quotas"."""
+
+from ..kind import Kind, Making, Name, Problems, Refers, Values
+from .common import between, known, matches, policy_problems
+
+ROLE = "aws:iam/role:Role"
+INSTANCE_PROFILE = "aws:iam/instanceProfile:InstanceProfile"
+_NAME = r"[\w+=,.@-]+"
+
+
+def _role(making: Making) -> tuple[str, dict[str, object]]:
+    name = str(making.inputs["name"])
+    return name, {
+        "arn": making.arn("iam", f"role{making.inputs.get('path', '/')}{name}", region=""),
+        "uniqueId": f"AROA{making.hexes(17).upper()}",
+        "createDate": "2026-01-02T03:04:05Z",
+    }
+
+
+def _role_problems(inputs: Values) -> Problems:
+    yield from matches(inputs, "name", _NAME)
+    yield from matches(inputs, "description", r"[\u0009\u000A\u000D\u0020-\u007E\u00A1-\u00FF]{0,1000}")
+    yield from between(inputs, "maxSessionDuration", 3600, 43200)
+    yield from policy_problems(inputs, "assumeRolePolicy", principal=True)
+
+
+def _inline_problems(inputs: Values) -> Problems:
+    yield from policy_problems(inputs, "policy", principal=False)
+    text = known(inputs, "policy")
+    # White space is not counted.
+    if text is not None and len("".join(text.split())) > 10_240:
+        yield "policy", "a role's inline policies have 10,240 characters at most"
+
+
+KINDS = (
+    Kind(token=ROLE, name=Name(limit=64), make=_role, one_of=(("name",),), check=_role_problems),
+    Kind(
+        token="aws:iam/rolePolicy:RolePolicy",
+        puts=True,
+        name=Name(limit=128),
+        make=lambda making: (f"{making.inputs['role']}:{making.inputs['name']}", {}),
+        refers=(Refers(path="role", kinds=(ROLE,), by=("name", "id")),),
+        one_of=(("role", "name"),),
+        check=_inline_problems,
+    ),
+    Kind(
+        token="aws:iam/rolePolicyAttachment:RolePolicyAttachment",
+        puts=True,
+        make=lambda making: (f"{making.inputs['role']}/{making.inputs['policyArn']}", {}),
+        refers=(Refers(path="role", kinds=(ROLE,), by=("name", "id")),),
+        one_of=(("role", "policyArn"),),
+    ),
+    Kind(
+        token=INSTANCE_PROFILE,
+        name=Name(limit=128),
+        make=lambda making: (
+            str(making.inputs["name"]),
+            {
+                "arn": making.arn("iam", f"instance-profile/{making.inputs['name']}", region=""),
+                "uniqueId": f"AIPA{making.hexes(17).upper()}",
+            },
+        ),
+        refers=(Refers(path="role", kinds=(ROLE,), by=("name", "id")),),
+        one_of=(("name",),),
+    ),
+)

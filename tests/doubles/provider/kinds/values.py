@@ -1,0 +1,72 @@
+"""The random package: values that are made once and kept."""
+
+import base64
+import string
+from typing import Any
+
+from ..kind import Kind, Making, Problems, Values
+from .common import between
+
+
+def _digits(making: Making, length: int, letters: str) -> str:
+    number = int(making.hexes(64) + making.hexes(64, "more"), 16)
+    made = ""
+    while len(made) < length:
+        number, index = divmod(number, len(letters))
+        made += letters[index]
+        number = number or int(making.hexes(64), 16)
+    return made
+
+
+def _password(making: Making) -> tuple[str, dict[str, object]]:
+    inputs = making.inputs
+    groups = (
+        ("lower", string.ascii_lowercase),
+        ("upper", string.ascii_uppercase),
+        ("numeric", string.digits),
+        ("special", inputs.get("overrideSpecial") or "!@#$%&*()-_=+[]{}<>:?"),
+    )
+    letters = "".join(letters for field, letters in groups if inputs.get(field, True))
+    made = _digits(making, int(inputs["length"]), letters)
+    return "none", {"result": made, "bcryptHash": f"$2a$10${_digits(making, 53, string.ascii_letters)}"}
+
+
+def _string(making: Making) -> tuple[str, dict[str, object]]:
+    made = str(_password(making)[1]["result"])
+    return made, {"result": made}
+
+
+def _bytes(making: Making) -> tuple[str, dict[str, object]]:
+    made = bytes.fromhex(making.hexes(64) * (1 + int(making.inputs["length"]) // 32))[: int(making.inputs["length"])]
+    return "none", {"base64": base64.b64encode(made).decode(), "hex": made.hex()}
+
+
+def _id(making: Making) -> tuple[str, dict[str, object]]:
+    length = int(making.inputs["byteLength"])
+    made = bytes.fromhex(making.hexes(64) * (1 + length // 32))[:length]
+    url, prefix = base64.urlsafe_b64encode(made).decode().rstrip("="), str(making.inputs.get("prefix") or "")
+    return url, {
+        "b64Std": prefix + base64.b64encode(made).decode(),
+        "b64Url": prefix + url,
+        "dec": f"{prefix}{int.from_bytes(made)}",
+        "hex": prefix + made.hex(),
+    }
+
+
+def _uuid(making: Making) -> tuple[str, dict[str, object]]:
+    digits: Any = making.hexes(32)
+    made = f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
+    return made, {"result": made}
+
+
+def _length(inputs: Values) -> Problems:
+    return between(inputs, "length", 1, 4096)
+
+
+KINDS = (
+    Kind(token="random:index/randomPassword:RandomPassword", make=_password, check=_length, key="result"),
+    Kind(token="random:index/randomString:RandomString", make=_string, check=_length),
+    Kind(token="random:index/randomBytes:RandomBytes", make=_bytes, check=_length, key="hex"),
+    Kind(token="random:index/randomId:RandomId", make=_id),
+    Kind(token="random:index/randomUuid:RandomUuid", make=_uuid),
+)

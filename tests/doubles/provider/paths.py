@@ -1,0 +1,31 @@
+"""Paths into nested values: a.b[*].c, where [*] stands for every entry of a list."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+
+def values_at(values: Any, path: str) -> Iterator[Any]:
+    """What is found there; a field that is not given has nothing."""
+    head, _, rest = path.partition(".")
+    name, every = head.removesuffix("[*]"), head.endswith("[*]")
+    found = cast("Mapping[str, Any]", values).get(name) if isinstance(values, Mapping) else None
+    entries = cast("list[Any]", found) if every and isinstance(found, list) else [] if every else [found]
+    for entry in entries:
+        if entry is None:
+            continue
+        if rest:
+            yield from values_at(entry, rest)
+        else:
+            yield entry
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text in it, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in cast("Mapping[str, Any]", value).values():
+            yield from texts_in(one)
+    elif isinstance(value, list):
+        for one in cast("list[Any]", value):
+            yield from texts_in(one)

@@ -1,0 +1,47 @@
+"""Programs for the engine: a few lines for one thing to be seen, and the project as it is."""
+
+import shutil
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CONFIG = {"aws:region": "eu-west-1"}
+CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+GIVEN = (CERTIFICATE, KEY)
+
+
+def write(folder: Path, venv: Path, program: str | None = None) -> None:
+    """A project for the engine: this program, or the project itself, as it was at one moment."""
+    folder.mkdir(parents=True)
+    project: Any = yaml.safe_load((ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))
+    project["runtime"]["options"]["virtualenv"] = str(venv)
+    (folder / "Pulumi.yaml").write_text(yaml.safe_dump(project), encoding="utf-8")
+    if program is not None:
+        (folder / "__main__.py").write_text(textwrap.dedent(program), encoding="utf-8")
+        return
+    for name in ("components", "proxy_app"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "__main__.py", folder)
+
+
+def config_of(stack: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The config of Pulumi.<stack>.yaml, with other settings over its own."""
+    config: dict[str, Any] = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"))["config"]
+    return with_settings(config, settings or {})
+
+
+def with_settings(config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Config with other settings of mlflow:aws."""
+    return {**config, "mlflow:aws": _over(config["mlflow:aws"], settings)}
+
+
+def _over(below: Any, above: Any) -> Any:
+    if not isinstance(below, Mapping) or not isinstance(above, Mapping):
+        return above
+    first, second = cast("Mapping[str, Any]", below), cast("Mapping[str, Any]", above)
+    return {**first, **{name: _over(first.get(name), value) for name, value in second.items()}}

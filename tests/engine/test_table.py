@@ -1,0 +1,118 @@
+"""The table of replacements: complete, made of fields that there are, and in step with what AWS says elsewhere."""
+
+from typing import Any
+
+import pytest
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+
+from tests.doubles.provider import schema
+from tests.doubles.provider.changes import Entry, table
+from tests.doubles.provider.kinds import KINDS
+
+# The same resource in CloudFormation, and its names for fields where camel case is not all that differs.
+CLOUDFORMATION: dict[str, tuple[str, dict[str, str]]] = {
+    "aws:ec2/vpc:Vpc": ("AWS::EC2::VPC", {}),
+    "aws:ec2/subnet:Subnet": ("AWS::EC2::Subnet", {}),
+    "aws:ec2/internetGateway:InternetGateway": ("AWS::EC2::InternetGateway", {}),
+    "aws:ec2/eip:Eip": ("AWS::EC2::EIP", {}),
+    "aws:ec2/natGateway:NatGateway": ("AWS::EC2::NatGateway", {"PrivateIpAddress": "privateIp"}),
+    "aws:ec2/routeTable:RouteTable": ("AWS::EC2::RouteTable", {}),
+    "aws:ec2/route:Route": ("AWS::EC2::Route", {}),
+    "aws:ec2/routeTableAssociation:RouteTableAssociation": ("AWS::EC2::SubnetRouteTableAssociation", {}),
+    "aws:ec2/securityGroup:SecurityGroup": (
+        "AWS::EC2::SecurityGroup",
+        {"GroupDescription": "description", "GroupName": "name"},
+    ),
+    "aws:ec2/flowLog:FlowLog": (
+        "AWS::EC2::FlowLog",
+        {"DeliverLogsPermissionArn": "iamRoleArn", "ResourceId": "vpcId"},
+    ),
+    "aws:ec2/vpcEndpoint:VpcEndpoint": ("AWS::EC2::VPCEndpoint", {}),
+    "aws:ec2/launchTemplate:LaunchTemplate": ("AWS::EC2::LaunchTemplate", {"LaunchTemplateName": "name"}),
+    "aws:iam/role:Role": ("AWS::IAM::Role", {"RoleName": "name"}),
+    "aws:iam/instanceProfile:InstanceProfile": ("AWS::IAM::InstanceProfile", {"InstanceProfileName": "name"}),
+    "aws:s3/bucket:Bucket": ("AWS::S3::Bucket", {"BucketName": "bucket", "BucketNamePrefix": "bucketPrefix"}),
+    "aws:s3/bucketPolicy:BucketPolicy": ("AWS::S3::BucketPolicy", {}),
+    "aws:secretsmanager/secret:Secret": ("AWS::SecretsManager::Secret", {}),
+    "aws:sagemaker/mlflowTrackingServer:MlflowTrackingServer": ("AWS::SageMaker::MlflowTrackingServer", {}),
+    "aws:sagemaker/mlflowApp:MlflowApp": ("AWS::SageMaker::MlflowApp", {}),
+    "aws:sagemaker/domain:Domain": ("AWS::SageMaker::Domain", {}),
+    "aws:sagemaker/userProfile:UserProfile": ("AWS::SageMaker::UserProfile", {}),
+    "aws:ecr/repository:Repository": (
+        "AWS::ECR::Repository",
+        {"RepositoryName": "name", "EncryptionConfiguration": "encryptionConfigurations"},
+    ),
+    "aws:lb/loadBalancer:LoadBalancer": (
+        "AWS::ElasticLoadBalancingV2::LoadBalancer",
+        {"Type": "loadBalancerType", "Scheme": "internal"},
+    ),
+    "aws:lb/targetGroup:TargetGroup": ("AWS::ElasticLoadBalancingV2::TargetGroup", {}),
+    "aws:lb/listener:Listener": ("AWS::ElasticLoadBalancingV2::Listener", {}),
+    "aws:lb/listenerRule:ListenerRule": ("AWS::ElasticLoadBalancingV2::ListenerRule", {}),
+    "aws:acm/certificate:Certificate": (
+        "AWS::CertificateManager::Certificate",
+        {"DomainValidationOptions": "validationOptions"},
+    ),
+    "aws:route53/record:Record": ("AWS::Route53::RecordSet", {"HostedZoneId": "zoneId"}),
+    "aws:wafv2/webAcl:WebAcl": ("AWS::WAFv2::WebACL", {}),
+    "aws:wafv2/webAclAssociation:WebAclAssociation": ("AWS::WAFv2::WebACLAssociation", {"WebACLArn": "webAclArn"}),
+    "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration": ("AWS::WAFv2::LoggingConfiguration", {}),
+    "aws:autoscaling/group:Group": ("AWS::AutoScaling::AutoScalingGroup", {"AutoScalingGroupName": "name"}),
+    "aws:ecs/cluster:Cluster": ("AWS::ECS::Cluster", {"ClusterName": "name"}),
+    "aws:ecs/capacityProvider:CapacityProvider": ("AWS::ECS::CapacityProvider", {"ClusterName": "cluster"}),
+    "aws:ecs/clusterCapacityProviders:ClusterCapacityProviders": (
+        "AWS::ECS::ClusterCapacityProviderAssociations",
+        {"Cluster": "clusterName"},
+    ),
+    "aws:ecs/taskDefinition:TaskDefinition": ("AWS::ECS::TaskDefinition", {}),
+    "aws:ecs/service:Service": ("AWS::ECS::Service", {"Role": "iamRole", "ServiceName": "name"}),
+    "aws:appautoscaling/target:Target": ("AWS::ApplicationAutoScaling::ScalableTarget", {}),
+    "aws:appautoscaling/policy:Policy": ("AWS::ApplicationAutoScaling::ScalingPolicy", {"PolicyName": "name"}),
+    "aws:cloudwatch/logGroup:LogGroup": ("AWS::Logs::LogGroup", {"LogGroupName": "name"}),
+    "aws:cloudwatch/logMetricFilter:LogMetricFilter": ("AWS::Logs::MetricFilter", {"FilterName": "name"}),
+    "aws:cloudwatch/metricAlarm:MetricAlarm": ("AWS::CloudWatch::Alarm", {"AlarmName": "name"}),
+    "aws:cloudwatch/dashboard:Dashboard": ("AWS::CloudWatch::Dashboard", {}),
+    "aws:sns/topic:Topic": ("AWS::SNS::Topic", {"TopicName": "name"}),
+    "aws:sns/topicSubscription:TopicSubscription": ("AWS::SNS::Subscription", {"TopicArn": "topic"}),
+}
+# Where the provider changes in place what CloudFormation replaces, and why.
+IN_PLACE = {
+    ("aws:ec2/routeTableAssociation:RouteTableAssociation", "RouteTableId"): "ReplaceRouteTableAssociation",
+    ("aws:sagemaker/mlflowApp:MlflowApp", "Name"): "UpdateMlflowApp takes it",
+    ("aws:acm/certificate:Certificate", "CertificateExport"): "UpdateCertificateOptions",
+    ("aws:ec2/vpcEndpoint:VpcEndpoint", "DnsOptions"): "fields that are not used here",
+    ("aws:sagemaker/domain:Domain", "DomainSettings"): "fields that are not used here",
+    ("aws:sagemaker/userProfile:UserProfile", "UserSettings"): "fields that are not used here",
+}
+
+
+def create_only(resource: str) -> list[str]:
+    """Top-level properties that CloudFormation cannot change."""
+    untyped: Any = PROVIDER_SCHEMA_MANAGER
+    listed: list[str] = untyped.get_resource_schema("eu-west-1", resource).schema.get("createOnlyProperties", [])
+    return sorted({path.removeprefix("/properties/") for path in listed})
+
+
+def test_every_kind_that_the_double_knows_is_in_the_table_with_its_source() -> None:
+    assert set(table()) == set(KINDS)
+    assert all(entry.source for entry in table().values())
+
+
+@pytest.mark.parametrize(("token", "entry"), table().items())
+def test_every_field_in_the_table_is_one_of_the_sdk(token: str, entry: Entry) -> None:
+    inputs = schema.schema_of(token).inputs
+    named = {*entry.fields, *entry.but, *entry.one_of, *entry.unless, *entry.unless.values()}
+    assert {one.split(".")[0] for one in named} <= set(inputs)
+
+
+@pytest.mark.parametrize(("token", "named"), CLOUDFORMATION.items(), ids=list(CLOUDFORMATION))
+def test_what_cloudformation_cannot_change_is_replaced(token: str, named: tuple[str, dict[str, str]]) -> None:
+    resource, names = named
+    inputs = schema.schema_of(token).inputs
+    for path in create_only(resource):
+        top, *inner = path.split("/")
+        field = names.get(top, top[0].lower() + top[1:])
+        # The rest are ways to write it that the provider does not have.
+        if field in inputs and (token, top) not in IN_PLACE:
+            below = [part[0].lower() + part[1:] for part in inner]
+            assert table()[token].replaces(".".join([field, *below]), {field: 1}, {field: 2}), f"{resource}: {path}"
