@@ -21,7 +21,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/$(HERE)/hypothesis
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HERE)/cache/pyc
 
 .DEFAULT_GOAL := help
-.PHONY: help up token test verify preview lint format types lock bench snapshots docs clean
+.PHONY: help up token test verify preview lint format types lock bench sweep snapshots docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -39,8 +39,10 @@ token: $(HERE)/local.stamp  ## tokens of `make up`'s gate: make token ARGS="list
 preview: $(HERE)/program.stamp  ## show a stack before it runs, without an account (STACK=dev FORMAT=text|mermaid|json)
 	@exec $(RUN) -m preview --stack "$(STACK)" --format "$(FORMAT)"
 
+# Whole files go to one process each, since their tests share servers.
+ALL_TESTS := --numprocesses auto --maxprocesses 4 --dist loadfile
 test: $(HERE)/dev.stamp $(HERE)/mlflow2.stamp  ## run the tests (ARGS=... goes to pytest)
-	@exec $(RUN) -m pytest $(ARGS)
+	@exec $(RUN) -m pytest $(if $(ARGS),$(ARGS),$(ALL_TESTS))
 
 lint: $(HERE)/dev.stamp  ## ruff: style and formatting
 	@$(VENV)/bin/ruff check && $(VENV)/bin/ruff format --check
@@ -54,12 +56,18 @@ types: $(HERE)/dev.stamp  ## pyright, strict
 bench: $(HERE)/dev.stamp  ## throughput, memory and signing, side by side with peers (ARGS=...)
 	@exec $(RUN) -m bench $(ARGS)
 
+sweep: $(HERE)/dev.stamp  ## each create, update and delete fails once in the real engine: hours (ARGS="--stack dev --every 10")
+	@ENGINE_TESTS=all $(RUN) -m pytest -q tests/engine
+	@exec $(RUN) -m tests.engine.sweep $(ARGS)
+
 snapshots: $(HERE)/dev.stamp  ## write what stacks ask for anew, for a review of the difference
 	@SNAPSHOTS=write $(RUN) -m pytest -q tests/components/test_snapshots.py
 
 docs: $(HERE)/dev.stamp  ## write the pages that come from the code
 	@$(RUN) -c 'from proxy_app.settings import Settings; print(Settings.markdown(), end="")' >docs/settings.md
+	@$(RUN) -c 'from mlflow_app.settings import Settings; print(Settings.markdown(), end="")' >docs/mlflow-settings.md
 	@$(RUN) -c 'from components.settings_page import aws_settings; print(aws_settings(), end="")' >docs/aws-settings.md
+	@$(RUN) -c 'from components.settings_page import gcp_settings; print(gcp_settings(), end="")' >docs/gcp-settings.md
 	@$(RUN) -m preview.pictures
 
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -69,8 +77,10 @@ lock: $(UV)  ## take newer releases into the requirement files (UPGRADE=--upgrad
 	$(LOCK) $(UPGRADE) --group program --constraint proxy_app/requirements.txt --output-file requirements.txt
 	$(LOCK) $(UPGRADE) --group local --constraint proxy_app/requirements.txt --constraint requirements.txt \
 		--output-file requirements/local.txt
+	$(LOCK) $(UPGRADE) --group mlflow_app --override mlflow_app/left_out.txt --constraint requirements/local.txt \
+		--output-file mlflow_app/requirements.txt
 	$(LOCK) $(UPGRADE) --group dev --constraint requirements/local.txt --constraint requirements.txt \
-		--output-file requirements/dev.txt
+		--constraint mlflow_app/requirements.txt --output-file requirements/dev.txt
 	$(LOCK) $(UPGRADE) --group mlflow2 --output-file requirements/mlflow2.txt
 	$(LOCK) $(UPGRADE) --output-file requirements/uv.txt requirements/uv.in
 

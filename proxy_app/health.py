@@ -32,6 +32,10 @@ class Health:
     async def healthz(self) -> web.Response:
         return _answer({"status": "ok"})
 
+    async def in_mlflows_words(self) -> web.Response:
+        """What ``healthz`` says, as MLflow's own ``/health`` says it."""
+        return web.Response(text="OK", headers={"Server": "mlflow-gate"})
+
     async def readyz(self) -> web.Response:
         problem = "stopping" if self.draining else await self._current()
         if problem:

@@ -1,6 +1,7 @@
 """What every test shares: the doubles, and the rule that CI fails on a skip nobody has allowed."""
 
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -12,6 +13,10 @@ pytest_plugins = ["tests.doubles.fixtures"]
 hypothesis.settings.register_profile("gate", deadline=None)
 if not os.environ.get("CI"):
     hypothesis.settings.load_profile("gate")
+
+# Started in the background by a shell, this process ignores Ctrl-C, and so would every process that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
 

@@ -23,7 +23,7 @@ from .es256 import NotBelieved, claims_of
 from .public_keys import KeySet, no_keys
 from .role_rules import Person, RoleRules, parse
 
-_HEADER = "x-goog-iap-jwt-assertion"
+HEADER = "x-goog-iap-jwt-assertion"
 _KEYS_URL = "https://www.gstatic.com/iap/verify/public_key-jwk"
 _ISSUER = "https://cloud.google.com/iap"
 # No padding (RFC 7515), and r and s of 32 bytes each.
@@ -67,11 +67,11 @@ class IapCallers:
             raise no_keys()
 
     async def recognise(self, request: web.BaseRequest) -> Caller:
-        shown = request.headers.getall(_HEADER, [])
+        shown = request.headers.getall(HEADER, [])
         if not shown:
             raise errors.unauthenticated(
                 "This MLflow answers what comes through Identity-Aware Proxy, and this request did not: it has no "
-                f"{_HEADER}.",
+                f"{HEADER}.",
                 reason="no-credentials-shown",
                 by_token=False,
             )
@@ -79,7 +79,7 @@ class IapCallers:
             claims = await self._claims(shown)
         except NotBelieved as why:
             raise errors.unauthenticated(
-                f"What Identity-Aware Proxy says of you ({_HEADER}) is refused: {why}.",
+                f"What Identity-Aware Proxy says of you ({HEADER}) is refused: {why}.",
                 reason="bad-sign-in",
                 by_token=False,
             ) from None
@@ -104,7 +104,7 @@ class IapCallers:
             raise NotBelieved("its exp is too far from its iat")
         if now - _LEEWAY >= end:
             raise errors.unauthenticated(
-                f"What Identity-Aware Proxy says of you ({_HEADER}) has expired.",
+                f"What Identity-Aware Proxy says of you ({HEADER}) has expired.",
                 reason="expired-sign-in",
                 by_token=False,
             )

@@ -15,7 +15,12 @@ ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
 LOCKED = re.findall(r"--group (\S+) .*--output-file (\S+)", MAKEFILE)
 REQUIREMENTS = sorted(
-    [*ROOT.glob("requirements/*.txt"), ROOT / "proxy_app" / "requirements.txt", ROOT / "requirements.txt"]
+    [
+        *ROOT.glob("requirements/*.txt"),
+        ROOT / "requirements.txt",
+        ROOT / "proxy_app" / "requirements.txt",
+        ROOT / "mlflow_app" / "requirements.txt",
+    ]
 )
 # Where machines that build things keep their checkouts and their scratch.
 MACHINE_PATH = re.compile(r"(?<![\w.}~:-])/(?:root|work|tmp/[a-z]+)/")
@@ -64,8 +69,9 @@ def test_every_dependency_group_that_is_installed_has_a_requirement_file() -> No
     assert {ROOT / file for _, file in LOCKED} <= set(REQUIREMENTS)
 
 
-def test_the_gate_is_tested_with_the_versions_it_is_shipped_with() -> None:
-    shipped, tested = pins(ROOT / "proxy_app" / "requirements.txt"), pins(ROOT / "requirements" / "dev.txt")
+@pytest.mark.parametrize("folder", ["proxy_app", "mlflow_app"])
+def test_an_image_is_tested_with_the_versions_it_is_shipped_with(folder: str) -> None:
+    shipped, tested = pins(ROOT / folder / "requirements.txt"), pins(ROOT / "requirements" / "dev.txt")
     assert {name: tested[name] for name in shipped} == shipped
 
 

@@ -43,13 +43,14 @@ class Engine:
             raise EngineError(f"docker {' '.join(arguments)}: {(done.stderr + done.stdout)[-3000:]}")
         return done.stdout
 
-    def build(self, tag: str, context: Path, arguments: dict[str, str]) -> str:
+    def build(self, tag: str, context: Path, arguments: dict[str, str], dockerfile: str = "Dockerfile") -> str:
         """Build ``context`` as ``tag`` and give the tag back."""
         # The engine's own build arguments, which no Dockerfile has to name.
         proxies = [name for name in os.environ if name.lower() in {"http_proxy", "https_proxy", "no_proxy"}]
         flags = [f"{name}={value}" for name, value in arguments.items()] + proxies
         built = [part for flag in flags for part in ("--build-arg", flag)]
-        self.run("build", *NETWORK, *built, "--tag", tag, str(context), timeout=480)
+        named = ("--tag", tag, "--file", str(context / dockerfile))
+        self.run("build", *NETWORK, *built, *named, str(context), timeout=480)
         return tag
 
     def inspect(self, name: str) -> dict[str, Any]:

@@ -251,19 +251,9 @@ async def test_a_header_longer_than_allowed_is_refused_and_one_as_long_as_that_p
 # --- Who does not
 
 EVERYWHERE = [
-    *("/", "/health", "/version", "/metrics", "/_ah/health", "/_ah/start", "/static-files/index.js", "/graphql"),
-    *(
-        READ,
-        SEARCH,
-        DELETE,
-        ARTIFACT,
-        "/no/such/route",
-        "/healthz/",
-        "//healthz",
-        "/readyz?a=b",
-        "/%72eadyz",
-        "/HEALTHZ",
-    ),
+    *("/", "/version", "/metrics", "/_ah/health", "/_ah/start", "/static-files/index.js", "/graphql"),
+    *(READ, SEARCH, DELETE, ARTIFACT, "/no/such/route"),
+    *("/healthz/", "//healthz", "/readyz?a=b", "/%72eadyz", "/HEALTHZ", "/health/", "/health?a=b"),
 ]
 
 
@@ -286,6 +276,28 @@ async def test_health_is_told_to_whoever_asks(gate: RunningGate) -> None:
     """Google's health checks come past IAP: https://cloud.google.com/iap/docs/signed-headers-howto."""
     for path in ("/healthz", "/readyz"):
         assert (await gate.ask(request("GET", path, "User-Agent: GoogleHC/1.0"))).status == 200
+
+
+async def test_mlflows_health_is_the_gates_for_who_did_not_come_through(
+    gate: RunningGate, proxy: Iap, toy: Toy
+) -> None:
+    """Monitors of MLflow ask there, and expect MLflow's own answer."""
+    answer = await gate.ask(request("GET", "/health"))
+    assert (answer.status, answer.body, answer.header("server")) == (200, b"OK", "mlflow-gate")
+    assert (await gate.ask(request("HEAD", "/health"))).status == 200
+    for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+        assert (await gate.ask(request(method, "/health", body=b"{}"))).status == 401
+    assert (await gate.ask(request("GET", "/health", shown("nobody")))).status == 401
+    assert toy.connections == 0
+    through = await ask(gate, proxy.says(BOB), target="/health")
+    assert (through.status, len(toy.asked)) == (200, 1)
+
+
+async def test_without_iap_mlflows_health_is_mlflows(start_gate: StartGate, toy: Toy) -> None:
+    gate = await start_gate(toy.origin)
+    assert (await gate.ask(request("GET", "/health"))).status == 401
+    assert (await gate.ask(request("GET", "/health", token=gate.tokens.viewer))).status == 200
+    assert [asked.line for asked in toy.asked] == ["GET /health HTTP/1.1"]
 
 
 async def test_a_person_without_an_assertion_is_not_told_of_tokens(gate: RunningGate) -> None:

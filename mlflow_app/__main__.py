@@ -1,0 +1,72 @@
+"""The command line: serve, upgrade the schema once, ask a running container how it is."""
+
+import argparse
+import asyncio
+import os
+import sys
+import textwrap
+
+from . import logs
+from .settings import Settings, SettingsError, gate_environment, read
+
+_ABOUT = """\
+MLflow behind the gate, in one container for Google Cloud: without a command it
+serves until SIGTERM. The gate's own settings (GATE_...) go to the gate; they are
+in docs/settings.md, and `python -m proxy_app --help` lists them.
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m mlflow_app",
+        description=_ABOUT,
+        epilog=_settings_text(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("serve", help="serve; what happens without a command, too")
+    commands.add_parser("upgrade", help="make or upgrade the database's schema, and end")
+    commands.add_parser("healthcheck", help="ask the gate on GATE_LISTEN how it is; exit code 0 if it runs")
+    command = parser.parse_args().command
+    if command == "healthcheck":
+        environ = gate_environment(os.environ, Settings(), 1)
+        os.execve(sys.executable, [sys.executable, "-m", "proxy_app", "healthcheck"], environ)  # noqa: S606
+    try:
+        return _upgrade() if command == "upgrade" else _serve()
+    except SettingsError as error:
+        # One entry for each: the log's reader shows a line of them.
+        for line in ["The container cannot start.", *str(error).splitlines()]:
+            sys.stdout.write(logs.entry("CRITICAL", line, "container"))
+        return 2
+
+
+def _serve() -> int:
+    from .supervisor import supervise
+
+    sys.stdout.reconfigure(line_buffering=True)  # pyright: ignore
+    settings, gate_settings = read(os.environ)
+    return asyncio.run(supervise(settings, gate_settings, os.environ))
+
+
+def _upgrade() -> int:
+    settings = Settings.from_env({**os.environ, "MLFLOW_APP_SCHEMA_UPGRADE": "on"})
+    logs.log_as_json("mlflow")
+    os.environ["MLFLOW_CONFIGURE_LOGGING"] = "false"
+    from .connect import log_in_as
+    from .server import make_schema_ready
+
+    log_in_as(settings)
+    return make_schema_ready(settings)
+
+
+def _settings_text() -> str:
+    lines = ["settings (environment variables; empty means the default):"]
+    for name, default, sentence in Settings.table():
+        shown = f"{sentence} [{default}]" if default else sentence
+        lines.append(f"  {name}")
+        lines.extend(textwrap.wrap(shown, 76, initial_indent="      ", subsequent_indent="      "))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

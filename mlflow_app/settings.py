@@ -1,0 +1,309 @@
+"""Every setting of MLflow's image: its environment variable, its default and a sentence, in one table.
+
+Below this module nothing reads the environment, except the libraries: MLflow its own ``MLFLOW_*`` and Google's theirs.
+"""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Self, cast
+
+from proxy_app.settings import Address, SettingsError
+from proxy_app.settings import Settings as GateSettings
+
+from . import tls
+
+# What MLflow gets of the time between SIGTERM and the end: it is told when the gate has ended.
+MLFLOW_STOP = 4.0
+# How long the gate takes new requests after SIGTERM: App Engine sends none by then, so only stragglers.
+_DRAIN = 3.0
+_LONGEST_SOCKET = 107
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError("a whole number")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not (text.isdecimal() and int(text) > 0):
+        raise ValueError("a whole number of seconds above 0")
+    return float(text)
+
+
+def _switch(text: str) -> bool:
+    if text not in {"on", "off"}:
+        raise ValueError("on or off")
+    return text == "on"
+
+
+def _access(text: str) -> bool:
+    if text not in {"proxied", "direct"}:
+        raise ValueError("proxied or direct")
+    return text == "proxied"
+
+
+def _socket(text: str) -> str:
+    if text and not (text.startswith("/") and len(text.encode()) <= _LONGEST_SOCKET):
+        raise ValueError(f"a whole path of {_LONGEST_SOCKET} bytes at most, as /cloudsql/project:region:instance")
+    return text
+
+
+def _address(text: str) -> Address | None:
+    if not text:
+        return None
+    host, colon, port = text.rpartition(":")
+    if not (colon and host.strip("[]") and port.isdecimal() and 0 < int(port) < 65536):
+        raise ValueError("host:port, as 10.1.2.3:3306")
+    return Address(host.strip("[]"), int(port))
+
+
+_SECRET = re.compile(r"(projects/[a-z0-9.:-]+/secrets/[A-Za-z0-9_-]{1,255})(/versions/(?:latest|[1-9]\d*))?", re.ASCII)
+
+
+def _secret(text: str) -> str:
+    """The secret's version: the latest one if none is named."""
+    found = _SECRET.fullmatch(text)
+    if text and not found:
+        raise ValueError("projects/PROJECT/secrets/NAME, or that with /versions/VERSION")
+    return found[1] + (found[2] or "/versions/latest") if found else ""
+
+
+_BUCKET = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/[^?#]*)?", re.ASCII)
+
+
+def _artifacts(text: str) -> str:
+    if text and not (_BUCKET.fullmatch(text) or re.fullmatch(r"/[^?#]*", text)):
+        raise ValueError("gs://bucket, gs://bucket/folder, or for local use the whole path of a folder")
+    return text.rstrip("/")
+
+
+_ENDPOINT = re.compile(r"https://[a-z0-9.-]+(:\d{1,5})?|http://(127\.0\.0\.1|localhost):\d{1,5}", re.ASCII)
+
+
+def _endpoint(text: str) -> str:
+    if not _ENDPOINT.fullmatch(text.rstrip("/")):
+        raise ValueError("an https:// origin, or on this machine http://127.0.0.1:port")
+    return text.rstrip("/")
+
+
+def _certificate(text: str) -> str:
+    if text:
+        tls.trusting(text)
+    return text
+
+
+def _setting(env: str, default: str, sentence: str, parse: Callable[[str], Any] = str, *, secret: bool = False) -> Any:
+    return dataclasses.field(
+        default_factory=lambda: parse(default),
+        metadata={"env": env, "default": default, "sentence": sentence, "parse": parse, "secret": secret},
+        repr=not secret,
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the image is told. Times are seconds."""
+
+    # The database
+    database_socket: str = _setting(
+        "MLFLOW_APP_DATABASE_SOCKET",
+        "",
+        "The Unix socket of the MySQL database; Cloud SQL's is /cloudsql/project:region:instance.",
+        _socket,
+    )
+    database_address: Address | None = _setting(
+        "MLFLOW_APP_DATABASE_ADDRESS", "", "The database's host:port, instead of a socket.", _address
+    )
+    database_ca: str = _setting(
+        "MLFLOW_APP_DATABASE_CA",
+        "",
+        "Certificates of authorities, as PEM text: the certificate of the server at the address has to be by one of "
+        "them. Empty: a connection is encrypted if the server offers it, whoever that is.",
+        _certificate,
+    )
+    database_name: str = _setting("MLFLOW_APP_DATABASE_NAME", "mlflow", "The database's name.")
+    database_user: str = _setting("MLFLOW_APP_DATABASE_USER", "mlflow", "Who logs in.")
+    database_password: str = _setting(
+        "MLFLOW_APP_DATABASE_PASSWORD", "", "The password, for local use: others can read an environment.", secret=True
+    )
+    database_password_secret: str = _setting(
+        "MLFLOW_APP_DATABASE_PASSWORD_SECRET",
+        "",
+        "The Secret Manager secret that holds the password: projects/PROJECT/secrets/NAME. Its latest version is read "
+        "at the start, and again when the database refuses what was read.",
+        _secret,
+    )
+    database_wait: float = _setting(
+        "MLFLOW_APP_DATABASE_WAIT_SECONDS", "300", "How long a start waits for the database to let it in.", _seconds
+    )
+
+    # Its schema
+    schema_upgrade: bool = _setting(
+        "MLFLOW_APP_SCHEMA_UPGRADE",
+        "on",
+        "off: an older schema is refused at the start, and upgraded by `python -m mlflow_app upgrade`.",
+        _switch,
+    )
+    schema_wait: float = _setting(
+        "MLFLOW_APP_SCHEMA_WAIT_SECONDS",
+        "1800",
+        "How long a start waits for another instance that is upgrading the schema.",
+        _seconds,
+    )
+
+    # Artifacts
+    artifacts: str = _setting(
+        "MLFLOW_APP_ARTIFACTS", "", "Where artifacts are kept: gs://bucket or gs://bucket/folder.", _artifacts
+    )
+    artifacts_proxied: bool = _setting(
+        "MLFLOW_APP_ARTIFACT_ACCESS",
+        "proxied",
+        "proxied: clients send and get artifacts through MLflow; direct: they go to the bucket with credentials of "
+        "their own. Each experiment keeps what was said when it was made.",
+        _access,
+    )
+
+    # The process
+    workers: int = _setting(
+        "MLFLOW_APP_WORKERS", "0", "How many processes serve MLflow; 0: as many as the memory bears.", _whole
+    )
+    memory: int = _setting(
+        "MLFLOW_APP_MEMORY_MIB", "0", "The memory that there is, in MiB; 0: what the container may take.", _whole
+    )
+    stop: float = _setting(
+        "MLFLOW_APP_STOP_SECONDS", "25", "Everything has ended within this time after SIGTERM.", _seconds
+    )
+    secret_manager: str = _setting(
+        "MLFLOW_APP_SECRET_MANAGER_URL",
+        "https://secretmanager.googleapis.com",
+        "Secret Manager's origin; another one for a regional secret, or for tests.",
+        _endpoint,
+    )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Read the settings; SettingsError names every one that is wrong."""
+        problems: list[str] = []
+        values: dict[str, Any] = {}
+        known = {field.metadata["env"]: field for field in dataclasses.fields(cls)}
+        for name in sorted(environ):
+            if name.startswith("MLFLOW_APP_") and name not in known:
+                close = difflib.get_close_matches(name, known, 1)
+                problems.append(f"{name} is not a setting" + (f"; is {close[0]} meant?" if close else "."))
+        for name, field in known.items():
+            # A password may begin or end with anything.
+            text = environ.get(name, "") if field.metadata["secret"] else environ.get(name, "").strip()
+            if not text:
+                continue
+            try:
+                values[field.name] = cast("Callable[[str], Any]", field.metadata["parse"])(text)
+            except ValueError as error:
+                problems.append(f"{name}: {_shown(text)} is not right; it takes {error}.")
+        settings = cls(**values)
+        wrong = {problem.split(":")[0] for problem in problems}
+        problems += [text for needs, text in settings._contradictions() if not wrong.intersection(needs)]
+        if problems:
+            raise SettingsError("\n".join(problems))
+        return settings
+
+    def _contradictions(self) -> list[tuple[set[str], str]]:
+        """What is wrong between settings that are right one by one, with those whose values it is about."""
+        place = {"MLFLOW_APP_DATABASE_SOCKET", "MLFLOW_APP_DATABASE_ADDRESS"}
+        password = {"MLFLOW_APP_DATABASE_PASSWORD", "MLFLOW_APP_DATABASE_PASSWORD_SECRET"}
+        direct = {"MLFLOW_APP_ARTIFACTS", "MLFLOW_APP_ARTIFACT_ACCESS"}
+        found: list[tuple[set[str], str]] = []
+        if bool(self.database_socket) == bool(self.database_address):
+            found.append((place, "Set one of MLFLOW_APP_DATABASE_SOCKET and MLFLOW_APP_DATABASE_ADDRESS."))
+        if self.database_ca and self.database_socket:
+            found.append((place, "MLFLOW_APP_DATABASE_CA goes with MLFLOW_APP_DATABASE_ADDRESS only."))
+        if bool(self.database_password) == bool(self.database_password_secret):
+            found.append((password, "Set one of MLFLOW_APP_DATABASE_PASSWORD_SECRET and MLFLOW_APP_DATABASE_PASSWORD."))
+        if not self.artifacts:
+            found.append(({"MLFLOW_APP_ARTIFACTS"}, "Set MLFLOW_APP_ARTIFACTS to gs://bucket, for the artifacts."))
+        elif not self.artifacts_proxied and not self.artifacts.startswith("gs://"):
+            found.append((direct, "MLFLOW_APP_ARTIFACT_ACCESS=direct takes a bucket: clients do not see this folder."))
+        if self.stop <= MLFLOW_STOP + 1:
+            found.append(
+                (
+                    {"MLFLOW_APP_STOP_SECONDS"},
+                    f"MLFLOW_APP_STOP_SECONDS must be above {MLFLOW_STOP + 1:g}: MLflow takes {MLFLOW_STOP:g} of it.",
+                )
+            )
+        return found
+
+    @classmethod
+    def table(cls) -> list[tuple[str, str, str]]:
+        """(environment variable, default, sentence) of every setting, in reading order."""
+        return [
+            (field.metadata["env"], field.metadata["default"], field.metadata["sentence"])
+            for field in dataclasses.fields(cls)
+        ]
+
+    @classmethod
+    def markdown(cls) -> str:
+        """The table as a page; docs/mlflow-settings.md is this."""
+        rows = [
+            f"| `{env}` | {f'`{default}`' if default else ''} | {sentence} |" for env, default, sentence in cls.table()
+        ]
+        return "\n".join(
+            [
+                "# The settings of MLflow's image",
+                "",
+                "Environment variables; empty means the default. Written by `make docs` from `mlflow_app/settings.py`.",
+                "The gate in the image takes its own, [settings.md](settings.md): `GATE_IAP_AUDIENCE` and so on, but",
+                "not `GATE_UPSTREAM_URL`. MLflow takes its own `MLFLOW_*`, such as `MLFLOW_CRYPTO_KEK_PASSPHRASE`.",
+                "",
+                "| variable | default | what it says |",
+                "|---|---|---|",
+                *rows,
+                "",
+            ]
+        )
+
+
+def _shown(text: str) -> str:
+    """A wrong value for the log. An URL may hold a password."""
+    shown = re.sub(r"(?s)\A(\w+://)?.*@", r"\1...@", text)
+    return repr(shown if len(shown) <= 100 else shown[:97] + "...")
+
+
+def gate_environment(environ: Mapping[str, str], settings: Settings, mlflow_port: int) -> dict[str, str]:
+    """What the gate gets of the container's environment: all but MLflow's, and where MLflow is."""
+    grace = settings.stop - MLFLOW_STOP - 1
+    kept = {name: text for name, text in environ.items() if not name.startswith(("MLFLOW_", "_MLFLOW_"))}
+    given = {
+        "GATE_GRACE_SECONDS": f"{grace:g}",
+        "GATE_DRAIN_SECONDS": f"{min(_DRAIN, grace):g}",
+        **{name: text for name, text in kept.items() if text.strip()},
+    }
+    return {**given, "GATE_UPSTREAM_URL": f"http://127.0.0.1:{mlflow_port}"}
+
+
+def read(environ: Mapping[str, str]) -> tuple[Settings, GateSettings]:
+    """The image's settings and the gate's; SettingsError names every wrong one of both."""
+    problems: list[str] = []
+    settings, gate = None, None
+    try:
+        settings = Settings.from_env(environ)
+    except SettingsError as error:
+        problems.append(str(error))
+    try:
+        gate = GateSettings.from_env(gate_environment(environ, settings or Settings(), 1))
+    except SettingsError as error:
+        problems.append(str(error))
+    problems += [
+        f"{name} is not for this image: its gate stands in front of its own MLflow."
+        for name in ("GATE_UPSTREAM_URL", "GATE_TARGET_ARN")
+        if environ.get(name, "").strip()
+    ]
+    if settings and gate and gate.grace > settings.stop - MLFLOW_STOP - 1:
+        problems.append(
+            f"GATE_GRACE_SECONDS may be {settings.stop - MLFLOW_STOP - 1:g} at most: MLflow ends after the gate, "
+            f"and both within MLFLOW_APP_STOP_SECONDS ({settings.stop:g})."
+        )
+    if problems or settings is None or gate is None:
+        raise SettingsError("\n".join(problems))
+    return settings, gate

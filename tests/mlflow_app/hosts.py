@@ -1,0 +1,78 @@
+"""Others whom an instance may ask: a proxy on the way abroad, and a language model."""
+
+import contextlib
+import http.server
+import json
+import threading
+from collections.abc import Generator
+from typing import Self, cast
+
+
+class _Host(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    handler: type[http.server.BaseHTTPRequestHandler]
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), self.handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    @classmethod
+    @contextlib.contextmanager
+    def running(cls) -> Generator[Self]:
+        with cls() as host:
+            thread = threading.Thread(target=host.serve_forever, args=(0.02,))
+            thread.start()
+            try:
+                yield host
+            finally:
+                host.shutdown()
+                thread.join()
+
+
+class _Quiet(http.server.BaseHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the base class has it
+        pass
+
+
+class _Refuses(_Quiet):
+    def do_CONNECT(self) -> None:
+        cast("ProxyThatTellsTales", self.server).asked.append(self.path)
+        self.send_error(403)
+
+
+class ProxyThatTellsTales(_Host):
+    """`asked` are the hosts that somebody wanted to reach over https://; nobody does."""
+
+    handler = _Refuses
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+
+class _Speaks(_Quiet):
+    def do_POST(self) -> None:
+        model = cast("LanguageModel", self.server)
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        self._say("first word")
+        model.go_on.wait(30)
+        self._say("second word")
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def _say(self, word: str) -> None:
+        choice = {"index": 0, "delta": {"role": "assistant", "content": word}, "finish_reason": None}
+        said = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+        self.wfile.write(f"data: {json.dumps(said)}\n\n".encode())
+
+
+class LanguageModel(_Host):
+    """OpenAI's way of streaming, two words; it waits for `go_on` between them."""
+
+    handler = _Speaks
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()

@@ -1,0 +1,31 @@
+"""A database as MLflow 2 left it, by MLflow 2 itself, in an environment of its own."""
+
+import os
+import subprocess
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.doubles.mariadb import Database, MariaDb
+from tests.mlflow_app.app_process import ROOT
+
+_PYTHON = ROOT / ".local" / "mlflow2" / "bin" / "python"
+
+
+def database_of_mlflow2(server: MariaDb) -> Database:
+    """With a run and a model in it. It skips the test where there is no MLflow 2."""
+    if not _PYTHON.exists():
+        pytest.skip("needs the packages of requirements/mlflow2.txt: make test installs them")
+    database = server.database(user="old", password="old")
+    uri = f"mysql+pymysql://old:old@/{database.name}?unix_socket={quote(str(server.socket))}"
+    done = subprocess.run(
+        [_PYTHON, Path(__file__).with_name("old_database.py"), uri],
+        env={"PATH": os.environ["PATH"], "PYTHONPYCACHEPREFIX": str(ROOT / ".local/cache/pyc")},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return database

@@ -1,0 +1,73 @@
+"""The whole image behind Identity-Aware Proxy: a browser gets MLflow's pages, and everybody what their role allows."""
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+import requests
+
+from local.standin import Authority
+from tests.doubles.iap import ANN, AUDIENCE, BOB, Iap, KeyHost
+from tests.doubles.mariadb import Database
+from tests.mlflow_app.app_process import AppProcess, together
+from tests.mlflow_app.place import Place
+
+# It imports MLflow, on a machine that may be busy.
+pytestmark = pytest.mark.timeout(300)
+
+HOST = "mlflow-dot-team-ml.ew.r.appspot.com"
+
+
+async def test_behind_iap_pages_pass_and_roles_hold(
+    place: Place, current: Database, authority: Authority, tmp_path: Path
+) -> None:
+    iap = Iap()
+    async with KeyHost.running(iap, authority) as host:
+        settings = place.settings(
+            place.server.copy(current),
+            GATE_TOKENS_FILE="",
+            GATE_IAP_AUDIENCE=AUDIENCE,
+            GATE_IAP_KEYS_URL=host.url,
+            GATE_ALLOWED_HOSTS=f"{HOST}, *-dot-{HOST}",
+            GATE_ROLE_RULES=f"email:{ANN['email']}=editor, domain:example.org=viewer",
+            AWS_CA_BUNDLE=str(authority.ca_file),
+        )
+        with together(tmp_path, [settings]) as (app,):
+            # In a thread: the host of the keys answers in this one.
+            await asyncio.to_thread(visit, app, iap)
+
+
+def visit(app: AppProcess, iap: Iap) -> None:
+    app.wait(lambda: app.status("/healthz") == 200)
+    app.wait_ready()
+
+    def ask(
+        method: str, path: str, who: dict[str, str] | None, host: str = HOST, **options: object
+    ) -> requests.Response:
+        headers = {"x-goog-iap-jwt-assertion": iap.says(who)} if who else {}
+        # As a browser says of MLflow's own page.
+        headers |= {"Host": host, "Origin": f"https://{host}"}
+        return requests.request(method, app.url + path, headers=headers, timeout=60, json=options or None)
+
+    assert ask("GET", "/", None).status_code == 401
+    health = ask("GET", "/health", None)
+    assert (health.status_code, health.text) == (200, "OK")
+    assert ask("GET", "/", BOB, f"v1-dot-{HOST}").status_code == 200
+    assert ask("GET", "/", BOB, "evil.example").status_code == 403
+    page = ask("GET", "/", BOB)
+    assert page.status_code == 200
+    assert "<title>MLflow</title>" in page.text
+    script = re.search(r'src="(static-files/[^"]+\.js)"', page.text)
+    assert script
+    assert ask("GET", f"/{script[1]}", BOB).status_code == 200
+
+    created = ask("POST", "/ajax-api/2.0/mlflow/experiments/create", ANN, name="made by a browser")
+    assert created.status_code == 200
+    experiment = created.json()["experiment_id"]
+    assert ask("GET", f"/ajax-api/2.0/mlflow/experiments/get?experiment_id={experiment}", BOB).status_code == 200
+    refused = ask("POST", "/ajax-api/2.0/mlflow/experiments/delete", BOB, experiment_id=experiment)
+    assert refused.status_code == 403
+    assert "needs the role admin" in refused.text
+    callers = {line["caller"] for line in app.lines if line.get("event") == "request"}
+    assert callers == {None, ANN["email"], BOB["email"]}

@@ -1,0 +1,153 @@
+"""Settings: what is taken, and what is said of what is not."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from mlflow_app.settings import Settings, SettingsError, gate_environment, read
+from proxy_app.settings import Address
+
+SECRET = "projects/team-ml/secrets/database-password"
+RIGHT = {
+    "MLFLOW_APP_DATABASE_SOCKET": "/cloudsql/team-ml:europe-west1:mlflow",
+    "MLFLOW_APP_DATABASE_PASSWORD_SECRET": SECRET,
+    "MLFLOW_APP_ARTIFACTS": "gs://team-artifacts",
+}
+GATE = {"GATE_TOKENS_FILE": "/tokens.json", "GATE_LISTEN": "0.0.0.0:8080"}
+
+
+def problems(environ: dict[str, str]) -> list[str]:
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_env(environ)
+    return str(raised.value).splitlines()
+
+
+def test_three_settings_are_enough() -> None:
+    settings = Settings.from_env(RIGHT)
+    assert settings.database_socket == "/cloudsql/team-ml:europe-west1:mlflow"
+    assert settings.database_password_secret == f"{SECRET}/versions/latest"
+    assert (settings.database_name, settings.database_user) == ("mlflow", "mlflow")
+    assert settings.artifacts_proxied
+    assert settings.schema_upgrade
+
+
+def test_every_wrong_setting_is_named_at_once() -> None:
+    found = problems(
+        {
+            "MLFLOW_APP_DATABASE_SOCKET": "cloudsql",
+            "MLFLOW_APP_DATABASE_PASSWORD_SECRET": "database-password",
+            "MLFLOW_APP_ARTIFACTS": "s3://bucket",
+            "MLFLOW_APP_ARTIFACT_ACCESS": "both",
+            "MLFLOW_APP_WORKERS": "-1",
+            "MLFLOW_APP_DATABSE_NAME": "x",
+            "MLFLOW_APP_STOP_SECONDS": "5",
+        }
+    )
+    assert [problem.split(":")[0].split(" ")[0] for problem in found] == [
+        "MLFLOW_APP_DATABSE_NAME",
+        "MLFLOW_APP_DATABASE_SOCKET",
+        "MLFLOW_APP_DATABASE_PASSWORD_SECRET",
+        "MLFLOW_APP_ARTIFACTS",
+        "MLFLOW_APP_ARTIFACT_ACCESS",
+        "MLFLOW_APP_WORKERS",
+        "MLFLOW_APP_STOP_SECONDS",
+    ]
+    assert found[0] == "MLFLOW_APP_DATABSE_NAME is not a setting; is MLFLOW_APP_DATABASE_NAME meant?"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"MLFLOW_APP_DATABASE_SOCKET": ""}, "Set one of MLFLOW_APP_DATABASE_SOCKET and MLFLOW_APP_DATABASE_ADDRESS."),
+        (
+            {"MLFLOW_APP_DATABASE_ADDRESS": "10.0.0.1:3306"},
+            "Set one of MLFLOW_APP_DATABASE_SOCKET and MLFLOW_APP_DATABASE_ADDRESS.",
+        ),
+        (
+            {"MLFLOW_APP_DATABASE_PASSWORD": "x"},
+            "Set one of MLFLOW_APP_DATABASE_PASSWORD_SECRET and MLFLOW_APP_DATABASE_PASSWORD.",
+        ),
+        ({"MLFLOW_APP_ARTIFACTS": ""}, "Set MLFLOW_APP_ARTIFACTS to gs://bucket, for the artifacts."),
+        (
+            {"MLFLOW_APP_ARTIFACTS": "/data", "MLFLOW_APP_ARTIFACT_ACCESS": "direct"},
+            "MLFLOW_APP_ARTIFACT_ACCESS=direct takes a bucket: clients do not see this folder.",
+        ),
+        (
+            {"MLFLOW_APP_DATABASE_SOCKET": "/" + "x" * 107},
+            "MLFLOW_APP_DATABASE_SOCKET: '/xxxxx",
+        ),
+        ({"MLFLOW_APP_DATABASE_CA": "no certificate"}, "MLFLOW_APP_DATABASE_CA: 'no certificate' is not right; it"),
+        ({"MLFLOW_APP_SECRET_MANAGER_URL": "http://example.org"}, "MLFLOW_APP_SECRET_MANAGER_URL: 'http://example"),
+    ],
+)
+def test_what_does_not_go_together_is_said(changes: dict[str, str], sentence: str) -> None:
+    (found,) = problems({**RIGHT, **changes})
+    assert found.startswith(sentence)
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1", ":3306", "host:0", "host:70000", "host:x"])
+def test_an_address_needs_a_host_and_a_port(text: str) -> None:
+    (found,) = problems({**RIGHT, "MLFLOW_APP_DATABASE_SOCKET": "", "MLFLOW_APP_DATABASE_ADDRESS": text})
+    assert "host:port" in found
+
+
+def test_a_version_of_the_secret_can_be_held_on_to() -> None:
+    settings = Settings.from_env({**RIGHT, "MLFLOW_APP_DATABASE_PASSWORD_SECRET": f"{SECRET}/versions/7"})
+    assert settings.database_password_secret.endswith("/versions/7")
+
+
+def test_a_password_is_taken_as_it_is_and_never_shown() -> None:
+    environ = {name: text for name, text in RIGHT.items() if "SECRET" not in name}
+    settings = Settings.from_env({**environ, "MLFLOW_APP_DATABASE_PASSWORD": "  hush \n"})
+    assert settings.database_password == "  hush \n"
+    assert "hush" not in repr(settings)
+    wrong = {**environ, "MLFLOW_APP_DATABASE_PASSWORD": "hush", "MLFLOW_APP_ARTIFACTS": "gs://user:hush@bucket"}
+    assert "hush" not in "\n".join(problems(wrong))
+
+
+def test_the_gates_wrong_settings_are_named_together_with_ours() -> None:
+    with pytest.raises(SettingsError) as raised:
+        read({"MLFLOW_APP_ARTIFACTS": "x", "GATE_MAX_REQUESTS": "many", "GATE_UPSTREAM_URL": "http://127.0.0.1:5000"})
+    said = str(raised.value)
+    for name in ("MLFLOW_APP_ARTIFACTS", "MLFLOW_APP_DATABASE_SOCKET", "GATE_MAX_REQUESTS"):
+        assert name in said
+    assert "GATE_UPSTREAM_URL is not for this image" in said
+
+
+def test_the_gate_gets_its_own_settings_and_nothing_of_mlflows() -> None:
+    settings = Settings.from_env(RIGHT)
+    environ = {**RIGHT, **GATE, "MLFLOW_CRYPTO_KEK_PASSPHRASE": "hush", "HOME": "/home", "GATE_GRACE_SECONDS": " "}
+    assert gate_environment(environ, settings, 5000) == {
+        **GATE,
+        "HOME": "/home",
+        "GATE_UPSTREAM_URL": "http://127.0.0.1:5000",
+        "GATE_DRAIN_SECONDS": "3",
+        "GATE_GRACE_SECONDS": "20",
+    }
+
+
+def test_the_gate_and_mlflow_end_within_the_time_that_there_is() -> None:
+    settings, gate = read({**RIGHT, **GATE})
+    assert gate.grace + 5 <= settings.stop == 25
+    with pytest.raises(SettingsError, match=r"GATE_GRACE_SECONDS may be 20 at most: .* \(25\)"):
+        read({**RIGHT, **GATE, "GATE_GRACE_SECONDS": "21"})
+    _, longer = read({**RIGHT, **GATE, "MLFLOW_APP_STOP_SECONDS": "60"})
+    assert longer.grace == 55
+
+
+def test_every_setting_has_a_sentence() -> None:
+    assert len(Settings.table()) == len(dataclasses.fields(Settings))
+    for name, _, sentence in Settings.table():
+        assert name.startswith("MLFLOW_APP_")
+        assert sentence.endswith(".")
+
+
+def test_the_settings_page_is_what_the_code_says() -> None:
+    page = Path(__file__).parents[2] / "docs" / "mlflow-settings.md"
+    assert page.read_text() == Settings.markdown(), "run `make docs`"
+
+
+def test_an_address_of_ipv6_keeps_its_brackets() -> None:
+    environ = {**RIGHT, "MLFLOW_APP_DATABASE_SOCKET": "", "MLFLOW_APP_DATABASE_ADDRESS": "[fd00::1]:3306"}
+    assert Settings.from_env(environ).database_address == Address("fd00::1", 3306)
