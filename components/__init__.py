@@ -1,7 +1,26 @@
 """MLflow on the cloud that you have: components for Pulumi programs."""
 
-from .aws.args import AwsMlflowProxyArgs
-from .aws.aws_mlflow_proxy import AwsMlflowProxy
-from .checked import SettingsError
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["AwsMlflowProxy", "AwsMlflowProxyArgs", "SettingsError"]
+from .aws.args import AwsMlflowProxyArgs
+from .checked import SettingsError
+from .gcp.args import GcpMlflowArgs
+
+if TYPE_CHECKING:
+    from .aws.aws_mlflow_proxy import AwsMlflowProxy
+    from .gcp.gcp_mlflow import GcpMlflow
+
+__all__ = ["AwsMlflowProxy", "AwsMlflowProxyArgs", "GcpMlflow", "GcpMlflowArgs", "SettingsError"]
+
+
+def __getattr__(name: str) -> Any:
+    # Each brings its cloud's SDK, which takes a second to load: nobody should wait for the other's.
+    if name == "AwsMlflowProxy":
+        from .aws.aws_mlflow_proxy import AwsMlflowProxy
+
+        return AwsMlflowProxy
+    if name == "GcpMlflow":
+        from .gcp.gcp_mlflow import GcpMlflow
+
+        return GcpMlflow
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,18 +6,38 @@ import posixpath
 import re
 import stat
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import pulumi
 
 
-def content_hash(folder: Path, *further: str) -> str:
+class _Rule(NamedTuple):
+    """A line of .dockerignore."""
+
+    ignores: bool
+    whole: re.Pattern[str]
+    parts: list[str]
+
+    def may_fit_below(self, path: str) -> bool:
+        """Whether something in a folder may fit: never wrongly no."""
+        for own, given in zip_longest(self.parts, path.split("/")):
+            if given is None or (own is not None and ("**" in own or "[" in own)):
+                return True
+            if own is None or not _pattern(own).fullmatch(given):
+                return False
+        return False
+
+
+def content_hash(folder: Path, *further: str, dockerfile: str = "Dockerfile") -> str:
     """What an image is built from, as 64 hex digits: Dockerfile, names, modes and contents, and ``further`` arguments.
 
-    It changes at least whenever docker-build's own does, which takes modes in, too: each build has a tag of its own.
+    ``dockerfile`` is its path from ``folder``. The hash changes at least whenever docker-build's own does, which takes
+    modes in, too: each build has a tag of its own.
     """
     whole = hashlib.sha256()
-    for path in ["Dockerfile", *files(folder)]:
+    for path in [dockerfile, *files(folder)]:
         mode = stat.filemode((folder / path).lstat().st_mode)
         content = hashlib.sha256((folder / path).read_bytes()).hexdigest()
         whole.update(f"{path}\0{mode}\0{content}\n".encode())
@@ -30,8 +50,11 @@ def files(folder: Path) -> list[str]:
     """The files that a build gets, in order, with slashes."""
     rules = list(_rules((folder / ".dockerignore").read_text(encoding="utf-8")))
     found: list[str] = []
-    for inside, _, names in os.walk(folder):
-        found.extend((Path(inside) / name).relative_to(folder).as_posix() for name in names)
+    for inside, folders, names in os.walk(folder):
+        here = PurePosixPath(Path(inside).relative_to(folder).as_posix())
+        found.extend(str(here / name) for name in names)
+        # Where nothing is let in there may be very much: packages of other languages, caches, a repository's history.
+        folders[:] = [one for one in folders if _may_hold(str(here / one), rules)]
     return sorted(path for path in found if not _ignored(path, rules))
 
 
@@ -48,14 +71,14 @@ def location(folder: Path) -> str:
     return str(folder)
 
 
-def _rules(text: str) -> Iterator[tuple[bool, re.Pattern[str]]]:
-    """(ignores, pattern) of each line; https://docs.docker.com/build/concepts/context/#dockerignore-files."""
+def _rules(text: str) -> Iterator[_Rule]:
+    """One for each line; https://docs.docker.com/build/concepts/context/#dockerignore-files."""
     for line in text.splitlines():
         pattern = line.strip()
         if not pattern or pattern.startswith("#"):
             continue
-        ignores = not pattern.startswith("!")
-        yield ignores, _pattern(posixpath.normpath(pattern.removeprefix("!").strip()).strip("/"))
+        path = posixpath.normpath(pattern.removeprefix("!").strip()).strip("/")
+        yield _Rule(ignores=not pattern.startswith("!"), whole=_pattern(path), parts=path.split("/"))
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -70,11 +93,16 @@ def _part(part: str) -> str:
     return part if part.startswith(("[", "\\")) else re.escape(part)
 
 
-def _ignored(path: str, rules: list[tuple[bool, re.Pattern[str]]]) -> bool:
+def _ignored(path: str, rules: list[_Rule]) -> bool:
     """The last rule that fits a file, or a folder that it is in, decides."""
     places = [path, *(parent.as_posix() for parent in PurePosixPath(path).parents if parent.name)]
     ignored = False
-    for ignores, pattern in rules:
-        if ignores != ignored and any(pattern.fullmatch(place) for place in places):
-            ignored = ignores
+    for rule in rules:
+        if rule.ignores != ignored and any(rule.whole.fullmatch(place) for place in places):
+            ignored = rule.ignores
     return ignored
+
+
+def _may_hold(path: str, rules: list[_Rule]) -> bool:
+    """Whether a folder may have a file that is let in."""
+    return not _ignored(path, rules) or any(not rule.ignores and rule.may_fit_below(path) for rule in rules)

@@ -77,6 +77,13 @@ class Checked(BaseModel):
 
     # What fields are in production when they are not given; the fields' own defaults are development's.
     in_production: ClassVar[Mapping[str, Any]] = {}
+    # Fields that a stack's config keeps outside the object, each as a secret with this key.
+    config_secrets: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def spellings(cls, field: str) -> tuple[str, str]:
+        """How a field may be written: in camel case, and as it is."""
+        return to_camel(field), field
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """(dotted name of a field, sentence) of what is wrong between settings that are right one by one."""
@@ -99,17 +106,12 @@ def checked(model: type[Model], values: Mapping[str, Any] | Checked, where: str,
             place = _without_choices(one["loc"], given)
             wrong.append(place)
             problems.append(f"{_dotted(where, place)}: {_sentence(model, place, one)}")
-        # The others may still contradict each other: somebody wants to know it now, not after the next try.
-        try:
-            settings = model.model_validate(_without(given, wrong))
-        except ValidationError:
-            settings = None
-    if settings is not None:
-        spoiled = [_dotted(where, place) for place in wrong]
-        for name, sentence in _contradictions(settings):
-            full = ".".join([where, *[to_camel(part) for part in name.split(".") if part]])
-            if not any(full.startswith(one) or one.startswith(full + ".") for one in spoiled):
-                problems.append(f"{full}: {sentence}")
+    # The others may still contradict each other: somebody wants to know it now, not after the next try.
+    spoiled = [_dotted(where, place) for place in wrong]
+    for place, sentence in _contradictions(model, _without(given, wrong)):
+        full = _dotted(where, place)
+        if not any(full.startswith(one) or one.startswith(full + ".") for one in spoiled):
+            problems.append(f"{full}: {sentence}")
     if problems or settings is None:
         raise SettingsError(list(dict.fromkeys(problems)))
     return settings
@@ -128,7 +130,7 @@ def _with_defaults(model: type[Checked], values: Any, *, production: bool) -> An
         return values
     given = dict(cast("dict[str, Any]", values))
     for name, field in model.model_fields.items():
-        key = next((key for key in (to_camel(name), name) if key in given), None)
+        key = next((key for key in model.spellings(name) if key in given), None)
         inner = model_in(field.annotation)
         if inner is not None and (key is not None or isinstance(field.get_default(call_default_factory=True), inner)):
             given[key or name] = _with_defaults(inner, given[key] if key else {}, production=production)
@@ -179,7 +181,7 @@ def _dotted(where: str, place: Path) -> str:
 def _sentence(model: type[Checked], place: Path, error: Any) -> str:
     owner, field = _field_at(model, place)
     if error["type"] == "extra_forbidden":
-        names = ", ".join(to_camel(name) for name in owner.model_fields)
+        names = ", ".join(to_camel(name) for name in owner.model_fields if name not in owner.config_secrets)
         return f"no such setting; there are {names}."
     takes = allowed(field) if field else "something else"
     if error["type"] == "missing":
@@ -234,10 +236,22 @@ def _in_words(kind: Any, metadata: list[Any]) -> str:
     return "true or false" if kind is bool else "a text" if kind is str else "names and texts"
 
 
-def _contradictions(settings: Checked, prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        if isinstance(value, Checked):
-            yield from _contradictions(value, f"{prefix}{name}.")
+def _contradictions(model: type[Checked], given: Any, place: Path = ()) -> Iterator[tuple[Path, str]]:
+    """(place, sentence) of what is wrong in each group that can be told without the others."""
+    if not isinstance(given, dict):
+        return
+    values = cast("dict[str, Any]", given)
+    for name, field in model.model_fields.items():
+        inner = model_in(field.annotation)
+        for key in model.spellings(name):
+            if inner is not None and key in values:
+                value = values[key]
+                below = enumerate(cast("list[Any]", value)) if isinstance(value, list) else [(None, value)]
+                for number, one in below:
+                    yield from _contradictions(inner, one, (*place, name, *([] if number is None else [number])))
+    try:
+        settings = model.model_validate(values)
+    except ValidationError:
+        return
     for name, sentence in settings.contradictions():
-        yield f"{prefix}{name}", sentence
+        yield (*place, *name.split(".")), sentence

@@ -1,15 +1,17 @@
 """The only reader of the stack's config."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import pulumi
+from pulumi.runtime import config as runtime
 
 from .aws.args import AwsMlflowProxyArgs
 from .checked import SettingsError
+from .gcp.args import GcpMlflowArgs
 
-_HOW = "`pulumi config set --secret mlflow:awsSsoClientSecret`"
+Args = TypeVar("Args", AwsMlflowProxyArgs, GcpMlflowArgs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,26 +19,56 @@ class Config:
     """What the stack is to have; None for a component that it does not name."""
 
     aws: AwsMlflowProxyArgs | None
+    gcp: GcpMlflowArgs | None
 
 
 def read_config() -> Config:
     """The stack's config, checked as a whole. Raises SettingsError with everything that is wrong."""
-    config = pulumi.Config("mlflow")
-    given: Any = config.get_object("aws")
-    if given is None:
-        return Config(aws=None)
-    if not isinstance(given, Mapping):
-        raise SettingsError([f"mlflow:aws: {given!r} is given; allowed is a group of settings (an object)."])
-    values = dict(cast("Mapping[str, Any]", given))
-    inside = [name for name in ("ssoClientSecret", "sso_client_secret") if values.pop(name, None) is not None]
-    problems = [f"mlflow:aws.{name}: a secret has a key of its own: {_HOW}." for name in inside]
-    secret = config.get_secret("awsSsoClientSecret")
-    if secret is not None:
-        values["sso_client_secret"] = secret
-    try:
-        settings = AwsMlflowProxyArgs.read(values, "mlflow:aws")
-    except SettingsError as error:
-        raise SettingsError([*problems, *error.problems]) from None
+    google = pulumi.Config("gcp")
+    problems = list(_unknown_keys())
+    aws = _read(AwsMlflowProxyArgs, "aws", {}, problems)
+    # Where the provider knows them, nobody should have to say them twice.
+    provided = {"project": google.get("project"), "region": google.get("region")}
+    gcp = _read(GcpMlflowArgs, "gcp", {name: value for name, value in provided.items() if value}, problems)
     if problems:
         raise SettingsError(problems)
-    return Config(aws=settings)
+    if aws is None and gcp is None:
+        raise SettingsError(["mlflow:aws, mlflow:gcp: neither is there; see Pulumi.dev.yaml for one that works."])
+    return Config(aws=aws, gcp=gcp)
+
+
+def _unknown_keys() -> Iterator[str]:
+    known = {"aws", "gcp", *AwsMlflowProxyArgs.config_secrets.values(), *GcpMlflowArgs.config_secrets.values()}
+    # pulumi.Config tells no keys: a misspelt one would be as if it were not there.
+    for key in sorted({*runtime.CONFIG.get(), *runtime.get_config_env()}):
+        if key.startswith("mlflow:") and key.removeprefix("mlflow:") not in known:
+            yield f"{key}: no such setting; there are {', '.join(f'mlflow:{name}' for name in sorted(known))}."
+
+
+def _read(args: type[Args], name: str, provided: Mapping[str, str], problems: list[str]) -> Args | None:
+    """One component's settings; what is wrong goes to ``problems``."""
+    config = pulumi.Config("mlflow")
+    where = f"mlflow:{name}"
+    given: Any = config.get_object(name)
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        problems.append(f"{where}: {given!r} is given; allowed is a group of settings (an object).")
+        return None
+    values = {**provided, **cast("Mapping[str, Any]", given)}
+    wrong: list[str] = []
+    for field, key in args.config_secrets.items():
+        for spelling in args.spellings(field):
+            if values.pop(spelling, None) is not None:
+                how = f"`pulumi config set --secret mlflow:{key}`"
+                wrong.append(f"{where}.{spelling}: a secret has a key of its own: {how}.")
+        secret = config.get_secret(key)
+        if secret is not None:
+            values[field] = secret
+    try:
+        settings = args.read(values, where)
+    except SettingsError as error:
+        problems += [*wrong, *error.problems]
+        return None
+    problems += wrong
+    return settings

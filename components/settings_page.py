@@ -1,4 +1,4 @@
-"""docs/aws-settings.md: every setting of a component, from the classes that check them."""
+"""docs/aws-settings.md and docs/gcp-settings.md: every setting of a component, from the classes that check them."""
 
 import json
 from collections.abc import Iterator
@@ -9,9 +9,7 @@ from pydantic.fields import FieldInfo
 
 from .aws.args import AwsMlflowProxyArgs
 from .checked import Checked, allowed, model_in
-
-# Fields that are no part of the object: each is a config secret of its own.
-_SECRETS = {"sso_client_secret": "mlflow:awsSsoClientSecret"}
+from .gcp.args import GcpMlflowArgs
 
 
 class Row(NamedTuple):
@@ -25,16 +23,25 @@ class Row(NamedTuple):
 
 
 def aws_settings() -> str:
-    """The page."""
+    """AWS's page."""
+    return _page("AwsMlflowProxy", "aws", AwsMlflowProxyArgs, "an ARN or an id")
+
+
+def gcp_settings() -> str:
+    """Google Cloud's page."""
+    return _page("GcpMlflow", "gcp", GcpMlflowArgs, "an image's reference or a secret")
+
+
+def _page(component: str, cloud: str, model: type[Checked], taken: str) -> str:
     return "\n".join(
         [
-            "# Settings of AwsMlflowProxy",
+            f"# Settings of {component}",
             "",
-            "Written by `make docs` from `components/aws/args.py`. The settings are one object in a stack's config,",
-            "`mlflow:aws`; one that is not there has the default of its `environment`. From another program they are",
-            "the component's arguments, in either spelling (`vpcId`, `vpc_id`), and where an ARN or an id is taken,",
-            "another resource's output is, too.",
-            *(line for title, model, prefix in _groups(AwsMlflowProxyArgs) for line in _section(title, model, prefix)),
+            f"Written by `make docs` from `components/{cloud}/args.py`. They are one object in a stack's config,",
+            f"`mlflow:{cloud}`; a setting that is not there has the default of its `environment`. From another program",
+            f"they are the component's arguments, in either spelling (`logDays`, `log_days`), and where {taken}",
+            "is taken, another resource's output is, too.",
+            *(line for title, inner, prefix in _groups(model) for line in _section(title, inner, prefix)),
             "",
         ]
     )
@@ -69,9 +76,10 @@ def rows(model: type[Checked], prefix: str = "") -> Iterator[Row]:
         if model_in(info.annotation) is not None:
             continue
         production = model.in_production.get(name, _default(info))
+        secret = model.config_secrets.get(name)
         yield Row(
-            key=_SECRETS.get(name, prefix + to_camel(name)),
-            takes="a secret of its own" if name in _SECRETS else allowed(info),
+            key=f"mlflow:{secret}" if secret else prefix + to_camel(name),
+            takes="a secret of its own" if secret else allowed(info),
             development=None if info.is_required() else _shown(_default(info)),
             production=None if info.is_required() else _shown(production),
             sentence=info.description or "",

@@ -1,192 +1,57 @@
-"""What the cloud would answer, in the forms that AWS documents: ids, ARNs and names that a reader can tell apart.
+"""What the clouds would answer: ids and names that a reader can tell apart.
 
 One row for each kind of resource whose outputs a program reads. A program that uses an output which is not here gets
 a MissingAnswer that names it.
 """
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-ACCOUNT = "123456789012"
-REGION = "eu-west-1"
-PARTITION = "aws"
-ZONES = [f"{REGION}{letter}" for letter in "abc"]
+from .answering import Answer, CallAnswer, digest, hex_id
+from .aws import answers as aws
+from .aws.answers import ACCOUNT, PARTITION, REGION, ZONES, arn, elbv2, resource_id
+from .gcp import answers as gcp
 
-
-def arn(service: str, resource: str) -> str:
-    return f"arn:{PARTITION}:{service}:{REGION}:{ACCOUNT}:{resource}"
-
-
-def resource_id(prefix: str, name: str) -> str:
-    """An id of EC2's, its own for each name and the same at every run."""
-    return f"{prefix}-0{hashlib.sha256(f'{prefix} {name}'.encode()).hexdigest()[:16]}"
-
-
-def hex_id(name: str) -> str:
-    """Sixteen digits, as Elastic Load Balancing ends its ARNs."""
-    return hashlib.sha256(name.encode()).hexdigest()[:16]
-
-
-def elbv2(kind: str, name: str) -> dict[str, str]:
-    made = arn("elasticloadbalancing", f"{kind}/{name}/{hex_id(name)}")
-    return {"id": made, "arn": made}
-
-
-def _named_arn(service: str, kind: str, name: str) -> dict[str, str]:
-    made = arn(service, f"{kind}{name}")
-    return {"id": made, "arn": made, "name": name}
+__all__ = [
+    "ACCOUNT",
+    "CALLS",
+    "PARTITION",
+    "REGION",
+    "RESOURCES",
+    "ZONES",
+    "MissingAnswer",
+    "answer_call",
+    "answer_resource",
+    "arn",
+    "elbv2",
+    "hex_id",
+    "resource_id",
+]
 
 
 class MissingAnswer(LookupError):
     """The program used what the cloud would answer, and nobody has written it down here."""
 
 
-Answer = Callable[[str, Mapping[str, Any]], dict[str, Any]]
-
-# By type: the outputs beyond the inputs, from the resource's name in the program and its inputs.
+# By type: the outputs beyond the inputs. A cloud's own are in its folder.
 RESOURCES: dict[str, Answer] = {
-    # -- network, endpoints
-    "aws:ec2/vpc:Vpc": lambda name, _: {"id": resource_id("vpc", name)},
-    "aws:ec2/subnet:Subnet": lambda name, _: {"id": resource_id("subnet", name)},
-    "aws:ec2/routeTable:RouteTable": lambda name, _: {"id": resource_id("rtb", name)},
-    "aws:ec2/internetGateway:InternetGateway": lambda name, _: {"id": resource_id("igw", name)},
-    "aws:ec2/eip:Eip": lambda name, _: {"id": resource_id("eipalloc", name)},
-    "aws:ec2/natGateway:NatGateway": lambda name, _: {"id": resource_id("nat", name)},
-    "aws:ec2/securityGroup:SecurityGroup": lambda name, _: {"id": resource_id("sg", name)},
-    "aws:ec2/vpcEndpoint:VpcEndpoint": lambda name, _: {"id": resource_id("vpce", name)},
-    "aws:ec2/flowLog:FlowLog": lambda name, _: {"id": resource_id("fl", name)},
-    # -- tracking, studio
-    "aws:s3/bucket:Bucket": lambda name, inputs: {
-        "id": inputs.get("bucket", name),
-        "bucket": inputs.get("bucket", name),
-        "arn": f"arn:{PARTITION}:s3:::{inputs.get('bucket', name)}",
-    },
-    "aws:sagemaker/mlflowApp:MlflowApp": lambda name, _: {
-        "id": arn("sagemaker", f"mlflow-app/app-{hex_id(name)[:12].upper()}"),
-        "arn": arn("sagemaker", f"mlflow-app/app-{hex_id(name)[:12].upper()}"),
-    },
-    "aws:sagemaker/mlflowTrackingServer:MlflowTrackingServer": lambda _, inputs: {
-        "id": inputs["trackingServerName"],
-        "arn": arn("sagemaker", f"mlflow-tracking-server/{inputs['trackingServerName']}"),
-    },
-    "aws:sagemaker/domain:Domain": lambda name, _: {"id": f"d-{hex_id(name)[:12]}"},
-    # -- image, tokens, log
-    "aws:ecr/repository:Repository": lambda name, inputs: {
-        "id": inputs.get("name", name),
-        "name": inputs.get("name", name),
-        "arn": arn("ecr", f"repository/{inputs.get('name', name)}"),
-        "repositoryUrl": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{inputs.get('name', name)}",
-    },
-    "docker-build:index:Image": lambda name, _: {"digest": f"sha256:{hashlib.sha256(name.encode()).hexdigest()}"},
+    # -- aws: preview/aws/answers.py
+    **aws.RESOURCES,
+    # -- gcp: preview/gcp/answers.py
+    **gcp.RESOURCES,
+    # -- of no cloud
+    "docker-build:index:Image": lambda name, _: {"digest": f"sha256:{digest(name)}"},
     "random:index/randomId:RandomId": lambda name, inputs: {"hex": hex_id(name)[: 2 * int(inputs["byteLength"])]},
     "random:index/randomString:RandomString": lambda name, inputs: {"result": hex_id(name)[: int(inputs["length"])]},
     "random:index/randomPassword:RandomPassword": lambda name, inputs: {
-        "result": hashlib.sha256(name.encode()).hexdigest()[: int(inputs["length"])]
+        "result": digest(name)[: int(inputs["length"])]
     },
-    "aws:secretsmanager/secret:Secret": lambda name, _: {
-        "id": arn("secretsmanager", f"secret:{name}-AbCdEf"),
-        "arn": arn("secretsmanager", f"secret:{name}-AbCdEf"),
-    },
-    "aws:cloudwatch/logGroup:LogGroup": lambda name, inputs: {
-        "name": inputs.get("name", name),
-        "arn": arn("logs", f"log-group:{inputs.get('name', name)}"),
-    },
-    # -- edge
-    "aws:lb/loadBalancer:LoadBalancer": lambda name, inputs: {
-        **elbv2("loadbalancer", f"app/{name}"),
-        "arnSuffix": f"app/{name}/{hex_id(name)}",
-        "dnsName": f"{'internal-' if inputs.get('internal') else ''}{name}-1234567890.{REGION}.elb.amazonaws.com",
-        "zoneId": "Z32O12XQLNTSW2",
-    },
-    "aws:lb/targetGroup:TargetGroup": lambda name, _: {
-        **elbv2("targetgroup", name),
-        "arnSuffix": f"targetgroup/{name}/{hex_id(name)}",
-    },
-    "aws:lb/listener:Listener": lambda name, _: elbv2("listener", f"app/{name}/{hex_id(name)}"),
-    "aws:acm/certificate:Certificate": lambda name, inputs: {
-        "id": arn("acm", f"certificate/{name}"),
-        "arn": arn("acm", f"certificate/{name}"),
-        "domainValidationOptions": [
-            {
-                "domainName": inputs["domainName"],
-                "resourceRecordName": f"_{hex_id('name')}.{inputs['domainName']}.",
-                "resourceRecordType": "CNAME",
-                "resourceRecordValue": f"_{hex_id('value')}.acm-validations.aws.",
-            }
-        ],
-    },
-    "aws:route53/record:Record": lambda _, inputs: {"fqdn": str(inputs["name"]).rstrip(".")},
-    "aws:wafv2/webAcl:WebAcl": lambda name, _: {
-        "id": hex_id(name),
-        "arn": arn("wafv2", f"regional/webacl/{name}/{hex_id(name)}"),
-    },
-    # -- service, instances
     "pulumi:index:Stash": lambda _, inputs: {"output": inputs["input"]},
-    "aws:ecs/cluster:Cluster": lambda name, _: _named_arn("ecs", "cluster/", name),
-    "aws:ecs/capacityProvider:CapacityProvider": lambda name, inputs: _named_arn(
-        "ecs", "capacity-provider/", str(inputs.get("name", name))
-    ),
-    "aws:ecs/taskDefinition:TaskDefinition": lambda _, inputs: {
-        "id": inputs["family"],
-        "arn": arn("ecs", f"task-definition/{inputs['family']}:1"),
-        "revision": 1,
-    },
-    "aws:ecs/service:Service": lambda name, inputs: {
-        "id": arn("ecs", f"service/{str(inputs.get('cluster')).rpartition('/')[2]}/{name}"),
-        "name": name,
-    },
-    "aws:iam/instanceProfile:InstanceProfile": lambda name, _: {
-        "name": name,
-        "arn": f"arn:{PARTITION}:iam::{ACCOUNT}:instance-profile/{name}",
-    },
-    "aws:ec2/launchTemplate:LaunchTemplate": lambda name, _: {
-        "id": resource_id("lt", name),
-        "name": name,
-        "latestVersion": 1,
-    },
-    "aws:autoscaling/group:Group": lambda name, _: {
-        "id": name,
-        "name": name,
-        "arn": arn("autoscaling", f"autoScalingGroup:{hex_id(name)}:autoScalingGroupName/{name}"),
-    },
-    # -- watching
-    "aws:sns/topic:Topic": lambda name, _: {"id": arn("sns", name), "arn": arn("sns", name)},
-    "aws:cloudwatch/metricAlarm:MetricAlarm": lambda name, _: {"arn": arn("cloudwatch", f"alarm:{name}")},
-    # -- identity
-    "aws:iam/role:Role": lambda name, inputs: {
-        "id": inputs.get("name", name),
-        "name": inputs.get("name", name),
-        "arn": f"arn:{PARTITION}:iam::{ACCOUNT}:role/{inputs.get('name', name)}",
-    },
 }
 # By token: the answer to a call.
-CALLS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-    "aws:index/getRegion:getRegion": lambda _: {"id": REGION, "name": REGION, "region": REGION},
-    "aws:index/getCallerIdentity:getCallerIdentity": lambda _: {"id": ACCOUNT, "accountId": ACCOUNT},
-    "aws:index/getPartition:getPartition": lambda _: {
-        "id": PARTITION,
-        "partition": PARTITION,
-        "dnsSuffix": "amazonaws.com",
-    },
-    # -- network, endpoints
-    "aws:index/getAvailabilityZones:getAvailabilityZones": lambda _: {"names": ZONES},
-    "aws:ec2/getSubnet:getSubnet": lambda args: {**args, "availabilityZone": ZONES[int(args["id"][-1], 16) % 3]},
-    "aws:ec2/getVpcEndpointService:getVpcEndpointService": lambda args: {
-        **args,
-        "availabilityZones": ZONES,
-        # These two did not (awsdocs/amazon-ecs-developer-guide#55).
-        "vpcEndpointPolicySupported": not args["serviceName"].endswith((".ecs-agent", ".ecs-telemetry")),
-    },
-    "aws:ec2/getManagedPrefixList:getManagedPrefixList": lambda args: {"id": resource_id("pl", args["name"])},
-    # -- image
-    "aws:ecr/getAuthorizationToken:getAuthorizationToken": lambda _: {"userName": "AWS", "password": "a-password"},
-    # -- edge
-    # -- service, instances
-    "aws:ssm/getParameter:getParameter": lambda args: {
-        **args,
-        "insecureValue": resource_id("ami", str(args["name"])),
-    },
+CALLS: dict[str, CallAnswer] = {
+    **aws.CALLS,  # preview/aws/answers.py
+    **gcp.CALLS,  # preview/gcp/answers.py
 }
 
 

@@ -7,32 +7,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
-from .arrows import ALARM, NAT, arrows
-from .exposure import BALANCER, ENDPOINT, SERVICE
+from .cloud import Drawn
+from .clouds import CLOUDS
 from .graph import Graph, Resource
 
-_BUCKET = "aws:s3/bucket:Bucket"
-_SECRET = "aws:secretsmanager/secret:Secret"  # noqa: S105 - a type
-_BOX, _STORE = "[{}]", "[({})]"
-_DRAWN: Mapping[str, tuple[str, str]] = {
-    BALANCER: ("load balancer", _BOX),
-    SERVICE: ("the gate: ECS on EC2", _BOX),
-    ENDPOINT: ("VPC endpoint", _BOX),
-    NAT: ("NAT gateway", _BOX),
-    ALARM: ("alarm", _BOX),
-    _BUCKET: ("bucket", _STORE),
-    _SECRET: ("secret", _STORE),
-    "aws:cloudwatch/dashboard:Dashboard": ("dashboard", _BOX),
-    "aws:cloudwatch/logGroup:LogGroup": ("log group", _STORE),
-    "aws:ecr/repository:Repository": ("image in ECR", _STORE),
-    "aws:sagemaker/domain:Domain": ("SageMaker Studio", _BOX),
-    "aws:sagemaker/mlflowApp:MlflowApp": ("SageMaker MLflow app", _BOX),
-    "aws:sagemaker/mlflowTrackingServer:MlflowTrackingServer": ("SageMaker MLflow tracking server", _BOX),
-    "aws:sns/topic:Topic": ("SNS topic", _BOX),
-    "aws:wafv2/webAcl:WebAcl": ("WAF", _BOX),
-}
-# Drawn as one, with a number.
-_TOGETHER = (ENDPOINT, NAT, ALARM)
+_DRAWN: Mapping[str, Drawn] = {kind: drawn for cloud in CLOUDS for kind, drawn in cloud.drawn.items()}
 
 
 def mermaid(graph: Graph) -> str:
@@ -40,15 +19,15 @@ def mermaid(graph: Graph) -> str:
     nodes = {one.urn: _node(graph, one) for one in graph.resources if one.type in _DRAWN}
     outside: dict[str, str] = {}
     said: dict[tuple[str, str], list[str]] = {}
-    for arrow in arrows(graph):
+    for start, end, text in _arrows(graph):
         ends = [
-            outside.setdefault(end, f"outside{len(outside)}") if isinstance(end, str) else nodes.get(end.urn)
-            for end in (arrow.start, arrow.end)
+            outside.setdefault(one, f"outside{len(outside)}") if isinstance(one, str) else nodes.get(one.urn)
+            for one in (start, end)
         ]
         if ends[0] and ends[1]:
             texts = said.setdefault((ends[0], ends[1]), [])
-            if arrow.text and arrow.text not in texts:
-                texts.append(arrow.text)
+            if text and text not in texts:
+                texts.append(text)
     # What nobody talks to would only hang about.
     talking = {end for ends in said for end in ends}
     nodes = {urn: node for urn, node in nodes.items() if node in talking}
@@ -58,6 +37,14 @@ def mermaid(graph: Graph) -> str:
         *(_line(start, end, texts) for (start, end), texts in said.items()),
     ]
     return "\n".join(["flowchart LR", *lines, ""])
+
+
+def _arrows(graph: Graph) -> Iterator[tuple[Resource | str, Resource | str, str]]:
+    """Each may come more than once."""
+    for cloud in CLOUDS:
+        for start, end, text in cloud.arrows(graph):
+            if start and end and start is not end:
+                yield start, end, text
 
 
 def _line(start: str, end: str, texts: list[str]) -> str:
@@ -72,7 +59,7 @@ def _part(graph: Graph, one: Resource) -> Resource:
 
 
 def _node(graph: Graph, one: Resource) -> str:
-    owner = _part(graph, one) if one.type in _TOGETHER else one
+    owner = _part(graph, one) if _DRAWN[one.type].together else one
     return _id(f"{owner.name}-{_class(one)}")
 
 
@@ -86,23 +73,22 @@ def _component(graph: Graph, top: Resource, nodes: Mapping[str, str]) -> Iterato
         if groups:
             yield f"    subgraph {_id(f'{part.name}-{_class(part)}')}[{_quoted(_class(part))}]"
             for node, group in groups.items():
-                yield f"      {node}{_DRAWN[group[0].type][1].format(_quoted(_text(top, group)))}"
+                yield f"      {node}{_shaped(_DRAWN[group[0].type], _quoted(_text(top, group)))}"
             yield "    end"
     yield "  end"
 
 
+def _shaped(drawn: Drawn, text: str) -> str:
+    return f"[({text})]" if drawn.store else f"[{text}]"
+
+
 def _text(top: Resource, group: list[Resource]) -> str:
-    one = group[0]
-    text = _DRAWN[one.type][0]
+    one, drawn = group[0], _DRAWN[group[0].type]
     if len(group) > 1:
-        return f"{len(group)} {text}s"
-    if one.type == BALANCER:
-        return f"{'internal' if one.inputs.get('internal') else 'public'} {text}"
-    if one.type in (_BUCKET, _SECRET):
-        return f"{text}: {one.name.removeprefix(f'{top.name}-').replace('-', ' ')}"
-    if one.type == ENDPOINT:
-        return f"VPC endpoint: {str(one.inputs.get('serviceName')).rpartition('.')[2]}"
-    return text
+        return f"{len(group)} {drawn.text}s"
+    if drawn.named:
+        return f"{drawn.text}: {one.name.removeprefix(f'{top.name}-').replace('-', ' ')}"
+    return drawn.said(one) if drawn.said else drawn.text
 
 
 def _class(one: Resource) -> str:

@@ -40,6 +40,8 @@ class Resource:
     timeouts: dict[str, str] = field(default_factory=dict[str, str])
     import_id: str = ""
     version: str = ""
+    read: bool = False
+    """It is only looked at (``get``), and nobody's to change or to delete."""
 
 
 class Call(NamedTuple):

@@ -6,7 +6,12 @@ from typing import Any
 from .graph import Graph, Resource
 
 # Outputs by which others name a resource, the clearest first.
-_NAMING = ("arn", "id", "name", "bucket", "keyId", "dnsName", "repositoryUrl")
+_NAMING = (
+    *("arn", "id", "name", "bucket", "keyId", "dnsName", "repositoryUrl"),
+    *("email", "member", "connectionName", "registryUri", "url"),
+)
+# Those whose id is the project's stand for no project.
+_OF_PROJECT = ("gcp:appengine/application:Application",)
 
 
 class Names:
@@ -21,7 +26,7 @@ class Names:
             if "name" in call.args and "id" in call.answer
         }
         for one in graph.resources:
-            if one.custom:
+            if one.custom and one.type not in _OF_PROJECT:
                 for value in self._values(one):
                     self._by_value.setdefault(value, one)
         # The longest first: arn:...:bucket/prefix is no other bucket's.

@@ -147,7 +147,7 @@ class _Mocks(mocks.Mocks):
         self._graph = graph
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
-        raise NotImplementedError(f"{args.typ} {args.name}: the recorder does not know resources that are read (get).")
+        raise NotImplementedError(f"{args.typ} {args.name}: the monitor answers for resources.")
 
     def call(self, args: mocks.MockCallArgs) -> Any:
         answer = answer_call(args.token, cast("dict[str, Any]", cast("Any", args).args))
@@ -172,19 +172,41 @@ class _Monitor(mocks.MockMonitor):
         if request.type == "pulumi:pulumi:Stack":
             self._graph.stack_urn = urn
             return resource_pb2.RegisterResourceResponse(urn=urn)
+        answer = self._registered(urn, request, _plain(request.object))
+        # Not yet said means unknown, not null, also outside of a preview.
+        return resource_pb2.RegisterResourceResponse(urn=urn, id=self.resources[urn].id, object=answer, unknown=True)
+
+    def ReadResource(self, request: Any) -> Any:  # noqa: N802 - gRPC's name
+        urn = self.make_urn(request.parent, request.type, request.name)
+        as_new = resource_pb2.RegisterResourceRequest(
+            type=request.type,
+            name=request.name,
+            parent=request.parent,
+            custom=True,
+            object=request.properties,
+            dependencies=request.dependencies,
+            provider=request.provider,
+            version=request.version,
+            additionalSecretOutputs=request.additionalSecretOutputs,
+        )
+        answer = self._registered(urn, as_new, {"id": request.id, **_plain(request.properties)})
+        made = self._graph.resources.pop()
+        self._graph.resources.append(dataclasses.replace(made, id=request.id, read=True))
+        return resource_pb2.ReadResourceResponse(urn=urn, properties=answer)
+
+    def _registered(self, urn: str, request: Any, given: dict[str, Any]) -> struct_pb2.Struct:
+        """Keeps a resource, and says its outputs."""
         if self._graph.by_urn(urn) is not None:
             raise ValueError(f"Two resources have the URN {urn}: one of them needs another name.")
-        inputs = _plain(request.object)
         known: dict[str, Any] = {}
         given_id = ""
         if request.custom:
-            answered = answer_resource(request.type, request.name, inputs)
+            answered = answer_resource(request.type, request.name, given)
             given_id, known = _moved(list(answered), _region(self._graph, request.provider))
         answer = self._answer(request, known)
-        self._graph.resources.append(_resource(urn, request, inputs, given_id, answer))
+        self._graph.resources.append(_resource(urn, request, _plain(request.object), given_id, answer))
         self.resources[urn] = mocks.MockMonitor.ResourceRegistration(urn, given_id, _plain(answer))
-        # Not yet said means unknown, not null, also outside of a preview.
-        return resource_pb2.RegisterResourceResponse(urn=urn, id=given_id, object=answer, unknown=True)
+        return answer
 
     def _answer(self, request: Any, known: Mapping[str, Any]) -> struct_pb2.Struct:
         """The outputs: what was given (secrets are still secrets), what is known, and marks for what is not."""

@@ -1,20 +1,18 @@
 """The whole preview as text: resources, exposure, grants, outputs, and what destroy would keep."""
 
 import json
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any, cast
 
-from .console import Style, plain, table
-from .destroy import PROTECTED, Kept, kept
+from .clouds import CLOUDS
+from .console import Style, table
+from .destroy import PROTECTED, kept
 from .exposure import exposure
-from .grants import May, Role, roles
-from .graph import Graph
-from .names import Names, kind
+from .graph import Graph, Resource
+from .names import kind
 from .stack_files import Stack
+from .traits import OFF, Kept
 from .tree import tree
-
-_WIDTH = 120
 
 
 def report(stack: Stack, graph: Graph, style: Style) -> str:
@@ -23,7 +21,7 @@ def report(stack: Stack, graph: Graph, style: Style) -> str:
         (f"{stack.project}, stack {stack.name} ({stack.file.name})", _config(stack, style)),
         (f"Resources: {sum(one.custom for one in graph.resources)}", tree(graph, style)),
         *exposed(graph, style),
-        ("IAM roles", list(_roles(graph, style))),
+        *((cloud.rights_title, list(cloud.rights(graph, style))) for cloud in CLOUDS),
         ("Outputs", _outputs(graph, style)),
         ("pulumi destroy", _kept(graph, style)),
     ]
@@ -57,54 +55,8 @@ def exposed(graph: Graph, style: Style) -> Iterator[tuple[str, list[str]]]:
         yield "What may go out", table(style, ["from", "to", "port"], found.ways_out)
     if found.grants:
         yield "What resources' own policies say", table(style, ["who", "may", "on", "if"], found.grants)
-
-
-def _roles(graph: Graph, style: Style) -> Iterator[str]:
-    names = Names(graph)
-    for role in roles(graph):
-        yield from _role(role, names, style)
-
-
-def _role(role: Role, names: Names, style: Style) -> Iterator[str]:
-    used = ", ".join(sorted({f"{one.name} ({kind(one)})" for one in role.used_by}))
-    yield f"  {style(role.role.name, 'bold')}{f', for {used}' if used else ''}"
-    for one in role.assumed_by:
-        yield f"    {style('may be assumed by', 'dim')} {one}"
-    if role.boundary:
-        yield f"    {style('within', 'dim')} {names.called(role.boundary)}"
-    for may in role.may:
-        yield from _may(may, names, style)
-
-
-def _may(may: May, names: Names, style: Style) -> Iterator[str]:
-    if may.managed:
-        yield f"    {style('may', 'dim')} all of AWS's policy {style(may.managed, 'yellow')}"
-        return
-    yield from _wrapped(f"    {style('may' if may.allow else 'may never', 'dim')} ", _actions(may.actions))
-    for resource in may.resources:
-        found = names.within(resource)
-        which = f" {style(f'({kind(found[0])})', 'dim')}" if found else ""
-        shown = style("everything (*)", "yellow") if resource == "*" else names.called(resource)
-        yield f"      {style('on', 'dim')} {shown}{which}"
-    for condition in may.conditions:
-        yield f"      {style('if', 'dim')} {condition}"
-
-
-def _actions(actions: Sequence[str]) -> str:
-    """Each service's name once."""
-    by_service: dict[str, list[str]] = {}
-    for action in actions:
-        service, _, name = action.rpartition(":")
-        by_service.setdefault(service, []).append(name)
-    return "; ".join(
-        f"{service}:{', '.join(names)}" if service else ", ".join(names) for service, names in by_service.items()
-    )
-
-
-def _wrapped(before: str, text: str) -> Iterator[str]:
-    width = len(plain(before))
-    for number, line in enumerate(textwrap.wrap(text, _WIDTH - width, break_long_words=False, break_on_hyphens=False)):
-        yield f"{before if number == 0 else ' ' * width}{line}"
+    if found.holders:
+        yield "Who has which role in MLflow", table(style, ["role", "who", "of"], found.holders)
 
 
 def _outputs(graph: Graph, style: Style) -> list[str]:
@@ -113,33 +65,43 @@ def _outputs(graph: Graph, style: Style) -> list[str]:
 
 
 def _lines(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    text = value if isinstance(value, str) else json.dumps(value)
-    for number, line in enumerate(text.splitlines() or [""]):
+    values = cast("list[Any]", value) if isinstance(value, list) else [value]
+    if not all(isinstance(one, str) for one in values):
+        values = [json.dumps(value)]
+    for number, line in enumerate("\n".join(values).splitlines() or [""]):
         yield name if number == 0 else "", line
 
 
 def _kept(graph: Graph, style: Style) -> list[str]:
-    rows: dict[str, tuple[bool, list[str], list[str]]] = {}
+    rows: dict[tuple[bool, str], list[Kept]] = {}
     found = kept(graph)
-    inside = {one.resource.urn for one in found if one.what == PROTECTED and _within(graph, one, found)}
+    protected = {one.resource.urn for one in found if one.what == PROTECTED}
     for one in found:
-        if one.what == PROTECTED and one.resource.urn in inside:
-            continue
-        row = rows.setdefault(f"{one.resource.name} ({kind(one.resource)})", (one.stops, [], []))
-        row[1].append(one.what if one.what != PROTECTED or one.resource.custom else f"{one.what}, with all its parts")
-        row[2].append(one.lift)
+        if one.what != PROTECTED or not _within(graph, one.resource, protected):
+            name = one.together or f"{one.resource.name} ({kind(one.resource)})"
+            rows.setdefault((one.stops, name), []).append(one)
     lines = [
         (
             style("stops at", "red") if stops else style("keeps", "yellow"),
-            name,
-            "; ".join(dict.fromkeys(what)),
-            "; or ".join(dict.fromkeys(lift)),
+            f"{len(those)} {name}" if those[0].together else name,
+            "; ".join(dict.fromkeys(map(_what, those))),
+            "; or ".join(_lifts(those)),
         )
-        for name, (stops, what, lift) in rows.items()
+        for (stops, name), those in rows.items()
     ]
     return table(style, ["it", "", "which", "to lift that"], lines) if lines else ["  It takes everything away."]
 
 
-def _within(graph: Graph, one: Kept, found: Sequence[Kept]) -> bool:
-    protected = {other.resource.urn for other in found if other.what == PROTECTED}
-    return any(above.urn in protected for above in graph.ancestors(one.resource))
+def _what(one: Kept) -> str:
+    return f"{one.what}, with all its parts" if one.what == PROTECTED and not one.resource.custom else one.what
+
+
+def _lifts(those: Sequence[Kept]) -> list[str]:
+    found = list(dict.fromkeys(one.lift for one in those))
+    # Nothing else helps what is protected.
+    return [OFF] if OFF in found and all(OFF in one for one in found) else found
+
+
+def _within(graph: Graph, one: Resource, protected: Container[str]) -> bool:
+    """It goes with something else that is protected."""
+    return one.deleted_with in protected or any(above.urn in protected for above in graph.ancestors(one))

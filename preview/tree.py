@@ -51,13 +51,21 @@ def _options(one: Resource) -> Iterator[str]:
         yield "[retained]"
     if one.import_id:
         yield "[imported]"
+    if one.read:
+        yield "[read]"
 
 
 def _inputs(one: Resource, names: Names, style: Style) -> Iterator[str]:
     for path in MATTERS.get(one.type, tuple(_scalars(one))):
         value = dig(one.inputs, *path.split("."))
         if value is not None and value != "":
-            yield f"{style(path.rpartition('.')[2], 'dim')}={_shown(value, names)}"
+            yield f"{style(_short(path), 'dim')}={_shown(value, names)}"
+
+
+def _short(path: str) -> str:
+    """Its last name, where that says what it is."""
+    *_, above, last = ["", *path.split(".")]
+    return f"{above}.{last}" if above and last in ("enabled", "name") else last
 
 
 def _scalars(one: Resource) -> list[str]:

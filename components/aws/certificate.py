@@ -6,7 +6,7 @@ The hosted zones are the caller's.
 import pulumi
 from pulumi_aws import acm, lb, route53
 
-from .args import DomainArgs
+from .edge_args import DomainArgs
 from .place import Place
 
 

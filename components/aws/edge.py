@@ -12,7 +12,7 @@ from pulumi_aws import ec2, lb, vpc
 from .. import gate_contract
 from . import certificate, waf
 from .access_logs import access_logs
-from .args import EdgeArgs
+from .edge_args import EdgeArgs
 from .network import Network
 from .place import Place
 from .sign_in import SignIn

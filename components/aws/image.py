@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pulumi
 import pulumi_docker_build as docker_build
-import pulumi_random as random
 from pulumi_aws import ecr
 
-from ..build_context import content_hash, location
+from ..built_image import Build, Registry, built_image
 from .args import ImageArgs
 from .place import Place
 
@@ -65,50 +64,27 @@ class Image(pulumi.ComponentResource):
         return made
 
     def _built(self, place: Place, args: ImageArgs, repository: ecr.Repository) -> pulumi.Output[str]:
-        platform = f"linux/{args.architecture}"
-        arguments = {"BASE": args.base, "PIP_INDEX_URL": args.package_index}
-        given = {name: value for name, value in arguments.items() if value is not None}
-        context = location(_CONTEXT)
-        tag = self._tag(place, context, platform, *(f"{name}={value}" for name, value in given.items()))
-        # ECR's passwords hold 12 hours, and docker-build does not take a new one for a change.
+        # Its password holds 12 hours.
         login = ecr.get_authorization_token_output(opts=pulumi.InvokeOptions(parent=self))
-        image = docker_build.Image(
+        return built_image(
             place.named("gate"),
-            context=docker_build.BuildContextArgs(location=context),
-            dockerfile=docker_build.DockerfileArgs(location=f"{context}/Dockerfile"),
-            platforms=[docker_build.Platform(platform)],
-            build_args=given,
-            build_on_preview=False,
-            push=True,
-            tags=[pulumi.Output.concat(repository.repository_url, ":", tag)],
-            registries=[
-                docker_build.RegistryArgs(
+            place.named("image-tag"),
+            Build(
+                context=_CONTEXT,
+                platform=f"linux/{args.architecture}",
+                arguments={"BASE": args.base, "PIP_INDEX_URL": args.package_index},
+            ),
+            Registry(
+                image=repository.repository_url,
+                repository=repository,
+                login=docker_build.RegistryArgs(
                     address=repository.repository_url,
                     username=login.user_name,
                     password=pulumi.Output.secret(login.password),
-                )
-            ],
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                # A replaced Image deletes its digest, which may be the very one that runs (pulumi-docker-build#606).
-                # The repository deletes what it holds.
-                retain_on_delete=True,
-                deleted_with=repository,
+                ),
             ),
+            parent=self,
         )
-        return pulumi.Output.concat(repository.repository_url, "@", image.digest)
-
-    def _tag(self, place: Place, *arguments: str) -> pulumi.Output[str]:
-        content = content_hash(_CONTEXT, *arguments)
-        # An immutable tag cannot be pushed again, and a second build of the same content has other bytes: after A, B
-        # and A again, the second A needs a tag of its own (moby/buildkit#3776).
-        build = random.RandomId(
-            place.named("image-tag"),
-            byte_length=4,
-            keepers={"content": content},
-            opts=pulumi.ResourceOptions(parent=self),
-        )
-        return pulumi.Output.concat(content[:16], "-", build.hex)
 
 
 def _repository_of(place: Place, reference: pulumi.Input[str]) -> pulumi.Output[str] | None:

@@ -1,9 +1,10 @@
 """Where a component's resources go, and what all of them have: names, tags, protection."""
 
-import hashlib
 from dataclasses import dataclass
 
 import pulumi
+
+from ..names import fitted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +34,7 @@ class Place:
 
         It is the same at every run, and another one for another stack, component or role.
         """
-        whole = f"{self.stack}-{self.name}-{role}"
-        plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in whole.lower())
-        if plain == whole and len(plain) <= limit and plain[0].isalpha():
-            return plain
-        digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
-        return f"s{plain}"[: limit - 9].rstrip("-") + f"-{digest}"
+        return fitted(f"{self.stack}-{self.name}-{role}", limit)
 
     def arn(self, service: str, resource: pulumi.Input[str]) -> pulumi.Output[str]:
         """The ARN of a resource of this account and region."""

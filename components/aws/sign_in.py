@@ -12,7 +12,7 @@ import pulumi
 from pulumi_aws import lb
 
 from .. import gate_contract
-from .args import SsoArgs
+from .edge_args import SsoArgs
 from .place import Place
 
 # A rule takes five values and six wildcards at most.

@@ -8,7 +8,8 @@ import typing
 import pulumi
 from pulumi_aws import cloudwatch, lb, wafv2
 
-from .args import Days, EdgeArgs
+from .args import Days
+from .edge_args import EdgeArgs
 from .identity import document
 from .place import Place
 

@@ -1,17 +1,24 @@
 """What an image is built from: the files that .dockerignore lets in, and a hash that tells two builds apart."""
 
+import contextlib
+import os
 import shutil
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pulumi
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from components import build_context
 from components.build_context import content_hash, files, location
 from preview.recorder import record
 
-GATE = Path(__file__).parents[2] / "proxy_app"
+ROOT = Path(__file__).parents[2]
+GATE = ROOT / "proxy_app"
 
 
 @pytest.fixture
@@ -41,6 +48,57 @@ def test_the_gates_build_gets_its_modules_and_nothing_else() -> None:
     there = {path for path in tracked if (GATE / path).exists()}
     assert set(found) == there - {"Dockerfile", ".dockerignore"}
     assert {"gate.py", "page.html", "requirements.txt", "callers/tokens.py", "upstream/pool.py"} <= set(found)
+
+
+def test_mlflows_build_gets_both_folders_modules_and_nothing_else() -> None:
+    gate = {f"proxy_app/{path}" for path in files(GATE)} - {"proxy_app/requirements.txt"}
+    ours = {path.relative_to(ROOT).as_posix() for path in (ROOT / "mlflow_app").rglob("*.py")}
+    assert set(files(ROOT)) == gate | ours | {"mlflow_app/requirements.txt"}
+
+
+def test_nothing_is_looked_for_where_nothing_is_let_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in (".git/objects/00", "node_modules/deep/er", "callers/old", "local/callers"):
+        (folder / path).mkdir(parents=True)
+    seen: list[str] = []
+    scan = os.scandir
+
+    def scandir(path: str) -> Any:
+        seen.append(Path(path).relative_to(folder).as_posix())
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    files(folder)
+    assert seen == [".", "callers"]
+
+
+_NAMES = st.sampled_from(["a", "b", "ab", "a.b"])
+_PATTERNS = st.lists(st.sampled_from(["a", "b", "*", "?", "a*", "**", "*.b", "[ab]", "**b"]), min_size=1, max_size=3)
+_RULES = st.tuples(st.sampled_from(["", "!", "!"]), _PATTERNS.map("/".join)).map("".join)
+
+
+@given(
+    paths=st.sets(st.lists(_NAMES, min_size=1, max_size=4).map("/".join), min_size=1, max_size=8),
+    rules=st.lists(_RULES, max_size=3).map(lambda further: ["*", *further]),
+)
+@example(paths={"a/b/a/b"}, rules=["*", "!**/b"])
+@example(paths={"a/b/a/b"}, rules=["*", "!a/**b/b"])
+def test_what_is_not_looked_at_would_have_been_left_out(
+    paths: set[str], rules: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("tree")
+    for path in paths:
+        with contextlib.suppress(FileExistsError, NotADirectoryError, IsADirectoryError):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).touch()
+    (folder / ".dockerignore").write_text("\n".join(rules))
+    found = files(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build_context, "_may_hold", _always)
+        assert found == files(folder)
+
+
+def _always(*_: object) -> bool:
+    return True
 
 
 @pytest.mark.parametrize(
@@ -76,6 +134,17 @@ def test_a_changed_file_changes_it(folder: Path, path: str) -> None:
     before = content_hash(folder)
     (folder / path).write_text("changed")
     assert content_hash(folder) != before
+
+
+def test_a_dockerfile_elsewhere_in_the_folder_counts(folder: Path) -> None:
+    (folder / "notes").mkdir()
+    (folder / "notes/Dockerfile").write_text("FROM scratch\n")
+    before = content_hash(folder, dockerfile="notes/Dockerfile")
+    assert before != content_hash(folder)
+    (folder / "Dockerfile").write_text("FROM other\n")
+    assert content_hash(folder, dockerfile="notes/Dockerfile") == before
+    (folder / "notes/Dockerfile").write_text("FROM other\n")
+    assert content_hash(folder, dockerfile="notes/Dockerfile") != before
 
 
 def test_a_renamed_file_changes_it(folder: Path) -> None:
@@ -123,6 +192,12 @@ def test_in_the_project_itself_the_folder_is_found_from_there() -> None:
     found: list[str] = []
     record(lambda: found.append(location(GATE)))
     assert found == ["proxy_app"]
+
+
+def test_the_project_itself_is_found_where_it_is() -> None:
+    found: list[str] = []
+    record(lambda: found.append(location(ROOT)))
+    assert found == ["."]
 
 
 def test_another_program_finds_the_folder_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

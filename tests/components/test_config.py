@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from components import AwsMlflowProxyArgs, SettingsError
-from components.aws.args import EdgeArgs, NetworkArgs, SsoArgs
+from components.aws.args import NetworkArgs
+from components.aws.edge_args import EdgeArgs, SsoArgs
 from components.checked import checked
 from components.config import Config, read_config
 from preview.recorder import record
@@ -49,8 +50,22 @@ def aws(given: Mapping[str, Any] | None = None, secret: str | None = None) -> Aw
     return found
 
 
-def test_a_stack_without_the_object_has_no_such_component() -> None:
-    assert read("null") == Config(aws=None)
+def test_a_stack_without_any_object_is_told_so() -> None:
+    (found,) = problems("null")
+    assert found.startswith("mlflow:aws, mlflow:gcp: neither is there")
+
+
+def test_a_misspelt_key_is_named() -> None:
+    found: list[Exception] = []
+
+    def program() -> None:
+        with pytest.raises(SettingsError) as caught:
+            read_config()
+        found.append(caught.value)
+
+    record(program, config={"mlflow:aws": "{}", "mlflow:gpc": "{}", "other:gpc": "1"})
+    assert "mlflow:gpc: no such setting; there are mlflow:aws, mlflow:awsSsoClientSecret, mlflow:gcp, " in str(found[0])
+    assert "other:gpc" not in str(found[0])
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from proxy_app.callers import Role
 from proxy_app.callers.role_rules import parse
 from proxy_app.callers.tokens import Token
 from proxy_app.settings import Settings
-from tests.components.scenarios import SCENARIOS, Scenario
+from tests.components.aws.scenarios import SCENARIOS
+from tests.components.scenario import Scenario
 from tests.doubles.some_request import some_request
 
 DOCKERFILE = (Path(__file__).parents[2] / "proxy_app" / "Dockerfile").read_text(encoding="utf-8")

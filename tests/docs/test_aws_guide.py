@@ -18,7 +18,7 @@ from preview.answers import ACCOUNT, REGION
 from preview.recorder import record
 
 from ..components.aws.iam_decision import allowed
-from ..components.scenarios import SCENARIOS
+from ..components.aws.scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "aws.md").read_text()

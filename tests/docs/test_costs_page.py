@@ -15,7 +15,7 @@ from preview.graph import Graph, listed
 from proxy_app.callers import Role
 from proxy_app.settings import Settings
 
-from ..components.scenarios import SCENARIOS
+from ..components.aws.scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "costs.md").read_text()

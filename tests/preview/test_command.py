@@ -94,6 +94,48 @@ def test_what_the_program_warns_of_is_shown(folder: Path, capsys: pytest.Capture
     assert capsys.readouterr().err == "warning: careful\n"
 
 
+def test_a_secret_that_is_still_to_be_set_is_warned_of_and_taken_for_set(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = """
+import pulumi
+secret = pulumi.Config().get_secret("other")
+if secret is None:
+    raise pulumi.RunError("It is missing: `pulumi config set --secret mine:other`.")
+pulumi.export("other", secret)
+"""
+    (folder / "__main__.py").write_text(program)
+    assert main([], folder) == 0
+    shown = capsys.readouterr()
+    assert shown.err == "warning: mine:other is not set yet: `pulumi config set --secret mine:other`.\n"
+    assert "  other   [secret]\n" in shown.out
+
+
+def test_another_mistake_beside_a_missing_secret_is_the_programs_own_message(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = """
+import pulumi
+missing = "" if pulumi.Config().get("other") else " `pulumi config set --secret mine:other`."
+raise pulumi.RunError("The colour is wrong." + missing)
+"""
+    (folder / "__main__.py").write_text(program)
+    assert main([], folder) == 1
+    assert capsys.readouterr().err == "error: The colour is wrong. `pulumi config set --secret mine:other`.\n"
+
+
+def test_what_is_only_looked_at_is_marked_in_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = """
+import pulumi_gcp as gcp
+gcp.appengine.Application.get("there", "my-project")
+gcp.storage.Bucket("new", location="EU")
+"""
+    (folder / "__main__.py").write_text(program)
+    assert main(["--format", "json"], folder) == 0
+    found = json.loads(capsys.readouterr().out)["resources"]
+    assert {one["name"]: one.get("read") for one in found} == {"there": True, "new": None}
+
+
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_the_stacks_of_this_repository_can_be_seen(stack: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--stack", stack], ROOT) == 0
@@ -102,6 +144,37 @@ def test_the_stacks_of_this_repository_can_be_seen(stack: str, capsys: pytest.Ca
         assert f"\n{title}" in shown
     assert "not known" not in shown
     assert "admin_token             [secret]" in shown
+
+
+@pytest.mark.parametrize("stack", ["gcp-dev", "gcp-prod"])
+def test_those_on_google_cloud_can_be_seen_without_their_secret(stack: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--stack", stack], ROOT) == 0
+    shown = capsys.readouterr()
+    for title in (
+        "Resources: ",
+        "Exposed to whom",
+        "What may go out",
+        "Who has which role in MLflow",
+        "IAM",
+        "Outputs",
+        "pulumi destroy",
+    ):
+        assert f"\n{title}" in shown.out
+    for unsaid in ("not known", "nothing (", "None", "no answer"):
+        assert unsaid not in shown.out
+    assert shown.err.startswith("warning: mlflow:gcpOauthClientSecret is not set yet")
+
+
+def test_a_sealed_secret_needs_no_passphrase(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("Pulumi.yaml", "__main__.py"):
+        shutil.copy(ROOT / name, folder)
+    sealed = "  mlflow:gcpOauthClientSecret: {secure: v1:sealed}\n"
+    (folder / "Pulumi.gcp-dev.yaml").write_text((ROOT / "Pulumi.gcp-dev.yaml").read_text() + sealed)
+    assert main(["--stack", "gcp-dev"], folder) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert "mlflow:gcpOauthClientSecret      [secret]\n" in shown.out
+    assert "sealed" not in shown.out
 
 
 def test_the_command_needs_neither_an_account_nor_the_cli() -> None:

@@ -4,7 +4,7 @@ import pulumi_aws as aws
 from preview.drawing import mermaid
 from preview.recorder import record
 
-from .programs import gate_in_front
+from .aws.programs import gate_in_front
 
 
 class Part(pulumi.ComponentResource):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pulumi
 import pulumi_aws as aws
+import pulumi_gcp as gcp
 import pulumi_random as random
 import pytest
 
@@ -237,6 +238,23 @@ def test_project_stack_and_config_are_the_runs_own() -> None:
 
     assert names(record(program, project="p", stack_name="s", config={"a:b": "c"})) == ["p", "s", "c"]
     assert names(record(program)) == ["mlflow", "dev", ""]
+
+
+def test_what_is_only_looked_at_is_in_the_graph_with_its_answers() -> None:
+    def program() -> None:
+        top = Box("box")
+        app = gcp.appengine.Application.get("app", "my-project", opts=pulumi.ResourceOptions(parent=top))
+        gcp.storage.Bucket("b", name=app.default_hostname, location="EU")
+        pulumi.export("id", app.id)
+
+    graph = record(program)
+    (app,), (made,) = graph.of("gcp:appengine/application:Application"), graph.of("gcp:storage/bucket:Bucket")
+    assert (app.read, app.id, app.inputs, app.protect) == (True, "my-project", {}, False)
+    assert [one.name for one in graph.ancestors(app)] == ["box"]
+    assert not made.read
+    assert made.inputs["name"] == "my-project.ew.r.appspot.com"
+    assert made.property_dependencies["name"] == (app.urn,)
+    assert graph.outputs == {"id": "my-project"}
 
 
 def test_answers_are_of_the_region_that_is_asked() -> None:

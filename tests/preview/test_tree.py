@@ -4,6 +4,7 @@ import re
 import pulumi
 import pulumi_aws as aws
 import pulumi_docker_build as docker_build
+import pulumi_gcp as gcp
 import pulumi_random as random
 import pytest
 
@@ -68,8 +69,8 @@ def test_a_tables_empty_columns_are_left_out() -> None:
 
 def _class(kind_: str) -> type[pulumi.Resource]:
     package, module, name = kind_.split(":")
-    here = {"aws": aws, "random": random, "docker-build": docker_build}[package]
-    return getattr(getattr(here, module.split("/")[0]) if package == "aws" else here, name)
+    here = {"aws": aws, "gcp": gcp, "random": random, "docker-build": docker_build}[package]
+    return getattr(getattr(here, module.split("/")[0]) if package in ("aws", "gcp") else here, name)
 
 
 @pytest.mark.parametrize("kind_", MATTERS)
@@ -98,6 +99,32 @@ def test_ids_are_the_names_of_whose_they_are() -> None:
     assert names.called(graph.calls[0].answer["id"]) == "com.amazonaws.eu-west-1.s3"
     assert names.called("arn:aws:s3:::bucket-of-somebody") == "arn:aws:s3:::bucket-of-somebody"
     assert names.resource(None) is None
+
+
+def test_a_project_is_not_its_application() -> None:
+    def program() -> None:
+        gcp.appengine.Application("app", project="my-project", location_id="europe-west")
+        gcp.sql.User("user", project="my-project", instance="x", name="me")
+        gcp.logging.ProjectExclusion("lines", filter="x", project="my-project")
+
+    names = Names(record(program))
+    assert names.called("my-project") == "my-project"
+    assert names.called("my-project/x") == "my-project/x"
+
+
+def test_an_inputs_last_name_is_not_shown_alone_where_it_says_nothing() -> None:
+    def program() -> None:
+        gcp.storage.Bucket(
+            "b", location="EU", versioning=gcp.storage.BucketVersioningArgs(enabled=True), force_destroy=True
+        )
+
+    (line,) = tree(record(program), Style(colours=False))
+    assert line.split("  ")[3:] == ["location=EU", "versioning.enabled=true", "forceDestroy=true"]
+
+
+def test_what_is_only_looked_at_says_so() -> None:
+    (line,) = tree(record(lambda: gcp.appengine.Application.get("app", "my-project")), Style(colours=False))
+    assert line.strip() == "app  gcp.appengine.Application  [read]"
 
 
 def test_types_are_written_as_in_programs() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from components.aws.args import EdgeArgs
+from components.aws.edge_args import EdgeArgs
 from components.checked import SettingsError, checked
 
 from .boxes import only

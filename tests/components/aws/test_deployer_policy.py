@@ -13,10 +13,11 @@ import pytest
 from preview.answers import ACCOUNT, REGION
 from preview.recorder import record
 
-from ..scenarios import SCENARIOS, Scenario
+from ..scenario import Scenario
 from .iam_decision import allowed
 from .policies import action_data, faults
 from .provider_calls import CALLS, INVOKES, WITHOUT_AWS, Call, calls
+from .scenarios import SCENARIOS
 
 DOCS = Path(__file__).parents[3] / "docs"
 FILES = ("deployer-policy.json", "deployer-policy-network.json")

@@ -11,7 +11,7 @@ import pytest
 from components.aws.args import NetworkArgs
 from components.aws.network import Network
 from components.aws.new_vpc import ranges
-from preview import answers
+from preview.aws import answers
 from preview.graph import Graph, Resource
 from preview.recorder import record
 

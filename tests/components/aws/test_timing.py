@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.aws.args import EdgeArgs
+from components.aws.edge_args import EdgeArgs
 from components.aws.timing import Timing
 from proxy_app.settings import Settings
 

@@ -14,8 +14,9 @@ import pulumi_aws as aws
 import pytest
 
 import proxy_app
-from components.aws.args import EdgeArgs, NetworkArgs, WatchingArgs
+from components.aws.args import NetworkArgs, WatchingArgs
 from components.aws.edge import Edge
+from components.aws.edge_args import EdgeArgs
 from components.aws.gate_log import GateLog
 from components.aws.metrics import METRICS
 from components.aws.network import Network

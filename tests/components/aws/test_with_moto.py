@@ -22,9 +22,9 @@ from tests.doubles.gate_process import GateProcess
 from tests.doubles.running_gate import Tokens, until
 from tests.doubles.some_request import some_request
 
-from ..scenarios import SCENARIOS
 from .boxes import only
 from .first_token import made
+from .scenarios import SCENARIOS
 
 DOCS = Path(__file__).parents[3] / "docs"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDTEST", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": REGION}

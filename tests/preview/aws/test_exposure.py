@@ -4,8 +4,9 @@ import pulumi_aws as aws
 import pytest
 
 from components import gate_contract
-from preview import firewalls
-from preview.exposure import Grant, Out, Reach, exposure
+from preview.aws import firewalls
+from preview.cloud import Grant, Out, Reach
+from preview.exposure import exposure
 from preview.recorder import record
 
 from .programs import PROVIDER, PUBLIC_POLICY, WORLD, balancer, forward, gate_in_front, group, let_in, let_out, targets

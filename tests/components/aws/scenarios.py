@@ -1,11 +1,8 @@
-"""The stacks that snapshots and invariants are about: each is a stack's config, or a program of its own."""
+"""The stacks of AwsMlflowProxy that snapshots and invariants are about."""
 
 import functools
 import json
-import runpy
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import pulumi
@@ -14,58 +11,22 @@ import pulumi_docker_build as docker_build
 import pulumi_random as random
 
 from components import AwsMlflowProxy
-from preview.recorder import Graph, record
 from preview.stack_files import read_stack
 
-ROOT = Path(__file__).parents[2]
+from .. import scenario
+from ..scenario import ROOT
+
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"
 SSO_SECRET = "planted-sign-in-secret"
 _SSO_KEY = "mlflow:awsSsoClientSecret"
 _REGION = {"aws:region": "eu-west-1"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
-    """``program`` None is the project's own, with this config. The snapshot shows what is different from ``base``."""
-
-    name: str
-    about: str
-    config: Mapping[str, str] = field(default_factory=dict[str, str])
-    program: Callable[[], object] | None = None
-    stack: str = "dev"
-    base: str | None = "development"
-    reviewed: bool = True
-
-    def graph(self) -> Graph:
-        """What it asks for; recorded once."""
-        return _recorded(self.name)
-
-
-def own_program() -> object:
-    return runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__") and None
+Scenario = functools.partial(scenario.Scenario, cloud="aws")
 
 
 def config(given: Mapping[str, Any], secret: str | None = None) -> dict[str, str]:
     """The config of a stack with these settings."""
     return {**_REGION, "mlflow:aws": json.dumps(given), **({_SSO_KEY: secret} if secret else {})}
-
-
-def run(
-    given: Mapping[str, str],
-    program: Callable[[], object] | None = None,
-    *,
-    stack: str = "dev",
-    project: str = "mlflow",
-) -> Graph:
-    """The graph of the project's program, or another one, with this config."""
-    return record(program or own_program, project=project, stack_name=stack, config=given, secret_keys=[_SSO_KEY])
-
-
-@functools.cache
-def _recorded(name: str) -> Graph:
-    scenario = next(one for one in SCENARIOS if one.name == name)
-    return run(scenario.config, scenario.program, stack=scenario.stack)
 
 
 def _two() -> None:

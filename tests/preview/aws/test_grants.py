@@ -3,9 +3,9 @@ import json
 import pulumi_aws as aws
 import pytest
 
+from preview.aws.grants import May, roles
+from preview.aws.policies import statements
 from preview.console import Style
-from preview.grants import May, roles
-from preview.policies import statements
 from preview.recorder import record
 from preview.report import report
 from preview.stack_files import Stack

@@ -1,13 +1,13 @@
-"""Who talks to whom, from the graph: listeners, security groups' rules, what roles may do, what watches what."""
+"""Who talks to whom in AWS: listeners, security groups' rules, what roles may do, what watches what."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from ..cloud import FoundArrow
+from ..graph import Graph, Resource, dig, listed, texts
+from ..names import Names
 from . import firewalls
 from .exposure import BALANCER, LISTENER, SERVICE, WAF, who
 from .grants import roles
-from .graph import Graph, Resource, dig, listed, texts
-from .names import Names
 
 ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
 NAT = "aws:ec2/natGateway:NatGateway"
@@ -15,31 +15,17 @@ _FILTER = "aws:cloudwatch/logMetricFilter:LogMetricFilter"
 _SUBSCRIPTION = "aws:sns/topicSubscription:TopicSubscription"
 
 
-class Arrow(NamedTuple):
-    """An end that is a text is outside of the stack."""
-
-    start: Resource | str
-    end: Resource | str
-    text: str
-
-
-def arrows(graph: Graph) -> Iterator[Arrow]:
+def arrows(graph: Graph) -> Iterator[FoundArrow]:
     """Each may come more than once."""
     names = Names(graph)
-    found = [
-        *_callers(graph),
-        *_balancers(graph, names),
-        *_rules(graph),
-        *_rights(graph, names),
-        *_watching(graph, names),
-    ]
-    yield from (Arrow(start, end, text) for start, end, text in found if start and end and start is not end)
+    yield from _callers(graph)
+    yield from _balancers(graph, names)
+    yield from _rules(graph)
+    yield from _rights(graph, names)
+    yield from _watching(graph, names)
 
 
-_Found = tuple[Resource | str | None, Resource | str | None, str]
-
-
-def _callers(graph: Graph) -> Iterator[_Found]:
+def _callers(graph: Graph) -> Iterator[FoundArrow]:
     for balancer in graph.of(BALANCER):
         world = "the VPC and what reaches it" if balancer.inputs.get("internal") else "the internet"
         for rule in firewalls.rules(graph):
@@ -47,7 +33,7 @@ def _callers(graph: Graph) -> Iterator[_Found]:
                 yield who(graph, rule, world), balancer, rule.ports
 
 
-def _balancers(graph: Graph, names: Names) -> Iterator[_Found]:
+def _balancers(graph: Graph, names: Names) -> Iterator[FoundArrow]:
     for one in graph.of(WAF):
         yield names.resource(one.inputs.get("webAclArn")), names.resource(one.inputs.get("resourceArn")), "guards"
     for listener in graph.of(LISTENER):
@@ -60,7 +46,7 @@ def _balancers(graph: Graph, names: Names) -> Iterator[_Found]:
         yield balancer, names.resource(dig(balancer.inputs, "accessLogs", "bucket")), "access logs"
 
 
-def _rules(graph: Graph) -> Iterator[_Found]:
+def _rules(graph: Graph) -> Iterator[FoundArrow]:
     for rule in firewalls.rules(graph):
         inside = firewalls.behind(graph, rule.group)
         if not rule.inbound:
@@ -68,7 +54,7 @@ def _rules(graph: Graph) -> Iterator[_Found]:
             yield from ((one, other, rule.ports) for one in inside for other in outside)
 
 
-def _rights(graph: Graph, names: Names) -> Iterator[_Found]:
+def _rights(graph: Graph, names: Names) -> Iterator[FoundArrow]:
     """A role's rights are arrows from whoever has it to what it may use, with the services' names on them."""
     for role in roles(graph):
         for may in role.may:
@@ -84,7 +70,7 @@ def _runs(graph: Graph, one: Resource) -> Resource:
     return next((service for service in graph.of(SERVICE) if service.inputs.get("taskDefinition") == arn), one)
 
 
-def _watching(graph: Graph, names: Names) -> Iterator[_Found]:
+def _watching(graph: Graph, names: Names) -> Iterator[FoundArrow]:
     for one in graph.of(_FILTER):
         log = next((log for log in graph.of("aws:cloudwatch/logGroup:LogGroup") if log.urn in one.dependencies), None)
         yield from ((log, alarm, "metrics") for alarm in graph.of(ALARM))

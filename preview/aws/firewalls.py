@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-from .graph import Graph, Resource, texts
+from ..graph import Graph, Resource, texts
 
 _WORLD = ("0.0.0.0/0", "::/0")
 _GROUP = "aws:ec2/securityGroup:SecurityGroup"

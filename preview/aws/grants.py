@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ..graph import Graph, Resource, listed, texts
+from ..names import Names
 from . import policies
-from .graph import Graph, Resource, listed, texts
-from .names import Names
 
 ROLE = "aws:iam/role:Role"
 _INLINE = "aws:iam/rolePolicy:RolePolicy"

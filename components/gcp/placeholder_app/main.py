@@ -1,0 +1,19 @@
+"""A page where nothing else is: App Engine wants something on the service `default` before any other."""
+
+import os
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+PAGE = b"Nothing is here. MLflow is another service of this application.\n"
+
+
+class Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(404)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Length", str(len(PAGE)))
+        self.end_headers()
+        self.wfile.write(PAGE)
+
+
+if __name__ == "__main__":
+    HTTPServer(("", int(os.environ["PORT"])), Page).serve_forever()

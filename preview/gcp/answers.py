@@ -1,0 +1,132 @@
+"""What Google Cloud would answer, in the forms that it documents: ids, links and names that a reader can tell apart.
+
+components/gcp names the project for each resource, so that answers are of the project that is asked; a resource that
+is read (``get``) has its id among its inputs.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..answering import Answer, CallAnswer, digest, hex_id
+
+PROJECT = "my-project"
+NUMBER = "123456789012"
+REGION = "europe-west1"
+
+
+def _named(name: str, inputs: Mapping[str, Any], place: str) -> dict[str, str]:
+    given = inputs.get("name", name)
+    return {"id": f"projects/{inputs['project']}/{place}/{given}", "name": given}
+
+
+def _account(name: str, project: str) -> dict[str, str]:
+    email = f"{name}@{project}.iam.gserviceaccount.com"
+    made = f"projects/{project}/serviceAccounts/{email}"
+    return {"id": made, "name": made, "email": email, "member": f"serviceAccount:{email}"}
+
+
+def _application(_: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """One that is read has been there before, with Identity-Aware Proxy on."""
+    project = inputs.get("project") or inputs["id"]
+    location = inputs.get("locationId", "europe-west")
+    code = {"europe-west": "ew", "us-central": "uc"}.get(location, "xx")
+    read = {"enabled": True, "oauth2ClientId": f"{NUMBER}-there.apps.googleusercontent.com"}
+    return {
+        "id": project,
+        "appId": project,
+        "project": project,
+        "locationId": location,
+        "defaultHostname": f"{project}.{code}.r.appspot.com",
+        "codeBucket": f"staging.{project}.appspot.com",
+        "iap": inputs.get("iap", read),
+    }
+
+
+def _app_version(_: str, inputs: Mapping[str, Any]) -> dict[str, str]:
+    made = f"apps/{inputs['project']}/services/{inputs['service']}/versions/{inputs['versionId']}"
+    return {"id": made, "name": made}
+
+
+RESOURCES: dict[str, Answer] = {
+    # -- apis, app_engine
+    "gcp:appengine/application:Application": _application,
+    "gcp:storage/bucketObject:BucketObject": lambda name, inputs: {"name": inputs.get("name", name)},
+    "gcp:appengine/standardAppVersion:StandardAppVersion": _app_version,
+    # -- network, database
+    "gcp:compute/network:Network": lambda name, inputs: _named(name, inputs, "global/networks"),
+    "gcp:compute/subnetwork:Subnetwork": lambda name, inputs: _named(
+        name, inputs, f"regions/{inputs['region']}/subnetworks"
+    ),
+    "gcp:compute/globalAddress:GlobalAddress": lambda name, inputs: _named(name, inputs, "global/addresses"),
+    "gcp:sql/databaseInstance:DatabaseInstance": lambda name, inputs: {
+        "id": inputs.get("name", name),
+        "name": inputs.get("name", name),
+        "connectionName": f"{inputs['project']}:{inputs['region']}:{inputs.get('name', name)}",
+        "privateIpAddress": "10.99.0.3",
+        "publicIpAddress": "203.0.113.3",
+    },
+    "gcp:secretmanager/secret:Secret": lambda _, inputs: {
+        "id": f"projects/{inputs['project']}/secrets/{inputs['secretId']}",
+        "name": f"projects/{NUMBER}/secrets/{inputs['secretId']}",
+    },
+    "gcp:secretmanager/secretVersion:SecretVersion": lambda _, inputs: {
+        "id": f"{inputs['secret']}/versions/1",
+        "name": f"{inputs['secret']}/versions/1",
+        "version": "1",
+    },
+    # -- artifacts, image, identity
+    "gcp:storage/bucket:Bucket": lambda name, inputs: {
+        "id": inputs.get("name", name),
+        "name": inputs.get("name", name),
+        "url": f"gs://{inputs.get('name', name)}",
+    },
+    "gcp:artifactregistry/repository:Repository": lambda _, inputs: {
+        "id": f"projects/{inputs['project']}/locations/{inputs['location']}/repositories/{inputs['repositoryId']}",
+        "name": inputs["repositoryId"],
+        "registryUri": f"{inputs['location']}-docker.pkg.dev/{inputs['project']}/{inputs['repositoryId']}",
+    },
+    "gcp:serviceaccount/account:Account": lambda _, inputs: _account(str(inputs["accountId"]), str(inputs["project"])),
+    # -- service, callers
+    "gcp:appengine/flexibleAppVersion:FlexibleAppVersion": _app_version,
+    # -- watching
+    "gcp:logging/projectBucketConfig:ProjectBucketConfig": lambda _, inputs: {
+        "id": f"projects/{inputs['project']}/locations/{inputs['location']}/buckets/{inputs['bucketId']}",
+    },
+    "gcp:monitoring/notificationChannel:NotificationChannel": lambda name, inputs: {
+        "name": f"projects/{inputs['project']}/notificationChannels/{int(hex_id(name), 16)}",
+    },
+    "gcp:monitoring/alertPolicy:AlertPolicy": lambda name, inputs: {
+        "name": f"projects/{inputs['project']}/alertPolicies/{int(hex_id(name), 16)}",
+    },
+    "gcp:monitoring/dashboard:Dashboard": lambda name, _: {"id": f"projects/{NUMBER}/dashboards/{hex_id(name)}"},
+}
+CALLS: dict[str, CallAnswer] = {
+    # -- app_engine
+    "gcp:secretmanager/getSecretVersion:getSecretVersion": lambda args: {
+        **args,
+        "id": f"projects/{args['project']}/secrets/{args['secret']}/versions/{args.get('version') or 1}",
+        "secretData": f"what is in {args['secret']}\n",
+    },
+    "gcp:organizations/getClientConfig:getClientConfig": lambda _: {"id": "config", "accessToken": "an-access-token"},
+    "gcp:sql/getCaCerts:getCaCerts": lambda args: {
+        **args,
+        "id": f"projects/{args['project']}/instance/{args['instance']}",
+        "activeVersion": "1",
+        "certs": [
+            {
+                "cert": f"-----BEGIN CERTIFICATE-----\n{one}\n-----END CERTIFICATE-----\n",
+                "commonName": one,
+                "createTime": "2026-01-01T00:00:00Z",
+                "expirationTime": "2036-01-01T00:00:00Z",
+                "sha1Fingerprint": digest(one)[:40],
+            }
+            for one in ("now", "next")
+        ],
+    },
+    "gcp:organizations/getProject:getProject": lambda args: {
+        "id": f"projects/{args['projectId']}",
+        "projectId": args["projectId"],
+        "name": args["projectId"],
+        "number": NUMBER,
+    },
+}

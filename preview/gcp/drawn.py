@@ -1,0 +1,23 @@
+"""What of Google Cloud is drawn, and as what."""
+
+from ..cloud import Drawn
+from ..graph import Resource
+from .kinds import ALERT, APPLICATION, BUCKET, DATABASE, FLEXIBLE, LOG_BUCKET, REPOSITORY, SECRET
+
+
+def _database(one: Resource) -> str:
+    kind, _, version = str(one.inputs.get("databaseVersion")).partition("_")
+    known = {"MYSQL": "MySQL", "POSTGRES": "PostgreSQL", "SQLSERVER": "SQL Server"}
+    return f"Cloud SQL: {known.get(kind, kind)} {version.replace('_', '.')}"
+
+
+DRAWN = {
+    APPLICATION: Drawn("Identity-Aware Proxy"),
+    FLEXIBLE: Drawn("the gate and MLflow: App Engine"),
+    DATABASE: Drawn("database", store=True, said=_database),
+    BUCKET: Drawn("bucket", store=True, named=True),
+    SECRET: Drawn("secret", store=True, named=True),
+    REPOSITORY: Drawn("image in Artifact Registry", store=True),
+    LOG_BUCKET: Drawn("log bucket", store=True),
+    ALERT: Drawn("alert", together=True),
+}

@@ -1,0 +1,77 @@
+"""A VPC's firewall rules: whom they let in or out, or refuse."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..graph import Graph, Resource, dig, listed
+from ..names import Names
+from .kinds import FIREWALL, FLEXIBLE, NETWORK
+
+# https://cloud.google.com/load-balancing/docs/firewall-rules
+_GOOGLE = frozenset({"35.191.0.0/16", "130.211.0.0/22"})
+_WORLD = frozenset({"0.0.0.0/0", "::/0"})
+# https://cloud.google.com/firewall/docs/firewalls#protocols_and_ports: no ports are all.
+_SOURCES = ("sourceRanges", "sourceTags", "sourceServiceAccounts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """``others`` are the other side, in words."""
+
+    network: str
+    inbound: bool
+    allow: bool
+    others: str
+    world: bool
+    ports: str
+
+
+def rules(graph: Graph) -> list[Rule]:
+    return [rule for one in graph.of(FIREWALL) if not one.inputs.get("disabled") for rule in _of(one)]
+
+
+def _of(one: Resource) -> Iterator[Rule]:
+    inbound = one.inputs.get("direction", "INGRESS") == "INGRESS"
+    given = [str(other) for name in (_SOURCES if inbound else ("destinationRanges",)) for other in _some(one, name)]
+    for name in ("allows", "denies"):
+        for said in listed(one.inputs.get(name)):
+            yield Rule(
+                network=str(one.inputs.get("network")),
+                inbound=inbound,
+                allow=name == "allows",
+                others=_others(given, inbound=inbound),
+                world=not given or bool(_WORLD & set(given)),
+                ports=_ports(said),
+            )
+
+
+def _some(one: Resource, name: str) -> list[Any]:
+    return listed(one.inputs.get(name))
+
+
+def _others(given: list[str], *, inbound: bool) -> str:
+    if not given or _WORLD & set(given):
+        return "the internet" if inbound else "anywhere"
+    if set(given) <= _GOOGLE:
+        return "Google's front end and health checks"
+    return ", ".join(given)
+
+
+def _ports(said: Any) -> str:
+    protocol, ports = str(dig(said, "protocol")), ", ".join(map(str, listed(dig(said, "ports"))))
+    if not ports:
+        return "all" if protocol == "all" else f"all {protocol}"
+    return ports if protocol == "tcp" else f"{ports} {protocol}"
+
+
+def vpc(graph: Graph, version: Resource) -> Resource | None:
+    """The network of this stack in which a version's machines are."""
+    name = dig(version.inputs, "network", "name")
+    return next((one for one in graph.of(NETWORK) if name is not None and one.outputs.get("name") == name), None)
+
+
+def behind(graph: Graph, rule: Rule) -> list[Resource]:
+    """Whose machines a rule is about."""
+    network = Names(graph).resource(rule.network)
+    return [one for one in graph.of(FLEXIBLE) if network is not None and vpc(graph, one) is network]

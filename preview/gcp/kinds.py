@@ -1,0 +1,17 @@
+"""Google Cloud's types that several modules look for."""
+
+APPLICATION = "gcp:appengine/application:Application"
+FLEXIBLE = "gcp:appengine/flexibleAppVersion:FlexibleAppVersion"
+STANDARD = "gcp:appengine/standardAppVersion:StandardAppVersion"
+DATABASE = "gcp:sql/databaseInstance:DatabaseInstance"
+BUCKET = "gcp:storage/bucket:Bucket"
+SECRET = "gcp:secretmanager/secret:Secret"  # noqa: S105 - a type
+REPOSITORY = "gcp:artifactregistry/repository:Repository"
+ACCOUNT = "gcp:serviceaccount/account:Account"
+NETWORK = "gcp:compute/network:Network"
+FIREWALL = "gcp:compute/firewall:Firewall"
+API = "gcp:projects/service:Service"
+LOG_BUCKET = "gcp:logging/projectBucketConfig:ProjectBucketConfig"
+SINK = "gcp:logging/projectSink:ProjectSink"
+ALERT = "gcp:monitoring/alertPolicy:AlertPolicy"
+CHANNEL = "gcp:monitoring/notificationChannel:NotificationChannel"

@@ -1,0 +1,68 @@
+"""The APIs: all that the deployment calls, and on for good."""
+
+import pytest
+
+from preview.graph import Graph, Resource, dig
+
+from ..scenario import Scenario
+from .boxes import PROJECT
+from .scenarios import SCENARIOS
+from .whole import needs
+
+SWITCH = "gcp:projects/service:Service"
+DATABASE = "gcp:sql/databaseInstance:DatabaseInstance"
+# Which API the provider calls for the kinds of a module of the SDK's.
+API_OF = {
+    "appengine": "appengine",
+    "artifactregistry": "artifactregistry",
+    "compute": "compute",
+    "iap": "iap",
+    "logging": "logging",
+    "monitoring": "monitoring",
+    "projects": "cloudresourcemanager",
+    "secretmanager": "secretmanager",
+    "serviceaccount": "iam",
+    "servicenetworking": "servicenetworking",
+    "sql": "sqladmin",
+    "storage": "storage",
+}
+every_stack = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)
+
+
+def on(graph: Graph) -> set[str]:
+    return {one.inputs["service"].removesuffix(".googleapis.com") for one in graph.of(SWITCH)}
+
+
+def others(graph: Graph) -> list[Resource]:
+    """Google's resources that are no switches."""
+    return [one for one in graph.resources if one.type.startswith("gcp:") and one.type != SWITCH]
+
+
+@every_stack
+def test_whatever_a_stack_calls_is_switched_on(scenario: Scenario) -> None:
+    graph = scenario.graph()
+    called = {API_OF[one.type.split(":")[1].split("/")[0]] for one in others(graph)}
+    # Who calls these is Google: for MLflow's machines, the placeholder's build, callers' tokens, a private database.
+    unseen = {"compute", "appengineflex", "cloudbuild", "iamcredentials"}
+    if any(dig(one.inputs, "settings", "ipConfiguration", "privateNetwork") for one in graph.of(DATABASE)):
+        unseen.add("servicenetworking")
+    assert on(graph) == called | unseen
+
+
+@every_stack
+def test_nothing_is_called_before_its_api_is_on_or_after_it_is_gone(scenario: Scenario) -> None:
+    graph = scenario.graph()
+    for one in others(graph):
+        above = list(graph.ancestors(one))[-1]
+        switches = {other.urn for other in graph.of(SWITCH) if above in graph.ancestors(other)}
+        assert switches
+        assert switches <= needs(graph, one), one.urn
+
+
+@every_stack
+def test_they_stay_on(scenario: Scenario) -> None:
+    graph = scenario.graph()
+    assert all(one.inputs["disableOnDestroy"] is False for one in graph.of(SWITCH))
+    for one in graph.of("mlflow:index:GcpMlflow"):
+        (said,) = [text for text in one.outputs["kept"] if text.startswith("the APIs of ")]
+        assert PROJECT in said

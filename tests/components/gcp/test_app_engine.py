@@ -1,0 +1,369 @@
+"""The application: made, taken over or used as it is, signed in to by one OAuth client, and never lost."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+from components.gcp import placeholder
+from components.gcp.app_engine import AppEngine
+from components.gcp.args import AppArgs, SignInArgs
+from preview import answers
+from preview.graph import SECRET, Graph, texts
+from preview.recorder import record
+
+from .boxes import HOST, NUMBER, PROJECT, REGION, a_place, only
+from .whole import CLIENT, OAUTH_SECRET, needs
+
+APPLICATION = "gcp:appengine/application:Application"
+PAGE = "gcp:appengine/standardAppVersion:StandardAppVersion"
+OBJECT = "gcp:storage/bucketObject:BucketObject"
+KEPT = "gcp:secretmanager/secret:Secret"
+VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
+BY_NAME = SignInArgs(
+    client_id_from=f"projects/{PROJECT}/secrets/oauth-id",
+    client_secret_from="projects/elsewhere/secrets/oauth-secret/versions/3",
+)
+OUTPUTS = ("app_id", "host", "iap_audience", "client_id", "oauth_client_secret")
+
+
+def recorded(
+    *,
+    sign_in: SignInArgs | None = None,
+    location: str = "europe-west",
+    deletion_protection: bool = False,
+    seen: dict[str, pulumi.ResourceHookBinding | None] | None = None,
+    **given: Any,
+) -> tuple[Graph, Mapping[str, Any]]:
+    """(graph, what other boxes see). ``seen`` gets the hooks of resources by type."""
+    args = AppArgs(**given)
+    given_secret = sign_in is None and args.mode != "existing"
+    if sign_in is None:
+        sign_in = SignInArgs() if args.mode == "existing" else SignInArgs(client_id=CLIENT)
+
+    def program() -> None:
+        def look(made: pulumi.ResourceTransformationArgs) -> None:
+            if seen is not None:
+                seen[made.type_] = made.opts.hooks
+
+        pulumi.runtime.register_stack_transformation(look)
+        box = AppEngine(
+            a_place(deletion_protection=deletion_protection),
+            args,
+            location=location,
+            sign_in=sign_in,
+            oauth_client_secret=OAUTH_SECRET if given_secret else None,
+            number=NUMBER,
+        )
+        for name in (*OUTPUTS, "kept"):
+            pulumi.export(name, getattr(box, name))
+
+    graph = record(program)
+    return graph, graph.outputs
+
+
+async def tried_again(hooks: pulumi.ResourceHookBinding | None, *errors: str) -> bool:
+    """After a failed operation; errors are newest first."""
+    assert hooks is not None
+    (hook,) = hooks.on_error or []
+    answer = hook(pulumi.ErrorHookArgs("urn", "", "name", "type", failed_operation="create", errors=list(errors)))
+    return answer if isinstance(answer, bool) else await answer
+
+
+# -- the application
+
+
+def test_what_others_go_by() -> None:
+    _, seen = recorded()
+    assert seen["app_id"] == PROJECT
+    assert seen["host"] == HOST
+    assert seen["iap_audience"] == f"/projects/{NUMBER}/apps/{PROJECT}"
+
+
+@pytest.mark.parametrize("mode", ["create", "import"])
+def test_people_sign_in_before_they_reach_anything(mode: str) -> None:
+    graph, _ = recorded(mode=mode)
+    found = only(graph, APPLICATION).inputs
+    assert found["iap"] == {"enabled": True, "oauth2ClientId": CLIENT, "oauth2ClientSecret": SECRET}
+    assert (found["project"], found["locationId"]) == (PROJECT, "europe-west")
+    # Liveness and readiness are two checks.
+    assert found["featureSettings"] == {"splitHealthChecks": True}
+
+
+@pytest.mark.parametrize("mode", ["create", "import"])
+def test_a_destroy_goes_round_it_and_says_so(mode: str) -> None:
+    graph, seen = recorded(mode=mode)
+    found = only(graph, APPLICATION)
+    assert found.retain_on_delete
+    assert not found.protect
+    assert any(text.startswith("the App Engine application") and PROJECT in text for text in seen["kept"])
+    assert only(recorded(mode=mode, deletion_protection=True)[0], APPLICATION).protect
+
+
+def test_one_that_is_there_is_taken_over_by_the_projects_id() -> None:
+    assert only(recorded(mode="import")[0], APPLICATION).import_id == PROJECT
+    assert only(recorded(mode="create")[0], APPLICATION).import_id == ""
+
+
+def test_one_of_others_is_read_and_nothing_else_happens() -> None:
+    graph, seen = recorded(mode="existing")
+    assert [(one.type, one.id, one.read) for one in graph.resources if one.custom] == [(APPLICATION, PROJECT, True)]
+    assert seen["kept"] == []
+    assert seen.get("oauth_client_secret") is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "googleapi: Error 409: This application already exists and cannot be re-created., alreadyExists",
+        "Error creating App Engine application: it already exists",
+    ],
+)
+def test_where_there_is_one_already_the_error_says_which_mode_to_set(error: str) -> None:
+    hooks: dict[str, pulumi.ResourceHookBinding | None] = {}
+    recorded(seen=hooks)
+    with pytest.raises(pulumi.RunError) as raised:
+        asyncio.run(tried_again(hooks[APPLICATION], error))
+    for needed in ("app.mode: import", "app.mode: existing", error):
+        assert needed in str(raised.value)
+
+
+def test_another_error_of_the_application_stays_as_it_is_and_ends_the_run() -> None:
+    hooks: dict[str, pulumi.ResourceHookBinding | None] = {}
+    recorded(seen=hooks)
+    error = "googleapi: Error 403: The caller does not have permission for 123409123456"
+    assert asyncio.run(tried_again(hooks[APPLICATION], error)) is False
+
+
+def test_one_in_another_region_is_an_error_that_says_what_to_set() -> None:
+    with pytest.raises(pulumi.RunError) as raised:
+        recorded(mode="existing", location="us-central")
+    for needed in (PROJECT, "is in europe-west", "app.location: europe-west", "region: europe-west1"):
+        assert needed in str(raised.value)
+
+
+@pytest.mark.parametrize("mode", ["create", "import"])
+def test_a_change_of_region_reaches_that_error_and_not_the_providers(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert only(recorded(mode=mode)[0], APPLICATION).ignore_changes == ("locationId",)
+
+    def there(name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {**known(name, inputs), "locationId": "us-central"}
+
+    known = answers.RESOURCES[APPLICATION]
+    monkeypatch.setitem(answers.RESOURCES, APPLICATION, there)
+    with pytest.raises(pulumi.RunError, match="cannot move"):
+        recorded(mode=mode)
+
+
+# -- its OAuth client
+
+
+def test_the_secret_of_the_config_is_kept_in_secret_manager_and_nowhere_to_be_read() -> None:
+    graph, seen = recorded()
+    secret, version = only(graph, KEPT), only(graph, VERSION)
+    assert version.inputs["secretData"] == SECRET
+    assert version.inputs["secret"] == secret.id == seen["oauth_client_secret"]
+    # Where the stack's region is, and not wherever Google likes.
+    assert secret.inputs["replication"] == {"userManaged": {"replicas": [{"location": REGION}]}}
+    assert OAUTH_SECRET not in texts([(one.inputs, one.outputs) for one in graph.resources])
+
+
+def test_secrets_of_others_are_read_by_project_name_and_version() -> None:
+    graph, seen = recorded(mode="create", sign_in=BY_NAME)
+    assert [call.args for call in graph.calls] == [
+        {"project": PROJECT, "secret": "oauth-id"},
+        {"project": "elsewhere", "secret": "oauth-secret", "version": "3"},
+    ]
+    assert graph.of(KEPT) == []
+    assert seen["oauth_client_secret"] == "projects/elsewhere/secrets/oauth-secret"
+
+
+def test_the_latest_version_has_no_name_for_the_provider() -> None:
+    sign_in = SignInArgs(
+        client_id_from=f"projects/{PROJECT}/secrets/id/versions/latest",
+        client_secret_from=f"projects/{PROJECT}/secrets/secret",
+    )
+    assert all("version" not in call.args for call in recorded(sign_in=sign_in)[0].calls)
+
+
+def test_what_comes_from_a_secret_has_no_line_end() -> None:
+    graph, seen = recorded(sign_in=BY_NAME)
+    # The double's answer has one.
+    assert str(graph.calls[0].answer["secretData"]).endswith("\n")
+    assert seen["client_id"] == "what is in oauth-id"
+    assert only(graph, APPLICATION).inputs["iap"]["oauth2ClientId"] == "what is in oauth-id"
+
+
+@pytest.mark.parametrize(
+    ("mode", "sign_in", "client_id"),
+    [
+        ("create", None, CLIENT),
+        ("import", BY_NAME, "what is in oauth-id"),
+        ("existing", None, f"{NUMBER}-there.apps.googleusercontent.com"),
+        ("existing", SignInArgs(client_id=CLIENT), CLIENT),
+    ],
+)
+def test_the_clients_id_is_told_and_is_no_secret(mode: str, sign_in: SignInArgs | None, client_id: str) -> None:
+    assert recorded(mode=mode, sign_in=sign_in)[1]["client_id"] == client_id
+
+
+@pytest.mark.parametrize(
+    ("iap", "client_id"),
+    [(None, None), ({"enabled": False, "oauth2ClientId": CLIENT}, CLIENT), ({"enabled": False}, None)],
+)
+def test_an_application_of_others_without_its_proxy_is_warned_of(
+    iap: Mapping[str, Any] | None, client_id: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_to_all(name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {**known(name, inputs), "iap": iap}
+
+    assert recorded(mode="existing")[0].messages == []
+    known = answers.RESOURCES[APPLICATION]
+    monkeypatch.setitem(answers.RESOURCES, APPLICATION, open_to_all)
+    graph, seen = recorded(mode="existing")
+    ((level, text),) = graph.messages
+    assert (level, "Identity-Aware Proxy is off" in text) == ("WARNING", True)
+    assert seen.get("client_id") == client_id
+
+
+def test_the_id_that_is_read_from_beside_a_secret_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_secret(name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        # As the provider says it (pulumi/sdk/python/lib/pulumi/runtime/rpc.py).
+        kind, secret = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
+        iap = {"enabled": True, "oauth2ClientId": CLIENT, "oauth2ClientSecret": {kind: secret, "value": "hush"}}
+        return {**known(name, inputs), "iap": iap}
+
+    known = answers.RESOURCES[APPLICATION]
+    monkeypatch.setitem(answers.RESOURCES, APPLICATION, with_secret)
+    assert recorded(mode="existing")[1]["client_id"] == CLIENT
+
+
+# -- the page on the service `default`
+
+
+@pytest.mark.parametrize(
+    ("given", "there"),
+    [
+        ({}, True),
+        ({"placeholder": False}, False),
+        ({"service": "default"}, False),
+        ({"mode": "import"}, False),
+        ({"mode": "import", "placeholder": True}, True),
+        ({"mode": "existing"}, False),
+        ({"mode": "existing", "placeholder": True}, True),
+    ],
+)
+def test_a_new_application_gets_a_page_and_another_one_if_it_is_asked_for(given: dict[str, Any], there: bool) -> None:
+    graph, seen = recorded(**given)
+    assert [one.inputs["service"] for one in graph.of(PAGE)] == (["default"] if there else [])
+    assert any("service default" in text for text in seen["kept"]) is there
+
+
+def test_the_page_costs_nothing_while_nobody_looks_at_it_and_no_destroy_stops_at_it() -> None:
+    found = only(recorded()[0], PAGE).inputs
+    assert found["noopOnDestroy"] is True
+    assert found["instanceClass"] == "F1"
+    scaling = found["automaticScaling"]
+    assert "minIdleInstances" not in scaling
+    assert scaling["standardSchedulerSettings"] == {"maxInstances": 1}
+
+
+def test_the_page_is_made_of_what_was_uploaded() -> None:
+    graph, _ = recorded()
+    made = only(graph, OBJECT)
+    (file,) = only(graph, PAGE).inputs["deployment"]["files"]
+    bucket = only(graph, "gcp:storage/bucket:Bucket")
+    assert file["sourceUrl"] == f"https://storage.googleapis.com/{bucket.outputs['name']}/{made.inputs['name']}"
+    assert only(graph, PAGE).inputs["entrypoint"]["shell"].endswith(f" {file['name']}")
+    # What it was uploaded for goes with it.
+    assert bucket.inputs["forceDestroy"] is True
+    assert bucket.inputs["softDeletePolicy"] == {"retentionDurationSeconds": 0}
+
+
+def test_other_code_is_deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = only(recorded()[0], PAGE).inputs["deployment"]
+    other = tmp_path / "main.py"
+    other.write_text("print('another page')\n")
+    monkeypatch.setattr(placeholder, "_CODE", other)
+    assert only(recorded()[0], PAGE).inputs["deployment"] != before
+
+
+def test_its_account_may_build_it_and_nothing_else() -> None:
+    graph, _ = recorded()
+    page = only(graph, PAGE)
+    rights = [one for one in graph.resources if "member" in one.inputs]
+    assert {(one.inputs["role"], one.inputs.get("bucket")) for one in rights} == {
+        ("roles/logging.logWriter", None),
+        ("roles/artifactregistry.createOnPushWriter", None),
+        ("roles/storage.objectViewer", f"staging.{PROJECT}.appspot.com"),
+        ("roles/storage.objectViewer", only(graph, "gcp:storage/bucket:Bucket").outputs["name"]),
+    }
+    assert {one.inputs["member"] for one in rights} == {f"serviceAccount:{page.inputs['serviceAccount']}"}
+    assert {one.urn for one in rights} <= needs(graph, page)
+
+
+def test_a_build_whose_rights_are_on_their_way_is_tried_again_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    hooks: dict[str, pulumi.ResourceHookBinding | None] = {}
+    recorded(seen=hooks)
+    refused = (
+        'Error code 13, message: Failed to create cloud build: invalid bucket "staging.x.appspot.com"; service account '
+        "y does not have access to the bucket"
+    )
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    tries = 1
+    while asyncio.run(tried_again(hooks[PAGE], *[refused] * tries)):
+        tries += 1
+        assert tries < 100
+    # Rights take two minutes as a rule, and seven at worst.
+    assert 120 <= sum(waits) <= 420
+    assert len(waits) == tries - 1
+    assert not asyncio.run(tried_again(hooks[PAGE], "googleapi: Error 400: Invalid runtime", refused))
+
+
+def test_the_page_runs_as_app_engine_starts_it() -> None:
+    graph, _ = recorded()
+    command = only(graph, PAGE).inputs["entrypoint"]["shell"].split()
+    assert command[0] == "python3"
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+    folder = Path(placeholder.__file__).parent / "placeholder_app"
+    with subprocess.Popen(
+        [sys.executable, *command[1:]], cwd=folder, env={**os.environ, "PORT": str(port)}, stderr=subprocess.DEVNULL
+    ) as page:
+        try:
+            status, text = asked(f"http://127.0.0.1:{port}/anything")
+        finally:
+            page.terminate()
+    assert (status, "MLflow" in text) == (404, True)
+
+
+def asked(url: str) -> tuple[int, str]:
+    end = time.monotonic() + 20
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)

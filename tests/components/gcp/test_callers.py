@@ -1,0 +1,125 @@
+"""Who comes in: those who were named, each once, and programs by an account of their own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from preview.graph import Graph, Resource
+from proxy_app.callers.role_rules import parse
+
+from .boxes import NUMBER, PROJECT, only
+from .whole import CLIENT, LEAST, needs, whole
+
+ACCESSOR = "gcp:iap/appEngineServiceIamMember:AppEngineServiceIamMember"
+SETTINGS = "gcp:iap/settings:Settings"
+ACCOUNT = "gcp:serviceaccount/account:Account"
+ON_ACCOUNT = "gcp:serviceaccount/iAMMember:IAMMember"
+VERSION = "gcp:appengine/flexibleAppVersion:FlexibleAppVersion"
+ROLES = LEAST["access"]["roles"]
+UNTIL = {"title": "until 2027", "expression": 'request.time < timestamp("2027-01-01T00:00:00Z")'}
+
+
+def having(app: Mapping[str, Any] | None = None, sign_in: Mapping[str, Any] | None = None, **access: Any) -> Graph:
+    given: dict[str, Any] = {"access": {"roles": ROLES, **access}, "app": app or {}}
+    if sign_in is not None:
+        given["signIn"] = sign_in
+    return whole(given)
+
+
+def let_in(graph: Graph) -> list[tuple[str, Any]]:
+    """(member, condition's title) of all."""
+    return sorted(
+        (one.inputs["member"], one.inputs.get("condition", {}).get("title", "")) for one in graph.of(ACCESSOR)
+    )
+
+
+def client(graph: Graph) -> Resource:
+    return only(graph, ACCOUNT, "mlflow-client")
+
+
+def test_members_come_in_each_once_and_nobody_else() -> None:
+    members = ["user:ann@example.com", "group:ml@example.com", "user:ann@example.com", "user:a-nn@example.com"]
+    assert let_in(having(members=members)) == [(one, "") for one in sorted(set(members))]
+    assert let_in(having()) == []
+
+
+@pytest.mark.parametrize("service", ["mlflow", "default"])
+def test_they_come_to_this_service_once_it_is_there(service: str) -> None:
+    graph = having({"service": service}, members=["user:ann@example.com"])
+    found = only(graph, ACCESSOR)
+    assert (found.inputs["appId"], found.inputs["service"]) == (PROJECT, service)
+    assert found.inputs["role"] == "roles/iap.httpsResourceAccessor"
+    assert only(graph, VERSION).urn in needs(graph, found)
+
+
+def test_some_come_in_on_a_condition_and_nobody_does_without_it() -> None:
+    ann, bob = "user:ann@example.com", "user:bob@example.com"
+    other = {"title": "by day", "expression": "request.time.getHours() > 6", "description": "office"}
+    graph = having(members=[bob], conditional=[{"members": [ann, ann], **UNTIL}, {"members": [ann, bob], **other}])
+    assert let_in(graph) == [(ann, "by day"), (ann, "until 2027"), (bob, ""), (bob, "by day")]
+    conditions = [one.inputs["condition"] for one in graph.of(ACCESSOR) if "condition" in one.inputs]
+    assert UNTIL in conditions
+    assert other in conditions
+
+
+def test_programs_of_people_come_in_by_clients_that_are_named_and_only_then() -> None:
+    assert having().of(SETTINGS) == []
+    desktop = f"{NUMBER}-desktop.apps.googleusercontent.com"
+    graph = having(sign_in={"clientId": CLIENT, "desktopClientIds": [desktop]})
+    found = only(graph, SETTINGS)
+    assert found.inputs["accessSettings"] == {"oauthSettings": {"programmaticClients": [desktop]}}
+    # By the number of the project: Google answers so, and another name would be another resource.
+    assert found.inputs["name"] == f"projects/{NUMBER}/iap_web/appengine-{PROJECT}/services/mlflow"
+    assert only(graph, VERSION).urn in needs(graph, found)
+
+
+def test_there_is_no_account_for_programs_unless_it_is_asked_for() -> None:
+    graph = having()
+    assert [one.name for one in graph.of(ACCOUNT) if one.name == "mlflow-client"] == []
+    assert graph.of(ON_ACCOUNT) == []
+    assert graph.of("mlflow:index:GcpMlflow")[0].outputs.get("client_account") is None
+
+
+def test_the_account_for_programs_comes_in_and_signs_its_own_tokens() -> None:
+    graph = having(clientAccount=True)
+    account = client(graph)
+    assert let_in(graph) == [(account.outputs["member"], "")]
+    itself = only(graph, ON_ACCOUNT)
+    assert itself.inputs == {
+        "serviceAccountId": account.outputs["name"],
+        "member": account.outputs["member"],
+        "role": "roles/iam.serviceAccountTokenCreator",
+    }
+    assert graph.of("mlflow:index:GcpMlflow")[0].outputs["client_account"] == account.outputs["email"]
+
+
+@pytest.mark.parametrize("role", ["viewer", "editor", "admin"])
+def test_the_gate_knows_its_role_beside_those_of_people(role: str) -> None:
+    graph = having(clientAccount=True, clientRole=role, roles={"admin": ["email:ann@example.com"]})
+    rules = parse(only(graph, VERSION).inputs["envVariables"]["GATE_ROLE_RULES"])
+    understood = {(one.kind, one.value, one.role.label) for one in rules}
+    assert understood == {
+        ("email", "ann@example.com", "admin"),
+        ("email", client(graph).outputs["email"], role),
+    }
+
+
+def test_without_people_it_still_has_a_role() -> None:
+    graph = having(clientAccount=True, roles={})
+    told = only(graph, VERSION).inputs["envVariables"]["GATE_ROLE_RULES"]
+    assert told == f"email:{client(graph).outputs['email']}=editor"
+
+
+# The second one's client is read from the application.
+@pytest.mark.parametrize(("app", "sign_in"), [({}, None), ({"mode": "existing"}, {})])
+def test_who_may_act_as_it_gets_tokens_of_identity_and_no_more(
+    app: Mapping[str, Any], sign_in: Mapping[str, Any] | None
+) -> None:
+    users = ["group:ml@example.com", "serviceAccount:trainer@my-project.iam.gserviceaccount.com"]
+    graph = having(app, sign_in, clientAccount=True, clientUsers=[*users, users[0]])
+    account = client(graph)
+    found = [one.inputs for one in graph.of(ON_ACCOUNT) if one.inputs["member"] != account.outputs["member"]]
+    assert sorted(one["member"] for one in found) == users
+    assert {one["serviceAccountId"] for one in found} == {account.outputs["name"]}
+    assert {one["role"] for one in found} == {"roles/iam.serviceAccountOpenIdTokenCreator"}

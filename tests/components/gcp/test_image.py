@@ -1,0 +1,186 @@
+"""MLflow's image: built once for each content, found by digest, and never taken from under a running instance."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+from components.gcp import image as module
+from components.gcp.args import ImageArgs
+from components.gcp.image import Image
+from preview.graph import SECRET, Graph
+from preview.recorder import record
+
+from .boxes import PROJECT, REGION, a_place, only
+
+BUILT = "docker-build:index:Image"
+REPOSITORY = "gcp:artifactregistry/repository:Repository"
+TAG = "random:index/randomId:RandomId"
+NAME = f"{REGION}-docker.pkg.dev/{PROJECT}/dev-mlflow-images/mlflow"
+DIGEST = f"sha256:{'0' * 64}"
+ROOT = Path(__file__).parents[3]
+
+
+def recorded(*, later: str | None = None, **args: Any) -> tuple[Graph, dict[str, Any]]:
+    """(graph, what other boxes see); ``later`` is a reference known only when the program runs."""
+    seen: dict[str, Any] = {"shelf": None}
+
+    def program() -> None:
+        given = {"reference": pulumi.Output.from_input(later)} if later else {}
+        made = Image(a_place(), ImageArgs(**given, **args))
+        made.reference.apply(lambda known: seen.update(reference=known))
+        seen["repository"] = made.repository
+        if made.pulled_from is not None:
+            pulumi.Output.all(*made.pulled_from).apply(lambda known: seen.update(shelf=tuple(known)))
+
+    return record(program), seen
+
+
+def tag(**args: Any) -> str:
+    (full,) = only(recorded(**args)[0], BUILT).inputs["tags"]
+    return full
+
+
+def test_instances_run_it_by_digest() -> None:
+    graph, seen = recorded()
+    assert seen["reference"] == f"{NAME}@{only(graph, BUILT).outputs['digest']}"
+    assert seen["shelf"] == (REGION, "dev-mlflow-images")
+    assert seen["repository"] is not None
+
+
+def test_it_is_built_from_the_project_with_mlflows_dockerfile_and_pushed() -> None:
+    inputs = only(recorded()[0], BUILT).inputs
+    assert inputs["context"] == {"location": "."}
+    assert inputs["dockerfile"] == {"location": "mlflow_app/Dockerfile"}
+    assert (ROOT / inputs["dockerfile"]["location"]).is_file()
+    assert inputs["push"] is True
+
+
+def test_a_preview_builds_nothing() -> None:
+    assert only(recorded()[0], BUILT).inputs["buildOnPreview"] is False
+
+
+def test_it_is_built_for_app_engines_processors() -> None:
+    assert only(recorded()[0], BUILT).inputs["platforms"] == ["linux/amd64"]
+
+
+def test_base_and_package_index_reach_the_build() -> None:
+    given = {"base": "python:3.12-slim", "package_index": "https://pypi.example.com/simple"}
+    assert only(recorded(**given)[0], BUILT).inputs["buildArgs"] == {
+        "BASE": "python:3.12-slim",
+        "PIP_INDEX_URL": "https://pypi.example.com/simple",
+    }
+    assert not only(recorded()[0], BUILT).inputs.get("buildArgs")
+
+
+def test_its_tag_names_the_repository_and_the_content() -> None:
+    assert tag().startswith(f"{NAME}:")
+    assert tag() == tag()
+
+
+@pytest.mark.parametrize("change", [{"base": "python:3.12-slim"}, {"package_index": "https://pypi.example.com/simple"}])
+def test_another_build_has_another_tag(change: dict[str, Any]) -> None:
+    assert tag(**change) != tag()
+
+
+@pytest.mark.parametrize("path", ["mlflow_app/server.py", "mlflow_app/Dockerfile", "proxy_app/callers/iap.py"])
+def test_a_changed_mlflow_or_gate_has_another_tag(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("mlflow_app", "proxy_app"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    shutil.copy(ROOT / ".dockerignore", tmp_path)
+    monkeypatch.setattr(module, "_CONTEXT", tmp_path)
+    before = tag()
+    with (tmp_path / path).open("a") as file:
+        file.write("# another\n")
+    assert tag() != before
+
+
+def test_a_change_elsewhere_builds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("mlflow_app", "proxy_app"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    shutil.copy(ROOT / ".dockerignore", tmp_path)
+    monkeypatch.setattr(module, "_CONTEXT", tmp_path)
+    before = tag()
+    (tmp_path / "Pulumi.dev.yaml").write_text("config: {}\n")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/gcp.md").write_text("A page\n")
+    assert tag() == before
+
+
+def test_a_content_that_comes_back_gets_a_new_tag() -> None:
+    graph, _ = recorded()
+    suffix = only(graph, TAG)
+    (full,) = only(graph, BUILT).inputs["tags"]
+    assert full.endswith(f":{suffix.inputs['keepers']['content'][:16]}-{suffix.outputs['hex']}")
+
+
+def test_whatever_makes_docker_build_push_changes_the_tag() -> None:
+    # Its Diff compares all inputs but the password: one that is not in the tag would push the same tag again.
+    inputs = only(recorded()[0], BUILT).inputs
+    in_the_tag = {"context", "dockerfile", "platforms", "buildArgs", "tags"}
+    constant = {"push", "buildOnPreview", "network", "registries"}
+    assert set(inputs) <= in_the_tag | constant
+
+
+def test_the_registrys_password_is_a_fresh_token_and_secret() -> None:
+    graph, _ = recorded()
+    (login,) = only(graph, BUILT).inputs["registries"]
+    assert login == {"address": f"{REGION}-docker.pkg.dev", "username": "oauth2accesstoken", "password": SECRET}
+    assert [call.token for call in graph.calls] == ["gcp:organizations/getClientConfig:getClientConfig"]
+
+
+def test_what_runs_is_never_deleted_by_a_newer_build() -> None:
+    graph, _ = recorded()
+    image = only(graph, BUILT)
+    assert image.retain_on_delete
+    assert image.deleted_with == only(graph, REPOSITORY).urn
+
+
+def test_the_repository_keeps_the_newest_and_deletes_the_others() -> None:
+    inputs = only(recorded(kept=3)[0], REPOSITORY).inputs
+    policies = {policy["action"]: policy for policy in inputs["cleanupPolicies"]}
+    # One that keeps deletes nothing alone.
+    assert set(policies) == {"KEEP", "DELETE"}
+    assert policies["KEEP"]["mostRecentVersions"] == {"keepCount": 3}
+    assert policies["DELETE"]["condition"]["tagState"] == "ANY"
+    assert inputs["cleanupPolicyDryRun"] is False
+
+
+def test_tagged_images_can_be_deleted() -> None:
+    # Every build has a tag, and immutable tags keep theirs from any deletion.
+    assert only(recorded()[0], REPOSITORY).inputs["dockerConfig"] == {"immutableTags": False}
+
+
+def test_the_project_decides_about_scanning() -> None:
+    inputs = only(recorded()[0], REPOSITORY).inputs
+    assert inputs["vulnerabilityScanningConfig"] == {"enablementConfig": "INHERITED"}
+
+
+def test_the_repository_is_one_for_images_in_the_region() -> None:
+    inputs = only(recorded()[0], REPOSITORY).inputs
+    assert (inputs["format"], inputs["location"], inputs["project"]) == ("DOCKER", REGION, PROJECT)
+    assert inputs["labels"] == a_place().labels
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("name", ["mlflow", "team/mlflow", "mlflow:3.17"])
+def test_an_image_of_this_project_is_pulled_from_its_repository(later: bool, name: str) -> None:
+    given = f"europe-docker.pkg.dev/{PROJECT}/images/{name}@{DIGEST}"
+    graph, seen = recorded(later=given) if later else recorded(reference=given)
+    assert [one.type for one in graph.resources] == ["mlflow:gcp:Image"]
+    assert not graph.calls
+    assert seen == {"reference": given, "shelf": ("europe", "images"), "repository": None}
+
+
+@pytest.mark.parametrize("elsewhere", ["europe-docker.pkg.dev/other-project/images", "ghcr.io/team"])
+def test_an_image_elsewhere_is_left_to_the_caller(elsewhere: str) -> None:
+    graph, seen = recorded(reference=f"{elsewhere}/mlflow@{DIGEST}")
+    assert [one.type for one in graph.resources] == ["mlflow:gcp:Image"]
+    assert (seen["shelf"], seen["repository"]) == (None, None)
+
+
+def test_another_resources_image_elsewhere_is_refused() -> None:
+    with pytest.raises(pulumi.RunError, match="Artifact Registry has to be given as a text"):
+        recorded(later=f"ghcr.io/team/mlflow@{DIGEST}")

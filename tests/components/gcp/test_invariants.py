@@ -1,0 +1,359 @@
+"""What holds in every stack of GcpMlflow, whatever its settings."""
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+import pulumi_gcp
+import pytest
+
+from components import GcpMlflow
+from components.gcp.members import is_member
+from preview import destroy
+from preview.graph import SECRET, Graph, Resource, dig
+
+from ..scenario import Scenario, run
+from .scenarios import MINIMAL, OAUTH_SECRET, PROJECT, SCENARIOS
+
+every_stack = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)
+COMPONENT = "mlflow:index:GcpMlflow"
+APPLICATION = "gcp:appengine/application:Application"
+VERSION = "gcp:appengine/flexibleAppVersion:FlexibleAppVersion"
+DATABASE = "gcp:sql/databaseInstance:DatabaseInstance"
+BUCKET = "gcp:storage/bucket:Bucket"
+SECRET_VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
+ACCESSOR = "gcp:iap/appEngineServiceIamMember:AppEngineServiceIamMember"
+# By name, since that is what the tests are about.
+PRIVATE = ("production", "private-database", "existing-network")
+PROTECTED = ("production", "explicit-providers")
+
+
+def stack(name: str) -> Graph:
+    return next(one for one in SCENARIOS if one.name == name).graph()
+
+
+def custom(graph: Graph) -> Iterator[Resource]:
+    """Resources of Google's that the stack looks after."""
+    return (one for one in graph.resources if one.type.startswith("gcp:") and not one.read)
+
+
+def class_of(one: Resource) -> Any:
+    """The SDK's class of a resource."""
+    _, module, name = one.type.split(":")
+    return getattr(getattr(pulumi_gcp, module.split("/")[0]), name)
+
+
+def parameters_of(one: Resource) -> set[str]:
+    return set(inspect.signature(class_of(one)._internal_init).parameters)
+
+
+# -- what is open
+
+
+@every_stack
+def test_no_network_is_let_into_the_database(scenario: Scenario) -> None:
+    graph = scenario.graph()
+    assert graph.of(DATABASE)
+    for one in graph.of(DATABASE):
+        ways = dig(one.inputs, "settings", "ipConfiguration")
+        assert not ways.get("authorizedNetworks")
+        assert ways["sslMode"] in ("ENCRYPTED_ONLY", "TRUSTED_CLIENT_CERTIFICATE_REQUIRED")
+        assert ways["ipv4Enabled"] is (scenario.name not in PRIVATE)
+        assert bool(ways.get("privateNetwork")) is (scenario.name in PRIVATE)
+
+
+@every_stack
+def test_every_bucket_is_closed_to_the_public(scenario: Scenario) -> None:
+    for bucket in scenario.graph().of(BUCKET):
+        assert bucket.inputs["publicAccessPrevention"] == "enforced"
+        assert bucket.inputs["uniformBucketLevelAccess"] is True
+
+
+@every_stack
+def test_an_application_that_the_stack_looks_after_has_identity_aware_proxy_on(scenario: Scenario) -> None:
+    for one in custom(scenario.graph()):
+        if one.type == APPLICATION:
+            assert dig(one.inputs, "iap", "enabled") is True
+            assert dig(one.inputs, "iap", "oauth2ClientSecret") == SECRET
+
+
+@every_stack
+def test_the_gate_believes_identity_aware_proxy_alone_and_answers_under_its_own_names(scenario: Scenario) -> None:
+    for one in scenario.graph().of(VERSION):
+        told = one.inputs["envVariables"]
+        assert re.fullmatch(r"/projects/\d+/apps/[a-z0-9-]+", told["GATE_IAP_AUDIENCE"])
+        assert not {"GATE_AUTH", "GATE_TOKENS_FILE", "GATE_TOKENS_SECRET"} & set(told)
+        host = told["GATE_PUBLIC_URL"].removeprefix("https://")
+        assert told["GATE_ALLOWED_HOSTS"].split(",") == [host, f"*-dot-{host}"]
+
+
+@every_stack
+def test_nobody_comes_in_but_by_a_member_that_was_named(scenario: Scenario) -> None:
+    for one in scenario.graph().of(ACCESSOR):
+        assert one.inputs["role"] == "roles/iap.httpsResourceAccessor"
+        assert is_member(one.inputs["member"]), one.inputs["member"]
+
+
+@every_stack
+def test_firewalls_of_a_new_vpc_let_in_googles_own_ranges_alone(scenario: Scenario) -> None:
+    graph = scenario.graph()
+    for one in graph.of("gcp:compute/firewall:Firewall"):
+        assert set(one.inputs["sourceRanges"]) <= {"35.191.0.0/16", "130.211.0.0/22"}
+    assert bool(graph.of("gcp:compute/network:Network")) is (scenario.name in ("production", "private-database"))
+
+
+# -- rights
+
+# Which role may be given on what. What is given on the project has no resource to be given on.
+RIGHTS: Mapping[str, set[str]] = {
+    "gcp:projects/iAMMember:IAMMember": {
+        "roles/cloudsql.client",
+        "roles/logging.logWriter",
+        "roles/monitoring.metricWriter",
+        # Where App Engine puts what it builds of the placeholder.
+        "roles/artifactregistry.createOnPushWriter",
+    },
+    "gcp:storage/bucketIAMMember:BucketIAMMember": {"roles/storage.objectUser", "roles/storage.objectViewer"},
+    "gcp:secretmanager/secretIamMember:SecretIamMember": {"roles/secretmanager.secretAccessor"},
+    "gcp:artifactregistry/repositoryIamMember:RepositoryIamMember": {"roles/artifactregistry.reader"},
+    "gcp:compute/subnetworkIAMMember:SubnetworkIAMMember": {"roles/compute.networkUser"},
+    "gcp:serviceaccount/iAMMember:IAMMember": {
+        "roles/iam.serviceAccountTokenCreator",
+        "roles/iam.serviceAccountOpenIdTokenCreator",
+    },
+    ACCESSOR: {"roles/iap.httpsResourceAccessor"},
+}
+
+
+@every_stack
+def test_rights_are_the_few_that_are_needed_and_on_the_resource_if_it_takes_them(scenario: Scenario) -> None:
+    granted = [one for one in custom(scenario.graph()) if {"role", "member"} <= set(one.inputs)]
+    assert len(granted) > 6
+    for one in granted:
+        assert one.inputs["role"] in RIGHTS[one.type], one.urn
+        assert not one.inputs["member"].startswith("all")
+    # Nothing gives rights in another way.
+    whole = re.compile(r"iam(policy|binding)$", re.IGNORECASE)
+    assert not [one.urn for one in custom(scenario.graph()) if whole.search(one.type)]
+
+
+@every_stack
+def test_mlflow_runs_as_its_own_account(scenario: Scenario) -> None:
+    graph = scenario.graph()
+    accounts = {one.outputs["email"] for one in graph.of("gcp:serviceaccount/account:Account")}
+    for one in graph.of(VERSION):
+        assert one.inputs["serviceAccount"] in accounts
+
+
+# -- what is kept, and how
+
+
+@every_stack
+def test_what_holds_data_can_be_brought_back(scenario: Scenario) -> None:
+    graph = scenario.graph()
+    for one in graph.of(DATABASE):
+        backup = dig(one.inputs, "settings", "backupConfiguration")
+        assert backup["enabled"]
+        assert backup["binaryLogEnabled"]
+        assert backup["transactionLogRetentionDays"] >= 1
+    for one in graph.of(BUCKET):
+        if one.name.endswith("-artifacts"):
+            assert dig(one.inputs, "versioning", "enabled") is True
+            assert {dig(rule, "action", "type") for rule in one.inputs["lifecycleRules"]} == {
+                "Delete",
+                "AbortIncompleteMultipartUpload",
+            }
+
+
+@every_stack
+def test_every_log_has_a_retention(scenario: Scenario) -> None:
+    stores = scenario.graph().of("gcp:logging/projectBucketConfig:ProjectBucketConfig")
+    assert stores
+    assert all(one.inputs["retentionDays"] > 0 for one in stores)
+
+
+@every_stack
+def test_what_runs_is_named_by_its_digest(scenario: Scenario) -> None:
+    for one in scenario.graph().of(VERSION):
+        assert re.search(r"@sha256:[0-9a-f]{64}$", dig(one.inputs, "deployment", "container", "image"))
+
+
+@every_stack
+def test_what_is_secret_stays_it_on_its_way(scenario: Scenario) -> None:
+    graph = scenario.graph()
+    assert graph.of(SECRET_VERSION)
+    for one in graph.of(SECRET_VERSION):
+        assert one.inputs["secretData"] == SECRET
+    for one in graph.of("gcp:sql/user:User"):
+        assert one.inputs["password"] == SECRET
+    for one in graph.of(VERSION):
+        assert SECRET not in one.inputs["envVariables"].values()
+    # What people need is no secret, though it comes from beside one.
+    if scenario.program is None:
+        assert SECRET not in graph.outputs.values()
+
+
+# -- labels, names, places
+
+
+@every_stack
+def test_every_resource_that_takes_labels_has_them(scenario: Scenario) -> None:
+    graph = scenario.graph()
+    labelled = [(one, labels) for one in custom(graph) if (labels := labels_of(one)) is not None]
+    assert len(labelled) > 5
+    for one, labels in labelled:
+        component = list(graph.ancestors(one))[-1].name
+        assert labels.items() >= {"project": "mlflow", "stack": scenario.stack, "component": component}.items(), one.urn
+    database = graph.of(DATABASE)[0]
+    assert dig(database.inputs, "settings", "userLabels", "stack") == scenario.stack
+
+
+@every_stack
+def test_everything_is_in_the_project_that_was_named(scenario: Scenario) -> None:
+    graph = scenario.graph()
+    (wanted,) = {one.inputs["project"] for one in graph.of(DATABASE)}
+    assert wanted == PROJECT
+    for one in custom(graph):
+        # A version's is in the name of its secret.
+        if "project" in parameters_of(one) and one.type != SECRET_VERSION:
+            assert one.inputs.get("project") == wanted, one.urn
+
+
+# (letters, form) of names that the program chooses, by type and property, from the services' references.
+CHOSEN: Mapping[tuple[str, str], tuple[int, str]] = {
+    ("gcp:artifactregistry/repository:Repository", "repositoryId"): (63, r"[a-z]([a-z0-9-]*[a-z0-9])?"),
+    ("gcp:secretmanager/secret:Secret", "secretId"): (255, r"[A-Za-z0-9_-]+"),
+    ("gcp:serviceaccount/account:Account", "accountId"): (30, r"[a-z][a-z0-9-]{4,28}[a-z0-9]"),
+    ("gcp:logging/projectBucketConfig:ProjectBucketConfig", "bucketId"): (100, r"[A-Za-z0-9][A-Za-z0-9_.-]*"),
+    ("gcp:logging/projectSink:ProjectSink", "name"): (100, r"[A-Za-z0-9][A-Za-z0-9_.-]*"),
+    ("gcp:logging/metric:Metric", "name"): (100, r"[A-Za-z0-9_.,+!*',()%/-]+"),
+    (BUCKET, "name"): (63, r"(?!goog)[a-z0-9][a-z0-9_-]+[a-z0-9]"),
+    (DATABASE, "name"): (67, r"[a-z][a-z0-9-]*[a-z0-9]"),
+}
+
+
+def chosen(graph: Graph) -> set[tuple[str, str]]:
+    """(type, name) of what nothing random is in, and which is one of its kind in a project."""
+    return {
+        (kind, str(one.inputs[name]))
+        for kind, name in CHOSEN
+        for one in graph.of(kind)
+        if name in one.inputs and not one.property_dependencies.get(name)
+    }
+
+
+@pytest.mark.parametrize("odd", ["a" * 100, "9.Lives_-", "-", "Prod"])
+def test_names_fit_their_services_whatever_the_stack_is_called(odd: str) -> None:
+    def program() -> None:
+        GcpMlflow(
+            "mlflow-long-name",
+            {
+                **MINIMAL,
+                "oauth_client_secret": OAUTH_SECRET,
+                "database": {"private": True},
+                "access": {**MINIMAL["access"], "clientAccount": True},
+                "watching": {"email": "ops@example.com"},
+            },
+        )
+
+    graph = run({}, program, stack=odd, project="a-project-with-a-very-long-name")
+    seen: set[str] = set()
+    for (kind, name), (most, form) in CHOSEN.items():
+        for one in graph.of(kind):
+            # An automatic one has seven digits after the program's name.
+            given = str(one.inputs.get(name) or f"{one.name}-0a1b2c3")
+            seen.add(kind)
+            assert len(given) <= most, f"{kind}: {given}"
+            assert re.fullmatch(form, given), f"{kind}: {given}"
+    assert seen == {kind for kind, _ in CHOSEN}
+    for one in custom(graph):
+        for value in (labels_of(one) or {}).values():
+            assert re.fullmatch(r"[a-z0-9_-]{0,63}", value), f"{one.urn}: {value}"
+
+
+def labels_of(one: Resource) -> Mapping[str, str] | None:
+    """None for a class that takes none."""
+    # What a notification channel calls labels is where it leads.
+    for name, key in (("user_labels", "userLabels"), ("labels", "labels")):
+        if name in parameters_of(one):
+            return cast("Mapping[str, str]", one.inputs.get(key) or {})
+    return None
+
+
+def test_two_stacks_in_one_project_claim_no_name_twice() -> None:
+    scenario = next(one for one in SCENARIOS if one.name == "callers")
+    one, other = (run(scenario.config, stack=name) for name in ("one", "other"))
+    assert len(chosen(one)) >= 3
+    assert not chosen(one) & chosen(other)
+
+
+def test_two_in_one_stack_claim_no_name_twice() -> None:
+    graph = stack("two-in-one-stack")
+    names = [(kind, str(one.inputs[name])) for kind, name in CHOSEN for one in graph.of(kind) if name in one.inputs]
+    assert len(names) >= 6
+    assert len(set(names)) == len(names)
+    services = [one.inputs["service"] for one in graph.of(VERSION)]
+    assert services == ["first", "second"]
+
+
+# -- destroy
+
+
+@every_stack
+def test_production_stops_at_what_holds_data_and_development_stops_at_nothing(scenario: Scenario) -> None:
+    graph = scenario.graph()
+    stops = {one.resource.type for one in destroy.kept(graph) if one.stops}
+    if scenario.name in PROTECTED:
+        assert {DATABASE, BUCKET} <= stops
+    else:
+        assert stops == set()
+    for one in graph.of(DATABASE):
+        assert one.inputs["deletionProtection"] is (scenario.name in PROTECTED)
+        assert dig(one.inputs, "settings", "deletionProtectionEnabled") is (scenario.name in PROTECTED)
+
+
+@every_stack
+def test_destroy_keeps_what_google_cannot_delete_and_says_so(scenario: Scenario) -> None:
+    graph = scenario.graph()
+    kept = {one.resource.type for one in destroy.kept(graph)}
+    managed = any(one.type == APPLICATION and not one.read for one in graph.resources)
+    assert (APPLICATION in kept) is managed
+    assert "gcp:projects/service:Service" in kept
+    if scenario.program is None:
+        told = json.dumps(graph.outputs["kept"])
+        assert ("App Engine application" in told) is managed
+        assert "API" in told
+
+
+@every_stack
+def test_mlflow_goes_before_what_it_stands_on(scenario: Scenario) -> None:
+    graph = scenario.graph()
+    below: Callable[[Resource], set[str]] = lambda one: {  # noqa: E731
+        found.type for found in graph.resources if found.urn in _needs(graph, one)
+    }
+    for one in graph.of(VERSION):
+        assert {DATABASE, BUCKET, "gcp:sql/user:User", "gcp:projects/service:Service"} <= below(one)
+    for one in graph.of(ACCESSOR):
+        assert VERSION in below(one)
+
+
+def _needs(graph: Graph, resource: Resource) -> set[str]:
+    """The URNs of everything that is made before a resource and unmade after it."""
+    found: set[str] = set()
+    ends = [resource]
+    while ends:
+        one = ends.pop()
+        for urn in {*one.dependencies, one.parent} - found:
+            found.add(urn)
+            known = graph.by_urn(urn)
+            if known is not None:
+                ends.append(known)
+    return found
+
+
+def test_an_application_of_others_is_only_looked_at() -> None:
+    graph = stack("existing-application")
+    assert [one.read for one in graph.of(APPLICATION)] == [True]
+    assert graph.of("gcp:appengine/standardAppVersion:StandardAppVersion") == []

@@ -1,0 +1,138 @@
+"""The VPC: Google's front end comes in and nobody else, and what belongs to others stays as it is."""
+
+import ipaddress
+from typing import Any
+
+import pulumi
+import pytest
+
+from components.gcp.data_args import NetworkArgs
+from components.gcp.network import Network
+from preview.graph import Graph
+from preview.recorder import record
+
+from .boxes import PROJECT, REGION, a_place, only
+
+VPC = "gcp:compute/network:Network"
+SUBNETWORK = "gcp:compute/subnetwork:Subnetwork"
+FIREWALL = "gcp:compute/firewall:Firewall"
+ADDRESSES = "gcp:compute/globalAddress:GlobalAddress"
+CONNECTION = "gcp:servicenetworking/connection:Connection"
+
+
+def recorded(*, private: bool = True, location: str = "europe-west", **args: Any) -> tuple[Graph, dict[str, Any]]:
+    """(graph, what other boxes see)."""
+    seen: dict[str, Any] = {}
+
+    def program() -> None:
+        box = Network(a_place(), NetworkArgs(**args), private=private, location=location)
+        seen.update(region=box.region, own=box.own, kept=box.kept)
+        outputs = {"network": box.network, "subnetwork": box.subnetwork, "network_id": box.network_id}
+        connection = None if box.connection is None else box.connection.urn
+        pulumi.Output.all(**outputs, connection=connection).apply(seen.update)
+
+    return record(program), seen
+
+
+def test_a_public_database_needs_no_vpc() -> None:
+    graph, seen = recorded(private=False)
+    assert {one.type for one in graph.resources} == {"mlflow:gcp:Network"}
+    assert (seen["network"], seen["subnetwork"], seen["connection"], seen["own"]) == (None, None, None, False)
+    assert not seen["kept"]
+
+
+def test_a_private_database_brings_a_vpc_with_one_subnetwork() -> None:
+    graph, seen = recorded()
+    assert only(graph, VPC).inputs["autoCreateSubnetworks"] is False
+    subnetwork = only(graph, SUBNETWORK)
+    assert subnetwork.inputs["network"] == only(graph, VPC).id
+    assert subnetwork.inputs["region"] == seen["region"] == REGION
+    assert subnetwork.inputs["privateIpGoogleAccess"] is True
+    assert subnetwork.inputs["logConfig"]["flowSampling"] > 0
+    assert seen["own"]
+    assert not seen["kept"]
+
+
+def test_app_engine_gets_short_names_and_the_database_a_whole_one() -> None:
+    graph, seen = recorded()
+    assert (seen["network"], seen["subnetwork"]) == ("mlflow-network", "mlflow-network")
+    assert seen["network_id"] == only(graph, VPC).id == f"projects/{PROJECT}/global/networks/mlflow-network"
+
+
+def test_the_subnetwork_has_the_addresses_of_the_settings() -> None:
+    graph, _ = recorded(cidr="192.168.0.0/20")
+    assert only(graph, SUBNETWORK).inputs["ipCidrRange"] == "192.168.0.0/20"
+
+
+def test_only_googles_front_end_comes_in() -> None:
+    graph, _ = recorded()
+    rules = graph.of(FIREWALL)
+    assert {source for rule in rules for source in rule.inputs["sourceRanges"]} == {"35.191.0.0/16", "130.211.0.0/22"}
+    assert {rule.inputs["direction"] for rule in rules} == {"INGRESS"}
+    ports = [port for rule in rules for allowed in rule.inputs["allows"] for port in allowed["ports"]]
+    # Not 22: nobody logs in.
+    assert set(ports) == {"8443", "10402"}
+    # Instances have no common tag outside of a shared VPC.
+    assert not any(rule.inputs.get("targetTags") for rule in rules)
+
+
+def test_the_database_comes_after_the_connection_and_that_after_its_addresses() -> None:
+    graph, seen = recorded()
+    connection, addresses = only(graph, CONNECTION), only(graph, ADDRESSES)
+    assert seen["connection"] == connection.urn
+    assert connection.inputs["reservedPeeringRanges"] == [addresses.outputs["name"]]
+    assert addresses.urn in connection.property_dependencies["reservedPeeringRanges"]
+    assert only(graph, VPC).urn in connection.property_dependencies["network"]
+    assert (addresses.inputs["purpose"], addresses.inputs["addressType"]) == ("VPC_PEERING", "INTERNAL")
+    # A /24 is the least that Cloud SQL takes.
+    assert addresses.inputs["prefixLength"] <= 24
+
+
+def test_an_own_vpc_goes_although_a_deleted_database_holds_it() -> None:
+    graph, _ = recorded()
+    assert only(graph, CONNECTION).inputs["deletionPolicy"] == "REMOVE_PEERING"
+    assert not any(one.retain_on_delete for one in graph.resources)
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_a_vpc_that_is_there_gets_no_subnetwork_and_no_rules(private: bool) -> None:
+    graph, seen = recorded(private=private, name="shared", subnetwork="apps")
+    assert {one.type for one in graph.resources} - {"mlflow:gcp:Network"} == (
+        {ADDRESSES, CONNECTION} if private else set()
+    )
+    assert (seen["network"], seen["subnetwork"]) == ("shared", "apps")
+    assert seen["network_id"] == f"projects/{PROJECT}/global/networks/shared"
+    assert not seen["own"]
+
+
+def test_the_connection_of_a_vpc_that_is_there_is_left_and_named() -> None:
+    graph, seen = recorded(name="shared")
+    assert only(graph, CONNECTION).inputs["deletionPolicy"] == "ABANDON"
+    assert only(graph, ADDRESSES).retain_on_delete
+    (kept,) = seen["kept"]
+    assert "VPC shared" in kept
+
+
+def test_a_peered_vpc_is_not_connected_again() -> None:
+    graph, seen = recorded(name="shared", peered=True)
+    assert {one.type for one in graph.resources} == {"mlflow:gcp:Network"}
+    assert seen["connection"] is None
+    assert not seen["kept"]
+
+
+@pytest.mark.parametrize(
+    ("location", "region"), [("europe-west", "europe-west1"), ("us-central", "us-central1"), ("us-east4", "us-east4")]
+)
+def test_a_subnetwork_that_is_there_is_in_app_engines_region(location: str, region: str) -> None:
+    assert recorded(name="shared", subnetwork="apps", location=location)[1]["region"] == region
+
+
+def test_the_default_addresses_are_no_ones_default_network() -> None:
+    # https://cloud.google.com/vpc/docs/subnets#ip-ranges: subnetworks of auto mode.
+    assert not ipaddress.ip_network(NetworkArgs().cidr).overlaps(ipaddress.ip_network("10.128.0.0/9"))
+
+
+def test_everything_names_its_project() -> None:
+    graph, _ = recorded()
+    # The connection has its project in its network.
+    assert {one.type for one in graph.resources if one.custom and one.inputs.get("project") != PROJECT} == {CONNECTION}

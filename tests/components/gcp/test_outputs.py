@@ -1,0 +1,94 @@
+"""The lines for clients can be pasted, and the client understands them."""
+
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from mlflow_iap.settings import Settings
+from preview import answers
+from preview.graph import SECRET
+
+from .boxes import HOST, NUMBER
+from .whole import CLIENT, LEAST, OAUTH_SECRET, whole
+
+URL = f"https://mlflow-dot-{HOST}"
+APPLICATION = "gcp:appengine/application:Application"
+WITH_ACCOUNT = {"access": {**LEAST["access"], "clientAccount": True}}
+OF_OTHERS = {"app": {"mode": "existing"}, "signIn": {}}
+
+
+def printed(settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    return whole(settings).of("mlflow:index:GcpMlflow")[0].outputs
+
+
+def pasted(lines: str) -> dict[str, str]:
+    """The variables that a shell has after these lines; what they install and run is played."""
+    script = f"pip() {{ :; }}\npython() {{ :; }}\nset -eu\n{lines}\nenv -0"
+    done = subprocess.run(
+        ["bash", "-c", script], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True
+    )
+    pairs = [one.split("=", 1) for one in done.stdout.split("\0") if "=" in one]
+    return {name: value for name, value in pairs if name.startswith("MLFLOW_")}
+
+
+def no_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application of others whose OAuth client is Google's own: nobody can say its id."""
+
+    def googles(name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {**known(name, inputs), "iap": {"enabled": True, "oauth2ClientId": ""}}
+
+    known = answers.RESOURCES[APPLICATION]
+    monkeypatch.setitem(answers.RESOURCES, APPLICATION, googles)
+
+
+def test_a_shell_tells_the_client_where_to_go_and_for_whom_its_tokens_are() -> None:
+    variables = pasted(printed()["notebook"])
+    assert variables == {
+        "MLFLOW_TRACKING_URI": URL,
+        "MLFLOW_TRACKING_AUTH": "iap",
+        "MLFLOW_IAP_AUDIENCE": CLIENT,
+    }
+    settings = Settings.from_env(variables)
+    assert settings.audience == printed()["token_audience"] == CLIENT
+    assert not settings.self_signed
+    assert [str(one.name) for one in settings.hosts] == [f"mlflow-dot-{HOST}"]
+
+
+def test_with_an_account_for_programs_they_act_as_it() -> None:
+    settings = Settings.from_env(pasted(printed(WITH_ACCOUNT)["notebook"]))
+    assert settings.service_account == printed(WITH_ACCOUNT)["client_account"]
+
+
+def test_where_others_look_after_sign_in_its_client_is_read() -> None:
+    assert printed(OF_OTHERS)["token_audience"] == f"{NUMBER}-there.apps.googleusercontent.com"
+
+
+def test_where_no_client_is_known_tokens_are_for_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_client(monkeypatch)
+    # Settings of its own: what is recorded is kept.
+    found = printed({**OF_OTHERS, "labels": {"client": "unknown"}, **WITH_ACCOUNT})
+    assert found["token_audience"] == f"{URL}/*"
+    settings = Settings.from_env(pasted(found["notebook"]))
+    assert settings.audience == f"{URL}/*"
+    assert settings.self_signed
+
+
+def test_where_no_client_is_known_whoever_acts_as_the_account_may_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_client(monkeypatch)
+    access = {**WITH_ACCOUNT["access"], "clientUsers": ["user:ann@example.com"]}
+    graph = whole({**OF_OTHERS, "labels": {"client": "unknown"}, "access": access})
+    roles = {
+        one.inputs["role"]
+        for one in graph.of("gcp:serviceaccount/iAMMember:IAMMember")
+        if one.inputs["member"] == "user:ann@example.com"
+    }
+    assert roles == {"roles/iam.serviceAccountTokenCreator"}
+
+
+def test_nothing_that_is_printed_is_secret() -> None:
+    for settings in ({}, WITH_ACCOUNT, OF_OTHERS):
+        found = printed(settings)
+        assert SECRET not in found.values()
+        assert not [value for value in found.values() if OAUTH_SECRET in str(value)]

@@ -1,0 +1,219 @@
+"""MLflow's service: what its container is told, how many there are of it, and how it comes and goes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from components import gate_contract, mlflow_contract
+from mlflow_app import settings as image
+from mlflow_app import tls
+from preview.graph import SECRET, Graph
+from proxy_app.settings import Settings as GateSettings
+
+from .boxes import HOST, NUMBER, PROJECT, only
+from .whole import needs, whole
+
+VERSION = "gcp:appengine/flexibleAppVersion:FlexibleAppVersion"
+SPLIT = "gcp:appengine/engineSplitTraffic:EngineSplitTraffic"
+NAMES = {name for name, *_ in (*image.Settings.table(), *GateSettings.table())}
+PRIVATE = {"database": {"private": True}}
+KINDS: Mapping[str, Mapping[str, Any]] = {
+    "plain": {},
+    "on default": {"app": {"service": "default"}},
+    "private database": PRIVATE,
+    "application of others": {"app": {"mode": "existing"}},
+    "direct artifacts": {"artifacts": {"access": "direct"}},
+    "production": {"environment": "production"},
+    "sized": {"app": {"cpu": 2, "memoryGb": 4.5, "workers": 6}},
+    "named by hand": {"database": {"instance": "i" * 60, "name": "tracking", "user": "tracker"}},
+}
+every_kind = pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS)
+
+
+def version(settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    return only(whole(settings), VERSION).inputs
+
+
+def told(settings: Mapping[str, Any] | None = None) -> dict[str, str]:
+    return version(settings)["envVariables"]
+
+
+def read(settings: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> tuple[image.Settings, GateSettings]:
+    """What the image makes of it."""
+    # The recorder's authorities are no real ones.
+    monkeypatch.setattr(tls, "trusting", str)
+    return image.read(told(settings))
+
+
+# -- what the container is told
+
+
+def test_every_name_is_one_that_the_image_knows() -> None:
+    contract = {value for value in vars(mlflow_contract).values() if isinstance(value, str) and "_APP_" in value}
+    assert len(contract) > 8
+    assert contract <= NAMES
+
+
+@every_kind
+def test_the_image_takes_what_it_is_told_and_knows_every_name(
+    settings: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert set(told(settings)) <= NAMES
+    of_mlflow, of_gate = read(settings, monkeypatch)
+    assert of_gate.auth
+    assert of_gate.iap_audience == f"/projects/{NUMBER}/apps/{PROJECT}"
+    assert of_mlflow.database_password_secret.startswith(f"projects/{PROJECT}/secrets/")
+    assert not of_mlflow.database_password
+
+
+@every_kind
+def test_nothing_that_it_is_told_is_secret(settings: Mapping[str, Any]) -> None:
+    assert "envVariables" not in only(whole(settings), VERSION).secret_inputs
+    assert SECRET not in told(settings).values()
+
+
+def test_the_database_is_reached_by_cloud_sqls_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = whole().of("mlflow:index:GcpMlflow")[0].outputs["connection_name"]
+    assert read({}, monkeypatch)[0].database_socket == f"/cloudsql/{connection}"
+    # App Engine makes the socket for this one.
+    assert version()["betaSettings"] == {"cloud_sql_instances": connection}
+    assert "network" not in version()
+
+
+def test_a_private_database_is_reached_in_the_vpc_and_has_to_prove_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_mlflow, _ = read(PRIVATE, monkeypatch)
+    database = only(whole(PRIVATE), "gcp:sql/databaseInstance:DatabaseInstance")
+    assert of_mlflow.database_address is not None
+    assert (of_mlflow.database_address.host, of_mlflow.database_address.port) == (
+        database.outputs["privateIpAddress"],
+        3306,
+    )
+    assert "BEGIN CERTIFICATE" in of_mlflow.database_ca
+    assert "betaSettings" not in version(PRIVATE)
+    network, subnetwork = (
+        only(whole(PRIVATE), kind) for kind in ("gcp:compute/network:Network", "gcp:compute/subnetwork:Subnetwork")
+    )
+    # Short names: App Engine takes no others.
+    assert version(PRIVATE)["network"] == {"name": network.outputs["name"], "subnetwork": subnetwork.outputs["name"]}
+
+
+def test_names_of_the_database_reach_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_mlflow, _ = read(KINDS["named by hand"], monkeypatch)
+    assert (of_mlflow.database_name, of_mlflow.database_user) == ("tracking", "tracker")
+
+
+@pytest.mark.parametrize(("access", "proxied"), [("proxied", True), ("direct", False)])
+def test_artifacts_are_in_the_bucket(access: str, proxied: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"artifacts": {"access": access}}
+    of_mlflow, _ = read(given, monkeypatch)
+    bucket = only(whole(given), "gcp:storage/bucket:Bucket", "mlflow-artifacts")
+    assert of_mlflow.artifacts == f"gs://{bucket.outputs['name']}"
+    assert of_mlflow.artifacts_proxied is proxied
+
+
+def test_its_memory_is_what_the_settings_say_and_its_processes_only_if_they_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_mlflow, _ = read(KINDS["sized"], monkeypatch)
+    assert (of_mlflow.memory, of_mlflow.workers) == (4608, 6)
+    assert mlflow_contract.WORKERS not in told()
+    assert version(KINDS["sized"])["resources"] == {"cpu": 2, "memoryGb": 4.5, "diskGb": 10}
+
+
+@pytest.mark.parametrize(("service", "host"), [("mlflow", f"mlflow-dot-{HOST}"), ("default", HOST)])
+def test_the_gate_answers_under_the_services_names_alone(
+    service: str, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"app": {"service": service}}
+    _, of_gate = read(given, monkeypatch)
+    assert of_gate.public_url == f"https://{host}"
+    assert set(of_gate.allowed_hosts) == {host, f"*-dot-{host}"}
+    outputs = whole(given).of("mlflow:index:GcpMlflow")[0].outputs
+    assert outputs["url"] == outputs["tracking_uri"] == f"https://{host}"
+
+
+def test_the_gate_knows_the_roles(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read({}, monkeypatch)[1].role_rules == "domain:example.com=editor"
+    assert gate_contract.ROLE_RULES not in told({"access": {}})
+
+
+def test_app_engine_asks_where_the_gate_answers_without_its_proxy() -> None:
+    assert version()["livenessCheck"]["path"] == gate_contract.HEALTH
+    assert version()["readinessCheck"]["path"] == gate_contract.READY
+
+
+# -- how many there are, and how long anybody waits
+
+
+def test_it_grows_with_its_load_within_the_settings() -> None:
+    given = {"app": {"minInstances": 3, "maxInstances": 5, "cpuUtilization": 0.6}}
+    assert version(given)["automaticScaling"] == {
+        "minTotalInstances": 3,
+        "maxTotalInstances": 5,
+        "cpuUtilization": {"targetUtilization": 0.6},
+    }
+
+
+def test_a_start_may_take_as_long_as_an_upgrade_and_the_engine_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = int(str(version()["readinessCheck"]["appStartTimeout"]).removesuffix("s"))
+    assert seconds >= read({}, monkeypatch)[0].schema_wait
+    timeouts = only(whole(), VERSION).timeouts
+    for action in ("create", "update"):
+        assert int(timeouts[action].removesuffix("m")) * 60 >= seconds + 600
+
+
+# -- how it comes and goes
+
+
+def test_a_change_is_never_another_version_beside_it() -> None:
+    assert {version(settings)["versionId"] for settings in KINDS.values()} == {"v1"}
+
+
+def test_another_service_replaces_it() -> None:
+    assert only(whole(), VERSION).replace_on_changes == ("service",)
+    assert only(whole(), SPLIT).replace_on_changes == ("service",)
+
+
+@every_kind
+def test_all_requests_come_to_it_at_once(settings: Mapping[str, Any]) -> None:
+    graph = whole(settings)
+    split, made = only(graph, SPLIT), only(graph, VERSION)
+    assert split.inputs["service"] == made.inputs["service"]
+    assert split.inputs["split"] == {"allocations": {made.inputs["versionId"]: "1"}}
+    assert split.inputs["migrateTraffic"] is False
+    assert made.urn in needs(graph, split)
+
+
+@every_kind
+def test_a_destroy_ends_the_service_or_says_what_goes_on(settings: Mapping[str, Any]) -> None:
+    graph = whole(settings)
+    made = only(graph, VERSION).inputs
+    alone = made["service"] == "default"
+    assert (made["noopOnDestroy"], made["deleteServiceOnDestroy"]) == (alone, not alone)
+    assert any("gcloud app versions stop v1 --service default" in text for text in kept(graph)) is alone
+
+
+def kept(graph: Graph) -> list[str]:
+    return graph.of("mlflow:index:GcpMlflow")[0].outputs["kept"]
+
+
+@every_kind
+def test_it_starts_when_all_that_it_needs_is_there(settings: Mapping[str, Any]) -> None:
+    graph = whole(settings)
+    below = needs(graph, only(graph, VERSION))
+    account = only(graph, VERSION).inputs["serviceAccount"]
+    rights = {one.urn for one in graph.resources if one.inputs.get("member") == f"serviceAccount:{account}"}
+    there = {
+        one.urn
+        for one in graph.resources
+        if one.type
+        in (
+            "gcp:appengine/application:Application",
+            "gcp:appengine/standardAppVersion:StandardAppVersion",
+            "gcp:sql/user:User",
+            "gcp:sql/database:Database",
+            "gcp:secretmanager/secretVersion:SecretVersion",
+            "gcp:compute/firewall:Firewall",
+        )
+    }
+    assert len(rights) > 4
+    assert rights | there <= below

@@ -1,0 +1,104 @@
+"""The pages about Google Cloud, and what the code has to say to them."""
+
+import functools
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from pydantic.alias_generators import to_camel
+
+from components import GcpMlflowArgs
+from components.checked import Checked, model_in
+from preview.recorder import Graph, record
+from preview.stack_files import read_stack
+
+from ..components.scenario import own_program
+
+ROOT = Path(__file__).parents[2]
+PAGES = {name: (ROOT / "docs" / name).read_text() for name in ("gcp.md", "from-terraform.md", "gcp-destroy.md")}
+SECRET_KEY = "mlflow:gcpOauthClientSecret"
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The code in it, without what an enclosing list has before each line."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", PAGES[page], re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{indent}", "", code, flags=re.MULTILINE) for indent, code in found]
+
+
+def settings_in(page: str) -> list[dict[str, Any]]:
+    """What each block of YAML that has some says of mlflow:gcp."""
+    read = [cast("dict[str, Any]", yaml.safe_load(block)) for block in blocks(page, "yaml")]
+    return [one["mlflow:gcp"] for one in read if "mlflow:gcp" in one]
+
+
+def over(below: Any, above: Any) -> Any:
+    """Settings with others over them."""
+    if not isinstance(below, Mapping) or not isinstance(above, Mapping):
+        return above
+    first, second = cast("Mapping[str, Any]", below), cast("Mapping[str, Any]", above)
+    return {**first, **{name: over(first.get(name), value) for name, value in second.items()}}
+
+
+def stack_settings(stack: str) -> dict[str, Any]:
+    """Those of Pulumi.<stack>.yaml, as the program reads them."""
+    config = read_stack(ROOT, stack).config
+    return {"project": config["gcp:project"], "region": config["gcp:region"], **json.loads(config["mlflow:gcp"])}
+
+
+def read(given: Mapping[str, Any]) -> GcpMlflowArgs:
+    """Settings of a page over those of the development stack. Raises SettingsError."""
+    whole = cast("dict[str, Any]", over(stack_settings("gcp-dev"), given))
+    kept_by_others = "clientIdFrom" in given.get("signIn", {})
+    if kept_by_others:
+        del whole["signIn"]["clientId"]
+    return GcpMlflowArgs.read(whole if kept_by_others else {**whole, "oauth_client_secret": "GOCSPX-a-secret"}, "here")
+
+
+def graph(given: Mapping[str, Any], stack: str = "gcp-dev") -> Graph:
+    """What the project's program asks for with these settings, and nothing of the stack's file but its project."""
+    return _recorded(json.dumps(given), stack)
+
+
+@functools.cache
+def _recorded(written: str, stack: str) -> Graph:
+    given = json.loads(written)
+    config = {key: value for key, value in read_stack(ROOT, stack).config.items() if key.startswith("gcp:")}
+    secret = {} if "clientIdFrom" in given["signIn"] else {SECRET_KEY: "GOCSPX-a-secret"}
+    return record(
+        own_program,
+        stack_name=stack,
+        config={**config, **secret, "mlflow:gcp": written},
+        secret_keys=[SECRET_KEY],
+    )
+
+
+def every_setting(model: type[Checked] = GcpMlflowArgs, prefix: str = "") -> Iterator[tuple[str, type[Checked], str]]:
+    """(dotted name in a stack's config, the group that it is in, its name there)."""
+    for name, field in model.model_fields.items():
+        yield prefix + to_camel(name), model, name
+        inner = model_in(field.annotation)
+        if inner is not None:
+            yield from every_setting(inner, f"{prefix}{to_camel(name)}.")
+
+
+SETTINGS = {dotted: (model, name) for dotted, model, name in every_setting()}
+# A setting's name in the first or second column, its default, and production's if that is another one.
+_DEFAULT = re.compile(
+    r"^\| (?:[^|]*\| )?`([a-z]\w*(?:\.[a-z]\w*)*)`[^|]* \| `([^`]*)`(?:; `([^`]*)`)? \|", re.MULTILINE
+)
+
+
+def defaults_in(page: str) -> dict[str, tuple[str, str]]:
+    """What its tables say that a setting is in development and in production."""
+    found = _DEFAULT.findall(PAGES[page])
+    return {name: (first, second or first) for name, first, second in found if name in SETTINGS}
+
+
+def defaults(name: str) -> tuple[str, str]:
+    """What a setting is when nobody gives it, in development and in production."""
+    model, field = SETTINGS[name]
+    usual = model.model_fields[field].get_default(call_default_factory=True)
+    return str(usual), str(model.in_production.get(field, usual))

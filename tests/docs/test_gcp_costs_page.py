@@ -1,0 +1,202 @@
+"""The page of Google Cloud's costs cannot go stale unseen: its numbers are the stacks', and its sums are right.
+
+Its prices are for people to look up.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from components.gcp.data_args import DatabaseArgs
+from preview.graph import Graph
+
+from ..components.gcp.scenarios import SCENARIOS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "gcp-costs.md").read_text()
+HOURS = 730
+STACKS = {"gcp-dev": "development", "gcp-prod": "production"}
+ROW = re.compile(
+    r"\| (?P<what>[^|]+) \| (?P<number>\d+) \| (?P<price>[\d.]+) (?P<each>an hour|a month) \| (?P<sum>[\d.]+) \|"
+)
+ALL = re.compile(r"\| \*\*all\*\* \| \| \| \*\*([\d.]+)\*\* \|")
+DATABASE = "gcp:sql/databaseInstance:DatabaseInstance"
+# What costs something by being there, or by what is put into it; the rest is free, or comes with what is here.
+PAID = {
+    "gcp:appengine/flexibleAppVersion:FlexibleAppVersion",
+    "gcp:monitoring/alertPolicy:AlertPolicy",
+    "gcp:secretmanager/secretVersion:SecretVersion",
+    DATABASE,
+}
+WITH_USE = {
+    "gcp:artifactregistry/repository:Repository",
+    "gcp:logging/metric:Metric",
+    "gcp:logging/projectBucketConfig:ProjectBucketConfig",
+    "gcp:storage/bucket:Bucket",
+}
+FREE = re.compile(
+    r"gcp:(?:appengine/(?:application|engineSplitTraffic|standardAppVersion)|compute/(?:firewall|globalAddress|network"
+    r"|subnetwork)|iap/|logging/project(?:Sink|Exclusion)|monitoring/(?:dashboard|notificationChannel)|projects/"
+    r"|secretmanager/secret:|servicenetworking/|serviceaccount/|sql/(?:database:|user)|storage/bucketObject|.*[iI][aA][mM]Member)"
+)
+
+
+class Row(NamedTuple):
+    number: int
+    price: Decimal
+    hourly: bool
+    sum: Decimal
+
+
+def section(stack: str) -> str:
+    (found,) = re.findall(rf"^## Pulumi\.{stack}\.yaml: .*?(?=^## )", PAGE, re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+def rows(stack: str) -> Mapping[str, Row]:
+    found = {
+        one["what"]: Row(int(one["number"]), Decimal(one["price"]), one["each"] == "an hour", Decimal(one["sum"]))
+        for one in ROW.finditer(section(stack))
+    }
+    assert len(found) == section(stack).count("\n| ") - 2, "a row has another form"
+    return found
+
+
+def graph(stack: str) -> Graph:
+    (found,) = [one for one in SCENARIOS if one.name == STACKS[stack]]
+    return found.graph()
+
+
+def only(graph: Graph, kind: str) -> Mapping[str, Any]:
+    (found,) = graph.of(kind)
+    return found.inputs
+
+
+def instances(of: str) -> Callable[[Graph], int]:
+    """So much of it has each instance that always runs."""
+
+    def count(graph: Graph) -> int:
+        version = only(graph, "gcp:appengine/flexibleAppVersion:FlexibleAppVersion")
+        number = version["automaticScaling"]["minTotalInstances"] * version["resources"][of]
+        assert number == int(number)
+        return int(number)
+
+    return count
+
+
+def settings(graph: Graph) -> Mapping[str, Any]:
+    return only(graph, DATABASE)["settings"]
+
+
+def zones(graph: Graph) -> int:
+    return 2 if settings(graph)["availabilityType"] == "REGIONAL" else 1
+
+
+def custom(part: int, unit: int) -> Callable[[Graph], int]:
+    """A part of the database's machine, db-custom-CORES-MIB, in all zones."""
+
+    def count(graph: Graph) -> int:
+        machine = re.fullmatch(r"db-custom-(\d+)-(\d+)", settings(graph)["tier"])
+        number = zones(graph) * int(machine[part]) / unit if machine else 0
+        assert number == int(number)
+        return int(number)
+
+    return count
+
+
+def disk(of_zones: int) -> Callable[[Graph], int]:
+    return lambda graph: settings(graph)["diskSize"] * of_zones if zones(graph) == of_zones else 0
+
+
+def kinds(kind: str) -> Callable[[Graph], int]:
+    return lambda graph: len(graph.of(kind))
+
+
+COUNTS: Mapping[str, Callable[[Graph], int]] = {
+    "App Engine, core": instances("cpu"),
+    "App Engine, GB of memory": instances("memoryGb"),
+    "App Engine, GB of disk": instances("diskGb"),
+    "database, db-g1-small": lambda graph: int(settings(graph)["tier"] == "db-g1-small"),
+    "database, core in each zone": custom(1, 1),
+    "database, GB of memory in each zone": custom(2, 1024),
+    "database, GB of disk": disk(1),
+    "database, GB of disk in each zone": disk(2),
+    "secret version": kinds("gcp:secretmanager/secretVersion:SecretVersion"),
+    "alert condition": lambda graph: sum(
+        len(one.inputs["conditions"]) for one in graph.of("gcp:monitoring/alertPolicy:AlertPolicy")
+    ),
+}
+
+
+def cents(sum_: Decimal) -> Decimal:
+    return sum_.quantize(Decimal("0.01"), ROUND_HALF_UP)
+
+
+def total(sums: Iterable[Decimal]) -> Decimal:
+    return sum(sums, Decimal(0))
+
+
+def monthly(number: int, price: Decimal, *, hourly: bool) -> Decimal:
+    return cents(number * price * (HOURS if hourly else 1))
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_numbers_of_things_are_the_stacks(stack: str) -> None:
+    there = {what: count(graph(stack)) for what, count in COUNTS.items()}
+    assert {what: row.number for what, row in rows(stack).items()} == {what: n for what, n in there.items() if n}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_sums_are_right(stack: str) -> None:
+    for what, row in rows(stack).items():
+        assert row.sum == monthly(row.number, row.price, hourly=row.hourly), what
+    (said,) = ALL.findall(section(stack))
+    assert Decimal(said) == total(row.sum for row in rows(stack).values())
+
+
+def test_a_thing_costs_the_same_in_both_stacks() -> None:
+    one, other = (rows(stack) for stack in STACKS)
+    for what in one.keys() & other.keys():
+        assert (one[what].price, one[what].hourly) == (other[what].price, other[what].hourly)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_nothing_that_is_made_is_forgotten(stack: str) -> None:
+    made = {one.type for one in graph(stack).resources if one.type.startswith("gcp:")}
+    assert made >= PAID
+    unknown = {kind for kind in made - PAID - WITH_USE if not FREE.match(kind)}
+    assert not unknown, "does it cost something? say it in docs/gcp-costs.md"
+
+
+def test_what_changes_costs_what_the_tables_say() -> None:
+    prod, dev = rows("gcp-prod"), rows("gcp-dev")
+    standby = total(row.sum for what, row in prod.items() if what.endswith("in each zone")) / 2
+    in_production = total(row.sum for what, row in prod.items() if what.startswith("database, "))
+    in_development = total(row.sum for what, row in dev.items() if what.startswith("database, "))
+    instance = total(row.sum for what, row in prod.items() if what.startswith("App Engine, ")) / 2
+    (micro,) = re.findall(r"The smallest database \(([\d.]+) an hour\)", PAGE)
+    small = dev["database, db-g1-small"]
+    assert small.hourly
+    expected = [
+        standby,
+        in_production - in_development,
+        instance,
+        small.sum - monthly(1, Decimal(micro), hourly=True),
+    ]
+    said = re.findall(r"^\| [^|]+ \| [^|]*`[^|]+ \| -([\d.]+) \|$", PAGE, re.MULTILINE)
+    assert [Decimal(one) for one in said] == [cents(one) for one in expected]
+
+
+def test_a_further_instance_costs_what_the_page_says() -> None:
+    dev = rows("gcp-dev")
+    (said,) = re.findall(r"a further one, up to `app.maxInstances`, is ([\d.]+) a\s+month", PAGE)
+    assert Decimal(said) == total(row.sum for what, row in dev.items() if what.startswith("App Engine, "))
+
+
+def test_the_defaults_are_the_stacks() -> None:
+    """The stacks leave the database's machine to the environment."""
+    assert settings(graph("gcp-dev"))["tier"] == DatabaseArgs().tier
+    assert settings(graph("gcp-prod"))["tier"] == DatabaseArgs.in_production["tier"]

@@ -1,0 +1,124 @@
+"""Small programs of Google Cloud's with one thing each that a preview has to see."""
+
+from collections.abc import Mapping
+from typing import Any, TypedDict, Unpack
+
+import pulumi
+import pulumi_gcp as gcp
+
+from components import gate_contract
+
+PROJECT = "my-project"
+AUDIENCE = {gate_contract.IAP_AUDIENCE: "/projects/1/apps/my-project"}
+GATE = {**AUDIENCE, gate_contract.ROLE_RULES: "domain:example.com=viewer, email:a@example.com=admin"}
+
+
+def application(*, iap: bool | None = True) -> gcp.appengine.Application:
+    """``iap``: none does not say whether it is on."""
+    args = None
+    if iap is not None:
+        args = gcp.appengine.ApplicationIapArgs(enabled=iap, oauth2_client_id="x", oauth2_client_secret="x")
+    return gcp.appengine.Application("app", project=PROJECT, location_id="europe-west", iap=args)
+
+
+class More(TypedDict, total=False):
+    """Further arguments of a version."""
+
+    network: gcp.appengine.FlexibleAppVersionNetworkArgs
+    beta_settings: Mapping[str, pulumi.Input[str]]
+    service_account: pulumi.Input[str]
+    noop_on_destroy: bool
+    delete_service_on_destroy: bool
+
+
+def version(
+    settings: Mapping[str, pulumi.Input[str]] = GATE, service: str = "mlflow", **more: Unpack[More]
+) -> gcp.appengine.FlexibleAppVersion:
+    """A version whose container has these settings."""
+    return gcp.appengine.FlexibleAppVersion(
+        service,
+        project=PROJECT,
+        service=service,
+        version_id="v1",
+        runtime="custom",
+        env_variables=settings,
+        liveness_check=gcp.appengine.FlexibleAppVersionLivenessCheckArgs(path="/live"),
+        readiness_check=gcp.appengine.FlexibleAppVersionReadinessCheckArgs(path="/ready"),
+        **more,
+    )
+
+
+def page() -> gcp.appengine.StandardAppVersion:
+    """What has to be on the service default."""
+    return gcp.appengine.StandardAppVersion(
+        "page",
+        project=PROJECT,
+        service="default",
+        version_id="page",
+        runtime="python313",
+        deployment=gcp.appengine.StandardAppVersionDeploymentArgs(),
+        entrypoint=gcp.appengine.StandardAppVersionEntrypointArgs(shell="x"),
+        noop_on_destroy=True,
+    )
+
+
+def lets_in(name: str, member: pulumi.Input[str], until: str = "", service: str = "mlflow") -> None:
+    """Through Identity-Aware Proxy; ``until`` is a year."""
+    condition = gcp.iap.AppEngineServiceIamMemberConditionArgs(title=f"until {until}", expression=f"year < {until}")
+    gcp.iap.AppEngineServiceIamMember(
+        name,
+        project=PROJECT,
+        app_id=PROJECT,
+        service=service,
+        role="roles/iap.httpsResourceAccessor",
+        member=member,
+        condition=condition if until else None,
+    )
+
+
+def account(name: str) -> gcp.serviceaccount.Account:
+    return gcp.serviceaccount.Account(name, project=PROJECT, account_id=name)
+
+
+def may(name: str, role: str, member: pulumi.Input[str], **more: Any) -> None:
+    """In the whole project."""
+    gcp.projects.IAMMember(name, project=PROJECT, role=role, member=member, **more)
+
+
+def database(
+    name: str = "data",
+    *,
+    ip: gcp.sql.DatabaseInstanceSettingsIpConfigurationArgs | None = None,
+    settings: gcp.sql.DatabaseInstanceSettingsArgs | None = None,
+    called: str | None = None,
+    **more: Any,
+) -> gcp.sql.DatabaseInstance:
+    """``called``: the instance's own name."""
+    return gcp.sql.DatabaseInstance(
+        name,
+        project=PROJECT,
+        region="europe-west1",
+        database_version="MYSQL_8_4",
+        name=called,
+        settings=settings or gcp.sql.DatabaseInstanceSettingsArgs(tier="db-g1-small", ip_configuration=ip),
+        **more,
+    )
+
+
+def vpc() -> gcp.compute.Network:
+    return gcp.compute.Network("vpc", project=PROJECT, auto_create_subnetworks=False)
+
+
+class Side(TypedDict, total=False):
+    """One side of a firewall's rule."""
+
+    direction: str
+    source_ranges: list[str]
+    source_tags: list[str]
+    destination_ranges: list[str]
+    allows: list[gcp.compute.FirewallAllowArgs]
+    denies: list[gcp.compute.FirewallDenyArgs]
+
+
+def rule(name: str, network: gcp.compute.Network, **sides: Unpack[Side]) -> None:
+    gcp.compute.Firewall(name, project=PROJECT, network=network.id, **sides)

@@ -1,0 +1,82 @@
+from collections.abc import Callable
+
+import pulumi
+import pulumi_gcp as gcp
+
+from preview.drawing import mermaid
+from preview.recorder import record
+
+from .programs import PROJECT, account, application, database, lets_in, page, version
+
+
+def deployment() -> None:
+    application()
+    page()
+    made, server = database(), account("server")
+    bucket = gcp.storage.Bucket("data", location="EU")
+    gcp.storage.Bucket("unused", location="EU")
+    gcp.storage.BucketIAMMember("data", bucket=bucket.name, role="roles/storage.objectUser", member=server.member)
+    version(beta_settings={"cloud_sql_instances": made.connection_name}, service_account=server.email)
+
+
+def arrows(program: Callable[[], object]) -> list[str]:
+    lines = mermaid(record(program)).splitlines()
+    return [line.strip() for line in lines if "-->" in line]
+
+
+def test_a_request_goes_through_identity_aware_proxy_to_the_data() -> None:
+    def program() -> None:
+        deployment()
+        lets_in("people", "domain:example.com")
+        lets_in("more", "user:a@example.com")
+        lets_in("jobs", "serviceAccount:a@b.iam.gserviceaccount.com")
+
+    assert arrows(program) == [
+        'outside0 -->|"443"| app_Application',
+        'outside1 -->|"443"| app_Application',
+        'app_Application -->|"signed identity"| mlflow_FlexibleAppVersion',
+        'mlflow_FlexibleAppVersion -->|"3307"| data_DatabaseInstance',
+        'mlflow_FlexibleAppVersion -->|"objectUser"| data_Bucket',
+    ]
+    drawn = mermaid(record(program))
+    assert '  outside0(["browsers and notebooks"])\n  outside1(["training jobs"])\n' in drawn
+
+
+def test_nobody_who_is_not_let_in_is_drawn() -> None:
+    assert "outside" not in mermaid(record(deployment))
+
+
+def test_lines_and_metrics_go_where_they_are_watched() -> None:
+    def program() -> None:
+        deployment()
+        log = gcp.logging.ProjectBucketConfig("log", project=PROJECT, location="europe-west1", bucket_id="log")
+        for name, service in (("mine", "mlflow"), ("other", "others")):
+            gcp.logging.ProjectSink(
+                name,
+                project=PROJECT,
+                destination=pulumi.Output.concat("logging.googleapis.com/", log.id),
+                filter=f'resource.labels.module_id = "{service}"',
+            )
+        channel = gcp.monitoring.NotificationChannel(
+            "mail", project=PROJECT, type="email", labels={"email_address": "ops@example.com"}
+        )
+        for name, about in (("up", 'module_id = "mlflow"'), ("disk", f'database_id = "{PROJECT}:data"')):
+            threshold = gcp.monitoring.AlertPolicyConditionConditionThresholdArgs(
+                comparison="COMPARISON_GT", duration="60s", filter=about
+            )
+            gcp.monitoring.AlertPolicy(
+                name,
+                project=PROJECT,
+                combiner="OR",
+                display_name=name,
+                conditions=[gcp.monitoring.AlertPolicyConditionArgs(display_name=name, condition_threshold=threshold)],
+                notification_channels=[channel.name],
+            )
+
+    assert arrows(program)[-5:] == [
+        'mlflow_FlexibleAppVersion -->|"log"| log_ProjectBucketConfig',
+        'mlflow_FlexibleAppVersion -->|"metrics"| up_AlertPolicy',
+        'data_DatabaseInstance -->|"metrics"| disk_AlertPolicy',
+        'up_AlertPolicy -->|"email"| outside0',
+        'disk_AlertPolicy -->|"email"| outside0',
+    ]
