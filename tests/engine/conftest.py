@@ -9,7 +9,7 @@ import pytest
 
 from tests.doubles.provider.cloud import Cloud
 from tests.doubles.provider.server import Double
-from tests.engine import programs
+from tests.engine import account, programs
 from tests.engine.engine import Engine, make_venv, missing
 
 # A run of the engine takes seconds, and a test has many, on a machine that may be busy.
@@ -33,7 +33,10 @@ def program_venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def start(program_venv: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Start]:
-    """`start(program)` for a program's text, `start()` for the project; `given` is what the account had before."""
+    """`start(program)` for a program's text, `start()` for the project.
+
+    `given` and what `prepare` makes is what the account had before.
+    """
     with contextlib.ExitStack() as running:
 
         def begin(
@@ -41,9 +44,11 @@ def start(program_venv: Path, tmp_path_factory: pytest.TempPathFactory) -> Gener
             config: Mapping[str, Any] = programs.CONFIG,
             secrets: Mapping[str, str] | None = None,
             given: tuple[str, ...] = programs.GIVEN,
+            prepare: Callable[[Cloud], object] = account.prepare,
         ) -> Engine:
             folder = tmp_path_factory.mktemp("stack") / "project"
             double = Double(cloud=Cloud(given, folder))
+            prepare(double.cloud)
             programs.write(folder, program_venv, program)
             providers = running.enter_context(double.serve())
             engine = Engine(folder, program_venv, double, providers, dict(config), dict(secrets or {}))

@@ -151,6 +151,17 @@ class Engine:
     def destroy(self, *flags: str) -> Run:
         return self.command("destroy", "--yes", "--skip-preview", *_OFTEN, *flags)
 
+    def outputs(self) -> dict[str, Any]:
+        """Those of the stack, secret ones too."""
+        shown = self.command("stack", "output", "--json", "--show-secrets").ok().output
+        # What it was asked to show is no leak.
+        self.shown.pop()
+        return json.loads(shown)
+
+    def kept(self) -> list[str]:
+        """What the stack says that its destroy leaves."""
+        return self.outputs().get("kept", [])
+
     def cancel(self) -> Run:
         return self.command("cancel", "--yes")
 

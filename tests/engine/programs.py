@@ -12,7 +12,14 @@ ROOT = Path(__file__).parents[2]
 CONFIG = {"aws:region": "eu-west-1"}
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-0000-0000-000000000000"
-GIVEN = (CERTIFICATE, KEY)
+# `default` is the VPC that every project of Google's has.
+GIVEN = (CERTIFICATE, KEY, "default")
+OAUTH_SECRET = "planted-oauth-client-secret-9c2f"
+
+
+def secrets_of(stack: str) -> dict[str, str]:
+    """Those that somebody sets beside the config of Pulumi.<stack>.yaml."""
+    return {"mlflow:gcpOauthClientSecret": OAUTH_SECRET} if stack.startswith("gcp") else {}
 
 
 def write(folder: Path, venv: Path, program: str | None = None) -> None:
@@ -24,9 +31,10 @@ def write(folder: Path, venv: Path, program: str | None = None) -> None:
     if program is not None:
         (folder / "__main__.py").write_text(textwrap.dedent(program), encoding="utf-8")
         return
-    for name in ("components", "proxy_app"):
+    for name in ("components", "proxy_app", "mlflow_app"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "__main__.py", folder)
+    for name in ("__main__.py", ".dockerignore"):
+        shutil.copy(ROOT / name, folder)
 
 
 def config_of(stack: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -36,8 +44,9 @@ def config_of(stack: str, settings: Mapping[str, Any] | None = None) -> dict[str
 
 
 def with_settings(config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Config with other settings of mlflow:aws."""
-    return {**config, "mlflow:aws": _over(config["mlflow:aws"], settings)}
+    """Config with other settings of its component."""
+    component = next(name for name in ("mlflow:aws", "mlflow:gcp") if name in config)
+    return {**config, component: _over(config[component], settings)}
 
 
 def _over(below: Any, above: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The double is strict: what AWS or its provider would refuse, it refuses, too. No engine is needed for that."""
+"""The double of AWS is strict: what AWS or its provider would refuse, it refuses. No engine is needed for that."""
 
 import json
 from pathlib import Path
@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.doubles.provider import calls, schema
+from tests.doubles.provider import schema
 from tests.doubles.provider.changes import changed_paths, table
 from tests.doubles.provider.cloud import Cloud, Thing
 from tests.doubles.provider.faults import EachOnce, Fault, Nth
 from tests.doubles.provider.kind import Making, Name, RefusedError
 from tests.doubles.provider.kinds import KINDS
+from tests.doubles.provider.kinds.aws import calls
 from tests.doubles.provider.names import TooLongError, chosen_and_kept, with_name
 from tests.doubles.provider.wire import UNKNOWN
 

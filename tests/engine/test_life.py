@@ -4,12 +4,12 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from tests.engine import programs
+from tests.engine import account, programs
 from tests.engine.conftest import Start
 from tests.engine.engine import Engine, Run
 
@@ -21,8 +21,6 @@ SSO = {
     "clientId": "mlflow",
 }
 PLANTED = "planted-client-secret-6f1d"
-# Stacks whose destroy leaves nothing: production's is in test_production.py.
-SMALL: Mapping[str, Any] = {}
 EVERYTHING: Mapping[str, Any] = {
     "tracking": {"kind": "server", "mlflowVersion": "3.0", "automaticModelRegistration": True},
     "edge": {
@@ -37,51 +35,92 @@ EVERYTHING: Mapping[str, Any] = {
     "kmsKeyArn": programs.KEY,
     "permissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary",
 }
+GCP_EVERYTHING: Mapping[str, Any] = {
+    "labels": {"team": "data"},
+    "signIn": {"desktopClientIds": ["3-desktop.apps.googleusercontent.com"]},
+    "access": {
+        "members": ["group:ml@example.com", "user:ann@example.com"],
+        "conditional": [
+            {
+                "members": ["domain:example.com"],
+                "title": "until-2030",
+                "expression": 'request.time < timestamp("2030-01-01T00:00:00Z")',
+            }
+        ],
+        "clientUsers": ["serviceAccount:training@my-project.iam.gserviceaccount.com"],
+    },
+    "database": {"private": True, "availability": "REGIONAL", "lastBackupDays": 7},
+    "artifacts": {"access": "direct", "location": "EU"},
+    "watching": {"email": "ops@example.com"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """One that can be destroyed: production is in test_production.py, and there is Google's with everything."""
+
+    name: str
+    resources: int
+    asked: frozenset[str]
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    secrets: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+AWS_CALLS = frozenset(
+    {
+        "aws:index/getRegion:getRegion",
+        "aws:ecr/getAuthorizationToken:getAuthorizationToken",
+        "aws:ssm/getParameter:getParameter",
+    }
+)
+GCP_CALLS = frozenset({"gcp:organizations/getProject:getProject", "gcp:organizations/getClientConfig:getClientConfig"})
+GCP_SECRETS = programs.secrets_of("gcp-dev")
+STACKS = {
+    "everything": Stack("dev", 90, AWS_CALLS, EVERYTHING, {"mlflow:awsSsoClientSecret": PLANTED}),
+    "small": Stack("dev", 90, AWS_CALLS),
+    "gcp-everything": Stack("gcp-dev", 70, GCP_CALLS | {"gcp:sql/getCaCerts:getCaCerts"}, GCP_EVERYTHING, GCP_SECRETS),
+    "gcp-small": Stack("gcp-dev", 60, GCP_CALLS, secrets=GCP_SECRETS),
+    "gcp-default": Stack("gcp-dev", 50, GCP_CALLS, {"app": {"service": "default"}}, GCP_SECRETS),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
     """What the engine said, and what its state was while the stack was up."""
 
+    stack: Stack
     engine: Engine
     preview: Run
     up: Run
     again: Run
     refresh: Run
-    token: str
+    outputs: dict[str, Any]
     state: str
     resources: int
     destroy: Run
 
 
 # A small one's is in test_converging.py, too.
-KINDS = ["everything", *(["small"] if os.environ.get("ENGINE_TESTS") == "all" else [])]
+KINDS = list(STACKS) if os.environ.get("ENGINE_TESTS") == "all" else ["everything", "gcp-everything"]
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def life(request: pytest.FixtureRequest, start: Start) -> Life:
-    full = request.param == "everything"
-    config = programs.config_of("dev", EVERYTHING if full else SMALL)
-    engine = start(config=config, secrets={"mlflow:awsSsoClientSecret": PLANTED} if full else None)
+    stack = STACKS[request.param]
+    engine = start(config=programs.config_of(stack.name, stack.settings), secrets=stack.secrets)
     preview, up, again = engine.preview(), engine.up(), engine.up("--expect-no-changes")
     refresh = engine.refresh("--expect-no-changes")
-    token = engine.command("stack", "output", "admin_token", "--show-secrets").ok().output.strip()
-    # What it was asked to show is no leak.
-    engine.shown.pop()
+    outputs = engine.outputs()
     state, resources = engine.state_file.read_text(encoding="utf-8"), len(engine.resources)
-    # It was in use: there are runs, logs, and an image that the program does not know any more.
-    for bucket in engine.double.cloud.of("aws:s3/bucket:Bucket"):
-        bucket.inside["1/2f/artifacts/model.pkl"] = ""
-    for repository in engine.double.cloud.of("aws:ecr/repository:Repository"):
-        repository.inside["from-before"] = "sha256:0"
-    return Life(engine, preview, up, again, refresh, token, state, resources, engine.destroy())
+    account.use(engine.double.cloud)
+    return Life(stack, engine, preview, up, again, refresh, outputs, state, resources, engine.destroy())
 
 
 def test_a_preview_shows_what_up_makes(life: Life) -> None:
     life.preview.ok()
     assert life.preview.errors == life.preview.warnings == []
     assert Counter(life.preview.steps) == Counter(life.up.ok().steps)
-    assert life.resources > 90
+    assert life.resources > life.stack.resources
 
 
 def test_up_warns_of_nothing(life: Life) -> None:
@@ -97,33 +136,32 @@ def test_a_refresh_finds_what_was_made(life: Life) -> None:
 
 
 def test_a_call_with_values_of_the_program_is_answered(life: Life) -> None:
-    assert {token for token, _ in life.engine.double.asked} >= {
-        "aws:index/getRegion:getRegion",
-        "aws:ecr/getAuthorizationToken:getAuthorizationToken",
-        "aws:ssm/getParameter:getParameter",
-    }
+    assert {token for token, _ in life.engine.double.asked} >= life.stack.asked
 
 
 def test_no_secret_is_in_plain_in_the_state_or_on_the_screen(life: Life) -> None:
     passwords = [one["result"] for one in life.engine.double.made if "bcryptHash" in one]
     registry = [f"registry-password-{number}" for number in range(life.engine.double.cloud.ticket())]
-    secrets = [life.token, *passwords, PLANTED, *registry]
     assert len(passwords) == 1
-    assert passwords[0] in life.token
+    tokens = [life.outputs[name] for name in ("admin_token",) if name in life.outputs]
     everything = "\n".join([life.state, *life.engine.shown])
-    assert [one for one in secrets if one in everything] == []
+    assert [one for one in (*tokens, *passwords, *life.stack.secrets.values(), *registry) if one in everything] == []
     # They are there, encrypted.
     assert json.loads(life.state)["checkpoint"]["latest"]["secrets_providers"]["type"] == "passphrase"
 
 
-def test_the_token_is_the_one_in_the_secret(life: Life) -> None:
-    values = [one.get("secretString") for one in life.engine.double.made if "versionStages" in one]
-    assert life.token in values
-    assert life.token.startswith("mlg_")
+def test_the_password_is_the_one_in_the_secret(life: Life) -> None:
+    made = life.engine.double.made
+    password = next(one["result"] for one in made if "bcryptHash" in one)
+    kept = [one.get("secretString") or one.get("secretData") for one in made if "secret" in one or "secretId" in one]
+    # The gate's token has the password in it.
+    wanted = life.outputs.get("admin_token", password)
+    assert password in wanted
+    assert wanted in kept
 
 
-def test_destroy_leaves_nothing(life: Life) -> None:
+def test_destroy_leaves_what_the_output_kept_names_and_nothing_else(life: Life) -> None:
     life.destroy.ok()
     assert life.destroy.warnings == []
     assert life.engine.resources == []
-    assert life.engine.double.cloud.left == []
+    assert account.unnamed(life.engine.double.cloud, life.outputs.get("kept", [])) == []

@@ -4,20 +4,38 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.engine import programs
+from tests.engine import account, programs
 from tests.engine.conftest import Start
 from tests.engine.engine import Engine, Run
 
-SERVER = "aws:sagemaker/mlflowTrackingServer:MlflowTrackingServer"
-BUCKET = "aws:s3/bucket:Bucket"
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """``named`` are kinds that a refused `destroy` names, ``data`` begins the names of what holds data."""
+
+    name: str
+    named: tuple[str, ...]
+    data: tuple[str, ...]
+
+
+STACKS = [
+    Stack("prod", ("MlflowTrackingServer",), ("MlflowTrackingServer", "Bucket mlflow-artifacts")),
+    Stack(
+        "gcp-prod",
+        ("sql:Database", "storage:Bucket", "appengine:Application"),
+        ("DatabaseInstance", "Database ", "User ", "Bucket mlflow-artifacts", "Secret projects"),
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
     """``left``: what was in the account after ``destroy``, ``forced`` after one without a preview before it."""
 
+    stack: Stack
     engine: Engine
     made: list[str]
+    kept: list[str]
     destroy: Run
     left: list[str]
     forced: Run
@@ -26,9 +44,10 @@ class Life:
     second: Run
 
 
-@pytest.fixture(scope="module")
-def life(start: Start) -> Life:
-    engine = start(config=programs.config_of("prod"))
+@pytest.fixture(scope="module", params=STACKS, ids=lambda stack: stack.name)
+def life(request: pytest.FixtureRequest, start: Start) -> Life:
+    stack: Stack = request.param
+    engine = start(config=programs.config_of(stack.name), secrets=programs.secrets_of(stack.name))
     engine.up().ok()
     cloud = engine.double.cloud
     made = cloud.left
@@ -37,26 +56,27 @@ def life(start: Start) -> Life:
     left = cloud.left
     forced = engine.destroy()
     left_by_force = cloud.left
-    engine.configure(programs.config_of("prod", {"deletionProtection": False}))
+    engine.configure(programs.config_of(stack.name, {"deletionProtection": False}))
     lifted = engine.up()
-    return Life(engine, made, destroy, left, forced, left_by_force, lifted, engine.destroy())
+    kept = engine.kept()
+    return Life(stack, engine, made, kept, destroy, left, forced, left_by_force, lifted, engine.destroy())
 
 
 def test_destroy_stops_before_anything_is_gone_and_names_what_is_protected(life: Life) -> None:
     assert life.destroy.code != 0
-    assert "MlflowTrackingServer" in life.destroy.output
+    assert [one for one in life.stack.named if one not in life.destroy.output] == []
     assert "protected" in life.destroy.output
     assert life.left == life.made
 
 
 def test_without_its_preview_it_still_keeps_what_holds_data(life: Life) -> None:
     assert life.forced.code != 0
-    kept = [one for one in life.left_by_force if one.startswith(("MlflowTrackingServer", "Bucket mlflow-artifacts"))]
-    assert len(kept) == 2
+    kept = [data for data in life.stack.data if any(one.startswith(data) for one in life.left_by_force)]
+    assert kept == list(life.stack.data)
 
 
 def test_once_protection_is_lifted_it_is_whole_again_and_can_be_destroyed(life: Life) -> None:
     life.lifted.ok()
     life.second.ok()
     assert life.engine.resources == []
-    assert life.engine.double.cloud.left == []
+    assert account.unnamed(life.engine.double.cloud, life.kept) == []

@@ -1,5 +1,6 @@
-"""The table of replacements: complete, made of fields that there are, and in step with what AWS says elsewhere."""
+"""The tables of replacements: complete, made of fields that there are, and in step with what is said elsewhere."""
 
+import re
 from typing import Any
 
 import pytest
@@ -101,7 +102,7 @@ def test_every_kind_that_the_double_knows_is_in_the_table_with_its_source() -> N
 @pytest.mark.parametrize(("token", "entry"), table().items())
 def test_every_field_in_the_table_is_one_of_the_sdk(token: str, entry: Entry) -> None:
     inputs = schema.schema_of(token).inputs
-    named = {*entry.fields, *entry.but, *entry.one_of, *entry.unless, *entry.unless.values()}
+    named = {*entry.fields, *entry.but, *entry.one_of, *entry.unless, *entry.unless.values(), *entry.gone, *entry.kept}
     assert {one.split(".")[0] for one in named} <= set(inputs)
 
 
@@ -116,3 +117,16 @@ def test_what_cloudformation_cannot_change_is_replaced(token: str, named: tuple[
         if field in inputs and (token, top) not in IN_PLACE:
             below = [part[0].lower() + part[1:] for part in inner]
             assert table()[token].replaces(".".join([field, *below]), {field: 1}, {field: 2}), f"{resource}: {path}"
+
+
+def test_what_the_documentation_of_googles_provider_calls_final_is_replaced() -> None:
+    final = re.compile(r"[Cc]hanging this forces a new|must be recreated|cannot be changed after")
+    found = [
+        (token, field)
+        for token in table()
+        if token.startswith("gcp:")
+        for field, text in schema.documentation_of(token).items()
+        if final.search(" ".join(text.split()))
+    ]
+    assert len(found) > 5
+    assert [one for one in found if not table()[one[0]].replaces(one[1], {one[1]: 1}, {one[1]: 2})] == []

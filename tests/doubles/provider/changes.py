@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from .kind import Values
+from .paths import values_at
 from .wire import UNKNOWN
 
-TABLE = Path(__file__).with_name("replace_table.toml")
+TABLES = tuple(Path(__file__).with_name(name) for name in ("replace_table.toml", "replace_table_gcp.toml"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,8 @@ class Entry:
     """``every``: all fields replace, but those in ``but``; else those in ``fields`` do.
 
     ``one_of``: these do where another one of them is given than before. ``unless``: a field replaces unless another one
-    is true.
+    is true. ``gone``: these do where they are taken away. ``kept``: those that stay as they are when the program no
+    longer gives them.
     """
 
     fields: frozenset[str]
@@ -27,13 +29,16 @@ class Entry:
     but: frozenset[str]
     one_of: frozenset[str]
     unless: Mapping[str, str]
+    gone: frozenset[str]
+    kept: frozenset[str]
+    by_region: bool
     source: str
 
     def replaces(self, path: str, olds: Values, news: Values) -> bool:
         """Whether a change at this path makes a new resource."""
-        plain = ".".join(part.split("[")[0] for part in path.split("."))
+        plain = _plain(path)
         top = plain.split(".")[0]
-        if top == "region":
+        if top == "region" and self.by_region:
             return True
         if self.every:
             return top not in self.but
@@ -41,6 +46,8 @@ class Entry:
             return _given(olds, self.one_of) != _given(news, self.one_of)
         if top in self.unless:
             return not news.get(self.unless[top])
+        if plain in self.gone and next(values_at(news, plain), None) is None:
+            return True
         # What is around a field that replaces is changed as a whole, or what is inside of one.
         return any(f"{plain}.".startswith(f"{one}.") or f"{one}.".startswith(f"{plain}.") for one in self.fields)
 
@@ -51,7 +58,7 @@ def _given(values: Values, fields: frozenset[str]) -> set[str]:
 
 @functools.cache
 def table() -> dict[str, Entry]:
-    read = tomllib.loads(TABLE.read_text(encoding="utf-8"))
+    read = {token: entry for one in TABLES for token, entry in tomllib.loads(one.read_text(encoding="utf-8")).items()}
     return {
         token: Entry(
             fields=frozenset(entry.get("replace", [])),
@@ -59,6 +66,9 @@ def table() -> dict[str, Entry]:
             but=frozenset(entry.get("all_but", [])),
             one_of=frozenset(entry.get("one_of", [])),
             unless=entry.get("unless", {}),
+            gone=frozenset(entry.get("gone", [])),
+            kept=frozenset(entry.get("kept", [])),
+            by_region=token.startswith("aws:"),
             source=entry["source"],
         )
         for token, entry in read.items()
@@ -66,20 +76,27 @@ def table() -> dict[str, Entry]:
     }
 
 
-def changed_paths(olds: Values, news: Values) -> Iterator[str]:
-    """Paths whose values differ; an unknown value may be a change."""
+def changed_paths(olds: Values, news: Values, kept: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Paths whose values differ, but for what is ``kept`` when it is left out; an unknown value may be a change."""
     for name in sorted({*olds, *news} - {"__defaults"}):
-        yield from _differences(olds.get(name), news.get(name), name)
+        yield from _differences(olds.get(name), news.get(name), name, kept)
 
 
-def _differences(old: Any, new: Any, path: str) -> Iterator[str]:
+def _plain(path: str) -> str:
+    """Without the places in lists."""
+    return ".".join(part.split("[")[0] for part in path.split("."))
+
+
+def _differences(old: Any, new: Any, path: str, kept: frozenset[str]) -> Iterator[str]:
+    if new is None and _plain(path) in kept:
+        return
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         before, after = cast("Values", old), cast("Values", new)
         for name in sorted({*before, *after}):
-            yield from _differences(before.get(name), after.get(name), f"{path}.{name}")
+            yield from _differences(before.get(name), after.get(name), f"{path}.{name}", kept)
     elif isinstance(old, list) and isinstance(new, list) and len(cast("list[Any]", old)) == len(cast("list[Any]", new)):
         for index, (one, other) in enumerate(zip(cast("list[Any]", old), cast("list[Any]", new), strict=True)):
-            yield from _differences(one, other, f"{path}[{index}]")
+            yield from _differences(one, other, f"{path}[{index}]", kept)
     elif new is UNKNOWN or not _same(old, new):
         yield path
 

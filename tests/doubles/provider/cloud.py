@@ -1,4 +1,4 @@
-"""One account in one region, in memory: what is there, what refers to what, and what AWS refuses for that.
+"""An account of AWS in one region, and a project of Google's: what is there, what refers to what, what is refused.
 
 It outlives the engine, so that a killed engine finds what it left behind.
 """
@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .changes import table
 from .kind import Kind, Making, Refers, RefusedError, Values
 from .kinds import KINDS
+from .kinds.gcp.project import ON_FROM_THE_FIRST, switched_off
 from .paths import texts_in, values_at
 
 # AWS's own parameters of Systems Manager: the newest ECS-optimized images.
@@ -53,6 +55,9 @@ class Cloud:
         self.folder = folder
         self.left_behind: list[str] = []
         self.parameters = dict(PARAMETERS)
+        self.apis = set(ON_FROM_THE_FIRST)
+        self.reserved: set[tuple[str, str]] = set()
+        """Kinds and names that nobody can have for now, though what had them is deleted."""
         self._things: dict[tuple[str, str], Thing] = {}
         self._gone: dict[str, str] = {}
         self._tickets = 0
@@ -73,11 +78,11 @@ class Cloud:
             thing = Thing(kind, made, name, dict(inputs), computed)
             there = self._things.get((token, thing.key))
             if there is not None and not (kind.puts and there.name == name):
-                raise RefusedError(f"AlreadyExists: {thing}, {there.name} in the program.")
+                raise RefusedError(_taken(there, f"AlreadyExists: {thing}, {there.name} in the program."))
             kind.made(thing, self)
             self._things[token, thing.key] = thing
-            for one in (made, computed.get("arn")):
-                self._gone.pop(str(one), None)
+            for one in _names_of(thing):
+                self._gone.pop(one, None)
             return thing
 
     def update(self, token: str, made: str, state: Values, inputs: Values) -> Thing:
@@ -86,8 +91,11 @@ class Cloud:
             thing = self.get(token, made, state)
             if thing is None:
                 raise RefusedError(f"{token.split(':')[-1]} {made} is not there.")
-            self._check(thing.kind, inputs, but=thing)
-            changed = Thing(thing.kind, made, thing.name, dict(inputs), thing.computed, thing.inside)
+            # What the program no longer gives stays as it was, where the provider leaves that to the cloud.
+            kept = {field: thing.inputs[field] for field in table()[token].kept if field in thing.inputs}
+            asked = {**kept, **{field: value for field, value in inputs.items() if value is not None}}
+            self._check(thing.kind, asked, but=thing)
+            changed = Thing(thing.kind, made, thing.name, asked, thing.computed, thing.inside)
             thing.kind.changed(changed, self)
             thing.inputs = changed.inputs
             return thing
@@ -96,8 +104,9 @@ class Cloud:
         """What is not there counts as deleted, as in the provider. Raises RefusedError."""
         with self._lock:
             thing = self.get(token, made, state)
-            if thing is None:
+            if thing is None or thing.kind.stays(thing):
                 return
+            self._switched_on(thing.kind)
             holder = next((one for one in self if one is not thing and thing in self._held_by(one)), None)
             if holder is not None:
                 raise RefusedError(f"DependencyViolation: {thing} is in use by {holder}.")
@@ -113,7 +122,7 @@ class Cloud:
         ]
         self._things.pop((thing.kind.token, thing.key), None)
         # A name that somebody chose may come back.
-        made = {thing.id, str(thing.computed.get("arn", thing.id))} - {*map(str, thing.inputs.values())}
+        made = _names_of(thing) - {*map(str, thing.inputs.values())}
         self._gone.update(dict.fromkeys((one for one in made if len(one) > 9), str(thing)))
         for one in inside:
             self.remove(one)
@@ -145,9 +154,15 @@ class Cloud:
     @property
     def left(self) -> list[str]:
         """Everything that somebody would still find, or pay for."""
-        return sorted([*map(str, self), *self.left_behind])
+        return sorted({*map(str, self), *self.left_behind})
+
+    def _switched_on(self, kind: Kind) -> None:
+        for api in kind.apis:
+            if api not in self.apis:
+                raise RefusedError(switched_off(api))
 
     def _check(self, kind: Kind, inputs: Values, but: Thing | None = None) -> None:
+        self._switched_on(kind)
         for text in texts_in(inputs):
             for gone, what in self._gone.items():
                 # Not the first letters of another one, as revision 1 is of revision 12.
@@ -168,7 +183,9 @@ class Cloud:
                 None,
             )
             if twin is not None and None not in wanted:
-                raise RefusedError(f"AlreadyExists: {twin} has the same {' and '.join(fields)}: {wanted}.")
+                raise RefusedError(
+                    _taken(twin, f"AlreadyExists: {twin} has the same {' and '.join(fields)}: {wanted}.")
+                )
 
     def _held_by(self, thing: Thing) -> Iterator[Thing]:
         for refers in thing.kind.refers:
@@ -182,3 +199,12 @@ class Cloud:
                 for one in self:
                     if one.kind.token in refers.kinds and any(one.outputs.get(field) == value for field in refers.by):
                         yield one
+
+
+def _names_of(thing: Thing) -> set[str]:
+    """What others know it by."""
+    return {thing.id, *(str(thing.computed[name]) for name in ("arn", "email", "selfLink") if name in thing.computed)}
+
+
+def _taken(there: Thing, otherwise: str) -> str:
+    return there.kind.taken(there) if there.kind.taken else otherwise

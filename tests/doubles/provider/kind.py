@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .cloud import Cloud, Thing
 
+# AWS's; Google's are in kinds/gcp/project.py.
 ACCOUNT = "123456789012"
 REGION = "eu-west-1"
 Values = Mapping[str, Any]
@@ -15,7 +16,7 @@ Problems = Iterator[tuple[str, str]]
 
 
 class RefusedError(Exception):
-    """AWS says no. The message is what a person would read."""
+    """The cloud says no. The message is what a person would read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +73,19 @@ def _no_effect(_thing: "Thing", _cloud: "Cloud") -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """``make`` gives the id and what AWS adds to the inputs.
+    """``make`` gives the id and what the cloud adds to the inputs.
 
     ``one_of`` are fields that together are there once in an account. ``check`` is what the provider refuses before it
-    calls AWS; ``made``, ``changed`` and ``deleting`` are what AWS does beside, and may refuse with RefusedError;
-    ``leaves`` names what stays in the account when this one was deleted. ``holds`` are resources that cannot be
-    deleted for a reason that no field of this one tells. ``moves`` are outputs that every update changes. ``key`` is
-    the output that tells two resources apart where the provider's id does not. ``puts``: AWS overwrites what is there
-    without a word, and whoever deletes the old one afterwards deletes the new one.
+    calls the cloud, ``stuck`` tells why it refuses a change; ``made``, ``changed`` and ``deleting`` are what the cloud
+    does beside, and may refuse with RefusedError; ``taken`` is what it says where there is one already. ``leaves``
+    names what stays in the account when this one was deleted; ``stays`` is for what the provider only forgets.
+    ``holds`` are resources that cannot be deleted for a reason that no field of this one tells. ``moves`` are outputs
+    that every update changes. ``key`` is the output that tells two resources apart where the provider's id does not.
+    ``puts``: the cloud overwrites what is there without a word, and whoever deletes the old one afterwards deletes the
+    new one. ``apis`` have to be switched on in the project. ``first_deleted``: a replacement is made when the old one
+    is gone. ``untold`` are fields that the cloud never tells, so that whoever reads it for the first time does not know
+    them. ``seconds`` is how long it takes to make one, so that whoever does not wait for it is found out. ``forgets``:
+    when the provider gives up waiting for a new one, it takes it for not made.
     """
 
     token: str
@@ -93,6 +99,14 @@ class Kind:
     deleting: Callable[["Thing", "Cloud"], None] = _no_effect
     leaves: Callable[["Thing"], str | None] = lambda _thing: None
     holds: Callable[["Thing", "Cloud"], Iterator["Thing"]] = lambda _thing, _cloud: iter(())
+    stuck: Callable[[Values, Values], str | None] = lambda _olds, _news: None
+    taken: Callable[["Thing"], str] | None = None
+    stays: Callable[["Thing"], bool] = lambda _thing: False
+    apis: tuple[str, ...] = ()
+    first_deleted: bool = False
+    forgets: bool = False
+    seconds: float = 0.0
+    untold: tuple[str, ...] = ()
     moves: tuple[str, ...] = ()
     key: str = "id"
     puts: bool = False

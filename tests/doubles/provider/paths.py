@@ -1,6 +1,6 @@
 """Paths into nested values: a.b[*].c, where [*] stands for every entry of a list."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 
@@ -29,3 +29,15 @@ def texts_in(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for one in cast("list[Any]", value):
             yield from texts_in(one)
+
+
+def without(values: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
+    """A copy, but for these fields (a.b for a nested one)."""
+    left = dict(values)
+    for path in paths:
+        head, _, rest = path.partition(".")
+        if not rest:
+            left.pop(head, None)
+        elif isinstance(left.get(head), Mapping):
+            left[head] = without(cast("Mapping[str, Any]", left[head]), [rest])
+    return left

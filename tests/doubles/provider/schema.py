@@ -24,7 +24,7 @@ from .wire import UNKNOWN, is_asset
 # Names in the wrapper pulumi.Input, which is dropped: what they stand for does not matter.
 _OF_INPUT = {"Output": pulumi.Output, "T": types.NoneType}
 # The SDKs' packages by the name in their tokens.
-_PACKAGES = {"aws": "pulumi_aws", "random": "pulumi_random", "docker-build": "pulumi_docker_build"}
+_PACKAGES = {"aws": "pulumi_aws", "gcp": "pulumi_gcp", "random": "pulumi_random", "docker-build": "pulumi_docker_build"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,18 @@ def package_version(package: str) -> str:
 def schema_of(kind: str) -> Schema:
     """Of a token such as aws:ec2/vpc:Vpc. Raises UnknownKindError."""
     resource = _resource_class(kind)
+    return Schema(inputs=_fields(_arguments(resource)), outputs=frozenset({"id", *_names(resource)}))
+
+
+def documentation_of(kind: str) -> dict[str, str]:
+    """What the SDK says of each input."""
+    return {name: found.fget.__doc__ or "" for name, found in _names(_arguments(_resource_class(kind))).items()}
+
+
+def _arguments(resource: type) -> type:
     module = vars(sys.modules[resource.__module__])
     # InitArgs where a nested type has taken the other name.
-    arguments = module.get(f"{resource.__name__}InitArgs") or module[f"{resource.__name__}Args"]
-    return Schema(inputs=_fields(arguments), outputs=frozenset({"id", *_names(resource)}))
+    return module.get(f"{resource.__name__}InitArgs") or module[f"{resource.__name__}Args"]
 
 
 def fields_of_answer(token: str) -> set[str]:

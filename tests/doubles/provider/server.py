@@ -1,11 +1,12 @@
-"""The providers aws, random and docker-build, as the engine speaks with them (pulumirpc.ResourceProvider).
+"""The providers aws, gcp, random and docker-build, as the engine speaks with them (pulumirpc.ResourceProvider).
 
 They run in the tests' own process, and the engine attaches by PULUMI_DEBUG_PROVIDERS: so the account outlives a killed
-engine. What they answer is ours, not AWS's.
+engine. What they answer is ours, not the clouds'.
 """
 
 import contextlib
 import threading
+import time
 from collections.abc import Generator, Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
@@ -21,18 +22,20 @@ from .cloud import Cloud, Thing
 from .faults import Action, Fault, Plan, nothing
 from .kind import REGION, RefusedError, Values
 from .kinds import KINDS
-from .kinds.image import IMAGE, context_hash
+from .kinds.gcp.project import PROJECT
+from .kinds.images import IMAGE, context_hash
 from .names import TooLongError, chosen_and_kept, with_name
+from .paths import without
 from .wire import UNKNOWN
 
-PACKAGES = ("aws", "random", "docker-build")
+PACKAGES = ("aws", "gcp", "random", "docker-build")
 # As many as the engine is told to do at once, and room for those that hang.
 _WORKERS = 80
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An operation that the engine asked for; ``fault`` went wrong on purpose, ``refusal`` is what AWS said."""
+    """An operation that the engine asked for; ``fault`` went wrong on purpose, ``refusal`` is what the cloud said."""
 
     action: Action
     kind: str
@@ -103,6 +106,8 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
         # As Pulumi's bridge: it takes no secrets as such, and the engine marks what comes back under the same names.
         if self._package == "aws" and wire.read(request.args).get("region", REGION) != REGION:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the double's account is in {REGION}")
+        if self._package == "gcp" and wire.read(request.args).get("project", PROJECT) != PROJECT:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the double's project is {PROJECT}")
         return provider_pb2.ConfigureResponse(acceptSecrets=False, supportsPreview=True)
 
     def Invoke(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -125,7 +130,7 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
         problems: list[tuple[str, str]] = []
         kind = KINDS.get(token)
         if kind is None:
-            problems.append(("", f"the double knows no {token}: add it to kinds/ and replace_table.toml"))
+            problems.append(("", f"the double knows no {token}: add it to kinds/ and a replace_table"))
         else:
             try:
                 if kind.name is not None:
@@ -141,6 +146,9 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Diff(self, request: Any, context: Any) -> Any:  # noqa: N802
         token = _token(request.urn)
         olds, news = wire.read(request.old_inputs), wire.read(request.news)
+        stuck = KINDS[token].stuck(olds, news)
+        if stuck is not None:
+            _fail(context, stuck)
         paths = list(self._paths(token, olds, news, wire.read(request.olds)))
         replacing = [path for path in paths if table()[token].replaces(path, olds, news)]
         kinds = provider_pb2.PropertyDiff.Kind
@@ -154,7 +162,8 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
             changes=provider_pb2.DiffResponse.DIFF_SOME if paths else provider_pb2.DiffResponse.DIFF_NONE,
             diffs=sorted({_top(path) for path in paths}),
             replaces=sorted({_top(path) for path in replacing}),
-            deleteBeforeReplace=bool(replacing) and chosen_and_kept(KINDS[token].name, olds, news),
+            deleteBeforeReplace=bool(replacing)
+            and (KINDS[token].first_deleted or chosen_and_kept(KINDS[token].name, olds, news)),
             detailedDiff=detailed,
             hasDetailedDiff=True,
         )
@@ -165,6 +174,7 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
             return provider_pb2.CreateResponse(properties=wire.write(_planned(token, inputs)))
         self._still_right(token, inputs, context)
         with self._operation("create", request.urn, context) as fault:
+            time.sleep(KINDS[token].seconds)
             thing = self._double.cloud.create(token, _name(request.urn), inputs)
             self._double.made.append(_state(thing))
             self._effective("create", request.urn, fault, thing, context)
@@ -193,13 +203,17 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
         thing = self._double.cloud.get(_token(request.urn), request.id, wire.read(request.properties))
         if thing is None:
             return provider_pb2.ReadResponse()
+        # Who knows it already keeps what the cloud does not tell.
+        untold = () if request.HasField("inputs") and request.inputs.fields else thing.kind.untold
         return provider_pb2.ReadResponse(
-            id=thing.id, properties=wire.write(_state(thing)), inputs=wire.write(thing.inputs)
+            id=thing.id,
+            properties=wire.write(without(_state(thing), untold)),
+            inputs=wire.write(without(thing.inputs, untold)),
         )
 
     def _paths(self, token: str, olds: Values, news: Values, state: Values) -> Iterator[str]:
         if token != IMAGE:
-            yield from changed_paths(olds, news)
+            yield from changed_paths(olds, news, table()[token].kept)
             return
         # It looks at its files, and not at the passwords of registries: provider/internal/image.go.
         yield from (path for path in changed_paths(olds, news) if not path.endswith(".password"))
@@ -235,7 +249,7 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
         if fault is not Fault.AFTER:
             return
         reason = "failed on purpose, after it took effect"
-        if thing is not None:
+        if thing is not None and not (action == "create" and thing.kind.forgets):
             # As the provider does when it knows the id but gave up waiting: the engine keeps what there is.
             detail = any_pb2.Any()
             detail.Pack(
@@ -265,6 +279,9 @@ def _state(thing: Thing) -> dict[str, Any]:
     always: dict[str, Any] = {"region": REGION} if thing.kind.token.startswith("aws:") else {}
     if "tags" in thing.inputs:
         always["tagsAll"] = thing.inputs["tags"]
+    if "labels" in thing.inputs:
+        always["pulumiLabels"] = thing.inputs["labels"]
+        always["effectiveLabels"] = {**thing.inputs["labels"], "goog-pulumi-provisioned": "true"}
     return {name: value for name, value in {**always, **thing.outputs}.items() if name in outputs}
 
 

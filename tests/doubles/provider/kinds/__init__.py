@@ -1,9 +1,5 @@
-"""Every kind of resource that the double knows, one module for each box of the picture."""
+"""Every kind of resource that the double knows: those of a cloud in aws/ and gcp/, those of no cloud beside them."""
 
-from . import edge, identity, image, instances, network, sagemaker, stores, values, watching
+from . import aws, gcp, images, values
 
-KINDS = {
-    kind.token: kind
-    for module in (network, edge, identity, image, instances, sagemaker, stores, values, watching)
-    for kind in module.KINDS
-}
+KINDS = {kind.token: kind for module in (aws, gcp, images, values) for kind in module.KINDS}

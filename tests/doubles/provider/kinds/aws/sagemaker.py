@@ -3,14 +3,14 @@
 import re
 from typing import TYPE_CHECKING
 
-from ..kind import REGION, Kind, Making, Name, Problems, Refers, RefusedError, Values
-from .common import among, known, matches
+from ...kind import REGION, Kind, Making, Name, Problems, Refers, RefusedError, Values
+from ..common import among, known, matches
 from .identity import ROLE
 from .network import SECURITY_GROUPS, SUBNET, VPC
 from .stores import BUCKET
 
 if TYPE_CHECKING:
-    from ..cloud import Cloud, Thing
+    from ...cloud import Cloud, Thing
 
 TRACKING_SERVER = "aws:sagemaker/mlflowTrackingServer:MlflowTrackingServer"
 APP = "aws:sagemaker/mlflowApp:MlflowApp"

@@ -2,15 +2,16 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..kind import ACCOUNT, REGION, Kind, Making, Name, Problems, Refers, RefusedError, Values, with_id
-from ..paths import values_at
-from .common import among, exactly_one, known, matches, policy_problems
+from ...kind import ACCOUNT, REGION, Kind, Making, Name, Problems, Refers, RefusedError, Values, with_id
+from ...paths import values_at
+from ..common import among, exactly_one, known, matches
+from .policies import policy_problems
 
 if TYPE_CHECKING:
-    from ..cloud import Cloud, Thing
+    from ...cloud import Cloud, Thing
 
 VPC = "aws:ec2/vpc:Vpc"
 SUBNET = "aws:ec2/subnet:Subnet"
@@ -181,24 +182,24 @@ def _endpoint(making: Making) -> tuple[str, dict[str, object]]:
     return made, {**outputs, "dnsEntries": entries, "networkInterfaceIds": interfaces}
 
 
-def _kinds() -> Iterator[Kind]:
-    yield Kind(token=VPC, make=_vpc, deleting=_vpc_empty)
-    yield Kind(
+KINDS = (
+    Kind(token=VPC, make=_vpc, deleting=_vpc_empty),
+    Kind(
         token=SUBNET,
         make=with_id("subnet", arn=lambda making, made: making.arn("ec2", f"subnet/{made}"), ownerId=_owner),
         refers=(_IN_VPC,),
         made=_subnet_fits,
         check=lambda inputs: matches(inputs, "availabilityZone", rf"{REGION}[abc]"),
-    )
-    yield Kind(
+    ),
+    Kind(
         token=INTERNET_GATEWAY,
         make=with_id("igw", arn=lambda making, made: making.arn("ec2", f"internet-gateway/{made}"), ownerId=_owner),
         refers=(_IN_VPC,),
         one_of=(("vpcId",),),
         deleting=_no_public_address,
         changed=_gateway_moves,
-    )
-    yield Kind(
+    ),
+    Kind(
         token=EIP,
         make=with_id(
             "eipalloc",
@@ -207,8 +208,8 @@ def _kinds() -> Iterator[Kind]:
             publicIp=lambda making, _: f"198.51.100.{making.cloud.ticket() % 250 + 1}",
         ),
         check=lambda inputs: among(inputs, "domain", ("vpc",)),
-    )
-    yield Kind(
+    ),
+    Kind(
         token=NAT_GATEWAY,
         make=with_id(
             "nat",
@@ -218,13 +219,13 @@ def _kinds() -> Iterator[Kind]:
         ),
         refers=(Refers(path="subnetId", kinds=(SUBNET,)), Refers(path="allocationId", kinds=(EIP,))),
         one_of=(("allocationId",),),
-    )
-    yield Kind(
+    ),
+    Kind(
         token=ROUTE_TABLE,
         make=with_id("rtb", arn=lambda making, made: making.arn("ec2", f"route-table/{made}"), ownerId=_owner),
         refers=(_IN_VPC,),
-    )
-    yield Kind(
+    ),
+    Kind(
         token="aws:ec2/route:Route",
         make=lambda making: (
             f"r-{making.inputs['routeTableId']}{making.hexes(10)}",
@@ -239,8 +240,8 @@ def _kinds() -> Iterator[Kind]:
         check=lambda inputs: exactly_one(
             inputs, "gatewayId", "natGatewayId", "egressOnlyGatewayId", "vpcEndpointId", "transitGatewayId"
         ),
-    )
-    yield Kind(
+    ),
+    Kind(
         token="aws:ec2/routeTableAssociation:RouteTableAssociation",
         make=with_id("rtbassoc"),
         refers=(
@@ -249,22 +250,22 @@ def _kinds() -> Iterator[Kind]:
         ),
         one_of=(("subnetId",),),
         check=lambda inputs: exactly_one(inputs, "subnetId", "gatewayId"),
-    )
-    yield Kind(
+    ),
+    Kind(
         token=SECURITY_GROUP,
         name=Name(),
         make=with_id("sg", arn=lambda making, made: making.arn("ec2", f"security-group/{made}"), ownerId=_owner),
         refers=(_IN_VPC,),
         one_of=(("vpcId", "name"),),
         check=_group_problems,
-    )
-    yield Kind(
+    ),
+    Kind(
         token=DEFAULT_SECURITY_GROUP,
         make=_default_group,
         refers=(Refers(path="vpcId", kinds=(VPC,), holds=False, within=True),),
-    )
-    for token in RULES:
-        yield Kind(
+    ),
+    *(
+        Kind(
             token=token,
             make=with_id(
                 "sgr",
@@ -279,7 +280,9 @@ def _kinds() -> Iterator[Kind]:
             made=_rule_is_new,
             changed=_rule_is_new,
         )
-    yield Kind(
+        for token in RULES
+    ),
+    Kind(
         token="aws:ec2/flowLog:FlowLog",
         make=with_id("fl", arn=lambda making, made: making.arn("ec2", f"vpc-flow-log/{made}")),
         refers=(
@@ -293,8 +296,8 @@ def _kinds() -> Iterator[Kind]:
             ),
         ),
         check=_flow_log_problems,
-    )
-    yield Kind(
+    ),
+    Kind(
         token=VPC_ENDPOINT,
         make=_endpoint,
         refers=(
@@ -306,7 +309,5 @@ def _kinds() -> Iterator[Kind]:
         check=_endpoint_problems,
         made=_endpoint_fits,
         changed=_endpoint_fits,
-    )
-
-
-KINDS = tuple(_kinds())
+    ),
+)

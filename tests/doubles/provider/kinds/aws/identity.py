@@ -1,7 +1,8 @@
 """Roles, their policies and instance profiles. IAM's limits: IAM user guide, "IAM and AWS STS quotas"."""
 
-from ..kind import Kind, Making, Name, Problems, Refers, Values
-from .common import between, known, matches, policy_problems
+from ...kind import Kind, Making, Name, Problems, Refers, Values
+from ..common import between, known, matches
+from .policies import policy_problems
 
 ROLE = "aws:iam/role:Role"
 INSTANCE_PROFILE = "aws:iam/instanceProfile:InstanceProfile"

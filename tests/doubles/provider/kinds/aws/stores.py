@@ -3,11 +3,12 @@
 import re
 from typing import TYPE_CHECKING, Any
 
-from ..kind import REGION, Kind, Making, Name, Problems, Refers, RefusedError, Values
-from .common import exactly_one, json_in, known, matches, policy_problems
+from ...kind import REGION, Kind, Making, Name, Problems, Refers, RefusedError, Values
+from ..common import exactly_one, json_in, known, matches
+from .policies import policy_problems
 
 if TYPE_CHECKING:
-    from ..cloud import Cloud, Thing
+    from ...cloud import Cloud, Thing
 
 BUCKET = "aws:s3/bucket:Bucket"
 SECRET = "aws:secretsmanager/secret:Secret"

@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ..kind import ACCOUNT, Kind, Making, Name, Problems, Refers, RefusedError, Values
-from .common import among, json_in, known, matches, policy_problems
+from ...kind import ACCOUNT, Kind, Making, Name, Problems, Refers, RefusedError, Values
+from ..common import among, json_in, known, matches
+from .policies import policy_problems
 
 if TYPE_CHECKING:
-    from ..cloud import Cloud, Thing
+    from ...cloud import Cloud, Thing
 
 LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
 TOPIC = "aws:sns/topic:Topic"

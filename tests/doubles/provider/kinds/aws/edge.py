@@ -1,22 +1,22 @@
 """Load balancers, certificates, names and the firewall."""
 
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..kind import REGION, Kind, Making, Name, Problems, Refers, RefusedError, Values
-from ..paths import values_at
-from .common import among, between, exactly_one, group, groups, known, matches
+from ...kind import REGION, Kind, Making, Name, Problems, Refers, RefusedError, Values
+from ...paths import values_at
+from ..common import among, between, exactly_one, group, groups, known, matches
 from .network import INTERNET_GATEWAY, SECURITY_GROUPS, SUBNET, VPC, in_one_vpc, vpcs_of
 from .stores import BUCKET
 from .watching import LOG_GROUP
 
 if TYPE_CHECKING:
-    from ..cloud import Cloud, Thing
+    from ...cloud import Cloud, Thing
 
 LOAD_BALANCER = "aws:lb/loadBalancer:LoadBalancer"
 TARGET_GROUP = "aws:lb/targetGroup:TargetGroup"
 LISTENER = "aws:lb/listener:Listener"
+RULE = "aws:lb/listenerRule:ListenerRule"
 CERTIFICATE = "aws:acm/certificate:Certificate"
 VALIDATION = "aws:acm/certificateValidation:CertificateValidation"
 RECORD = "aws:route53/record:Record"
@@ -291,8 +291,8 @@ def _forwards(field: str) -> tuple[Refers, ...]:
     )
 
 
-def _kinds() -> Iterator[Kind]:
-    yield Kind(
+KINDS = (
+    Kind(
         token=LOAD_BALANCER,
         name=Name(limit=32),
         make=_load_balancer,
@@ -307,16 +307,16 @@ def _kinds() -> Iterator[Kind]:
         made=_load_balancer_fits,
         changed=_load_balancer_stays,
         deleting=_not_protected,
-    )
-    yield Kind(
+    ),
+    Kind(
         token=TARGET_GROUP,
         name=Name(limit=32),
         make=_target_group,
         refers=(Refers(path="vpcId", kinds=(VPC,), holds=False),),
         one_of=(("name",),),
         check=_target_group_problems,
-    )
-    yield Kind(
+    ),
+    Kind(
         token=LISTENER,
         make=_listener,
         refers=(
@@ -328,9 +328,9 @@ def _kinds() -> Iterator[Kind]:
         check=_listener_problems,
         made=_listener_fits,
         changed=_listener_fits,
-    )
-    yield Kind(
-        token="aws:lb/listenerRule:ListenerRule",
+    ),
+    Kind(
+        token=RULE,
         make=lambda making: (
             arn := str(making.inputs["listenerArn"]).replace(":listener/", ":listener-rule/") + f"/{making.hexes(16)}",
             {"arn": arn},
@@ -343,27 +343,27 @@ def _kinds() -> Iterator[Kind]:
         check=_rule_problems,
         made=_rule_fits,
         changed=_rule_fits,
-    )
-    yield Kind(
+    ),
+    Kind(
         token=CERTIFICATE,
         make=_certificate,
         check=lambda inputs: among(inputs, "validationMethod", ("DNS", "EMAIL", "NONE")),
-    )
-    yield Kind(
+    ),
+    Kind(
         token=VALIDATION,
         make=lambda _: ("0001-01-01 00:00:00 +0000 UTC", {}),
         key="certificateArn",
         refers=(Refers(path="certificateArn", kinds=(CERTIFICATE,), by=("arn",), holds=False),),
         made=_records_are_there,
-    )
-    yield Kind(
+    ),
+    Kind(
         token=RECORD,
         make=_record,
         one_of=(("zoneId", "name", "type"),),
         check=_record_problems,
-    )
-    yield Kind(token=WEB_ACL, name=Name(limit=128), make=_web_acl, one_of=(("name", "scope"),), check=_acl_problems)
-    yield Kind(
+    ),
+    Kind(token=WEB_ACL, name=Name(limit=128), make=_web_acl, one_of=(("name", "scope"),), check=_acl_problems),
+    Kind(
         token="aws:wafv2/webAclAssociation:WebAclAssociation",
         puts=True,
         make=lambda making: (f"{making.inputs['webAclArn']},{making.inputs['resourceArn']}", {}),
@@ -372,8 +372,8 @@ def _kinds() -> Iterator[Kind]:
             Refers(path="resourceArn", kinds=(LOAD_BALANCER,), by=("arn",), holds=False, within=True),
         ),
         one_of=(("resourceArn",),),
-    )
-    yield Kind(
+    ),
+    Kind(
         token="aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration",
         puts=True,
         make=lambda making: (str(making.inputs["resourceArn"]), {}),
@@ -383,7 +383,5 @@ def _kinds() -> Iterator[Kind]:
         ),
         one_of=(("resourceArn",),),
         check=_log_group_is_wafs,
-    )
-
-
-KINDS = tuple(_kinds())
+    ),
+)

@@ -1,5 +1,6 @@
 """Instances, their groups, and ECS on them."""
 
+import base64
 import functools
 import json
 from collections.abc import Iterator
@@ -7,15 +8,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import botocore.session
 
-from ..kind import REGION, Kind, Making, Name, Problems, Refers, RefusedError, Values
-from ..paths import values_at
-from .common import among, between, group, groups, json_in, known, matches
-from .edge import LISTENER, TARGET_GROUP
+from ...kind import REGION, Kind, Making, Name, Problems, Refers, RefusedError, Values
+from ...paths import values_at
+from ..common import among, between, group, groups, json_in, known, matches
+from .edge import LISTENER, RULE, TARGET_GROUP
 from .identity import INSTANCE_PROFILE, ROLE
 from .network import SECURITY_GROUPS, SUBNET, in_one_vpc
 
 if TYPE_CHECKING:
-    from ..cloud import Cloud, Thing
+    from ...cloud import Cloud, Thing
 
 LAUNCH_TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
 GROUP = "aws:autoscaling/group:Group"
@@ -40,8 +41,6 @@ def _template_problems(inputs: Values) -> Problems:
         yield "vpcSecurityGroupIds", "with networkInterfaces the groups belong there"
     data = known(inputs, "userData")
     if data is not None:
-        import base64
-
         try:
             base64.b64decode(data, validate=True)
         except ValueError:
@@ -239,7 +238,7 @@ def _service_fits(thing: "Thing", cloud: "Cloud") -> None:
     )
     for entry in groups(inputs, "loadBalancers"):
         targets = cloud.named(entry["targetGroupArn"], (TARGET_GROUP,), ("arn",))
-        used = any(targets.id in json.dumps(one.inputs) for one in cloud if one.kind.token in (LISTENER, _RULE))
+        used = any(targets.id in json.dumps(one.inputs) for one in cloud if one.kind.token in (LISTENER, RULE))
         if not used:
             raise RefusedError(
                 f"InvalidParameterException: the target group {targets.id} does not have an associated load balancer."
@@ -259,9 +258,6 @@ def _service_fits(thing: "Thing", cloud: "Cloud") -> None:
     for name in values_at(inputs, "capacityProviderStrategies[*].capacityProvider"):
         if name not in offered:
             raise RefusedError(f"InvalidParameterException: the capacity provider {name} is not of cluster {cluster}.")
-
-
-_RULE = "aws:lb/listenerRule:ListenerRule"
 
 
 def _scaled_service(thing: "Thing", cloud: "Cloud") -> None:
@@ -290,8 +286,8 @@ def _policy_problems(inputs: Values) -> Problems:
     yield from matches({"resourceLabel": label} if counts else {}, "resourceLabel", pattern)
 
 
-def _kinds() -> Iterator[Kind]:
-    yield Kind(
+KINDS = (
+    Kind(
         token=LAUNCH_TEMPLATE,
         name=Name(),
         make=lambda making: (
@@ -307,8 +303,8 @@ def _kinds() -> Iterator[Kind]:
         check=_template_problems,
         changed=_new_version,
         moves=("latestVersion", "defaultVersion"),
-    )
-    yield Kind(
+    ),
+    Kind(
         token=GROUP,
         name=Name(),
         make=_group,
@@ -322,15 +318,15 @@ def _kinds() -> Iterator[Kind]:
         changed=_group_fits,
         deleting=_group_drains,
         holds=_group_holds,
-    )
-    yield Kind(
+    ),
+    Kind(
         token=CLUSTER,
         name=Name(),
         make=_by_name("ecs", "cluster"),
         one_of=(("name",),),
         check=lambda inputs: matches(inputs, "name", r"[a-zA-Z0-9_-]{1,255}"),
-    )
-    yield Kind(
+    ),
+    Kind(
         token=CAPACITY_PROVIDER,
         name=Name(),
         make=_by_name("ecs", "capacity-provider"),
@@ -339,8 +335,8 @@ def _kinds() -> Iterator[Kind]:
         check=lambda inputs: matches(inputs, "name", r"(?!aws|ecs|fargate)[a-zA-Z0-9_-]{1,255}"),
         made=_provider_fits,
         changed=_provider_fits,
-    )
-    yield Kind(
+    ),
+    Kind(
         token=CLUSTER_PROVIDERS,
         puts=True,
         make=lambda making: (str(making.inputs["clusterName"]), {}),
@@ -350,8 +346,8 @@ def _kinds() -> Iterator[Kind]:
         ),
         one_of=(("clusterName",),),
         deleting=_cluster_providers_unused,
-    )
-    yield Kind(
+    ),
+    Kind(
         token=TASK_DEFINITION,
         make=_task,
         key="arn",
@@ -360,8 +356,8 @@ def _kinds() -> Iterator[Kind]:
             Refers(path="taskRoleArn", kinds=(ROLE,), by=("arn",), holds=False),
         ),
         check=_task_problems,
-    )
-    yield Kind(
+    ),
+    Kind(
         token=SERVICE,
         name=Name(),
         make=_service,
@@ -376,8 +372,8 @@ def _kinds() -> Iterator[Kind]:
         check=_service_problems,
         made=_service_fits,
         changed=_service_fits,
-    )
-    yield Kind(
+    ),
+    Kind(
         token=SCALED,
         puts=True,
         make=lambda making: (
@@ -387,8 +383,8 @@ def _kinds() -> Iterator[Kind]:
         one_of=(("serviceNamespace", "resourceId", "scalableDimension"),),
         check=lambda inputs: among(inputs, "serviceNamespace", ("ecs", "sagemaker", "dynamodb", "ec2")),
         made=_scaled_service,
-    )
-    yield Kind(
+    ),
+    Kind(
         token="aws:appautoscaling/policy:Policy",
         puts=True,
         name=Name(),
@@ -399,7 +395,5 @@ def _kinds() -> Iterator[Kind]:
         one_of=(("name", "serviceNamespace", "resourceId"),),
         check=_policy_problems,
         made=_scaled_target,
-    )
-
-
-KINDS = tuple(_kinds())
+    ),
+)

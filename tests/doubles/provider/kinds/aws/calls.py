@@ -1,0 +1,149 @@
+"""What the functions of AWS's provider answer."""
+
+import base64
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ...kind import ACCOUNT, REGION, RefusedError, Values
+
+if TYPE_CHECKING:
+    from ...cloud import Cloud
+
+ZONES = ("a", "b", "c")
+
+
+def _region(_asked: Values, _cloud: "Cloud") -> dict[str, Any]:
+    return {
+        "id": REGION,
+        "name": REGION,
+        "region": REGION,
+        "description": "Europe (Ireland)",
+        "endpoint": f"ec2.{REGION}.amazonaws.com",
+    }
+
+
+def _identity(_asked: Values, _cloud: "Cloud") -> dict[str, Any]:
+    return {
+        "id": ACCOUNT,
+        "accountId": ACCOUNT,
+        "arn": f"arn:aws:iam::{ACCOUNT}:user/deployer",
+        "userId": "AIDADEPLOYER",
+    }
+
+
+def _partition(_asked: Values, _cloud: "Cloud") -> dict[str, Any]:
+    return {"id": "aws", "partition": "aws", "dnsSuffix": "amazonaws.com", "reverseDnsPrefix": "com.amazonaws"}
+
+
+def _zones(asked: Values, _cloud: "Cloud") -> dict[str, Any]:
+    return {
+        **asked,
+        "id": REGION,
+        "region": REGION,
+        "names": [f"{REGION}{zone}" for zone in ZONES],
+        "zoneIds": [f"euw1-az{index + 1}" for index, _ in enumerate(ZONES)],
+        "groupNames": [REGION],
+    }
+
+
+def _parameter(asked: Values, cloud: "Cloud") -> dict[str, Any]:
+    name = str(asked["name"])
+    value = cloud.parameters.get(name)
+    if value is None:
+        raise RefusedError(f"ParameterNotFound: {name}")
+    return {
+        "id": name,
+        "name": name,
+        "region": REGION,
+        "arn": f"arn:aws:ssm:{REGION}::parameter{name}",
+        "type": "String",
+        "value": value,
+        "insecureValue": value,
+        "version": 1,
+    }
+
+
+def _registry_token(asked: Values, cloud: "Cloud") -> dict[str, Any]:
+    # Each call gives a password of its own.
+    password = f"registry-password-{cloud.ticket()}"
+    return {
+        "id": REGION,
+        "region": REGION,
+        "registryId": asked.get("registryId", ACCOUNT),
+        "authorizationToken": base64.b64encode(f"AWS:{password}".encode()).decode(),
+        "userName": "AWS",
+        "password": password,
+        "proxyEndpoint": f"https://{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com",
+        "expiresAt": "2026-01-02T15:04:05Z",
+    }
+
+
+def _prefix_list(asked: Values, _cloud: "Cloud") -> dict[str, Any]:
+    return {
+        **asked,
+        "id": "pl-6da54004",
+        "prefixListId": "pl-6da54004",
+        "name": f"com.amazonaws.{REGION}.s3",
+        "region": REGION,
+        "cidrBlocks": ["52.218.0.0/17"],
+    }
+
+
+def _managed_prefix_list(asked: Values, _cloud: "Cloud") -> dict[str, Any]:
+    return {
+        "id": "pl-6da54004",
+        "name": asked.get("name", f"com.amazonaws.{REGION}.s3"),
+        "region": REGION,
+        "ownerId": "AWS",
+        "addressFamily": "IPv4",
+        "entries": [{"cidr": "52.218.0.0/17", "description": ""}],
+    }
+
+
+def _log_account(_asked: Values, _cloud: "Cloud") -> dict[str, Any]:
+    return {"id": "156460612806", "arn": "arn:aws:iam::156460612806:root", "region": REGION}
+
+
+def _zone(asked: Values, _cloud: "Cloud") -> dict[str, Any]:
+    return {**asked, "id": asked["zoneId"], "name": "example.com", "zoneId": asked["zoneId"], "privateZone": False}
+
+
+def _endpoint_service(asked: Values, _cloud: "Cloud") -> dict[str, Any]:
+    name = str(asked["serviceName"])
+    if not name.startswith((f"com.amazonaws.{REGION}.", f"aws.sagemaker.{REGION}.")):
+        raise RefusedError(f"InvalidServiceName: the Vpc Endpoint Service {name!r} does not exist")
+    return {
+        **asked,
+        "id": name,
+        "serviceId": "vpce-svc-0123456789abcdef0",
+        "serviceType": asked.get("serviceType", "Interface"),
+        "availabilityZones": [f"{REGION}{zone}" for zone in ZONES],
+        "vpcEndpointPolicySupported": not name.endswith((".ecs-agent", ".ecs-telemetry")),
+        "privateDnsName": f"{name.rsplit('.', 1)[-1]}.{REGION}.amazonaws.com",
+        "owner": "amazon",
+        "region": REGION,
+    }
+
+
+def _subnet(asked: Values, cloud: "Cloud") -> dict[str, Any]:
+    known = sorted(one for one in cloud.given if one.startswith("subnet-"))
+    if asked.get("id") not in known:
+        raise RefusedError(f"no matching EC2 Subnet found: {asked}")
+    zone = ZONES[known.index(str(asked["id"])) % len(ZONES)]
+    return {**asked, "availabilityZone": f"{REGION}{zone}", "region": REGION, "state": "available"}
+
+
+CALLS: dict[str, Callable[[Values, "Cloud"], dict[str, Any]]] = {
+    "aws:index/getRegion:getRegion": _region,
+    "aws:index/getCallerIdentity:getCallerIdentity": _identity,
+    "aws:index/getPartition:getPartition": _partition,
+    "aws:index/getAvailabilityZones:getAvailabilityZones": _zones,
+    "aws:ssm/getParameter:getParameter": _parameter,
+    "aws:ecr/getAuthorizationToken:getAuthorizationToken": _registry_token,
+    "aws:ec2/getPrefixList:getPrefixList": _prefix_list,
+    "aws:ec2/getManagedPrefixList:getManagedPrefixList": _managed_prefix_list,
+    "aws:ec2/getVpcEndpointService:getVpcEndpointService": _endpoint_service,
+    "aws:ec2/getSubnet:getSubnet": _subnet,
+    "aws:elb/getServiceAccount:getServiceAccount": _log_account,
+    "aws:route53/getZone:getZone": _zone,
+}

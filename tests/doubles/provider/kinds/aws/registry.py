@@ -1,0 +1,84 @@
+"""The registry of images."""
+
+from typing import TYPE_CHECKING, Any
+
+from ...kind import ACCOUNT, REGION, Kind, Making, Name, Problems, Refers, RefusedError, Values
+from ..common import json_in, matches
+from ..images import take_images_along
+from .policies import policy_problems
+
+if TYPE_CHECKING:
+    from ...cloud import Cloud, Thing
+
+REPOSITORY = "aws:ecr/repository:Repository"
+_REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+
+
+def _repository(making: Making) -> tuple[str, dict[str, object]]:
+    name = str(making.inputs["name"])
+    return name, {
+        "arn": making.arn("ecr", f"repository/{name}"),
+        "registryId": ACCOUNT,
+        "repositoryUrl": f"{_REGISTRY}/{name}",
+    }
+
+
+def _no_images(thing: "Thing", cloud: "Cloud") -> None:
+    if thing.inside and not thing.inputs.get("forceDelete"):
+        raise RefusedError(f"RepositoryNotEmptyException: {thing} holds {len(thing.inside)} images.")
+    take_images_along(thing, cloud)
+
+
+def _lifecycle_problems(inputs: Values) -> Problems:
+    try:
+        policy: Any = json_in(inputs, "policy")
+    except ValueError:
+        yield "policy", "it is not JSON"
+        return
+    if policy is None:
+        return
+    priorities: list[int] = [rule.get("rulePriority") for rule in policy.get("rules", [])]
+    if not priorities or len(set(priorities)) != len(priorities):
+        yield "policy", "its rules have no priorities of their own"
+    for index, rule in enumerate(policy.get("rules", [])):
+        selection: Any = rule.get("selection", {})
+        path = f"policy.rules[{index}]"
+        if selection.get("tagStatus") not in ("tagged", "untagged", "any"):
+            yield path, "its tagStatus is not tagged, untagged or any"
+        if selection.get("countType") not in ("imageCountMoreThan", "sinceImagePushed", "sinceImagePulled"):
+            yield path, f"countType {selection.get('countType')!r} is unknown"
+        if selection.get("tagStatus") == "tagged" and not {"tagPrefixList", "tagPatternList"} & set(selection):
+            yield path, "a rule for tagged images names no tags"
+        if rule.get("action", {}).get("type") not in ("expire", "transition"):
+            yield path, "its action is not expire"
+    last = max((one for one in priorities if one), default=0)
+    if any(rule["selection"].get("tagStatus") == "any" and rule["rulePriority"] != last for rule in policy["rules"]):
+        yield "policy", "a rule for any image must have the highest rulePriority"
+
+
+KINDS = (
+    Kind(
+        token=REPOSITORY,
+        name=Name(lower=True),
+        make=_repository,
+        one_of=(("name",),),
+        check=lambda inputs: matches(inputs, "name", r"(?=.{2,256}$)[a-z0-9]+([._/-][a-z0-9]+)*"),
+        deleting=_no_images,
+    ),
+    Kind(
+        token="aws:ecr/lifecyclePolicy:LifecyclePolicy",
+        puts=True,
+        make=lambda making: (str(making.inputs["repository"]), {"registryId": ACCOUNT}),
+        refers=(Refers(path="repository", kinds=(REPOSITORY,), by=("name",), holds=False, within=True),),
+        one_of=(("repository",),),
+        check=_lifecycle_problems,
+    ),
+    Kind(
+        token="aws:ecr/repositoryPolicy:RepositoryPolicy",
+        puts=True,
+        make=lambda making: (str(making.inputs["repository"]), {"registryId": ACCOUNT}),
+        refers=(Refers(path="repository", kinds=(REPOSITORY,), by=("name",), holds=False, within=True),),
+        one_of=(("repository",),),
+        check=lambda inputs: policy_problems(inputs, "policy", principal=True),
+    ),
+)

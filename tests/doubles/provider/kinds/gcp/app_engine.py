@@ -1,0 +1,377 @@
+"""App Engine: the application, its services and their versions."""
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ...kind import Making, Problems, Refers, RefusedError, Values
+from ..common import among, between, exactly_one, group, groups, known, matches
+from .identity import ACCOUNT, is_there
+from .network import NETWORK, SUBNETWORK
+from .project import DURATION, NAME, PROJECT, of_google, switched_off, words
+from .registry import has_image
+from .sql import INSTANCE
+from .storage import BUCKET
+
+if TYPE_CHECKING:
+    from ...cloud import Cloud, Thing
+
+APPLICATION = "gcp:appengine/application:Application"
+FLEXIBLE = "gcp:appengine/flexibleAppVersion:FlexibleAppVersion"
+STANDARD = "gcp:appengine/standardAppVersion:StandardAppVersion"
+SPLIT = "gcp:appengine/engineSplitTraffic:EngineSplitTraffic"
+VERSIONS = (FLEXIBLE, STANDARD)
+# https://cloud.google.com/appengine/docs/standard/locations: two regions have their older names here.
+LOCATIONS = frozenset(
+    words(
+        """asia-east1 asia-east2 asia-northeast1 asia-northeast2 asia-northeast3 asia-south1 asia-southeast1
+        asia-southeast2 australia-southeast1 europe-central2 europe-west europe-west2 europe-west3 europe-west6
+        northamerica-northeast1 southamerica-east1 us-central us-east1 us-east4 us-east5 us-west1 us-west2
+        us-west3 us-west4"""
+    )
+)
+# Of an application's host name: https://cloud.google.com/appengine/docs/standard/how-requests-are-routed#region-id
+_LETTERS = {"europe-west": "ew", "us-central": "uc"}
+
+
+def _application(making: Making) -> tuple[str, dict[str, object]]:
+    location = str(making.inputs["locationId"])
+    return PROJECT, {
+        "name": f"apps/{PROJECT}",
+        "appId": PROJECT,
+        "defaultHostname": f"{PROJECT}.{_LETTERS.get(location, 'xx')}.r.appspot.com",
+        "codeBucket": f"staging.{PROJECT}.appspot.com",
+        "defaultBucket": f"{PROJECT}.appspot.com",
+        "gcrDomain": "eu.gcr.io",
+        "urlDispatchRules": [],
+    }
+
+
+def _with_buckets(thing: "Thing", cloud: "Cloud") -> None:
+    cloud.given |= {str(thing.computed["codeBucket"]), str(thing.computed["defaultBucket"])}
+
+
+def _application_problems(inputs: Values) -> Problems:
+    location = known(inputs, "locationId")
+    if location is not None and location not in LOCATIONS:
+        yield "locationId", f"{location!r} is no location of App Engine; there are {', '.join(sorted(LOCATIONS))}"
+    proxy = group(inputs, "iap")
+    if proxy and proxy.get("oauth2ClientId") == "":
+        yield "iap.oauth2ClientId", "it is empty"
+    if proxy.get("enabled") and not (proxy.get("oauth2ClientSecret") or proxy.get("oauth2ClientSecretWo")):
+        yield "iap.oauth2ClientSecret", "it is missing"
+    yield from among(inputs, "databaseType", ("CLOUD_FIRESTORE", "CLOUD_DATASTORE_COMPATIBILITY", "CLOUD_DATASTORE"))
+
+
+def _stays_where_it_is(olds: Values, news: Values) -> str | None:
+    if olds.get("locationId") and olds["locationId"] != news.get("locationId"):
+        return "Cannot change location_id once the resource is created."
+    return None
+
+
+def _version(making: Making) -> tuple[str, dict[str, object]]:
+    name = f"apps/{PROJECT}/services/{making.inputs['service']}/versions/{making.inputs['versionId']}"
+    return name, {"name": name}
+
+
+def _version_problems(inputs: Values) -> Problems:
+    yield from matches(inputs, "service", r"(?!ah-)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+    yield from matches(inputs, "versionId", r"(?!-|ah-|default$|latest$)[a-z0-9-]{0,62}[a-z0-9]")
+    if inputs.get("versionId") is None:
+        yield "versionId", "it is missing, and Google would give one that the provider does not know"
+    if inputs.get("deleteServiceOnDestroy") and inputs.get("noopOnDestroy"):
+        yield "deleteServiceOnDestroy", "with noopOnDestroy nothing is deleted"
+    for name in group(inputs, "envVariables"):
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name.startswith(("GAE_", "GOOGLE_CLOUD_PROJECT")):
+            yield f"envVariables.{name}", "it is no name of a variable, or one of App Engine's own"
+    if group(inputs, "deployment") and not [one for one in inputs["deployment"].values() if one]:
+        yield "deployment", "it deploys nothing"
+
+
+# Fields, least and most: https://cloud.google.com/appengine/docs/flexible/reference/app-yaml#updated_health_checks
+_CHECKS: dict[str, dict[str, tuple[int, int]]] = {
+    "livenessCheck": {
+        "timeout": (1, 300),
+        "checkInterval": (1, 300),
+        "failureThreshold": (1, 10),
+        "successThreshold": (1, 10),
+        "initialDelay": (0, 3600),
+    },
+    "readinessCheck": {
+        "timeout": (1, 300),
+        "checkInterval": (1, 300),
+        "failureThreshold": (1, 10),
+        "successThreshold": (1, 10),
+        "appStartTimeout": (1, 1800),
+    },
+}
+
+
+def _check_problems(check: Values, ranges: dict[str, tuple[int, int]]) -> Problems:
+    yield from matches(check, "path", r"/\S*")
+    seconds: dict[str, float] = {}
+    for field, (least, most) in ranges.items():
+        value = known(check, field)
+        if value is None:
+            continue
+        if isinstance(value, str):
+            if not re.fullmatch(DURATION, value):
+                yield field, f"{value!r} is given; allowed are seconds, such as 30s"
+                continue
+            value = seconds[field] = float(value.removesuffix("s"))
+        if not least <= value <= most:
+            yield field, f"{value} is given; allowed is {least} to {most}"
+    if seconds.get("timeout", 4) > seconds.get("checkInterval", 30):
+        yield "timeout", "it is longer than the interval"
+
+
+def _flexible_problems(inputs: Values) -> Problems:
+    yield from _version_problems(inputs)
+    for field, ranges in _CHECKS.items():
+        for path, why in _check_problems(group(inputs, field), ranges):
+            yield f"{field}.{path}", why
+    yield from exactly_one(inputs, "automaticScaling", "manualScaling")
+    scaling = group(inputs, "automaticScaling")
+    for path, why in (
+        *between(scaling, "minTotalInstances", 1, 1000),
+        *between(scaling, "maxTotalInstances", 1, 1000),
+        *matches(scaling, "coolDownPeriod", DURATION),
+    ):
+        yield f"automaticScaling.{path}", why
+    few, many = known(scaling, "minTotalInstances") or 2, known(scaling, "maxTotalInstances") or 20
+    if few > many:
+        yield "automaticScaling.maxTotalInstances", f"{many} is given; {few} (minTotalInstances) is the least"
+    share = known(group(scaling, "cpuUtilization"), "targetUtilization")
+    if share is not None and not 0 < share <= 0.95:
+        yield "automaticScaling.cpuUtilization.targetUtilization", f"{share} is given; allowed is up to 0.95"
+    yield from _size_problems(group(inputs, "resources"))
+    network = group(inputs, "network")
+    for field in ("name", "subnetwork"):
+        # Short names, and no paths: https://cloud.google.com/appengine/docs/flexible/reference/app-yaml#network_settings
+        for _, why in matches(network, field, NAME):
+            yield f"network.{field}", why
+    if known(inputs, "runtime") == "custom" and not group(inputs, "deployment").get("container"):
+        yield "deployment.container", "a custom runtime is an image, or what Cloud Build makes one of"
+
+
+def _size_problems(size: Values) -> Problems:
+    """https://cloud.google.com/appengine/docs/flexible/reference/app-yaml#resource-settings."""
+    cpu, memory, disk = known(size, "cpu"), known(size, "memoryGb"), known(size, "diskGb")
+    if cpu is not None and not (cpu == 1 or (cpu % 2 == 0 and 2 <= cpu <= 32) or (cpu % 4 == 0 and 32 <= cpu <= 80)):
+        yield "resources.cpu", f"{cpu} is given; allowed is 1, an even number to 32, a multiple of 4 to 80"
+    # 0.4 GB are for what runs beside it.
+    if cpu is not None and memory is not None and not 1.0 * cpu <= memory + 0.4 <= 6.5 * cpu:
+        yield (
+            "resources.memoryGb",
+            f"{memory} is given; with {cpu} cores allowed is {cpu - 0.4:g} to {6.5 * cpu - 0.4:g}",
+        )
+    if disk is not None and not 10 <= disk <= 10240:
+        yield "resources.diskGb", f"{disk} is given; allowed is 10 to 10240"
+
+
+def services_of(cloud: "Cloud") -> set[str]:
+    return {str(one.inputs["service"]) for token in VERSIONS for one in cloud.of(token)}
+
+
+def _versions_of(service: object, cloud: "Cloud") -> "list[Thing]":
+    return [one for token in VERSIONS for one in cloud.of(token) if one.inputs["service"] == service]
+
+
+def _deployed(thing: "Thing", cloud: "Cloud") -> None:
+    application = next(iter(cloud.of(APPLICATION)), None)
+    if application is None:
+        raise RefusedError(f'googleapi: Error 404: Could not find Application "{PROJECT}"., notFound')
+    if thing.inputs["service"] != "default" and "default" not in services_of(cloud):
+        raise RefusedError(
+            "googleapi: Error 400: The first service (module) you upload to a new application must be the 'default' "
+            "service (module). Please upload a version of the 'default' service (module) before uploading a version "
+            f"for the '{thing.inputs['service']}' service (module)., badRequest"
+        )
+    account = thing.inputs.get("serviceAccount")
+    if account and not is_there(str(account), cloud):
+        raise RefusedError(f"googleapi: Error 400: Service account {account} does not exist., badRequest")
+    # What it is started from is in a bucket.
+    for source in _sources(group(thing.inputs, "deployment")):
+        bucket, _, name = source.removeprefix("https://storage.googleapis.com/").partition("/")
+        if not any(one.id == bucket and name in one.inside for one in cloud.of(BUCKET)):
+            raise RefusedError(f"googleapi: Error 400: The file {source} could not be read., badRequest")
+
+
+def _standard_deployed(thing: "Thing", cloud: "Cloud") -> None:
+    _deployed(thing, cloud)
+    # Its build pushes there: https://cloud.google.com/appengine/docs/standard/testing-and-deploying-your-app
+    cloud.left_behind.append("repository gae-standard")
+
+
+def _sources(deployment: Values) -> Iterable[str]:
+    for one in [group(deployment, "zip"), *groups(deployment, "files")]:
+        if one.get("sourceUrl"):
+            yield str(one["sourceUrl"])
+
+
+def _redeployed(thing: "Thing", cloud: "Cloud") -> None:
+    before = next(one for token in VERSIONS for one in cloud.of(token) if one.id == thing.id)
+    if before.inputs["service"] != thing.inputs["service"]:
+        # The provider deploys to the other service, and forgets this one: url of Update.
+        cloud.left_behind.append(f"service {before.inputs['service']}")
+    _deployed(thing, cloud)
+
+
+def _flexible_deployed(thing: "Thing", cloud: "Cloud") -> None:
+    _deployed(thing, cloud)
+    _runs_in_flexible(thing, cloud)
+
+
+def _flexible_redeployed(thing: "Thing", cloud: "Cloud") -> None:
+    _redeployed(thing, cloud)
+    _runs_in_flexible(thing, cloud)
+
+
+def _runs_in_flexible(thing: "Thing", cloud: "Cloud") -> None:
+    image = group(group(thing.inputs, "deployment"), "container").get("image")
+    if image and not has_image(str(image), cloud):
+        raise RefusedError(f"googleapi: Error 400: The image {image} could not be found., badRequest")
+    # Its machines are Compute Engine's.
+    if "compute.googleapis.com" not in cloud.apis:
+        raise RefusedError(switched_off("compute.googleapis.com"))
+    for connection in str(group(thing.inputs, "betaSettings").get("cloud_sql_instances") or "").split(","):
+        name = connection.split("=")[0]
+        if name and name not in cloud.given:
+            cloud.named(name, (INSTANCE,), ("connectionName",))
+    wanted = group(thing.inputs, "network")
+    network = next((one for one in cloud.of(NETWORK) if one.inputs["name"] == wanted.get("name")), None)
+    if network is not None and network.inputs.get("autoCreateSubnetworks") is False and not wanted.get("subnetwork"):
+        raise RefusedError(f"googleapi: Error 400: {network} has no subnetworks of its own: name one., badRequest")
+    subnetwork = next((one for one in cloud.of(SUBNETWORK) if one.inputs["name"] == wanted.get("subnetwork")), None)
+    if subnetwork is not None:
+        location = str(cloud.of(APPLICATION)[0].inputs["locationId"])
+        region = location if location[-1].isdigit() else f"{location}1"
+        if subnetwork.inputs["region"] != region:
+            raise RefusedError(
+                f"googleapi: Error 400: {subnetwork} is not in {region}, where App Engine is., badRequest"
+            )
+
+
+def _undeploy(thing: "Thing", cloud: "Cloud") -> None:
+    service = thing.inputs["service"]
+    others = [one for one in _versions_of(service, cloud) if one is not thing]
+    if thing.inputs.get("deleteServiceOnDestroy"):
+        if service == "default":
+            raise RefusedError("googleapi: Error 400: The default service (module) may not be deleted., badRequest")
+        # With all its versions, newer ones too.
+        for one in others:
+            cloud.remove(one)
+        return
+    if not others:
+        raise RefusedError(
+            "googleapi: Error 400: Cannot delete the final version of a service (module). Please delete the whole "
+            "service (module) in order to delete this version., badRequest"
+        )
+    if thing in _with_traffic(service, cloud):
+        raise RefusedError(
+            "googleapi: Error 400: Cannot delete a version with a non-zero traffic allocation. Please update your "
+            "traffic split to remove the allocation for this version and try again., badRequest"
+        )
+
+
+def _with_traffic(service: object, cloud: "Cloud") -> "list[Thing]":
+    """As somebody has split it; otherwise all goes to the first one."""
+    versions = _versions_of(service, cloud)
+    split = next((one for one in cloud.of(SPLIT) if one.inputs["service"] == service), None)
+    if split is None:
+        return [min(versions, key=lambda one: one.computed["number"])]
+    return [one for one in versions if one.inputs["versionId"] in split.inputs["split"]["allocations"]]
+
+
+def _split_problems(inputs: Values) -> Problems:
+    """https://cloud.google.com/appengine/docs/admin-api/reference/rest/v1/apps.services#TrafficSplit."""
+    split = group(inputs, "split")
+    shares = [float(share) for share in group(split, "allocations").values() if isinstance(share, str | int | float)]
+    if shares and abs(sum(shares) - 1) > 0.001:
+        yield "split.allocations", f"together they are {sum(shares):g}, and not 1"
+    if len(shares) > 1 and not split.get("shardBy"):
+        yield "split.shardBy", "several versions need it"
+    yield from among(split, "shardBy", ("UNSPECIFIED", "COOKIE", "IP", "RANDOM"))
+
+
+def _split_fits(thing: "Thing", cloud: "Cloud") -> None:
+    service = thing.inputs["service"]
+    there = {one.inputs["versionId"]: one for one in _versions_of(service, cloud)}
+    for version in thing.inputs["split"]["allocations"]:
+        if version not in there:
+            raise RefusedError(
+                f"googleapi: Error 400: version {version} of service {service} is not there., badRequest"
+            )
+        if thing.inputs.get("migrateTraffic") and there[version].kind.token == FLEXIBLE:
+            raise RefusedError(
+                "googleapi: Error 400: Traffic migration does not support App Engine Flexible., badRequest"
+            )
+
+
+def _numbered(making: Making) -> tuple[str, dict[str, object]]:
+    made, outputs = _version(making)
+    return made, {**outputs, "number": making.cloud.ticket()}
+
+
+_RUNS_AS = Refers(path="serviceAccount", kinds=(ACCOUNT,), by=("email",), holds=False)
+KINDS = (
+    of_google(
+        APPLICATION,
+        "appengine",
+        _application,
+        check=_application_problems,
+        made=_with_buckets,
+        untold=("iap.oauth2ClientSecret",),
+        stuck=_stays_where_it_is,
+        # resource_app_engine_application.go, Delete: a warning in the log, and nothing is called.
+        stays=lambda _thing: True,
+        forgets=True,
+        taken=lambda _there: (
+            "Error creating App Engine application: googleapi: Error 409: This application already exists and "
+            "cannot be re-created., alreadyExists"
+        ),
+    ),
+    of_google(
+        FLEXIBLE,
+        ("appengine", "appengineflex"),
+        _numbered,
+        refers=(
+            _RUNS_AS,
+            Refers(path="network.name", kinds=(NETWORK,), by=("name",)),
+            # aef-... machines are in it: https://github.com/GoogleCloudPlatform/magic-modules/pull/10326
+            Refers(path="network.subnetwork", kinds=(SUBNETWORK,), by=("name",)),
+        ),
+        check=_flexible_problems,
+        made=_flexible_deployed,
+        changed=_flexible_redeployed,
+        deleting=_undeploy,
+        stays=lambda thing: bool(thing.inputs.get("noopOnDestroy")),
+        untold=("betaSettings", "deployment", "envVariables", "noopOnDestroy", "deleteServiceOnDestroy"),
+        puts=True,
+        forgets=True,
+    ),
+    of_google(
+        STANDARD,
+        "appengine",
+        _numbered,
+        refers=(_RUNS_AS,),
+        check=_version_problems,
+        made=_standard_deployed,
+        changed=_redeployed,
+        deleting=_undeploy,
+        stays=lambda thing: bool(thing.inputs.get("noopOnDestroy")),
+        puts=True,
+        forgets=True,
+    ),
+    of_google(
+        SPLIT,
+        "appengine",
+        lambda making: (f"apps/{PROJECT}/services/{making.inputs['service']}", {}),
+        check=_split_problems,
+        made=_split_fits,
+        changed=_split_fits,
+        # It is a field of the service, which nobody takes away.
+        puts=True,
+        forgets=True,
+    ),
+)

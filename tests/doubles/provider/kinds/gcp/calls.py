@@ -1,0 +1,97 @@
+"""What the functions of Google's provider answer."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ...kind import RefusedError, Values
+from .project import NUMBER, PROJECT, switched_off
+
+if TYPE_CHECKING:
+    from ...cloud import Cloud
+
+_SECRET = "gcp:secretmanager/secret:Secret"
+_INSTANCE = "gcp:sql/databaseInstance:DatabaseInstance"
+_VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
+
+
+def _on(cloud: "Cloud", api: str) -> None:
+    if api not in cloud.apis:
+        raise RefusedError(switched_off(api))
+
+
+def _project(asked: Values, cloud: "Cloud") -> dict[str, Any]:
+    # Reading a project is a call of this API, which no project has from the first.
+    _on(cloud, "cloudresourcemanager.googleapis.com")
+    if asked.get("projectId", PROJECT) != PROJECT:
+        raise RefusedError(
+            f"googleapi: Error 403: The caller does not have permission for {asked['projectId']}, forbidden"
+        )
+    return {
+        "id": f"projects/{PROJECT}",
+        "projectId": PROJECT,
+        "name": PROJECT,
+        "number": NUMBER,
+        "billingAccount": "000000-111111-222222",
+        "orgId": "123456789",
+        "labels": {},
+        "effectiveLabels": {},
+        "pulumiLabels": {},
+        "autoCreateNetwork": True,
+    }
+
+
+def _client(_asked: Values, cloud: "Cloud") -> dict[str, Any]:
+    # Each call gives a token of its own.
+    return {
+        "id": f"projects/{PROJECT}",
+        "project": PROJECT,
+        "region": "",
+        "zone": "",
+        "accessToken": f"registry-password-{cloud.ticket()}",
+        "defaultLabels": {},
+    }
+
+
+def _secret_version(asked: Values, cloud: "Cloud") -> dict[str, Any]:
+    _on(cloud, "secretmanager.googleapis.com")
+    name = str(asked["secret"]).rsplit("/", 1)[-1]
+    secret = cloud.named(f"projects/{PROJECT}/secrets/{name}", (_SECRET,))
+    versions = [one for one in cloud.of(_VERSION) if one.inputs["secret"] == secret.id]
+    wanted = str(asked.get("version") or "latest")
+    found = [one for one in versions if wanted in ("latest", one.computed["version"])]
+    if not found:
+        raise RefusedError(f"googleapi: Error 404: Secret Version {secret.id}/versions/{wanted} not found., notFound")
+    last = found[-1]
+    return {
+        "id": last.id,
+        "project": PROJECT,
+        "secret": name,
+        "version": last.computed["version"],
+        "name": last.id,
+        "secretData": last.inputs["secretData"],
+        "createTime": "2026-01-02T03:04:05Z",
+        "enabled": True,
+        "fetchSecretData": True,
+        "destroyTime": "",
+    }
+
+
+def _authorities(asked: Values, cloud: "Cloud") -> dict[str, Any]:
+    _on(cloud, "sqladmin.googleapis.com")
+    instance = cloud.named(asked["instance"], (_INSTANCE,), ("name", "id", "selfLink"))
+    certificates = instance.computed["serverCaCerts"]
+    return {
+        "id": instance.id,
+        "instance": asked["instance"],
+        "project": PROJECT,
+        "activeVersion": certificates[0]["sha1Fingerprint"],
+        "certs": certificates,
+    }
+
+
+CALLS: dict[str, Callable[[Values, "Cloud"], dict[str, Any]]] = {
+    "gcp:organizations/getProject:getProject": _project,
+    "gcp:organizations/getClientConfig:getClientConfig": _client,
+    "gcp:secretmanager/getSecretVersion:getSecretVersion": _secret_version,
+    "gcp:sql/getCaCerts:getCaCerts": _authorities,
+}

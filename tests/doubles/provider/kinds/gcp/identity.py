@@ -1,0 +1,133 @@
+"""Service accounts, and who may do what: members of roles, on the project or on a resource."""
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ...kind import Kind, Making, Name, Problems, Refers, RefusedError, Values
+from ..common import group, known, matches
+from .project import NUMBER, PROJECT, of_google
+
+if TYPE_CHECKING:
+    from ...cloud import Cloud, Thing
+
+ACCOUNT = "gcp:serviceaccount/account:Account"
+OF_PROJECT = "gcp:projects/iAMMember:IAMMember"
+_HOST = f"{PROJECT}.iam.gserviceaccount.com"
+# https://cloud.google.com/iam/docs/principal-identifiers
+_MEMBER = re.compile(
+    r"(?:user|group|serviceAccount):[^@\s:]+@[^@\s:]+\.[a-z]+|domain:[a-z0-9.-]+\.[a-z]{2,}|allUsers|allAuthenticatedUsers"
+    r"|principal(?:Set)?://iam\.googleapis\.com/\S+"
+)
+# https://cloud.google.com/iam/docs/roles-overview
+_ROLE = r"roles/[a-zA-Z.]+|(?:projects|organizations)/[a-z0-9-]+/roles/[a-zA-Z0-9_.]{3,64}"
+
+
+def is_there(email: str, cloud: "Cloud") -> bool:
+    """Whether a service account is there. Others' are; Google's own are, once their API is on."""
+    return not email.endswith(f"@{_HOST}") or any(one.computed["email"] == email for one in cloud.of(ACCOUNT))
+
+
+def member_problems(inputs: Values) -> Problems:
+    yield from matches(inputs, "role", _ROLE)
+    member = known(inputs, "member")
+    if member is not None and not _MEMBER.fullmatch(member):
+        yield "member", f"{member!r} is given; a member is user:, group:, serviceAccount: or domain: and who it is"
+    condition = group(inputs, "condition")
+    title, expression = known(condition, "title"), known(condition, "expression")
+    if title is not None and not 1 <= len(title) <= 100:
+        yield "condition.title", "it has 1 to 100 letters"
+    if expression is not None and len(re.findall(r"&&|\|\|", expression)) > 11:
+        yield "condition.expression", "a condition has 12 expressions at most"
+    if condition and known(inputs, "role") in ("roles/owner", "roles/editor", "roles/viewer"):
+        yield "condition", "basic roles take no conditions"
+    if condition and known(inputs, "member") in ("allUsers", "allAuthenticatedUsers"):
+        yield "condition", "for everyone there are no conditions"
+
+
+def member_exists(thing: "Thing", cloud: "Cloud") -> None:
+    kind, _, email = str(thing.inputs["member"]).partition(":")
+    if kind == "serviceAccount" and not is_there(email, cloud):
+        raise RefusedError(f"googleapi: Error 400: Service account {email} does not exist., badRequest")
+
+
+def iam_member(
+    token: str,
+    api: str | tuple[str, ...],
+    parent: Callable[[Values], str],
+    *refers: Refers,
+    made: Callable[["Thing", "Cloud"], None] = member_exists,
+    first_deleted: bool = False,
+    check: Callable[[Values], Problems] = lambda _inputs: iter(()),
+) -> Kind:
+    """A member of a role on the resource ``parent``. Adding one who is in already is no fault: a policy is a set."""
+
+    def make(making: Making) -> tuple[str, dict[str, object]]:
+        inputs = making.inputs
+        title = group(inputs, "condition").get("title")
+        made_id = f"{parent(inputs)}/{inputs['role']}/{inputs['member']}"
+        return made_id + (f"/{title}" if title else ""), {"etag": making.hexes(11)}
+
+    def problems(inputs: Values) -> Problems:
+        yield from member_problems(inputs)
+        yield from check(inputs)
+
+    return of_google(token, api, make, check=problems, refers=refers, made=made, puts=True, first_deleted=first_deleted)
+
+
+def _account(making: Making) -> tuple[str, dict[str, object]]:
+    email = f"{making.inputs['accountId']}@{_HOST}"
+    name = f"projects/{PROJECT}/serviceAccounts/{email}"
+    return name, {
+        "email": email,
+        "name": name,
+        "member": f"serviceAccount:{email}",
+        "uniqueId": str(10**20 + making.cloud.ticket()),
+    }
+
+
+def _account_problems(inputs: Values) -> Problems:
+    """https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts/create."""
+    yield from matches(inputs, "accountId", r"[a-z](?:[a-z0-9-]{4,28}[a-z0-9])")
+    for field, most in (("displayName", 100), ("description", 256)):
+        text = known(inputs, field)
+        if text is not None and len(text.encode()) > most:
+            yield field, f"it has {most} bytes at most"
+
+
+def _leave_members(thing: "Thing", cloud: "Cloud") -> None:
+    """Who is a member stays one, as deleted:serviceAccount:...?uid=..., until somebody takes it out."""
+    for one in cloud.of(OF_PROJECT):
+        if one.inputs["member"] == thing.computed["member"]:
+            cloud.left_behind.append(f"member deleted:{one.inputs['member']} of {one.inputs['role']} in the project")
+            cloud.remove(one)
+
+
+def _account_link(inputs: Values) -> Problems:
+    # The provider's own pattern: google/verify/validation.go, ServiceAccountLinkRegex.
+    yield from matches(inputs, "serviceAccountId", r"projects/[^/]+/serviceAccounts/[^/@]+@[^/]+")
+
+
+KINDS = (
+    of_google(
+        ACCOUNT,
+        "iam",
+        _account,
+        name=Name(field="accountId", limit=30),
+        check=_account_problems,
+        deleting=_leave_members,
+        taken=lambda there: (
+            "Error creating service account: googleapi: Error 409: Service account "
+            f"{there.inputs['accountId']} already exists within project projects/{PROJECT}., alreadyExists"
+        ),
+    ),
+    iam_member(
+        "gcp:serviceaccount/iAMMember:IAMMember",
+        "iam",
+        lambda inputs: str(inputs["serviceAccountId"]),
+        Refers(path="serviceAccountId", kinds=(ACCOUNT,), by=("id", "name"), holds=False, within=True),
+        check=_account_link,
+    ),
+    iam_member(OF_PROJECT, "cloudresourcemanager", lambda inputs: str(inputs["project"]), first_deleted=True),
+)
+FLEX_AGENT = f"service-{NUMBER}@gae-api-prod.google.com.iam.gserviceaccount.com"

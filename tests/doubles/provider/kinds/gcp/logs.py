@@ -1,0 +1,152 @@
+"""Cloud Logging: buckets, what leads logs into them, and metrics made of logs."""
+
+from typing import TYPE_CHECKING
+
+from ...kind import Making, Name, Problems, Refers, RefusedError, Values
+from ..common import among, between, group, groups, known, matches
+from .project import NUMBER, PROJECT, in_region, of_google
+
+if TYPE_CHECKING:
+    from ...cloud import Cloud, Thing
+
+BUCKET = "gcp:logging/projectBucketConfig:ProjectBucketConfig"
+METRIC = "gcp:logging/metric:Metric"
+SINK = "gcp:logging/projectSink:ProjectSink"
+EXCLUSION = "gcp:logging/projectExclusion:ProjectExclusion"
+_OWN = ("_Default", "_Required")
+
+
+def _bucket(making: Making) -> tuple[str, dict[str, object]]:
+    made = f"projects/{PROJECT}/locations/{making.inputs['location']}/buckets/{making.inputs['bucketId']}"
+    return made, {"name": made, "lifecycleState": "ACTIVE"}
+
+
+def _bucket_problems(inputs: Values) -> Problems:
+    """https://cloud.google.com/logging/docs/buckets and /docs/quotas."""
+    yield from in_region(inputs, "location", others=frozenset({"global", "eu", "us"}))
+    yield from matches(inputs, "bucketId", r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,99}")
+    yield from between(inputs, "retentionDays", 1, 3650)
+
+
+def _bucket_id_free(thing: "Thing", cloud: "Cloud") -> None:
+    if (BUCKET, thing.id) in cloud.reserved:
+        raise RefusedError(
+            f"googleapi: Error 400: Bucket {thing.id} is pending deletion (DELETE_REQUESTED) and cannot be updated; "
+            "its name is free after 7 days., failedPrecondition"
+        )
+
+
+def _bucket_not_locked(thing: "Thing", cloud: "Cloud") -> None:
+    if thing.inputs.get("locked"):
+        raise RefusedError(f"googleapi: Error 400: {thing} is locked and holds logs., failedPrecondition")
+    cloud.reserved.add((BUCKET, thing.id))
+
+
+def _bucket_left(thing: "Thing") -> str | None:
+    return None if thing.inputs["bucketId"] in _OWN else f"log bucket {thing.inputs['bucketId']} for 7 days"
+
+
+def _sink_fits(thing: "Thing", cloud: "Cloud") -> None:
+    destination = str(thing.inputs["destination"])
+    bucket = destination.removeprefix("logging.googleapis.com/")
+    if bucket != destination and f"projects/{PROJECT}/" in bucket and not bucket.endswith(_OWN):
+        cloud.named(bucket, (BUCKET,), ("id", "name"))
+
+
+def _sink_problems(inputs: Values) -> Problems:
+    yield from matches(inputs, "name", r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
+    yield from matches(
+        inputs,
+        "destination",
+        r"(?:logging|storage|bigquery|pubsub)\.googleapis\.com/\S+",
+    )
+    text = known(inputs, "filter")
+    if text is not None and len(text) > 20000:
+        yield "filter", "it has 20,000 letters at most"
+
+
+def _sink(making: Making) -> tuple[str, dict[str, object]]:
+    # A bucket of the same project needs no identity.
+    inside = f"logging.googleapis.com/projects/{PROJECT}/" in str(making.inputs["destination"])
+    agent = "" if inside else f"serviceAccount:service-{NUMBER}@gcp-sa-logging.iam.gserviceaccount.com"
+    return f"projects/{PROJECT}/sinks/{making.inputs['name']}", {"writerIdentity": agent}
+
+
+def _exclusions_fit(thing: "Thing", cloud: "Cloud") -> None:
+    # https://cloud.google.com/logging/quotas
+    if len([one for one in cloud.of(EXCLUSION) if one.id != thing.id]) >= 50:
+        raise RefusedError("googleapi: Error 400: a project has 50 exclusions at most., failedPrecondition")
+
+
+def _metric_problems(inputs: Values) -> Problems:
+    """https://cloud.google.com/logging/docs/reference/v2/rest/v2/projects.metrics."""
+    yield from matches(inputs, "name", r"(?!/)[A-Za-z0-9_\-.,+!*',()%/]{1,100}")
+    descriptor = group(inputs, "metricDescriptor")
+    for path, why in (
+        *among(descriptor, "metricKind", ("DELTA", "GAUGE", "CUMULATIVE")),
+        *among(descriptor, "valueType", ("BOOL", "INT64", "DOUBLE", "STRING", "DISTRIBUTION", "MONEY")),
+    ):
+        yield f"metricDescriptor.{path}", why
+    kind, value = known(descriptor, "valueType"), inputs.get("valueExtractor")
+    if kind == "DISTRIBUTION" and not value:
+        yield "valueExtractor", "a distribution needs one"
+    if kind == "INT64" and value:
+        yield "valueExtractor", "a counter has none"
+    names = {known(label, "key") for label in groups(descriptor, "labels")}
+    if set(group(inputs, "labelExtractors")) != names - {None}:
+        yield "labelExtractors", f"they are for {', '.join(sorted(map(str, names))) or 'no labels'} of metricDescriptor"
+    if inputs.get("bucketOptions") and kind != "DISTRIBUTION":
+        yield "bucketOptions", "they are for a distribution"
+
+
+KINDS = (
+    of_google(
+        BUCKET,
+        "logging",
+        _bucket,
+        labels="-",
+        check=_bucket_problems,
+        made=_bucket_id_free,
+        deleting=_bucket_not_locked,
+        leaves=_bucket_left,
+        stays=lambda thing: thing.inputs["bucketId"] in _OWN,
+        # Acquire or create: whoever asks for one that is there gets it.
+        puts=True,
+    ),
+    of_google(
+        SINK,
+        "logging",
+        _sink,
+        labels="-",
+        name=Name(),
+        check=_sink_problems,
+        made=_sink_fits,
+        changed=_sink_fits,
+        puts=True,
+    ),
+    of_google(
+        EXCLUSION,
+        "logging",
+        lambda making: (f"projects/{PROJECT}/exclusions/{making.inputs['name']}", {}),
+        labels="-",
+        name=Name(),
+        check=lambda inputs: matches(inputs, "name", r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}"),
+        made=_exclusions_fit,
+        taken=lambda there: (
+            f"googleapi: Error 409: An exclusion named {there.inputs['name']} already exists in the project., "
+            "alreadyExists"
+        ),
+    ),
+    of_google(
+        METRIC,
+        "logging",
+        lambda making: (str(making.inputs["name"]), {}),
+        labels="-",
+        name=Name(),
+        refers=(Refers(path="bucketName", kinds=(BUCKET,), by=("id", "name"), holds=False),),
+        check=_metric_problems,
+        taken=lambda there: (
+            f"Error creating Metric: googleapi: Error 409: Metric {there.inputs['name']} already exists., alreadyExists"
+        ),
+    ),
+)

@@ -1,0 +1,183 @@
+"""The project: its APIs, and what holds for every resource in it."""
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ...kind import Kind, Making, Name, Problems, Refers, RefusedError, Values
+from ..common import group, known
+
+if TYPE_CHECKING:
+    from ...cloud import Cloud, Thing
+
+PROJECT = "my-project"
+NUMBER = "481516234201"
+SERVICE = "gcp:projects/service:Service"
+
+
+def words(text: str) -> list[str]:
+    """A long list, to be read."""
+    return text.split()
+
+
+# Of a project that somebody makes: https://cloud.google.com/service-usage/docs/enabled-service#default
+ON_FROM_THE_FIRST = frozenset(
+    f"{name}.googleapis.com"
+    for name in words(
+        """bigquery bigquerystorage cloudapis cloudtrace datastore logging monitoring servicemanagement serviceusage
+        sql-component storage storage-api storage-component"""
+    )
+)
+# https://cloud.google.com/about/locations
+REGIONS = frozenset(
+    words(
+        """africa-south1 asia-east1 asia-east2 asia-northeast1 asia-northeast2 asia-northeast3 asia-south1 asia-south2
+    asia-southeast1 asia-southeast2 australia-southeast1 australia-southeast2 europe-central2 europe-north1
+    europe-north2 europe-southwest1 europe-west1 europe-west10 europe-west12 europe-west2 europe-west3 europe-west4
+    europe-west6 europe-west8 europe-west9 me-central1 me-central2 me-west1 northamerica-northeast1
+    northamerica-northeast2 northamerica-south1 southamerica-east1 southamerica-west1 us-central1 us-east1 us-east4
+    us-east5 us-south1 us-west1 us-west2 us-west3 us-west4"""
+    )
+)
+# Of what is in a network, a bucket that is read, and the like: letters of RFC 1035.
+NAME = r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
+DURATION = r"\d+(?:\.\d{1,9})?s"
+
+
+def switched_off(api: str) -> str:
+    """What Google says of an API that is off: reason SERVICE_DISABLED."""
+    page = f"https://console.developers.google.com/apis/api/{api}/overview?project={NUMBER}"
+    return (
+        f"googleapi: Error 403: {api} API has not been used in project {NUMBER} before or it is disabled. "
+        f"Enable it by visiting {page} then retry. Reason: SERVICE_DISABLED, service: {api}, accessNotConfigured"
+    )
+
+
+def self_link(api: str, path: str) -> str:
+    hosts = {"compute": "www.googleapis.com/compute/v1", "sql": "sqladmin.googleapis.com/sql/v1beta4"}
+    return f"https://{hosts.get(api, f'www.googleapis.com/{api}/v1')}/{path}"
+
+
+def in_region(inputs: Values, field: str, *, others: frozenset[str] = frozenset()) -> Problems:
+    value = known(inputs, field)
+    if value is not None and value not in REGIONS and value not in others:
+        yield field, f"{value!r} is none of Google Cloud's regions"
+
+
+def label_problems(inputs: Values, field: str) -> Problems:
+    """https://cloud.google.com/resource-manager/docs/labels-overview#requirements."""
+    labels = group(inputs, field)
+    if len(labels) > 64:
+        yield field, f"a resource has 64 labels at most, {len(labels)} are given"
+    for name, value in labels.items():
+        if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name):
+            yield f"{field}.{name}", "a label's key has 63 of a-z, digits, _ and - at most, and a letter first"
+        if isinstance(value, str) and not re.fullmatch(r"[a-z0-9_-]{0,63}", value):
+            yield f"{field}.{name}", f"{value!r} is given; a label's value has 63 of a-z, digits, _ and - at most"
+
+
+Effect = Callable[["Thing", "Cloud"], None]
+
+
+def _no_effect(_thing: "Thing", _cloud: "Cloud") -> None:
+    return None
+
+
+def of_google(
+    token: str,
+    api: str | tuple[str, ...],
+    make: Callable[[Making], tuple[str, dict[str, Any]]],
+    *,
+    check: Callable[[Values], Problems] = lambda _inputs: iter(()),
+    made: Effect = _no_effect,
+    changed: Effect = _no_effect,
+    deleting: Effect = _no_effect,
+    leaves: Callable[["Thing"], str | None] = lambda _thing: None,
+    stays: Callable[["Thing"], bool] = lambda _thing: False,
+    stuck: Callable[[Values, Values], str | None] = lambda _olds, _news: None,
+    taken: Callable[["Thing"], str] | None = None,
+    labels: str = "labels",
+    name: Name | None = None,
+    refers: tuple[Refers, ...] = (),
+    puts: bool = False,
+    forgets: bool = False,
+    first_deleted: bool = False,
+    untold: tuple[str, ...] = (),
+    seconds: float = 0.0,
+) -> Kind:
+    """A kind of Google's: its API is on, its project is ours, its labels are of the right form.
+
+    deletionPolicy is the provider's, of most kinds: PREVENT refuses a deletion, ABANDON only forgets the resource.
+    """
+
+    def problems(inputs: Values) -> Problems:
+        if known(inputs, "project") not in (None, PROJECT, f"projects/{PROJECT}"):
+            yield "project", f"{inputs['project']!r} is not there, or nobody may use it; the double's is {PROJECT}"
+        yield from label_problems(inputs, labels)
+        yield from check(inputs)
+
+    def goes(thing: "Thing", cloud: "Cloud") -> None:
+        if thing.inputs.get("deletionPolicy") == "PREVENT":
+            raise RefusedError(f'cannot destroy {thing} without setting deletion_policy="DELETE" and running `up`')
+        deleting(thing, cloud)
+
+    return Kind(
+        token=token,
+        apis=tuple(f"{one}.googleapis.com" for one in ((api,) if isinstance(api, str) else api)),
+        make=make,
+        check=problems,
+        deleting=goes,
+        stays=lambda thing: thing.inputs.get("deletionPolicy") == "ABANDON" or stays(thing),
+        name=name,
+        refers=refers,
+        made=made,
+        changed=changed,
+        leaves=leaves,
+        stuck=stuck,
+        taken=taken,
+        puts=puts,
+        forgets=forgets,
+        first_deleted=first_deleted,
+        untold=untold,
+        seconds=seconds,
+    )
+
+
+def _switch_on(thing: "Thing", cloud: "Cloud") -> None:
+    cloud.apis.add(str(thing.inputs["service"]))
+
+
+def _switch_off(thing: "Thing", cloud: "Cloud") -> None:
+    if not thing.inputs.get("disableOnDestroy"):
+        return
+    api = str(thing.inputs["service"])
+    user = next((one for one in cloud if one is not thing and api in one.kind.apis), None)
+    if user is not None and not thing.inputs.get("disableDependentServices"):
+        raise RefusedError(f"googleapi: Error 400: {api} is used by {user}. Reason: SERVICE_IN_USE, failedPrecondition")
+    cloud.apis.discard(api)
+
+
+def _left_on(thing: "Thing") -> str | None:
+    return None if thing.inputs.get("disableOnDestroy") else f"API {thing.inputs['service']}"
+
+
+def _service_problems(inputs: Values) -> Problems:
+    service = known(inputs, "service")
+    if service is not None and not re.fullmatch(r"[a-z][a-z0-9.-]*\.googleapis\.com", service):
+        yield "service", f"{service!r} is no API: its name ends with .googleapis.com"
+
+
+KINDS = (
+    of_google(
+        SERVICE,
+        "serviceusage",
+        lambda making: (f"{PROJECT}/{making.inputs['service']}", {}),
+        check=_service_problems,
+        seconds=0.5,
+        # Who switches on what is on does no harm.
+        puts=True,
+        made=_switch_on,
+        deleting=_switch_off,
+        leaves=_left_on,
+    ),
+)

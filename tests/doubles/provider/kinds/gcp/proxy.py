@@ -1,0 +1,85 @@
+"""Identity-Aware Proxy in front of App Engine: who comes in, and its settings."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from ...kind import Name, Problems, Refers, RefusedError, Values
+from ..common import among, group, known, matches
+from .app_engine import APPLICATION, services_of
+from .identity import iam_member, member_exists
+from .project import DURATION, NUMBER, PROJECT, of_google
+
+if TYPE_CHECKING:
+    from ...cloud import Cloud, Thing
+
+
+def _service_is_there(thing: "Thing", cloud: "Cloud") -> None:
+    service = str(thing.inputs["service"])
+    if service not in services_of(cloud):
+        raise RefusedError(f"googleapi: Error 404: service {service} of {PROJECT} not found., notFound")
+    member_exists(thing, cloud)
+
+
+# https://cloud.google.com/iap/docs/reference/rest/v1/V1/updateIapSettings
+_SETTINGS = re.compile(
+    r"(?:organizations|folders)/\d+|projects/(?P<project>\d+)"
+    r"(?:/iap_web(?:/compute(?:-[a-z0-9-]+)?(?:/services/[^/]+)?"
+    r"|/appengine-(?P<app>[a-z0-9-]+)(?:/services/(?P<service>[^/]+)(?:/versions/[^/]+)?)?)?)?"
+)
+
+
+def _settings_problems(inputs: Values) -> Problems:
+    name = known(inputs, "name")
+    if name is not None:
+        found = _SETTINGS.fullmatch(name)
+        if found is None:
+            yield (
+                "name",
+                f"{name!r} is given; allowed is projects/NUMBER/iap_web/appengine-APP/services/SERVICE, and the like",
+            )
+        elif found["project"] not in (None, NUMBER):
+            yield "name", f"{found['project']} is not the project's number"
+    access = group(inputs, "accessSettings")
+    again = group(access, "reauthSettings")
+    for path, why in (
+        *among(again, "method", ("LOGIN", "SECURE_KEY", "ENROLLED_SECOND_FACTORS")),
+        *among(again, "policyType", ("MINIMUM", "DEFAULT")),
+        *matches(again, "maxAge", DURATION),
+    ):
+        yield f"accessSettings.reauthSettings.{path}", why
+    clients: list[Any] = known(group(access, "oauthSettings"), "programmaticClients") or []
+    for client in clients:
+        if isinstance(client, str) and not client.endswith(".apps.googleusercontent.com"):
+            yield "accessSettings.oauthSettings.programmaticClients", f"{client!r} is no OAuth client's id"
+
+
+def _settings_fit(thing: "Thing", cloud: "Cloud") -> None:
+    found = _SETTINGS.fullmatch(str(thing.inputs["name"]))
+    service = found["service"] if found else None
+    if service and service not in services_of(cloud):
+        raise RefusedError(f"googleapi: Error 404: service {service} of {PROJECT} not found., notFound")
+
+
+KINDS = (
+    iam_member(
+        "gcp:iap/appEngineServiceIamMember:AppEngineServiceIamMember",
+        "iap",
+        lambda inputs: f"projects/{NUMBER}/iap_web/appengine-{inputs['appId']}/services/{inputs['service']}",
+        Refers(path="appId", kinds=(APPLICATION,), by=("id",), holds=False),
+        made=_service_is_there,
+        check=lambda inputs: among(
+            inputs, "role", ("roles/iap.httpsResourceAccessor", "roles/iap.admin", "roles/iap.settingsAdmin")
+        ),
+    ),
+    of_google(
+        "gcp:iap/settings:Settings",
+        "iap",
+        lambda making: (str(making.inputs["name"]), {}),
+        name=Name(),
+        check=_settings_problems,
+        made=_settings_fit,
+        changed=_settings_fit,
+        # A PATCH, and its deletion is one, too.
+        puts=True,
+    ),
+)

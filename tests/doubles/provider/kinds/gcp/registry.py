@@ -1,0 +1,93 @@
+"""Artifact Registry."""
+
+import re
+from typing import TYPE_CHECKING
+
+from ...kind import Making, Problems, Refers, Values
+from ..common import among, group, groups, known, matches
+from ..images import take_images_along
+from .identity import iam_member
+from .project import PROJECT, in_region, of_google
+
+if TYPE_CHECKING:
+    from ...cloud import Cloud
+
+REPOSITORY = "gcp:artifactregistry/repository:Repository"
+_WIDE = frozenset({"asia", "europe", "us"})
+
+
+def _repository(making: Making) -> tuple[str, dict[str, object]]:
+    location, name = making.inputs["location"], making.inputs["repositoryId"]
+    return f"projects/{PROJECT}/locations/{location}/repositories/{name}", {
+        "name": name,
+        "registryUri": f"{location}-docker.pkg.dev/{PROJECT}/{name}",
+        "createTime": "2026-01-02T03:04:05Z",
+        "updateTime": "2026-01-02T03:04:05Z",
+    }
+
+
+def _problems(inputs: Values) -> Problems:
+    """https://cloud.google.com/artifact-registry/docs/repositories/cleanup-policy."""
+    yield from matches(inputs, "repositoryId", r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+    yield from in_region(inputs, "location", others=_WIDE)
+    if inputs.get("location") is None:
+        yield "location", "it is missing, and the provider has none"
+    names: list[object] = []
+    for index, policy in enumerate(groups(inputs, "cleanupPolicies")):
+        path = f"cleanupPolicies[{index}]"
+        names.append(known(policy, "id"))
+        for field, why in among(policy, "action", ("DELETE", "KEEP")):
+            yield f"{path}.{field}", why
+        condition, recent = group(policy, "condition"), group(policy, "mostRecentVersions")
+        if bool(condition) == bool(recent):
+            yield path, "exactly one of condition, mostRecentVersions is wanted"
+        if recent and known(policy, "action") == "DELETE":
+            yield f"{path}.mostRecentVersions", "they are for policies that keep"
+        count = known(recent, "keepCount")
+        if count is not None and count < 1:
+            yield f"{path}.mostRecentVersions.keepCount", f"{count} is given; allowed is 1 up"
+        for field in ("olderThan", "newerThan"):
+            value = known(condition, field)
+            if value is not None and not re.fullmatch(r"\d+(?:s|d)", value):
+                yield f"{path}.condition.{field}", f"{value!r} is given; allowed are seconds (2592000s) or days (30d)"
+        for field, why in among(condition, "tagState", ("ANY", "TAGGED", "UNTAGGED")):
+            yield f"{path}.condition.{field}", why
+        if condition.get("tagPrefixes") and known(condition, "tagState") != "TAGGED":
+            yield f"{path}.condition.tagPrefixes", "they are for tagState TAGGED"
+    if len(set(names)) != len(names):
+        yield "cleanupPolicies", "two policies have the same id"
+
+
+def has_image(reference: str, cloud: "Cloud") -> bool:
+    """Whether an image is there; of other projects' repositories nobody here knows."""
+    name, _, digest = reference.partition("@")
+    for one in cloud.of(REPOSITORY):
+        if f"{name}/".startswith(f"{one.computed['registryUri']}/"):
+            return any(
+                made == digest if digest else tagged == name
+                for tagged, made in one.inside.items()
+                if tagged.rpartition(":")[0] in (name, name.rpartition(":")[0])
+            )
+    return f"-docker.pkg.dev/{PROJECT}/" not in name or reference in cloud.given
+
+
+KINDS = (
+    of_google(
+        REPOSITORY,
+        "artifactregistry",
+        _repository,
+        check=_problems,
+        deleting=take_images_along,
+        forgets=True,
+        taken=lambda _there: "Error creating Repository: googleapi: Error 409: the repository already exists.",
+    ),
+    iam_member(
+        "gcp:artifactregistry/repositoryIamMember:RepositoryIamMember",
+        "artifactregistry",
+        lambda inputs: (
+            f"projects/{PROJECT}/locations/{inputs['location']}/repositories/"
+            + str(inputs["repository"]).rsplit("/", 1)[-1]
+        ),
+        Refers(path="repository", kinds=(REPOSITORY,), by=("id", "name"), holds=False, within=True),
+    ),
+)

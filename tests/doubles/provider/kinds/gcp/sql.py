@@ -1,0 +1,291 @@
+"""Cloud SQL for MySQL."""
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ...kind import Making, Name, Problems, Refers, RefusedError, Values
+from ..common import among, between, group, known, matches
+from .network import BY, CONNECTION, NETWORK, SQL, same_network
+from .project import PROJECT, in_region, label_problems, of_google, self_link
+
+if TYPE_CHECKING:
+    from ...cloud import Cloud, Thing
+
+INSTANCE = SQL
+DATABASE = "gcp:sql/database:Database"
+USER = "gcp:sql/user:User"
+_OF_INSTANCE = Refers(path="instance", kinds=(INSTANCE,), by=("name",), holds=False, within=True)
+_PLUS = re.compile(r"db-(?:perf-optimized-N|c4a-highmem)-\d+")
+_TIER = re.compile(r"db-f1-micro|db-g1-small|db-custom-(\d+)-(\d+)|db-n1-[a-z]+-\d+")
+
+
+def _instance(making: Making) -> tuple[str, dict[str, object]]:
+    name, region = str(making.inputs["name"]), str(making.inputs["region"])
+    made = f"projects/{PROJECT}/instances/{name}"
+    addresses = group(group(making.inputs, "settings"), "ipConfiguration")
+    public = f"34.1.{making.cloud.ticket() % 250}.2" if addresses.get("ipv4Enabled", True) else ""
+    private = f"10.99.0.{making.cloud.ticket() % 250}" if addresses.get("privateNetwork") else ""
+    found = [("PRIMARY", public), ("PRIVATE", private)]
+    return made, {
+        "selfLink": self_link("sql", made),
+        "connectionName": f"{PROJECT}:{region}:{name}",
+        "publicIpAddress": public,
+        "privateIpAddress": private,
+        "firstIpAddress": public or private,
+        "ipAddresses": [{"type": kind, "ipAddress": one, "timeToRetire": ""} for kind, one in found if one],
+        "serverCaCerts": [
+            {
+                "cert": f"-----BEGIN CERTIFICATE-----\n{making.hexes(64)}\n-----END CERTIFICATE-----",
+                "commonName": "C=US,O=Google\\, Inc,CN=Google Cloud SQL Server CA",
+                "createTime": "2026-01-02T03:04:05.678Z",
+                "expirationTime": "2036-01-02T03:04:05.678Z",
+                "sha1Fingerprint": making.hexes(40),
+            }
+        ],
+        "serviceAccountEmailAddress": f"p{making.hexes(12)}@gcp-sa-cloud-sql.iam.gserviceaccount.com",
+        "dnsName": "",
+        "dnsNames": [],
+        "pscServiceAttachmentLink": "",
+        "availableMaintenanceVersions": [],
+    }
+
+
+def _tier_problems(settings: Values, version: str | None) -> Problems:
+    """https://cloud.google.com/sql/docs/mysql/instance-settings, editions and machine types."""
+    tier, edition = known(settings, "tier"), known(settings, "edition")
+    if tier is None:
+        return
+    # What is not said is ENTERPRISE_PLUS from 8.4 on: https://cloud.google.com/sql/docs/mysql/editions-intro
+    if "edition" not in settings:
+        edition = "ENTERPRISE_PLUS" if version == "MYSQL_8_4" else "ENTERPRISE"
+    custom = _TIER.fullmatch(tier)
+    if edition == "ENTERPRISE" and custom is None:
+        yield "settings.tier", f"Invalid Tier ({tier}) for (ENTERPRISE) Edition"
+    if edition == "ENTERPRISE_PLUS" and not _PLUS.fullmatch(tier):
+        yield "settings.tier", f"Invalid Tier ({tier}) for (ENTERPRISE_PLUS) Edition. Use a db-perf-optimized-N-*"
+    if custom and custom[1]:
+        cores, memory = int(custom[1]), int(custom[2])
+        if cores > 96 or (cores != 1 and cores % 2):
+            yield "settings.tier", "a custom machine has 1 core, or an even number up to 96"
+        if memory % 256 or memory < 3840 or not 0.9 * 1024 <= memory / cores <= 6.5 * 1024:
+            yield "settings.tier", "a core has 0.9 to 6.5 GiB; the whole is a multiple of 256 MiB, 3840 at least"
+
+
+def _instance_problems(inputs: Values) -> Problems:
+    name, version, settings = known(inputs, "name"), known(inputs, "databaseVersion"), group(inputs, "settings")
+    # https://cloud.google.com/sql/docs/mysql/instance-settings#instance-id-2ndgen
+    yield from matches(inputs, "name", r"[a-z](?:[a-z0-9-]*[a-z0-9])?")
+    if name is not None and len(f"{PROJECT}:{name}") > 98:
+        yield "name", "with the project's it has 98 letters at most"
+    yield from in_region(inputs, "region")
+    if inputs.get("region") is None:
+        yield "region", "it is missing, and the provider has none"
+    if version is not None and not re.fullmatch(r"MYSQL_(5_6|5_7|8_0(_\d+)?|8_4)", version):
+        yield "databaseVersion", f"{version!r} is no version of MySQL here"
+    yield from _tier_problems(settings, version)
+    for path, why in (
+        *label_problems(settings, "userLabels"),
+        *among(settings, "availabilityType", ("ZONAL", "REGIONAL")),
+        *among(settings, "edition", ("ENTERPRISE", "ENTERPRISE_PLUS")),
+        *among(settings, "diskType", ("PD_SSD", "PD_HDD", "HYPERDISK_BALANCED")),
+        *between(settings, "diskSize", 10, 65536),
+        *_nested(settings, "maintenanceWindow", _window_problems),
+        *_nested(settings, "backupConfiguration", lambda values: _backup_problems(values, settings)),
+        *_nested(settings, "ipConfiguration", _address_problems),
+        *_nested(settings, "insightsConfig", _insights_problems),
+        *_nested(settings, "finalBackupConfig", lambda values: between(values, "retentionDays", 1, 365)),
+    ):
+        yield f"settings.{path}", why
+
+
+def _nested(settings: Values, field: str, check: Callable[[Values], Problems]) -> Problems:
+    for path, why in check(group(settings, field)):
+        yield f"{field}.{path}", why
+
+
+def _window_problems(window: Values) -> Problems:
+    yield from between(window, "day", 1, 7)
+    yield from between(window, "hour", 0, 23)
+    yield from among(window, "updateTrack", ("canary", "stable", "week5"))
+
+
+def _backup_problems(backups: Values, settings: Values) -> Problems:
+    if backups.get("pointInTimeRecoveryEnabled"):
+        yield "pointInTimeRecoveryEnabled", "only available for POSTGRES and SQLSERVER; MySQL has binary_log_enabled"
+    if backups.get("binaryLogEnabled") and not backups.get("enabled"):
+        yield "binaryLogEnabled", "binary logs need backups"
+    yield from matches(backups, "startTime", r"([01]\d|2[0-3]):[0-5]\d")
+    yield from between(
+        backups, "transactionLogRetentionDays", 1, 35 if known(settings, "edition") == "ENTERPRISE_PLUS" else 7
+    )
+    kept = group(backups, "backupRetentionSettings")
+    for path, why in between(kept, "retainedBackups", 1, 365):
+        yield f"backupRetentionSettings.{path}", why
+    # https://cloud.google.com/sql/docs/mysql/high-availability
+    if known(settings, "availabilityType") == "REGIONAL" and not (
+        backups.get("enabled") and backups.get("binaryLogEnabled")
+    ):
+        yield "enabled", "REGIONAL needs backups and binary logs"
+
+
+def _address_problems(addresses: Values) -> Problems:
+    yield from among(
+        addresses,
+        "sslMode",
+        ("ALLOW_UNENCRYPTED_AND_ENCRYPTED", "ENCRYPTED_ONLY", "TRUSTED_CLIENT_CERTIFICATE_REQUIRED"),
+    )
+    yield from among(
+        addresses,
+        "serverCaMode",
+        ("CA_MODE_UNSPECIFIED", "GOOGLE_MANAGED_INTERNAL_CA", "GOOGLE_MANAGED_CAS_CA", "CUSTOMER_MANAGED_CAS_CA"),
+    )
+    if addresses.get("ipv4Enabled") is False and not addresses.get("privateNetwork"):
+        yield "ipv4Enabled", "at least one of Public IP or Private IP or PSC connectivity must be enabled"
+    network = known(addresses, "privateNetwork")
+    # google/services/sql: OrEmpty(ValidateRegexp(privateNetworkLinkRegex)).
+    if network and not re.fullmatch(
+        r"(?:https://www\.googleapis\.com/compute/v1/)?projects/[^/]+/global/networks/[^/]+", network
+    ):
+        yield "privateNetwork", f"{network!r} is given; allowed is projects/PROJECT/global/networks/NAME"
+
+
+def _insights_problems(insights: Values) -> Problems:
+    yield from between(insights, "queryStringLength", 256, 4500)
+    yield from between(insights, "queryPlansPerMinute", 0, 20)
+
+
+def _instance_fits(thing: "Thing", cloud: "Cloud") -> None:
+    if (INSTANCE, str(thing.inputs["name"])) in cloud.reserved:
+        raise RefusedError(_taken(thing))
+    _peered(thing, cloud)
+
+
+def _peered(thing: "Thing", cloud: "Cloud") -> None:
+    network = group(group(thing.inputs, "settings"), "ipConfiguration").get("privateNetwork")
+    if not network:
+        return
+    short = str(network).rsplit("/", 1)[-1]
+    if f"peering of {short}" not in cloud.given and not any(
+        same_network(one.inputs["network"], network) for one in cloud.of(CONNECTION)
+    ):
+        raise RefusedError(
+            "Error, failed to create instance because the network doesn't have at least 1 private services connection. "
+            f"{PROJECT}:{thing.inputs['name']}: SERVICE_NETWORKING_NOT_ENABLED"
+        )
+    cloud.reserved.add(("peering", short))
+
+
+def _taken(_there: "Thing") -> str:
+    return (
+        "googleapi: Error 409: The Cloud SQL instance already exists. When you delete an instance, you can't reuse the "
+        "name of the deleted instance until one week from the deletion date., instanceAlreadyExists"
+    )
+
+
+def _unprotected(thing: "Thing", cloud: "Cloud") -> None:
+    # The provider's own is on where nothing is said.
+    if thing.inputs.get("deletionProtection", True):
+        raise RefusedError(
+            "Error, failed to delete instance because deletion_protection is set to true. Set it to false to proceed "
+            "with instance deletion"
+        )
+    if group(thing.inputs, "settings").get("deletionProtectionEnabled"):
+        raise RefusedError(
+            "googleapi: Error 400: The instance is protected. Please disable the deletion protection and try again., "
+            "instanceProtected"
+        )
+    cloud.reserved.add((INSTANCE, str(thing.inputs["name"])))
+
+
+def _left(thing: "Thing") -> str | None:
+    settings = group(thing.inputs, "settings")
+    backups = [
+        what
+        for what, kept in (
+            ("final backup", group(settings, "finalBackupConfig").get("enabled")),
+            ("backups", settings.get("retainBackupsOnDelete")),
+        )
+        if kept
+    ]
+    return f"{' and '.join(backups)} of database instance {thing.inputs['name']}" if backups else None
+
+
+def _stuck(olds: Values, news: Values) -> str | None:
+    """The provider's CustomizeDiff."""
+    if group(group(news, "settings"), "backupConfiguration").get("pointInTimeRecoveryEnabled"):
+        return "point_in_time_recovery_enabled is only available for the following [POSTGRES SQLSERVER]"
+    return None
+
+
+def _instance_changed(thing: "Thing", cloud: "Cloud") -> None:
+    before = cloud.named(thing.id, (INSTANCE,)).inputs
+    old, new = (group(one, "settings").get("diskSize") or 0 for one in (before, thing.inputs))
+    if new and new < old:
+        raise RefusedError(f"googleapi: Error 400: a disk of {old} GB cannot become one of {new}., invalidRequest")
+    if str(thing.inputs["databaseVersion"]) < str(before["databaseVersion"]):
+        raise RefusedError(
+            f"googleapi: Error 400: Invalid request: {before['databaseVersion']} cannot become "
+            f"{thing.inputs['databaseVersion']}: no downgrades., invalid"
+        )
+    _peered(thing, cloud)
+
+
+def _user(making: Making) -> tuple[str, dict[str, object]]:
+    host = making.inputs.get("host") or "%"
+    return f"{making.inputs['name']}/{host}/{making.inputs['instance']}", {"host": host, "sqlServerUserDetails": []}
+
+
+def _user_problems(inputs: Values) -> Problems:
+    if known(inputs, "name") is not None and len(inputs["name"]) > 32:
+        yield "name", "a user of MySQL has 32 letters at most"
+    if inputs.get("password") and inputs.get("passwordWo"):
+        yield "password", "it conflicts with passwordWo"
+    if not inputs.get("password") and not inputs.get("passwordWo") and known(inputs, "type") in (None, "BUILT_IN"):
+        yield "password", "a user of MySQL's own would have none"
+    yield from among(inputs, "deletionPolicy", ("DELETE", "ABANDON", "PREVENT", ""))
+
+
+KINDS = (
+    of_google(
+        INSTANCE,
+        "sqladmin",
+        _instance,
+        name=Name(),
+        refers=(Refers(path="settings.ipConfiguration.privateNetwork", kinds=(NETWORK,), by=BY),),
+        labels="-",
+        check=_instance_problems,
+        made=_instance_fits,
+        changed=_instance_changed,
+        deleting=_unprotected,
+        leaves=_left,
+        stuck=_stuck,
+        taken=_taken,
+        forgets=True,
+    ),
+    of_google(
+        DATABASE,
+        "sqladmin",
+        lambda making: (
+            path := f"projects/{PROJECT}/instances/{making.inputs['instance']}/databases/{making.inputs['name']}",
+            {"selfLink": self_link("sql", path)},
+        ),
+        name=Name(),
+        refers=(_OF_INSTANCE,),
+        check=lambda inputs: matches(inputs, "name", r"[^/\\. ]{1,64}"),
+        forgets=True,
+        taken=lambda there: (
+            f"Error creating Database: googleapi: Error 400: database {there.inputs['name']} already exists."
+        ),
+    ),
+    of_google(
+        USER,
+        "sqladmin",
+        _user,
+        name=Name(),
+        refers=(_OF_INSTANCE,),
+        check=_user_problems,
+        # For MySQL it changes the one that is there.
+        puts=True,
+    ),
+)

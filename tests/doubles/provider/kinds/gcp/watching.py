@@ -1,0 +1,175 @@
+"""Cloud Monitoring: who is told, of what, and the dashboard."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from ...kind import Making, Problems, Refers, RefusedError, Values
+from ...paths import texts_in
+from ..common import among, group, groups, json_in, known
+from .logs import METRIC
+from .project import NUMBER, PROJECT, of_google
+
+if TYPE_CHECKING:
+    from ...cloud import Cloud, Thing
+
+CHANNEL = "gcp:monitoring/notificationChannel:NotificationChannel"
+POLICY = "gcp:monitoring/alertPolicy:AlertPolicy"
+_KINDS = (
+    "conditionAbsent",
+    "conditionMatchedLog",
+    "conditionMonitoringQueryLanguage",
+    "conditionPrometheusQueryLanguage",
+    "conditionSql",
+    "conditionThreshold",
+)
+_NEEDS = {
+    "email": "email_address",
+    "sms": "number",
+    "pubsub": "topic",
+    "webhook_tokenauth": "url",
+    "slack": "channel_name",
+}
+_FROM_LOGS = re.compile(r"logging\.googleapis\.com/user/([\w.,+!*'()%/-]+)")
+
+
+def _named(what: str, making: Making) -> tuple[str, dict[str, object]]:
+    made = f"projects/{PROJECT}/{what}/{10**18 + making.cloud.ticket()}"
+    return made, {"name": made, "verificationStatus": "", "creationRecords": []}
+
+
+def _channel_problems(inputs: Values) -> Problems:
+    kind = known(inputs, "type")
+    if kind is not None and kind not in _NEEDS:
+        yield "type", f"{kind!r} is unknown; known are {', '.join(_NEEDS)}"
+    elif kind is not None and not group(inputs, "labels").get(_NEEDS[kind]) and known(inputs, "labels") is not None:
+        yield "labels", f"a channel of type {kind} needs {_NEEDS[kind]}"
+
+
+def _seconds(text: object) -> int | None:
+    return int(text.removesuffix("s")) if isinstance(text, str) and re.fullmatch(r"\d+s", text) else None
+
+
+def _policy_problems(inputs: Values) -> Problems:
+    """https://cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.alertPolicies."""
+    yield from among(inputs, "combiner", ("AND", "OR", "AND_WITH_MATCHING_RESOURCE"))
+    yield from among(inputs, "severity", ("CRITICAL", "ERROR", "WARNING"))
+    conditions = groups(inputs, "conditions")
+    if len(conditions) > 6:
+        yield "conditions", "a policy has 6 at most"
+    if len(conditions) == 1 and known(inputs, "combiner") == "AND_WITH_MATCHING_RESOURCE":
+        yield "combiner", "it is for two conditions or more"
+    for index, condition in enumerate(conditions):
+        given = [name for name in _KINDS if condition.get(name)]
+        path = f"conditions[{index}]"
+        if len(given) != 1:
+            yield path, f"exactly one of {', '.join(_KINDS)} is wanted"
+            continue
+        for inner, why in _condition_problems(given[0], group(condition, given[0])):
+            yield f"{path}.{given[0]}.{inner}", why
+    text = known(group(inputs, "documentation"), "content")
+    if text is not None and len(text) > 8192:
+        yield "documentation.content", "it has 8,192 letters at most"
+
+
+def _condition_problems(kind: str, condition: Values) -> Problems:
+    text = known(condition, "filter")
+    if kind in ("conditionAbsent", "conditionThreshold"):
+        if text is not None and not ("metric.type" in text and "resource.type" in text):
+            yield "filter", "it has to name a metric.type and a resource.type"
+        duration = known(condition, "duration")
+        if duration is not None and (_seconds(duration) is None or int(duration[:-1]) % 60):
+            yield "duration", f"{duration!r} is given; allowed are whole minutes, in seconds (300s)"
+        if kind == "conditionAbsent" and (_seconds(duration) or 120) < 120:
+            yield "duration", f"{duration!r} is given; absence is seen after 120s at least"
+    if kind == "conditionThreshold":
+        yield from among(condition, "comparison", ("COMPARISON_GT", "COMPARISON_LT"))
+    for field in ("aggregations", "denominatorAggregations"):
+        for index, one in enumerate(groups(condition, field)):
+            for path, why in _aggregation_problems(one):
+                yield f"{field}[{index}].{path}", why
+
+
+def _aggregation_problems(one: Values) -> Problems:
+    period = known(one, "alignmentPeriod")
+    if period is not None and (_seconds(period) is None or int(period[:-1]) < 60):
+        yield "alignmentPeriod", f"{period!r} is given; allowed is 60s up"
+    reducer = known(one, "crossSeriesReducer")
+    if reducer not in (None, "REDUCE_NONE") and known(one, "perSeriesAligner") in (None, "ALIGN_NONE"):
+        yield "perSeriesAligner", f"{reducer} needs one"
+    if one.get("groupByFields") and reducer in (None, "REDUCE_NONE"):
+        yield "groupByFields", "without a reducer nothing is put together"
+
+
+def _metrics_are_there(thing: "Thing", cloud: "Cloud") -> None:
+    # In PromQL a metric made of logs is looked for, too, and a new one is not there for minutes.
+    for condition in groups(thing.inputs, "conditions"):
+        query = group(condition, "conditionPrometheusQueryLanguage")
+        if "logging_googleapis_com:user_" in str(query.get("query")) and not query.get("disableMetricValidation"):
+            raise RefusedError(f"Error creating AlertPolicy: googleapi: Error 400: no metric for {query['query']}")
+    there = {str(one.inputs["name"]) for one in cloud.of(METRIC)}
+    for text in texts_in(thing.inputs["conditions"]):
+        for name in _FROM_LOGS.findall(text):
+            if name not in there:
+                raise RefusedError(
+                    "Error creating AlertPolicy: googleapi: Error 404: Cannot find metric that matches type = "
+                    f'"logging.googleapis.com/user/{name}". If a metric was created recently, it could take up to 10 '
+                    "minutes to become available., notFound"
+                )
+
+
+def _dashboard_problems(inputs: Values) -> Problems:
+    """https://cloud.google.com/monitoring/api/ref_v3/rest/v1/projects.dashboards."""
+    try:
+        body: Any = json_in(inputs, "dashboardJson")
+    except ValueError:
+        yield "dashboardJson", "it is not JSON"
+        return
+    if body is None:
+        return
+    if not body.get("displayName"):
+        yield "dashboardJson.displayName", "it is missing"
+    layouts = [name for name in ("gridLayout", "mosaicLayout", "rowLayout", "columnLayout") if name in body]
+    if len(layouts) != 1:
+        yield "dashboardJson", "exactly one layout is wanted"
+    mosaic = body.get("mosaicLayout", {})
+    columns = mosaic.get("columns", 48)
+    for index, tile in enumerate(mosaic.get("tiles", [])):
+        if tile.get("xPos", 0) + tile.get("width", 0) > columns:
+            yield f"dashboardJson.mosaicLayout.tiles[{index}]", f"it is wider than {columns} columns"
+        if not tile.get("width") or not tile.get("height") or not tile.get("widget"):
+            yield f"dashboardJson.mosaicLayout.tiles[{index}]", "it needs width, height and a widget"
+
+
+def _told_elsewhere(thing: "Thing", cloud: "Cloud") -> None:
+    user = next((one for one in cloud.of(POLICY) if thing.id in (one.inputs.get("notificationChannels") or [])), None)
+    if user is not None and not thing.inputs.get("forceDelete"):
+        raise RefusedError(f"googleapi: Error 400: Cannot delete {thing}: it is used by {user}., failedPrecondition")
+
+
+KINDS = (
+    of_google(
+        CHANNEL,
+        "monitoring",
+        lambda making: _named("notificationChannels", making),
+        labels="userLabels",
+        check=_channel_problems,
+        deleting=_told_elsewhere,
+    ),
+    of_google(
+        POLICY,
+        "monitoring",
+        lambda making: _named("alertPolicies", making),
+        labels="userLabels",
+        refers=(Refers(path="notificationChannels[*]", kinds=(CHANNEL,), by=("id", "name"), holds=False),),
+        check=_policy_problems,
+        made=_metrics_are_there,
+        changed=_metrics_are_there,
+    ),
+    of_google(
+        "gcp:monitoring/dashboard:Dashboard",
+        "monitoring",
+        lambda making: (f"projects/{NUMBER}/dashboards/{making.hexes(8)}-0000-4000-8000-{making.hexes(12)}", {}),
+        labels="-",
+        check=_dashboard_problems,
+    ),
+)

@@ -1,0 +1,153 @@
+"""The images that docker-build pushes, into a registry of either cloud.
+
+A build is not reproducible (times, attestations), so each one has a digest of its own: pushing a tag again into a
+repository with immutable tags is refused, as ECR does ("Preventing image tags from being overwritten").
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..kind import Kind, Making, Problems, RefusedError, Values
+from ..paths import values_at
+from ..wire import UNKNOWN
+from .common import group
+
+if TYPE_CHECKING:
+    from ..cloud import Cloud, Thing
+
+IMAGE = "docker-build:index:Image"
+
+
+def context_hash(inputs: Values, cloud: "Cloud") -> Any:
+    """Of the files that are built, as the provider takes it for its outputs. Raises RefusedError."""
+    location = group(inputs, "context").get("location")
+    if not isinstance(location, str):
+        return UNKNOWN
+    folder = cloud.folder / location
+    dockerfile = cloud.folder / (group(inputs, "dockerfile").get("location") or f"{location}/Dockerfile")
+    if not folder.is_dir() or not dockerfile.is_file():
+        raise RefusedError(f"{location!r} is no folder with a Dockerfile.")
+    digest = hashlib.sha256(dockerfile.read_bytes())
+    for file in sorted(_sent(folder, dockerfile)):
+        digest.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _sent(folder: Path, dockerfile: Path) -> Iterator[Path]:
+    """Files that a .dockerignore lets through: the Dockerfile's own one, or the folder's. The last rule that fits wins.
+
+    https://docs.docker.com/build/concepts/context/#dockerignore-files
+    """
+    ignore = next(
+        (
+            one
+            for one in (dockerfile.with_name(f"{dockerfile.name}.dockerignore"), folder / ".dockerignore")
+            if one.is_file()
+        ),
+        None,
+    )
+    lines = [line.strip() for line in ignore.read_text(encoding="utf-8").splitlines()] if ignore else []
+    rules = [
+        (not line.startswith("!"), _as_pattern(line.lstrip("!").strip("/")))
+        for line in lines
+        if line and not line.startswith("#")
+    ]
+    for file in folder.rglob("*"):
+        name = file.relative_to(folder).as_posix()
+        left_out = False
+        for leaves_out, pattern in rules:
+            if pattern.fullmatch(name):
+                left_out = leaves_out
+        if not left_out and file.is_file() and "__pycache__" not in file.parts:
+            yield file
+
+
+def _as_pattern(rule: str) -> re.Pattern[str]:
+    """A rule for a folder is one for all that is in it."""
+    parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    text = re.sub(r"\*\*/|\*\*|\*|\?|[^*?]+", lambda found: parts.get(found[0]) or re.escape(found[0]), rule)
+    return re.compile(f"{text}(?:/.*)?")
+
+
+def _image_problems(inputs: Values) -> Problems:
+    if inputs.get("push") is True and not inputs.get("tags"):
+        yield "tags", "an image that is pushed needs one"
+
+
+def _image(making: Making) -> tuple[str, dict[str, object]]:
+    digest = f"sha256:{making.hexes(64)}"
+    tags: Any = making.inputs.get("tags") or []
+    return digest, {
+        "digest": digest,
+        "contextHash": context_hash(making.inputs, making.cloud),
+        "ref": f"{tags[0]}@{digest}",
+    }
+
+
+def _repository_of(url: str, cloud: "Cloud") -> "Thing | None":
+    """In ECR a repository is one image; in Artifact Registry images are in it."""
+    for one in cloud:
+        if one.computed.get("repositoryUrl") == url or f"{url}/".startswith(f"{one.computed.get('registryUri')}/"):
+            return one
+    return None
+
+
+def _push(thing: "Thing", cloud: "Cloud") -> None:
+    if not thing.inputs.get("push"):
+        return
+    addresses = list(values_at(thing.inputs, "registries[*].address"))
+    for tagged in thing.inputs["tags"]:
+        url, _, tag = tagged.rpartition(":")
+        if not any(url.startswith(re.sub(r"^https?://", "", str(one))) for one in addresses):
+            raise RefusedError(f"no basic auth credentials: nobody has signed in to the registry of {tagged}.")
+        repository = _repository_of(url, cloud)
+        if repository is None:
+            raise RefusedError(f"name unknown: the repository of {tagged} does not exist.")
+        immutable = repository.inputs.get("imageTagMutability") == "IMMUTABLE" or group(
+            repository.inputs, "dockerConfig"
+        ).get("immutableTags")
+        # By the whole name, since Artifact Registry has many images in one.
+        name = tag if "repositoryUrl" in repository.computed else tagged
+        if name in repository.inside and immutable:
+            raise RefusedError(
+                f"tag invalid: the image tag {tag!r} already exists in {repository} and cannot be overwritten, "
+                "because the tag is immutable."
+            )
+        repository.inside[name] = thing.computed["digest"]
+
+
+def _rebuild(thing: "Thing", cloud: "Cloud") -> None:
+    digest = f"sha256:{hashlib.sha256(str(cloud.ticket()).encode()).hexdigest()}"
+    thing.computed.update(
+        digest=digest, contextHash=context_hash(thing.inputs, cloud), ref=f"{thing.inputs['tags'][0]}@{digest}"
+    )
+    _push(thing, cloud)
+
+
+def _unpush(thing: "Thing", cloud: "Cloud") -> None:
+    for repository in cloud:
+        for tag in [tag for tag, digest in repository.inside.items() if digest == thing.computed["digest"]]:
+            del repository.inside[tag]
+
+
+def take_images_along(repository: "Thing", cloud: "Cloud") -> None:
+    """What is in a repository goes with it."""
+    for image in cloud.of(IMAGE):
+        if image.computed["digest"] in repository.inside.values():
+            cloud.remove(image)
+
+
+KINDS = (
+    Kind(
+        token=IMAGE,
+        make=_image,
+        check=_image_problems,
+        made=_push,
+        changed=_rebuild,
+        deleting=_unpush,
+        moves=("digest", "contextHash", "ref"),
+    ),
+)

@@ -1,0 +1,79 @@
+"""A project of Google's, for tests of the double."""
+
+from pathlib import Path
+from typing import Any
+
+from tests.doubles.provider.cloud import Cloud, Thing
+from tests.doubles.provider.kinds.gcp import app_engine, network, sql, storage
+
+REGION = "europe-west1"
+APIS = """appengine appengineflex artifactregistry cloudresourcemanager compute iam iap logging monitoring secretmanager
+    servicenetworking sqladmin storage"""
+DIGEST = f"sha256:{'0' * 64}"
+MEMBER = "gcp:iap/appEngineServiceIamMember:AppEngineServiceIamMember"
+SETTINGS = "gcp:iap/settings:Settings"
+CHECKS = {"livenessCheck": {"path": "/healthz"}, "readinessCheck": {"path": "/readyz"}}
+SCALING = {"automaticScaling": {"cpuUtilization": {"targetUtilization": 0.5}}}
+
+
+def flexible(**more: Any) -> dict[str, Any]:
+    image = {"deployment": {"container": {"image": f"elsewhere.example.com/mlflow@{DIGEST}"}}}
+    return {"service": "mlflow", "versionId": "v1", "runtime": "custom", **CHECKS, **SCALING, **image, **more}
+
+
+def instance(**settings: Any) -> dict[str, Any]:
+    return {
+        "name": "some-instance",
+        "region": REGION,
+        "databaseVersion": "MYSQL_8_4",
+        "deletionProtection": False,
+        "settings": {"tier": "db-g1-small", "edition": "ENTERPRISE", **settings},
+    }
+
+
+class Project(Cloud):
+    """With its APIs on, an application, and somebody's page on the service default."""
+
+    def __init__(self, *, page: bool = True, folder: Path = Path()) -> None:
+        super().__init__(["default"], folder)
+        self.apis |= {f"{api}.googleapis.com" for api in APIS.split()}
+        self.application = self.create(app_engine.APPLICATION, "app", {"locationId": "europe-west"})
+        if page:
+            code = self.create(storage.BUCKET, "code", {"name": "some-code", "location": REGION})
+            self.create(storage.OBJECT, "code", {"bucket": code.id, "name": "main.py", "content": "1"})
+            self.standard()
+
+    def standard(self, **more: Any) -> Thing:
+        file = {"name": "main.py", "sourceUrl": "https://storage.googleapis.com/some-code/main.py"}
+        page = {"service": "default", "versionId": "page", "runtime": "python313", "entrypoint": {"shell": "x"}}
+        return self.create(app_engine.STANDARD, "page", {**page, "deployment": {"files": [file]}, **more})
+
+    def version(self, name: str = "v", **more: Any) -> Thing:
+        return self.create(app_engine.FLEXIBLE, name, flexible(**more))
+
+    def private(self) -> tuple[Thing, Thing, Thing, Thing]:
+        """A network with a connection to Google's services, and an instance that uses it."""
+        vpc = self.create(network.NETWORK, "vpc", {"name": "vpc", "autoCreateSubnetworks": False})
+        held = self.create(
+            network.ADDRESS,
+            "held",
+            {
+                "name": "held",
+                "purpose": "VPC_PEERING",
+                "addressType": "INTERNAL",
+                "prefixLength": 20,
+                "network": vpc.id,
+            },
+        )
+        peering = self.create(
+            network.CONNECTION,
+            "peering",
+            {"network": vpc.id, "service": "servicenetworking.googleapis.com", "reservedPeeringRanges": ["held"]},
+        )
+        made = self.create(
+            sql.INSTANCE, "i", instance(ipConfiguration={"ipv4Enabled": False, "privateNetwork": vpc.id})
+        )
+        return vpc, held, peering, made
+
+    def gone(self, thing: Thing) -> None:
+        self.delete(thing.kind.token, thing.id, thing.outputs)

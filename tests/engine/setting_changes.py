@@ -1,0 +1,261 @@
+"""What every setting does that is changed on a development stack that is up: the reviewed table.
+
+What is an update and what a replacement follows from the program and from tests/doubles/provider/replace_table.toml;
+here it is written down, so that a change of either is seen in a review. Not here: settings of a VPC or of a target that
+were there before, which are chosen once.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.engine.programs import CERTIFICATE, KEY
+
+# A new revision of the task definition, which the service rolls out.
+ROLLED_OUT = ("replace TaskDefinition", "update Service")
+HTTPS = {"certificateArn": CERTIFICATE, "hostName": "mlflow.example.com"}
+IN_ECR = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/gate@sha256:{'0' * 64}"
+# Settings that give another tracking target, with no runs in it, and say so in their documentation.
+ANOTHER = {"tracking.kind", "tracking.artifactPrefix", "tracking.mlflowVersion"}
+DATA = {"Bucket", "MlflowApp", "MlflowTrackingServer"}
+NO_DATA: set[str] = set()
+# Chosen once, or tried elsewhere: what was there before; production's own; sign-in and Studio in test_life.py.
+NOT_HERE = re.compile(
+    r"environment|ssoClientSecret|network\.(vpc|private|public|existing|mlflow)\w+|tracking\.(targetArn|serverSize|mlflowVersion)"
+    r"|studio.*|image\.packageIndex|service\.bodyBudget|edge\.(sso.*|hostName|domain.*|requestsPerAddress)|access\.roles.*"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """``settings`` over those of Pulumi.dev.yaml.
+
+    ``refused``: AWS does not do it, and says this. ``wrong``: what the program does wrong today.
+    """
+
+    settings: Mapping[str, Any]
+    steps: tuple[str, ...] = ()
+    refused: str | None = None
+    wrong: str | None = None
+
+
+CHANGES = {
+    "tags": Change(
+        {"tags": {"Team": "data"}},
+        (
+            "update Bucket",
+            "update CapacityProvider",
+            "update Cluster",
+            "update DefaultSecurityGroup",
+            "update Eip",
+            "update FlowLog",
+            "update Group",
+            "update InstanceProfile",
+            "update InternetGateway",
+            "update LaunchTemplate",
+            "update Listener",
+            "update LoadBalancer",
+            "update LogGroup",
+            "update MetricAlarm",
+            "update MlflowApp",
+            "update NatGateway",
+            "update Repository",
+            "update Role",
+            "update RouteTable",
+            "update Secret",
+            "update SecurityGroup",
+            "update SecurityGroupEgressRule",
+            "update SecurityGroupIngressRule",
+            "update Service",
+            "update Subnet",
+            "update Target",
+            "update TargetGroup",
+            "update TaskDefinition",
+            "update Topic",
+            "update Vpc",
+            "update VpcEndpoint",
+        ),
+    ),
+    "permissionsBoundaryArn": Change(
+        {"permissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary"}, ("update Role",)
+    ),
+    # A repository keeps its key: there is a new one, and an image in it.
+    "kmsKeyArn": Change(
+        {"kmsKeyArn": KEY},
+        (
+            *ROLLED_OUT,
+            "replace Image",
+            "replace LifecyclePolicy",
+            "replace Repository",
+            "update BucketServerSideEncryptionConfiguration",
+            "update Group",
+            "update LaunchTemplate",
+            "update LogGroup",
+            "update RolePolicy",
+            "update Secret",
+            "update Topic",
+        ),
+    ),
+    "deletionProtection": Change(
+        {"deletionProtection": True}, ("update Bucket", "update LoadBalancer", "update Repository", "update Secret")
+    ),
+    # Nothing moves to another VPC: a stack with other addresses is another stack.
+    "network.cidr": Change({"network": {"cidr": "10.43.0.0/16"}}, refused="DependencyViolation"),
+    "network.zones": Change(
+        {"network": {"zones": 3}},
+        (
+            "create Route",
+            "create RouteTable",
+            "create RouteTableAssociation",
+            "create Subnet",
+            "update Group",
+            "update LoadBalancer",
+            "update Service",
+            "update VpcEndpoint",
+        ),
+    ),
+    "network.egress: nat-per-zone": Change(
+        {"network": {"egress": "nat-per-zone"}},
+        ("create Eip", "create NatGateway", "create RouteTableAssociation", "create Subnet", "update Route"),
+    ),
+    "network.egress: endpoints": Change(
+        {"network": {"egress": "endpoints"}},
+        (
+            "create SecurityGroup",
+            "create SecurityGroupEgressRule",
+            "create SecurityGroupIngressRule",
+            "create VpcEndpoint",
+            "delete Eip",
+            "delete InternetGateway",
+            "delete NatGateway",
+            "delete Route",
+            "delete RouteTable",
+            "delete RouteTableAssociation",
+            "delete SecurityGroupEgressRule",
+            "delete Subnet",
+            "update VpcEndpoint",
+        ),
+    ),
+    "network.flowLogDays": Change({"network": {"flowLogDays": 90}}, ("update LogGroup",)),
+    "tracking.kind": Change(
+        {"tracking": {"kind": "server"}},
+        (*ROLLED_OUT, "create MlflowTrackingServer", "delete MlflowApp", "update RolePolicy"),
+    ),
+    "tracking.maintenanceWindow": Change({"tracking": {"maintenanceWindow": "Sun:02:00"}}, ("update MlflowApp",)),
+    "tracking.automaticModelRegistration": Change(
+        {"tracking": {"automaticModelRegistration": True}}, ("update MlflowApp", "update RolePolicy")
+    ),
+    "tracking.artifactPrefix": Change(
+        {"tracking": {"artifactPrefix": "elsewhere"}}, (*ROLLED_OUT, "replace MlflowApp", "update RolePolicy")
+    ),
+    "tracking.oldVersionsDays": Change({"tracking": {"oldVersionsDays": 30}}, ("update BucketLifecycleConfiguration",)),
+    "image.kept": Change(
+        {"image": {"kept": 20}},
+        ("replace LifecyclePolicy",),
+        wrong="the new policy is put over the old one, and whoever deletes the old one by the repository's name takes "
+        "it away: it needs delete_before_replace",
+    ),
+    "image.architecture": Change(
+        {"image": {"architecture": "amd64"}},
+        (
+            *ROLLED_OUT,
+            "create Stash",
+            "delete Stash",
+            "replace RandomId",
+            "update Group",
+            "update Image",
+            "update LaunchTemplate",
+        ),
+    ),
+    "image.base": Change({"image": {"base": "python:3.12-slim"}}, (*ROLLED_OUT, "replace RandomId", "update Image")),
+    "image.reference": Change(
+        {"image": {"reference": IN_ECR}},
+        (
+            *ROLLED_OUT,
+            "delete Image",
+            "delete LifecyclePolicy",
+            "delete RandomId",
+            "delete Repository",
+            "update RolePolicy",
+        ),
+    ),
+    "service.instanceType": Change(
+        {"service": {"instanceType": "t4g.medium"}}, ("update Group", "update LaunchTemplate")
+    ),
+    # A newer image has come out: that alone changes nothing.
+    "service.machineImage": Change(
+        {"service": {"machineImage": "second"}},
+        ("create Stash", "delete Stash", "update Group", "update LaunchTemplate"),
+    ),
+    "service.tasks": Change({"service": {"tasks": 2}}, ("update Target",)),
+    "service.mostTasks": Change(
+        {"service": {"mostTasks": 4}}, ("update CapacityProvider", "update Group", "update Target")
+    ),
+    "service.requestsPerTask": Change({"service": {"requestsPerTask": 9000}}, ("update Policy",)),
+    "service.cpuPercent": Change({"service": {"cpuPercent": 50}}, ("update Policy",)),
+    "service.taskMemory": Change({"service": {"taskMemory": 1200}}, ROLLED_OUT),
+    "service.taskCpu": Change({"service": {"taskCpu": 512}}, ROLLED_OUT),
+    "service.bodyLimit": Change({"service": {"bodyLimit": 16}}, ROLLED_OUT),
+    "service.execAccess": Change(
+        {"service": {"execAccess": True}}, (*ROLLED_OUT, "update Cluster", "update RolePolicy")
+    ),
+    "service.containerInsights": Change({"service": {"containerInsights": True}}, ("update Cluster",)),
+    # The new load balancer is made before the old one goes, and a target group serves one load balancer.
+    "edge.public": Change({"edge": {"public": True, **HTTPS}}, refused="TargetGroupAssociationLimit"),
+    "edge.allowedCidrs": Change(
+        {"edge": {"allowedCidrs": ["10.0.0.0/8"]}},
+        ("create SecurityGroupIngressRule", "delete SecurityGroupIngressRule"),
+    ),
+    "edge.certificateArn": Change(
+        {"edge": HTTPS},
+        (
+            *ROLLED_OUT,
+            "create Listener",
+            "create SecurityGroupIngressRule",
+            "update Listener",
+            "update SecurityGroupEgressRule",
+            "update SecurityGroupIngressRule",
+        ),
+    ),
+    "edge.domain": Change(
+        {"edge": {"domain": {"name": "mlflow.example.com", "zoneId": "Z0123456789ABCDEFGHIJ"}}},
+        (
+            *ROLLED_OUT,
+            "create Certificate",
+            "create CertificateValidation",
+            "create Listener",
+            "create Record",
+            "create SecurityGroupIngressRule",
+            "update Listener",
+            "update SecurityGroupEgressRule",
+            "update SecurityGroupIngressRule",
+        ),
+    ),
+    "edge.idleTimeout": Change(
+        {"edge": {"idleTimeout": 300}}, (*ROLLED_OUT, "update LoadBalancer", "update TargetGroup")
+    ),
+    "edge.waf": Change(
+        {"edge": {"waf": True}},
+        (
+            "create LogGroup",
+            "create LogResourcePolicy",
+            "create WebAcl",
+            "create WebAclAssociation",
+            "create WebAclLoggingConfiguration",
+        ),
+    ),
+    "edge.accessLogDays": Change({"edge": {"accessLogDays": 90}}, ("update BucketLifecycleConfiguration",)),
+    # It holds for a token's first day, and never again.
+    "access.adminTokenDays": Change({"access": {"adminTokenDays": 30}}, ()),
+    "watching.logDays": Change({"watching": {"logDays": 90}}, ("update LogGroup",)),
+    "watching.email": Change({"watching": {"email": "ops@example.com"}}, ("create TopicSubscription",)),
+    "watching.dashboard": Change({"watching": {"dashboard": False}}, ("delete Dashboard",)),
+    "watching.slowSeconds": Change({"watching": {"slowSeconds": 2}}, ("update MetricAlarm",)),
+}
+# In CI they are changed a few at a time, in this order, each group over the one before: what touches what is sampled.
+IN_CI = (
+    ("tags", "network.flowLogDays", "tracking.maintenanceWindow", "watching.slowSeconds"),
+    ("service.machineImage", "service.tasks", "service.requestsPerTask", "edge.accessLogDays", "watching.email"),
+    ("edge.idleTimeout", "edge.waf", "network.zones", "image.base", "service.containerInsights"),
+)

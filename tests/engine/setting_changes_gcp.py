@@ -1,0 +1,193 @@
+"""The same for a development stack on Google Cloud (setting_changes.py says what it is for)."""
+
+import re
+
+from tests.engine.setting_changes import Change
+
+ELSEWHERE = f"europe-west1-docker.pkg.dev/other-project/images/mlflow@sha256:{'0' * 64}"
+# What sends all its lines elsewhere, and what is counted and told of them.
+WATCHED = (
+    "update AlertPolicy",
+    "update Dashboard",
+    "update Metric",
+    "update ProjectBucketConfig",
+    "update ProjectExclusion",
+    "update ProjectSink",
+)
+# Settings that give another database, instance or bucket, with nothing in it, and say so in their documentation.
+ANOTHER = {"artifacts.bucket", "artifacts.location", "database.instance", "database.name"}
+DATA = {"Bucket", "Database", "DatabaseInstance"}
+# Its bucket holds one file of the program's own.
+NO_DATA = {"app.placeholder"}
+# Chosen once, or tried elsewhere: where it is, what was there before, sign-in in test_application.py.
+NOT_HERE = re.compile(
+    r"environment|project|region|oauthClientSecret|signIn\.client(IdFrom|SecretFrom)|access\.(conditional|roles)\..*"
+    r"|network\.(subnetwork|peered|cidr)|database\.maintenanceHour"
+)
+
+CHANGES = {
+    "labels": Change(
+        {"labels": {"team": "data"}},
+        ("update AlertPolicy", "update Bucket", "update DatabaseInstance", "update Repository", "update Secret"),
+    ),
+    "deletionProtection": Change(
+        {"deletionProtection": True}, ("update Bucket", "update DatabaseInstance", "update Secret")
+    ),
+    # It is the stack's already.
+    "app.mode": Change({"app": {"mode": "import", "placeholder": True}}, ()),
+    "app.location": Change({"app": {"location": "us-central"}}, refused="cannot move"),
+    "app.service": Change(
+        {"app": {"service": "runs"}},
+        (
+            "replace AppEngineServiceIamMember",
+            "replace EngineSplitTraffic",
+            "replace FlexibleAppVersion",
+            *WATCHED,
+        ),
+    ),
+    # The page itself stays: App Engine keeps the service default.
+    "app.placeholder": Change(
+        {"app": {"placeholder": False}},
+        (
+            "delete Account",
+            "delete Bucket",
+            "delete BucketIAMMember",
+            "delete BucketObject",
+            "delete IAMMember",
+            "delete Placeholder",
+            "delete StandardAppVersion",
+        ),
+    ),
+    "app.cpu": Change({"app": {"cpu": 2}}, ("update FlexibleAppVersion",)),
+    "app.memoryGb": Change({"app": {"memoryGb": 3.0}}, ("update FlexibleAppVersion",)),
+    "app.diskGb": Change({"app": {"diskGb": 20}}, ("update FlexibleAppVersion",)),
+    "app.minInstances": Change({"app": {"minInstances": 2}}, ("update FlexibleAppVersion",)),
+    "app.maxInstances": Change({"app": {"maxInstances": 6}}, ("update AlertPolicy", "update FlexibleAppVersion")),
+    "app.cpuUtilization": Change({"app": {"cpuUtilization": 0.5}}, ("update FlexibleAppVersion",)),
+    "app.workers": Change({"app": {"workers": 2}}, ("update FlexibleAppVersion",)),
+    "signIn.clientId": Change({"signIn": {"clientId": "2-other.apps.googleusercontent.com"}}, ("update Application",)),
+    "signIn.desktopClientIds": Change(
+        {"signIn": {"desktopClientIds": ["3-desktop.apps.googleusercontent.com"]}}, ("create Settings",)
+    ),
+    "access.members": Change(
+        {"access": {"members": ["group:ml@example.com"]}},
+        ("create AppEngineServiceIamMember", "delete AppEngineServiceIamMember"),
+    ),
+    "access.conditional": Change(
+        {
+            "access": {
+                "conditional": [
+                    {
+                        "members": ["domain:example.com"],
+                        "title": "until-2030",
+                        "expression": 'request.time < timestamp("2030-01-01T00:00:00Z")',
+                    }
+                ]
+            }
+        },
+        ("create AppEngineServiceIamMember",),
+    ),
+    "access.roles": Change({"access": {"roles": {"viewer": ["domain:example.com"]}}}, ("update FlexibleAppVersion",)),
+    "access.clientAccount": Change(
+        {"access": {"clientAccount": False, "clientUsers": []}},
+        ("delete Account", "delete AppEngineServiceIamMember", "delete IAMMember", "update FlexibleAppVersion"),
+    ),
+    "access.clientRole": Change({"access": {"clientRole": "viewer"}}, ("update FlexibleAppVersion",)),
+    "access.clientUsers": Change(
+        {"access": {"clientUsers": ["group:jobs@example.com"]}}, ("create IAMMember", "delete IAMMember")
+    ),
+    "database.tier": Change(
+        {"database": {"tier": "db-custom-2-7680"}}, ("update AlertPolicy", "update DatabaseInstance")
+    ),
+    "database.tier: Enterprise Plus": Change(
+        {"database": {"tier": "db-perf-optimized-N-2"}}, ("update AlertPolicy", "update DatabaseInstance")
+    ),
+    "database.version": Change({"database": {"version": "MYSQL_8_0"}}, refused="no downgrades"),
+    "database.availability": Change({"database": {"availability": "REGIONAL"}}, ("update DatabaseInstance",)),
+    # It is for the first day, and the disk has grown since.
+    "database.diskGb": Change({"database": {"diskGb": 20}}, ()),
+    # The way back makes another instance.
+    "database.private": Change(
+        {"database": {"private": True}},
+        (
+            "create Connection",
+            "create Firewall",
+            "create GlobalAddress",
+            "create Network",
+            "create Service",
+            "create Subnetwork",
+            "create SubnetworkIAMMember",
+            "delete IAMMember",
+            "update DatabaseInstance",
+            "update FlexibleAppVersion",
+        ),
+    ),
+    "database.name": Change({"database": {"name": "other"}}, ("replace Database", "update FlexibleAppVersion")),
+    "database.user": Change({"database": {"user": "other"}}, ("replace User", "update FlexibleAppVersion")),
+    "database.backups": Change({"database": {"backups": 14}}, ("update DatabaseInstance",)),
+    "database.logDays": Change({"database": {"logDays": 5}}, ("update DatabaseInstance",)),
+    "database.lastBackupDays": Change({"database": {"lastBackupDays": 7}}, ("update DatabaseInstance",)),
+    "database.maintenanceDay": Change({"database": {"maintenanceDay": 6}}, ("update DatabaseInstance",)),
+    "database.instance": Change(
+        {"database": {"instance": "chosen"}},
+        (
+            "replace Database",
+            "replace DatabaseInstance",
+            "replace User",
+            "update AlertPolicy",
+            "update Dashboard",
+            "update FlexibleAppVersion",
+        ),
+    ),
+    "network.name": Change({"network": {"name": "default"}}, ("update FlexibleAppVersion",)),
+    "artifacts.location": Change(
+        {"artifacts": {"location": "EU"}}, ("replace Bucket", "replace BucketIAMMember", "update FlexibleAppVersion")
+    ),
+    "artifacts.storageClass": Change({"artifacts": {"storageClass": "NEARLINE"}}, ("update Bucket",)),
+    "artifacts.access": Change({"artifacts": {"access": "direct"}}, ("update FlexibleAppVersion",)),
+    "artifacts.oldVersionsDays": Change({"artifacts": {"oldVersionsDays": 30}}, ("update Bucket",)),
+    "artifacts.softDeleteDays": Change({"artifacts": {"softDeleteDays": 30}}, ("update Bucket",)),
+    "artifacts.bucket": Change(
+        {"artifacts": {"bucket": "chosen-bucket"}},
+        ("replace Bucket", "replace BucketIAMMember", "update FlexibleAppVersion"),
+    ),
+    "image.reference": Change(
+        {"image": {"reference": ELSEWHERE}},
+        (
+            "delete Image",
+            "delete RandomId",
+            "delete Repository",
+            "delete RepositoryIamMember",
+            "update FlexibleAppVersion",
+        ),
+    ),
+    "image.base": Change(
+        {"image": {"base": "python:3.12-slim"}}, ("replace RandomId", "update FlexibleAppVersion", "update Image")
+    ),
+    "image.packageIndex": Change(
+        {"image": {"packageIndex": "https://packages.example.com/simple"}},
+        ("replace RandomId", "update FlexibleAppVersion", "update Image"),
+    ),
+    "image.kept": Change({"image": {"kept": 20}}, ("update Repository",)),
+    "watching.email": Change(
+        {"watching": {"email": "ops@example.com"}}, ("create NotificationChannel", "update AlertPolicy")
+    ),
+    "watching.logDays": Change({"watching": {"logDays": 90}}, ("update ProjectBucketConfig",)),
+    "watching.dashboard": Change({"watching": {"dashboard": False}}, ("delete Dashboard",)),
+    "watching.slowSeconds": Change({"watching": {"slowSeconds": 2}}, ("update AlertPolicy", "update Dashboard")),
+}
+# In CI they are changed together: what touches what is sampled.
+IN_CI = (
+    (
+        "labels",
+        "app.cpu",
+        "access.members",
+        "access.clientRole",
+        "database.availability",
+        "artifacts.oldVersionsDays",
+        "image.base",
+        "image.kept",
+        "watching.email",
+        "watching.logDays",
+    ),
+)

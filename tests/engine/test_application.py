@@ -1,0 +1,145 @@
+"""A project has one App Engine application, for good: one that is there is taken over or used as it is."""
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from tests.doubles.provider.cloud import Cloud
+from tests.doubles.provider.kinds.gcp import app_engine
+from tests.engine import account, programs
+from tests.engine.conftest import Start
+from tests.engine.engine import Engine, Run
+
+APPLICATION = app_engine.APPLICATION
+ALL = os.environ.get("ENGINE_TESTS") == "all"
+
+
+def somebodys(cloud: Cloud) -> None:
+    account.prepare(cloud)
+    account.with_application(cloud)
+
+
+def elsewhere(cloud: Cloud) -> None:
+    account.prepare(cloud)
+    account.with_application(cloud, "us-central")
+
+
+def without_proxy(cloud: Cloud) -> None:
+    account.prepare(cloud)
+    account.with_application(cloud, proxy=False)
+
+
+def stack(start: Start, mode: str, prepare: Callable[[Cloud], object] = somebodys) -> Engine:
+    secrets = {} if mode == "existing" else programs.secrets_of("gcp-dev")
+    return start(config=programs.config_of("gcp-dev", {"app": {"mode": mode}}), secrets=secrets, prepare=prepare)
+
+
+def clients(engine: Engine) -> tuple[str, str]:
+    proxy = engine.double.cloud.of(APPLICATION)[0].inputs["iap"]
+    return proxy["oauth2ClientId"], proxy["oauth2ClientSecret"]
+
+
+def of_application(run: Run) -> set[str]:
+    return {step.op for step in run.steps if step.kind == APPLICATION}
+
+
+def is_left_as_it_was(engine: Engine) -> None:
+    """The stack goes, and somebody's application is there as before."""
+    kept = engine.kept()
+    run = engine.destroy().ok()
+    assert run.warnings == []
+    left = engine.double.cloud.left
+    for one in ("Application my-project", "StandardAppVersion apps/my-project/services/default/versions/old"):
+        assert one in left
+    assert engine.resources == []
+    assert not [one for one in engine.double.cloud if one.kind.token == app_engine.FLEXIBLE]
+    assert [line for line in kept if "placeholder" in line or "service default" in line] == []
+
+
+def test_where_there_is_one_the_error_names_the_modes_and_import_goes_on_from_there(start: Start) -> None:
+    engine = stack(start, "create")
+    refused = engine.up()
+    assert refused.code != 0
+    said = "\n".join(refused.errors)
+    assert "app.mode: import" in said
+    assert "app.mode: existing" in said
+    assert "already exists and cannot be re-created" in said
+    assert clients(engine)[1] == "an-old-secret"
+
+    engine.configure(programs.config_of("gcp-dev", {"app": {"mode": "import"}}))
+    run = engine.up().ok()
+    assert of_application(run) == {"import", "update"}
+    assert run.warnings == []
+    assert clients(engine) == (engine.config["mlflow:gcp"]["signIn"]["clientId"], programs.OAUTH_SECRET)
+    if ALL:
+        assert engine.up("--expect-no-changes").ok().steps == []
+    is_left_as_it_was(engine)
+
+
+def test_an_existing_one_is_used_and_not_touched(start: Start) -> None:
+    engine = stack(start, "existing")
+    run = engine.up().ok()
+    assert of_application(run) == set()
+    assert clients(engine) == ("1-old.apps.googleusercontent.com", "an-old-secret")
+    if ALL:
+        assert engine.up("--expect-no-changes").ok().steps == []
+        assert engine.refresh("--expect-no-changes").ok().steps == []
+    is_left_as_it_was(engine)
+
+
+if ALL:
+
+    def test_a_destroyed_stack_is_made_again_with_the_application_that_stayed(start: Start) -> None:
+        engine = start(config=programs.config_of("gcp-dev"), secrets=programs.secrets_of("gcp-dev"))
+        engine.up().ok()
+        engine.destroy().ok()
+        refused = engine.up()
+        assert "app.mode: import" in "\n".join(refused.errors)
+        engine.configure(programs.config_of("gcp-dev", {"app": {"mode": "import"}}))
+        engine.up().ok()
+        assert engine.up("--expect-no-changes").ok().steps == []
+        engine.destroy().ok()
+
+    @pytest.mark.parametrize("mode", ["import", "existing"])
+    def test_one_in_another_region_is_an_error_that_says_what_to_set(start: Start, mode: str) -> None:
+        engine = stack(start, mode, elsewhere)
+        run = engine.up()
+        assert run.code != 0
+        assert "app.location: us-central" in run.output
+        assert not [one for one in engine.double.cloud if one.kind.token == app_engine.FLEXIBLE]
+        engine.destroy().ok()
+
+    @pytest.mark.parametrize("mode", ["import", "existing"])
+    def test_none_at_all_is_an_error(start: Start, mode: str) -> None:
+        engine = stack(start, mode, account.prepare)
+        run = engine.up()
+        assert run.code != 0
+        assert "does not exist" in run.output
+        engine.destroy().ok()
+
+    def test_one_without_a_proxy_is_warned_of(start: Start) -> None:
+        engine = stack(start, "existing", without_proxy)
+        run = engine.up().ok()
+        assert "Identity-Aware Proxy is off" in "\n".join(run.warnings)
+        engine.destroy().ok()
+
+    def test_a_client_in_secrets_that_are_there_is_read_and_copied_nowhere(start: Start) -> None:
+        names = {"id": "1-theirs.apps.googleusercontent.com", "secret": "their-client-secret-77"}
+
+        def with_secrets(cloud: Cloud) -> None:
+            account.prepare(cloud)
+            account.with_secrets(cloud, names)
+
+        sign_in = {f"client{name.title()}From": f"projects/my-project/secrets/their-{name}" for name in names}
+        settings = {"signIn": {"clientId": None, **sign_in}}
+        engine = start(config=programs.config_of("gcp-dev", settings), prepare=with_secrets)
+        engine.up().ok()
+        assert clients(engine) == (names["id"], names["secret"])
+        outputs = engine.outputs()
+        assert outputs["token_audience"] == names["id"]
+        assert outputs["oauth_client_secret"] == "projects/my-project/secrets/their-secret"
+        assert names["secret"] not in engine.state_file.read_text(encoding="utf-8") + "".join(engine.shown)
+        assert engine.up("--expect-no-changes").ok().steps == []
+        engine.destroy().ok()
+        assert [one for one in engine.double.cloud.left if "secrets/their-" in one]

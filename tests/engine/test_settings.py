@@ -1,0 +1,167 @@
+"""A setting that is changed on a stack that is up updates, replaces or leaves alone what the reviewed table says.
+
+In CI a few groups are changed; with ENGINE_TESTS=all (`make sweep`) each setting alone, and back again.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from pydantic.alias_generators import to_camel
+
+from components.aws.args import AwsMlflowProxyArgs
+from components.checked import Checked, model_in
+from components.gcp.args import GcpMlflowArgs
+from tests.engine import account, programs, setting_changes, setting_changes_gcp
+from tests.engine.conftest import Start
+from tests.engine.engine import Engine, Run
+from tests.engine.setting_changes import Change
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The changes of one stack. ``another`` are settings that lose ``data``, ``no_data`` those that only seem to."""
+
+    stack: str
+    args: type[Checked]
+    changes: Mapping[str, Change]
+    in_ci: tuple[tuple[str, ...], ...]
+    not_here: re.Pattern[str]
+    another: set[str]
+    data: set[str]
+    no_data: set[str]
+
+
+TABLES = {
+    stack: Table(stack, args, its.CHANGES, its.IN_CI, its.NOT_HERE, its.ANOTHER, its.DATA, its.NO_DATA)
+    for stack, args, its in (
+        ("dev", AwsMlflowProxyArgs, setting_changes),
+        ("gcp-dev", GcpMlflowArgs, setting_changes_gcp),
+    )
+}
+
+
+def steps_of(run: Run) -> set[str]:
+    """In words; a replacement's parts are one step."""
+    words = {"create-replacement": "replace", "delete-replaced": "replace"}
+    found = {(words.get(step.op, step.op), step.kind) for step in run.steps if ":providers:" not in step.kind}
+    return {f"{op} {kind.split(':')[-1]}" for op, kind in found}
+
+
+def go(engine: Engine, config: dict[str, Any]) -> Run:
+    """Up, with this config. Whatever it changed is there afterwards."""
+    engine.configure(config)
+    run = engine.up().ok()
+    engine.refresh("--expect-no-changes").ok()
+    return run
+
+
+def settings_of(model: type[Checked], prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for name, field in model.model_fields.items():
+        inner = model_in(field.annotation)
+        path = prefix + to_camel(name)
+        found += settings_of(inner, f"{path}.") if inner else [path]
+    return found
+
+
+def begin(start: Start, table: Table) -> Engine:
+    engine = start(config=programs.config_of(table.stack), secrets=programs.secrets_of(table.stack))
+    engine.up().ok()
+    return engine
+
+
+def ends(engine: Engine) -> None:
+    kept = engine.kept()
+    engine.destroy().ok()
+    assert account.unnamed(engine.double.cloud, kept) == []
+
+
+@pytest.fixture(scope="module")
+def stacks() -> dict[str, Engine]:
+    return {}
+
+
+@pytest.fixture
+def stack(start: Start, stacks: dict[str, Engine], table: Table) -> Engine:
+    """One for all tests of a table, at the last moment."""
+    if table.stack not in stacks:
+        engine = begin(start, table)
+        # AWS brings out a new machine image: a stack that is up does not move to it by itself.
+        for name in engine.double.cloud.parameters:
+            engine.double.cloud.parameters[name] = "ami-0ccccccccccccccc1"
+        stacks[table.stack] = engine
+    return stacks[table.stack]
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_every_setting_is_in_the_table_or_left_out_on_purpose(table: Table) -> None:
+    listed = {name.split(":")[0] for name in table.changes}
+    settings = set(settings_of(table.args))
+    assert {one for one in settings - listed if not table.not_here.fullmatch(one)} == set()
+    # A group of settings is changed as a whole.
+    assert {one for one in listed - settings if not any(other.startswith(f"{one}.") for other in settings)} == set()
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_no_other_setting_loses_data(table: Table) -> None:
+    for name, change in table.changes.items():
+        gone = {step.split()[1] for step in change.steps if step.split()[0] in ("replace", "delete")}
+        assert bool(gone & table.data) <= (name in table.another | table.no_data), name
+
+
+def changes(*, refused: bool) -> list[Any]:
+    return [
+        pytest.param(
+            table,
+            name,
+            id=f"{table.stack}-{name}",
+            marks=[pytest.mark.xfail(reason=change.wrong, strict=True)] if change.wrong else [],
+        )
+        for table in TABLES.values()
+        for name, change in table.changes.items()
+        if (change.refused is not None) is refused
+    ]
+
+
+# Hours are not for CI.
+if os.environ.get("ENGINE_TESTS") == "all":
+
+    @pytest.mark.parametrize(("table", "name"), changes(refused=False))
+    def test_a_setting_is_changed_as_the_table_says_and_back(stack: Engine, table: Table, name: str) -> None:
+        base = programs.config_of(table.stack)
+        try:
+            run = go(stack, programs.with_settings(base, table.changes[name].settings))
+            assert steps_of(run) == set(table.changes[name].steps)
+        finally:
+            go(stack, base)
+
+    @pytest.mark.parametrize(("table", "name"), changes(refused=True))
+    def test_what_cannot_be_changed_is_refused_and_harms_nothing(start: Start, table: Table, name: str) -> None:
+        """The cloud does not do it; the engine stops there, data stays, and destroying what there is works."""
+        engine = begin(start, table)
+        change = table.changes[name]
+        engine.configure(programs.with_settings(engine.config, change.settings))
+        run = engine.up()
+        assert run.code != 0
+        assert change.refused is not None
+        assert change.refused in run.output
+        assert not {step.kind.split(":")[-1] for step in run.steps if "delete" in step.op} & table.data
+        account.use(engine.double.cloud)
+        ends(engine)
+
+else:
+
+    @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+    def test_settings_are_changed_as_the_table_says(stack: Engine, table: Table) -> None:
+        config = programs.config_of(table.stack)
+        for group in table.in_ci:
+            expected: set[str] = set()
+            for name in group:
+                config = programs.with_settings(config, table.changes[name].settings)
+                expected |= set(table.changes[name].steps)
+            assert steps_of(go(stack, config)) == expected, group
+        ends(stack)
