@@ -90,9 +90,11 @@ def _endpoint(text: str) -> str:
 
 
 def _certificate(text: str) -> str:
-    if text:
-        tls.trusting(text)
-    return text
+    # Not everything that hands variables on takes several lines.
+    plain = text.replace("\\n", "\n")
+    if plain:
+        tls.trusting(plain)
+    return plain
 
 
 def _setting(env: str, default: str, sentence: str, parse: Callable[[str], Any] = str, *, secret: bool = False) -> Any:
@@ -120,8 +122,9 @@ class Settings:
     database_ca: str = _setting(
         "MLFLOW_APP_DATABASE_CA",
         "",
-        "Certificates of authorities, as PEM text: the certificate of the server at the address has to be by one of "
-        "them. Empty: a connection is encrypted if the server offers it, whoever that is.",
+        "Certificates of authorities, as PEM text, in which \\n may stand for the end of a line: the certificate of "
+        "the server at the address has to be by one of them. Empty: a connection is encrypted if the server offers it, "
+        "whoever that is.",
         _certificate,
     )
     database_name: str = _setting("MLFLOW_APP_DATABASE_NAME", "mlflow", "The database's name.")

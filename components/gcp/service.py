@@ -143,8 +143,13 @@ def _database(database: Database) -> Mapping[str, pulumi.Input[str]]:
     return {
         mlflow_contract.DATABASE_ADDRESS: pulumi.Output.format("{0}:{1}", database.private_address, str(_MYSQL)),
         # The provider takes it for a secret, and with it everything that the container is told.
-        mlflow_contract.DATABASE_CA: pulumi.Output.unsecret(database.server_ca),
+        mlflow_contract.DATABASE_CA: pulumi.Output.unsecret(database.server_ca).apply(_in_one_line),
     }
+
+
+def _in_one_line(text: str) -> str:
+    # Nothing says that App Engine hands a variable of several lines on as it is; the image takes this for the same.
+    return text.strip().replace("\n", "\\n")
 
 
 def _network(network: Network) -> appengine.FlexibleAppVersionNetworkArgs | None:

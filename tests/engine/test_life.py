@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.doubles.provider.kinds import KINDS
+from tests.doubles.provider.kinds.gcp import project
 from tests.engine import account, programs
 from tests.engine.conftest import Start
 from tests.engine.engine import Engine, Run
@@ -101,10 +103,10 @@ class Life:
 
 
 # A small one's is in test_converging.py, too.
-KINDS = list(STACKS) if os.environ.get("ENGINE_TESTS") == "all" else ["everything", "gcp-everything"]
+LIVES = list(STACKS) if os.environ.get("ENGINE_TESTS") == "all" else ["everything", "gcp-everything"]
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=LIVES)
 def life(request: pytest.FixtureRequest, start: Start) -> Life:
     stack = STACKS[request.param]
     engine = start(config=programs.config_of(stack.name, stack.settings), secrets=stack.secrets)
@@ -137,6 +139,32 @@ def test_a_refresh_finds_what_was_made(life: Life) -> None:
 
 def test_a_call_with_values_of_the_program_is_answered(life: Life) -> None:
     assert {token for token, _ in life.engine.double.asked} >= life.stack.asked
+
+
+def test_whoever_calls_an_api_waits_until_it_is_on(life: Life) -> None:
+    """In the double that takes no time, at Google's minutes: so the engine's own list of dependencies is asked."""
+    resources = {one["urn"]: one for one in json.loads(life.state)["checkpoint"]["latest"]["resources"]}
+    switched = {one["inputs"]["service"]: urn for urn, one in resources.items() if one["type"] == project.SERVICE}
+    hasty = [
+        (one["urn"].split("::")[-1], api)
+        for one in resources.values()
+        if one.get("custom") and one["type"] in KINDS and one["type"] != project.SERVICE
+        for api in KINDS[one["type"]].apis
+        if switched.get(api) not in waits_for(one["urn"], resources)
+    ]
+    assert hasty == []
+
+
+def waits_for(urn: str, resources: Mapping[str, Any]) -> set[str]:
+    """What has to be there before it, and what that waits for."""
+    found: set[str] = set()
+    coming = [urn]
+    while coming:
+        for one in resources[coming.pop()].get("dependencies", []):
+            if one not in found:
+                found.add(one)
+                coming.append(one)
+    return found
 
 
 def test_no_secret_is_in_plain_in_the_state_or_on_the_screen(life: Life) -> None:

@@ -99,9 +99,9 @@ def starting(
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(stuck(place.server, database)) for database in old]
         folder = tmp_path_factory.mktemp("starting")
-        served = stack.enter_context(together(folder, [place.settings(newer), place.settings(old[0])]))
+        ends, lives = stack.enter_context(together(folder, [place.settings(newer), place.settings(old[0])]))
         (command,) = stack.enter_context(together(folder / "command", [off], "upgrade"))
-        yield Starting(*served, command, held)
+        yield Starting(ends, lives, command, held)
 
 
 def test_on_a_schema_of_a_newer_mlflow_the_container_stops_with_a_sentence(starting: Starting) -> None:

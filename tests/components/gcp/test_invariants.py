@@ -85,6 +85,7 @@ def test_the_gate_believes_identity_aware_proxy_alone_and_answers_under_its_own_
         told = one.inputs["envVariables"]
         assert re.fullmatch(r"/projects/\d+/apps/[a-z0-9-]+", told["GATE_IAP_AUDIENCE"])
         assert not {"GATE_AUTH", "GATE_TOKENS_FILE", "GATE_TOKENS_SECRET"} & set(told)
+        assert not [name for name, value in told.items() if "\n" in value]
         host = told["GATE_PUBLIC_URL"].removeprefix("https://")
         assert told["GATE_ALLOWED_HOSTS"].split(",") == [host, f"*-dot-{host}"]
 

@@ -84,8 +84,7 @@ class Kind:
     ``puts``: the cloud overwrites what is there without a word, and whoever deletes the old one afterwards deletes the
     new one. ``apis`` have to be switched on in the project. ``first_deleted``: a replacement is made when the old one
     is gone. ``untold`` are fields that the cloud never tells, so that whoever reads it for the first time does not know
-    them. ``seconds`` is how long it takes to make one, so that whoever does not wait for it is found out. ``forgets``:
-    when the provider gives up waiting for a new one, it takes it for not made.
+    them. ``forgets``: when the provider gives up waiting for a new one, it takes it for not made.
     """
 
     token: str
@@ -105,7 +104,6 @@ class Kind:
     apis: tuple[str, ...] = ()
     first_deleted: bool = False
     forgets: bool = False
-    seconds: float = 0.0
     untold: tuple[str, ...] = ()
     moves: tuple[str, ...] = ()
     key: str = "id"

@@ -6,7 +6,6 @@ engine. What they answer is ours, not the clouds'.
 
 import contextlib
 import threading
-import time
 from collections.abc import Generator, Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
@@ -174,7 +173,6 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
             return provider_pb2.CreateResponse(properties=wire.write(_planned(token, inputs)))
         self._still_right(token, inputs, context)
         with self._operation("create", request.urn, context) as fault:
-            time.sleep(KINDS[token].seconds)
             thing = self._double.cloud.create(token, _name(request.urn), inputs)
             self._double.made.append(_state(thing))
             self._effective("create", request.urn, fault, thing, context)

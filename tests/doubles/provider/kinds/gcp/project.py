@@ -103,7 +103,6 @@ def of_google(
     forgets: bool = False,
     first_deleted: bool = False,
     untold: tuple[str, ...] = (),
-    seconds: float = 0.0,
 ) -> Kind:
     """A kind of Google's: its API is on, its project is ours, its labels are of the right form.
 
@@ -139,7 +138,6 @@ def of_google(
         forgets=forgets,
         first_deleted=first_deleted,
         untold=untold,
-        seconds=seconds,
     )
 
 
@@ -173,7 +171,6 @@ KINDS = (
         "serviceusage",
         lambda making: (f"{PROJECT}/{making.inputs['service']}", {}),
         check=_service_problems,
-        seconds=0.5,
         # Who switches on what is on does no harm.
         puts=True,
         made=_switch_on,
