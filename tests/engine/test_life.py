@@ -156,12 +156,13 @@ def test_whoever_calls_an_api_waits_until_it_is_on(life: Life) -> None:
 
 
 def waits_for(urn: str, resources: Mapping[str, Any]) -> set[str]:
-    """What has to be there before it, and what that waits for."""
+    """What has to be there before it, and what that waits for. A child is made after its parent, which waits, too."""
     found: set[str] = set()
     coming = [urn]
     while coming:
-        for one in resources[coming.pop()].get("dependencies", []):
-            if one not in found:
+        last = resources[coming.pop()]
+        for one in [*last.get("dependencies", []), last.get("parent")]:
+            if one in resources and one not in found:
                 found.add(one)
                 coming.append(one)
     return found

@@ -257,6 +257,12 @@ def test_what_is_only_looked_at_is_in_the_graph_with_its_answers() -> None:
     assert graph.outputs == {"id": "my-project"}
 
 
+def test_what_is_only_looked_at_has_the_id_that_it_is_asked_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(answers.RESOURCES, BUCKET, lambda name, _inputs: {"id": f"made-{name}"})
+    (found,) = record(lambda: aws.s3.Bucket.get("b", "there")).resources
+    assert found.id == "there"
+
+
 def test_answers_are_of_the_region_that_is_asked() -> None:
     def program() -> None:
         near = aws.get_region_output()

@@ -49,8 +49,8 @@ def test_nobody_who_is_not_let_in_is_drawn() -> None:
 def test_lines_and_metrics_go_where_they_are_watched() -> None:
     def program() -> None:
         deployment()
-        log = gcp.logging.ProjectBucketConfig("log", project=PROJECT, location="europe-west1", bucket_id="log")
         for name, service in (("mine", "mlflow"), ("other", "others")):
+            log = gcp.logging.ProjectBucketConfig(name, project=PROJECT, location="europe-west1", bucket_id=name)
             gcp.logging.ProjectSink(
                 name,
                 project=PROJECT,
@@ -74,7 +74,7 @@ def test_lines_and_metrics_go_where_they_are_watched() -> None:
             )
 
     assert arrows(program)[-5:] == [
-        'mlflow_FlexibleAppVersion -->|"log"| log_ProjectBucketConfig',
+        'mlflow_FlexibleAppVersion -->|"log"| mine_ProjectBucketConfig',
         'mlflow_FlexibleAppVersion -->|"metrics"| up_AlertPolicy',
         'data_DatabaseInstance -->|"metrics"| disk_AlertPolicy',
         'up_AlertPolicy -->|"email"| outside0',

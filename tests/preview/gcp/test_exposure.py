@@ -124,14 +124,20 @@ def test_a_new_vpc_lets_in_whom_its_rules_do() -> None:
         application()
         network = vpc()
         version(network=in_vpc(network))
+        version(service="elsewhere")
         google = ["35.191.0.0/16", "130.211.0.0/22"]
         tcp = gcp.compute.FirewallAllowArgs(protocol="tcp", ports=["8443", "10402"])
         rule("google", network, source_ranges=google, allows=[tcp])
-        rule("office", network, source_ranges=["192.0.2.0/24"], allows=[gcp.compute.FirewallAllowArgs(protocol="all")])
+        rule(
+            "office",
+            network,
+            source_ranges=[google[0], "192.0.2.0/24"],
+            allows=[gcp.compute.FirewallAllowArgs(protocol="all")],
+        )
         rule("tag", network, source_tags=["web"], denies=[gcp.compute.FirewallDenyArgs(protocol="udp", ports=["53"])])
 
-    google, office = "Google's front end and health checks", "192.0.2.0/24"
-    assert ways(program)[1:] == [
+    google, office = "Google's front end and health checks", "35.191.0.0/16, 192.0.2.0/24"
+    assert ways(program)[4:] == [
         Reach(google, "mlflow", "8443, 10402", HEALTH, "nothing"),
         Reach(google, "mlflow", "8443, 10402", "all others", "Identity-Aware Proxy's signature"),
         Reach(office, "mlflow", "all", HEALTH, "nothing"),
