@@ -65,6 +65,7 @@ def _key(one: Resource) -> str:
 
 def _entry(one: Resource, names: Mapping[str, str], ids: Mapping[str, str]) -> Entry:
     options: Entry = {
+        "only read": one.read,
         "protect": one.protect,
         "retain on delete": one.retain_on_delete,
         "ignore changes": list(one.ignore_changes),

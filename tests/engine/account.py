@@ -29,8 +29,10 @@ KEPT = {
 
 def prepare(cloud: Cloud) -> None:
     """What docs/gcp.md asks for before the first `up`, and who is named in Pulumi.gcp-*.yaml."""
-    cloud.apis |= {f"{api}.googleapis.com" for api in ("cloudresourcemanager", "iam", "serviceusage")}
+    cloud.apis |= {"cloudresourcemanager.googleapis.com", "iam.googleapis.com"}
     cloud.create(identity.ACCOUNT, SOMEBODYS, {"accountId": "training"})
+    # It is on for that account alone: the program has to do it itself.
+    cloud.apis.remove("iam.googleapis.com")
 
 
 def with_application(cloud: Cloud, location: str = "europe-west", *, proxy: bool = True) -> Thing:

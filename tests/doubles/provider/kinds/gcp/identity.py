@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...kind import Kind, Making, Name, Problems, Refers, RefusedError, Values
 from ..common import group, known, matches
-from .project import NUMBER, PROJECT, of_google
+from .project import PROJECT, of_google
 
 if TYPE_CHECKING:
     from ...cloud import Cloud, Thing
@@ -130,4 +130,3 @@ KINDS = (
     ),
     iam_member(OF_PROJECT, "cloudresourcemanager", lambda inputs: str(inputs["project"]), first_deleted=True),
 )
-FLEX_AGENT = f"service-{NUMBER}@gae-api-prod.google.com.iam.gserviceaccount.com"
