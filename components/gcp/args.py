@@ -288,7 +288,7 @@ class GcpMlflowArgs(Checked):
         location = regions.app_engine_location(self.region)
         if not regions.REGION.fullmatch(self.region):
             meant = regions.region_of(self.region)
-            hint = f"; {meant} is meant?" if meant != self.region else ""
+            hint = f" ({meant} is meant?)" if meant != self.region else ""
             yield "region", f"{self.region!r} is given; allowed is one of Google Cloud's, such as europe-west1{hint}."
         elif location is None and self.app.location is None:
             yield "app.location", f"App Engine is not in {self.region}: name a location that it is in."

@@ -11,7 +11,7 @@ _FORM = re.compile(
     rf"(?:user|group|serviceAccount):{_ADDRESS}|domain:(?:[a-z0-9-]+\.)+[a-z]{{2,}}"
     r"|principal(?:Set)?://iam\.googleapis\.com/\S+"
 )
-HOW = "user:, group: or serviceAccount: with an address, domain:NAME, or principal(Set)://iam.googleapis.com/..."
+HOW = "user:, group: or serviceAccount: with an address, domain:NAME, or principal(Set)://iam.googleapis.com/PRINCIPAL"
 
 if TYPE_CHECKING:
     Member = str
