@@ -170,6 +170,7 @@ def test_what_the_provider_or_google_checks_is_checked(kind: str, inputs: dict[s
     ("kind", "inputs"),
     [
         (app_engine.FLEXIBLE, flexible(resources={"cpu": 1, "memoryGb": 6.1})),
+        (app_engine.FLEXIBLE, flexible(resources={"cpu": 1, "memoryGb": 0.5})),
         (sql.INSTANCE, instance(tier="db-custom-2-7680")),
         (sql.INSTANCE, {**instance(), "settings": {"tier": "db-perf-optimized-N-2"}}),
         (storage.BUCKET, {"name": "some", "location": "EUROPE-WEST1"}),
