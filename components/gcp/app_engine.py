@@ -17,7 +17,7 @@ from .placeholder import Placeholder
 _EXISTING = (
     "This project has an App Engine application already (from before, or from a stack that was destroyed: no "
     "application can be deleted). Set app.mode: import to take it over, with its Identity-Aware Proxy, or "
-    "app.mode: existing to use it as it is."
+    "app.mode: existing to use it as it is; and app.placeholder: true if it has no service default yet."
 )
 
 
