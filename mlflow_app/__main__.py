@@ -6,8 +6,10 @@ import os
 import sys
 import textwrap
 
+from proxy_app.setting_table import SettingsError
+
 from . import logs
-from .settings import Settings, SettingsError, gate_environment, read
+from .settings import Settings, gate_environment, read
 
 _ABOUT = """\
 MLflow behind the gate, in one container for Google Cloud: without a command it

@@ -4,12 +4,11 @@ Below this module nothing reads the environment, except the libraries: MLflow it
 """
 
 import dataclasses
-import difflib
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, Self, cast
+from collections.abc import Iterator, Mapping
 
-from proxy_app.settings import Address, SettingsError
+from proxy_app.setting_table import SettingsError, SettingTable, setting
+from proxy_app.setting_values import Address, switch
 from proxy_app.settings import Settings as GateSettings
 
 from . import tls
@@ -31,12 +30,6 @@ def _seconds(text: str) -> float:
     if not (text.isdecimal() and int(text) > 0):
         raise ValueError("a whole number of seconds above 0")
     return float(text)
-
-
-def _switch(text: str) -> bool:
-    if text not in {"on", "off"}:
-        raise ValueError("on or off")
-    return text == "on"
 
 
 def _access(text: str) -> bool:
@@ -97,29 +90,23 @@ def _certificate(text: str) -> str:
     return plain
 
 
-def _setting(env: str, default: str, sentence: str, parse: Callable[[str], Any] = str, *, secret: bool = False) -> Any:
-    return dataclasses.field(
-        default_factory=lambda: parse(default),
-        metadata={"env": env, "default": default, "sentence": sentence, "parse": parse, "secret": secret},
-        repr=not secret,
-    )
-
-
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(SettingTable):
     """What the image is told. Times are seconds."""
 
+    prefix = "MLFLOW_APP_"
+
     # The database
-    database_socket: str = _setting(
+    database_socket: str = setting(
         "MLFLOW_APP_DATABASE_SOCKET",
         "",
         "The Unix socket of the MySQL database; Cloud SQL's is /cloudsql/project:region:instance.",
         _socket,
     )
-    database_address: Address | None = _setting(
+    database_address: Address | None = setting(
         "MLFLOW_APP_DATABASE_ADDRESS", "", "The database's host:port, instead of a socket.", _address
     )
-    database_ca: str = _setting(
+    database_ca: str = setting(
         "MLFLOW_APP_DATABASE_CA",
         "",
         "Certificates of authorities, as PEM text, in which \\n may stand for the end of a line: the certificate of "
@@ -127,30 +114,30 @@ class Settings:
         "whoever that is.",
         _certificate,
     )
-    database_name: str = _setting("MLFLOW_APP_DATABASE_NAME", "mlflow", "The database's name.")
-    database_user: str = _setting("MLFLOW_APP_DATABASE_USER", "mlflow", "Who logs in.")
-    database_password: str = _setting(
+    database_name: str = setting("MLFLOW_APP_DATABASE_NAME", "mlflow", "The database's name.")
+    database_user: str = setting("MLFLOW_APP_DATABASE_USER", "mlflow", "Who logs in.")
+    database_password: str = setting(
         "MLFLOW_APP_DATABASE_PASSWORD", "", "The password, for local use: others can read an environment.", secret=True
     )
-    database_password_secret: str = _setting(
+    database_password_secret: str = setting(
         "MLFLOW_APP_DATABASE_PASSWORD_SECRET",
         "",
         "The Secret Manager secret that holds the password: projects/PROJECT/secrets/NAME. Its latest version is read "
         "at the start, and again when the database refuses what was read.",
         _secret,
     )
-    database_wait: float = _setting(
+    database_wait: float = setting(
         "MLFLOW_APP_DATABASE_WAIT_SECONDS", "300", "How long a start waits for the database to let it in.", _seconds
     )
 
     # Its schema
-    schema_upgrade: bool = _setting(
+    schema_upgrade: bool = setting(
         "MLFLOW_APP_SCHEMA_UPGRADE",
         "on",
         "off: an older schema is refused at the start, and upgraded by `python -m mlflow_app upgrade`.",
-        _switch,
+        switch,
     )
-    schema_wait: float = _setting(
+    schema_wait: float = setting(
         "MLFLOW_APP_SCHEMA_WAIT_SECONDS",
         "1800",
         "How long a start waits for another instance that is upgrading the schema.",
@@ -158,10 +145,10 @@ class Settings:
     )
 
     # Artifacts
-    artifacts: str = _setting(
+    artifacts: str = setting(
         "MLFLOW_APP_ARTIFACTS", "", "Where artifacts are kept: gs://bucket or gs://bucket/folder.", _artifacts
     )
-    artifacts_proxied: bool = _setting(
+    artifacts_proxied: bool = setting(
         "MLFLOW_APP_ARTIFACT_ACCESS",
         "proxied",
         "proxied: clients send and get artifacts through MLflow; direct: they go to the bucket with credentials of "
@@ -170,107 +157,47 @@ class Settings:
     )
 
     # The process
-    workers: int = _setting(
+    workers: int = setting(
         "MLFLOW_APP_WORKERS", "0", "How many processes serve MLflow; 0: as many as the memory bears.", _whole
     )
-    memory: int = _setting(
+    memory: int = setting(
         "MLFLOW_APP_MEMORY_MIB", "0", "The memory that there is, in MiB; 0: what the container may take.", _whole
     )
-    stop: float = _setting(
+    stop: float = setting(
         "MLFLOW_APP_STOP_SECONDS", "25", "Everything has ended within this time after SIGTERM.", _seconds
     )
-    secret_manager: str = _setting(
+    secret_manager: str = setting(
         "MLFLOW_APP_SECRET_MANAGER_URL",
         "https://secretmanager.googleapis.com",
         "Secret Manager's origin; another one for a regional secret, or for tests.",
         _endpoint,
     )
 
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """Read the settings; SettingsError names every one that is wrong."""
-        problems: list[str] = []
-        values: dict[str, Any] = {}
-        known = {field.metadata["env"]: field for field in dataclasses.fields(cls)}
-        for name in sorted(environ):
-            if name.startswith("MLFLOW_APP_") and name not in known:
-                close = difflib.get_close_matches(name, known, 1)
-                problems.append(f"{name} is not a setting" + (f"; is {close[0]} meant?" if close else "."))
-        for name, field in known.items():
-            # A password may begin or end with anything.
-            text = environ.get(name, "") if field.metadata["secret"] else environ.get(name, "").strip()
-            if not text:
-                continue
-            try:
-                values[field.name] = cast("Callable[[str], Any]", field.metadata["parse"])(text)
-            except ValueError as error:
-                problems.append(f"{name}: {_shown(text)} is not right; it takes {error}.")
-        settings = cls(**values)
-        wrong = {problem.split(":")[0] for problem in problems}
-        problems += [text for needs, text in settings._contradictions() if not wrong.intersection(needs)]
-        if problems:
-            raise SettingsError("\n".join(problems))
-        return settings
-
-    def _contradictions(self) -> list[tuple[set[str], str]]:
-        """What is wrong between settings that are right one by one, with those whose values it is about."""
-        place = {"MLFLOW_APP_DATABASE_SOCKET", "MLFLOW_APP_DATABASE_ADDRESS"}
-        password = {"MLFLOW_APP_DATABASE_PASSWORD", "MLFLOW_APP_DATABASE_PASSWORD_SECRET"}
-        direct = {"MLFLOW_APP_ARTIFACTS", "MLFLOW_APP_ARTIFACT_ACCESS"}
-        found: list[tuple[set[str], str]] = []
+    def contradictions(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        place = ("MLFLOW_APP_DATABASE_SOCKET", "MLFLOW_APP_DATABASE_ADDRESS")
+        password = ("MLFLOW_APP_DATABASE_PASSWORD", "MLFLOW_APP_DATABASE_PASSWORD_SECRET")
         if bool(self.database_socket) == bool(self.database_address):
-            found.append((place, "Set one of MLFLOW_APP_DATABASE_SOCKET and MLFLOW_APP_DATABASE_ADDRESS."))
+            yield place, "Set one of MLFLOW_APP_DATABASE_SOCKET and MLFLOW_APP_DATABASE_ADDRESS."
         if self.database_ca and self.database_socket:
-            found.append((place, "MLFLOW_APP_DATABASE_CA goes with MLFLOW_APP_DATABASE_ADDRESS only."))
+            yield place, "MLFLOW_APP_DATABASE_CA goes with MLFLOW_APP_DATABASE_ADDRESS only."
         if bool(self.database_password) == bool(self.database_password_secret):
-            found.append((password, "Set one of MLFLOW_APP_DATABASE_PASSWORD_SECRET and MLFLOW_APP_DATABASE_PASSWORD."))
+            yield password, "Set one of MLFLOW_APP_DATABASE_PASSWORD_SECRET and MLFLOW_APP_DATABASE_PASSWORD."
         if not self.artifacts:
-            found.append(({"MLFLOW_APP_ARTIFACTS"}, "Set MLFLOW_APP_ARTIFACTS to gs://bucket, for the artifacts."))
+            yield ("MLFLOW_APP_ARTIFACTS",), "Set MLFLOW_APP_ARTIFACTS to gs://bucket, for the artifacts."
         elif not self.artifacts_proxied and not self.artifacts.startswith("gs://"):
-            found.append((direct, "MLFLOW_APP_ARTIFACT_ACCESS=direct takes a bucket: clients do not see this folder."))
+            yield (), "MLFLOW_APP_ARTIFACT_ACCESS=direct takes a bucket: clients do not see this folder."
         if self.stop <= MLFLOW_STOP + 1:
-            found.append(
-                (
-                    {"MLFLOW_APP_STOP_SECONDS"},
-                    f"MLFLOW_APP_STOP_SECONDS must be above {MLFLOW_STOP + 1:g}: MLflow takes {MLFLOW_STOP:g} of it.",
-                )
-            )
-        return found
-
-    @classmethod
-    def table(cls) -> list[tuple[str, str, str]]:
-        """(environment variable, default, sentence) of every setting, in reading order."""
-        return [
-            (field.metadata["env"], field.metadata["default"], field.metadata["sentence"])
-            for field in dataclasses.fields(cls)
-        ]
+            yield (), f"MLFLOW_APP_STOP_SECONDS must be above {MLFLOW_STOP + 1:g}: MLflow takes {MLFLOW_STOP:g} of it."
 
     @classmethod
     def markdown(cls) -> str:
-        """The table as a page; docs/mlflow-settings.md is this."""
-        rows = [
-            f"| `{env}` | {f'`{default}`' if default else ''} | {sentence} |" for env, default, sentence in cls.table()
-        ]
-        return "\n".join(
-            [
-                "# The settings of MLflow's image",
-                "",
-                "Environment variables; empty means the default. Written by `make docs` from `mlflow_app/settings.py`.",
-                "The gate in the image takes its own, [settings.md](settings.md): `GATE_IAP_AUDIENCE` and so on, but",
-                "not `GATE_UPSTREAM_URL`. MLflow takes its own `MLFLOW_*`, such as `MLFLOW_CRYPTO_KEK_PASSPHRASE`.",
-                "",
-                "| variable | default | what it says |",
-                "|---|---|---|",
-                *rows,
-                "",
-            ]
+        """docs/mlflow-settings.md."""
+        return cls.page(
+            "The settings of MLflow's image",
+            "Environment variables; empty means the default. Written by `make docs` from `mlflow_app/settings.py`.",
+            "The gate in the image takes its own, [settings.md](settings.md): `GATE_IAP_AUDIENCE` and so on, but",
+            "not `GATE_UPSTREAM_URL`. MLflow takes its own `MLFLOW_*`, such as `MLFLOW_CRYPTO_KEK_PASSPHRASE`.",
         )
-
-
-def _shown(text: str) -> str:
-    """A wrong value for the log. An URL may hold a password."""
-    shown = re.sub(r"(?s)\A(\w+://)?.*@", r"\1...@", text)
-    return repr(shown if len(shown) <= 100 else shown[:97] + "...")
 
 
 def gate_environment(environ: Mapping[str, str], settings: Settings, mlflow_port: int) -> dict[str, str]:

@@ -40,7 +40,8 @@ RESOURCES: dict[str, Answer] = {
     # -- gcp: preview/gcp/answers.py
     **gcp.RESOURCES,
     # -- of no cloud
-    "docker-build:index:Image": lambda name, _: {"digest": f"sha256:{digest(name)}"},
+    # Its name ends with the hash of what it is built from, its digest says nothing about that here.
+    "docker-build:index:Image": lambda name, _: {"digest": f"sha256:{digest(name.rpartition('-')[0])}"},
     "random:index/randomId:RandomId": lambda name, inputs: {"hex": hex_id(name)[: 2 * int(inputs["byteLength"])]},
     "random:index/randomString:RandomString": lambda name, inputs: {"result": hex_id(name)[: int(inputs["length"])]},
     "random:index/randomPassword:RandomPassword": lambda name, inputs: {

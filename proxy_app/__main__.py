@@ -7,7 +7,8 @@ import os
 import sys
 import textwrap
 
-from .settings import Settings, SettingsError
+from .setting_table import SettingsError
+from .settings import Settings
 
 _ABOUT = """\
 The gate in front of MLflow: it knows who is calling, decides what they may do,

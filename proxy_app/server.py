@@ -16,7 +16,8 @@ from .app import App, create_app, target_of
 from .connections import Connections
 from .credentials import Source
 from .observe import Observer
-from .settings import Address, Settings
+from .setting_values import Address
+from .settings import Settings
 
 log = logging.getLogger(__name__)
 

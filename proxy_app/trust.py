@@ -3,7 +3,7 @@
 import ssl
 from pathlib import Path
 
-from .settings import SettingsError
+from .setting_table import SettingsError
 
 
 def trusting(bundle: Path | None) -> ssl.SSLContext:

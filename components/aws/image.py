@@ -59,16 +59,17 @@ class Image(pulumi.ComponentResource):
             place.named("gate"),
             repository=made.name,
             policy=json.dumps({"rules": [{"rulePriority": 1, "selection": newest, "action": {"type": "expire"}}]}),
-            opts=pulumi.ResourceOptions(parent=self),
+            # A repository has one: deleting the old one after the new one was put would delete the new one.
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
         return made
 
     def _built(self, place: Place, args: ImageArgs, repository: ecr.Repository) -> pulumi.Output[str]:
+        key = place.kms_key_arn
         # Its password holds 12 hours.
         login = ecr.get_authorization_token_output(opts=pulumi.InvokeOptions(parent=self))
         return built_image(
             place.named("gate"),
-            place.named("image-tag"),
             Build(
                 context=_CONTEXT,
                 platform=f"linux/{args.architecture}",
@@ -77,6 +78,7 @@ class Image(pulumi.ComponentResource):
             Registry(
                 image=repository.repository_url,
                 repository=repository,
+                made_for=[key] if isinstance(key, str) else [],
                 login=docker_build.RegistryArgs(
                     address=repository.repository_url,
                     username=login.user_name,

@@ -95,7 +95,6 @@ class Image(pulumi.ComponentResource):
         login = organizations.get_client_config_output(opts=pulumi.InvokeOptions(parent=self))
         return built_image(
             place.named("mlflow"),
-            place.named("image-tag"),
             Build(
                 context=_CONTEXT,
                 dockerfile=_DOCKERFILE,
@@ -106,6 +105,7 @@ class Image(pulumi.ComponentResource):
             Registry(
                 image=pulumi.Output.concat(repository.registry_uri, "/mlflow"),
                 repository=repository,
+                made_for=[place.project, place.region],
                 login=docker_build.RegistryArgs(
                     address=f"{place.region}-docker.pkg.dev",
                     # https://cloud.google.com/artifact-registry/docs/docker/authentication#token

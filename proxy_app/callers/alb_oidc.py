@@ -17,7 +17,8 @@ from typing import Any
 from aiohttp import web
 
 from .. import errors
-from ..settings import Settings, SettingsError
+from ..setting_table import SettingsError
+from ..settings import Settings
 from . import Caller
 from .es256 import NotBelieved, claims_of, header_of
 from .public_keys import KeyFiles

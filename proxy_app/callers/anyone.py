@@ -4,7 +4,7 @@ from aiohttp import web
 
 from .. import errors
 from ..hosts import host_of
-from ..settings import LOOPBACK
+from ..setting_values import LOOPBACK
 from . import Caller, Role
 
 

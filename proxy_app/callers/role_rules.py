@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 from .. import errors
-from ..settings import SettingsError
+from ..setting_table import SettingsError
 from . import Caller, Role
 
 log = logging.getLogger(__name__)

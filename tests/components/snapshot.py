@@ -19,9 +19,9 @@ from preview.names import kind
 _ID = re.compile(r"[a-z]+-0[0-9a-f]{16}")
 # A test of its own holds them.
 _OF_ALL = ("Project", "Stack", "Component")
-# The tag of the gate's image follows from proxy_app's files, and so does what its random part hangs on.
-_TAG = re.compile(r":[0-9a-f]{16}-")
-_CONTENT = re.compile(r"[0-9a-f]{64}")
+# An image's name and its tag follow from its files, the tag's end from the time.
+_TAG = re.compile(r":[0-9a-f]{16}-\d{8}T\d{6}Z")
+_IMAGE = re.compile(r"(?<=docker-build\.Image )(.+)-[0-9a-f]{8}")
 Entry = dict[str, Any]
 
 
@@ -60,7 +60,7 @@ def _calls(graph: Graph) -> list[Any]:
 
 
 def _key(one: Resource) -> str:
-    return f"{kind(one)} {one.name}"
+    return _IMAGE.sub(r"\1-(content)", f"{kind(one)} {one.name}")
 
 
 def _entry(one: Resource, names: Mapping[str, str], ids: Mapping[str, str]) -> Entry:
@@ -105,9 +105,7 @@ def _readable(value: Any, ids: Mapping[str, str]) -> Any:
             return _readable(json.loads(value), ids)
         except ValueError:
             return value
-    if _CONTENT.fullmatch(value):
-        return "(content)"
-    return ids.get(value, _TAG.sub(":(content)-", value))
+    return ids.get(value, _TAG.sub(":(content)-(time)", value))
 
 
 def _named(name: str, value: Any, ids: Mapping[str, str]) -> Any:

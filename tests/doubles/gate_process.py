@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
-from proxy_app.settings import Address
+from proxy_app.setting_values import Address
 
 from .raw_client import Answer, Caller
 from .running_gate import Tokens

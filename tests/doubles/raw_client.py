@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from proxy_app.settings import Address
+from proxy_app.setting_values import Address
 
 _BODILESS = frozenset({204, 304})
 

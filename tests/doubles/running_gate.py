@@ -16,7 +16,8 @@ from proxy_app.callers.tokens import Token, dump
 from proxy_app.credentials import Loaded, Source
 from proxy_app.observe import Observer
 from proxy_app.server import Listening, listening
-from proxy_app.settings import Address, Settings
+from proxy_app.setting_values import Address
+from proxy_app.settings import Settings
 from proxy_app.sigv4 import Credentials
 
 from .raw_client import Answer, Caller

@@ -1,11 +1,13 @@
 """What is in an account, as a person sees it: what was there before, what came with use, what is left or lost."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from tests.doubles.provider.cloud import Cloud, Thing
 from tests.doubles.provider.kinds.gcp import app_engine, identity, secrets, storage
 from tests.doubles.provider.kinds.gcp.project import PROJECT
+from tests.doubles.provider.kinds.images import IMAGE
 from tests.engine import programs
 from tests.engine.engine import Engine
 
@@ -104,6 +106,21 @@ def ours(cloud: Cloud) -> list[Thing]:
 
 
 def lost(engine: Engine) -> list[Thing]:
-    """What a person finds in the account by its labels or tags, and not in the stack."""
+    """What a person finds in the account by its labels or tags, and not in the stack.
+
+    An image is no resource of a cloud's: it is in its repository, which forgets it in time, and goes with that.
+    """
     known = {(one["type"], one.get("id")) for one in engine.resources}
-    return [one for one in ours(engine.double.cloud) if (one.kind.token, one.id) not in known]
+    return [
+        one for one in ours(engine.double.cloud) if one.kind.token != IMAGE and (one.kind.token, one.id) not in known
+    ]
+
+
+def made_twice(engine: Engine) -> dict[str, int]:
+    """How many more there are than the stack knows, by type."""
+    there = Counter(one.kind.token for one in ours(engine.double.cloud))
+    return {
+        token: more
+        for token, more in (there - Counter(one["type"] for one in engine.resources)).items()
+        if token != IMAGE
+    }

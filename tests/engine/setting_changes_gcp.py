@@ -2,7 +2,7 @@
 
 import re
 
-from tests.engine.setting_changes import Change
+from tests.engine.setting_changes import REBUILT, Change
 
 ELSEWHERE = f"europe-west1-docker.pkg.dev/other-project/images/mlflow@sha256:{'0' * 64}"
 # What sends all its lines elsewhere, and what is counted and told of them.
@@ -155,18 +155,15 @@ CHANGES = {
         {"image": {"reference": ELSEWHERE}},
         (
             "delete Image",
-            "delete RandomId",
             "delete Repository",
             "delete RepositoryIamMember",
             "update FlexibleAppVersion",
         ),
     ),
-    "image.base": Change(
-        {"image": {"base": "python:3.12-slim"}}, ("replace RandomId", "update FlexibleAppVersion", "update Image")
-    ),
+    "image.base": Change({"image": {"base": "python:3.12-slim"}}, (*REBUILT, "update FlexibleAppVersion")),
     "image.packageIndex": Change(
         {"image": {"packageIndex": "https://packages.example.com/simple"}},
-        ("replace RandomId", "update FlexibleAppVersion", "update Image"),
+        (*REBUILT, "update FlexibleAppVersion"),
     ),
     "image.kept": Change({"image": {"kept": 20}}, ("update Repository",)),
     "watching.email": Change(

@@ -15,7 +15,7 @@ from mlflow_app.connect import connector
 from mlflow_app.database_uri import database_uri
 from mlflow_app.password import Password, PasswordError, password_of
 from mlflow_app.settings import Settings
-from proxy_app.settings import Address
+from proxy_app.setting_values import Address
 from tests.mlflow_app.place import Place
 
 # Surrogates are no text, and NUL is in no environment.

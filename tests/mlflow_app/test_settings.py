@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlflow_app.settings import Settings, SettingsError, gate_environment, read
-from proxy_app.settings import Address
+from proxy_app.setting_values import Address
 
 SECRET = "projects/team-ml/secrets/database-password"
 RIGHT = {

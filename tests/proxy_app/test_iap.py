@@ -20,7 +20,8 @@ from local.standin.tls import Authority
 from proxy_app.callers import Role, iap, public_keys
 from proxy_app.callers.iap import IapCallers
 from proxy_app.errors import Refusal
-from proxy_app.settings import Settings, SettingsError
+from proxy_app.setting_table import SettingsError
+from proxy_app.settings import Settings
 from tests.doubles import iap as doubles
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.alb import es256

@@ -17,7 +17,7 @@ from local.standin.tls import Authority
 from proxy_app.callers import public_keys
 from proxy_app.callers.public_keys import KeyFiles, KeySet
 from proxy_app.errors import Refusal
-from proxy_app.settings import SettingsError
+from proxy_app.setting_table import SettingsError
 from tests.doubles import iap
 from tests.doubles.alb import Alb, KeyHost, public_pem
 from tests.doubles.running_gate import until

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from proxy_app.callers import Caller, Role
 from proxy_app.callers.role_rules import Person, RoleRules, Rule, parse
 from proxy_app.errors import Refusal
-from proxy_app.settings import SettingsError
+from proxy_app.setting_table import SettingsError
 
 RULES = "group:ml-admins=admin, email:ann@example.org=editor, domain:example.org=viewer"
 BOB: dict[str, Any] = {"sub": "bob-1", "email": "bob@example.org"}

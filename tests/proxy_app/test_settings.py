@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy_app.__main__ import main
-from proxy_app.settings import MIB, Address, Settings, SettingsError
+from proxy_app.setting_table import SettingsError
+from proxy_app.setting_values import MIB, Address
+from proxy_app.settings import Settings
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-app/app-1"
 ALB = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/mlflow/50dc6c495c0c9188"
@@ -362,4 +364,5 @@ def test_wrong_settings_end_the_start_with_a_sentence_and_no_traceback() -> None
         "The gate cannot start.",
         "GATE_LISTN is not a setting; is GATE_LISTEN meant?",
         "GATE_AUTH: 'maybe' is not right; it takes on or off.",
+        "Set one of GATE_TARGET_ARN (SageMaker) and GATE_UPSTREAM_URL (plain MLflow).",
     ]

@@ -66,6 +66,16 @@ class Once:
         return self.fault
 
 
+@dataclass(frozen=True, slots=True)
+class First:
+    """The first of several plans that wants a fault."""
+
+    plans: tuple[Plan, ...]
+
+    def __call__(self, action: Action, urn: str) -> Fault | None:
+        return next((fault for plan in self.plans if (fault := plan(action, urn)) is not None), None)
+
+
 @dataclass(slots=True)
 class Nth:
     """The nth operation of a kind of action fails, whichever resource it meets; ``hit`` tells which."""

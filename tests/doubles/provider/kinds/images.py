@@ -149,5 +149,7 @@ KINDS = (
         changed=_rebuild,
         deleting=_unpush,
         moves=("digest", "contextHash", "ref"),
+        # Its Create answers an error with no state beside it (provider/internal/image.go).
+        forgets=True,
     ),
 )
