@@ -1,6 +1,8 @@
-"""The second article's design, written plainly: Flask under gunicorn, requests, botocore's signer for each request.
+"""The design of AWS's blog post on a proxy for SageMaker MLflow, written plainly.
 
-It has no authentication and no log line a request, as in the article. Settings: BENCH_TARGET_ARN, BENCH_UPSTREAM.
+Flask under gunicorn, requests, botocore's signer for each request.
+
+It has no authentication and no log line a request, as in the post. Settings: BENCH_TARGET_ARN, BENCH_UPSTREAM.
 """
 
 import os

@@ -81,7 +81,7 @@ def gate(place: Place, tokens: Path, *, plain: bool = False) -> AbstractContextM
 
 
 def flask(place: Place) -> AbstractContextManager[Server]:
-    """The second article's design: bench/flask_proxy.py with gunicorn's defaults."""
+    """The design of AWS's blog post: bench/flask_proxy.py with gunicorn's defaults."""
     port = free_port()
     listen = ["--bind", f"127.0.0.1:{port}", "--no-control-socket"]
     return serving(

@@ -1,4 +1,4 @@
-"""The steps over plain HTTP: who is let in, then everything that the second article tries with curl."""
+"""The steps over plain HTTP: who is let in, then everything that AWS's blog post tries with curl."""
 
 import secrets
 import time

@@ -46,7 +46,7 @@ def test_of_four_instances_at_once_one_upgrades_the_schema(
 
 
 def test_a_schema_of_mlflow_1_26_is_upgraded(place: Place, schemas: SchemaRunner, current: Database) -> None:
-    """What the first article's Terraform module runs, made by MLflow's own steps up to that version's."""
+    """What getindata/mlflow-appengine-terraform runs, made by MLflow's own steps up to that version's."""
     database = place.server.database()
     assert schemas.run(place.settings(database), revision="bd07f7e963c5")[0].code == 0
     place.server.execute(
