@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import os
 import sys
-import textwrap
 
 from proxy_app.setting_table import SettingsError
 
@@ -22,7 +21,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m mlflow_app",
         description=_ABOUT,
-        epilog=_settings_text(),
+        epilog=Settings.help_text(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -59,15 +58,6 @@ def _upgrade() -> int:
 
     log_in_as(settings)
     return make_schema_ready(settings)
-
-
-def _settings_text() -> str:
-    lines = ["settings (environment variables; empty means the default):"]
-    for name, default, sentence in Settings.table():
-        shown = f"{sentence} [{default}]" if default else sentence
-        lines.append(f"  {name}")
-        lines.extend(textwrap.wrap(shown, 76, initial_indent="      ", subsequent_indent="      "))
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import contextlib
 import http.client
 import os
 import sys
-import textwrap
 
 from .setting_table import SettingsError
 from .settings import Settings
@@ -26,7 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m proxy_app",
         description=_ABOUT,
-        epilog=_settings_text(),
+        epilog=Settings.help_text(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -78,15 +77,6 @@ def _healthcheck() -> int:
         except OSError as error:
             print(f"no answer on {address}: {error}", file=sys.stderr)
             return 1
-
-
-def _settings_text() -> str:
-    lines = ["settings (environment variables; empty means the default):"]
-    for name, default, sentence in Settings.table():
-        shown = f"{sentence} [{default}]" if default else sentence
-        lines.append(f"  {name}")
-        lines.extend(textwrap.wrap(shown, 76, initial_indent="      ", subsequent_indent="      "))
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, cast
 
@@ -66,6 +67,16 @@ class SettingTable:
             (field.metadata["env"], field.metadata["default"], field.metadata["sentence"])
             for field in dataclasses.fields(cls)
         ]
+
+    @classmethod
+    def help_text(cls) -> str:
+        """The table for a terminal."""
+        lines = ["settings (environment variables; empty means the default):"]
+        for name, default, sentence in cls.table():
+            shown = f"{sentence} [{default}]" if default else sentence
+            lines.append(f"  {name}")
+            lines.extend(textwrap.wrap(shown, 76, initial_indent="      ", subsequent_indent="      "))
+        return "\n".join(lines)
 
     @classmethod
     def page(cls, title: str, *text: str) -> str:
