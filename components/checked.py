@@ -227,10 +227,11 @@ def _in_words(kind: Any, metadata: list[Any]) -> str:
         return " or ".join(_in_words(one, metadata) for one in options if one is not NoneType)
     if origin is list:
         return f"a list, each {_in_words(options[0], [])}"
-    if kind is int:
+    if kind in (int, float):
+        number = "a whole number" if kind is int else "a number"
         least = next((one.ge for one in metadata if isinstance(one, annotated_types.Ge)), None)
         most = next((one.le for one in metadata if isinstance(one, annotated_types.Le)), None)
-        return "a whole number" if least is None or most is None else f"a whole number from {least} to {most}"
+        return number if least is None or most is None else f"{number} from {least} to {most}"
     if isinstance(kind, type) and issubclass(kind, Checked):
         return "a group of " + ", ".join(to_camel(name) for name in kind.model_fields)
     return "true or false" if kind is bool else "a text" if kind is str else "names and texts"

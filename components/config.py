@@ -33,7 +33,7 @@ def read_config() -> Config:
     if problems:
         raise SettingsError(problems)
     if aws is None and gcp is None:
-        raise SettingsError(["mlflow:aws, mlflow:gcp: neither is there; see Pulumi.dev.yaml for one that works."])
+        raise SettingsError(["mlflow:aws, mlflow:gcp: neither is there; see Pulumi.dev.yaml and Pulumi.gcp-dev.yaml."])
     return Config(aws=aws, gcp=gcp)
 
 

@@ -2,16 +2,20 @@
 
 import re
 from collections.abc import Iterator
+from typing import ClassVar
 
 from .checked import Checked
 
 # As the gate reads them (proxy_app/callers/role_rules.py); a test holds the two together.
 _ADDRESS = r"(?:(?![,;<>=@])[!-~])+"
 _RULE = re.compile(rf"group:[^,=\s]+|email:{_ADDRESS}@{_ADDRESS}|domain:[a-z0-9-]+(?:\.[a-z0-9-]+)*")
+ROLES = ("viewer", "editor", "admin")
 
 
 class RoleRules(Checked):
     """The highest role that fits somebody is theirs. Each entry is group:NAME, email:ADDRESS or domain:NAME."""
+
+    entries: ClassVar[str] = "group:NAME, email:ADDRESS or domain:NAME"
 
     viewer: list[str] = []
     """Who may read and search."""
@@ -25,10 +29,10 @@ class RoleRules(Checked):
 
     def text(self) -> str:
         """The rules as the gate reads them (GATE_ROLE_RULES)."""
-        return ", ".join(f"{rule}={role}" for role in ("viewer", "editor", "admin") for rule in getattr(self, role))
+        return ", ".join(f"{rule}={role}" for role in ROLES for rule in getattr(self, role))
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
-        for role in ("viewer", "editor", "admin"):
+        for role in ROLES:
             for rule in getattr(self, role):
                 if not _RULE.fullmatch(rule):
-                    yield role, f"{rule!r} is given; allowed is group:NAME, email:ADDRESS or domain:NAME."
+                    yield role, f"{rule!r} is given; allowed is {self.entries}."

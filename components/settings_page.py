@@ -102,7 +102,7 @@ def _line(row: Row) -> str:
         _code(row.production) if row.production != row.development else "",
         row.sentence,
     )
-    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
+    return f"| {' | '.join(' '.join(cell.split()).replace('|', '&#124;') for cell in cells)} |"
 
 
 def _code(text: str | None) -> str:

@@ -16,7 +16,7 @@ import requests
 
 from .auth import IapAuth
 from .cache import at
-from .errors import SettingsError, TokenError
+from .errors import IapError, SettingsError, TokenError
 from .hosts import gets_token, host_of
 from .jwt import Token
 
@@ -75,7 +75,15 @@ def check(url: str, auth: IapAuth, say: Say, now: Callable[[], float] = time.tim
             Exit.SETTINGS, "settings", f"{host} gets no token: MLFLOW_IAP_HOSTS or MLFLOW_TRACKING_URI names {named}."
         )
 
-    stranger = _get(url, {})
+    # First, so that somebody who has neither a login nor the host hears of both; what is wrong has to wait for what
+    # the host says of its client and of the time.
+    token, missing = _token(auth)
+    try:
+        stranger = _get(url, {})
+    except Problem as problem:
+        if missing is None:
+            raise
+        raise Problem(problem.code, problem.step, f"{problem} Besides: {missing}") from problem
     say("connection", f"{host} answers")
     client = _client_of_iap(stranger)
     say("IAP", f"is on{f', and its OAuth client is {client}' if client else ''}")
@@ -83,7 +91,8 @@ def check(url: str, auth: IapAuth, say: Say, now: Callable[[], float] = time.tim
     if abs(skew) > _SKEW:
         raise Problem(Exit.CLOCK, "clock", f"This machine's clock is {_minutes(skew)}: set it (NTP).")
 
-    token = _token(auth, client)
+    if token is None:
+        raise _no_token(missing, client)
     good_for = f"good for {(token.expires - now()) / 60:.0f} minutes"
     say("token", f"by {auth.source}, for {token.email or 'nobody'}, {good_for}")
     _compare_audience(token, url)
@@ -92,15 +101,20 @@ def check(url: str, auth: IapAuth, say: Say, now: Callable[[], float] = time.tim
     say("access", f"IAP lets {token.email} in, and MLflow answers")
 
 
-def _token(auth: IapAuth, client: str) -> Token:
+def _token(auth: IapAuth) -> tuple[Token | None, IapError | None]:
+    """The token, or why there is none."""
     try:
-        return auth.token()
-    except SettingsError as error:
-        # Only said, never taken from there: whoever has the host would choose whom a token is for.
-        hint = f" IAP's OAuth client id here is {client}." if client else ""
-        raise Problem(Exit.SETTINGS, "settings", f"{error}{hint}") from error
-    except TokenError as error:
-        raise Problem(Exit.CLOCK if error.late else Exit.NO_TOKEN, "token", str(error)) from error
+        return auth.token(), None
+    except IapError as error:
+        return None, error
+
+
+def _no_token(error: IapError | None, client: str) -> Problem:
+    if isinstance(error, TokenError):
+        return Problem(Exit.CLOCK if error.late else Exit.NO_TOKEN, "token", str(error))
+    # Only said, never taken from there: whoever has the host would choose whom a token is for.
+    hint = f" IAP's OAuth client id here is {client}." if client else ""
+    return Problem(Exit.SETTINGS, "settings", f"{error}{hint}")
 
 
 def _get(url: str, headers: Mapping[str, str]) -> requests.Response:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,22 @@ def _switch(text: str) -> bool:
     if text not in {"on", "off"}:
         raise ValueError("on or off")
     return text == "on"
+
+
+_AUDIENCE = re.compile(r"\d+-\S+\.apps\.googleusercontent\.com|https://\S+")
+_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+
+
+def _audience(text: str) -> str:
+    if text and not _AUDIENCE.fullmatch(text):
+        raise ValueError("IAP's OAuth client id, NUMBER-....apps.googleusercontent.com, or https://HOST/*")
+    return text
+
+
+def _account(text: str) -> str:
+    if text and not _ADDRESS.fullmatch(text):
+        raise ValueError("a service account's address, NAME@PROJECT.iam.gserviceaccount.com")
+    return text
 
 
 def _one_of(*allowed: str) -> Callable[[str], str]:
@@ -47,6 +64,7 @@ class Settings:
         "AUDIENCE",
         "",
         "Whom tokens are for: IAP's OAuth client id, or https://HOST/* for tokens that a service account signs itself.",
+        _audience,
     )
     hosts: frozenset[Host] = _setting(
         "HOSTS",
@@ -56,7 +74,10 @@ class Settings:
         parse_hosts,
     )
     service_account: str = _setting(
-        "SERVICE_ACCOUNT", "", "Impersonate this service account, by whatever credentials Google's own clients find."
+        "SERVICE_ACCOUNT",
+        "",
+        "Impersonate this service account, by whatever credentials Google's own clients find.",
+        _account,
     )
     key_file: Path | None = _setting("KEY_FILE", "", "The JSON file of a service account's key.", _path)
     token: str = _setting("TOKEN", "", "A ready token, for a short try: it lasts an hour at most.", secret=True)

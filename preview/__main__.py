@@ -6,11 +6,16 @@ import json
 import os
 import re
 import runpy
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+if __name__ == "__main__":
+    # Nothing here needs to be tidied up, and a stack trace of half an import helps nobody.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import pulumi
 

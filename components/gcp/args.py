@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field
 
 from ..checked import Checked, Email, InputText, Takes, Text, checked
-from ..roles import RoleRules
+from ..roles import ROLES, RoleRules
 from . import regions
 from .data_args import ArtifactsArgs, DatabaseArgs, NetworkArgs
 from .members import HOW, Member, is_member
@@ -84,7 +84,6 @@ class AppArgs(Checked):
                 "max_instances",
                 f"{self.max_instances} is given; allowed is {self.min_instances} (minInstances) or more.",
             )
-        # What App Engine takes for itself, 0.4 GB, counts, too.
         # App Engine adds 0.4 GB of its own: https://cloud.google.com/appengine/docs/flexible/reference/app-yaml#resource-settings
         low, high = max(1.0, self.cpu - 0.4), 6.5 * self.cpu - 0.4
         if not low <= self.memory_gb <= high:
@@ -137,6 +136,19 @@ class ConditionArgs(Checked):
             yield "members", "it is empty; a condition is about somebody."
 
 
+class IapRoleRules(RoleRules):
+    """The highest role that fits somebody is theirs. Each entry is email:ADDRESS or domain:NAME."""
+
+    entries = "email:ADDRESS or domain:NAME"
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        yield from super().contradictions()
+        for role in ROLES:
+            for rule in getattr(self, role):
+                if rule.startswith("group:"):
+                    yield role, f"{rule!r} is given; Identity-Aware Proxy tells no groups: use email: or domain:."
+
+
 class AccessArgs(Checked):
     """Who comes through Identity-Aware Proxy, and what they may do."""
 
@@ -144,7 +156,7 @@ class AccessArgs(Checked):
     """Who may come in: user:, group: and serviceAccount: with an address, domain: with a name."""
     conditional: list[ConditionArgs] = []
     """Who may come in on a condition."""
-    roles: RoleRules = RoleRules()
+    roles: IapRoleRules = IapRoleRules()
     """Which role they have, by e-mail or domain; Identity-Aware Proxy does not tell groups."""
     client_account: bool = False
     """A service account for clients, who may come in."""
@@ -158,13 +170,25 @@ class AccessArgs(Checked):
         yield from _wrong_members("client_users", self.client_users)
         if self.client_users and not self.client_account:
             yield "client_users", "they act as the clients' account: set clientAccount, or leave them out."
-        for role in ("viewer", "editor", "admin"):
-            for rule in getattr(self.roles, role):
-                if rule.startswith("group:"):
-                    yield (
-                        f"roles.{role}",
-                        f"{rule!r} is given; the assertion names no groups: use email: or domain:.",
-                    )
+
+    def everyone(self) -> list[str]:
+        """All members, those on a condition, too."""
+        return [*self.members, *(one for each in self.conditional for one in each.members)]
+
+    def without_role(self) -> list[str]:
+        """Members who come in and are refused by the gate. Whose e-mails are not known here (groups) are left out."""
+        given = [rule.lower().split(":", 1) for role in ROLES for rule in getattr(self.roles, role)]
+        addresses = {value for kind, value in given if kind == "email"}
+        domains = {value for kind, value in given if kind == "domain"}
+        return [
+            member
+            for member in self.everyone()
+            for kind, _, value in [member.lower().partition(":")]
+            if (kind == "domain" and value not in domains and not any(one.endswith(f"@{value}") for one in addresses))
+            or (
+                kind in {"user", "serviceaccount"} and value not in addresses and value.partition("@")[2] not in domains
+            )
+        ]
 
 
 class ImageArgs(Checked):
@@ -278,20 +302,18 @@ class GcpMlflowArgs(Checked):
                     "labels",
                     f"{name}={value} is given; allowed are 63 of a-z, digits, _ and -, a letter first.",
                 )
-        members = [*self.access.members, *(one for each in self.access.conditional for one in each.members)]
-        if members and not self.access.roles.any():
+        if self.access.everyone() and not self.access.roles.any():
             yield "access.roles", "it is missing; whoever comes in would have no role."
         if self.network.name is None and self.network.cidr != NetworkArgs().cidr and not self.database.private:
             yield "network.cidr", "it is for a new VPC, which only a private database brings (database.private)."
 
     def _wrong_places(self) -> Iterator[tuple[str, str]]:
-        location = regions.app_engine_location(self.region)
-        if not regions.REGION.fullmatch(self.region):
-            meant = regions.region_of(self.region)
-            hint = f" ({meant} is meant?)" if meant != self.region else ""
-            yield "region", f"{self.region!r} is given; allowed is one of Google Cloud's, such as europe-west1{hint}."
-        elif location is None and self.app.location is None:
-            yield "app.location", f"App Engine is not in {self.region}: name a location that it is in."
+        if self.region not in regions.REGIONS:
+            near = ", ".join(regions.near(self.region, regions.REGIONS))
+            yield "region", f"{self.region!r} is given; allowed is one of Google Cloud's, such as {near}."
+        elif regions.app_engine_location(self.region) is None and self.app.location is None:
+            near = ", ".join(regions.near(self.region, regions.APP_ENGINE))
+            yield "app.location", f"App Engine is not in {self.region}: name a location that it is in, such as {near}."
         if self.app.location is not None and regions.region_of(self.app.location) != self.region and self.makes_network:
             yield "app.location", "a private database's new VPC is in `region`; App Engine has to be there, too."
 

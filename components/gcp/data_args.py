@@ -65,6 +65,12 @@ class DatabaseArgs(Checked):
             value = getattr(self, name)
             if not re.fullmatch(rf"[A-Za-z][A-Za-z0-9_-]{{0,{most - 1}}}", value):
                 yield name, f"{value!r} is given; allowed are up to {most} letters, digits, _ and -, a letter first."
+        # "backup retention should be > transaction log retention": terraform-google-modules/terraform-google-sql-db#785
+        if self.log_days > self.backups:
+            yield (
+                "log_days",
+                f"{self.log_days} is given; allowed is as many as there are backups at most ({self.backups}).",
+            )
         # https://cloud.google.com/sql/docs/mysql/instance-settings: 98 with the project's.
         if self.instance is not None and not re.fullmatch(r"[a-z](?:[a-z0-9-]{0,65}[a-z0-9])?", self.instance):
             yield (
@@ -124,11 +130,7 @@ class ArtifactsArgs(Checked):
     deleted."""
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
-        if (
-            self.location is not None
-            and self.location not in regions.WIDE
-            and not regions.REGION.fullmatch(self.location)
-        ):
+        if self.location is not None and self.location not in regions.WIDE and self.location not in regions.REGIONS:
             yield (
                 "location",
                 f"{self.location!r} is given; allowed is a region, such as europe-west1, or one of "

@@ -70,6 +70,8 @@ class GcpMlflow(pulumi.ComponentResource):
             raise ValueError(f"GcpMlflow {name!r}: a name has 1 to 16 letters of a-z, digits and -, a letter first.")
         settings = GcpMlflowArgs.read(args, name)
         super().__init__("mlflow:index:GcpMlflow", name, {}, opts)
+        for member in settings.access.without_role():
+            pulumi.log.warn(f"{member} is let in, and access.roles has no role for them: MLflow answers 403.", self)
         inside = pulumi.ResourceOptions(parent=self)
         place = Place(
             name=name,

@@ -29,6 +29,7 @@ _ADVICE = (
         "The desktop client must be of the same project as IAP's client, or be IAP's audience itself.",
     ),
     ("invalid_client", "The desktop client is gone or its secret changed: get its file again, and sign in by it."),
+    ("default credentials were not found", "Sign in: gcloud auth application-default login."),
     ("service-accounts/default", "This machine has no service account: give it one, or set MLFLOW_IAP_KEY_FILE."),
 )
 

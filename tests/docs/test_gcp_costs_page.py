@@ -5,9 +5,9 @@ Its prices are for people to look up.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -15,14 +15,10 @@ from components.gcp.data_args import DatabaseArgs
 from preview.graph import Graph
 
 from ..components.gcp.scenarios import SCENARIOS
+from .cost_tables import cents, kinds, monthly, only, rows, said_of_all
 
 PAGE = (Path(__file__).parents[2] / "docs" / "gcp-costs.md").read_text()
-HOURS = 730
 STACKS = {"gcp-dev": "development", "gcp-prod": "production"}
-ROW = re.compile(
-    r"\| (?P<what>[^|]+) \| (?P<number>\d+) \| (?P<price>[\d.]+) (?P<each>an hour|a month) \| (?P<sum>[\d.]+) \|"
-)
-ALL = re.compile(r"\| \*\*all\*\* \| \| \| \*\*([\d.]+)\*\* \|")
 DATABASE = "gcp:sql/databaseInstance:DatabaseInstance"
 # What costs something by being there, or by what is put into it; the rest is free, or comes with what is here.
 PAID = {
@@ -44,35 +40,9 @@ FREE = re.compile(
 )
 
 
-class Row(NamedTuple):
-    number: int
-    price: Decimal
-    hourly: bool
-    sum: Decimal
-
-
-def section(stack: str) -> str:
-    (found,) = re.findall(rf"^## Pulumi\.{stack}\.yaml: .*?(?=^## )", PAGE, re.MULTILINE | re.DOTALL)
-    return str(found)
-
-
-def rows(stack: str) -> Mapping[str, Row]:
-    found = {
-        one["what"]: Row(int(one["number"]), Decimal(one["price"]), one["each"] == "an hour", Decimal(one["sum"]))
-        for one in ROW.finditer(section(stack))
-    }
-    assert len(found) == section(stack).count("\n| ") - 2, "a row has another form"
-    return found
-
-
 def graph(stack: str) -> Graph:
     (found,) = [one for one in SCENARIOS if one.name == STACKS[stack]]
     return found.graph()
-
-
-def only(graph: Graph, kind: str) -> Mapping[str, Any]:
-    (found,) = graph.of(kind)
-    return found.inputs
 
 
 def instances(of: str) -> Callable[[Graph], int]:
@@ -111,10 +81,6 @@ def disk(of_zones: int) -> Callable[[Graph], int]:
     return lambda graph: settings(graph)["diskSize"] * of_zones if zones(graph) == of_zones else 0
 
 
-def kinds(kind: str) -> Callable[[Graph], int]:
-    return lambda graph: len(graph.of(kind))
-
-
 COUNTS: Mapping[str, Callable[[Graph], int]] = {
     "App Engine, core": instances("cpu"),
     "App Engine, GB of memory": instances("memoryGb"),
@@ -131,34 +97,25 @@ COUNTS: Mapping[str, Callable[[Graph], int]] = {
 }
 
 
-def cents(sum_: Decimal) -> Decimal:
-    return sum_.quantize(Decimal("0.01"), ROUND_HALF_UP)
-
-
 def total(sums: Iterable[Decimal]) -> Decimal:
     return sum(sums, Decimal(0))
-
-
-def monthly(number: int, price: Decimal, *, hourly: bool) -> Decimal:
-    return cents(number * price * (HOURS if hourly else 1))
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_numbers_of_things_are_the_stacks(stack: str) -> None:
     there = {what: count(graph(stack)) for what, count in COUNTS.items()}
-    assert {what: row.number for what, row in rows(stack).items()} == {what: n for what, n in there.items() if n}
+    assert {what: row.number for what, row in rows(PAGE, stack).items()} == {what: n for what, n in there.items() if n}
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_sums_are_right(stack: str) -> None:
-    for what, row in rows(stack).items():
+    for what, row in rows(PAGE, stack).items():
         assert row.sum == monthly(row.number, row.price, hourly=row.hourly), what
-    (said,) = ALL.findall(section(stack))
-    assert Decimal(said) == total(row.sum for row in rows(stack).values())
+    assert said_of_all(PAGE, stack) == total(row.sum for row in rows(PAGE, stack).values())
 
 
 def test_a_thing_costs_the_same_in_both_stacks() -> None:
-    one, other = (rows(stack) for stack in STACKS)
+    one, other = (rows(PAGE, stack) for stack in STACKS)
     for what in one.keys() & other.keys():
         assert (one[what].price, one[what].hourly) == (other[what].price, other[what].hourly)
 
@@ -172,7 +129,7 @@ def test_nothing_that_is_made_is_forgotten(stack: str) -> None:
 
 
 def test_what_changes_costs_what_the_tables_say() -> None:
-    prod, dev = rows("gcp-prod"), rows("gcp-dev")
+    prod, dev = rows(PAGE, "gcp-prod"), rows(PAGE, "gcp-dev")
     standby = total(row.sum for what, row in prod.items() if what.endswith("in each zone")) / 2
     in_production = total(row.sum for what, row in prod.items() if what.startswith("database, "))
     in_development = total(row.sum for what, row in dev.items() if what.startswith("database, "))
@@ -191,7 +148,7 @@ def test_what_changes_costs_what_the_tables_say() -> None:
 
 
 def test_a_further_instance_costs_what_the_page_says() -> None:
-    dev = rows("gcp-dev")
+    dev = rows(PAGE, "gcp-dev")
     (said,) = re.findall(r"a further one, up to `app.maxInstances`, is ([\d.]+) a\s+month", PAGE)
     assert Decimal(said) == total(row.sum for what, row in dev.items() if what.startswith("App Engine, "))
 

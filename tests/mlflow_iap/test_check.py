@@ -189,3 +189,13 @@ def test_a_name_that_is_not_in_dns_and_a_port_where_nobody_listens(
     code, said = outcome(world, "https://localhost:9")
     assert code == Exit.UNREACHABLE
     assert "No connection" in said
+
+
+def test_who_has_neither_host_nor_credentials_hears_of_both(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HTTPS_PROXY")
+    monkeypatch.setenv("MLFLOW_IAP_HOSTS", "no-such-host.invalid")
+    monkeypatch.setenv("MLFLOW_IAP_KEY_FILE", "no-such-key.json")
+    code, said = outcome(world, "https://no-such-host.invalid")
+    assert code == Exit.UNREACHABLE
+    assert "not found in DNS" in said
+    assert "no-such-key.json" in said

@@ -133,7 +133,11 @@ SCENARIOS = (
                             "expression": 'request.time < timestamp("2027-01-01T00:00:00Z")',
                         }
                     ],
-                    "roles": {"viewer": ["domain:example.org"], "admin": ["email:ann@example.com"]},
+                    "roles": {
+                        "viewer": ["domain:example.org"],
+                        "editor": ["email:trainer@my-project.iam.gserviceaccount.com"],
+                        "admin": ["email:ann@example.com"],
+                    },
                     "clientAccount": True,
                     "clientUsers": ["group:ml@example.com"],
                 },

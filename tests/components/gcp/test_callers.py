@@ -123,3 +123,13 @@ def test_who_may_act_as_it_gets_tokens_of_identity_and_no_more(
     assert sorted(one["member"] for one in found) == users
     assert {one["serviceAccountId"] for one in found} == {account.outputs["name"]}
     assert {one["role"] for one in found} == {"roles/iam.serviceAccountOpenIdTokenCreator"}
+
+
+def test_who_is_let_in_and_has_no_role_is_told_of() -> None:
+    access = {
+        "members": ["user:bob@other.example", "user:ann@example.com"],
+        "roles": {"editor": ["domain:example.com"]},
+    }
+    assert whole({"access": access}).messages == [
+        ("WARNING", "user:bob@other.example is let in, and access.roles has no role for them: MLflow answers 403.")
+    ]

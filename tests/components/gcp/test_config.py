@@ -60,7 +60,24 @@ def test_project_and_region_come_from_the_provider_if_the_object_does_not_say_th
             {"region": "europe-west"},
             "region: 'europe-west' is given; allowed is one of Google Cloud's, such as europe-w",
         ),
-        ({"region": "europe-west4"}, "app.location: App Engine is not in europe-west4: name a location that it is in."),
+        (
+            {"region": "europe-west99"},
+            "region: 'europe-west99' is given; allowed is one of Google Cloud's, such as europe-w",
+        ),
+        (
+            {"region": "europe-west4"},
+            "app.location: App Engine is not in europe-west4: name a location that it is in, such as europe-west, eur",
+        ),
+        ({"artifacts": {"location": "us-west9"}}, "artifacts.location: 'us-west9' is given; allowed is a region, such"),
+        (
+            {"database": {"backups": 2}},
+            "database.logDays: 3 is given; allowed is as many as there are backups at most (2).",
+        ),
+        ({"app": {"memoryGb": "lots"}}, 'app.memoryGb: "lots" is given; allowed is a number from 1 to 104.'),
+        (
+            {"access": {"roles": {"admin": ["user:bob@example.com"]}}},
+            "access.roles.admin: 'user:bob@example.com' is given; allowed is email:ADDRESS or domain:NAME.",
+        ),
         (
             {"app": {"location": "europe-west1"}},
             "app.location: 'europe-west1' is given; App Engine calls it europe-west",
@@ -124,7 +141,7 @@ def test_project_and_region_come_from_the_provider_if_the_object_does_not_say_th
         ({"access": {"clientUsers": ["user:a@example.com"]}}, "access.clientUsers: they act as the clients' account"),
         (
             {"access": {"members": ["user:a@example.com"], "roles": {"admin": ["group:ml-admins"]}}},
-            "access.roles.admin: 'group:ml-admins' is given; the assertion names no groups",
+            "access.roles.admin: 'group:ml-admins' is given; Identity-Aware Proxy tells no groups",
         ),
         (
             {"access": {"members": ["user:a@example.com"]}},
@@ -210,7 +227,26 @@ def test_the_client_secret_stays_one() -> None:
     assert SECRET not in repr(found)
 
 
+def test_members_whom_no_rule_gives_a_role_are_told_apart() -> None:
+    members = [
+        "user:Ann@example.com",
+        "user:bob@example.com",
+        "user:eve@other.example",
+        "serviceAccount:job@my-project.iam.gserviceaccount.com",
+        "domain:example.com",
+        "domain:third.example",
+        # Whose addresses nobody here knows.
+        "group:ml@example.com",
+        "principalSet://iam.googleapis.com/locations/global/workforcePools/pool/*",
+    ]
+    conditional = [{"members": ["user:zoe@other.example"], "title": "a", "expression": "true"}]
+    rules = {"viewer": ["domain:other.example"], "admin": ["email:ann@example.com"]}
+    access = gcp({"access": {"members": members, "conditional": conditional, "roles": rules}}).access
+    assert access.without_role() == [members[1], members[3], members[5]]
+
+
 def test_app_engine_and_regions_agree_on_names() -> None:
+    assert {regions.region_of(location) for location in regions.APP_ENGINE} <= regions.REGIONS
     for location in regions.APP_ENGINE:
         assert regions.app_engine_location(regions.region_of(location)) == location
     assert regions.app_engine_location("europe-west") is None

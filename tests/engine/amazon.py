@@ -1,0 +1,64 @@
+"""An account at AWS, for tests of the double."""
+
+import json
+from typing import Any
+
+from tests.doubles.provider.cloud import Cloud, Thing
+
+VPC = "aws:ec2/vpc:Vpc"
+SUBNET = "aws:ec2/subnet:Subnet"
+GROUP = "aws:ec2/securityGroup:SecurityGroup"
+RULE = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
+BUCKET = "aws:s3/bucket:Bucket"
+SECRET = "aws:secretsmanager/secret:Secret"
+ROLE = "aws:iam/role:Role"
+BALANCER = "aws:lb/loadBalancer:LoadBalancer"
+TARGETS = "aws:lb/targetGroup:TargetGroup"
+LISTENER = "aws:lb/listener:Listener"
+IMAGE = "docker-build:index:Image"
+REPOSITORY = "aws:ecr/repository:Repository"
+LIFECYCLE = "aws:ecr/lifecyclePolicy:LifecyclePolicy"
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"},
+        ],
+    }
+)
+
+
+class Account(Cloud):
+    """With a VPC of two subnets and a security group."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vpc = self.create(VPC, "vpc", {"cidrBlock": "10.0.0.0/16", "enableDnsHostnames": True})
+        self.subnets = [self.subnet(index) for index in (1, 2)]
+        self.group = self.create(GROUP, "group", {"name": "group", "vpcId": self.vpc.id})
+
+    def subnet(self, index: int) -> Thing:
+        zone = f"eu-west-1{'abc'[index % 3]}"
+        return self.create(
+            SUBNET, f"s{index}", {"vpcId": self.vpc.id, "cidrBlock": f"10.0.{index}.0/24", "availabilityZone": zone}
+        )
+
+    def balancer(self, name: str = "alb", **more: Any) -> Thing:
+        inputs = {"internal": True, "subnets": [one.id for one in self.subnets], "securityGroups": [self.group.id]}
+        return self.create(BALANCER, name, {"name": name, **inputs, **more})
+
+    def targets(self) -> Thing:
+        return self.create(
+            TARGETS,
+            "gates",
+            {"name": "gates", "port": 80, "protocol": "HTTP", "vpcId": self.vpc.id, "targetType": "ip"},
+        )
+
+    def listener(self, balancer: Thing, targets: Thing, port: int = 80) -> Thing:
+        forward = [{"type": "forward", "targetGroupArn": targets.id}]
+        return self.create(
+            LISTENER, f"l{port}", {"loadBalancerArn": balancer.id, "port": port, "defaultActions": forward}
+        )
+
+    def gone(self, thing: Thing) -> None:
+        self.delete(thing.kind.token, thing.id, thing.outputs)

@@ -1,0 +1,148 @@
+"""A gate behind what signs people in, in front of a toy: what the tests of both such ways share.
+
+A test file takes the fixtures by their names: `alb, host, toy, start_sso, gate = sign_in.BEHIND_ALB`.
+"""
+
+import contextlib
+import functools
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import pytest
+import pytest_asyncio
+
+from local.standin.tls import Authority
+from tests.doubles import alb as albs
+from tests.doubles import iap as iaps
+from tests.doubles import toy_upstreams as toys
+from tests.doubles.alb import Alb
+from tests.doubles.iap import Iap
+from tests.doubles.raw_client import Answer, request
+from tests.doubles.running_gate import READ, RunningGate
+from tests.doubles.toy_upstreams import Toy
+
+from .conftest import StartGate, StartToy
+
+DELETE = "/api/2.0/mlflow/runs/delete"
+# Who signs in at the load balancer beside its Ann.
+ALB_BOB = {"sub": "bob-1", "email": "bob@example.org"}
+ALB_ROOT = {"sub": "root-1", "email": "root@elsewhere.example", "groups": ["ml-admins"]}
+
+Start = Callable[..., Awaitable[RunningGate]]
+Host = TypeVar("Host", albs.KeyHost, iaps.KeyHost)
+
+
+class SignIn:
+    """Asks a gate with what this header says of the caller."""
+
+    def __init__(self, header: str) -> None:
+        self._header = header
+
+    def shown(self, said: str) -> str:
+        return f"{self._header}: {said}"
+
+    async def ask(self, gate: RunningGate, said: str, method: str = "GET", target: str = READ, *headers: str) -> Answer:
+        body = b"{}" if method == "POST" else None
+        return await gate.ask(request(method, target, self.shown(said), *headers, body=body))
+
+    async def refused(self, gate: RunningGate, said: str, why: str) -> Answer:
+        """By a 401 that says why, and nothing of who it was."""
+        answer = await self.ask(gate, said)
+        assert answer.error == (401, "UNAUTHENTICATED"), answer.message
+        assert why in answer.message, answer.message
+        line = gate.lines[-1]
+        assert (line["caller"], line["role"], line["error"]) == (None, None, "bad-sign-in"), line
+        return answer
+
+
+ALB = SignIn("X-Amzn-Oidc-Data")
+IAP = SignIn("X-Goog-Iap-Jwt-Assertion")
+
+
+async def refused_by_iap(gate: RunningGate, said: str, why: str) -> None:
+    """And no browser is asked for a password."""
+    challenges = (await IAP.refused(gate, said, why)).all("www-authenticate")
+    assert challenges == ["Bearer"], challenges
+
+
+class Clock:
+    now = 2e9
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest_asyncio.fixture
+async def toy(start_toy: StartToy) -> Toy:
+    return await start_toy(toys.answering_by(toys.echoing))
+
+
+@contextlib.asynccontextmanager
+async def strict(running: contextlib.AbstractAsyncContextManager[Host]) -> AsyncGenerator[Host]:
+    """Nobody asks it for anything but keys."""
+    async with running as host:
+        yield host
+        assert host.wrong == [], host.wrong
+
+
+def starting(start_gate: StartGate, toy: Toy, told: Callable[..., dict[str, Any]]) -> Start:
+    async def start(**changes: Any) -> RunningGate:
+        return await start_gate(toy.origin, **told(**changes))
+
+    return start
+
+
+# --- Behind a load balancer
+
+
+@pytest.fixture
+def alb() -> Alb:
+    return Alb()
+
+
+@pytest_asyncio.fixture(name="host")
+async def alb_host(alb: Alb, authority: Authority) -> AsyncGenerator[albs.KeyHost]:
+    async with strict(albs.KeyHost.running(alb, authority)) as host:
+        yield host
+
+
+@pytest.fixture
+def start_sso(start_gate: StartGate, host: albs.KeyHost, authority: Authority, toy: Toy) -> Start:
+    """`await start_sso(any_setting=...)`: a gate behind this load balancer, in front of the toy."""
+    return starting(start_gate, toy, functools.partial(albs.settings, host, authority))
+
+
+@pytest_asyncio.fixture(name="gate")
+async def alb_gate(start_sso: Start) -> RunningGate:
+    return await start_sso()
+
+
+BEHIND_ALB = alb, alb_host, toy, start_sso, alb_gate
+
+
+# --- Behind Identity-Aware Proxy
+
+
+@pytest.fixture
+def proxy() -> Iap:
+    return Iap()
+
+
+@pytest_asyncio.fixture(name="host")
+async def iap_host(proxy: Iap, authority: Authority) -> AsyncGenerator[iaps.KeyHost]:
+    async with strict(iaps.KeyHost.running(proxy, authority)) as host:
+        yield host
+
+
+@pytest.fixture
+def start_iap(start_gate: StartGate, host: iaps.KeyHost, authority: Authority, toy: Toy) -> Start:
+    """`await start_iap(any_setting=...)`: a gate behind this IAP, in front of the toy."""
+    return starting(start_gate, toy, functools.partial(iaps.settings, host, authority))
+
+
+@pytest_asyncio.fixture(name="gate")
+async def iap_gate(start_iap: Start) -> RunningGate:
+    return await start_iap()
+
+
+BEHIND_IAP = proxy, iap_host, toy, start_iap, iap_gate

@@ -1,0 +1,107 @@
+"""The keys of our load balancer's region: fetched once each, never without end, and from where AWS has them."""
+
+import asyncio
+
+import pytest
+
+from proxy_app.callers.alb_oidc import keys_url
+from proxy_app.setting_table import SettingsError
+from tests.doubles.alb import ARN, Alb, KeyHost
+from tests.doubles.raw_client import request
+from tests.doubles.running_gate import READ, RunningGate, until
+from tests.doubles.toy_upstreams import Toy, with_length
+
+from . import sign_in
+
+alb, host, toy, start_sso, gate = sign_in.BEHIND_ALB
+ask, refused = sign_in.ALB.ask, sign_in.ALB.refused
+
+
+# --- When they are fetched
+
+
+async def test_one_key_is_fetched_once_for_fifty_at_once(gate: RunningGate, alb: Alb, host: KeyHost) -> None:
+    answers = await asyncio.gather(*[ask(gate, alb.says()) for _ in range(50)])
+    assert {answer.status for answer in answers} == {200}
+    assert host.asked == [alb.key_id]
+
+
+async def test_a_new_key_is_taken_as_soon_as_it_signs(gate: RunningGate, alb: Alb, host: KeyHost) -> None:
+    before = alb.says()
+    for _ in range(3):
+        assert (await ask(gate, alb.says())).status == 200
+        alb.rotate()
+    assert (await ask(gate, alb.says())).status == 200
+    assert (await ask(gate, before)).status == 200, "the earlier ones are good until they end"
+    assert host.asked == list(alb.keys)
+
+
+async def test_forged_key_ids_do_not_make_the_gate_fetch_without_end(
+    gate: RunningGate, alb: Alb, host: KeyHost
+) -> None:
+    assert (await ask(gate, alb.says())).status == 200
+    for _ in range(30):
+        await refused(gate, alb.says(header={"kid": "0-0"}), "its kid names no key")
+    assert host.asked == [alb.key_id, "0-0"]
+    answers = await asyncio.gather(*[ask(gate, alb.says(header={"kid": f"1-{number}"})) for number in range(100)])
+    assert {answer.status for answer in answers} == {401, 503}
+    # Ten, and what the seconds of this test have earned.
+    assert len(host.asked) <= 12
+    assert (await ask(gate, alb.says())).status == 200
+
+
+async def test_without_its_keys_the_gate_says_so_by_a_503_and_tokens_work(
+    gate: RunningGate, alb: Alb, host: KeyHost, toy: Toy
+) -> None:
+    host.fault = with_length(b"", status=b"503 Service Unavailable")
+    answer = await ask(gate, alb.says())
+    assert answer.error == (503, "TEMPORARILY_UNAVAILABLE")
+    assert answer.header("retry-after") == "5"
+    assert answer.header("www-authenticate") is None
+    assert gate.lines[-1]["error"] == "no-keys"
+    assert toy.asked == []
+    assert (await gate.ask(request("GET", READ, token=gate.tokens.viewer))).status == 200
+    toy_health = await gate.ask(request("GET", "/readyz"))
+    assert (toy_health.status, toy_health.json()) == (200, {"status": "ready"})
+    host.fault = None
+    assert (await ask(gate, alb.says())).status == 200
+
+
+async def test_a_fetch_that_hangs_holds_nobody_else_up(gate: RunningGate, alb: Alb, host: KeyHost) -> None:
+    host.open.clear()
+    waiting = asyncio.create_task(ask(gate, alb.says()))
+    await until(lambda: bool(host.asked))
+    assert (await gate.ask(request("GET", READ, token=gate.tokens.viewer))).status == 200
+    assert not waiting.done()
+    host.open.set()
+    assert (await waiting).status == 200
+
+
+# --- Where the keys are
+
+
+@pytest.mark.parametrize(
+    ("arn", "url"),
+    [
+        (ARN, "https://public-keys.auth.elb.eu-west-1.amazonaws.com"),
+        (ARN.replace("eu-west-1", "ap-southeast-2"), "https://public-keys.auth.elb.ap-southeast-2.amazonaws.com"),
+        (
+            ARN.replace(":aws:", ":aws-us-gov:").replace("eu-west-1", "us-gov-west-1"),
+            "https://s3-us-gov-west-1.amazonaws.com/aws-elb-public-keys-prod-us-gov-west-1",
+        ),
+        (
+            ARN.replace(":aws:", ":aws-us-gov:").replace("eu-west-1", "us-gov-east-1"),
+            "https://s3-us-gov-east-1.amazonaws.com/aws-elb-public-keys-prod-us-gov-east-1",
+        ),
+    ],
+)
+def test_the_keys_are_where_aws_documents_them(arn: str, url: str) -> None:
+    assert keys_url(arn) == url
+    assert keys_url(arn, "https://keys.example.com/alb") == "https://keys.example.com/alb"
+
+
+def test_where_aws_documents_no_keys_they_have_to_be_told() -> None:
+    arn = ARN.replace(":aws:", ":aws-cn:").replace("eu-west-1", "cn-north-1")
+    with pytest.raises(SettingsError, match="where aws-cn has its public keys is not known; set GATE_OIDC_KEYS_URL"):
+        keys_url(arn)
+    assert keys_url(arn, "https://keys.example.com") == "https://keys.example.com"

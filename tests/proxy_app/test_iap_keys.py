@@ -1,0 +1,219 @@
+"""The keys of Identity-Aware Proxy: there before anybody comes, new ones as they come, through days and troubles."""
+
+import asyncio
+import functools
+from typing import Any
+
+import pytest
+
+from local.standin.tls import Authority
+from proxy_app.callers import iap, public_keys
+from proxy_app.callers.iap import IapCallers
+from proxy_app.settings import Settings
+from tests.doubles import toy_upstreams as toys
+from tests.doubles.alb import es256
+from tests.doubles.iap import AUDIENCE, ROOT, Iap, KeyHost
+from tests.doubles.raw_client import request
+from tests.doubles.running_gate import READ, RunningGate, until
+from tests.doubles.toy_upstreams import Toy
+
+from . import sign_in
+from .sign_in import Clock, Start
+from .sign_in import refused_by_iap as refused
+
+proxy, host, toy, start_iap, gate = sign_in.BEHIND_IAP
+ask = sign_in.IAP.ask
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for seconds until keys are fetched again, or readiness is looked at."""
+    monkeypatch.setattr(public_keys, "_LOOK_EVERY", 0.02)
+    monkeypatch.setattr(public_keys, "_EVERY", 0.02)
+    monkeypatch.setattr("proxy_app.health._KEPT_FOR", 0.02)
+
+
+async def is_ready(gate: RunningGate) -> bool:
+    return (await gate.ask(request("GET", "/readyz"))).status == 200
+
+
+async def not_ready(gate: RunningGate) -> str:
+    answer = await gate.ask(request("GET", "/readyz"))
+    assert answer.status == 503
+    return answer.json()["reason"]
+
+
+# --- When they are fetched
+
+
+async def test_keys_are_there_before_anybody_comes(gate: RunningGate, proxy: Iap, host: KeyHost) -> None:
+    assert host.asked == 1
+    assert await is_ready(gate)
+    answers = await asyncio.gather(*[ask(gate, proxy.says()) for _ in range(30)])
+    assert {answer.status for answer in answers} == {200}
+    assert host.asked == 1
+
+
+async def test_a_new_key_is_taken_as_soon_as_it_signs(gate: RunningGate, proxy: Iap, host: KeyHost) -> None:
+    before = proxy.says()
+    for _ in range(3):
+        assert (await ask(gate, proxy.says())).status == 200
+        proxy.rotate()
+    answers = await asyncio.gather(*[ask(gate, proxy.says()) for _ in range(30)])
+    assert {answer.status for answer in answers} == {200}
+    assert (await ask(gate, before)).status == 200, "the earlier ones are good until they end"
+    assert host.asked == 4
+
+
+async def test_forged_key_ids_do_not_make_the_gate_fetch_without_end(
+    gate: RunningGate, proxy: Iap, host: KeyHost
+) -> None:
+    assert (await ask(gate, proxy.says())).status == 200
+    for _ in range(30):
+        await refused(gate, proxy.says(header={"kid": "f9R3yg"}), "its kid names no key")
+    assert host.asked == 2
+    statuses = {(await ask(gate, proxy.says(header={"kid": f"1-{number}"}))).status for number in range(60)}
+    assert statuses == {401, 503}
+    # Ten, and what the seconds of this test have earned.
+    assert host.asked <= 12
+    assert (await ask(gate, proxy.says())).status == 200
+
+
+@pytest.mark.usefixtures("quick")
+async def test_without_keys_the_gate_starts_is_not_ready_and_says_so_until_it_has_them(
+    start_iap: Start, proxy: Iap, host: KeyHost, toy: Toy, caplog: pytest.LogCaptureFixture
+) -> None:
+    host.down = True
+    gate = await start_iap()
+    assert await not_ready(gate) == "no-keys"
+    assert (await gate.ask(request("GET", "/healthz"))).status == 200
+    answer = await ask(gate, proxy.says())
+    assert answer.error == (503, "TEMPORARILY_UNAVAILABLE")
+    assert answer.header("retry-after") == "5"
+    assert gate.lines[-1]["error"] == "no-keys"
+    assert (await gate.ask(request("GET", READ))).status == 401
+    assert [asked.line for asked in toy.asked] == []
+    host.down = False
+    await until(lambda: is_ready(gate))
+    assert (await ask(gate, proxy.says())).status == 200
+    problems = [record.getMessage() for record in caplog.records if "cannot be had:" in record.getMessage()]
+    assert len(problems) == 1, "once, not at every fetch"
+    assert problems[0].startswith(f"The keys at {host.url} cannot be had: ")
+
+
+async def test_a_key_host_that_cannot_be_reached_is_no_reason_not_to_start(
+    start_iap: Start, proxy: Iap, authority: Authority
+) -> None:
+    async with KeyHost.running(proxy, authority) as gone:
+        pass
+    gate = await start_iap(iap_keys_url=gone.url)
+    assert await not_ready(gate) == "no-keys"
+    assert (await ask(gate, proxy.says())).status == 503
+
+
+async def test_a_key_host_that_nobody_trusts_is_not_believed(start_iap: Start, proxy: Iap, host: KeyHost) -> None:
+    gate = await start_iap(ca_bundle=None)
+    assert (await ask(gate, proxy.says())).status == 503
+    assert host.asked == 0
+
+
+async def test_an_upstream_in_trouble_is_told_of_when_there_are_keys(start_iap: Start) -> None:
+    async with Toy.running(toys.closing_at_once) as gone:
+        pass
+    gate = await start_iap(upstream_url=gone.origin)
+    assert await not_ready(gate) == "upstream-unreachable"
+
+
+# --- Days
+
+
+@pytest.mark.usefixtures("quick")
+async def test_over_days_keys_come_and_go_and_whoever_comes_through_is_let_in(
+    start_iap: Start, proxy: Iap, host: KeyHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One clock for IAP, the gate and its keys, moved on by ten minutes at a time."""
+    monkeypatch.setattr(public_keys, "_LOOK_EVERY", 0.002)
+    clock = proxy.clock = Clock()
+    monkeypatch.setattr(iap, "IapCallers", functools.partial(IapCallers, clock=clock, key_clock=clock))
+    gate = await start_iap()
+    first, next_key, expired = proxy.key_id, "", ""
+    for step in range(6 * 50):
+        clock.now += 600
+        # As others rotate: a key is shown first, signs later, and is taken away long after its last assertion.
+        match step % 36:
+            case 6:
+                next_key = proxy.publish()
+            case 18:
+                proxy.key_id = next_key
+            case 30:
+                for old in [key_id for key_id in proxy.keys if key_id != proxy.key_id]:
+                    del proxy.keys[old]
+            case _:
+                pass
+        assert (await ask(gate, proxy.says())).status == 200, step
+        if step == 100:
+            expired = proxy.says()
+    assert (await ask(gate, expired)).status == 401
+    assert first not in proxy.keys
+    # Every 3000 seconds at most, which are 5 steps here, once at the start, and for a key that signs before that.
+    assert 10 <= host.asked <= 300 / 5 + 1 + 10
+
+
+@pytest.mark.usefixtures("quick")
+async def test_keys_hold_through_a_day_without_their_host_and_new_ones_are_there_with_it(
+    start_iap: Start, proxy: Iap, host: KeyHost, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = proxy.clock = Clock()
+    monkeypatch.setattr(iap, "IapCallers", functools.partial(IapCallers, clock=clock, key_clock=clock))
+    gate = await start_iap()
+    assert (await ask(gate, proxy.says())).status == 200
+    host.down = True
+    for _ in range(24):
+        clock.now += 3600
+        assert (await ask(gate, proxy.says())).status == 200
+    assert await is_ready(gate)
+    await until(lambda: "cannot be had" in caplog.text)
+    kept = proxy.key_id
+    proxy.rotate()
+    assert (await ask(gate, proxy.says())).status == 503, "nobody can tell"
+    del proxy.keys[kept]
+    host.down = False
+    clock.now += 60
+    assert (await ask(gate, proxy.says())).status == 200
+    assert host.asked == 2
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_key_that_is_taken_away_opens_nothing_within_the_hour(
+    start_iap: Start, proxy: Iap, host: KeyHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.caching = [b"Cache-Control: public, max-age=999999999"]
+    clock = proxy.clock = Clock()
+    monkeypatch.setattr(iap, "IapCallers", functools.partial(IapCallers, clock=clock, key_clock=clock))
+    gate = await start_iap()
+    stolen, key_id = proxy.keys[proxy.key_id], proxy.key_id
+    assert (await ask(gate, proxy.says())).status == 200
+    proxy.rotate()
+    del proxy.keys[key_id]
+    clock.now += 3600
+    await until(lambda: host.asked == 2)
+    await asyncio.sleep(0.05)
+    await refused(
+        gate,
+        proxy.says(ROOT, header={"kid": key_id}, sign=lambda data: es256(stolen, data)),
+        "its kid names no key",
+    )
+
+
+# --- Where they are
+
+
+def test_the_keys_are_where_google_documents_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def key_set(url: str, *_: Any) -> None:
+        asked.append(url)
+
+    monkeypatch.setattr(iap, "KeySet", key_set)
+    IapCallers(Settings(iap_audience=AUDIENCE, role_rules="email:a@b.example=admin"))
+    assert asked == ["https://www.gstatic.com/iap/verify/public_key-jwk"]
