@@ -69,9 +69,9 @@ class NetworkArgs(Checked):
     vpc_cidr: Cidr | None = None
     """The addresses of that VPC, which may reach an internal load balancer."""
     private_subnet_ids: list[ResourceId] = []
-    """Its subnets for the load balancer (if internal) and the instances, in two zones or more."""
+    """Its subnets for the load balancer (if internal) and the instances: one in a zone, in two zones or more."""
     public_subnet_ids: list[ResourceId] = []
-    """Its subnets for a public load balancer, in two zones or more."""
+    """Its subnets for a public load balancer: one in a zone, in two zones or more."""
     private_route_table_ids: list[ResourceId] = []
     """Route tables of the private subnets, for S3's gateway endpoint."""
     existing_endpoints: list[Endpoint] = []
