@@ -74,8 +74,8 @@ def test_every_wrong_setting_is_named_at_once() -> None:
             "MLFLOW_APP_ARTIFACT_ACCESS=direct takes a bucket: clients do not see this folder.",
         ),
         (
-            {"MLFLOW_APP_DATABASE_SOCKET": "/" + "x" * 107},
-            "MLFLOW_APP_DATABASE_SOCKET: '/xxxxx",
+            {"MLFLOW_APP_DATABASE_SOCKET": "/" + "s" * 107},
+            "MLFLOW_APP_DATABASE_SOCKET: '/sssss",
         ),
         ({"MLFLOW_APP_DATABASE_CA": "no certificate"}, "MLFLOW_APP_DATABASE_CA: 'no certificate' is not right; it"),
         ({"MLFLOW_APP_SECRET_MANAGER_URL": "http://example.org"}, "MLFLOW_APP_SECRET_MANAGER_URL: 'http://example"),

@@ -131,9 +131,9 @@ async def test_a_slow_body_that_moves_is_waited_for(start_toy: StartToy, start_g
         await caller.send(announced(gate, 6))
         for _ in range(6):
             await asyncio.sleep(0.15)
-            await caller.send(b"x")
+            await caller.send(b"o")
         assert (await caller.answer()).status == 200
-    assert toy.asked[0].body == b"xxxxxx"
+    assert toy.asked[0].body == b"oooooo"
 
 
 @both_upstreams

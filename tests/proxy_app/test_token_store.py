@@ -67,8 +67,8 @@ def test_what_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="cannot be read") as unread:
             FileStore(path).read()
         assert str(path) in str(unread.value)
-    with pytest.raises(StoreError, match=r"The file .*xxx cannot be written: "):
-        FileStore(tmp_path / ("x" * 300)).change(lambda document: document)
+    with pytest.raises(StoreError, match=r"The file .*ooo cannot be written: "):
+        FileStore(tmp_path / ("o" * 300)).change(lambda document: document)
     with pytest.raises(StoreError, match=r"python -m proxy_app token new --file .*none\.json"):
         FileStore(tmp_path / "none.json").read()
 
