@@ -49,10 +49,15 @@ def _input(pattern: str, takes: str) -> Any:
 
 
 if TYPE_CHECKING:
-    Arn = InputText = ResourceId = pulumi.Input[str]
+    Arn = Certificate = InputText = KmsKey = Policy = ResourceId = ZoneId = pulumi.Input[str]
     Cidr = Email = Host = Text = str
 else:
     Arn = _input(r"arn:[a-z-]+:[a-z0-9-]+:[a-z0-9-]*:(\d{12}|aws)?:\S+", "an ARN (arn:aws:...)")
+    Certificate = _input(
+        r"arn:[a-z-]+:acm:[a-z0-9-]+:\d{12}:certificate/[\w-]+", "a certificate's ARN (arn:aws:acm:...:certificate/...)"
+    )
+    KmsKey = _input(r"arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:key/[\w-]+", "a key's ARN (arn:aws:kms:...:key/...)")
+    Policy = _input(r"arn:[a-z-]+:iam::(\d{12}|aws):policy/\S+", "a policy's ARN (arn:aws:iam::...:policy/...)")
     Cidr = _text(r"\d{1,3}(\.\d{1,3}){3}/\d{1,2}", "a range of IPv4 addresses, such as 10.42.0.0/16")
     Email = _text(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address")
     Host = _text(
@@ -60,6 +65,7 @@ else:
     )
     InputText = _input(r".+", "a text")
     Text = _text(r".+", "a text")
+    ZoneId = _input(r"Z[A-Z0-9]{3,31}", "a hosted zone's id, such as Z0123456789ABCDEFGHIJ")
     ResourceId = _input(r"[a-z]+-[0-9a-f]{8,}", "an id of AWS's, such as vpc-0123456789abcdef0")
 
 
@@ -137,6 +143,11 @@ def _with_defaults(model: type[Checked], values: Any, *, production: bool) -> An
         elif key is None and production and name in model.in_production:
             given[name] = model.in_production[name]
     return given
+
+
+def place(name: str) -> str:
+    """A field's dotted name as a stack's config spells it."""
+    return ".".join(to_camel(part) for part in name.split("."))
 
 
 def model_in(annotation: Any) -> type[Checked] | None:

@@ -8,7 +8,7 @@ import pulumi
 from pulumi.runtime import config as runtime
 
 from .aws.args import AwsMlflowProxyArgs
-from .checked import SettingsError
+from .checked import SettingsError, place
 from .gcp.args import GcpMlflowArgs
 
 Args = TypeVar("Args", AwsMlflowProxyArgs, GcpMlflowArgs)
@@ -27,6 +27,9 @@ def read_config() -> Config:
     google = pulumi.Config("gcp")
     problems = list(_unknown_keys())
     aws = _read(AwsMlflowProxyArgs, "aws", {}, problems)
+    region = pulumi.Config("aws").get("region")
+    if aws is not None and region:
+        problems += [f"mlflow:aws.{place(name)}: {sentence}" for name, sentence in aws.elsewhere(region)]
     # Where the provider knows them, nobody should have to say them twice.
     provided = {"project": google.get("project"), "region": google.get("region")}
     gcp = _read(GcpMlflowArgs, "gcp", {name: value for name, value in provided.items() if value}, problems)
@@ -65,6 +68,8 @@ def _read(args: type[Args], name: str, provided: Mapping[str, str], problems: li
         secret = config.get_secret(key)
         if secret is not None:
             values[field] = secret
+            if not runtime.is_config_secret(f"mlflow:{key}"):
+                wrong.append(f"mlflow:{key}: it is in plain text: `pulumi config set --secret mlflow:{key}`.")
     try:
         settings = args.read(values, where)
     except SettingsError as error:

@@ -80,4 +80,12 @@ def _healthcheck() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except ModuleNotFoundError as error:
+        # Another project's environment, most likely.
+        print(
+            f"{error.name} is not installed here: pip install --require-hashes -r proxy_app/requirements.txt",
+            file=sys.stderr,
+        )
+        sys.exit(2)

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field
 
-from ..checked import Arn, Checked, Cidr, Email, InputText, ResourceId, Text, checked
+from ..checked import Arn, Checked, Cidr, Email, InputText, KmsKey, Policy, ResourceId, Text, checked
 from ..roles import RoleRules
 from .edge_args import EdgeArgs
 from .targets import is_app
@@ -24,6 +24,7 @@ _WINDOW = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun):([01]\d|2[0-3]):[0-5]\d")
 # The letter after a family's generation: g is Graviton, as in t4g and m7gd.
 _GRAVITON = re.compile(r"(?:[a-z]+\d+g[a-z]*|a1)(?:-[a-z0-9]+)?\.")
 _CREDENTIALS = re.compile(r"//[^/@]+@")
+_INSTANCE = re.compile(r"[a-z][a-z0-9-]*\.(?:nano|micro|small|medium|large|\d*xlarge|metal(?:-\w+)?)")
 # An AMI's id, or anything that is not nearly one.
 _LABEL = re.compile(r"ami-[0-9a-f]{8,17}|(?!ami-)[A-Za-z0-9-]{1,40}")
 # Of the burstable families, which are the usual ones here: MiB and cores.
@@ -51,6 +52,10 @@ Endpoint = Literal[
     "sts",
     "studio",
 ]
+
+
+# Names, rights and bills go by them.
+_OWN_TAGS = ("Project", "Stack", "Component", "Name")
 
 
 class NetworkArgs(Checked):
@@ -86,6 +91,11 @@ class NetworkArgs(Checked):
             network = ipaddress.ip_network(self.cidr)
             if not 16 <= network.prefixlen <= 22:
                 yield "cidr", f"/{network.prefixlen} is given; allowed is /16 to /22."
+            elif network.is_global:
+                yield (
+                    "cidr",
+                    f"{network} is given; it is somebody's on the internet: take 10., 172.16. to 31. or 192.168.",
+                )
         except ValueError as error:
             yield "cidr", f"{error}."
         of_a_vpc = ("vpc_cidr", "private_subnet_ids", "public_subnet_ids", "private_route_table_ids")
@@ -94,6 +104,13 @@ class NetworkArgs(Checked):
                 if getattr(self, name):
                     yield name, "it belongs to a VPC that is there: give vpcId, too."
             return
+        for name in ("cidr", "zones", "flow_log_days"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                yield name, "it is for a new VPC, and vpcId names one that is there."
+        for name in ("private_subnet_ids", "public_subnet_ids"):
+            known = [one for one in getattr(self, name) if isinstance(one, str)]
+            if len(set(known)) < len(known):
+                yield name, "a subnet is named twice."
         if len(self.private_subnet_ids) < 2:
             yield "private_subnet_ids", "a VPC that is there needs two or more of its private subnets."
         if self.vpc_cidr is None:
@@ -141,6 +158,8 @@ class TrackingArgs(Checked):
                 yield "target_arn", str(error)
         if self.kind == "app" and self.target_arn is None and self.mlflow_version is not None:
             yield "mlflow_version", "SageMaker chooses an app's version; a tracking server's can be chosen."
+        if self.server_size != "Small" and (self.kind == "app" or self.target_arn is not None):
+            yield "server_size", "it is for a new tracking server (kind: server)."
         version = self.mlflow_version
         # The provider keeps two numbers, and a third would replace the server at every update.
         if version is not None and not _VERSION.fullmatch(version):
@@ -227,25 +246,41 @@ class ServiceArgs(Checked):
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         if self.most_tasks < self.tasks:
-            yield "most_tasks", f"{self.most_tasks} is given; allowed is {self.tasks} (tasks) or more."
+            yield "most_tasks", f"{self.most_tasks} is too few: it has to be {self.tasks} (tasks) or more."
         if self.body_budget < self.body_limit:
-            yield "body_budget", f"{self.body_budget} is given; allowed is {self.body_limit} (bodyLimit) or more."
+            yield (
+                "body_budget",
+                f"{self.body_budget} is too little: it has to be {self.body_limit} (bodyLimit) or more.",
+            )
         if self.task_memory < self.body_budget + 256:
-            yield "task_memory", f"{self.task_memory} is given; allowed is bodyBudget and 256 MiB or more."
+            yield (
+                "task_memory",
+                f"{self.task_memory} is too little: it has to be bodyBudget and 256 ({self.body_budget + 256}).",
+            )
         if not _LABEL.fullmatch(self.machine_image):
             yield (
                 "machine_image",
                 f"{self.machine_image!r} is given; allowed is an AMI's id (ami-0123456789abcdef0), or a label of up to "
                 "40 letters, digits and hyphens.",
             )
+        if self.instance_type is not None and not _INSTANCE.fullmatch(self.instance_type):
+            yield (
+                "instance_type",
+                f"{self.instance_type!r} is given; allowed is an EC2 instance type, such as t4g.small.",
+            )
+            return
         room = _room(self.instance_type)
         if room is not None:
             memory, cpu = room
             kind = self.instance_type or "the usual instance"
             if self.task_memory > memory:
-                yield "task_memory", f"{self.task_memory} is given; {kind} has room for {memory} beside its agents."
+                yield (
+                    "task_memory",
+                    f"{self.task_memory} is too much: {kind} has room for {memory} beside its agents. Set a larger "
+                    "instanceType.",
+                )
             if self.task_cpu > cpu:
-                yield "task_cpu", f"{self.task_cpu} is given; {kind} has {cpu}."
+                yield "task_cpu", f"{self.task_cpu} is too much: {kind} has {cpu}. Set a larger instanceType."
 
 
 class AccessArgs(Checked):
@@ -284,9 +319,9 @@ class AwsMlflowProxyArgs(Checked):
     """Nothing that holds data can be destroyed, and secrets can be brought back for 30 days."""
     tags: dict[str, str] = {}
     """Further tags of every resource."""
-    permissions_boundary_arn: Arn | None = None
+    permissions_boundary_arn: Policy | None = None
     """A boundary for every role."""
-    kms_key_arn: Arn | None = None
+    kms_key_arn: KmsKey | None = None
     """A customer key for bucket, image, logs, secrets and disks; none: the services' own keys."""
     network: NetworkArgs = NetworkArgs()
     tracking: TrackingArgs = TrackingArgs()
@@ -308,6 +343,15 @@ class AwsMlflowProxyArgs(Checked):
         named = values.get("environment") if isinstance(values, Mapping) else values.environment
         return checked(cls, values, where, production=named == "production")
 
+    def elsewhere(self, region: str) -> Iterator[tuple[str, str]]:
+        """(dotted name of a field, sentence) of what is not in the region where the stack is."""
+        there = {"kms_key_arn": self.kms_key_arn, "edge.certificate_arn": self.edge.certificate_arn}
+        if self.network.egress == "endpoints":
+            there["tracking.target_arn"] = self.tracking.target_arn
+        for name, arn in there.items():
+            if isinstance(arn, str) and arn.split(":")[3] != region:
+                yield name, f"{arn} is given; it has to be in the stack's region (aws:region), {region}."
+
     def contradictions(self) -> Iterator[tuple[str, str]]:
         network, edge = self.network, self.edge
         if network.egress == "endpoints" and edge.sso is not None:
@@ -323,12 +367,21 @@ class AwsMlflowProxyArgs(Checked):
             )
         if network.vpc_id is not None and edge.public and len(network.public_subnet_ids) < 2:
             yield "network.public_subnet_ids", "a public load balancer needs two or more."
-        if (edge.sso is None) != (self.sso_client_secret is None):
+        if edge.sso is not None and self.sso_client_secret is None:
+            yield "edge.sso", "its client secret is missing: `pulumi config set --secret mlflow:awsSsoClientSecret`."
+        if edge.sso is None and self.sso_client_secret is not None:
             yield (
                 "edge.sso",
-                "sign-in needs settings and a client secret: give both (`pulumi config set --secret "
-                "mlflow:awsSsoClientSecret`), or neither.",
+                "it is missing, and its client secret is given (mlflow:awsSsoClientSecret): give both or neither.",
             )
+        if self.environment == "production" and not (edge.https or edge.allow_http):
+            yield (
+                "edge",
+                "in production tokens do not travel in plain text: set certificateArn or domain (or allowHttp).",
+            )
+        for name in self.tags:
+            if name.lower().startswith("aws:") or name in _OWN_TAGS:
+                yield "tags", f"{name} is given; the tags {', '.join(_OWN_TAGS)} are the program's, and aws: is AWS's."
         if self.access.roles.any() and edge.sso is None:
             yield "access.roles", "only people who sign in have them: set edge.sso, or leave them out."
         if edge.sso is not None and not self.access.roles.any():

@@ -52,6 +52,10 @@ class AwsMlflowProxy(pulumi.ComponentResource):
     """Where that token is kept; the gate cannot read it."""
     tokens_secret_arn: pulumi.Output[str]
     """Where the gate reads the hashes of all tokens; ``python -m proxy_app token`` changes them."""
+    load_balancer_dns_name: pulumi.Output[str]
+    """The load balancer's own name: what a CNAME of yours for ``edge.host_name`` points to."""
+    load_balancer_zone_id: pulumi.Output[str]
+    """The hosted zone of that name, for an alias in Route 53 instead."""
     port_forward: pulumi.Output[str | None]
     """The command that brings an internal load balancer to a laptop; None for a public one."""
     notebook: pulumi.Output[str]
@@ -90,11 +94,11 @@ class AwsMlflowProxy(pulumi.ComponentResource):
         )
         network = Network(place, settings.network, public=settings.edge.public, opts=inside)
         tracking = Tracking(place, settings.tracking, opts=inside)
-        if settings.studio is not None:
-            Studio(place, settings.studio, network=network, tracking=tracking, opts=inside)
         image = Image(place, settings.image, opts=inside)
         tokens = Tokens(place, days=settings.access.admin_token_days, opts=inside)
         edge = Edge(place, settings.edge, network=network, sso_client_secret=settings.sso_client_secret, opts=inside)
+        if settings.studio is not None:
+            Studio(place, settings.studio, network=network, tracking=tracking, edge=edge, opts=inside)
         log = GateLog(place, days=settings.watching.log_days, opts=inside)
         endpoints = Endpoints(
             place,
@@ -133,5 +137,6 @@ class AwsMlflowProxy(pulumi.ComponentResource):
         self.admin_token = tokens.admin_token
         self.admin_token_secret_arn = tokens.admin_token_secret_arn
         self.tokens_secret_arn = tokens.hashes_secret_arn
+        self.load_balancer_dns_name, self.load_balancer_zone_id = edge.dns_name, edge.dns_zone_id
         self.port_forward, self.notebook = lines_for_clients(place, edge=edge, service=service, tokens=tokens)
         self.register_outputs({output: getattr(self, output) for output in self.__class__.__annotations__})

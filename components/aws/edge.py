@@ -29,6 +29,8 @@ class Edge(pulumi.ComponentResource):
 
     url: pulumi.Output[str]
     dns_name: pulumi.Output[str]
+    dns_zone_id: pulumi.Output[str]
+    """Route 53's zone of ``dns_name``."""
     host_name: str | None
     """What the certificate is for; None without one, and where it is not known."""
     port: int
@@ -58,7 +60,7 @@ class Edge(pulumi.ComponentResource):
     ) -> None:
         super().__init__("mlflow:aws:Edge", place.named("edge"), {}, opts)
         self.public = args.public
-        self.https = _has_certificate(args)
+        self.https = args.https
         self.port = 443 if self.https else 80
         self.host_name = args.domain.name if args.domain else args.host_name
         self.timing = Timing(idle_timeout=args.idle_timeout)
@@ -82,7 +84,7 @@ class Edge(pulumi.ComponentResource):
         if args.waf:
             waf.protect(place, args, balancer, self)
 
-        self.dns_name = balancer.dns_name
+        self.dns_name, self.dns_zone_id = balancer.dns_name, balancer.zone_id
         self.load_balancer_arn, self.load_balancer_suffix = balancer.arn, balancer.arn_suffix
         self.target_group_arn, self.target_group_suffix = gates.arn, gates.arn_suffix
         # Without a name of the certificate's this leads there, but no client will trust it.
@@ -103,7 +105,7 @@ class Edge(pulumi.ComponentResource):
 
 
 def _security_group(place: Place, args: EdgeArgs, network: Network, parent: pulumi.Resource) -> pulumi.Output[str]:
-    ports = (80, 443) if _has_certificate(args) else (80,)
+    ports = (80, 443) if args.https else (80,)
     inside = pulumi.ResourceOptions(parent=parent)
     group = ec2.SecurityGroup(
         place.named("edge"),
@@ -127,10 +129,6 @@ def _security_group(place: Place, args: EdgeArgs, network: Network, parent: pulu
                 opts=inside,
             )
     return group.id
-
-
-def _has_certificate(args: EdgeArgs) -> bool:
-    return args.certificate_arn is not None or args.domain is not None
 
 
 def _sources(args: EdgeArgs, network: Network) -> Mapping[str, pulumi.Input[str]]:

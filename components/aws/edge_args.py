@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from ..checked import Arn, Checked, Cidr, Host, InputText, Text
+from ..checked import Certificate, Checked, Cidr, Host, Text, ZoneId
 
 
 class DomainArgs(Checked):
@@ -13,9 +13,9 @@ class DomainArgs(Checked):
 
     name: Host
     """Such as mlflow.example.com."""
-    zone_id: InputText
+    zone_id: ZoneId
     """The public Route 53 hosted zone that proves the certificate and holds the name."""
-    private_zone_id: InputText | None = None
+    private_zone_id: ZoneId | None = None
     """A private hosted zone that holds the name instead: an internal load balancer's."""
 
 
@@ -54,9 +54,11 @@ class EdgeArgs(Checked):
 
     public: bool = False
     """Reachable from the internet: with HTTPS and authentication only."""
+    allow_http: bool = False
+    """In production, an internal load balancer without HTTPS: tokens travel in plain text in the VPC."""
     allowed_cidrs: list[Cidr] = []
     """Who may connect; none: an internal one's own VPC, a public one's whole internet."""
-    certificate_arn: Arn | None = None
+    certificate_arn: Certificate | None = None
     """HTTPS by an ACM certificate that is there."""
     host_name: Host | None = None
     """The certificate's name that your DNS leads here; none: outputs name the load balancer, which no client trusts."""
@@ -73,18 +75,24 @@ class EdgeArgs(Checked):
     access_log_days: int = Field(default=30, ge=1, le=3650)
     """How long the load balancer's access logs are kept."""
 
+    @property
+    def https(self) -> bool:
+        """Whether there is a certificate."""
+        return self.certificate_arn is not None or self.domain is not None
+
     def contradictions(self) -> Iterator[tuple[str, str]]:
-        https = self.certificate_arn is not None or self.domain is not None
         if self.certificate_arn is not None and self.domain is not None:
             yield "certificate_arn", "give a certificate or a domain, not both."
         if self.host_name is not None and self.certificate_arn is None:
             yield "host_name", "it belongs to a certificate that is there: give certificateArn, too; domain has a name."
-        if self.public and not https:
+        if self.public and not self.https:
             yield "public", "true is given; it needs HTTPS: set certificateArn, or domain."
-        if self.sso is not None and not https:
+        if self.sso is not None and not self.https:
             yield "sso", "sign-in at the load balancer needs HTTPS: set certificateArn, or domain."
         if self.domain is not None and self.domain.private_zone_id is not None and self.public:
             yield "domain.private_zone_id", "a public load balancer's name belongs in the public zone."
+        if not self.waf and self.requests_per_address != type(self).model_fields["requests_per_address"].default:
+            yield "requests_per_address", "it is WAF's: set waf."
         for cidr in self.allowed_cidrs:
             try:
                 ipaddress.ip_network(cidr)

@@ -8,6 +8,7 @@ import pulumi
 from pulumi_aws import ec2, iam, sagemaker, vpc
 
 from .args import StudioArgs
+from .edge import Edge
 from .identity import (
     Statement,
     artifact_statements,
@@ -37,6 +38,7 @@ class Studio(pulumi.ComponentResource):
         *,
         network: Network,
         tracking: Tracking,
+        edge: Edge,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("mlflow:aws:Studio", place.named("studio"), {}, opts)
@@ -47,7 +49,11 @@ class Studio(pulumi.ComponentResource):
             tags=place.tagged("studio"),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        ways = [*self._rules(place, network, group), *network.let_out(place, "studio", group.id, self)]
+        ways = [
+            *self._rules(place, network, group),
+            *self._to_the_gate(place, edge, group),
+            *network.let_out(place, "studio", group.id, self),
+        ]
         role = service_role(place, "studio", "sagemaker.amazonaws.com", [], parent=self)
         domain = self._domain(place, network, group, role, ways)
         # Here its id is known.
@@ -92,6 +98,36 @@ class Studio(pulumi.ComponentResource):
             to("apps", _APPS, referenced_security_group_id=group.id, description="Between apps"),
             to("files", (_NFS, _NFS), cidr_ipv4=network.cidr, description="The file system of the domain"),
         ]
+
+    def _to_the_gate(self, place: Place, edge: Edge, group: ec2.SecurityGroup) -> list[pulumi.Resource]:
+        """Notebooks may come through the gate, too. A public one is reached as everything on the internet is."""
+        if edge.public:
+            return []
+        name = place.named("studio-to-edge")
+        egress = vpc.SecurityGroupEgressRule(
+            name,
+            security_group_id=group.id,
+            referenced_security_group_id=edge.security_group_id,
+            description="The gate",
+            ip_protocol="tcp",
+            from_port=edge.port,
+            to_port=edge.port,
+            tags=place.tagged("studio-to-edge"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        # The VPC's addresses may not be among those that are allowed.
+        ingress = vpc.SecurityGroupIngressRule(
+            name,
+            security_group_id=edge.security_group_id,
+            referenced_security_group_id=group.id,
+            description="Notebooks of Studio",
+            ip_protocol="tcp",
+            from_port=edge.port,
+            to_port=edge.port,
+            tags=place.tagged("studio-to-edge"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        return [egress, ingress]
 
     def _domain(
         self, place: Place, network: Network, group: ec2.SecurityGroup, role: iam.Role, ways: list[pulumi.Resource]

@@ -25,6 +25,8 @@ else:
 _PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
 # https://cloud.google.com/appengine/docs/admin-api/reference/rest/v1/apps.services: one letter of a host's name each.
 _SERVICE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+# Alerts and people go by them.
+_OWN_LABELS = ("project", "stack", "component")
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _CLIENT_ID = re.compile(r"[0-9]+(?:-[a-z0-9]+)?\.apps\.googleusercontent\.com")
@@ -297,6 +299,8 @@ class GcpMlflowArgs(Checked):
                 f"{self.database.instance!r} is too long: {socket} is a socket's path, which has 107.",
             )
         for name, value in self.labels.items():
+            if name in _OWN_LABELS:
+                yield "labels", f"{name} is given; the labels {', '.join(_OWN_LABELS)} are the program's."
             if not (_LABEL_KEY.fullmatch(name) and _LABEL_VALUE.fullmatch(value)):
                 yield (
                     "labels",

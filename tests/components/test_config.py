@@ -16,6 +16,14 @@ from components.config import Config, read_config
 from preview.recorder import record
 
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
+KEY_ELSEWHERE = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+TARGET = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-app/app-ABCDEF123456"
+PRODUCTION: Mapping[str, Any] = {"environment": "production", "edge": {"certificateArn": CERTIFICATE}}
+IN_A_VPC: Mapping[str, Any] = {
+    "vpcId": "vpc-01234567",
+    "vpcCidr": "10.0.0.0/16",
+    "privateSubnetIds": ["subnet-01234567", "subnet-76543210"],
+}
 SSO: dict[str, Any] = {
     "issuer": "https://login.example.com",
     "authorizationEndpoint": "https://login.example.com/authorize",
@@ -80,7 +88,7 @@ def test_a_misspelt_key_is_named() -> None:
         ({"edge": {"public": 1}}, "mlflow:aws.edge.public: 1 is given; allowed is true or false."),
         ({"edge": {"waf": None}}, "mlflow:aws.edge.waf: null is given; allowed is true or false."),
         ({"tags": {"a": 1}}, "mlflow:aws.tags.a: 1 is given; allowed is names and texts."),
-        ({"kmsKeyArn": "key"}, 'mlflow:aws.kmsKeyArn: "key" is given; allowed is an ARN (arn:aws:...).'),
+        ({"kmsKeyArn": "key"}, 'mlflow:aws.kmsKeyArn: "key" is given; allowed is a key\'s ARN (arn:aws:kms:'),
         ({"watching": {"logDays": 31}}, "mlflow:aws.watching.logDays: 31 is given; allowed is one of 1, 3, 5, 7, 14, "),
         ({"watching": {"email": "me"}}, 'mlflow:aws.watching.email: "me" is given; allowed is an e-mail address.'),
         (
@@ -123,7 +131,7 @@ def test_a_wrong_setting_is_named_with_what_was_given_and_what_is_allowed(wrong:
         ({"service": {"bodyBudget": 900}}, "service.taskMemory"),
         ({"edge": {"public": True}}, "edge.public"),
         (
-            {"edge": {"certificateArn": CERTIFICATE, "domain": {"name": "a.example.com", "zoneId": "Z1"}}},
+            {"edge": {"certificateArn": CERTIFICATE, "domain": {"name": "a.example.com", "zoneId": "Z0123456789"}}},
             "edge.certificateArn",
         ),
         ({"edge": {"allowedCidrs": ["10.0.0.1/8"]}}, "edge.allowedCidrs"),
@@ -132,10 +140,17 @@ def test_a_wrong_setting_is_named_with_what_was_given_and_what_is_allowed(wrong:
             "edge.sso",
         ),
         ({"access": {"roles": {"viewer": ["group:a"]}}}, "access.roles"),
-        (
-            {"environment": "production", "image": {"reference": "quay.io/gate@sha256:0"}},
-            "image.reference",
-        ),
+        ({**PRODUCTION, "image": {"reference": "quay.io/gate@sha256:0"}}, "image.reference"),
+        ({"environment": "production"}, "edge"),
+        ({"network": {"cidr": "8.8.0.0/16"}}, "network.cidr"),
+        ({"network": {**IN_A_VPC, "zones": 3}}, "network.zones"),
+        ({"network": {**IN_A_VPC, "privateSubnetIds": ["subnet-01234567"] * 2}}, "network.privateSubnetIds"),
+        ({"tracking": {"serverSize": "Large"}}, "tracking.serverSize"),
+        ({"service": {"instanceType": "t4g.smal"}}, "service.instanceType"),
+        ({"service": {"taskMemory": 8192}}, "service.taskMemory"),
+        ({"edge": {"requestsPerAddress": 100}}, "edge.requestsPerAddress"),
+        ({"tags": {"Project": "mine"}}, "tags"),
+        ({"tags": {"aws:cloudformation:stack-name": "mine"}}, "tags"),
     ],
     ids=str,
 )
@@ -219,7 +234,7 @@ def test_the_sign_in_secret_stays_one() -> None:
 
 
 def test_development_is_the_default_and_production_has_its_own() -> None:
-    development, production = aws(), aws({"environment": "production"})
+    development, production = aws(), aws(PRODUCTION)
     assert (development.deletion_protection, production.deletion_protection) == (False, True)
     assert (development.network.egress, production.network.egress) == ("nat", "endpoints")
     assert (development.service.tasks, production.service.tasks) == (1, 2)
@@ -227,10 +242,42 @@ def test_development_is_the_default_and_production_has_its_own() -> None:
 
 
 def test_what_is_given_wins_over_productions_defaults() -> None:
-    found = aws({"environment": "production", "deletionProtection": False, "network": {"egress": "nat", "zones": 3}})
+    found = aws({**PRODUCTION, "deletionProtection": False, "network": {"egress": "nat", "zones": 3}})
     assert found.deletion_protection is False
     assert (found.network.egress, found.network.zones) == ("nat", 3)
     assert found.service.tasks == 2
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"kmsKeyArn": KEY_ELSEWHERE},
+        {"edge": {"certificateArn": CERTIFICATE}},
+        {"network": {"egress": "endpoints"}, "tracking": {"targetArn": TARGET}},
+    ],
+    ids=lambda given: next(reversed(given)),
+)
+def test_what_is_in_another_region_than_the_stack_is_named(given: Mapping[str, Any]) -> None:
+    def program() -> None:
+        with pytest.raises(SettingsError, match="has to be in the stack's region"):
+            read_config()
+
+    record(program, config={"mlflow:aws": json.dumps(given), "aws:region": "eu-north-1"})
+
+
+def test_sagemaker_may_be_in_another_region_where_there_is_a_way_to_it() -> None:
+    given = {"tracking": {"targetArn": TARGET}}
+    record(read_config, config={"mlflow:aws": json.dumps(given), "aws:region": "eu-north-1"})
+
+
+def test_a_secret_in_plain_text_is_refused_and_not_shown() -> None:
+    def program() -> None:
+        with pytest.raises(SettingsError, match="mlflow:awsSsoClientSecret: it is in plain text") as caught:
+            read_config()
+        assert "hidden" not in str(caught.value)
+
+    given = {"edge": {"certificateArn": CERTIFICATE, "sso": SSO}, "access": {"roles": {"viewer": ["group:a"]}}}
+    record(program, config={"mlflow:aws": json.dumps(given), "mlflow:awsSsoClientSecret": "hidden"})
 
 
 def test_both_spellings_are_one_setting() -> None:
@@ -298,7 +345,7 @@ def test_arguments_are_checked_like_config() -> None:
 
 
 def test_arguments_in_classes_get_productions_defaults_where_they_say_nothing() -> None:
-    given = AwsMlflowProxyArgs(environment="production", network=NetworkArgs(zones=3))
+    given = AwsMlflowProxyArgs(environment="production", network=NetworkArgs(zones=3), edge=EdgeArgs(allow_http=True))
     found = checked(AwsMlflowProxyArgs, given, "gate", production=True)
     assert (found.network.zones, found.network.egress) == (3, "endpoints")
     assert found.deletion_protection

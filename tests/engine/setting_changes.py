@@ -25,7 +25,7 @@ NO_DATA: set[str] = set()
 # Chosen once, or tried elsewhere: what was there before; production's own; sign-in and Studio in test_life.py.
 NOT_HERE = re.compile(
     r"environment|ssoClientSecret|network\.(vpc|private|public|existing|mlflow)\w+|tracking\.(targetArn|serverSize|mlflowVersion)"
-    r"|studio.*|image\.packageIndex|service\.bodyBudget|edge\.(sso.*|hostName|domain.*|requestsPerAddress)|access\.roles.*"
+    r"|studio.*|image\.packageIndex|service\.bodyBudget|edge\.(sso.*|hostName|domain.*|allowHttp|requestsPerAddress)|access\.roles.*"
 )
 
 

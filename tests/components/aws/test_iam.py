@@ -9,6 +9,8 @@ import pytest
 from policy_sentry.querying.actions import get_actions_for_service
 
 from components.aws.args import ImageArgs, NetworkArgs, StudioArgs, TrackingArgs
+from components.aws.edge import Edge
+from components.aws.edge_args import EdgeArgs
 from components.aws.image import Image
 from components.aws.mlflow_actions import DELETE, READ, WRITE
 from components.aws.network import Network
@@ -28,7 +30,8 @@ def boxes(kind: str, kms_key_arn: str | None) -> Callable[[], None]:
         network = Network(place, NetworkArgs(), public=False)
         args: dict[str, Any] = {"kind": kind, "automatic_model_registration": True}
         tracking = Tracking(place, TrackingArgs(**args))
-        Studio(place, StudioArgs(), network=network, tracking=tracking)
+        edge = Edge(place, EdgeArgs(), network=network, sso_client_secret=None)
+        Studio(place, StudioArgs(), network=network, tracking=tracking, edge=edge)
         Image(place, ImageArgs())
         Tokens(place, days=1)
 

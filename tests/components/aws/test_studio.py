@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from components.aws.args import NetworkArgs, StudioArgs, TrackingArgs
+from components.aws.edge import Edge
+from components.aws.edge_args import EdgeArgs
 from components.aws.mlflow_actions import DELETE, READ, WRITE
 from components.aws.network import Network
 from components.aws.studio import Studio
@@ -20,6 +22,7 @@ from preview.recorder import record
 from .boxes import KEY, a_place, only, statements
 from .policies import faults
 
+CERTIFICATE = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/11111111-2222-3333-4444-555555555555"
 DOMAIN = "aws:sagemaker/domain:Domain"
 PROFILE = "aws:sagemaker/userProfile:UserProfile"
 GROUP = "aws:ec2/securityGroup:SecurityGroup"
@@ -34,15 +37,18 @@ def recorded(
     stack: str = "dev",
     network: Mapping[str, Any] | None = None,
     studio: Mapping[str, Any] | None = None,
+    edge: Mapping[str, Any] | None = None,
     **tracking: Any,
 ) -> Graph:
     def program() -> None:
         here = dataclasses.replace(a_place(**(place or {})), stack=stack)
+        around = Network(here, NetworkArgs(**(network or {})), public=False)
         Studio(
             here,
             StudioArgs(**(studio or {})),
-            network=Network(here, NetworkArgs(**(network or {})), public=False),
+            network=around,
             tracking=Tracking(here, TrackingArgs(**tracking)),
+            edge=Edge(here, EdgeArgs(**(edge or {})), network=around, sso_client_secret=None),
         )
 
     return record(program)
@@ -78,10 +84,28 @@ def test_nothing_but_its_own_apps_reaches_its_apps() -> None:
 def test_its_apps_reach_aws_their_files_and_each_other(egress: str) -> None:
     graph = recorded(network={"egress": egress})
     ports = {(rule["fromPort"], rule["toPort"]) for rule in of_studio(graph, OUT)}
-    assert ports == {(443, 443), (2049, 2049), (8192, 65535)}
+    assert ports == {(80, 80), (443, 443), (2049, 2049), (8192, 65535)}
     # Not before the way out, and until the end: the domain needs it to go.
     needed = {one.urn for kind in (IN, OUT) for one in graph.of(kind) if "-studio-" in one.name}
     assert needed <= set(only(graph, DOMAIN).dependencies)
+
+
+def test_notebooks_come_through_the_gate_whoever_else_may() -> None:
+    graph = recorded(edge={"allowed_cidrs": ["192.168.0.0/16"], "certificate_arn": CERTIFICATE})
+    studio, balancer = (only(graph, GROUP, name) for name in ("gate-studio", "gate-edge"))
+    (out,) = [one for one in of_studio(graph, OUT) if one.get("referencedSecurityGroupId") == balancer.id]
+    (way_in,) = [
+        one.inputs
+        for one in graph.of(IN)
+        if one.inputs.get("referencedSecurityGroupId") == studio.id != one.inputs["securityGroupId"]
+    ]
+    assert way_in["securityGroupId"] == balancer.id
+    assert {(one["fromPort"], one["toPort"]) for one in (out, way_in)} == {(443, 443)}
+
+
+def test_a_public_gate_is_reached_as_everything_on_the_internet_is() -> None:
+    graph = recorded(edge={"public": True, "certificate_arn": CERTIFICATE})
+    assert not [one for one in graph.resources if one.name == "gate-studio-to-edge"]
 
 
 def test_without_internet_no_address_outside_is_allowed() -> None:
