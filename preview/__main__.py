@@ -19,6 +19,7 @@ if __name__ == "__main__":
 
 import pulumi
 
+from .aws import answers as aws
 from .console import Style
 from .drawing import mermaid
 from .recorder import SECRET, Graph, MissingAnswer, record
@@ -84,6 +85,8 @@ def main(arguments: Sequence[str] | None = None, folder: Path | None = None) -> 
         return _failed(str(error))
     except Exception:  # noqa: BLE001 - shown whole, as the engine would
         return _failed(traceback.format_exc())
+    if "mlflow:aws" in stack.config and "aws:region" not in stack.config:
+        graph.messages.append(("WARNING", f"aws:region is not set; it is taken for {aws.REGION} here."))
     for level, message in graph.messages:
         print(f"{level.lower()}: {message}", file=sys.stderr)
     colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ

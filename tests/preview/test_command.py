@@ -1,7 +1,9 @@
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -188,3 +190,26 @@ def test_the_command_needs_neither_an_account_nor_the_cli() -> None:
     )
     assert run.stderr == ""
     assert run.stdout.startswith("flowchart LR\n")
+
+
+def test_a_region_that_is_not_said_is_told_of(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "Pulumi.dev.yaml").write_text("config:\n  mlflow:aws: {}\n")
+    (folder / "__main__.py").write_text("")
+    assert main([], folder) == 0
+    assert capsys.readouterr().err == "warning: aws:region is not set; it is taken for eu-west-1 here.\n"
+
+
+def test_ctrl_c_ends_it_in_no_more_than_a_word() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "preview"],
+        cwd=ROOT,
+        env={"PATH": "/nowhere", "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as running:
+        maps = Path(f"/proc/{running.pid}/maps")
+        while "cygrpc" not in maps.read_text():  # it is in the middle of its imports
+            time.sleep(0.02)
+        running.send_signal(signal.SIGINT)
+        assert running.communicate(timeout=60) == (b"", b"")
+    assert running.returncode == -signal.SIGINT
