@@ -132,7 +132,7 @@ class KeyHost:
     async def _answer(self, talk: Talk) -> None:
         while True:
             asked = await talk.ask()
-            found = re.fullmatch(r"GET /([A-Za-z0-9-]+) HTTP/1\.1", asked.line)
+            found = re.fullmatch(r"GET /([A-Za-z0-9_-]+) HTTP/1\.1", asked.line)
             secret = {"authorization", "cookie", "x-amzn-oidc-data"} & {name for name, _ in asked.headers}
             if found is None or secret or asked.body:
                 self.wrong.append(asked.head)
