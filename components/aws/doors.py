@@ -3,14 +3,12 @@
 Left to the caller: what else may reach the load balancer.
 """
 
-from collections.abc import Mapping
-
 import pulumi
-from pulumi_aws import ec2, vpc
+from pulumi_aws import ec2
 
 from .. import gate_contract
 from .edge import Edge
-from .network import Network
+from .network import Network, way
 from .place import Place
 
 
@@ -49,27 +47,4 @@ class Doors(pulumi.ComponentResource):
         return group.id
 
     def _way(self, role: str, *, source: pulumi.Output[str], target: pulumi.Output[str], port: int) -> None:
-        """Out of one group, and in at the other."""
-        name = self._place.named(role)
-        tags: Mapping[str, str] = self._place.tagged(role)
-        inside = pulumi.ResourceOptions(parent=self)
-        vpc.SecurityGroupEgressRule(
-            name,
-            security_group_id=source,
-            referenced_security_group_id=target,
-            ip_protocol="tcp",
-            from_port=port,
-            to_port=port,
-            tags=tags,
-            opts=inside,
-        )
-        vpc.SecurityGroupIngressRule(
-            name,
-            security_group_id=target,
-            referenced_security_group_id=source,
-            ip_protocol="tcp",
-            from_port=port,
-            to_port=port,
-            tags=tags,
-            opts=inside,
-        )
+        way(self._place, role, source=source, target=target, port=port, parent=self)

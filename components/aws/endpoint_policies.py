@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 
 import pulumi
 
-from .args import Endpoint
 from .gate_log import GateLog
 from .identity import Statement, allow
 from .image import Image
+from .network_args import Endpoint
 from .place import Place
 from .tokens import Tokens
 from .tracking import Tracking

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 import pulumi
 import pulumi_aws as aws
 
-from .args import Endpoint, NetworkArgs
 from .endpoint_policies import endpoint_statements
 from .gate_log import GateLog
 from .identity import Statement, document
 from .image import Image
 from .network import Network
+from .network_args import Endpoint, NetworkArgs
 from .place import Place
 from .tokens import Tokens
 from .tracking import Tracking

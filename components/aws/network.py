@@ -9,11 +9,50 @@ from collections.abc import Sequence
 import pulumi
 import pulumi_aws as aws
 
-from .args import NetworkArgs
+from .network_args import NetworkArgs
 from .new_vpc import NewVpc
 from .place import Place
 
 _HTTPS = 443
+
+
+def way(
+    place: Place,
+    role: str,
+    *,
+    source: pulumi.Input[str],
+    target: pulumi.Input[str],
+    port: int,
+    parent: pulumi.Resource,
+    out: str | None = None,
+    into: str | None = None,
+) -> list[pulumi.Resource]:
+    """Out of one security group, and in at the other; ``out`` and ``into`` are the rules' descriptions."""
+    name, tags, inside = place.named(role), place.tagged(role), pulumi.ResourceOptions(parent=parent)
+    return [
+        aws.vpc.SecurityGroupEgressRule(
+            name,
+            security_group_id=source,
+            referenced_security_group_id=target,
+            description=out,
+            ip_protocol="tcp",
+            from_port=port,
+            to_port=port,
+            tags=tags,
+            opts=inside,
+        ),
+        aws.vpc.SecurityGroupIngressRule(
+            name,
+            security_group_id=target,
+            referenced_security_group_id=source,
+            description=into,
+            ip_protocol="tcp",
+            from_port=port,
+            to_port=port,
+            tags=tags,
+            opts=inside,
+        ),
+    ]
 
 
 class Network(pulumi.ComponentResource):

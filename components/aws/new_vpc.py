@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from .args import NetworkArgs
 from .identity import flow_log_statements, service_role
+from .network_args import NetworkArgs
 from .place import Place
 
 _MOST_ZONES = 4

@@ -17,7 +17,7 @@ from .identity import (
     service_role,
     studio_statements,
 )
-from .network import Network
+from .network import Network, way
 from .place import Place
 from .tracking import Tracking
 
@@ -103,31 +103,17 @@ class Studio(pulumi.ComponentResource):
         """Notebooks may come through the gate, too. A public one is reached as everything on the internet is."""
         if edge.public:
             return []
-        name = place.named("studio-to-edge")
-        egress = vpc.SecurityGroupEgressRule(
-            name,
-            security_group_id=group.id,
-            referenced_security_group_id=edge.security_group_id,
-            description="The gate",
-            ip_protocol="tcp",
-            from_port=edge.port,
-            to_port=edge.port,
-            tags=place.tagged("studio-to-edge"),
-            opts=pulumi.ResourceOptions(parent=self),
-        )
         # The VPC's addresses may not be among those that are allowed.
-        ingress = vpc.SecurityGroupIngressRule(
-            name,
-            security_group_id=edge.security_group_id,
-            referenced_security_group_id=group.id,
-            description="Notebooks of Studio",
-            ip_protocol="tcp",
-            from_port=edge.port,
-            to_port=edge.port,
-            tags=place.tagged("studio-to-edge"),
-            opts=pulumi.ResourceOptions(parent=self),
+        return way(
+            place,
+            "studio-to-edge",
+            source=group.id,
+            target=edge.security_group_id,
+            port=edge.port,
+            parent=self,
+            out="The gate",
+            into="Notebooks of Studio",
         )
-        return [egress, ingress]
 
     def _domain(
         self, place: Place, network: Network, group: ec2.SecurityGroup, role: iam.Role, ways: list[pulumi.Resource]

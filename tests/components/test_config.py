@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from components import AwsMlflowProxyArgs, SettingsError
-from components.aws.args import NetworkArgs
 from components.aws.edge_args import EdgeArgs, SsoArgs
+from components.aws.network_args import NetworkArgs
 from components.checked import checked
 from components.config import Config, read_config
 from preview.recorder import record

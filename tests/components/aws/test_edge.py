@@ -8,10 +8,10 @@ import pulumi
 import pytest
 
 from components import gate_contract
-from components.aws.args import NetworkArgs
 from components.aws.edge import Edge
 from components.aws.edge_args import EdgeArgs
 from components.aws.network import Network
+from components.aws.network_args import NetworkArgs
 from components.aws.timing import Timing
 from preview.graph import SECRET, Graph, texts
 from preview.recorder import record

@@ -6,11 +6,11 @@ from typing import Any, cast
 import pulumi
 import pytest
 
-from components.aws.args import Endpoint, NetworkArgs
 from components.aws.endpoints import Endpoints, one_in_each_zone
 from components.aws.gate_log import GateLog
 from components.aws.image import Image
 from components.aws.network import Network
+from components.aws.network_args import Endpoint, NetworkArgs
 from components.aws.tokens import Tokens
 from components.aws.tracking import Tracking
 from preview import answers

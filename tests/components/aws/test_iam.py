@@ -8,12 +8,13 @@ import pulumi
 import pytest
 from policy_sentry.querying.actions import get_actions_for_service
 
-from components.aws.args import ImageArgs, NetworkArgs, StudioArgs, TrackingArgs
+from components.aws.args import ImageArgs, StudioArgs, TrackingArgs
 from components.aws.edge import Edge
 from components.aws.edge_args import EdgeArgs
 from components.aws.image import Image
 from components.aws.mlflow_actions import DELETE, READ, WRITE
 from components.aws.network import Network
+from components.aws.network_args import NetworkArgs
 from components.aws.studio import Studio
 from components.aws.tokens import Tokens
 from components.aws.tracking import Tracking

@@ -8,8 +8,8 @@ import pulumi
 import pulumi_aws as aws
 import pytest
 
-from components.aws.args import NetworkArgs
 from components.aws.network import Network
+from components.aws.network_args import NetworkArgs
 from components.aws.new_vpc import ranges
 from preview.aws import answers
 from preview.graph import Graph, Resource

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from components.aws.args import NetworkArgs, StudioArgs, TrackingArgs
+from components.aws.args import StudioArgs, TrackingArgs
 from components.aws.edge import Edge
 from components.aws.edge_args import EdgeArgs
 from components.aws.mlflow_actions import DELETE, READ, WRITE
 from components.aws.network import Network
+from components.aws.network_args import NetworkArgs
 from components.aws.studio import Studio
 from components.aws.tracking import Tracking
 from components.checked import SettingsError, checked

@@ -14,12 +14,13 @@ import pulumi_aws as aws
 import pytest
 
 import proxy_app
-from components.aws.args import NetworkArgs, WatchingArgs
+from components.aws.args import WatchingArgs
 from components.aws.edge import Edge
 from components.aws.edge_args import EdgeArgs
 from components.aws.gate_log import GateLog
 from components.aws.metrics import METRICS
 from components.aws.network import Network
+from components.aws.network_args import NetworkArgs
 from components.aws.service import Service
 from components.aws.watching import Watching
 from preview.answers import arn
