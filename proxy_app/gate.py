@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _BREAKS: dict[type[UpstreamError], str] = {Broken: "upstream-broke", Silent: "upstream-silent"}
+_SERVER = (b"Server", b"mlflow-gate")
 _BODILESS = frozenset({204, 304})
 _Response = TypeVar("_Response", bound=web.StreamResponse)
 
@@ -147,9 +148,14 @@ class Gate:
         if body is None and upstream.complete:
             body = upstream.take()
         if body is not None and has_body:
+            kept += (b"X-Request-Id", exchange.request_id.encode()), _SERVER
             whole = WholeAnswer(upstream.status, upstream.reason, kept, body)
+            if self.draining:
+                whole.force_close()
             exchange.bytes_out = len(body)
-            return self._finish(whole, exchange)
+            # Here rather than when aiohttp comes to it: the caller need not wait for what is written down about it.
+            await whole.prepare(request)
+            return whole
         decoded = CIMultiDict([(name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in kept])
         response = web.StreamResponse(status=upstream.status, reason=upstream.reason, headers=decoded)
         response.content_length = upstream.content_length
@@ -178,7 +184,7 @@ class Gate:
 
     def _finish(self, response: _Response, exchange: Exchange) -> _Response:
         response.headers["X-Request-Id"] = exchange.request_id
-        response.headers["Server"] = "mlflow-gate"
+        response.headers["Server"] = _SERVER[1].decode()
         if self.draining:
             response.force_close()
         return response

@@ -55,8 +55,12 @@ def _goes_up(name: bytes) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _comes_down(name: bytes) -> bool:
-    return name.decode("latin-1").lower() not in _NOT_DOWN
+def _downward(name: bytes) -> str:
+    """What becomes of such a header of the upstream's: "keep", "drop", or its name if its value decides."""
+    lower = name.decode("latin-1").lower()
+    if lower in {"connection", "location"}:
+        return lower
+    return "drop" if lower in _NOT_DOWN else "keep"
 
 
 def to_upstream(request: web.BaseRequest) -> list[tuple[bytes, bytes]]:
@@ -71,14 +75,21 @@ def to_upstream(request: web.BaseRequest) -> list[tuple[bytes, bytes]]:
 
 def to_caller(headers: Sequence[tuple[bytes, bytes]], upstream_origin: str) -> list[tuple[bytes, bytes]]:
     """The upstream's headers that the caller may see, as sent; a redirect within it stays within the gate."""
-    kept = [header for header in headers if _comes_down(header[0])]
-    for raw, value in headers:
-        name = raw.lower()
-        if name == b"connection" and value.lower() not in _USUAL_BYTES:
-            named = _named(value.decode("latin-1"))
-            kept = [header for header in kept if header[0].decode("latin-1").lower() not in named]
-        elif name == b"location":
-            kept = [(key, _within(text, upstream_origin) if key.lower() == name else text) for key, text in kept]
+    kept: list[tuple[bytes, bytes]] = []
+    named: set[str] = set()
+    for name, value in headers:
+        match _downward(name):
+            case "connection":
+                if value.lower() not in _USUAL_BYTES:
+                    named |= _named(value.decode("latin-1"))
+            case "location":
+                kept.append((name, _within(value, upstream_origin)))
+            case "keep":
+                kept.append((name, value))
+            case _:
+                pass
+    if named:
+        kept = [header for header in kept if header[0].decode("latin-1").lower() not in named]
     return kept
 
 

@@ -21,26 +21,31 @@ class WholeAnswer(web.StreamResponse):
 
     def __init__(self, status: int, reason: str, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
         super().__init__(status=status, reason=reason)
-        lines = [b"%d %b" % (status, reason.encode("latin-1")), *[b"%b: %b" % header for header in headers]]
-        if body and not any(name.lower() == b"content-type" for name, _ in headers):
+        lines = [b"%b: %b\r\n" % header for header in headers]
+        if body and b"content-type" not in [name.lower() for name, _ in headers]:
             # As aiohttp does, so that no browser guesses.
-            lines.append(b"Content-Type: application/octet-stream")
-        self._head = head = b"\r\n".join(lines)
+            lines.append(b"Content-Type: application/octet-stream\r\n")
+        self._head = head = b"%d %b\r\n%b" % (status, reason.encode("latin-1"), b"".join(lines))
         # The upstream's parser let none through; a second line in a header would be an answer of somebody else's.
-        if head.count(b"\r") + head.count(b"\n") + head.count(b"\0") != 2 * (len(lines) - 1):
+        if len(head) - len(head.translate(None, b"\r\n\0")) != 2 * (len(lines) + 1):
             raise ValueError("A header of the upstream's answer holds a line break")
         self._whole = body
+        self._sent = False
 
     async def prepare(self, request: web.BaseRequest) -> None:
+        """Send it, once: whoever makes it need not wait until aiohttp comes to it."""
+        if self._sent:
+            return
+        self._sent = True
         if self.keep_alive is None:
             self._keep_alive = request.keep_alive
         newer = request.version >= HttpVersion11
+        said = b""
         if self.keep_alive is not newer:  # not what the version does when nothing is said
-            self.headers["Connection"] = "close" if newer else "keep-alive"
-        own = "".join([f"{name}: {value}\r\n" for name, value in self.headers.items()]).encode()
+            said = b"Connection: close\r\n" if newer else b"Connection: keep-alive\r\n"
         await request.writer.write(
-            b"HTTP/1.%d %b\r\n%bDate: %b\r\nContent-Length: %d\r\n\r\n%b"
-            % (newer, self._head, own, _date(int(time.time())), len(self._whole), self._whole)
+            b"HTTP/1.%d %b%bDate: %b\r\nContent-Length: %d\r\n\r\n%b"
+            % (newer, self._head, said, _date(int(time.time())), len(self._whole), self._whole)
         )
 
     async def write_eof(self, data: bytes = b"") -> None:

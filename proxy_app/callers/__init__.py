@@ -14,9 +14,11 @@ class Role(enum.IntEnum):
     EDITOR = 2
     ADMIN = 3
 
-    @property
-    def label(self) -> str:
-        return self.name.lower()
+    label: str
+
+    def __init__(self, _: int) -> None:
+        # Kept, since an enumeration's names are slow to ask for, and each line of the log holds one.
+        self.label = self._name_.lower()
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,9 +53,9 @@ class AwsError:
 
 
 async def read_short_error(answer: Answer) -> Answer:
-    """The answer; if it is a short JSON error, with its body read. Refusal: 502 when it breaks off."""
+    """An error; if it is a short one in JSON, with its body read. Refusal: 502 when it breaks off."""
     response = answer.response
-    if response.status < 400 or response.header(b"content-type").partition(";")[0].strip() not in _JSON:
+    if response.header(b"content-type").partition(";")[0].strip() not in _JSON:
         return answer
     # Without a length it is short if all of it is here.
     length = response.held if response.complete else response.content_length or 0

@@ -37,7 +37,8 @@ class RetryBudget:
         self._left = _RETRY_RESERVE
 
     def earn(self) -> None:
-        self._left = min(_RETRY_RESERVE, self._left + _RETRY_SHARE)
+        if self._left < _RETRY_RESERVE:
+            self._left += _RETRY_SHARE
 
     def spend(self) -> bool:
         if self._left < 1:

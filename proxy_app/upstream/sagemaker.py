@@ -110,4 +110,4 @@ class SageMakerUpstream:
             length=len(body.content),
             replay=replay,
         )
-        return await read_short_error(answer)
+        return answer if answer.response.status < 400 else await read_short_error(answer)
