@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _BREAKS: dict[type[UpstreamError], str] = {Broken: "upstream-broke", Silent: "upstream-silent"}
-_SERVER = (b"Server", b"mlflow-gate")
 _BODILESS = frozenset({204, 304})
 _Response = TypeVar("_Response", bound=web.StreamResponse)
 
@@ -141,17 +140,14 @@ class Gate:
         """Stream the answer to the caller as it comes; what breaks on the way is seen to be broken."""
         upstream = answer.response
         exchange.status = upstream.status
-        kept = headers.to_caller(upstream.headers, self._upstream.origin)
+        kept = [*headers.to_caller(upstream.headers, self._upstream.origin), *_marks(exchange)]
         has_body = request.method != "HEAD" and upstream.status not in _BODILESS
         body = answer.body
         # Most answers are short and have come with their head: one write sends them on.
         if body is None and upstream.complete:
             body = upstream.take()
         if body is not None and has_body:
-            kept += (b"X-Request-Id", exchange.request_id.encode()), _SERVER
-            whole = WholeAnswer(upstream.status, upstream.reason, kept, body)
-            if self.draining:
-                whole.force_close()
+            whole = self._parting(WholeAnswer(upstream.status, upstream.reason, kept, body))
             exchange.bytes_out = len(body)
             # Here rather than when aiohttp comes to it: the caller need not wait for what is written down about it.
             await whole.prepare(request)
@@ -159,7 +155,7 @@ class Gate:
         decoded = CIMultiDict([(name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in kept])
         response = web.StreamResponse(status=upstream.status, reason=upstream.reason, headers=decoded)
         response.content_length = upstream.content_length
-        self._finish(response, exchange)
+        self._parting(response)
         try:
             await response.prepare(request)
             async for piece in upstream.pieces():
@@ -180,14 +176,18 @@ class Gate:
         """An answer that the gate has written itself."""
         if isinstance(response.body, bytes) and exchange.method != "HEAD":
             exchange.bytes_out = len(response.body)
-        return self._finish(response, exchange)
+        response.headers.update([(name.decode(), value.decode()) for name, value in _marks(exchange)])
+        return self._parting(response)
 
-    def _finish(self, response: _Response, exchange: Exchange) -> _Response:
-        response.headers["X-Request-Id"] = exchange.request_id
-        response.headers["Server"] = _SERVER[1].decode()
+    def _parting(self, response: _Response) -> _Response:
         if self.draining:
             response.force_close()
         return response
+
+
+def _marks(exchange: Exchange) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that every answer has."""
+    return (b"X-Request-Id", exchange.request_id.encode()), (b"Server", b"mlflow-gate")
 
 
 def _new_id() -> str:
