@@ -117,9 +117,15 @@ class Bodies:
         """The body is not needed any more."""
         self.budget.give(len(body.content))
 
+    def short(self, request: web.BaseRequest) -> bytes | None:
+        """A body that is small and has come as a whole already: it can be sent more than once."""
+        announced = request.content_length
+        if announced is None or announced > _PIECE or not request.content.is_eof():
+            return None
+        return request.content.read_nowait()
+
     async def _read(self, request: web.BaseRequest, announced: int | None) -> HeldBody:
-        if request.content.is_eof() and announced is not None and announced <= _PIECE:
-            content = request.content.read_nowait()
+        if (content := self.short(request)) is not None:
             return HeldBody(content, sha256(content).hexdigest())
         digest = sha256()
         # Large ones in pages of their own, which go back to the system at once: malloc keeps and splits such pieces.

@@ -1,11 +1,14 @@
 """Callers' connections: how many there may be, what ends them, and what is said to bytes that are no request."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
 from . import errors
@@ -16,9 +19,20 @@ log = logging.getLogger(__name__)
 _LINGER = 10.0
 _LOOK_AGAIN = 0.05
 _READ_AHEAD = 16 * 1024
+# As many lines of the greatest length may a head have.
+_LONGEST_LINES = 2
 # Set in a request whose caller took nothing of the answer for too long.
 SLOW = web.RequestKey("slow", bool)
-_FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_FULL_BODY = json.dumps(
+    {
+        "error_code": "TEMPORARILY_UNAVAILABLE",
+        "message": "The gate has as many connections as it takes (GATE_MAX_CONNECTIONS).",
+    }
+).encode()
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(_FULL_BODY), _FULL_BODY)
+)
 
 
 class RefuseGarbled(Protocol):
@@ -30,8 +44,15 @@ class RefuseGarbled(Protocol):
 class Connections:
     """Makes aiohttp's protocol for each connection, up to a limit."""
 
-    def __init__(self, settings: Settings, server: web.Server, refuse_garbled: RefuseGarbled) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        server: web.Server,
+        refuse_garbled: RefuseGarbled,
+        turned_away: Callable[[], None],
+    ) -> None:
         self._server = server
+        self._turned_away = turned_away
         self._limit = settings.max_connections
         self._refuse_garbled = refuse_garbled
         self._stall_limit = settings.body_timeout
@@ -55,6 +76,7 @@ class Connections:
 
     def __call__(self) -> asyncio.Protocol:
         if self.count >= self._limit:
+            self._turned_away()
             return _Full()
         connection = _Connection(
             self._server,
@@ -75,10 +97,27 @@ class Connections:
             await asyncio.sleep(_LOOK_AGAIN)
 
 
+def new_request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: web.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> web.BaseRequest:
+    """A request, as aiohttp makes it; a chunked one is its connection's last.
+
+    aiohttp's parser (3.14.5) takes a chunked body's last trailer for the first header of the next request, which may be
+    another caller's: load balancers share their connections.
+    """
+    if message.chunked:
+        message = message._replace(should_close=True)
+    return web.BaseRequest(message, payload, protocol, writer, task, asyncio.get_running_loop())
+
+
 class _Connection(web.RequestHandler):
     """aiohttp's side of a connection, with the gate's own words and limits."""
 
-    __slots__ = ("_closed", "_refuse_garbled", "_stall_limit", "_stalled")
+    __slots__ = ("_body", "_closed", "_head_left", "_head_limit", "_refuse_garbled", "_stall_limit", "_stalled")
 
     def __init__(
         self,
@@ -94,6 +133,31 @@ class _Connection(web.RequestHandler):
         self._stall_limit = stall_limit
         self._closed = closed
         self._stalled: asyncio.TimerHandle | None = None
+        # aiohttp limits each line of a head, and would take over a hundred of the longest.
+        self._head_limit = self._head_left = _LONGEST_LINES * int(options["max_field_size"])
+        self._body: StreamReader | None = None
+
+    def data_received(self, data: bytes) -> None:
+        heads = self._request_count
+        super().data_received(data)
+        if self._request_count != heads:
+            self._head_left = self._head_limit
+            self._body = self._messages[-1][1] if self._messages else None
+        elif self._body is None or self._body.is_eof():
+            self._head_left -= len(data)
+            if self._head_left < 0 and not self._force_close:
+                # While another request is under way, this would be read as its answer.
+                if self.transport is not None and self._current_request is None and not self._messages:
+                    self._say_too_long(self.transport)
+                self.force_close()
+
+    def _say_too_long(self, transport: asyncio.Transport) -> None:
+        refusal = self._refuse_garbled(too_long=True)
+        refusal.headers["Connection"] = "close"
+        body = cast("bytes", refusal.body)
+        lines = [f"HTTP/1.1 {refusal.status} {refusal.reason}", f"Content-Length: {len(body)}"]
+        lines += [f"{name}: {value}" for name, value in refusal.headers.items()]
+        transport.write("\r\n".join([*lines, "", ""]).encode() + body)
 
     def close_if_idle(self) -> None:
         # It waits for a request: aiohttp's own way to know it, when it ends connections that are idle for too long.

@@ -20,6 +20,12 @@ _ASK_BROWSER = ("WWW-Authenticate", 'Basic realm="MLflow", charset="UTF-8"')
 _RELOAD_HINT = "<p>Reload this page and, when the browser asks, type any user name, and your token as the password.</p>"
 
 
+def _text(status: int, text: str, content_type: str, headers: CIMultiDict[str]) -> web.Response:
+    # What a caller sent may be in it, and need not be UTF-8.
+    body = text.encode("utf-8", "replace")
+    return web.Response(status=status, body=body, content_type=content_type, charset="utf-8", headers=headers)
+
+
 class Refusal(Exception):
     """A request that ends here. ``reason`` is one word for logs; ``message`` is for the caller."""
 
@@ -50,9 +56,9 @@ class Refusal(Exception):
                 message=html.escape(self.message),
                 hint=_RELOAD_HINT if _ASK_BROWSER in self.headers else "",
             )
-            return web.Response(status=self.status, text=page, content_type="text/html", headers=kept)
+            return _text(self.status, page, "text/html", kept)
         body = json.dumps({"error_code": self.error_code, "message": self.message})
-        return web.Response(status=self.status, text=body, content_type="application/json", headers=kept)
+        return _text(self.status, body, "application/json", kept)
 
 
 def unauthenticated(message: str, *, reason: str, by_token: bool = True) -> Refusal:

@@ -59,6 +59,8 @@ class Gate:
         self.in_flight = 0
         # Set when the gate is to stop: answers then close their connections, so that callers go elsewhere.
         self.draining = False
+        # Set when its time is up: what is still under way does not end because of its caller.
+        self.cutting_off = False
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The whole exchange: its answer, or the refusal that ended it, counted and logged."""
@@ -72,7 +74,7 @@ class Gate:
         except (asyncio.CancelledError, ConnectionError):
             # nginx's number for a caller that left; nobody sees the answer.
             exchange.status = exchange.status or 499
-            exchange.error = exchange.error or _gone_or_slow(request)
+            exchange.error = exchange.error or ("cut-off" if self.cutting_off else _gone_or_slow(request))
             raise
         except Exception:
             log.exception("A fault in the gate, request %s", exchange.request_id, extra={"event": "fault"})
@@ -148,9 +150,9 @@ class Gate:
             body = upstream.take()
         if body is not None and has_body:
             whole = self._parting(WholeAnswer(upstream.status, upstream.reason, kept, body))
-            exchange.bytes_out = len(body)
             # Here rather than when aiohttp comes to it: the caller need not wait for what is written down about it.
             await whole.prepare(request)
+            exchange.bytes_out = len(body)
             return whole
         decoded = CIMultiDict([(name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in kept])
         response = web.StreamResponse(status=upstream.status, reason=upstream.reason, headers=decoded)
@@ -161,6 +163,8 @@ class Gate:
             async for piece in upstream.pieces():
                 await response.write(piece)
                 exchange.bytes_out += len(piece)
+            # aiohttp waits for its own limit only, which short pieces stay below.
+            await request.writer.drain()
         except UpstreamError as error:
             exchange.error = _BREAKS[type(error)]
             _break_off(request)

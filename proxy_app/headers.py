@@ -28,11 +28,13 @@ _NOT_UP = _HOP_BY_HOP | {
     "host",
     "origin",
     "referer",
+    "x-mlflow-guardrail-bypass",  # of MLflow's own servers among themselves
     "x-mlflow-sm-tracking-server-arn",
     "x-real-ip",
     "x-request-id",
     "x-sm-mlflow-app-arn",
 }
+_USUAL_LENGTH = 64
 _NOT_UP_PREFIXES = ("proxy-", "sec-", "x-amz-", "x-amzn-", "x-forwarded-", "x-goog-")
 # API clients keep cookies; the rest speaks of the upstream's host, not of the gate's.
 _NOT_DOWN = _HOP_BY_HOP | {
@@ -47,8 +49,13 @@ _NOT_DOWN = _HOP_BY_HOP | {
 }
 
 
-@lru_cache(maxsize=1024)
 def _goes_up(name: bytes) -> bool:
+    # Remembered only if it is short: callers choose the names, and long ones would be kept for good.
+    return _judged(name) if len(name) <= _USUAL_LENGTH else _judged.__wrapped__(name)
+
+
+@lru_cache(maxsize=1024)
+def _judged(name: bytes) -> bool:
     lower = name.decode("latin-1").lower()
     # Servers behind CGI-like interfaces read x_amz_date as x-amz-date.
     return lower not in _NOT_UP and not lower.startswith(_NOT_UP_PREFIXES) and "_" not in lower

@@ -143,6 +143,10 @@ class Observer:
         if self._write is self._lines:
             self._write = sys.stdout.write
 
+    def turned_away(self) -> None:
+        """Count a connection that was one too many: it was answered before anything was read."""
+        self._counts.refusals["too-many-connections",] += 1
+
     def record(self, exchange: Exchange) -> None:
         """Count a finished exchange and write its line."""
         took = time.perf_counter() - exchange.started

@@ -58,8 +58,10 @@ class Page:
             ui=_UI.format(path=_UI_LINK_PATH) if self._ui_link and caller.role >= Role.ADMIN else "",
         )
         return web.Response(
-            text=text,
+            # A caller's Host may be in it, and need not be UTF-8.
+            body=text.encode("utf-8", "replace"),
             content_type="text/html",
+            charset="utf-8",
             headers={
                 # No form-action: browsers hold it against the form's answer too, which leads to the UI's host.
                 "Content-Security-Policy": f"default-src 'none'; style-src 'nonce-{nonce}'; "

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from .app import App, create_app, target_of
-from .connections import Connections
+from .connections import Connections, new_request
 from .credentials import Source
 from .observe import Observer
 from .setting_values import Address
@@ -61,15 +61,16 @@ async def listening(
     with _bound(settings.listen, "GATE_LISTEN") as door, _bound(settings.metrics_listen, "GATE_METRICS_LISTEN") as side:
         app = create_app(settings, source=source, observer=observer)
         # A caller that leaves stops the work done for it.
-        requests = web.Server(app.handle, handler_cancellation=True)
+        requests = web.Server(app.handle, request_factory=new_request, handler_cancellation=True)
         metrics = web.AppRunner(app.observer.application(), access_log=None, shutdown_timeout=_CUT_OFF)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(app.observer.stop_waiting)
             await stack.enter_async_context(app.running())
             stack.push_async_callback(requests.shutdown, _CUT_OFF)
+            stack.callback(setattr, app.gate, "cutting_off", True)
             stack.push_async_callback(metrics.cleanup)
             await metrics.setup()
-            connections = Connections(settings, requests, app.gate.refuse_garbled)
+            connections = Connections(settings, requests, app.gate.refuse_garbled, app.observer.turned_away)
             app.observer.gauge("gate_connections", "Open connections of callers.", lambda: connections.count)
             server = await asyncio.get_running_loop().create_server(connections, sock=door, backlog=_BACKLOG)
             stack.callback(server.close)
@@ -121,7 +122,9 @@ def _bound(address: Address, setting: str) -> socket.socket:
         sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
-        raise ListenError(f"{setting}: {address} cannot be listened on: {error.strerror or error}.") from error
+        raise ListenError(
+            f"{setting}: {address} cannot be listened on: {error.strerror or error}. Give another one."
+        ) from error
     return sock
 
 

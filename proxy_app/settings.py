@@ -155,7 +155,10 @@ class Settings(SettingTable):
     )
     max_requests: int = setting("GATE_MAX_REQUESTS", "512", "Requests under way; one more is answered 429.", count)
     header_limit: int = setting(
-        "GATE_HEADER_LIMIT_BYTES", "65536", "The longest request line and the longest header field.", count
+        "GATE_HEADER_LIMIT_BYTES",
+        "65536",
+        "The longest request line and the longest header field; a whole head may be twice as long.",
+        count,
     )
 
     # How long it waits
@@ -170,8 +173,8 @@ class Settings(SettingTable):
     )
     upstream_keepalive: float = setting(
         "GATE_UPSTREAM_KEEPALIVE_SECONDS",
-        "20",
-        "How long an idle connection to the upstream is kept; less than the upstream keeps it.",
+        "4",
+        "How long an idle connection to the upstream is kept; less than the upstream keeps it (`mlflow server`: 5).",
         seconds,
     )
     keepalive: float = setting(

@@ -13,12 +13,14 @@ _FORM = (
 )
 _ARN = re.compile(
     r"arn:(?P<partition>[a-z-]+):sagemaker:(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d):(?P<account>\d{12}):"
-    r"(?P<kind>mlflow-tracking-server|mlflow-app)/(?P<name>[A-Za-z0-9][A-Za-z0-9-]{0,127})",
+    r"(?P<kind>mlflow-tracking-server|mlflow-app)/(?P<name>[A-Za-z0-9][A-Za-z0-9-]{0,255})",
     re.ASCII,
 )
 _ROLE = re.compile(r"arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
 # Both partitions' MLflow hosts end in `aws`, in GovCloud too.
 _SERVED = frozenset({"aws", "aws-us-gov"})
+# Regions of the partitions that are not.
+_ELSEWHERE = ("cn-", "eusc-", "us-iso", "eu-iso")
 
 
 class TargetError(ValueError):
@@ -71,6 +73,8 @@ def sagemaker_target(arn: str, endpoint: str = "") -> SageMakerTarget:
             f"GATE_TARGET_ARN: SageMaker's MLflow is not served in the partition {partition!r}, "
             f"only in {' and '.join(sorted(_SERVED))}."
         )
+    if region.startswith("us-gov-") is not (partition == "aws-us-gov") or region.startswith(_ELSEWHERE):
+        raise TargetError(f"GATE_TARGET_ARN: the region {region} is not one of the partition {partition!r}.")
     if found["kind"] == "mlflow-app":
         return SageMakerTarget(
             arn=arn,

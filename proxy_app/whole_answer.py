@@ -43,10 +43,13 @@ class WholeAnswer(web.StreamResponse):
         said = b""
         if self.keep_alive is not newer:  # not what the version does when nothing is said
             said = b"Connection: close\r\n" if newer else b"Connection: keep-alive\r\n"
-        await request.writer.write(
+        writer = request.writer
+        await writer.write(
             b"HTTP/1.%d %b%bDate: %b\r\nContent-Length: %d\r\n\r\n%b"
             % (newer, self._head, said, _date(int(time.time())), len(self._whole), self._whole)
         )
+        # However short: a caller may ask again and again and take none of the answers.
+        await writer.drain()
 
     async def write_eof(self, data: bytes = b"") -> None:
         pass

@@ -32,14 +32,15 @@ class PlainUpstream:
 
     async def send(self, request: web.BaseRequest, route: Route) -> Answer:
         has_body = request.body_exists
+        short = self._bodies.short(request) if has_body else b""
         return await self._pool.send(
             request.method,
             request.raw_path,
             [*headers.to_upstream(request), _NOT_LOCAL],
-            lambda: self._bodies.stream(request) if has_body else b"",
+            lambda: self._bodies.stream(request) if short is None else short,
             length=request.content_length if has_body else 0,
             replay=route.replay,
-            once=has_body,
+            once=short is None,
         )
 
     async def probe(self) -> None:

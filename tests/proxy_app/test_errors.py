@@ -14,7 +14,7 @@ from proxy_app import errors
 from proxy_app.upstream import aws_error
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.raw_client import request
-from tests.doubles.running_gate import READ, WRITE_AGAIN, WRITE_ONCE, RunningGate, until
+from tests.doubles.running_gate import ARTIFACT, READ, SEARCH, WRITE_AGAIN, WRITE_ONCE, RunningGate, until
 from tests.doubles.stock_client import StockClient
 from tests.doubles.toy_upstreams import OK, Toy, with_length
 
@@ -59,6 +59,9 @@ async def test_one_connection_too_many_is_closed_with_a_word(toy: Toy, start_gat
         async with gate.caller() as fourth:
             answer = await fourth.answer()
             assert (answer.status, answer.header("retry-after"), answer.header("connection")) == (503, "1", "close")
+            assert answer.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
+            assert "GATE_MAX_CONNECTIONS" in answer.message
+            assert gate.metric("gate_refusals_total", reason="too-many-connections") == 1
             assert await fourth.closed() == b""
         # The others notice nothing, and a place that becomes free is given again.
         assert (await callers[0].ask(request("GET", READ, token=gate.tokens.viewer))).status == 200
@@ -102,6 +105,51 @@ async def test_a_line_that_is_too_long_is_refused_with_the_limit(
     assert (gate.lines[-1]["status"], gate.lines[-1]["error"]) == (400, "header-too-long")
     assert "canary" not in answer.message + caplog.text + "".join(gate.written)
     assert toy.connections == 0
+
+
+@pytest.mark.parametrize("first", [b"", request("GET", "/healthz")], ids=["first", "later"])
+async def test_a_head_without_end_is_refused_before_it_fills_the_memory(
+    toy: Toy, start_gate: StartGate, first: bytes
+) -> None:
+    gate = await start_gate(toy.origin, header_limit=10_000)
+    async with gate.caller() as caller:
+        if first:
+            assert (await caller.ask(first)).status == 200
+        await caller.send(b"GET / HTTP/1.1\r\nHost: g\r\n")
+        line = b"X-canary: " + b"a" * 5_000 + b"\r\n"
+        # None of them is too long, and twice the limit is reached with the last.
+        for _ in range(4):
+            await caller.send(line)
+            await asyncio.sleep(0.01)
+        answer = await caller.answer()
+        assert answer.error == (400, "INVALID_PARAMETER_VALUE")
+        assert "GATE_HEADER_LIMIT_BYTES" in answer.message
+    assert (gate.lines[-1]["status"], gate.lines[-1]["error"]) == (400, "header-too-long")
+    assert toy.connections == 0
+
+
+async def test_bodies_do_not_count_as_heads(start_toy: StartToy, start_gate: StartGate) -> None:
+    toy = await start_toy(toys.counting_the_body())
+    gate = await start_gate(toy.origin, header_limit=10_000)
+    body = b"x" * 300_000
+    async with gate.caller() as caller:
+        for _ in range(3):
+            asked = request("PUT", ARTIFACT, f"Content-Length: {len(body)}", token=gate.tokens.editor)
+            assert (await caller.ask(asked + body)).status == 200
+            # What was refused is read to its end, however long it is.
+            refused = request("PUT", ARTIFACT, f"Content-Length: {len(body)}", token=gate.tokens.viewer)
+            assert (await caller.ask(refused + body)).status == 403
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/html"])
+async def test_a_name_that_is_no_text_is_no_fault_of_the_gate(toy: Toy, start_gate: StartGate, accept: str) -> None:
+    gate = await start_gate(toy.origin)
+    page = request("GET", "/", f"Accept: {accept}", token=gate.tokens.viewer)
+    assert (await gate.ask(page.replace(b"Host: ", b"Host: \xff"))).status == 200
+    foreign = request(
+        "POST", SEARCH, f"Accept: {accept}", "Origin: http://canary", body=b"{}", token=gate.tokens.viewer
+    )
+    assert (await gate.ask(foreign.replace(b"canary", b"\xff"))).status == 403
 
 
 async def test_lines_up_to_the_limit_reach_the_upstream(toy: Toy, start_gate: StartGate) -> None:
@@ -280,3 +328,16 @@ async def test_a_stock_client_waits_as_long_as_a_full_gate_tells_it(
         go_on.set()
         assert (await asked).error == ""
     assert sorted(line["status"] for line in gate.lines) == [200, 200, 429]
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["plain", "signed"])
+@pytest.mark.parametrize(("path", "status"), [(SEARCH, 200), (WRITE_AGAIN, 200), (WRITE_ONCE, 409)])
+async def test_a_short_body_is_sent_again_where_that_does_no_harm(
+    start_toy: StartToy, start_gate: StartGate, signed: bool, path: str, status: int
+) -> None:
+    # As when the upstream ends an idle connection just then.
+    toy = await start_toy(toys.breaking_off(times=1))
+    gate = await start_gate(toy.origin, signed=signed)
+    answer = await gate.ask(request("POST", path, body=b'{"a": 1}', token=gate.tokens.editor))
+    assert answer.status == status
+    assert [asked.body for asked in toy.asked] == [b'{"a": 1}'] * (2 if status == 200 else 1)

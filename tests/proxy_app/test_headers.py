@@ -1,5 +1,6 @@
 """Which headers pass, up and down: lists, and properties over every way to write a name."""
 
+import tracemalloc
 from collections.abc import Sequence
 
 import pytest
@@ -157,3 +158,14 @@ def test_a_header_that_comes_twice_comes_down_twice() -> None:
 def test_a_header_of_other_bytes_comes_down_as_sent() -> None:
     sent = [(b"X-Name", b"caf\xe9"), (b"Location", b"/caf\xe9"), (b"x-other", "é".encode())]
     assert to_caller(sent, ORIGIN) == sent
+
+
+def test_long_names_are_not_remembered() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            name = f"{number}".ljust(50_000, "x")
+            assert up([(name, "1")]) == [(name, "1")]
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()

@@ -188,7 +188,7 @@ async def test_no_line_is_lost_when_the_gate_stops_right_after_a_request(
             assert '"request"' not in capsys.readouterr().out
         await caller.closed()
     lines = [checked(line) for line in capsys.readouterr().out.splitlines(keepends=True)]
-    assert [(line["status"], line.get("error")) for line in lines] == [(200, None), (499, "caller-gone")]
+    assert [(line["status"], line.get("error")) for line in lines] == [(200, None), (499, "cut-off")]
 
 
 # --- Secrets

@@ -294,6 +294,21 @@ async def test_an_answer_goes_no_faster_than_its_caller(
         assert await settled(lambda: toy.moved) < 16 << 20
 
 
+@both_upstreams
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "pieces"])
+async def test_a_caller_who_asks_again_and_takes_no_answer_is_not_answered_for_ever(
+    start_toy: StartToy, start_gate: StartGate, signed: bool, whole: bool
+) -> None:
+    answer = with_length(b"x" * 50_000)
+    cut = len(answer) - 1
+    toy = await start_toy(toys.answering(answer) if whole else toys.in_pieces([answer[:cut], answer[cut:]]))
+    gate = await start_gate(toy.origin, signed=signed)
+    async with gate.caller(buffer=4096) as caller:
+        caller.writer.write(read(gate, ARTIFACT) * 2000)
+        # What sockets and buffers take on the way; all of it would be 100 MB.
+        assert await settled(lambda: len(toy.asked)) < 400
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_caller_who_takes_nothing_is_cut_off(start_toy: StartToy, start_gate: StartGate, chunked: bool) -> None:
     toy = await start_toy(toys.pouring(chunked=chunked), buffer=4096)
@@ -305,6 +320,17 @@ async def test_a_caller_who_takes_nothing_is_cut_off(start_toy: StartToy, start_
         await until(lambda: toy.open == 0)
         assert (gate.lines[-1]["status"], gate.lines[-1]["error"]) == (200, "caller-slow")
         await until(lambda: gate.metric("gate_connections") == 0)
+
+
+async def test_what_a_caller_did_not_take_is_not_counted_as_sent(start_toy: StartToy, start_gate: StartGate) -> None:
+    whole = with_length(b"x" * 50_000)
+    toy = await start_toy(toys.answering(whole))
+    gate = await start_gate(toy.origin, body_timeout=0.2)
+    async with gate.caller(buffer=4096) as caller:
+        caller.writer.write(read(gate, ARTIFACT) * 2000)
+        await until(lambda: any(line.get("error") == "caller-slow" for line in gate.lines))
+    last = gate.lines[-1]
+    assert (last["status"], last["error"], last["bytes_out"]) == (200, "caller-slow", 0)
 
 
 async def test_a_caller_who_takes_only_the_beginning_is_cut_off(start_toy: StartToy, start_gate: StartGate) -> None:

@@ -196,7 +196,7 @@ async def test_the_grace_period_is_not_exceeded(
         assert await gate.ended(5) == 0
     assert 0.7 < time.monotonic() - started < 2.5
     await until(lambda: toy.open == 0)
-    assert (gate.requests[0]["status"], gate.requests[0]["error"]) == (499, "caller-gone")
+    assert (gate.requests[0]["status"], gate.requests[0]["error"]) == (499, "cut-off"), "not the caller's doing"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -73,6 +73,22 @@ def test_a_serverless_app() -> None:
     )
 
 
+def test_the_longest_name_that_botocores_model_knows_is_taken() -> None:
+    model = BOTOCORE.get_service_model("sagemaker").shape_for("TrackingServerName")
+    longest = SERVER.replace("team", "t" * model.metadata["max"])
+    assert sagemaker_target(longest).name == "t" * 256
+
+
+@pytest.mark.parametrize(
+    ("partition", "region"),
+    [("aws", "cn-north-1"), ("aws", "us-gov-west-1"), ("aws", "us-iso-east-1"), ("aws-us-gov", "eu-west-1")],
+)
+def test_a_region_of_another_partition_is_refused(partition: str, region: str) -> None:
+    arn = SERVER.replace("arn:aws:", f"arn:{partition}:").replace("eu-west-1", region)
+    with pytest.raises(TargetError, match=f"GATE_TARGET_ARN: the region {region} is not one of the partition"):
+        sagemaker_target(arn)
+
+
 def test_govcloud_has_the_same_suffix() -> None:
     target = sagemaker_target(GOV)
     assert (target.origin, target.region) == ("https://us-gov-west-1.experiments.sagemaker.aws", "us-gov-west-1")
@@ -116,7 +132,7 @@ WRONG = [
     SERVER.replace("eu-west-1", "eu-west-1/x"),
     SERVER.replace("team", "-team"),
     SERVER.replace("team", "te am"),
-    SERVER.replace("team", "t" * 129),
+    SERVER.replace("team", "t" * 257),
     SERVER.replace("arn:", "urn:"),
     "arn:aws:iam::123456789012:role/mlflow",
 ]

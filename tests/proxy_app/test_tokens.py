@@ -21,9 +21,14 @@ from proxy_app.callers import Caller, Role
 from proxy_app.callers.token_store import EMPTY, FileStore, SecretStore, StoreError
 from proxy_app.callers.tokens import Token, TokenCallers, TokenError, dump, parse, presented
 from proxy_app.errors import Refusal
+from tests.doubles import toy_upstreams as toys
 from tests.doubles.aws_home import empty_aws_home, moto_server
-from tests.doubles.running_gate import until
+from tests.doubles.raw_client import request
+from tests.doubles.running_gate import READ, until
 from tests.doubles.some_request import some_request
+from tests.doubles.toy_upstreams import OK
+
+from .conftest import StartGate, StartToy
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", fullmatch=True)
 
@@ -379,3 +384,13 @@ async def test_a_token_in_secrets_manager_is_revoked_without_a_restart(
         await until(lambda: forgets(callers, plain))
     assert plain not in caplog.text
     assert token.sha256 not in caplog.text
+
+
+async def test_of_two_tokens_none_is_taken(start_toy: StartToy, start_gate: StartGate) -> None:
+    toy = await start_toy(toys.answering(OK))
+    gate = await start_gate(toy.origin)
+    shown = [f"Authorization: Bearer {token}" for token in (gate.tokens.viewer, gate.tokens.admin)]
+    for both in (shown, shown[::-1]):
+        answer = await gate.ask(request("GET", READ, *both))
+        assert answer.error == (401, "UNAUTHENTICATED")
+    assert toy.connections == 0
