@@ -33,6 +33,7 @@ verify: $(HERE)/local.stamp  ## try a deployment from outside: make verify URL=.
 	@exec $(RUN) -m verify
 
 token: $(HERE)/local.stamp  ## tokens of `make up`'s gate: make token ARGS="list" (new, revoke: ARGS="new --help")
+	$(if $(ARGS),,$(error say what to do: make token ARGS="list", ARGS="new --name ci --role editor" or ARGS="revoke ci"))
 	@mkdir -p $(HERE)/data
 	@exec $(RUN) -m proxy_app token $(ARGS) --file $(HERE)/data/tokens.json
 
@@ -85,6 +86,8 @@ lock: $(UV)  ## take newer releases into the requirement files (UPGRADE=--upgrad
 	$(LOCK) $(UPGRADE) --output-file requirements/uv.txt requirements/uv.in
 
 clean:  ## remove everything that was made here, MLflow's data included
+	@$(PYTHON) -c 'import fcntl, sys; fcntl.flock(open(sys.argv[1], "a"), fcntl.LOCK_EX | fcntl.LOCK_NB)' $(HERE)/up.lock 2>/dev/null \
+		|| [ ! -e $(HERE)/up.lock ] || { echo "make up runs, and this would take its data away: end it first" >&2; exit 1; }
 	rm -rf $(HERE)
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
