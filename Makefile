@@ -21,7 +21,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/$(HERE)/hypothesis
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HERE)/cache/pyc
 
 .DEFAULT_GOAL := help
-.PHONY: help up token test verify preview lint format types lock bench sweep snapshots docs clean
+.PHONY: help up token test verify preview lint format types lock bench coverage sweep snapshots docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,11 @@ format: $(HERE)/dev.stamp  ## ruff: put style and formatting right
 
 types: $(HERE)/dev.stamp  ## pyright, strict
 	@$(VENV)/bin/pyright
+
+# By processes of its own, such as the command line, it is reached too, but that is not counted.
+coverage: $(HERE)/dev.stamp  ## what of the gate its tests do not reach; less than 95 % reached fails
+	@$(RUN) -m coverage run -m pytest -q tests/proxy_app
+	@$(RUN) -m coverage report --include "proxy_app/*" --fail-under 95
 
 bench: $(HERE)/dev.stamp  ## throughput, memory and signing, side by side with peers (ARGS=...)
 	@exec $(RUN) -m bench $(ARGS)
