@@ -114,7 +114,10 @@ class Api:
                 "a login page that knows no tokens, or not the address of MLflow's API."
             )
         if answer.is_page:
-            raise Stop(f"Something in front of the gate answers {answer}: nothing healthy seems to be behind it, or this is no gate's URL.")
+            raise Stop(
+                f"Something in front of the gate answers {answer}: nothing healthy seems to be behind it, "
+                "or this is no gate's URL."
+            )
 
     def _judged(self, answer: Answer) -> dict[str, Any]:
         self.stop_if_no_mlflow(answer)
