@@ -1,7 +1,6 @@
 """Callers' connections: how many there may be, what ends them, and what is said to bytes that are no request."""
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable
 from typing import Any, Protocol, cast
@@ -23,16 +22,6 @@ _READ_AHEAD = 16 * 1024
 _LONGEST_LINES = 2
 # Set in a request whose caller took nothing of the answer for too long.
 SLOW = web.RequestKey("slow", bool)
-_FULL_BODY = json.dumps(
-    {
-        "error_code": "TEMPORARILY_UNAVAILABLE",
-        "message": "The gate has as many connections as it takes (GATE_MAX_CONNECTIONS).",
-    }
-).encode()
-_FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: application/json\r\n"
-    b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(_FULL_BODY), _FULL_BODY)
-)
 
 
 class RefuseGarbled(Protocol):
@@ -148,16 +137,8 @@ class _Connection(web.RequestHandler):
             if self._head_left < 0 and not self._force_close:
                 # While another request is under way, this would be read as its answer.
                 if self.transport is not None and self._current_request is None and not self._messages:
-                    self._say_too_long(self.transport)
+                    self.transport.write(_spelt_out(self._refuse_garbled(too_long=True)))
                 self.force_close()
-
-    def _say_too_long(self, transport: asyncio.Transport) -> None:
-        refusal = self._refuse_garbled(too_long=True)
-        refusal.headers["Connection"] = "close"
-        body = cast("bytes", refusal.body)
-        lines = [f"HTTP/1.1 {refusal.status} {refusal.reason}", f"Content-Length: {len(body)}"]
-        lines += [f"{name}: {value}" for name, value in refusal.headers.items()]
-        transport.write("\r\n".join([*lines, "", ""]).encode() + body)
 
     def close_if_idle(self) -> None:
         # It waits for a request: aiohttp's own way to know it, when it ends connections that are idle for too long.
@@ -200,6 +181,23 @@ class _Connection(web.RequestHandler):
             return self._refuse_garbled(too_long=isinstance(exc, LineTooLong))
         log.error("A fault in the gate", exc_info=exc, extra={"event": "fault"})
         return errors.fault().response()
+
+
+def _spelt_out(response: web.Response) -> bytes:
+    """An answer to what never became a request, and the last on its connection."""
+    body = cast("bytes", response.body)
+    lines = [f"HTTP/1.1 {response.status} {response.reason}", "Connection: close", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in response.headers.items() if name != "Connection"]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+_FULL = _spelt_out(
+    errors.unavailable(
+        "The gate has as many connections as it takes (GATE_MAX_CONNECTIONS).",
+        reason="too-many-connections",
+        retry_after=1,
+    ).response()
+)
 
 
 class _Full(asyncio.Protocol):
