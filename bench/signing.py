@@ -68,7 +68,7 @@ def _ours(number: int) -> float:
             sigv4.signed_headers(
                 "POST",
                 sigv4.canonical_path(_PATH),
-                sigv4.canonical_query(""),
+                sigv4.encoded_query(""),
                 headers,
                 sha256(_BODY).hexdigest(),
                 credentials=credentials,

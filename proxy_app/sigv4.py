@@ -37,20 +37,27 @@ def canonical_path(raw_path: str) -> str:
     return "/".join(quote(unquote_to_bytes(segment), safe=_UNRESERVED) for segment in raw_path.split("/"))
 
 
-def canonical_query(raw_query: str) -> str:
-    """The one way to write this query: decoded (``+`` is a space), encoded by RFC 3986, sorted; no empty pairs."""
+def encoded_query(raw_query: str) -> str:
+    """The query as it is sent: each pair decoded (``+`` is a space) and encoded by RFC 3986, in the order given.
+
+    Empty pairs are dropped. The order is part of the meaning: servers read repeated parameters such as ``order_by``
+    in the order in which they come.
+    """
     if not raw_query or _PLAIN_PAIR.fullmatch(raw_query):
         return raw_query
-    pairs = [_canonical_pair(pair) for pair in raw_query.split("&") if pair]
-    return "&".join(f"{name}={value}" for name, value in sorted(pairs))
+    return "&".join([_encoded_pair(pair) for pair in raw_query.split("&") if pair])
 
 
-def _canonical_pair(pair: str) -> tuple[str, str]:
+def _encoded_pair(pair: str) -> str:
     name, _, value = pair.replace("+", " ").partition("=")
-    return (
-        quote(unquote_to_bytes(name), safe=_UNRESERVED),
-        quote(unquote_to_bytes(value), safe=_UNRESERVED),
-    )
+    return f"{quote(unquote_to_bytes(name), safe=_UNRESERVED)}={quote(unquote_to_bytes(value), safe=_UNRESERVED)}"
+
+
+def canonical_query(query: str) -> str:
+    """An encoded query as it is signed: sorted by name, then by value. Only the signature has it in this order."""
+    if "&" not in query:
+        return query
+    return "&".join(["=".join(pair) for pair in sorted([pair.partition("=")[::2] for pair in query.split("&")])])
 
 
 def canonical_request(
@@ -58,13 +65,14 @@ def canonical_request(
 ) -> tuple[str, str]:
     """(canonical request, signed header names).
 
-    ``path`` and ``query`` are as sent, the query sorted; ``headers`` are (lower-case name, value), sorted by name.
+    ``path`` and ``query`` are as sent, from ``canonical_path`` and ``encoded_query``; ``headers`` are (lower-case name,
+    value), sorted by name.
     The path is encoded once more, as every service but S3 does it.
     """
     signed = ";".join([name for name, _ in headers])
     lines = "".join([_canonical_line(name, value) for name, value in headers])
     uri = path if _PLAIN_PATH.fullmatch(path) else quote(path, safe="/" + _UNRESERVED)
-    return f"{method}\n{uri}\n{query}\n{lines}\n{signed}\n{payload_sha256}", signed
+    return f"{method}\n{uri}\n{canonical_query(query)}\n{lines}\n{signed}\n{payload_sha256}", signed
 
 
 # Host, target and session token are the same in every request.

@@ -11,7 +11,7 @@ from ..bodies import NO_BODY, Bodies, HeldBody
 from ..credentials import CredentialKeeper
 from ..routes import Route
 from ..settings import Settings
-from ..sigv4 import Credentials, canonical_path, canonical_query, signed_headers
+from ..sigv4 import Credentials, canonical_path, encoded_query, signed_headers
 from ..target import SageMakerTarget
 from .aws_error import aws_error, read_short_error
 from .pool import Answer, Headers, Pool, refuse_failing
@@ -39,7 +39,7 @@ class SageMakerUpstream:
     async def send(self, request: web.BaseRequest, route: Route) -> Answer:
         kept = headers.to_upstream(request)
         path, _, query = request.raw_path.partition("?")
-        path, query = canonical_path(path), canonical_query(query)
+        path, query = canonical_path(path), encoded_query(query)
         body = await self._bodies.hold(request)
         try:
             return await self._signed(request.method, path, query, kept, body, replay=route.replay)

@@ -33,6 +33,12 @@ def main(name: str) -> None:
     client.set_registered_model_alias(name, "best", version.version)
     client.set_model_version_tag(name, version.version, "a/b", "c d")
     by_alias = client.get_model_version_by_alias(name, "best")
+    for model in (f"{name}-a", f"{name}-b"):
+        client.create_registered_model(model)
+        for _ in range(2):
+            client.create_model_version(model, "s3://elsewhere/model")
+    # A repeated query parameter, whose order decides.
+    ordered = client.search_model_versions(f"name LIKE '{name}-%'", order_by=["version_number DESC", "name ASC"])
     said: dict[str, Any] = {
         "version": mlflow.__version__,
         "found": [item.info.run_id for item in found] == [run_id],
@@ -41,6 +47,7 @@ def main(name: str) -> None:
         "history": [metric.value for metric in client.get_metric_history(run_id, "loss")],
         "model": [by_alias.version, by_alias.tags],
         "models": [model.name for model in client.search_registered_models(f"name = '{name}'")],
+        "ordered": [f"{found.name[-1]}{found.version}" for found in ordered],
     }
     if mlflow.__version__ >= "3":
         with mlflow.start_span(name="outer") as span:
@@ -50,7 +57,8 @@ def main(name: str) -> None:
         traces: Any = client.search_traces(locations=[run.info.experiment_id])
         said["traces"] = [[trace.info.state, [span.name for span in trace.data.spans]] for trace in traces]
     client.delete_run(run_id)
-    client.delete_registered_model(name)
+    for model in (name, f"{name}-a", f"{name}-b"):
+        client.delete_registered_model(model)
     print(json.dumps(said))
 
 

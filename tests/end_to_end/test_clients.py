@@ -60,6 +60,7 @@ async def test_a_stock_client_works_with_two_variables_alone_and_leaves_no_secre
     assert said["history"] == [0.5, 0.25]
     assert said["model"] == [said["model"][0], {"a/b": "c d"}]
     assert len(said["models"]) == 1
+    assert said["ordered"] == ["a2", "b2", "a1", "b1"]
     if family == "3":
         assert said["traces"] == [["OK", ["outer"]]]
     log = "".join(gate.out + gate.err)
