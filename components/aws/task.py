@@ -90,7 +90,9 @@ def _confined(args: ServiceArgs) -> dict[str, Any]:
         "readonlyRootFilesystem": not args.exec_access,
         "dockerSecurityOptions": ["no-new-privileges"],
         "linuxParameters": {
-            "capabilities": {"drop": ["ALL"]},
+            # Both lists, since ECS returns both: without "add" each update would replace the task definition
+            # (braintrustdata/terraform-aws-braintrust-data-plane#335).
+            "capabilities": {"add": [], "drop": ["ALL"]},
             # The gate is a good first process itself; that agent leaves children behind.
             "initProcessEnabled": args.exec_access,
         },

@@ -95,6 +95,20 @@ def test_a_container_definition_is_held_against_ecs_own_model() -> None:
     assert not problems(kind, {**inputs, "containerDefinitions": right})
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "returned"),
+    [
+        ({"drop": ["ALL"]}, {"add": [], "drop": ["ALL"]}),
+        ({"add": [], "drop": ["ALL"]}, {"add": [], "drop": ["ALL"]}),
+    ],
+)
+def test_ecs_returns_both_lists_of_capabilities(capabilities: dict[str, Any], returned: dict[str, Any]) -> None:
+    container = {"name": "proxy", "image": "a", "memory": 128, "linuxParameters": {"capabilities": capabilities}}
+    inputs = {"family": "proxy", "containerDefinitions": json.dumps([container])}
+    (found,) = json.loads(KINDS["aws:ecs/taskDefinition:TaskDefinition"].normal_form(inputs)["containerDefinitions"])
+    assert found["linuxParameters"]["capabilities"] == returned
+
+
 # -- names
 
 

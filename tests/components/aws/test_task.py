@@ -11,9 +11,11 @@ from components.aws.task import container, environment
 from components.aws.timing import Timing
 from components.roles import RoleRules
 from preview.graph import SECRET
+from tests.doubles.provider.kinds import KINDS
 
 from .whole import DIGEST, container_definition, whole
 
+TASK_DEFINITION = "aws:ecs/taskDefinition:TaskDefinition"
 TIMING = Timing(idle_timeout=180)
 
 
@@ -47,7 +49,7 @@ def test_it_runs_as_nobody_in_particular_with_nothing_to_write_to_and_no_rights(
     assert found["user"] == gate_contract.USER
     assert found["readonlyRootFilesystem"] is True
     assert found["privileged"] is False
-    assert found["linuxParameters"]["capabilities"] == {"drop": ["ALL"]}
+    assert found["linuxParameters"]["capabilities"] == {"add": [], "drop": ["ALL"]}
     assert found["dockerSecurityOptions"] == ["no-new-privileges"]
     assert not {"mountPoints", "secrets", "extraHosts", "systemControls"} & found.keys()
 
@@ -130,6 +132,12 @@ def test_no_secret_gets_into_the_definition_and_nothing_is_missing() -> None:
     assert "null" not in text
     assert "None" not in text
     assert json.loads(text)[0]["image"] == DIGEST
+
+
+@pytest.mark.parametrize("enable_execute_command", [False, True])
+def test_container_definitions_have_the_normal_form_that_ecs_returns(*, enable_execute_command: bool) -> None:
+    (task,) = whole({"service": {"exec_access": enable_execute_command}}).of(TASK_DEFINITION)
+    assert KINDS[TASK_DEFINITION].normal_form(task.inputs) == task.inputs
 
 
 def test_the_task_is_for_the_instances_that_there_are() -> None:

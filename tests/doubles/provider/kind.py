@@ -84,7 +84,8 @@ class Kind:
     ``puts``: the cloud overwrites what is there without a word, and whoever deletes the old one afterwards deletes the
     new one. ``apis`` have to be switched on in the project. ``first_deleted``: a replacement is made when the old one
     is gone. ``untold`` are fields that the cloud never tells, so that whoever reads it for the first time does not know
-    them. ``forgets``: when the provider gives up waiting for a new one, it takes it for not made.
+    them. ``forgets``: when the provider gives up waiting for a new one, it takes it for not made. ``normal_form`` is
+    what the service returns for the inputs, where it returns something else: the provider compares with that.
     """
 
     token: str
@@ -108,6 +109,7 @@ class Kind:
     moves: tuple[str, ...] = ()
     key: str = "id"
     puts: bool = False
+    normal_form: Callable[[Values], Values] = lambda inputs: inputs
 
 
 def with_id(prefix: str, **outputs: Callable[[Making, str], Any]) -> Callable[[Making], tuple[str, dict[str, Any]]]:

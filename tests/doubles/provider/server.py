@@ -211,7 +211,7 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def _paths(self, token: str, olds: Values, news: Values, state: Values) -> Iterator[str]:
         if token != IMAGE:
-            yield from changed_paths(olds, news, table()[token].kept)
+            yield from changed_paths(KINDS[token].normal_form(olds), news, table()[token].kept)
             return
         # It looks at its files, and not at the passwords of registries: provider/internal/image.go.
         yield from (path for path in changed_paths(olds, news) if not path.endswith(".password"))

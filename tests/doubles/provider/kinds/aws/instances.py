@@ -1,6 +1,7 @@
 """Instances, their groups, and ECS on them."""
 
 import base64
+import copy
 import functools
 import json
 from collections.abc import Iterator
@@ -198,6 +199,21 @@ def _task_problems(inputs: Values) -> Problems:
             yield "executionRoleArn", "secrets need it"
 
 
+def _task_normal_form(inputs: Values) -> Values:
+    """ECS returns both lists of capabilities, an empty one for one that was left out.
+
+    The provider (terraform-provider-aws, internal/service/ecs/container_definitions.go) does not take the two forms as
+    equal, and the field forces a replacement: braintrustdata/terraform-aws-braintrust-data-plane#335.
+    """
+    containers = json.loads(inputs["containerDefinitions"])
+    returned = copy.deepcopy(containers)
+    for container in returned:
+        linux = container.get("linuxParameters", {})
+        if "capabilities" in linux:
+            linux["capabilities"] = {"add": [], "drop": [], **linux["capabilities"]}
+    return inputs if returned == containers else {**inputs, "containerDefinitions": json.dumps(returned)}
+
+
 def _task(making: Making) -> tuple[str, dict[str, object]]:
     family = str(making.inputs["family"])
     revision = 1 + sum(one.inputs["family"] == family for one in making.cloud.of(TASK_DEFINITION))
@@ -356,6 +372,7 @@ KINDS = (
             Refers(path="taskRoleArn", kinds=(ROLE,), by=("arn",), holds=False),
         ),
         check=_task_problems,
+        normal_form=_task_normal_form,
     ),
     Kind(
         token=SERVICE,
