@@ -16,7 +16,7 @@ from bench.certificates import make_chain
 from bench.processes import Server, free_port, serving, workdir
 from bench.text import goal, table
 
-BUDGET_MIB = 128  # GATE_BODY_BUDGET_MIB's default
+BUDGET_MIB = 128  # MLFLOW_PROXY_BODY_BUDGET_MIB's default
 ABOVE_MIB = 48
 FLOOD = 200
 FLOOD_MIB = 16

@@ -59,9 +59,9 @@ def gate(place: Place, tokens: Path, *, plain: bool = False) -> AbstractContextM
     """The gate with authentication and its log. ``plain``: no signing, as in front of MLflow itself."""
     port = free_port()
     if plain:
-        target = {"GATE_UPSTREAM_URL": place.upstream}
+        target = {"MLFLOW_PROXY_UPSTREAM_URL": place.upstream}
     else:
-        target = {"GATE_TARGET_ARN": TARGET_ARN, "GATE_TARGET_ENDPOINT": place.upstream}
+        target = {"MLFLOW_PROXY_TARGET_ARN": TARGET_ARN, "MLFLOW_PROXY_TARGET_ENDPOINT": place.upstream}
     return serving(
         "gate-plain" if plain else "gate",
         [sys.executable, "-m", "proxy_app"],
@@ -71,11 +71,11 @@ def gate(place: Place, tokens: Path, *, plain: bool = False) -> AbstractContextM
         env={
             **target,
             "AWS_CA_BUNDLE": str(place.chain.root),
-            "GATE_TOKENS_FILE": str(tokens),
-            "GATE_LISTEN": f"127.0.0.1:{port}",
-            "GATE_METRICS_LISTEN": f"127.0.0.1:{free_port()}",
-            "GATE_DRAIN_SECONDS": "0",
-            "GATE_GRACE_SECONDS": "2",
+            "MLFLOW_PROXY_TOKENS_FILE": str(tokens),
+            "MLFLOW_PROXY_LISTEN": f"127.0.0.1:{port}",
+            "MLFLOW_PROXY_METRICS_LISTEN": f"127.0.0.1:{free_port()}",
+            "MLFLOW_PROXY_DRAIN_SECONDS": "0",
+            "MLFLOW_PROXY_GRACE_SECONDS": "2",
         },
     )
 

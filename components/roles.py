@@ -28,7 +28,7 @@ class RoleRules(Checked):
         return bool(self.viewer or self.editor or self.admin)
 
     def text(self) -> str:
-        """The rules as the gate reads them (GATE_ROLE_RULES)."""
+        """The rules as the gate reads them (MLFLOW_PROXY_ROLE_RULES)."""
         return ", ".join(f"{rule}={role}" for role in ROLES for rule in getattr(self, role))
 
     def contradictions(self) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ from .settings import Settings, gate_environment, read
 
 _ABOUT = """\
 MLflow behind the gate, in one container for Google Cloud: without a command it
-serves until SIGTERM. The gate's own settings (GATE_...) go to the gate; they are
+serves until SIGTERM. The gate's own settings (MLFLOW_PROXY_...) go to the gate; they are
 in docs/settings.md, and `python -m proxy_app --help` lists them.
 """
 
@@ -27,7 +27,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("serve", help="serve; what happens without a command, too")
     commands.add_parser("upgrade", help="make or upgrade the database's schema, and end")
-    commands.add_parser("healthcheck", help="ask the gate on GATE_LISTEN how it is; exit code 0 if it runs")
+    commands.add_parser("healthcheck", help="ask the gate on MLFLOW_PROXY_LISTEN how it is; exit code 0 if it runs")
     command = parser.parse_args().command
     if command == "healthcheck":
         environ = gate_environment(os.environ, Settings(), 1)

@@ -15,6 +15,7 @@ from . import tls
 
 # What MLflow gets of the time between SIGTERM and the end: it is told when the gate has ended.
 MLFLOW_STOP = 4.0
+_PROXY_PREFIX = "MLFLOW_PROXY_"
 # How long the gate takes new requests after SIGTERM: App Engine sends none by then, so only stragglers.
 _DRAIN = 3.0
 _LONGEST_SOCKET = 107
@@ -195,21 +196,26 @@ class Settings(SettingTable):
         return cls.page(
             "The settings of MLflow's image",
             "Environment variables; empty means the default. Written by `make docs` from `mlflow_app/settings.py`.",
-            "The gate in the image takes its own, [settings.md](settings.md): `GATE_IAP_AUDIENCE` and so on, but",
-            "not `GATE_UPSTREAM_URL`. MLflow takes its own `MLFLOW_*`, such as `MLFLOW_CRYPTO_KEK_PASSPHRASE`.",
+            "The gate in the image takes its own, [settings.md](settings.md): `MLFLOW_PROXY_IAP_AUDIENCE` and so "
+            "on, but",
+            "not `MLFLOW_PROXY_UPSTREAM_URL`. MLflow takes its own `MLFLOW_*`, such as `MLFLOW_CRYPTO_KEK_PASSPHRASE`.",
         )
 
 
 def gate_environment(environ: Mapping[str, str], settings: Settings, mlflow_port: int) -> dict[str, str]:
     """What the gate gets of the container's environment: all but MLflow's, and where MLflow is."""
     grace = settings.stop - MLFLOW_STOP - 1
-    kept = {name: text for name, text in environ.items() if not name.startswith(("MLFLOW_", "_MLFLOW_"))}
+    kept = {
+        name: text
+        for name, text in environ.items()
+        if name.startswith(_PROXY_PREFIX) or not name.startswith(("MLFLOW_", "_MLFLOW_"))
+    }
     given = {
-        "GATE_GRACE_SECONDS": f"{grace:g}",
-        "GATE_DRAIN_SECONDS": f"{min(_DRAIN, grace):g}",
+        "MLFLOW_PROXY_GRACE_SECONDS": f"{grace:g}",
+        "MLFLOW_PROXY_DRAIN_SECONDS": f"{min(_DRAIN, grace):g}",
         **{name: text for name, text in kept.items() if text.strip()},
     }
-    return {**given, "GATE_UPSTREAM_URL": f"http://127.0.0.1:{mlflow_port}"}
+    return {**given, "MLFLOW_PROXY_UPSTREAM_URL": f"http://127.0.0.1:{mlflow_port}"}
 
 
 def read(environ: Mapping[str, str]) -> tuple[Settings, GateSettings]:
@@ -226,12 +232,13 @@ def read(environ: Mapping[str, str]) -> tuple[Settings, GateSettings]:
         problems.append(str(error))
     problems += [
         f"{name} is not for this image: its gate stands in front of its own MLflow."
-        for name in ("GATE_UPSTREAM_URL", "GATE_TARGET_ARN")
+        for name in ("MLFLOW_PROXY_UPSTREAM_URL", "MLFLOW_PROXY_TARGET_ARN")
         if environ.get(name, "").strip()
     ]
     if settings and gate and gate.grace > settings.stop - MLFLOW_STOP - 1:
         problems.append(
-            f"GATE_GRACE_SECONDS may be {settings.stop - MLFLOW_STOP - 1:g} at most: MLflow ends after the gate, "
+            f"MLFLOW_PROXY_GRACE_SECONDS may be {settings.stop - MLFLOW_STOP - 1:g} at most: MLflow ends after the "
+            f"gate, "
             f"and both within MLFLOW_APP_STOP_SECONDS ({settings.stop:g})."
         )
     if problems or settings is None or gate is None:

@@ -42,7 +42,7 @@ async def supervise(settings: Settings, gate_settings: GateSettings, environ: Ma
         mlflow = _Process("MLflow", logs.of_mlflow)
         await mlflow.start(
             ["mlflow_app.server", str(door.fileno()), str(gate_settings.upstream_keepalive + _LONGER)],
-            {name: text for name, text in environ.items() if not name.startswith("GATE_")},
+            {name: text for name, text in environ.items() if not name.startswith("MLFLOW_PROXY_")},
             pass_fds=[door.fileno()],
         )
     await _first(stop.wait(), gate.ended.wait(), mlflow.ended.wait())

@@ -17,7 +17,8 @@ are to a plain MLflow server. Without a command it serves until SIGTERM.
 A first run in front of an MLflow server on this machine:
 
   python -m proxy_app token new --name me --role admin --file tokens.json
-  GATE_UPSTREAM_URL=http://127.0.0.1:5000 GATE_TOKENS_FILE=tokens.json python -m proxy_app
+  export MLFLOW_PROXY_UPSTREAM_URL=http://127.0.0.1:5000 MLFLOW_PROXY_TOKENS_FILE=tokens.json
+  python -m proxy_app
 """
 
 
@@ -30,7 +31,7 @@ def main() -> int:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("serve", help="serve; what happens without a command, too")
-    commands.add_parser("healthcheck", help="ask the gate on GATE_LISTEN how it is; exit code 0 if it runs")
+    commands.add_parser("healthcheck", help="ask the gate on MLFLOW_PROXY_LISTEN how it is; exit code 0 if it runs")
     token = commands.add_parser("token", help="make, list and revoke callers' tokens")
 
     # The health check runs every few seconds in a container: it loads nothing that it does not need.

@@ -193,7 +193,7 @@ def _spelt_out(response: web.Response) -> bytes:
 
 _FULL = _spelt_out(
     errors.unavailable(
-        "The gate has as many connections as it takes (GATE_MAX_CONNECTIONS).",
+        "The gate has as many connections as it takes (MLFLOW_PROXY_MAX_CONNECTIONS).",
         reason="too-many-connections",
         retry_after=1,
     ).response()

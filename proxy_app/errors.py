@@ -87,7 +87,7 @@ def garbled(header_limit: int | None) -> Refusal:
     if header_limit is None:
         message = "The gate cannot read this: it is no HTTP/1.1 request, or it has too many headers."
     else:
-        message = f"The request line or a header is longer than {header_limit} bytes (GATE_HEADER_LIMIT_BYTES)."
+        message = f"The request line or a header is longer than {header_limit} bytes (MLFLOW_PROXY_HEADER_LIMIT_BYTES)."
     return malformed(message, reason="garbled" if header_limit is None else "header-too-long")
 
 
@@ -104,7 +104,7 @@ def too_large(limit: int) -> Refusal:
         413,
         "INVALID_PARAMETER_VALUE",
         f"The request body is larger than the {limit // (1024 * 1024)} MiB that this gate signs. "
-        "Log in smaller batches, or raise GATE_BODY_LIMIT_MIB.",
+        "Log in smaller batches, or raise MLFLOW_PROXY_BODY_LIMIT_MIB.",
         reason="body-too-large",
     )
 

@@ -24,7 +24,8 @@ def refuse_foreign_hosts(request: web.BaseRequest, names: Iterable[str]) -> None
     host = host_of(request)
     if not any(_fits(host, name) for name in names):
         raise errors.forbidden(
-            "This gate does not answer under the name that was asked for (GATE_ALLOWED_HOSTS).", reason="foreign-host"
+            "This gate does not answer under the name that was asked for (MLFLOW_PROXY_ALLOWED_HOSTS).",
+            reason="foreign-host",
         )
 
 

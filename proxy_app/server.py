@@ -58,7 +58,10 @@ async def listening(
 
     ``source`` and ``observer`` are as for ``create_app``. Raises ListenError, TargetError, TokenError, StoreError.
     """
-    with _bound(settings.listen, "GATE_LISTEN") as door, _bound(settings.metrics_listen, "GATE_METRICS_LISTEN") as side:
+    with (
+        _bound(settings.listen, "MLFLOW_PROXY_LISTEN") as door,
+        _bound(settings.metrics_listen, "MLFLOW_PROXY_METRICS_LISTEN") as side,
+    ):
         app = create_app(settings, source=source, observer=observer)
         # A caller that leaves stops the work done for it.
         requests = web.Server(app.handle, request_factory=new_request, handler_cancellation=True)

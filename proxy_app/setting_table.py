@@ -37,7 +37,9 @@ class SettingTable:
         wrong: set[str] = set()
         for name in sorted(environ):
             if name.startswith(cls.prefix) and name not in fields:
-                close = difflib.get_close_matches(name, fields, 1)
+                # Without the prefix, which makes any two names alike.
+                short = {field.removeprefix(cls.prefix): field for field in fields}
+                close = [short[one] for one in difflib.get_close_matches(name.removeprefix(cls.prefix), short, 1)]
                 wrong.update(close)
                 problems.append(f"{name} is not a setting" + (f"; is {close[0]} meant?" if close else "."))
         for name, field in fields.items():

@@ -66,15 +66,17 @@ def sagemaker_target(arn: str, endpoint: str = "") -> SageMakerTarget:
     """Everything that follows from the ARN; ``endpoint`` replaces the origin only. Raises TargetError."""
     found = _ARN.fullmatch(arn)
     if found is None:
-        raise TargetError(f"GATE_TARGET_ARN: {arn!r} is not the ARN of a SageMaker MLflow. It has the form {_FORM}.")
+        raise TargetError(
+            f"MLFLOW_PROXY_TARGET_ARN: {arn!r} is not the ARN of a SageMaker MLflow. It has the form {_FORM}."
+        )
     partition, region = found["partition"], found["region"]
     if partition not in _SERVED:
         raise TargetError(
-            f"GATE_TARGET_ARN: SageMaker's MLflow is not served in the partition {partition!r}, "
+            f"MLFLOW_PROXY_TARGET_ARN: SageMaker's MLflow is not served in the partition {partition!r}, "
             f"only in {' and '.join(sorted(_SERVED))}."
         )
     if region.startswith("us-gov-") is not (partition == "aws-us-gov") or region.startswith(_ELSEWHERE):
-        raise TargetError(f"GATE_TARGET_ARN: the region {region} is not one of the partition {partition!r}.")
+        raise TargetError(f"MLFLOW_PROXY_TARGET_ARN: the region {region} is not one of the partition {partition!r}.")
     if found["kind"] == "mlflow-app":
         return SageMakerTarget(
             arn=arn,
@@ -100,6 +102,7 @@ def check_role_arn(arn: str) -> str:
     """The ARN of an IAM role, unchanged. Raises TargetError."""
     if not _ROLE.fullmatch(arn):
         raise TargetError(
-            f"GATE_ASSUME_ROLE_ARN: {arn!r} is not the ARN of a role, such as arn:aws:iam::123456789012:role/mlflow."
+            f"MLFLOW_PROXY_ASSUME_ROLE_ARN: {arn!r} is not the ARN of a role, such as "
+            f"arn:aws:iam::123456789012:role/mlflow."
         )
     return arn

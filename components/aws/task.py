@@ -11,7 +11,7 @@ from .args import ServiceArgs
 from .timing import Timing
 
 CONTAINER = "gate"
-# Callers' connections (GATE_MAX_CONNECTIONS), as many to the upstream, and room.
+# Callers' connections (MLFLOW_PROXY_MAX_CONNECTIONS), as many to the upstream, and room.
 _FILES = 8192
 
 

@@ -10,7 +10,7 @@ from .bindings import EVERYBODY, IAP_ACCESS, Binding, bindings, called, served
 from .kinds import APPLICATION, BUCKET, DATABASE, FLEXIBLE, STANDARD
 
 # What the gate is told where it stands behind Identity-Aware Proxy: components/gate_contract.py.
-_AUDIENCE, _RULES = "GATE_IAP_AUDIENCE", "GATE_ROLE_RULES"
+_AUDIENCE, _RULES = "MLFLOW_PROXY_IAP_AUDIENCE", "MLFLOW_PROXY_ROLE_RULES"
 _IAP = "Identity-Aware Proxy"
 _WORLD = "the internet"
 # https://cloud.google.com/sql/docs/mysql/configure-ip, https://cloud.google.com/sql/docs/mysql/sql-proxy

@@ -36,7 +36,7 @@ def keys_url(alb_arn: str, instead: str = "") -> str:
     found = _ARN.fullmatch(alb_arn)
     if found is None:
         raise SettingsError(
-            f"GATE_ALB_ARN: {alb_arn!r} is not the ARN of an Application Load Balancer, such as "
+            f"MLFLOW_PROXY_ALB_ARN: {alb_arn!r} is not the ARN of an Application Load Balancer, such as "
             "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/mlflow/50dc6c495c0c9188."
         )
     partition, region = found.groups()
@@ -46,7 +46,9 @@ def keys_url(alb_arn: str, instead: str = "") -> str:
         return f"https://public-keys.auth.elb.{region}.amazonaws.com"
     if partition == "aws-us-gov":
         return f"https://s3-{region}.amazonaws.com/aws-elb-public-keys-prod-{region}"
-    raise SettingsError(f"GATE_ALB_ARN: where {partition} has its public keys is not known; set GATE_OIDC_KEYS_URL.")
+    raise SettingsError(
+        f"MLFLOW_PROXY_ALB_ARN: where {partition} has its public keys is not known; set MLFLOW_PROXY_OIDC_KEYS_URL."
+    )
 
 
 class AlbCallers:
@@ -59,9 +61,9 @@ class AlbCallers:
         self._groups_claim = settings.oidc_groups_claim
         self._issuer = settings.oidc_issuer
         self._expected = (
-            ("signer", settings.alb_arn, "GATE_ALB_ARN"),
-            ("iss", settings.oidc_issuer, "GATE_OIDC_ISSUER"),
-            ("client", settings.oidc_client_id, "GATE_OIDC_CLIENT_ID"),
+            ("signer", settings.alb_arn, "MLFLOW_PROXY_ALB_ARN"),
+            ("iss", settings.oidc_issuer, "MLFLOW_PROXY_OIDC_ISSUER"),
+            ("client", settings.oidc_client_id, "MLFLOW_PROXY_OIDC_CLIENT_ID"),
         )
         self._clock = clock
 

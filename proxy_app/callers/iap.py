@@ -48,7 +48,8 @@ class IapCallers:
         """Raises SettingsError."""
         if groups := [rule.value for rule in parse(settings.role_rules) if rule.kind == "group"]:
             raise SettingsError(
-                f"GATE_ROLE_RULES: group:{groups[0]} fits nobody with GATE_IAP_AUDIENCE, since Identity-Aware Proxy "
+                f"MLFLOW_PROXY_ROLE_RULES: group:{groups[0]} fits nobody with MLFLOW_PROXY_IAP_AUDIENCE, since "
+                f"Identity-Aware Proxy "
                 "does not tell groups: use email: and domain:, and let the group in by IAP's own access list."
             )
         self._keys = KeySet(settings.iap_keys_url or _KEYS_URL, settings.ca_bundle, key_clock)
@@ -96,7 +97,7 @@ class IapCallers:
         if claims.get("iss") != _ISSUER:
             raise NotBelieved("its iss is not Identity-Aware Proxy")
         if claims.get("aud") != self._audience:
-            raise NotBelieved("its aud is not GATE_IAP_AUDIENCE")
+            raise NotBelieved("its aud is not MLFLOW_PROXY_IAP_AUDIENCE")
         begin, end = _time(claims, "iat"), _time(claims, "exp")
         now = self._clock()
         if begin > now + _LEEWAY:

@@ -43,7 +43,9 @@ def parse(text: str) -> list[Rule]:
     wrong = [part for part, rule in rules.items() if rule is None]
     if wrong or not rules:
         shown = wrong or [text]
-        raise SettingsError("\n".join([f"GATE_ROLE_RULES: {part!r} is not a rule; {_ALLOWED}." for part in shown]))
+        raise SettingsError(
+            "\n".join([f"MLFLOW_PROXY_ROLE_RULES: {part!r} is not a rule; {_ALLOWED}." for part in shown])
+        )
     return [rule for rule in rules.values() if rule]
 
 
@@ -98,7 +100,7 @@ class RoleRules:
             # Not 401: signing in once more would change nothing.
             raise errors.forbidden(
                 f"You are signed in as {name}, and no rule of this gate gives this person a role. "
-                "Ask whoever runs it (GATE_ROLE_RULES).",
+                "Ask whoever runs it (MLFLOW_PROXY_ROLE_RULES).",
                 reason="no-role",
             )
         return Caller(name, max(roles), way)

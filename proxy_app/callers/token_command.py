@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     for action in (new, listing, revoke):
         place = action.add_mutually_exclusive_group(required=True)
-        place.add_argument("--file", type=Path, help="the file that GATE_TOKENS_FILE names")
-        place.add_argument("--secret", help="the secret that GATE_TOKENS_SECRET names")
+        place.add_argument("--file", type=Path, help="the file that MLFLOW_PROXY_TOKENS_FILE names")
+        place.add_argument("--secret", help="the secret that MLFLOW_PROXY_TOKENS_SECRET names")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -79,7 +79,7 @@ def _revoke(store: TokenStore, name: str) -> None:
 
     store.read()  # a wrong place must not look like a token that is gone already
     _edit(store, remove)
-    print(f"revoked {name!r}; a running gate follows within GATE_TOKENS_RELOAD_SECONDS (15)", file=sys.stderr)
+    print(f"revoked {name!r}; a running gate follows within MLFLOW_PROXY_TOKENS_RELOAD_SECONDS (15)", file=sys.stderr)
 
 
 def _edit(store: TokenStore, change: Callable[[list[Token]], list[Token]]) -> None:

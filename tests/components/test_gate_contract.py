@@ -53,7 +53,9 @@ def definitions(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
 
 
 def test_every_setting_that_components_name_is_one_of_the_gates() -> None:
-    named = {value for value in vars(gate_contract).values() if isinstance(value, str) and value.startswith("GATE_")}
+    named = {
+        value for value in vars(gate_contract).values() if isinstance(value, str) and value.startswith("MLFLOW_PROXY_")
+    }
     assert len(named) > 10
     assert named <= KNOWN
 
@@ -106,7 +108,7 @@ def test_a_task_is_checked_as_the_image_says(definitions: list[dict[str, Any]]) 
 
 @pytest.mark.parametrize("path", [gate_contract.HEALTH, gate_contract.READY])
 async def test_the_gate_answers_at_the_health_paths_whoever_asks(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = create_app(Settings.from_env({"GATE_UPSTREAM_URL": "http://127.0.0.1:1", "GATE_AUTH": "off"}))
+    app = create_app(Settings.from_env({"MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:1", "MLFLOW_PROXY_AUTH": "off"}))
 
     async def nobody_else(_: object) -> None:
         raise AssertionError(f"{path} is no health path of the gate's")

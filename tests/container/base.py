@@ -30,7 +30,7 @@ class CannotMakeBase(Exception):
 
 def make_base(engine: Engine) -> str:
     """The name of the base image, made when it is not there yet. Raises CannotMakeBase."""
-    if name := os.environ.get("GATE_TEST_BASE"):
+    if name := os.environ.get("TEST_BASE_IMAGE"):
         return name
     tar = _debian()
     engine.run("import", str(tar), f"{NAME}:debian", timeout=120)
@@ -48,7 +48,7 @@ def _debian() -> Path:
     """A tar of the root file system; the first time this takes a minute or two."""
     if os.geteuid() != 0 or shutil.which("debootstrap") is None:
         raise CannotMakeBase(
-            "a base image with Python: name one in GATE_TEST_BASE, or as root: apt-get install debootstrap"
+            "a base image with Python: name one in TEST_BASE_IMAGE, or as root: apt-get install debootstrap"
         )
     release = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
     mirror = _mirror(release)
@@ -74,7 +74,7 @@ def _mirror(release: str) -> str:
         if (codename, component, origin) == (release, "main", "Debian"):
             return uri
     raise CannotMakeBase(
-        "a base image with Python: name one in GATE_TEST_BASE, or apt-get update on a Debian 12 or newer"
+        "a base image with Python: name one in TEST_BASE_IMAGE, or apt-get update on a Debian 12 or newer"
     )
 
 

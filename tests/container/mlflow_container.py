@@ -59,7 +59,7 @@ def together(engine: Engine, image: str, several: Iterable[Told]) -> Generator[l
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 port: int = probe.getsockname()[1]
-            listen = {"GATE_LISTEN": f"127.0.0.1:{port}", "GATE_METRICS_LISTEN": "127.0.0.1:0"}
+            listen = {"MLFLOW_PROXY_LISTEN": f"127.0.0.1:{port}", "MLFLOW_PROXY_METRICS_LISTEN": "127.0.0.1:0"}
             flags = environment({**listen, **told.settings})
             container = stack.enter_context(engine.container(image, *told.flags, *flags))
             started.append(AppContainer(container, f"http://127.0.0.1:{port}"))

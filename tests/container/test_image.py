@@ -98,7 +98,7 @@ def test_a_platform_finds_the_port_the_check_and_the_signal(engine: Engine, imag
     assert config["StopSignal"] == "SIGTERM"
     assert config["Entrypoint"] == ["python", "-m", "proxy_app"]
     # The metrics ask nobody who they are, so they are not offered to the network unasked.
-    assert {"GATE_LISTEN=0.0.0.0:8080", "GATE_METRICS_LISTEN=127.0.0.1:9090"} <= set(config["Env"])
+    assert {"MLFLOW_PROXY_LISTEN=0.0.0.0:8080", "MLFLOW_PROXY_METRICS_LISTEN=127.0.0.1:9090"} <= set(config["Env"])
 
 
 def test_every_aws_service_that_the_gate_calls_is_described_in_the_image(

@@ -99,7 +99,7 @@ def test_a_platform_finds_what_it_is_and_how_to_run_it(engine: Engine, mlflow_im
     assert config["StopSignal"] == "SIGTERM"
     assert config["Entrypoint"] == ["python", "-m", "mlflow_app"]
     assert config["Healthcheck"]["Test"] == ["CMD", "python", "-m", "mlflow_app", "healthcheck"]
-    assert {"GATE_LISTEN=0.0.0.0:8080", "GATE_METRICS_LISTEN=127.0.0.1:9090"} <= set(config["Env"])
+    assert {"MLFLOW_PROXY_LISTEN=0.0.0.0:8080", "MLFLOW_PROXY_METRICS_LISTEN=127.0.0.1:9090"} <= set(config["Env"])
     labels = {name.removeprefix("org.opencontainers.image."): text for name, text in config["Labels"].items()}
     assert labels.keys() == {"title", "description", "licenses", "version", "revision", "base.name"}
     assert (labels["version"], labels["revision"]) == ("1.2.3", "0123abc")
@@ -151,7 +151,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Generator[Place]:
 
 def told(place: Place, settings: dict[str, str], *flags: str) -> Told:
     """What a container can see of the place."""
-    seen = {"GATE_TOKENS_FILE": "/tokens/tokens.json"}
+    seen = {"MLFLOW_PROXY_TOKENS_FILE": "/tokens/tokens.json"}
     if "MLFLOW_APP_DATABASE_SOCKET" in settings:
         seen["MLFLOW_APP_DATABASE_SOCKET"] = f"/cloudsql/{INSTANCE}"
         flags = (*flags, "--volume", f"{place.server.socket.parent}:/cloudsql")

@@ -61,12 +61,12 @@ def tokens(engine: Engine, image: str, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture
 def flags(tokens: tuple[Path, str], upstream: Upstream, port: int) -> list[str]:
     settings = {
-        "GATE_LISTEN": f"127.0.0.1:{port}",
-        "GATE_METRICS_LISTEN": "127.0.0.1:0",
-        "GATE_UPSTREAM_URL": f"http://127.0.0.1:{upstream.server_port}",
-        "GATE_TOKENS_FILE": "/tokens/tokens.json",
-        "GATE_DRAIN_SECONDS": "0.5",
-        "GATE_GRACE_SECONDS": "10",
+        "MLFLOW_PROXY_LISTEN": f"127.0.0.1:{port}",
+        "MLFLOW_PROXY_METRICS_LISTEN": "127.0.0.1:0",
+        "MLFLOW_PROXY_UPSTREAM_URL": f"http://127.0.0.1:{upstream.server_port}",
+        "MLFLOW_PROXY_TOKENS_FILE": "/tokens/tokens.json",
+        "MLFLOW_PROXY_DRAIN_SECONDS": "0.5",
+        "MLFLOW_PROXY_GRACE_SECONDS": "10",
     }
     return ["--volume", f"{tokens[0]}:/tokens:ro", *environment(settings)]
 
@@ -141,6 +141,6 @@ def test_sigterm_ends_it_with_0_after_the_requests_under_way(
 
 
 def test_wrong_settings_end_it_with_a_sentence(engine: Engine, image: str) -> None:
-    with engine.container(image, "--env", "GATE_LISTEN=127.0.0.1:0") as container:
+    with engine.container(image, "--env", "MLFLOW_PROXY_LISTEN=127.0.0.1:0") as container:
         assert container.exit_code() == 2
-        assert "Set one of GATE_TARGET_ARN" in container.log
+        assert "Set one of MLFLOW_PROXY_TARGET_ARN" in container.log

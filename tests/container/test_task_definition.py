@@ -94,8 +94,8 @@ def start_task(engine: Engine, image: str, definition: dict[str, Any], standin: 
         cloud = {
             # Each task has an address of its own; here they share one.
             gate_contract.LISTEN: f"0.0.0.0:{port}",
-            "GATE_METRICS_LISTEN": "127.0.0.1:0",
-            "GATE_TARGET_ENDPOINT": standin.endpoint,
+            "MLFLOW_PROXY_METRICS_LISTEN": "127.0.0.1:0",
+            "MLFLOW_PROXY_TARGET_ENDPOINT": standin.endpoint,
             gate_contract.TOKENS_SECRET: hashes.arn,
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": hashes.endpoint,
             **standin.environ,

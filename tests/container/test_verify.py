@@ -61,11 +61,11 @@ def _try(
     engine: Engine, image: str, standin: StandIn, mlflow_server: Server, port: int, tokens: Path, token: str
 ) -> Tried:
     settings = {
-        "GATE_LISTEN": f"127.0.0.1:{port}",
-        "GATE_METRICS_LISTEN": "127.0.0.1:0",
-        "GATE_TARGET_ARN": standin.target.arn,
-        "GATE_TARGET_ENDPOINT": standin.endpoint,
-        "GATE_TOKENS_FILE": "/tokens/tokens.json",
+        "MLFLOW_PROXY_LISTEN": f"127.0.0.1:{port}",
+        "MLFLOW_PROXY_METRICS_LISTEN": "127.0.0.1:0",
+        "MLFLOW_PROXY_TARGET_ARN": standin.target.arn,
+        "MLFLOW_PROXY_TARGET_ENDPOINT": standin.endpoint,
+        "MLFLOW_PROXY_TOKENS_FILE": "/tokens/tokens.json",
         **standin.environ,
         "AWS_CA_BUNDLE": CA_FILE,
     }

@@ -132,7 +132,9 @@ def test_what_changes_costs_what_the_tables_say() -> None:
 
 def test_a_gate_reads_its_tokens_as_often_as_the_page_says() -> None:
     (every,) = re.findall(r"reads the secret of its tokens every (\d+) seconds: ([\d,]+) times a month", PAGE)
-    reload = next(float(default) for name, default, _ in Settings.table() if name == "GATE_TOKENS_RELOAD_SECONDS")
+    reload = next(
+        float(default) for name, default, _ in Settings.table() if name == "MLFLOW_PROXY_TOKENS_RELOAD_SECONDS"
+    )
     assert int(every[0]) == reload
     times = HOURS * 3600 / reload
     assert int(every[1].replace(",", "")) == times

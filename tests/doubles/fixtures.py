@@ -117,7 +117,7 @@ def signing_gate(tokens: Tokens, tmp_path: Path) -> SigningGate:
     """`async with signing_gate(standin) as gate`: a gate as a process of its own that signs for the stand-in."""
 
     def start(standin: StandIn) -> contextlib.AbstractAsyncContextManager[GateProcess]:
-        target = {"GATE_TARGET_ARN": standin.target.arn, "GATE_TARGET_ENDPOINT": standin.endpoint}
+        target = {"MLFLOW_PROXY_TARGET_ARN": standin.target.arn, "MLFLOW_PROXY_TARGET_ENDPOINT": standin.endpoint}
         return GateProcess.serving(tmp_path, tokens, **target, **standin.environ)
 
     return start

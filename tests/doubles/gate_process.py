@@ -30,8 +30,8 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
         "PYTHONPYCACHEPREFIX": str(ROOT / ".local/cache/pyc"),
         "PYTHONWARNINGS": "error",
         "AWS_EC2_METADATA_DISABLED": "true",
-        "GATE_LISTEN": "127.0.0.1:0",
-        "GATE_METRICS_LISTEN": "127.0.0.1:0",
+        "MLFLOW_PROXY_LISTEN": "127.0.0.1:0",
+        "MLFLOW_PROXY_METRICS_LISTEN": "127.0.0.1:0",
         **settings,
     }
 
@@ -70,7 +70,7 @@ class GateProcess:
     @classmethod
     @contextlib.asynccontextmanager
     async def serving(cls, folder: Path, tokens: Tokens, **settings: str) -> AsyncGenerator["GateProcess"]:
-        settings = {"GATE_TOKENS_FILE": str(tokens.file), **settings}
+        settings = {"MLFLOW_PROXY_TOKENS_FILE": str(tokens.file), **settings}
         gate = cls(await _start(folder, (), settings), tokens)
         readers = [asyncio.create_task(gate._read(pipe)) for pipe in ("stdout", "stderr")]
         try:

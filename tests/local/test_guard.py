@@ -79,15 +79,15 @@ def test_nothing_of_the_developers_environment_reaches_a_child(tmp_path: Path, m
     for name in (
         "AWS_PROFILE",
         "AWS_SECRET_ACCESS_KEY",
-        "GATE_AUTH",
+        "MLFLOW_PROXY_AUTH",
         "HTTPS_PROXY",
         "MLFLOW_TRACKING_URI",
         "PYTHONPATH",
     ):
         monkeypatch.setenv(name, "theirs")
-    environ = child_environ(tmp_path, {"GATE_LISTEN": "127.0.0.1:1"})
+    environ = child_environ(tmp_path, {"MLFLOW_PROXY_LISTEN": "127.0.0.1:1"})
     assert "theirs" not in environ.values()
-    assert environ["GATE_LISTEN"] == "127.0.0.1:1"
+    assert environ["MLFLOW_PROXY_LISTEN"] == "127.0.0.1:1"
     assert Path(environ["HOME"]).is_relative_to(tmp_path)
     assert Path(environ["TMPDIR"]).is_relative_to(tmp_path)
 

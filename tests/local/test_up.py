@@ -35,12 +35,12 @@ class Up:
         self.user_home = home.with_name("user")
         self.user_home.mkdir(exist_ok=True)
         self._shown = home.with_name(f"shown-{time.monotonic_ns()}")
-        environ = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "GATE_"))}
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MLFLOW_PROXY_"))}
         # What a developer may have: none of it may matter, and their home stays untouched.
         environ |= {
             "HOME": str(self.user_home),
             "AWS_PROFILE": "production",
-            "GATE_AUTH": "off",
+            "MLFLOW_PROXY_AUTH": "off",
             "MLFLOW_TRACKING_URI": "http://192.0.2.1",
             "HTTP_PROXY": "http://192.0.2.1:3128",
         }

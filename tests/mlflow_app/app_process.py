@@ -23,7 +23,7 @@ def environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         "PYTHONPYCACHEPREFIX": str(ROOT / ".local/cache/pyc"),
         "AWS_EC2_METADATA_DISABLED": "true",
-        "GATE_METRICS_LISTEN": "127.0.0.1:0",
+        "MLFLOW_PROXY_METRICS_LISTEN": "127.0.0.1:0",
         **settings,
     }
 
@@ -38,7 +38,7 @@ class AppProcess(App):
         process = subprocess.Popen(
             [sys.executable, "-m", "mlflow_app", *command],
             cwd=folder,
-            env=environment(folder, {"GATE_LISTEN": f"127.0.0.1:{port}", **settings}),
+            env=environment(folder, {"MLFLOW_PROXY_LISTEN": f"127.0.0.1:{port}", **settings}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -27,8 +27,8 @@ class Place:
             "MLFLOW_APP_DATABASE_WAIT_SECONDS": "60",
             "MLFLOW_APP_ARTIFACTS": f"gs://{gcs.BUCKET}/artifacts",
             "MLFLOW_APP_WORKERS": "2",
-            "GATE_TOKENS_FILE": str(self.tokens.file),
-            "GATE_DRAIN_SECONDS": "1",
+            "MLFLOW_PROXY_TOKENS_FILE": str(self.tokens.file),
+            "MLFLOW_PROXY_DRAIN_SECONDS": "1",
             **self.bucket,
             **changes,
         }

@@ -26,11 +26,11 @@ async def test_behind_iap_pages_pass_and_roles_hold(
     async with KeyHost.running(iap, authority) as host:
         settings = place.settings(
             place.server.copy(current),
-            GATE_TOKENS_FILE="",
-            GATE_IAP_AUDIENCE=AUDIENCE,
-            GATE_IAP_KEYS_URL=host.url,
-            GATE_ALLOWED_HOSTS=f"{HOST}, *-dot-{HOST}",
-            GATE_ROLE_RULES=f"email:{ANN['email']}=editor, domain:example.org=viewer",
+            MLFLOW_PROXY_TOKENS_FILE="",
+            MLFLOW_PROXY_IAP_AUDIENCE=AUDIENCE,
+            MLFLOW_PROXY_IAP_KEYS_URL=host.url,
+            MLFLOW_PROXY_ALLOWED_HOSTS=f"{HOST}, *-dot-{HOST}",
+            MLFLOW_PROXY_ROLE_RULES=f"email:{ANN['email']}=editor, domain:example.org=viewer",
             AWS_CA_BUNDLE=str(authority.ca_file),
         )
         with together(tmp_path, [settings]) as (app,):

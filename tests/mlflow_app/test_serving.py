@@ -50,7 +50,7 @@ def pair(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Generator[Pa
     direct = {**settings, **place.by_address(), "MLFLOW_APP_ARTIFACT_ACCESS": "direct"}
     del direct["MLFLOW_APP_DATABASE_SOCKET"]
     with ProxyThatTellsTales.running() as abroad:
-        proxied = {**settings, "HTTPS_PROXY": abroad.url, "GATE_DRAIN_SECONDS": "3"}
+        proxied = {**settings, "HTTPS_PROXY": abroad.url, "MLFLOW_PROXY_DRAIN_SECONDS": "3"}
         with together(tmp_path_factory.mktemp("pair"), [proxied, direct]) as (first, second):
             for app in (first, second):
                 app.wait(lambda app=app: app.status("/healthz") == 200)

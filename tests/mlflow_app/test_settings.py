@@ -14,7 +14,7 @@ RIGHT = {
     "MLFLOW_APP_DATABASE_PASSWORD_SECRET": SECRET,
     "MLFLOW_APP_ARTIFACTS": "gs://team-artifacts",
 }
-GATE = {"GATE_TOKENS_FILE": "/tokens.json", "GATE_LISTEN": "0.0.0.0:8080"}
+GATE = {"MLFLOW_PROXY_TOKENS_FILE": "/tokens.json", "MLFLOW_PROXY_LISTEN": "0.0.0.0:8080"}
 
 
 def problems(environ: dict[str, str]) -> list[str]:
@@ -108,30 +108,42 @@ def test_a_password_is_taken_as_it_is_and_never_shown() -> None:
 
 def test_the_gates_wrong_settings_are_named_together_with_ours() -> None:
     with pytest.raises(SettingsError) as raised:
-        read({"MLFLOW_APP_ARTIFACTS": "x", "GATE_MAX_REQUESTS": "many", "GATE_UPSTREAM_URL": "http://127.0.0.1:5000"})
+        read(
+            {
+                "MLFLOW_APP_ARTIFACTS": "x",
+                "MLFLOW_PROXY_MAX_REQUESTS": "many",
+                "MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:5000",
+            }
+        )
     said = str(raised.value)
-    for name in ("MLFLOW_APP_ARTIFACTS", "MLFLOW_APP_DATABASE_SOCKET", "GATE_MAX_REQUESTS"):
+    for name in ("MLFLOW_APP_ARTIFACTS", "MLFLOW_APP_DATABASE_SOCKET", "MLFLOW_PROXY_MAX_REQUESTS"):
         assert name in said
-    assert "GATE_UPSTREAM_URL is not for this image" in said
+    assert "MLFLOW_PROXY_UPSTREAM_URL is not for this image" in said
 
 
 def test_the_gate_gets_its_own_settings_and_nothing_of_mlflows() -> None:
     settings = Settings.from_env(RIGHT)
-    environ = {**RIGHT, **GATE, "MLFLOW_CRYPTO_KEK_PASSPHRASE": "hush", "HOME": "/home", "GATE_GRACE_SECONDS": " "}
+    environ = {
+        **RIGHT,
+        **GATE,
+        "MLFLOW_CRYPTO_KEK_PASSPHRASE": "hush",
+        "HOME": "/home",
+        "MLFLOW_PROXY_GRACE_SECONDS": " ",
+    }
     assert gate_environment(environ, settings, 5000) == {
         **GATE,
         "HOME": "/home",
-        "GATE_UPSTREAM_URL": "http://127.0.0.1:5000",
-        "GATE_DRAIN_SECONDS": "3",
-        "GATE_GRACE_SECONDS": "20",
+        "MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:5000",
+        "MLFLOW_PROXY_DRAIN_SECONDS": "3",
+        "MLFLOW_PROXY_GRACE_SECONDS": "20",
     }
 
 
 def test_the_gate_and_mlflow_end_within_the_time_that_there_is() -> None:
     settings, gate = read({**RIGHT, **GATE})
     assert gate.grace + 5 <= settings.stop == 25
-    with pytest.raises(SettingsError, match=r"GATE_GRACE_SECONDS may be 20 at most: .* \(25\)"):
-        read({**RIGHT, **GATE, "GATE_GRACE_SECONDS": "21"})
+    with pytest.raises(SettingsError, match=r"MLFLOW_PROXY_GRACE_SECONDS may be 20 at most: .* \(25\)"):
+        read({**RIGHT, **GATE, "MLFLOW_PROXY_GRACE_SECONDS": "21"})
     _, longer = read({**RIGHT, **GATE, "MLFLOW_APP_STOP_SECONDS": "60"})
     assert longer.grace == 55
 

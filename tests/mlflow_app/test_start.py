@@ -35,14 +35,14 @@ def run(folder: Path, *arguments: str, **settings: str) -> tuple[int, list[str]]
 
 
 def test_wrong_settings_end_it_with_a_line_for_each(tmp_path: Path) -> None:
-    code, messages = run(tmp_path, MLFLOW_APP_ARTIFACTS="s3://bucket", GATE_AUTH="no")
+    code, messages = run(tmp_path, MLFLOW_APP_ARTIFACTS="s3://bucket", MLFLOW_PROXY_AUTH="no")
     assert code == 2
     assert messages[0] == "The container cannot start."
     assert [message.split(":")[0] for message in messages[1:3]] == [
         "MLFLOW_APP_ARTIFACTS",
         "Set one of MLFLOW_APP_DATABASE_SOCKET and MLFLOW_APP_DATABASE_ADDRESS.",
     ]
-    assert messages[-1].startswith("GATE_AUTH")
+    assert messages[-1].startswith("MLFLOW_PROXY_AUTH")
 
 
 def test_help_lists_every_setting(tmp_path: Path) -> None:
@@ -52,7 +52,9 @@ def test_help_lists_every_setting(tmp_path: Path) -> None:
 
 
 def test_the_health_check_finds_nobody(tmp_path: Path) -> None:
-    code, lines = run(tmp_path, "healthcheck", GATE_LISTEN="127.0.0.1:1", GATE_TOKENS_FILE="/tokens.json")
+    code, lines = run(
+        tmp_path, "healthcheck", MLFLOW_PROXY_LISTEN="127.0.0.1:1", MLFLOW_PROXY_TOKENS_FILE="/tokens.json"
+    )
     assert code == 1
     assert lines[0].startswith("no answer on 127.0.0.1:1")
 
@@ -112,7 +114,7 @@ def test_on_a_schema_of_a_newer_mlflow_the_container_stops_with_a_sentence(start
     assert app.said("which MLflow 3.17.2 does not know: a newer MLflow has upgraded it")
     assert "MLflow has ended by itself, exit code 2: the container stops" in app.messages
     # And nobody but MLflow got to see the password.
-    assert "GATE_UPSTREAM_URL" in environ
+    assert "MLFLOW_PROXY_UPSTREAM_URL" in environ
     assert "PASSWORD" not in environ
 
 
@@ -142,7 +144,7 @@ def test_the_command_upgrade_upgrades_and_ends_and_is_not_interrupted(starting: 
 
 
 def test_when_the_gate_cannot_start_its_sentence_is_kept_and_so_is_its_exit_code(place: Place, tmp_path: Path) -> None:
-    settings = place.settings(Database("x", "x", "x"), GATE_TOKENS_FILE="/nowhere/tokens.json")
+    settings = place.settings(Database("x", "x", "x"), MLFLOW_PROXY_TOKENS_FILE="/nowhere/tokens.json")
     with together(tmp_path, [settings]) as (app,):
         assert app.exit_code() == 2
     assert app.said("/nowhere/tokens.json")

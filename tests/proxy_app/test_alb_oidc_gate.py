@@ -99,7 +99,7 @@ async def test_headers_as_long_as_a_load_balancer_sends_them_pass(start_sso: Sta
     assert (await ask(gate, longest)).status == 200
     answer = await ask(gate, alb.says({**ANN, "filler": "x" * 52_000}))
     assert answer.error == (400, "INVALID_PARAMETER_VALUE")
-    assert "GATE_HEADER_LIMIT_BYTES" in answer.message
+    assert "MLFLOW_PROXY_HEADER_LIMIT_BYTES" in answer.message
 
 
 async def test_the_gates_page_shows_who_has_signed_in(gate: RunningGate, alb: Alb) -> None:
@@ -194,30 +194,32 @@ async def test_whoever_no_rule_fits_is_told_so_by_a_403(
 )
 async def test_what_is_no_load_balancer_ends_the_start(start_sso: Start, arn: str) -> None:
     with pytest.raises(
-        SettingsError, match=r"GATE_ALB_ARN: .* is not the ARN of an Application Load Balancer, such as"
+        SettingsError, match=r"MLFLOW_PROXY_ALB_ARN: .* is not the ARN of an Application Load Balancer, such as"
     ):
         await start_sso(alb_arn=arn)
 
 
 async def test_a_rule_that_is_none_ends_the_start(start_sso: Start) -> None:
-    with pytest.raises(SettingsError, match="GATE_ROLE_RULES: 'team=admin' is not a rule; it takes group:NAME=ROLE"):
+    with pytest.raises(
+        SettingsError, match="MLFLOW_PROXY_ROLE_RULES: 'team=admin' is not a rule; it takes group:NAME=ROLE"
+    ):
         await start_sso(role_rules="team=admin")
 
 
 async def test_what_is_wrong_with_the_rules_ends_the_process_with_a_sentence(tmp_path: Path, tokens: Tokens) -> None:
     ended = await run(
         tmp_path,
-        GATE_UPSTREAM_URL="http://127.0.0.1:5000",
-        GATE_TOKENS_FILE=str(tokens.file),
-        GATE_ALB_ARN=ARN,
-        GATE_OIDC_ISSUER=ISSUER,
-        GATE_OIDC_CLIENT_ID=CLIENT,
-        GATE_ROLE_RULES="group:ml-admins=owner\nteam=admin",
+        MLFLOW_PROXY_UPSTREAM_URL="http://127.0.0.1:5000",
+        MLFLOW_PROXY_TOKENS_FILE=str(tokens.file),
+        MLFLOW_PROXY_ALB_ARN=ARN,
+        MLFLOW_PROXY_OIDC_ISSUER=ISSUER,
+        MLFLOW_PROXY_OIDC_CLIENT_ID=CLIENT,
+        MLFLOW_PROXY_ROLE_RULES="group:ml-admins=owner\nteam=admin",
     )
     assert (ended.code, ended.out) == (2, "")
     first, *lines = ended.err.splitlines()
     assert first == "The gate cannot start."
     assert [line.partition(" is not a rule;")[0] for line in lines] == [
-        "GATE_ROLE_RULES: 'group:ml-admins=owner'",
-        "GATE_ROLE_RULES: 'team=admin'",
+        "MLFLOW_PROXY_ROLE_RULES: 'group:ml-admins=owner'",
+        "MLFLOW_PROXY_ROLE_RULES: 'team=admin'",
     ]

@@ -102,6 +102,8 @@ def test_the_keys_are_where_aws_documents_them(arn: str, url: str) -> None:
 
 def test_where_aws_documents_no_keys_they_have_to_be_told() -> None:
     arn = ARN.replace(":aws:", ":aws-cn:").replace("eu-west-1", "cn-north-1")
-    with pytest.raises(SettingsError, match="where aws-cn has its public keys is not known; set GATE_OIDC_KEYS_URL"):
+    with pytest.raises(
+        SettingsError, match="where aws-cn has its public keys is not known; set MLFLOW_PROXY_OIDC_KEYS_URL"
+    ):
         keys_url(arn)
     assert keys_url(arn, "https://keys.example.com") == "https://keys.example.com"

@@ -76,7 +76,7 @@ async def test_an_announced_body_over_the_limit_is_refused_before_any_of_it_come
         answer = await caller.ask(announced(gate, MIB + 1))
     assert answer.error == (413, "INVALID_PARAMETER_VALUE")
     assert "1 MiB" in answer.message
-    assert "GATE_BODY_LIMIT_MIB" in answer.message
+    assert "MLFLOW_PROXY_BODY_LIMIT_MIB" in answer.message
     # MLflow's client waits as it is told even on a 413, and sends the same again.
     assert answer.header("retry-after") is None
     assert toy.connections == 0

@@ -60,7 +60,7 @@ async def test_one_connection_too_many_is_closed_with_a_word(toy: Toy, start_gat
             answer = await fourth.answer()
             assert (answer.status, answer.header("retry-after"), answer.header("connection")) == (503, "1", "close")
             assert answer.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
-            assert "GATE_MAX_CONNECTIONS" in answer.message
+            assert "MLFLOW_PROXY_MAX_CONNECTIONS" in answer.message
             assert gate.metric("gate_refusals_total", reason="too-many-connections") == 1
             assert await fourth.closed() == b""
         # The others notice nothing, and a place that becomes free is given again.
@@ -100,7 +100,7 @@ async def test_a_line_that_is_too_long_is_refused_with_the_limit(
     async with gate.caller() as caller:
         answer = await caller.ask(request("GET", target, *headers, token=gate.tokens.viewer))
         assert answer.error == (400, "INVALID_PARAMETER_VALUE")
-        assert "longer than 10000 bytes (GATE_HEADER_LIMIT_BYTES)" in answer.message
+        assert "longer than 10000 bytes (MLFLOW_PROXY_HEADER_LIMIT_BYTES)" in answer.message
         assert await caller.closed() == b""
     assert (gate.lines[-1]["status"], gate.lines[-1]["error"]) == (400, "header-too-long")
     assert "canary" not in answer.message + caplog.text + "".join(gate.written)
@@ -123,7 +123,7 @@ async def test_a_head_without_end_is_refused_before_it_fills_the_memory(
             await asyncio.sleep(0.01)
         answer = await caller.answer()
         assert answer.error == (400, "INVALID_PARAMETER_VALUE")
-        assert "GATE_HEADER_LIMIT_BYTES" in answer.message
+        assert "MLFLOW_PROXY_HEADER_LIMIT_BYTES" in answer.message
     assert (gate.lines[-1]["status"], gate.lines[-1]["error"]) == (400, "header-too-long")
     assert toy.connections == 0
 

@@ -88,7 +88,7 @@ async def test_a_request_for_another_name_is_refused_before_anybody_is_asked_who
     for target in (READ, "/", "/no/such/route"):
         answer = await ask(gate, target, "Host: evil.example")
         assert answer.error == (403, "PERMISSION_DENIED")
-        assert "GATE_ALLOWED_HOSTS" in answer.message
+        assert "MLFLOW_PROXY_ALLOWED_HOSTS" in answer.message
         assert (gate.lines[-1]["caller"], gate.lines[-1]["error"]) == (None, "foreign-host")
     # What others say of the name does not count.
     assert (await ask(gate, READ, "Host: evil.example", "X-Forwarded-Host: mlflow.example.com")).status == 403

@@ -30,13 +30,19 @@ ask = sign_in.IAP.ask
 
 NUMBERS = AUDIENCE.replace("123456789012", "123456789013")
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "another project": ({"aud": "/projects/123456789012/apps/other-project"}, "its aud is not GATE_IAP_AUDIENCE"),
-    "another number": ({"aud": NUMBERS}, "its aud is not GATE_IAP_AUDIENCE"),
-    "a longer audience": ({"aud": AUDIENCE + "/"}, "its aud is not GATE_IAP_AUDIENCE"),
-    "a shorter audience": ({"aud": AUDIENCE[:-1]}, "its aud is not GATE_IAP_AUDIENCE"),
-    "a back end": ({"aud": "/projects/123456789012/global/backendServices/1"}, "its aud is not GATE_IAP_AUDIENCE"),
-    "audiences": ({"aud": [AUDIENCE]}, "its aud is not GATE_IAP_AUDIENCE"),
-    "no audience": ({"without": "aud"}, "its aud is not GATE_IAP_AUDIENCE"),
+    "another project": (
+        {"aud": "/projects/123456789012/apps/other-project"},
+        "its aud is not MLFLOW_PROXY_IAP_AUDIENCE",
+    ),
+    "another number": ({"aud": NUMBERS}, "its aud is not MLFLOW_PROXY_IAP_AUDIENCE"),
+    "a longer audience": ({"aud": AUDIENCE + "/"}, "its aud is not MLFLOW_PROXY_IAP_AUDIENCE"),
+    "a shorter audience": ({"aud": AUDIENCE[:-1]}, "its aud is not MLFLOW_PROXY_IAP_AUDIENCE"),
+    "a back end": (
+        {"aud": "/projects/123456789012/global/backendServices/1"},
+        "its aud is not MLFLOW_PROXY_IAP_AUDIENCE",
+    ),
+    "audiences": ({"aud": [AUDIENCE]}, "its aud is not MLFLOW_PROXY_IAP_AUDIENCE"),
+    "no audience": ({"without": "aud"}, "its aud is not MLFLOW_PROXY_IAP_AUDIENCE"),
     "another issuer": ({"iss": "https://accounts.google.com"}, "its iss is not Identity-Aware Proxy"),
     "nearly the issuer": ({"iss": ISSUER + "/"}, "its iss is not Identity-Aware Proxy"),
     "issuers": ({"iss": [ISSUER]}, "its iss is not Identity-Aware Proxy"),

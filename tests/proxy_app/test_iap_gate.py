@@ -160,7 +160,7 @@ async def test_a_header_longer_than_allowed_is_refused_and_one_as_long_as_that_p
     assert (await ask(gate, longest)).status == 200
     answer = await ask(gate, proxy.says(filler="x" * 52_000))
     assert answer.error == (400, "INVALID_PARAMETER_VALUE")
-    assert "GATE_HEADER_LIMIT_BYTES" in answer.message
+    assert "MLFLOW_PROXY_HEADER_LIMIT_BYTES" in answer.message
 
 
 # --- Who does not
@@ -292,25 +292,28 @@ async def test_mlflows_own_pages_stand_where_the_gates_does_elsewhere(start_iap:
 
 
 async def test_a_rule_for_a_group_ends_the_start(start_iap: Start) -> None:
-    with pytest.raises(SettingsError, match="GATE_ROLE_RULES: group:ml-admins fits nobody with GATE_IAP_AUDIENCE"):
+    with pytest.raises(
+        SettingsError, match="MLFLOW_PROXY_ROLE_RULES: group:ml-admins fits nobody with MLFLOW_PROXY_IAP_AUDIENCE"
+    ):
         await start_iap(role_rules="email:ann@example.org=admin, group:ml-admins=admin")
 
 
 async def test_a_rule_that_is_none_ends_the_start(start_iap: Start) -> None:
-    with pytest.raises(SettingsError, match="GATE_ROLE_RULES: 'team=admin' is not a rule"):
+    with pytest.raises(SettingsError, match="MLFLOW_PROXY_ROLE_RULES: 'team=admin' is not a rule"):
         await start_iap(role_rules="team=admin")
 
 
 async def test_a_rule_for_a_group_ends_the_process_with_a_sentence(tmp_path: Path) -> None:
     ended = await run(
         tmp_path,
-        GATE_UPSTREAM_URL="http://127.0.0.1:5000",
-        GATE_IAP_AUDIENCE=AUDIENCE,
-        GATE_ROLE_RULES="group:ml-admins=admin",
+        MLFLOW_PROXY_UPSTREAM_URL="http://127.0.0.1:5000",
+        MLFLOW_PROXY_IAP_AUDIENCE=AUDIENCE,
+        MLFLOW_PROXY_ROLE_RULES="group:ml-admins=admin",
     )
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.splitlines() == [
         "The gate cannot start.",
-        "GATE_ROLE_RULES: group:ml-admins fits nobody with GATE_IAP_AUDIENCE, since Identity-Aware Proxy does not tell "
+        "MLFLOW_PROXY_ROLE_RULES: group:ml-admins fits nobody with MLFLOW_PROXY_IAP_AUDIENCE, since Identity-Aware "
+        "Proxy does not tell "
         "groups: use email: and domain:, and let the group in by IAP's own access list.",
     ]

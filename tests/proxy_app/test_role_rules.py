@@ -85,7 +85,7 @@ def test_a_rule_that_is_none_is_named_with_what_is_allowed(wrong: str) -> None:
         parse(f"{RULES}, {wrong}")
     [line] = str(error.value).splitlines()
     assert line == (
-        f"GATE_ROLE_RULES: {wrong!r} is not a rule; it takes group:NAME=ROLE, email:ADDRESS=ROLE and "
+        f"MLFLOW_PROXY_ROLE_RULES: {wrong!r} is not a rule; it takes group:NAME=ROLE, email:ADDRESS=ROLE and "
         "domain:NAME=ROLE, with commas between; ROLE is viewer, editor or admin."
     )
 
@@ -107,7 +107,7 @@ def test_any_text_is_rules_or_an_error_that_names_the_setting(text: str) -> None
     try:
         rules = parse(text)
     except SettingsError as error:
-        assert str(error).startswith("GATE_ROLE_RULES: ")  # noqa: PT017
+        assert str(error).startswith("MLFLOW_PROXY_ROLE_RULES: ")  # noqa: PT017
     else:
         assert rules
         assert all(rule.kind in {"group", "email", "domain"} and rule.value for rule in rules)
@@ -229,7 +229,7 @@ def test_whoever_no_rule_fits_is_told_so_and_not_asked_to_sign_in_again(caplog: 
     refusal = refused({"sub": "1", "email": "eve@elsewhere.example"})
     assert refusal.message == (
         "You are signed in as eve@elsewhere.example, and no rule of this gate gives this person a role. "
-        "Ask whoever runs it (GATE_ROLE_RULES)."
+        "Ask whoever runs it (MLFLOW_PROXY_ROLE_RULES)."
     )
     assert refusal.headers == ()
     assert [record.getMessage() for record in caplog.records] == ["No rule gives eve@elsewhere.example a role."]

@@ -29,11 +29,11 @@ StartProcess = Callable[..., Awaitable[GateProcess]]
 
 @pytest_asyncio.fixture
 async def start_process(tmp_path: Path, tokens: Tokens) -> AsyncGenerator[StartProcess]:
-    """`await start_process(toy.origin, GATE_...="...")`."""
+    """`await start_process(toy.origin, MLFLOW_PROXY_...="...")`."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(upstream: str, **settings: str) -> GateProcess:
-            told = {"GATE_UPSTREAM_URL": upstream, "GATE_DRAIN_SECONDS": "0.4", **settings}
+            told = {"MLFLOW_PROXY_UPSTREAM_URL": upstream, "MLFLOW_PROXY_DRAIN_SECONDS": "0.4", **settings}
             return await stack.enter_async_context(GateProcess.serving(tmp_path, tokens, **told))
 
         yield start
@@ -80,8 +80,8 @@ async def test_a_process_signs_with_the_keys_of_its_environment(
     toy = await start_toy(toys.answering(OK), tls=authority.server_context())
     gate = await start_process(
         "",
-        GATE_TARGET_ARN=ARN,
-        GATE_TARGET_ENDPOINT=toy.origin,
+        MLFLOW_PROXY_TARGET_ARN=ARN,
+        MLFLOW_PROXY_TARGET_ENDPOINT=toy.origin,
         AWS_CA_BUNDLE=str(authority.ca_file),
         AWS_ACCESS_KEY_ID="AKIDENVIRON",
         AWS_SECRET_ACCESS_KEY="environ-secret",
@@ -97,11 +97,11 @@ async def test_the_health_check_tells_by_its_exit_code(
 ) -> None:
     toy = await start_toy(toys.answering(OK))
     gate = await start_process(toy.origin)
-    same = {"GATE_UPSTREAM_URL": toy.origin, "GATE_AUTH": "off"}
-    well = await run(tmp_path, "healthcheck", GATE_LISTEN=str(gate.address), **same)
+    same = {"MLFLOW_PROXY_UPSTREAM_URL": toy.origin, "MLFLOW_PROXY_AUTH": "off"}
+    well = await run(tmp_path, "healthcheck", MLFLOW_PROXY_LISTEN=str(gate.address), **same)
     gate.signal()
     await gate.ended()
-    ill = await run(tmp_path, "healthcheck", GATE_LISTEN=str(gate.address), **same)
+    ill = await run(tmp_path, "healthcheck", MLFLOW_PROXY_LISTEN=str(gate.address), **same)
     assert (well.code, well.err, ill.code) == (0, "", 1)
     assert "no answer" in ill.err
 
@@ -151,7 +151,7 @@ async def test_an_upload_under_way_is_finished(
     start_toy: StartToy, start_process: StartProcess, tokens: Tokens
 ) -> None:
     toy = await start_toy(toys.counting_the_body())
-    gate = await start_process(toy.origin, GATE_DRAIN_SECONDS="0.1")
+    gate = await start_process(toy.origin, MLFLOW_PROXY_DRAIN_SECONDS="0.1")
     async with gate.caller() as caller:
         await caller.send(request("PUT", ARTIFACT, "Content-Length: 1000", token=tokens.editor) + b"x" * 500)
         await until(lambda: toy.moved == 500)
@@ -168,7 +168,7 @@ async def test_a_download_under_way_is_finished_at_the_callers_pace(
 ) -> None:
     body = b"x" * (8 << 20)
     toy = await start_toy(toys.answering(with_length(body)))
-    gate = await start_process(toy.origin, GATE_DRAIN_SECONDS="0.1")
+    gate = await start_process(toy.origin, MLFLOW_PROXY_DRAIN_SECONDS="0.1")
     async with gate.caller(buffer=65536) as caller:
         await caller.send(request("GET", ARTIFACT, token=tokens.viewer))
         await caller.head()
@@ -186,7 +186,7 @@ async def test_the_grace_period_is_not_exceeded(
     start_toy: StartToy, start_process: StartProcess, tokens: Tokens
 ) -> None:
     toy = await start_toy(toys.silent())
-    gate = await start_process(toy.origin, GATE_DRAIN_SECONDS="0.2", GATE_GRACE_SECONDS="0.8")
+    gate = await start_process(toy.origin, MLFLOW_PROXY_DRAIN_SECONDS="0.2", MLFLOW_PROXY_GRACE_SECONDS="0.8")
     async with gate.caller() as caller:
         await caller.send(request("POST", SEARCH, body=b"{}", token=tokens.viewer))
         await until(lambda: len(toy.asked) == 1)
@@ -204,7 +204,7 @@ async def test_each_further_signal_cuts_a_wait_short(
     start_toy: StartToy, start_process: StartProcess, tokens: Tokens, number: int
 ) -> None:
     toy = await start_toy(toys.silent())
-    gate = await start_process(toy.origin, GATE_DRAIN_SECONDS="30", GATE_GRACE_SECONDS="60")
+    gate = await start_process(toy.origin, MLFLOW_PROXY_DRAIN_SECONDS="30", MLFLOW_PROXY_GRACE_SECONDS="60")
     async with gate.caller() as caller:
         await caller.send(request("POST", SEARCH, body=b"{}", token=tokens.viewer))
         await until(lambda: len(toy.asked) == 1)
@@ -227,25 +227,31 @@ async def test_what_keeps_it_from_starting_is_said_in_one_message(
     toy = await start_toy(toys.answering(OK))
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "no.pem").write_text("no certificate")
-    well = {"GATE_UPSTREAM_URL": toy.origin, "GATE_TOKENS_FILE": str(tokens.file)}
-    signed = {"GATE_UPSTREAM_URL": "", "GATE_TARGET_ARN": ARN}
+    well = {"MLFLOW_PROXY_UPSTREAM_URL": toy.origin, "MLFLOW_PROXY_TOKENS_FILE": str(tokens.file)}
+    signed = {"MLFLOW_PROXY_UPSTREAM_URL": "", "MLFLOW_PROXY_TARGET_ARN": ARN}
     with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port, other = taken.getsockname()[1], free.getsockname()[1]
         free.close()
         faults: dict[str, tuple[dict[str, str], str]] = {
             "port in use": (
-                {"GATE_LISTEN": f"127.0.0.1:{port}"},
-                f"GATE_LISTEN: 127.0.0.1:{port} cannot be listened on",
+                {"MLFLOW_PROXY_LISTEN": f"127.0.0.1:{port}"},
+                f"MLFLOW_PROXY_LISTEN: 127.0.0.1:{port} cannot be listened on",
             ),
             "one port for both": (
-                {"GATE_LISTEN": f"127.0.0.1:{other}", "GATE_METRICS_LISTEN": f"127.0.0.1:{other}"},
+                {"MLFLOW_PROXY_LISTEN": f"127.0.0.1:{other}", "MLFLOW_PROXY_METRICS_LISTEN": f"127.0.0.1:{other}"},
                 f"127.0.0.1:{other}",
             ),
-            "a wrong ARN": ({**signed, "GATE_TARGET_ARN": "arn:aws:s3:::bucket"}, "mlflow-tracking-server/<name>"),
-            "no tokens file": ({"GATE_TOKENS_FILE": "nowhere.json"}, "There is no file nowhere.json"),
-            "a broken tokens file": ({"GATE_TOKENS_FILE": str(tmp_path / "broken.json")}, "it is not JSON"),
-            "no setting of ours": ({"GATE_LISTNE": "x"}, "GATE_LISTNE is not a setting; is GATE_LISTEN meant?"),
+            "a wrong ARN": (
+                {**signed, "MLFLOW_PROXY_TARGET_ARN": "arn:aws:s3:::bucket"},
+                "mlflow-tracking-server/<name>",
+            ),
+            "no tokens file": ({"MLFLOW_PROXY_TOKENS_FILE": "nowhere.json"}, "There is no file nowhere.json"),
+            "a broken tokens file": ({"MLFLOW_PROXY_TOKENS_FILE": str(tmp_path / "broken.json")}, "it is not JSON"),
+            "no setting of ours": (
+                {"MLFLOW_PROXY_LISTNE": "x"},
+                "MLFLOW_PROXY_LISTNE is not a setting; is MLFLOW_PROXY_LISTEN meant?",
+            ),
             "no authorities": ({**signed, "AWS_CA_BUNDLE": str(tmp_path / "no.pem")}, "AWS_CA_BUNDLE"),
         }
         ends = await asyncio.gather(*(run(tmp_path, **well | faulty) for faulty, _ in faults.values()))
@@ -263,7 +269,7 @@ async def test_help_shows_every_setting_with_its_default(tmp_path: Path) -> None
     text = " ".join(ended.out.split())
     for name, default, sentence in Settings.table():
         assert f"{name} {sentence}{f' [{default}]' if default else ''}" in text
-    for word in ("token", "healthcheck", "GATE_UPSTREAM_URL=http://127.0.0.1:5000"):
+    for word in ("token", "healthcheck", "MLFLOW_PROXY_UPSTREAM_URL=http://127.0.0.1:5000"):
         assert word in text
     assert max(len(line) for line in ended.out.splitlines()) <= 100
 

@@ -18,66 +18,66 @@ from proxy_app.settings import Settings
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-app/app-1"
 ALB = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/mlflow/50dc6c495c0c9188"
-PLAIN = {"GATE_UPSTREAM_URL": "http://127.0.0.1:5000", "GATE_TOKENS_FILE": "tokens.json"}
-SIGNED = {"GATE_TARGET_ARN": ARN, "GATE_TOKENS_FILE": "tokens.json"}
+PLAIN = {"MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:5000", "MLFLOW_PROXY_TOKENS_FILE": "tokens.json"}
+SIGNED = {"MLFLOW_PROXY_TARGET_ARN": ARN, "MLFLOW_PROXY_TOKENS_FILE": "tokens.json"}
 SSO = {
     **PLAIN,
-    "GATE_ALB_ARN": ALB,
-    "GATE_OIDC_ISSUER": "https://issuer.example.com",
-    "GATE_OIDC_CLIENT_ID": "mlflow",
-    "GATE_ROLE_RULES": "group:ml-admins=admin",
+    "MLFLOW_PROXY_ALB_ARN": ALB,
+    "MLFLOW_PROXY_OIDC_ISSUER": "https://issuer.example.com",
+    "MLFLOW_PROXY_OIDC_CLIENT_ID": "mlflow",
+    "MLFLOW_PROXY_ROLE_RULES": "group:ml-admins=admin",
 }
 IAP = {
-    "GATE_UPSTREAM_URL": "http://127.0.0.1:5000",
-    "GATE_IAP_AUDIENCE": "/projects/123456789012/apps/my-project",
-    "GATE_ROLE_RULES": "domain:example.org=viewer",
+    "MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:5000",
+    "MLFLOW_PROXY_IAP_AUDIENCE": "/projects/123456789012/apps/my-project",
+    "MLFLOW_PROXY_ROLE_RULES": "domain:example.org=viewer",
 }
 
 # Variable: (text, attribute, what it becomes, what has to be set or left out beside it).
 READ: dict[str, tuple[str, str, Any, dict[str, str]]] = {
-    "GATE_TARGET_ARN": (ARN, "target_arn", ARN, SIGNED),
-    "GATE_TARGET_ENDPOINT": ("https://a.example:8443/", "target_endpoint", "https://a.example:8443", SIGNED),
-    "GATE_ASSUME_ROLE_ARN": ("arn:aws:iam::1:role/x", "assume_role_arn", "arn:aws:iam::1:role/x", SIGNED),
-    "GATE_UPSTREAM_URL": ("http://[::1]:5000", "upstream_url", "http://[::1]:5000", PLAIN),
+    "MLFLOW_PROXY_TARGET_ARN": (ARN, "target_arn", ARN, SIGNED),
+    "MLFLOW_PROXY_TARGET_ENDPOINT": ("https://a.example:8443/", "target_endpoint", "https://a.example:8443", SIGNED),
+    "MLFLOW_PROXY_ASSUME_ROLE_ARN": ("arn:aws:iam::1:role/x", "assume_role_arn", "arn:aws:iam::1:role/x", SIGNED),
+    "MLFLOW_PROXY_UPSTREAM_URL": ("http://[::1]:5000", "upstream_url", "http://[::1]:5000", PLAIN),
     "AWS_CA_BUNDLE": ("/etc/ca.pem", "ca_bundle", Path("/etc/ca.pem"), PLAIN),
-    "GATE_LISTEN": (":8081", "listen", Address("0.0.0.0", 8081), PLAIN),
-    "GATE_METRICS_LISTEN": ("[::1]:0", "metrics_listen", Address("::1", 0), PLAIN),
-    "GATE_PUBLIC_URL": ("https://MLflow.example.com:443", "public_url", "https://mlflow.example.com", PLAIN),
-    "GATE_ALLOWED_HOSTS": (
+    "MLFLOW_PROXY_LISTEN": (":8081", "listen", Address("0.0.0.0", 8081), PLAIN),
+    "MLFLOW_PROXY_METRICS_LISTEN": ("[::1]:0", "metrics_listen", Address("::1", 0), PLAIN),
+    "MLFLOW_PROXY_PUBLIC_URL": ("https://MLflow.example.com:443", "public_url", "https://mlflow.example.com", PLAIN),
+    "MLFLOW_PROXY_ALLOWED_HOSTS": (
         "MLflow.example.com,*-dot-a.example.com , 10.0.0.1",
         "allowed_hosts",
         ("mlflow.example.com", "*-dot-a.example.com", "10.0.0.1"),
         PLAIN,
     ),
-    "GATE_AUTH": ("off", "auth", False, {"GATE_UPSTREAM_URL": "http://127.0.0.1:5000"}),
-    "GATE_TOKENS_FILE": ("other.json", "tokens_file", Path("other.json"), PLAIN),
-    "GATE_TOKENS_SECRET": ("team/tokens", "tokens_secret", "team/tokens", {"GATE_TARGET_ARN": ARN}),
-    "GATE_TOKENS_RELOAD_SECONDS": ("0.5", "tokens_reload", 0.5, PLAIN),
-    "GATE_ALB_ARN": (ALB, "alb_arn", ALB, SSO),
-    "GATE_OIDC_ISSUER": ("https://a.example/", "oidc_issuer", "https://a.example/", SSO),
-    "GATE_OIDC_CLIENT_ID": ("other", "oidc_client_id", "other", SSO),
-    "GATE_OIDC_KEYS_URL": ("https://a.example:8443/alb/", "oidc_keys_url", "https://a.example:8443/alb", SSO),
-    "GATE_OIDC_GROUPS_CLAIM": ("custom:groups", "oidc_groups_claim", "custom:groups", SSO),
-    "GATE_IAP_AUDIENCE": (
+    "MLFLOW_PROXY_AUTH": ("off", "auth", False, {"MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:5000"}),
+    "MLFLOW_PROXY_TOKENS_FILE": ("other.json", "tokens_file", Path("other.json"), PLAIN),
+    "MLFLOW_PROXY_TOKENS_SECRET": ("team/tokens", "tokens_secret", "team/tokens", {"MLFLOW_PROXY_TARGET_ARN": ARN}),
+    "MLFLOW_PROXY_TOKENS_RELOAD_SECONDS": ("0.5", "tokens_reload", 0.5, PLAIN),
+    "MLFLOW_PROXY_ALB_ARN": (ALB, "alb_arn", ALB, SSO),
+    "MLFLOW_PROXY_OIDC_ISSUER": ("https://a.example/", "oidc_issuer", "https://a.example/", SSO),
+    "MLFLOW_PROXY_OIDC_CLIENT_ID": ("other", "oidc_client_id", "other", SSO),
+    "MLFLOW_PROXY_OIDC_KEYS_URL": ("https://a.example:8443/alb/", "oidc_keys_url", "https://a.example:8443/alb", SSO),
+    "MLFLOW_PROXY_OIDC_GROUPS_CLAIM": ("custom:groups", "oidc_groups_claim", "custom:groups", SSO),
+    "MLFLOW_PROXY_IAP_AUDIENCE": (
         "/projects/1/apps/example.com:other-1",
         "iap_audience",
         "/projects/1/apps/example.com:other-1",
         IAP,
     ),
-    "GATE_IAP_KEYS_URL": ("https://a.example/iap/jwk/", "iap_keys_url", "https://a.example/iap/jwk", IAP),
-    "GATE_ROLE_RULES": ("domain:a.example=viewer", "role_rules", "domain:a.example=viewer", SSO),
-    "GATE_BODY_LIMIT_MIB": ("8", "body_limit", 8 * MIB, PLAIN),
-    "GATE_BODY_BUDGET_MIB": ("64", "body_budget", 64 * MIB, PLAIN),
-    "GATE_BODY_TIMEOUT_SECONDS": ("30", "body_timeout", 30.0, PLAIN),
-    "GATE_MAX_CONNECTIONS": ("10", "max_connections", 10, PLAIN),
-    "GATE_MAX_REQUESTS": ("11", "max_requests", 11, PLAIN),
-    "GATE_HEADER_LIMIT_BYTES": ("8190", "header_limit", 8190, PLAIN),
-    "GATE_CONNECT_TIMEOUT_SECONDS": ("1", "connect_timeout", 1.0, PLAIN),
-    "GATE_UPSTREAM_TIMEOUT_SECONDS": ("1e2", "upstream_timeout", 100.0, PLAIN),
-    "GATE_UPSTREAM_KEEPALIVE_SECONDS": ("0", "upstream_keepalive", 0.0, PLAIN),
-    "GATE_KEEPALIVE_SECONDS": ("70", "keepalive", 70.0, PLAIN),
-    "GATE_DRAIN_SECONDS": ("0", "drain", 0.0, PLAIN),
-    "GATE_GRACE_SECONDS": ("600", "grace", 600.0, PLAIN),
+    "MLFLOW_PROXY_IAP_KEYS_URL": ("https://a.example/iap/jwk/", "iap_keys_url", "https://a.example/iap/jwk", IAP),
+    "MLFLOW_PROXY_ROLE_RULES": ("domain:a.example=viewer", "role_rules", "domain:a.example=viewer", SSO),
+    "MLFLOW_PROXY_BODY_LIMIT_MIB": ("8", "body_limit", 8 * MIB, PLAIN),
+    "MLFLOW_PROXY_BODY_BUDGET_MIB": ("64", "body_budget", 64 * MIB, PLAIN),
+    "MLFLOW_PROXY_BODY_TIMEOUT_SECONDS": ("30", "body_timeout", 30.0, PLAIN),
+    "MLFLOW_PROXY_MAX_CONNECTIONS": ("10", "max_connections", 10, PLAIN),
+    "MLFLOW_PROXY_MAX_REQUESTS": ("11", "max_requests", 11, PLAIN),
+    "MLFLOW_PROXY_HEADER_LIMIT_BYTES": ("8190", "header_limit", 8190, PLAIN),
+    "MLFLOW_PROXY_CONNECT_TIMEOUT_SECONDS": ("1", "connect_timeout", 1.0, PLAIN),
+    "MLFLOW_PROXY_UPSTREAM_TIMEOUT_SECONDS": ("1e2", "upstream_timeout", 100.0, PLAIN),
+    "MLFLOW_PROXY_UPSTREAM_KEEPALIVE_SECONDS": ("0", "upstream_keepalive", 0.0, PLAIN),
+    "MLFLOW_PROXY_KEEPALIVE_SECONDS": ("70", "keepalive", 70.0, PLAIN),
+    "MLFLOW_PROXY_DRAIN_SECONDS": ("0", "drain", 0.0, PLAIN),
+    "MLFLOW_PROXY_GRACE_SECONDS": ("600", "grace", 600.0, PLAIN),
 }
 NAMES = [name for name, _, _ in Settings.table()]
 
@@ -120,12 +120,12 @@ def test_the_defaults_of_the_table_are_those_of_the_code() -> None:
 
 def test_every_problem_is_named_at_once() -> None:
     wrong = {
-        "GATE_LISTEN": "8080",
-        "GATE_AUTH": "yes",
-        "GATE_BODY_LIMIT_MIB": "0",
-        "GATE_DRAIN_SECONDS": "soon",
-        "GATE_UPSTREAM_URL": "mlflow:5000",
-        "GATE_LISTN": "127.0.0.1:8080",
+        "MLFLOW_PROXY_LISTEN": "8080",
+        "MLFLOW_PROXY_AUTH": "yes",
+        "MLFLOW_PROXY_BODY_LIMIT_MIB": "0",
+        "MLFLOW_PROXY_DRAIN_SECONDS": "soon",
+        "MLFLOW_PROXY_UPSTREAM_URL": "mlflow:5000",
+        "MLFLOW_PROXY_LISTN": "127.0.0.1:8080",
     }
     lines = problems(wrong)
     assert len(lines) == len(wrong)
@@ -136,10 +136,10 @@ def test_every_problem_is_named_at_once() -> None:
 @pytest.mark.parametrize(
     ("typo", "meant"),
     [
-        ("GATE_TARGET", "GATE_TARGET_ARN"),
-        ("GATE_TOKEN_FILE", "GATE_TOKENS_FILE"),
-        ("GATE_BODY_LIMIT_MB", "GATE_BODY_LIMIT_MIB"),
-        ("GATE_LISTEN_", "GATE_LISTEN"),
+        ("MLFLOW_PROXY_TARGET", "MLFLOW_PROXY_TARGET_ARN"),
+        ("MLFLOW_PROXY_TOKEN_FILE", "MLFLOW_PROXY_TOKENS_FILE"),
+        ("MLFLOW_PROXY_BODY_LIMIT_MB", "MLFLOW_PROXY_BODY_LIMIT_MIB"),
+        ("MLFLOW_PROXY_LISTEN_", "MLFLOW_PROXY_LISTEN"),
     ],
 )
 def test_a_typo_is_answered_with_what_is_meant(typo: str, meant: str) -> None:
@@ -147,65 +147,69 @@ def test_a_typo_is_answered_with_what_is_meant(typo: str, meant: str) -> None:
 
 
 def test_a_name_like_no_setting_is_refused_too() -> None:
-    assert problems({**PLAIN, "GATE_XYZZY": "1"}) == ["GATE_XYZZY is not a setting."]
+    assert problems({**PLAIN, "MLFLOW_PROXY_XYZZY": "1"}) == ["MLFLOW_PROXY_XYZZY is not a setting."]
 
 
 @pytest.mark.parametrize(
     ("name", "text", "form"),
     [
-        ("GATE_LISTEN", "8080", "host:port, such as 127.0.0.1:8080"),
-        ("GATE_LISTEN", "127.0.0.1:", "host:port"),
-        ("GATE_LISTEN", "127.0.0.1:65536", "host:port"),
-        ("GATE_METRICS_LISTEN", "127.0.0.1:-1", "host:port"),
-        ("GATE_AUTH", "OFF", "on or off"),
-        ("GATE_AUTH", "false", "on or off"),
-        ("GATE_MAX_REQUESTS", "0", "a whole number above 0"),
-        ("GATE_MAX_REQUESTS", "-1", "a whole number above 0"),
-        ("GATE_MAX_CONNECTIONS", "1.5", "a whole number above 0"),
-        ("GATE_BODY_LIMIT_MIB", "32M", "a whole number above 0"),
-        ("GATE_GRACE_SECONDS", "25s", "a number of seconds, such as 2.5"),
-        ("GATE_GRACE_SECONDS", "-1", "a number of seconds"),
-        ("GATE_GRACE_SECONDS", "nan", "a number of seconds"),
-        ("GATE_GRACE_SECONDS", "inf", "a number of seconds"),
+        ("MLFLOW_PROXY_LISTEN", "8080", "host:port, such as 127.0.0.1:8080"),
+        ("MLFLOW_PROXY_LISTEN", "127.0.0.1:", "host:port"),
+        ("MLFLOW_PROXY_LISTEN", "127.0.0.1:65536", "host:port"),
+        ("MLFLOW_PROXY_METRICS_LISTEN", "127.0.0.1:-1", "host:port"),
+        ("MLFLOW_PROXY_AUTH", "OFF", "on or off"),
+        ("MLFLOW_PROXY_AUTH", "false", "on or off"),
+        ("MLFLOW_PROXY_MAX_REQUESTS", "0", "a whole number above 0"),
+        ("MLFLOW_PROXY_MAX_REQUESTS", "-1", "a whole number above 0"),
+        ("MLFLOW_PROXY_MAX_CONNECTIONS", "1.5", "a whole number above 0"),
+        ("MLFLOW_PROXY_BODY_LIMIT_MIB", "32M", "a whole number above 0"),
+        ("MLFLOW_PROXY_GRACE_SECONDS", "25s", "a number of seconds, such as 2.5"),
+        ("MLFLOW_PROXY_GRACE_SECONDS", "-1", "a number of seconds"),
+        ("MLFLOW_PROXY_GRACE_SECONDS", "nan", "a number of seconds"),
+        ("MLFLOW_PROXY_GRACE_SECONDS", "inf", "a number of seconds"),
         # The gate would do these without a pause, or never have the time for them.
-        ("GATE_TOKENS_RELOAD_SECONDS", "0", "a number of seconds above 0"),
-        ("GATE_BODY_TIMEOUT_SECONDS", "0", "a number of seconds above 0"),
-        ("GATE_CONNECT_TIMEOUT_SECONDS", "0.0", "a number of seconds above 0"),
-        ("GATE_UPSTREAM_TIMEOUT_SECONDS", "-0", "a number of seconds above 0"),
-        ("GATE_UPSTREAM_URL", "127.0.0.1:5000", "scheme://host[:port]"),
-        ("GATE_UPSTREAM_URL", "ftp://127.0.0.1", "scheme://host[:port]"),
-        ("GATE_UPSTREAM_URL", "http://", "scheme://host[:port]"),
-        ("GATE_UPSTREAM_URL", "http://[", "scheme://host[:port]"),
-        ("GATE_UPSTREAM_URL", "http://a b", "scheme://host[:port]"),
-        ("GATE_UPSTREAM_URL", "http://a\r\nHost: b", "scheme://host[:port]"),
-        ("GATE_UPSTREAM_URL", "http://mlflow:0", "scheme://host[:port]"),
-        ("GATE_UPSTREAM_URL", "http://mlflow:65536", "scheme://host[:port]"),
-        ("GATE_UPSTREAM_URL", "http://mlflow/prefix", "scheme://host[:port]"),
-        ("GATE_PUBLIC_URL", "https://mlflow.example.com/?", "scheme://host[:port]"),
-        ("GATE_OIDC_KEYS_URL", "http://keys.example.com", "an https:// URL without a query"),
-        ("GATE_OIDC_KEYS_URL", "https://keys.example.com/?a=b", "an https:// URL without a query"),
-        ("GATE_OIDC_KEYS_URL", "https://keys.example.com/a#b", "an https:// URL without a query"),
-        ("GATE_OIDC_KEYS_URL", "https://keys.example.com:65536", "an https:// URL without a query"),
-        ("GATE_OIDC_KEYS_URL", "keys.example.com", "an https:// URL without a query"),
-        ("GATE_PUBLIC_URL", "https://mlflow.example.com#", "scheme://host[:port]"),
-        ("GATE_ALLOWED_HOSTS", "https://mlflow.example.com", "host names without ports, with commas between"),
-        ("GATE_ALLOWED_HOSTS", "mlflow.example.com:8080", "host names without ports"),
-        ("GATE_ALLOWED_HOSTS", "mlflow.example.com,,other.example.com", "host names without ports"),
-        ("GATE_ALLOWED_HOSTS", "*", "host names without ports"),
-        ("GATE_ALLOWED_HOSTS", "*.com", "host names without ports"),
-        ("GATE_ALLOWED_HOSTS", "*example.com", "host names without ports"),
-        ("GATE_ALLOWED_HOSTS", "mlflow.*.example.com", "host names without ports"),
-        ("GATE_ALLOWED_HOSTS", "**.example.com", "host names without ports"),
-        ("GATE_ALLOWED_HOSTS", ".example.com", "host names without ports"),
-        ("GATE_IAP_AUDIENCE", "my-project", "/projects/NUMBER/apps/PROJECT_ID, such as /projects/123456789012/apps/"),
-        ("GATE_IAP_AUDIENCE", "/projects/my-project/apps/my-project", "/projects/NUMBER/apps/PROJECT_ID"),
-        ("GATE_IAP_AUDIENCE", "projects/1/apps/my-project", "/projects/NUMBER/apps/PROJECT_ID"),
-        ("GATE_IAP_AUDIENCE", "/projects/1/apps/my-project/", "/projects/NUMBER/apps/PROJECT_ID"),
-        ("GATE_IAP_AUDIENCE", "/projects/1/apps/My-Project", "/projects/NUMBER/apps/PROJECT_ID"),
-        ("GATE_IAP_AUDIENCE", "/projects/1/apps/my", "/projects/NUMBER/apps/PROJECT_ID"),
-        ("GATE_IAP_AUDIENCE", "/projects/1/global/backendServices/2", "/projects/NUMBER/apps/PROJECT_ID"),
-        ("GATE_IAP_AUDIENCE", "1-x.apps.googleusercontent.com", "/projects/NUMBER/apps/PROJECT_ID"),
-        ("GATE_IAP_KEYS_URL", "http://127.0.0.1/keys", "an https:// URL without a query"),
+        ("MLFLOW_PROXY_TOKENS_RELOAD_SECONDS", "0", "a number of seconds above 0"),
+        ("MLFLOW_PROXY_BODY_TIMEOUT_SECONDS", "0", "a number of seconds above 0"),
+        ("MLFLOW_PROXY_CONNECT_TIMEOUT_SECONDS", "0.0", "a number of seconds above 0"),
+        ("MLFLOW_PROXY_UPSTREAM_TIMEOUT_SECONDS", "-0", "a number of seconds above 0"),
+        ("MLFLOW_PROXY_UPSTREAM_URL", "127.0.0.1:5000", "scheme://host[:port]"),
+        ("MLFLOW_PROXY_UPSTREAM_URL", "ftp://127.0.0.1", "scheme://host[:port]"),
+        ("MLFLOW_PROXY_UPSTREAM_URL", "http://", "scheme://host[:port]"),
+        ("MLFLOW_PROXY_UPSTREAM_URL", "http://[", "scheme://host[:port]"),
+        ("MLFLOW_PROXY_UPSTREAM_URL", "http://a b", "scheme://host[:port]"),
+        ("MLFLOW_PROXY_UPSTREAM_URL", "http://a\r\nHost: b", "scheme://host[:port]"),
+        ("MLFLOW_PROXY_UPSTREAM_URL", "http://mlflow:0", "scheme://host[:port]"),
+        ("MLFLOW_PROXY_UPSTREAM_URL", "http://mlflow:65536", "scheme://host[:port]"),
+        ("MLFLOW_PROXY_UPSTREAM_URL", "http://mlflow/prefix", "scheme://host[:port]"),
+        ("MLFLOW_PROXY_PUBLIC_URL", "https://mlflow.example.com/?", "scheme://host[:port]"),
+        ("MLFLOW_PROXY_OIDC_KEYS_URL", "http://keys.example.com", "an https:// URL without a query"),
+        ("MLFLOW_PROXY_OIDC_KEYS_URL", "https://keys.example.com/?a=b", "an https:// URL without a query"),
+        ("MLFLOW_PROXY_OIDC_KEYS_URL", "https://keys.example.com/a#b", "an https:// URL without a query"),
+        ("MLFLOW_PROXY_OIDC_KEYS_URL", "https://keys.example.com:65536", "an https:// URL without a query"),
+        ("MLFLOW_PROXY_OIDC_KEYS_URL", "keys.example.com", "an https:// URL without a query"),
+        ("MLFLOW_PROXY_PUBLIC_URL", "https://mlflow.example.com#", "scheme://host[:port]"),
+        ("MLFLOW_PROXY_ALLOWED_HOSTS", "https://mlflow.example.com", "host names without ports, with commas between"),
+        ("MLFLOW_PROXY_ALLOWED_HOSTS", "mlflow.example.com:8080", "host names without ports"),
+        ("MLFLOW_PROXY_ALLOWED_HOSTS", "mlflow.example.com,,other.example.com", "host names without ports"),
+        ("MLFLOW_PROXY_ALLOWED_HOSTS", "*", "host names without ports"),
+        ("MLFLOW_PROXY_ALLOWED_HOSTS", "*.com", "host names without ports"),
+        ("MLFLOW_PROXY_ALLOWED_HOSTS", "*example.com", "host names without ports"),
+        ("MLFLOW_PROXY_ALLOWED_HOSTS", "mlflow.*.example.com", "host names without ports"),
+        ("MLFLOW_PROXY_ALLOWED_HOSTS", "**.example.com", "host names without ports"),
+        ("MLFLOW_PROXY_ALLOWED_HOSTS", ".example.com", "host names without ports"),
+        (
+            "MLFLOW_PROXY_IAP_AUDIENCE",
+            "my-project",
+            "/projects/NUMBER/apps/PROJECT_ID, such as /projects/123456789012/apps/",
+        ),
+        ("MLFLOW_PROXY_IAP_AUDIENCE", "/projects/my-project/apps/my-project", "/projects/NUMBER/apps/PROJECT_ID"),
+        ("MLFLOW_PROXY_IAP_AUDIENCE", "projects/1/apps/my-project", "/projects/NUMBER/apps/PROJECT_ID"),
+        ("MLFLOW_PROXY_IAP_AUDIENCE", "/projects/1/apps/my-project/", "/projects/NUMBER/apps/PROJECT_ID"),
+        ("MLFLOW_PROXY_IAP_AUDIENCE", "/projects/1/apps/My-Project", "/projects/NUMBER/apps/PROJECT_ID"),
+        ("MLFLOW_PROXY_IAP_AUDIENCE", "/projects/1/apps/my", "/projects/NUMBER/apps/PROJECT_ID"),
+        ("MLFLOW_PROXY_IAP_AUDIENCE", "/projects/1/global/backendServices/2", "/projects/NUMBER/apps/PROJECT_ID"),
+        ("MLFLOW_PROXY_IAP_AUDIENCE", "1-x.apps.googleusercontent.com", "/projects/NUMBER/apps/PROJECT_ID"),
+        ("MLFLOW_PROXY_IAP_KEYS_URL", "http://127.0.0.1/keys", "an https:// URL without a query"),
     ],
 )
 def test_a_value_of_the_wrong_form_is_answered_with_the_right_one(name: str, text: str, form: str) -> None:
@@ -227,7 +231,7 @@ def test_a_value_of_the_wrong_form_is_answered_with_the_right_one(name: str, tex
     ],
 )
 def test_an_origin_has_one_form(written: str, origin: str) -> None:
-    settings = Settings.from_env({**PLAIN, "GATE_UPSTREAM_URL": written, "GATE_PUBLIC_URL": written})
+    settings = Settings.from_env({**PLAIN, "MLFLOW_PROXY_UPSTREAM_URL": written, "MLFLOW_PROXY_PUBLIC_URL": written})
     assert (settings.upstream_url, settings.public_url) == (origin, origin)
 
 
@@ -235,54 +239,102 @@ def test_an_origin_has_one_form(written: str, origin: str) -> None:
     "url", ["http://me:hunter2@mlflow", "http://:hunter2@mlflow:5000", "http://a:hunter2/@x@b/c", "me:hunter2@mlflow"]
 )
 def test_a_password_in_an_url_is_refused_and_not_repeated(url: str) -> None:
-    [line] = problems({**PLAIN, "GATE_UPSTREAM_URL": url})
-    assert line.startswith("GATE_UPSTREAM_URL: ")
+    [line] = problems({**PLAIN, "MLFLOW_PROXY_UPSTREAM_URL": url})
+    assert line.startswith("MLFLOW_PROXY_UPSTREAM_URL: ")
     assert "hunter2" not in line
 
 
-TOKENS = {"GATE_TOKENS_FILE": "tokens.json"}
-HERE = {"GATE_UPSTREAM_URL": "http://127.0.0.1:5000"}
+TOKENS = {"MLFLOW_PROXY_TOKENS_FILE": "tokens.json"}
+HERE = {"MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:5000"}
 
 
 @pytest.mark.parametrize(
     ("environ", "words"),
     [
-        (TOKENS, "Set one of GATE_TARGET_ARN (SageMaker) and GATE_UPSTREAM_URL (plain MLflow)."),
-        ({**PLAIN, **SIGNED}, "Set one of GATE_TARGET_ARN (SageMaker) and GATE_UPSTREAM_URL (plain MLflow)."),
-        ({**PLAIN, "GATE_TARGET_ENDPOINT": "https://a.example"}, "go with GATE_TARGET_ARN only"),
-        ({**PLAIN, "GATE_ASSUME_ROLE_ARN": "arn:aws:iam::1:role/x"}, "go with GATE_TARGET_ARN only"),
-        ({**SIGNED, "GATE_TARGET_ENDPOINT": "http://a.example"}, "signed requests go over https:// only"),
-        (HERE, "Set one of GATE_TOKENS_FILE and GATE_TOKENS_SECRET"),
-        ({**PLAIN, "GATE_TOKENS_SECRET": "s"}, "Set one of GATE_TOKENS_FILE and GATE_TOKENS_SECRET"),
-        ({**PLAIN, "GATE_AUTH": "off"}, "GATE_AUTH=off takes no tokens"),
-        ({**HERE, "GATE_AUTH": "off", "GATE_TOKENS_SECRET": "s"}, "GATE_AUTH=off takes no tokens"),
-        ({**SSO, "GATE_OIDC_ISSUER": ""}, "Set GATE_OIDC_ISSUER too, or remove GATE_ALB_ARN"),
-        ({**SSO, "GATE_OIDC_CLIENT_ID": ""}, "Set GATE_OIDC_CLIENT_ID too, or remove GATE_ALB_ARN"),
-        ({**SSO, "GATE_ROLE_RULES": ""}, "Set GATE_ROLE_RULES too, or remove GATE_ALB_ARN"),
-        ({**PLAIN, "GATE_ALB_ARN": ALB}, "Set GATE_OIDC_ISSUER, GATE_OIDC_CLIENT_ID, GATE_ROLE_RULES too"),
+        (TOKENS, "Set one of MLFLOW_PROXY_TARGET_ARN (SageMaker) and MLFLOW_PROXY_UPSTREAM_URL (plain MLflow)."),
         (
-            {**PLAIN, "GATE_ROLE_RULES": "group:a=admin"},
-            "Set GATE_ALB_ARN or GATE_IAP_AUDIENCE too, or remove GATE_ROLE",
+            {**PLAIN, **SIGNED},
+            "Set one of MLFLOW_PROXY_TARGET_ARN (SageMaker) and MLFLOW_PROXY_UPSTREAM_URL (plain MLflow).",
         ),
-        ({**PLAIN, "GATE_OIDC_KEYS_URL": "https://a.example"}, "Set GATE_ALB_ARN too, or remove GATE_OIDC_KEYS_URL"),
-        ({**SSO, "GATE_ALB_ARN": ""}, "remove GATE_OIDC_ISSUER, GATE_OIDC_CLIENT_ID, GATE_ROLE_RULES: nobody is"),
-        ({**SSO, **HERE, "GATE_TOKENS_FILE": "", "GATE_AUTH": "off"}, "GATE_AUTH=off knows nobody: remove it or"),
-        ({**IAP, "GATE_ROLE_RULES": ""}, "Set GATE_ROLE_RULES too, or remove GATE_IAP_AUDIENCE"),
-        ({**PLAIN, "GATE_IAP_KEYS_URL": "https://a.example"}, "Set GATE_IAP_AUDIENCE too, or remove GATE_IAP_KEYS_URL"),
+        ({**PLAIN, "MLFLOW_PROXY_TARGET_ENDPOINT": "https://a.example"}, "go with MLFLOW_PROXY_TARGET_ARN only"),
+        ({**PLAIN, "MLFLOW_PROXY_ASSUME_ROLE_ARN": "arn:aws:iam::1:role/x"}, "go with MLFLOW_PROXY_TARGET_ARN only"),
+        ({**SIGNED, "MLFLOW_PROXY_TARGET_ENDPOINT": "http://a.example"}, "signed requests go over https:// only"),
+        (HERE, "Set one of MLFLOW_PROXY_TOKENS_FILE and MLFLOW_PROXY_TOKENS_SECRET"),
         (
-            {**IAP, "GATE_OIDC_ISSUER": "https://a.example"},
-            "Set GATE_ALB_ARN too, or remove GATE_OIDC_ISSUER: nobody is",
+            {**PLAIN, "MLFLOW_PROXY_TOKENS_SECRET": "s"},
+            "Set one of MLFLOW_PROXY_TOKENS_FILE and MLFLOW_PROXY_TOKENS_SECRET",
         ),
-        ({**IAP, "GATE_TOKENS_FILE": "tokens.json"}, "takes no tokens, since Identity-Aware Proxy reads the Authoriz"),
-        ({**IAP, "GATE_TOKENS_SECRET": "team/tokens"}, "remove GATE_TOKENS_FILE and GATE_TOKENS_SECRET."),
-        ({**IAP, "GATE_AUTH": "off"}, "GATE_AUTH=off knows nobody: remove it or GATE_IAP_AUDIENCE."),
+        ({**PLAIN, "MLFLOW_PROXY_AUTH": "off"}, "MLFLOW_PROXY_AUTH=off takes no tokens"),
         (
-            {**IAP, "GATE_UPSTREAM_URL": "", "GATE_TARGET_ARN": ARN},
-            "GATE_IAP_AUDIENCE goes with GATE_UPSTREAM_URL only.",
+            {**HERE, "MLFLOW_PROXY_AUTH": "off", "MLFLOW_PROXY_TOKENS_SECRET": "s"},
+            "MLFLOW_PROXY_AUTH=off takes no tokens",
         ),
-        ({**SSO, **IAP, "GATE_TOKENS_FILE": ""}, "Set one of GATE_ALB_ARN and GATE_IAP_AUDIENCE: requests come"),
-        ({**PLAIN, "GATE_BODY_LIMIT_MIB": "200"}, "GATE_BODY_BUDGET_MIB must be at least GATE_BODY_LIMIT_MIB"),
-        ({**PLAIN, "GATE_GRACE_SECONDS": "4.9"}, "GATE_GRACE_SECONDS must be at least GATE_DRAIN_SECONDS"),
+        ({**SSO, "MLFLOW_PROXY_OIDC_ISSUER": ""}, "Set MLFLOW_PROXY_OIDC_ISSUER too, or remove MLFLOW_PROXY_ALB_ARN"),
+        (
+            {**SSO, "MLFLOW_PROXY_OIDC_CLIENT_ID": ""},
+            "Set MLFLOW_PROXY_OIDC_CLIENT_ID too, or remove MLFLOW_PROXY_ALB_ARN",
+        ),
+        ({**SSO, "MLFLOW_PROXY_ROLE_RULES": ""}, "Set MLFLOW_PROXY_ROLE_RULES too, or remove MLFLOW_PROXY_ALB_ARN"),
+        (
+            {**PLAIN, "MLFLOW_PROXY_ALB_ARN": ALB},
+            "Set MLFLOW_PROXY_OIDC_ISSUER, MLFLOW_PROXY_OIDC_CLIENT_ID, MLFLOW_PROXY_ROLE_RULES too",
+        ),
+        (
+            {**PLAIN, "MLFLOW_PROXY_ROLE_RULES": "group:a=admin"},
+            "Set MLFLOW_PROXY_ALB_ARN or MLFLOW_PROXY_IAP_AUDIENCE too, or remove MLFLOW_PROXY_ROLE",
+        ),
+        (
+            {**PLAIN, "MLFLOW_PROXY_OIDC_KEYS_URL": "https://a.example"},
+            "Set MLFLOW_PROXY_ALB_ARN too, or remove MLFLOW_PROXY_OIDC_KEYS_URL",
+        ),
+        (
+            {**SSO, "MLFLOW_PROXY_ALB_ARN": ""},
+            "remove MLFLOW_PROXY_OIDC_ISSUER, MLFLOW_PROXY_OIDC_CLIENT_ID, MLFLOW_PROXY_ROLE_RULES: nobody is",
+        ),
+        (
+            {**SSO, **HERE, "MLFLOW_PROXY_TOKENS_FILE": "", "MLFLOW_PROXY_AUTH": "off"},
+            "MLFLOW_PROXY_AUTH=off knows nobody: remove it or",
+        ),
+        (
+            {**IAP, "MLFLOW_PROXY_ROLE_RULES": ""},
+            "Set MLFLOW_PROXY_ROLE_RULES too, or remove MLFLOW_PROXY_IAP_AUDIENCE",
+        ),
+        (
+            {**PLAIN, "MLFLOW_PROXY_IAP_KEYS_URL": "https://a.example"},
+            "Set MLFLOW_PROXY_IAP_AUDIENCE too, or remove MLFLOW_PROXY_IAP_KEYS_URL",
+        ),
+        (
+            {**IAP, "MLFLOW_PROXY_OIDC_ISSUER": "https://a.example"},
+            "Set MLFLOW_PROXY_ALB_ARN too, or remove MLFLOW_PROXY_OIDC_ISSUER: nobody is",
+        ),
+        (
+            {**IAP, "MLFLOW_PROXY_TOKENS_FILE": "tokens.json"},
+            "takes no tokens, since Identity-Aware Proxy reads the Authoriz",
+        ),
+        (
+            {**IAP, "MLFLOW_PROXY_TOKENS_SECRET": "team/tokens"},
+            "remove MLFLOW_PROXY_TOKENS_FILE and MLFLOW_PROXY_TOKENS_SECRET.",
+        ),
+        (
+            {**IAP, "MLFLOW_PROXY_AUTH": "off"},
+            "MLFLOW_PROXY_AUTH=off knows nobody: remove it or MLFLOW_PROXY_IAP_AUDIENCE.",
+        ),
+        (
+            {**IAP, "MLFLOW_PROXY_UPSTREAM_URL": "", "MLFLOW_PROXY_TARGET_ARN": ARN},
+            "MLFLOW_PROXY_IAP_AUDIENCE goes with MLFLOW_PROXY_UPSTREAM_URL only.",
+        ),
+        (
+            {**SSO, **IAP, "MLFLOW_PROXY_TOKENS_FILE": ""},
+            "Set one of MLFLOW_PROXY_ALB_ARN and MLFLOW_PROXY_IAP_AUDIENCE: requests come",
+        ),
+        (
+            {**PLAIN, "MLFLOW_PROXY_BODY_LIMIT_MIB": "200"},
+            "MLFLOW_PROXY_BODY_BUDGET_MIB must be at least MLFLOW_PROXY_BODY_LIMIT_MIB",
+        ),
+        (
+            {**PLAIN, "MLFLOW_PROXY_GRACE_SECONDS": "4.9"},
+            "MLFLOW_PROXY_GRACE_SECONDS must be at least MLFLOW_PROXY_DRAIN_SECONDS",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(environ: dict[str, str], words: str) -> None:
@@ -291,25 +343,30 @@ def test_settings_that_contradict_each_other_are_refused(environ: dict[str, str]
 
 
 def test_contradictions_are_named_at_once_too() -> None:
-    environ = {"GATE_AUTH": "off", "GATE_LISTEN": ":8080", "GATE_BODY_LIMIT_MIB": "999", "GATE_DRAIN_SECONDS": "99"}
+    environ = {
+        "MLFLOW_PROXY_AUTH": "off",
+        "MLFLOW_PROXY_LISTEN": ":8080",
+        "MLFLOW_PROXY_BODY_LIMIT_MIB": "999",
+        "MLFLOW_PROXY_DRAIN_SECONDS": "99",
+    }
     assert len(problems(environ)) == 4
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:8080", ":8080", "[::]:8080", "10.0.0.1:8080", "mlflow.example.com:8080"])
 def test_authentication_is_off_on_loopback_only(listen: str) -> None:
-    [line] = problems({**HERE, "GATE_AUTH": "off", "GATE_LISTEN": listen})
+    [line] = problems({**HERE, "MLFLOW_PROXY_AUTH": "off", "MLFLOW_PROXY_LISTEN": listen})
     assert "would let anyone who reaches" in line
-    assert str(Settings.from_env({**PLAIN, "GATE_LISTEN": listen}).listen) in line
+    assert str(Settings.from_env({**PLAIN, "MLFLOW_PROXY_LISTEN": listen}).listen) in line
 
 
 def test_identity_aware_proxy_is_authentication_enough_to_listen_anywhere() -> None:
-    settings = Settings.from_env({**IAP, "GATE_LISTEN": ":8080", "GATE_AUTH": "on"})
+    settings = Settings.from_env({**IAP, "MLFLOW_PROXY_LISTEN": ":8080", "MLFLOW_PROXY_AUTH": "on"})
     assert (str(settings.listen), settings.auth, settings.tokens_file) == ("0.0.0.0:8080", True, None)
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:8080", "[::1]:8080", "localhost:0"])
 def test_authentication_may_be_off_on_loopback(listen: str) -> None:
-    assert Settings.from_env({**HERE, "GATE_AUTH": "off", "GATE_LISTEN": listen}).auth is False
+    assert Settings.from_env({**HERE, "MLFLOW_PROXY_AUTH": "off", "MLFLOW_PROXY_LISTEN": listen}).auth is False
 
 
 # Text that an environment variable can hold, and values that come close to right ones.
@@ -356,13 +413,13 @@ def test_wrong_settings_end_the_start_with_a_sentence_and_no_traceback() -> None
         capture_output=True,
         text=True,
         check=False,
-        env={"PATH": os.environ["PATH"], "GATE_LISTN": "127.0.0.1:0", "GATE_AUTH": "maybe"},
+        env={"PATH": os.environ["PATH"], "MLFLOW_PROXY_LISTN": "127.0.0.1:0", "MLFLOW_PROXY_AUTH": "maybe"},
     )
     assert run.returncode == 2
     assert run.stdout == ""
     assert run.stderr.splitlines() == [
         "The gate cannot start.",
-        "GATE_LISTN is not a setting; is GATE_LISTEN meant?",
-        "GATE_AUTH: 'maybe' is not right; it takes on or off.",
-        "Set one of GATE_TARGET_ARN (SageMaker) and GATE_UPSTREAM_URL (plain MLflow).",
+        "MLFLOW_PROXY_LISTN is not a setting; is MLFLOW_PROXY_LISTEN meant?",
+        "MLFLOW_PROXY_AUTH: 'maybe' is not right; it takes on or off.",
+        "Set one of MLFLOW_PROXY_TARGET_ARN (SageMaker) and MLFLOW_PROXY_UPSTREAM_URL (plain MLflow).",
     ]

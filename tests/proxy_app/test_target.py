@@ -85,7 +85,7 @@ def test_the_longest_name_that_botocores_model_knows_is_taken() -> None:
 )
 def test_a_region_of_another_partition_is_refused(partition: str, region: str) -> None:
     arn = SERVER.replace("arn:aws:", f"arn:{partition}:").replace("eu-west-1", region)
-    with pytest.raises(TargetError, match=f"GATE_TARGET_ARN: the region {region} is not one of the partition"):
+    with pytest.raises(TargetError, match=f"MLFLOW_PROXY_TARGET_ARN: the region {region} is not one of the partition"):
         sagemaker_target(arn)
 
 
@@ -106,7 +106,7 @@ def test_a_partition_that_is_not_served_is_refused_by_name(partition: str, plugi
     for arn in arns(partition):
         with pytest.raises(TargetError, match=f"not served in the partition '{partition}'") as refused:
             sagemaker_target(arn)
-        assert str(refused.value).startswith("GATE_TARGET_ARN: ")
+        assert str(refused.value).startswith("MLFLOW_PROXY_TARGET_ARN: ")
         assert "only in aws and aws-us-gov" in str(refused.value)
         assert plugin[arn] == f"Partition {partition} Not supported."
 
@@ -143,7 +143,7 @@ def test_a_wrong_arn_is_answered_with_the_form_of_a_right_one(arn: str) -> None:
     with pytest.raises(TargetError) as refused:
         sagemaker_target(arn)
     message = str(refused.value)
-    assert message.startswith(f"GATE_TARGET_ARN: {arn!r} ")
+    assert message.startswith(f"MLFLOW_PROXY_TARGET_ARN: {arn!r} ")
     assert "arn:<partition>:sagemaker:<region>:<account>:mlflow-tracking-server/<name>" in message
     assert "arn:<partition>:sagemaker:<region>:<account>:mlflow-app/<id>" in message
     assert "such as " in message
@@ -194,7 +194,7 @@ def test_a_role_is_taken_as_it_is(arn: str) -> None:
     ],
 )
 def test_a_wrong_role_is_answered_with_the_form_of_a_right_one(arn: str) -> None:
-    with pytest.raises(TargetError, match="GATE_ASSUME_ROLE_ARN: ") as refused:
+    with pytest.raises(TargetError, match="MLFLOW_PROXY_ASSUME_ROLE_ARN: ") as refused:
         check_role_arn(arn)
     assert repr(arn) in str(refused.value)
     assert check_role_arn(str(refused.value).partition("such as ")[2].rstrip("."))
@@ -204,7 +204,7 @@ def test_the_settings_name_one_target() -> None:
     assert target_of(Settings(upstream_url="http://127.0.0.1:5000")) == PlainTarget("http://127.0.0.1:5000")
     assert target_of(Settings(target_arn=SERVER)) == sagemaker_target(SERVER)
     assert target_of(Settings(target_arn=APP, target_endpoint="https://a.example")).origin == "https://a.example"
-    with pytest.raises(TargetError, match="GATE_ASSUME_ROLE_ARN"):
+    with pytest.raises(TargetError, match="MLFLOW_PROXY_ASSUME_ROLE_ARN"):
         target_of(Settings(target_arn=SERVER, assume_role_arn="mlflow"))
 
 

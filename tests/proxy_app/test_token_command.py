@@ -86,7 +86,7 @@ def test_revoking_takes_one_token_away(token: Command) -> None:
     assert token("revoke", "a") == 0
     assert token.names() == ["b"]
     assert token.out == ""
-    assert token.err == "revoked 'a'; a running gate follows within GATE_TOKENS_RELOAD_SECONDS (15)\n"
+    assert token.err == "revoked 'a'; a running gate follows within MLFLOW_PROXY_TOKENS_RELOAD_SECONDS (15)\n"
     assert token("revoke", "a") == 1
     assert token.err == "There is no token 'a'.\n"
     assert token.names() == ["b"]
@@ -191,10 +191,10 @@ def test_a_secret_takes_the_place_of_a_file(token: Command, tmp_path: Path, monk
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ((), ["GATE_UPSTREAM_URL=http://127.0.0.1:5000", "token new --name me --role admin", "healthcheck"]),
+        ((), ["MLFLOW_PROXY_UPSTREAM_URL=http://127.0.0.1:5000", "token new --name me --role admin", "healthcheck"]),
         (("token",), ["make a token; it is shown once", "show names, roles and expiry", "remove a token"]),
         (("token", "new"), ["who uses it; logs show this name", "{viewer,editor,admin}", "(default: 90)", "--secret"]),
-        (("token", "revoke"), ["the name it was made with", "GATE_TOKENS_FILE"]),
+        (("token", "revoke"), ["the name it was made with", "MLFLOW_PROXY_TOKENS_FILE"]),
     ],
 )
 def test_help_says_what_to_type(

@@ -22,7 +22,7 @@ async def verified(verify: Verify, gate: GateProcess, role: str, **environ: str)
 async def test_roles_are_told_apart_in_front_of_a_plain_server(
     mlflow: Mlflow, verify: Verify, tokens: Tokens, tmp_path: Path
 ) -> None:
-    async with GateProcess.serving(tmp_path, tokens, GATE_UPSTREAM_URL=mlflow.url) as gate:
+    async with GateProcess.serving(tmp_path, tokens, MLFLOW_PROXY_UPSTREAM_URL=mlflow.url) as gate:
         weak = {role: await verified(verify, gate, role) for role in ("viewer", "editor")}
         strong = await verified(verify, gate, "admin")
     for role, ended in weak.items():

@@ -249,7 +249,7 @@ def test_the_gate_is_told_no_public_url_that_is_not_certain(args: dict[str, Any]
 
 
 def test_the_gate_is_told_the_name_that_callers_use() -> None:
-    assert told(domain=DOMAIN)["gate"] == {"GATE_PUBLIC_URL": "https://mlflow.example.com"}
+    assert told(domain=DOMAIN)["gate"] == {"MLFLOW_PROXY_PUBLIC_URL": "https://mlflow.example.com"}
 
 
 def test_no_secret_shows() -> None:

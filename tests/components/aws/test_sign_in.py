@@ -107,10 +107,10 @@ def test_a_session_holds_for_pages_and_for_what_they_fetch() -> None:
 
 def test_the_gate_is_told_whose_word_to_check_and_by_the_names_it_knows() -> None:
     said = told(domain=DOMAIN, sso={**SSO, "groups_claim": "cognito:groups"})["gate"]
-    assert said["GATE_ALB_ARN"] == only(graph(), "aws:lb/loadBalancer:LoadBalancer").outputs["arn"]
-    assert said["GATE_OIDC_ISSUER"] == SSO["issuer"]
-    assert said["GATE_OIDC_CLIENT_ID"] == "mlflow"
-    assert said["GATE_OIDC_GROUPS_CLAIM"] == "cognito:groups"
+    assert said["MLFLOW_PROXY_ALB_ARN"] == only(graph(), "aws:lb/loadBalancer:LoadBalancer").outputs["arn"]
+    assert said["MLFLOW_PROXY_OIDC_ISSUER"] == SSO["issuer"]
+    assert said["MLFLOW_PROXY_OIDC_CLIENT_ID"] == "mlflow"
+    assert said["MLFLOW_PROXY_OIDC_GROUPS_CLAIM"] == "cognito:groups"
 
 
 def test_without_sign_in_there_is_no_rule() -> None:

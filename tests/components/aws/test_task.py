@@ -23,7 +23,7 @@ def definition(args: ServiceArgs | None = None) -> dict[str, Any]:
     return container(
         args or ServiceArgs(),
         image=DIGEST,
-        settings={"GATE_B": "2", "GATE_A": "1"},
+        settings={"MLFLOW_PROXY_B": "2", "MLFLOW_PROXY_A": "1"},
         log_group="/mlflow/dev/gate",
         region="eu-west-1",
         timing=TIMING,
@@ -70,7 +70,7 @@ def test_a_log_that_cannot_be_written_stops_no_gate() -> None:
 
 
 def test_the_order_of_settings_does_not_make_a_new_revision() -> None:
-    assert [one["name"] for one in definition()["environment"]] == ["GATE_A", "GATE_B"]
+    assert [one["name"] for one in definition()["environment"]] == ["MLFLOW_PROXY_A", "MLFLOW_PROXY_B"]
 
 
 def test_it_is_killed_only_after_the_gate_could_end() -> None:
@@ -89,7 +89,7 @@ def test_the_gate_never_takes_the_instances_rights() -> None:
 
 
 def test_the_metrics_are_not_offered_to_the_network() -> None:
-    assert "GATE_METRICS_LISTEN" not in settings()
+    assert "MLFLOW_PROXY_METRICS_LISTEN" not in settings()
 
 
 def test_roles_are_told_only_where_there_are_some() -> None:

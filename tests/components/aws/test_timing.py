@@ -55,14 +55,14 @@ def test_a_rollout_is_called_failed_only_after_old_tasks_could_end_twice(timing:
 
 def test_the_gate_takes_all_of_them(timing: Timing) -> None:
     told = {
-        "GATE_BODY_TIMEOUT_SECONDS": timing.body_timeout,
-        "GATE_UPSTREAM_TIMEOUT_SECONDS": timing.upstream_timeout,
-        "GATE_KEEPALIVE_SECONDS": timing.keepalive,
-        "GATE_DRAIN_SECONDS": timing.drain,
-        "GATE_GRACE_SECONDS": timing.grace,
+        "MLFLOW_PROXY_BODY_TIMEOUT_SECONDS": timing.body_timeout,
+        "MLFLOW_PROXY_UPSTREAM_TIMEOUT_SECONDS": timing.upstream_timeout,
+        "MLFLOW_PROXY_KEEPALIVE_SECONDS": timing.keepalive,
+        "MLFLOW_PROXY_DRAIN_SECONDS": timing.drain,
+        "MLFLOW_PROXY_GRACE_SECONDS": timing.grace,
     }
     settings = Settings.from_env(
-        {"GATE_UPSTREAM_URL": "http://127.0.0.1:1", "GATE_TOKENS_FILE": "/tokens"}
+        {"MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:1", "MLFLOW_PROXY_TOKENS_FILE": "/tokens"}
         | {name: str(seconds) for name, seconds in told.items()}
     )
     assert settings.grace == timing.grace

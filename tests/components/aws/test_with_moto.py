@@ -124,10 +124,10 @@ async def test_a_revoked_token_stays_revoked_and_a_running_gate_follows(
 ) -> None:
     settings = {**KEYS, "AWS_ENDPOINT_URL_SECRETS_MANAGER": origin}
     gate_settings = {
-        "GATE_UPSTREAM_URL": "http://127.0.0.1:9",
-        "GATE_TOKENS_FILE": "",
-        "GATE_TOKENS_SECRET": kept.hashes,
-        "GATE_TOKENS_RELOAD_SECONDS": "1",
+        "MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:9",
+        "MLFLOW_PROXY_TOKENS_FILE": "",
+        "MLFLOW_PROXY_TOKENS_SECRET": kept.hashes,
+        "MLFLOW_PROXY_TOKENS_RELOAD_SECONDS": "1",
     }
     page = f"GET / HTTP/1.1\r\nHost: gate\r\nAuthorization: Bearer {kept.token}\r\n\r\n".encode()
     async with GateProcess.serving(tmp_path, tokens, **settings, **gate_settings) as gate:

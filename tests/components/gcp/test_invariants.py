@@ -83,11 +83,11 @@ def test_an_application_that_the_stack_looks_after_has_identity_aware_proxy_on(s
 def test_the_gate_believes_identity_aware_proxy_alone_and_answers_under_its_own_names(scenario: Scenario) -> None:
     for one in scenario.graph().of(VERSION):
         told = one.inputs["envVariables"]
-        assert re.fullmatch(r"/projects/\d+/apps/[a-z0-9-]+", told["GATE_IAP_AUDIENCE"])
-        assert not {"GATE_AUTH", "GATE_TOKENS_FILE", "GATE_TOKENS_SECRET"} & set(told)
+        assert re.fullmatch(r"/projects/\d+/apps/[a-z0-9-]+", told["MLFLOW_PROXY_IAP_AUDIENCE"])
+        assert not {"MLFLOW_PROXY_AUTH", "MLFLOW_PROXY_TOKENS_FILE", "MLFLOW_PROXY_TOKENS_SECRET"} & set(told)
         assert not [name for name, value in told.items() if "\n" in value]
-        host = told["GATE_PUBLIC_URL"].removeprefix("https://")
-        assert told["GATE_ALLOWED_HOSTS"].split(",") == [host, f"*-dot-{host}"]
+        host = told["MLFLOW_PROXY_PUBLIC_URL"].removeprefix("https://")
+        assert told["MLFLOW_PROXY_ALLOWED_HOSTS"].split(",") == [host, f"*-dot-{host}"]
 
 
 @every_stack

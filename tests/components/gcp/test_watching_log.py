@@ -82,7 +82,7 @@ def test_how_long_an_artifact_takes_is_not_mlflows_speed(method: str, path: str)
 def test_a_percentile_of_any_wait_is_right_to_a_quarter() -> None:
     spread = only(graph(), METRIC, "mlflow-count-latency").inputs["bucketOptions"]["exponentialBuckets"]
     assert spread["growthFactor"] <= 1.25
-    # MLflow's answers are waited for that long at most (GATE_UPSTREAM_TIMEOUT_SECONDS is 120).
+    # MLflow's answers are waited for that long at most (MLFLOW_PROXY_UPSTREAM_TIMEOUT_SECONDS is 120).
     assert spread["scale"] * spread["growthFactor"] ** spread["numFiniteBuckets"] > 120_000
 
 

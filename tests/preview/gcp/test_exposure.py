@@ -253,7 +253,7 @@ def test_machines_without_public_addresses_go_where_routes_lead() -> None:
 
 
 def test_the_gates_rules_say_who_has_which_role() -> None:
-    rules = {"GATE_ROLE_RULES": "domain:a.de=viewer, email:x@a.de=admin, domain:b.de=viewer"}
+    rules = {"MLFLOW_PROXY_ROLE_RULES": "domain:a.de=viewer, email:x@a.de=admin, domain:b.de=viewer"}
     assert exposure(record(lambda: version(rules))).holders == [
         Holder("viewer", "domain:a.de, domain:b.de"),
         Holder("admin", "email:x@a.de"),
@@ -261,7 +261,7 @@ def test_the_gates_rules_say_who_has_which_role() -> None:
 
 
 def test_several_gates_rules_are_told_apart() -> None:
-    rules = {"GATE_ROLE_RULES": "domain:a.de=viewer"}
+    rules = {"MLFLOW_PROXY_ROLE_RULES": "domain:a.de=viewer"}
     assert exposure(record(lambda: (version(rules, "one"), version(rules, "two"), version({}, "none")))).holders == [
         Holder("viewer", "domain:a.de", "one"),
         Holder("viewer", "domain:a.de", "two"),
