@@ -8,7 +8,7 @@ HEALTH = "/healthz"
 READY = "/readyz"
 USER = "10001:10001"
 HEALTH_COMMAND = ("python", "-m", "proxy_app", "healthcheck")
-TOKEN_PREFIX = "mlg"  # noqa: S105 - what every token begins with
+TOKEN_PREFIX = "mlp"  # noqa: S105 - what every token begins with
 
 TARGET_ARN = "MLFLOW_PROXY_TARGET_ARN"
 LISTEN = "MLFLOW_PROXY_LISTEN"

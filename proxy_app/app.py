@@ -75,7 +75,7 @@ def create_app(settings: Settings, *, source: Source | None = None, observer: Ob
     target = target_of(settings)
     observer = observer or Observer()
     bodies = Bodies(settings)
-    observer.gauge("gate_body_budget_free_bytes", "Left for signed bodies.", lambda: bodies.budget.free)
+    observer.gauge("mlflow_proxy_body_budget_free_bytes", "Left for signed bodies.", lambda: bodies.budget.free)
     ui_link, health_without = None, ""
     if isinstance(target, PlainTarget):
         upstream = PlainUpstream(settings, target, bodies)
@@ -83,8 +83,12 @@ def create_app(settings: Settings, *, source: Source | None = None, observer: Ob
         keeper = CredentialKeeper(source or aws_chain(settings.assume_role_arn, target.region))
         upstream = SageMakerUpstream(settings, target, bodies, keeper)
         ui_link = upstream.ui_link
-        observer.gauge("gate_credentials_expiry_seconds", "Epoch; 0 if never.", lambda: keeper.expires or 0)
-        observer.gauge("gate_credentials_failures", "Failed refreshes in a row.", lambda: keeper.failures)
+        observer.gauge(
+            "mlflow_proxy_aws_credentials_expiry_timestamp_seconds", "Epoch; 0 if never.", lambda: keeper.expires or 0
+        )
+        observer.gauge(
+            "mlflow_proxy_aws_credentials_refresh_failures", "Failed refreshes in a row.", lambda: keeper.failures
+        )
 
     recognisers: list[Recogniser] = [] if settings.auth else [Anyone()]
     probes = [upstream.probe]
@@ -95,7 +99,9 @@ def create_app(settings: Settings, *, source: Source | None = None, observer: Ob
         tokens = TokenCallers(store, settings.tokens_reload)
         recognisers.append(tokens)
         parts.insert(0, tokens.running)
-        observer.gauge("gate_tokens_read_seconds", "Epoch, when last read.", lambda: tokens.loaded_at)
+        observer.gauge(
+            "mlflow_proxy_tokens_last_read_timestamp_seconds", "Epoch, when last read.", lambda: tokens.loaded_at
+        )
     # The next two are imported here, since they load OpenSSL once more: 9 MiB that other gates need not have.
     if settings.alb_arn:
         from .callers.alb_oidc import AlbCallers
@@ -115,5 +121,5 @@ def create_app(settings: Settings, *, source: Source | None = None, observer: Ob
         pages = []
 
     gate = Gate(settings, recognisers, pages, upstream, observer)
-    observer.gauge("gate_requests_in_flight", "Requests under way.", lambda: gate.in_flight)
+    observer.gauge("mlflow_proxy_requests_in_flight", "Requests under way.", lambda: gate.in_flight)
     return App(gate, Health(*probes), observer, parts, health_without)

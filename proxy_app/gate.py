@@ -128,7 +128,7 @@ class Gate:
                 return caller
         if "Authorization" in request.headers:
             raise errors.unauthenticated(
-                "The Authorization header holds no token of this gate: it takes `Bearer mlg_...`, "
+                "The Authorization header holds no token of this gate: it takes `Bearer mlp_...`, "
                 "or Basic with such a token as the password.",
                 reason="bad-authorization",
             )

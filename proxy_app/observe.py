@@ -78,12 +78,14 @@ class _Counts(Collector):
         self.retries: defaultdict[tuple[()], int] = defaultdict(int, {(): 0})
 
     def collect(self) -> Iterator[Metric]:
-        yield _counter("gate_requests", "Requests answered.", ("family", "method", "status"), self.requests)
-        yield _counter("gate_refusals", "Requests the gate ended.", ("reason",), self.refusals)
-        yield _counter("gate_body_bytes", "Bodies of requests and answers.", ("direction",), self.bytes)
-        yield _counter("gate_upstream_retries", "Attempts after a first one.", (), self.retries)
-        yield _histogram("gate_request_seconds", "From head to last byte.", self.seconds)
-        yield _histogram("gate_upstream_seconds", "Until the head of the upstream's answer.", self.upstream_seconds)
+        yield _counter("mlflow_proxy_requests", "Requests answered.", ("family", "method", "status"), self.requests)
+        yield _counter("mlflow_proxy_errors", "Requests the gate ended.", ("reason",), self.refusals)
+        yield _counter("mlflow_proxy_body_bytes", "Bodies of requests and answers.", ("direction",), self.bytes)
+        yield _counter("mlflow_proxy_upstream_retries", "Attempts after a first one.", (), self.retries)
+        yield _histogram("mlflow_proxy_request_duration_seconds", "From head to last byte.", self.seconds)
+        yield _histogram(
+            "mlflow_proxy_upstream_duration_seconds", "Until the head of the upstream's answer.", self.upstream_seconds
+        )
 
 
 def _counter(name: str, sentence: str, labels: tuple[str, ...], counts: Mapping[Any, int]) -> CounterMetricFamily:

@@ -74,7 +74,7 @@ async def listening(
             stack.push_async_callback(metrics.cleanup)
             await metrics.setup()
             connections = Connections(settings, requests, app.gate.refuse_garbled, app.observer.turned_away)
-            app.observer.gauge("gate_connections", "Open connections of callers.", lambda: connections.count)
+            app.observer.gauge("mlflow_proxy_connections", "Open connections of callers.", lambda: connections.count)
             server = await asyncio.get_running_loop().create_server(connections, sock=door, backlog=_BACKLOG)
             stack.callback(server.close)
             await web.SockSite(metrics, side).start()

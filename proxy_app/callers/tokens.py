@@ -1,6 +1,6 @@
 """Callers known by a token: made by our command, shown once, kept as hashes only.
 
-A token is ``mlg_<id>_<secret>``: the id finds the entry, and 32 random bytes are the secret, so that a plain SHA-256
+A token is ``mlp_<id>_<secret>``: the id finds the entry, and 32 random bytes are the secret, so that a plain SHA-256
 keeps it (there is nothing to guess). The entries are a JSON document in a file or in a Secrets Manager secret::
 
     {"tokens": [{"id": "k3v9x2ab", "name": "ci", "role": "editor", "sha256": "<hex>",
@@ -33,7 +33,7 @@ from .token_store import TokenStore
 
 log = logging.getLogger(__name__)
 
-_TOKEN = re.compile(r"mlg_([a-z0-9]{8})_[A-Za-z0-9_-]{43}")
+_TOKEN = re.compile(r"mlp_([a-z0-9]{8})_[A-Za-z0-9_-]{43}")
 _ID = re.compile(r"[a-z0-9]{8}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
@@ -65,7 +65,7 @@ class Token:
             raise TokenError(f"{days:g} days: a token expires after more than 0 and at most 3660 days.")
         created = (now or datetime.now(UTC)).replace(microsecond=0)
         token_id = "".join(secrets.choice(_ID_LETTERS) for _ in range(8))
-        plain = f"mlg_{token_id}_{secrets.token_urlsafe(32)}"
+        plain = f"mlp_{token_id}_{secrets.token_urlsafe(32)}"
         return cls(token_id, name, role, _digest(plain), created, created + timedelta(days=days)), plain
 
 

@@ -77,7 +77,7 @@ class RunningGate:
 
     @property
     def budget_free(self) -> float | None:
-        return self.metric("gate_body_budget_free_bytes")
+        return self.metric("mlflow_proxy_body_budget_free_bytes")
 
     def caller(self, *, buffer: int = 0) -> contextlib.AbstractAsyncContextManager[Caller]:
         return Caller.connected(self.address, buffer=buffer)

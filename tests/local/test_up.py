@@ -24,7 +24,7 @@ from tests.doubles.fixtures import s3_client
 # The first start in a new place compiles MLflow, on a machine that may be busy.
 PATIENCE = 110.0
 READY = "Ctrl-C ends it."
-LOST = "mlg_from-another-time"
+LOST = "mlp_from-another-time"
 
 
 class Up:

@@ -129,7 +129,7 @@ async def test_a_token_counts_before_a_sign_in(gate: RunningGate, alb: Alb, host
     assert (await ask(gate, alb.says(ROOT), "POST", DELETE, token)).status == 403
     assert (gate.lines[-1]["caller"], gate.lines[-1]["role"]) == ("some-viewer", "viewer")
     assert (await ask(gate, "nonsense", "GET", READ, token)).status == 200
-    wrong = f"Authorization: Bearer mlg_{'a' * 8}_{'b' * 43}"
+    wrong = f"Authorization: Bearer mlp_{'a' * 8}_{'b' * 43}"
     assert (await ask(gate, alb.says(ROOT), "GET", READ, wrong)).error == (401, "UNAUTHENTICATED")
     assert gate.lines[-1]["error"] == "bad-token"
     assert host.asked == []

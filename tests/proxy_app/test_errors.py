@@ -61,11 +61,11 @@ async def test_one_connection_too_many_is_closed_with_a_word(toy: Toy, start_gat
             assert (answer.status, answer.header("retry-after"), answer.header("connection")) == (503, "1", "close")
             assert answer.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
             assert "MLFLOW_PROXY_MAX_CONNECTIONS" in answer.message
-            assert gate.metric("gate_refusals_total", reason="too-many-connections") == 1
+            assert gate.metric("mlflow_proxy_errors_total", reason="too-many-connections") == 1
             assert await fourth.closed() == b""
         # The others notice nothing, and a place that becomes free is given again.
         assert (await callers[0].ask(request("GET", READ, token=gate.tokens.viewer))).status == 200
-    await until(lambda: gate.metric("gate_connections") == 0)
+    await until(lambda: gate.metric("mlflow_proxy_connections") == 0)
     assert (await gate.ask(request("GET", "/healthz"))).status == 200
 
 

@@ -161,4 +161,4 @@ async def test_a_gate_that_stops_is_not_ready_at_once(start_toy: StartToy, start
         answer = await caller.ask(request("GET", "/version", token=gate.tokens.viewer))
         assert (answer.status, answer.header("connection")) == (200, "close")
         assert await caller.closed() == b""
-    await until(lambda: gate.metric("gate_connections") == 0)
+    await until(lambda: gate.metric("mlflow_proxy_connections") == 0)

@@ -196,7 +196,7 @@ async def test_no_line_is_lost_when_the_gate_stops_right_after_a_request(
 
 async def every_way_to_leave_a_trace(caller: Caller, token: str, canary: str) -> None:
     """Requests with a canary wherever a caller can put one; the last one ends the connection."""
-    for shown in (token, f"mlg_{'a' * 8}_{canary}{'b' * 37}", canary):
+    for shown in (token, f"mlp_{'a' * 8}_{canary}{'b' * 37}", canary):
         for method, target in (
             ("POST", f"{WRITE_AGAIN}?{canary}={canary}"),
             ("GET", f"/api/2.0/mlflow/logged-models/{canary}"),
@@ -256,8 +256,8 @@ async def test_metrics_are_on_their_own_listener_only(toy: Toy, start_gate: Star
         assert answer.status == 200
         assert (answer.header("content-type") or "").startswith("text/plain; version=")
         text = answer.body.decode()
-        assert 'gate_requests_total{family="runs",method="GET",status="200"} 1.0' in text
-        assert "gate_connections 0.0" in text or "gate_connections 1.0" in text
+        assert 'mlflow_proxy_requests_total{family="runs",method="GET",status="200"} 1.0' in text
+        assert "mlflow_proxy_connections 0.0" in text or "mlflow_proxy_connections 1.0" in text
         # Nothing else is there.
         for target in ("/", "/healthz", READ):
             assert (await prometheus.ask(request("GET", target, token=gate.tokens.admin))).status == 404
@@ -271,16 +271,16 @@ async def test_metrics_count_what_happened(start_toy: StartToy, start_gate: Star
     await gate.ask(request("GET", READ, token=gate.tokens.viewer))
     await gate.ask(request("POST", WRITE_AGAIN, body=b"x" * 1000, token=gate.tokens.editor))
     refused = await gate.ask(request("POST", WRITE_AGAIN, body=b"{}", token=gate.tokens.viewer))
-    assert gate.metric("gate_requests_total", family="runs", method="GET", status="200") == 1
-    assert gate.metric("gate_requests_total", family="runs", method="POST", status="200") == 1
-    assert gate.metric("gate_requests_total", family="runs", method="POST", status="403") == 1
-    assert gate.metric("gate_refusals_total", reason="role") == 1
-    assert gate.metric("gate_upstream_retries_total") == 1
-    assert gate.metric("gate_body_bytes_total", direction="in") == 1002
-    assert gate.metric("gate_body_bytes_total", direction="out") == 4 + len(refused.body)
-    assert gate.metric("gate_request_seconds_count", family="runs") == 3
-    assert gate.metric("gate_upstream_seconds_count", family="runs") == 2
-    assert gate.metric("gate_requests_in_flight") == 0
+    assert gate.metric("mlflow_proxy_requests_total", family="runs", method="GET", status="200") == 1
+    assert gate.metric("mlflow_proxy_requests_total", family="runs", method="POST", status="200") == 1
+    assert gate.metric("mlflow_proxy_requests_total", family="runs", method="POST", status="403") == 1
+    assert gate.metric("mlflow_proxy_errors_total", reason="role") == 1
+    assert gate.metric("mlflow_proxy_upstream_retries_total") == 1
+    assert gate.metric("mlflow_proxy_body_bytes_total", direction="in") == 1002
+    assert gate.metric("mlflow_proxy_body_bytes_total", direction="out") == 4 + len(refused.body)
+    assert gate.metric("mlflow_proxy_request_duration_seconds_count", family="runs") == 3
+    assert gate.metric("mlflow_proxy_upstream_duration_seconds_count", family="runs") == 2
+    assert gate.metric("mlflow_proxy_requests_in_flight") == 0
 
 
 async def test_callers_cannot_make_metrics_grow(toy: Toy, start_gate: StartGate) -> None:

@@ -319,7 +319,7 @@ async def test_a_caller_who_takes_nothing_is_cut_off(start_toy: StartToy, start_
         await until(lambda: gate.in_flight == 0)
         await until(lambda: toy.open == 0)
         assert (gate.lines[-1]["status"], gate.lines[-1]["error"]) == (200, "caller-slow")
-        await until(lambda: gate.metric("gate_connections") == 0)
+        await until(lambda: gate.metric("mlflow_proxy_connections") == 0)
 
 
 async def test_what_a_caller_did_not_take_is_not_counted_as_sent(start_toy: StartToy, start_gate: StartGate) -> None:
@@ -340,7 +340,7 @@ async def test_a_caller_who_takes_only_the_beginning_is_cut_off(start_toy: Start
     async with gate.caller(buffer=4096) as caller:
         await caller.send(read(gate, ARTIFACT))
         await caller.head()
-        await until(lambda: gate.metric("gate_connections") == 0)
+        await until(lambda: gate.metric("mlflow_proxy_connections") == 0)
 
 
 async def test_a_slow_caller_who_moves_gets_everything(start_toy: StartToy, start_gate: StartGate) -> None:

@@ -15,7 +15,7 @@ from .conftest import StartGate, StartToy
 both_upstreams = pytest.mark.parametrize("signed", [False, True], ids=["plain", "signed"])
 
 DELETE = "/api/2.0/mlflow/runs/delete"
-UNKNOWN_TOKEN = "mlg_" + "a" * 8 + "_" + "b" * 43
+UNKNOWN_TOKEN = "mlp_" + "a" * 8 + "_" + "b" * 43
 
 
 @pytest.fixture

@@ -335,7 +335,7 @@ async def test_requests_of_every_kind_leave_nothing_behind(
 
         await asyncio.gather(*(one_of_many(number) for number in range(requests)))
         await until(lambda: gate.in_flight == 0)
-        await until(lambda: gate.metric("gate_connections") == 0)
+        await until(lambda: gate.metric("mlflow_proxy_connections") == 0)
 
     own = psutil.Process()
     await everything(len(kinds) * 2)

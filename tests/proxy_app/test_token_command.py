@@ -15,7 +15,7 @@ from proxy_app.callers.tokens import Token, dump, parse
 from tests.doubles.aws_endpoints import ContestedSecret, serving
 from tests.doubles.aws_home import empty_aws_home
 
-TOKEN = re.compile(r"mlg_[a-z0-9]{8}_[A-Za-z0-9_-]{43}\n")
+TOKEN = re.compile(r"mlp_[a-z0-9]{8}_[A-Za-z0-9_-]{43}\n")
 
 
 class Command:

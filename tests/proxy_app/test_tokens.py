@@ -76,7 +76,7 @@ class Kept:
 def test_only_a_hash_is_kept_of_a_token(name: str, role: Role, days: float) -> None:
     now = datetime(2026, 11, 22, 10, tzinfo=UTC)
     token, plain = Token.new(name, role, days, now)
-    assert re.fullmatch(r"mlg_[a-z0-9]{8}_[A-Za-z0-9_-]{43}", plain)
+    assert re.fullmatch(r"mlp_[a-z0-9]{8}_[A-Za-z0-9_-]{43}", plain)
     assert token.expires == now + timedelta(days=days)
     document = dump([token])
     assert plain not in document
@@ -195,11 +195,11 @@ async def test_a_token_is_taken_as_bearer_and_as_the_password_of_any_user() -> N
         "Basic " + base64.b64encode(b"user").decode(),
         "Basic " + base64.b64encode(b"user:password").decode(),
         "Basic " + base64.b64encode(b"\xff:\xff").decode(),
-        bearer("mlg_abcdefgh_" + "x" * 42),
-        bearer("mlg_abcdefgh_" + "x" * 44),
-        bearer("mlg_ABCDEFGH_" + "x" * 43),
-        bearer("mlg_abcdefgh_" + "é" * 43),
-        bearer("mlg_abcdefgh_" + "x" * 43 + "\x0b\x0b mlg"),
+        bearer("mlp_abcdefgh_" + "x" * 42),
+        bearer("mlp_abcdefgh_" + "x" * 44),
+        bearer("mlp_ABCDEFGH_" + "x" * 43),
+        bearer("mlp_abcdefgh_" + "é" * 43),
+        bearer("mlp_abcdefgh_" + "x" * 43 + "\x0b\x0b mlp"),
     ],
 )
 async def test_what_is_no_token_of_the_gates_is_left_to_other_ways(authorization: str | None) -> None:

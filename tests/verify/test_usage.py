@@ -142,7 +142,7 @@ def test_help_says_the_role_and_the_exit_codes(verify: Verify) -> None:
 
 def test_a_token_goes_only_where_it_belongs(verify: Verify) -> None:
     ended = verify(
-        URL="http://127.0.0.1:1", MLFLOW_TRACKING_URI="http://127.0.0.1:2", MLFLOW_TRACKING_TOKEN="mlg_secret"
+        URL="http://127.0.0.1:1", MLFLOW_TRACKING_URI="http://127.0.0.1:2", MLFLOW_TRACKING_TOKEN="mlp_secret"
     )
     assert ended.code == 2
     assert "give that one's token as TOKEN=" in ended.err

@@ -48,7 +48,7 @@ class _Service:
 class _Tokens:
     def __init__(self) -> None:
         self.admin_token_secret_arn = pulumi.Output.from_input(SECRET_ARN)
-        self.admin_token = pulumi.Output.secret("mlg_k3v9x2ab_in-plain")
+        self.admin_token = pulumi.Output.secret("mlp_k3v9x2ab_in-plain")
 
 
 HTTP = _Edge()
@@ -79,7 +79,7 @@ def run(script: str) -> list[str]:
     aws = """aws() {
       case "$1" in
         ec2) printf '%s\\n' "$@" >&2; echo i-0123456789abcdef0 ;;
-        secretsmanager) printf '%s\\n' "$@" >&2; echo mlg_from_the_secret ;;
+        secretsmanager) printf '%s\\n' "$@" >&2; echo mlp_from_the_secret ;;
         *) printf '%s\\n' "$@" ;;
       esac
     }
@@ -117,10 +117,10 @@ def test_a_public_one_needs_no_port_forward() -> None:
 @pytest.mark.parametrize("edge", [HTTP, NAMED, UNNAMED, PUBLIC])
 def test_the_notebooks_lines_set_the_two_variables_and_nothing_shows_the_token(edge: _Edge) -> None:
     forward, notebook = lines(edge)
-    assert "mlg_" not in f"{forward}{notebook}"
+    assert "mlp_" not in f"{forward}{notebook}"
     words = run(f'{notebook}\necho "uri $MLFLOW_TRACKING_URI"; echo "token $MLFLOW_TRACKING_TOKEN"')
     assert after(words, "--secret-id") == SECRET_ARN
-    assert words[-2:] == [f"uri http{'s' if edge.https else ''}://{edge.host_name or ALB}", "token mlg_from_the_secret"]
+    assert words[-2:] == [f"uri http{'s' if edge.https else ''}://{edge.host_name or ALB}", "token mlp_from_the_secret"]
 
 
 def test_a_laptop_is_told_the_name_that_its_certificate_has() -> None:

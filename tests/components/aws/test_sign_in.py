@@ -16,7 +16,7 @@ from .test_edge import DOMAIN, SSO, recorded, told
 
 LISTENER = "aws:lb/listener:Listener"
 RULE = "aws:lb/listenerRule:ListenerRule"
-TOKENS = ("Bearer mlg_k3v9x2ab_secret", "bearer mlg_k3v9x2ab_secret", "Basic bWU6bWxnXw==")
+TOKENS = ("Bearer mlp_k3v9x2ab_secret", "bearer mlp_k3v9x2ab_secret", "Basic bWU6bWxnXw==")
 # A route's parameters stand for something in a path.
 ROUTES = sorted({line.split()[3] for line in (TABLE + OLDER).splitlines() if len(line.split()) > 3 and line[0] != "#"})
 
