@@ -37,7 +37,7 @@ class Screen:
         if _WARNING.search(line):
             self.say(self._coloured(_YELLOW, f"{name}: {line}"))
 
-    def gate_line(self, line: str) -> None:
+    def proxy_line(self, line: str) -> None:
         """Show a line of the gate's log as a person reads it."""
         try:
             parsed: object = json.loads(line)

@@ -27,7 +27,7 @@ def start_mlflow(scratch: Path, database: Path, s3_url: str, log: Path, **hooks:
     return Child("MLflow", arguments, child_environ(scratch, environ), log, **hooks)
 
 
-def start_gate(scratch: Path, environ: Mapping[str, str], log: Path, **hooks: Callable[..., None]) -> Child:
+def start_proxy(scratch: Path, environ: Mapping[str, str], log: Path, **hooks: Callable[..., None]) -> Child:
     return Child("The gate", ["-m", "proxy_app"], child_environ(scratch, environ), log, **hooks)
 
 

@@ -139,7 +139,7 @@ class _Up:
         screen.step("S3 (moto)")
 
         metrics = f"127.0.0.1:{free_port()}"
-        gate = stack.start_gate(
+        gate = stack.start_proxy(
             self._scratch,
             {
                 **aws.environ,
@@ -153,7 +153,7 @@ class _Up:
                 "MLFLOW_PROXY_GRACE_SECONDS": "5",
             },
             self._logs / "gate.log",
-            on_line=screen.gate_line,
+            on_line=screen.proxy_line,
             on_end=on_end,
         )
         self._children.append(gate)

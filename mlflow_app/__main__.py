@@ -8,7 +8,7 @@ import sys
 from proxy_app.setting_table import SettingsError
 
 from . import logs
-from .settings import Settings, gate_environment, read
+from .settings import Settings, proxy_environment, read
 
 _ABOUT = """\
 MLflow behind the gate, in one container for Google Cloud: without a command it
@@ -30,7 +30,7 @@ def main() -> int:
     commands.add_parser("healthcheck", help="ask the gate on MLFLOW_PROXY_LISTEN how it is; exit code 0 if it runs")
     command = parser.parse_args().command
     if command == "healthcheck":
-        environ = gate_environment(os.environ, Settings(), 1)
+        environ = proxy_environment(os.environ, Settings(), 1)
         os.execve(sys.executable, [sys.executable, "-m", "proxy_app", "healthcheck"], environ)  # noqa: S606
     try:
         return _upgrade() if command == "upgrade" else _serve()
@@ -45,8 +45,8 @@ def _serve() -> int:
     from .supervisor import supervise
 
     sys.stdout.reconfigure(line_buffering=True)  # pyright: ignore
-    settings, gate_settings = read(os.environ)
-    return asyncio.run(supervise(settings, gate_settings, os.environ))
+    settings, proxy_settings = read(os.environ)
+    return asyncio.run(supervise(settings, proxy_settings, os.environ))
 
 
 def _upgrade() -> int:

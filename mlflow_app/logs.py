@@ -29,7 +29,7 @@ def log_as_json(process: str) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def of_the_gate(line: str, *, is_error: bool) -> str:
+def of_the_proxy(line: str, *, is_error: bool) -> str:
     """A line of the gate's, whose own JSON is made for any platform."""
     try:
         said = json.loads(line)

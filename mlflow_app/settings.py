@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from proxy_app.setting_table import SettingsError, SettingTable, setting
 from proxy_app.setting_values import Address, switch
-from proxy_app.settings import Settings as GateSettings
+from proxy_app.settings import Settings as ProxySettings
 
 from . import tls
 
@@ -202,7 +202,7 @@ class Settings(SettingTable):
         )
 
 
-def gate_environment(environ: Mapping[str, str], settings: Settings, mlflow_port: int) -> dict[str, str]:
+def proxy_environment(environ: Mapping[str, str], settings: Settings, mlflow_port: int) -> dict[str, str]:
     """What the gate gets of the container's environment: all but MLflow's, and where MLflow is."""
     grace = settings.stop - MLFLOW_STOP - 1
     kept = {
@@ -218,7 +218,7 @@ def gate_environment(environ: Mapping[str, str], settings: Settings, mlflow_port
     return {**given, "MLFLOW_PROXY_UPSTREAM_URL": f"http://127.0.0.1:{mlflow_port}"}
 
 
-def read(environ: Mapping[str, str]) -> tuple[Settings, GateSettings]:
+def read(environ: Mapping[str, str]) -> tuple[Settings, ProxySettings]:
     """The image's settings and the gate's; SettingsError names every wrong one of both."""
     problems: list[str] = []
     settings, gate = None, None
@@ -227,7 +227,7 @@ def read(environ: Mapping[str, str]) -> tuple[Settings, GateSettings]:
     except SettingsError as error:
         problems.append(str(error))
     try:
-        gate = GateSettings.from_env(gate_environment(environ, settings or Settings(), 1))
+        gate = ProxySettings.from_env(proxy_environment(environ, settings or Settings(), 1))
     except SettingsError as error:
         problems.append(str(error))
     problems += [

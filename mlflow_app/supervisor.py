@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, cast
 
-from proxy_app.settings import Settings as GateSettings
+from proxy_app.settings import Settings as ProxySettings
 
 from . import logs
-from .settings import MLFLOW_STOP, Settings, gate_environment
+from .settings import MLFLOW_STOP, Settings, proxy_environment
 
 # MLflow keeps a connection longer than the gate does: it must never close one that the gate is about to use.
 _LONGER = 10.0
@@ -27,7 +27,7 @@ WRONG_SETTINGS = 2
 Translate = Callable[..., str]
 
 
-async def supervise(settings: Settings, gate_settings: GateSettings, environ: Mapping[str, str]) -> int:
+async def supervise(settings: Settings, proxy_settings: ProxySettings, environ: Mapping[str, str]) -> int:
     """Run both until SIGTERM or SIGINT, or until one of them dies; the container's exit code."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -37,25 +37,25 @@ async def supervise(settings: Settings, gate_settings: GateSettings, environ: Ma
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         # The gate first: it says that the container lives while MLflow makes its schema ready.
-        gate = _Process("The gate", logs.of_the_gate)
-        await gate.start(["proxy_app"], gate_environment(environ, settings, door.getsockname()[1]))
+        gate = _Process("The gate", logs.of_the_proxy)
+        await gate.start(["proxy_app"], proxy_environment(environ, settings, door.getsockname()[1]))
         mlflow = _Process("MLflow", logs.of_mlflow)
         await mlflow.start(
-            ["mlflow_app.server", str(door.fileno()), str(gate_settings.upstream_keepalive + _LONGER)],
+            ["mlflow_app.server", str(door.fileno()), str(proxy_settings.upstream_keepalive + _LONGER)],
             {name: text for name, text in environ.items() if not name.startswith("MLFLOW_PROXY_")},
             pass_fds=[door.fileno()],
         )
     await _first(stop.wait(), gate.ended.wait(), mlflow.ended.wait())
     if stop.is_set():
-        return await _stop(gate, mlflow, settings, gate_settings)
+        return await _stop(gate, mlflow, settings, proxy_settings)
     return await _give_up(gate, mlflow)
 
 
-async def _stop(gate: "_Process", mlflow: "_Process", settings: Settings, gate_settings: GateSettings) -> int:
+async def _stop(gate: "_Process", mlflow: "_Process", settings: Settings, proxy_settings: ProxySettings) -> int:
     """The gate finishes what it has taken on, then MLflow, which has nothing to do any more, ends."""
     end = asyncio.get_running_loop().time() + settings.stop - 0.5
     _say("INFO", "Stopping: the gate first, then MLflow")
-    await gate.end(gate_settings.grace + 0.5)
+    await gate.end(proxy_settings.grace + 0.5)
     await mlflow.end(max(1.0, end - asyncio.get_running_loop().time()))
     _say("INFO", "Stopped")
     return 0

@@ -13,10 +13,10 @@ from .callers.anyone import Anyone
 from .callers.token_store import FileStore, SecretStore
 from .callers.tokens import TokenCallers
 from .credentials import CredentialKeeper, Source, aws_chain
-from .gate import Gate
 from .health import Health
 from .observe import Observer
 from .page import Page
+from .proxy import Gate
 from .settings import Settings
 from .target import PlainTarget, Target, check_role_arn, sagemaker_target
 from .upstream.plain import PlainUpstream

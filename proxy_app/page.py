@@ -10,7 +10,7 @@ from aiohttp import web
 
 from . import errors
 from .callers import Caller, Role
-from .gate import OwnPage
+from .proxy import OwnPage
 from .routes import Route
 from .settings import Settings
 from .target import PlainTarget, Target

@@ -63,7 +63,7 @@ def alarms(
             tags=place.tagged(f"alarm-{role}"),
             opts=inside,
         )
-        for role, alarm in {**_of_the_balancer(edge), **_of_the_gate(namespace(place), args.slow_seconds)}.items()
+        for role, alarm in {**_of_the_balancer(edge), **_of_the_proxy(namespace(place), args.slow_seconds)}.items()
     ]
 
 
@@ -107,13 +107,13 @@ def _of_the_balancer(edge: Edge) -> dict[str, _Alarm]:
     }
 
 
-def _of_the_gate(where: str, slow_seconds: int) -> dict[str, _Alarm]:
+def _of_the_proxy(where: str, slow_seconds: int) -> dict[str, _Alarm]:
     return {
         "gate-errors": _Alarm(
             says="the gate fails requests (5xx). Look at the word in `error` in the log: fault has its traceback in a "
             "line beside it, no-credentials and credentials-refused mean the task role, body-budget wants memory.",
             namespace=where,
-            metric="GateErrors",
+            metric="ProxyErrors",
             above=4,
         ),
         "upstream-errors": _Alarm(

@@ -14,11 +14,11 @@ import pulumi_aws as aws
 from .args import AwsMlflowProxyArgs
 from .edge import Edge
 from .endpoints import Endpoints
-from .gate_log import GateLog
 from .image import Image
 from .network import Network
 from .outputs import lines_for_clients
 from .place import Place
+from .proxy_log import ProxyLog
 from .service import Service
 from .studio import Studio
 from .tokens import Tokens
@@ -99,7 +99,7 @@ class AwsMlflowProxy(pulumi.ComponentResource):
         edge = Edge(place, settings.edge, network=network, sso_client_secret=settings.sso_client_secret, opts=inside)
         if settings.studio is not None:
             Studio(place, settings.studio, network=network, tracking=tracking, edge=edge, opts=inside)
-        log = GateLog(place, days=settings.watching.log_days, opts=inside)
+        log = ProxyLog(place, days=settings.watching.log_days, opts=inside)
         endpoints = Endpoints(
             place,
             settings.network,

@@ -7,9 +7,9 @@ import pulumi
 from pulumi_aws import cloudwatch
 
 from .edge import Edge
-from .gate_log import GateLog
 from .metrics import namespace
 from .place import Place
+from .proxy_log import ProxyLog
 from .service import Service
 
 # Columns of CloudWatch's grid.
@@ -22,7 +22,7 @@ Widget = dict[str, Any]
 def dashboard(
     place: Place,
     *,
-    log: GateLog,
+    log: ProxyLog,
     edge: Edge,
     service: Service,
     alarms: Sequence[cloudwatch.MetricAlarm],
@@ -78,7 +78,7 @@ def _is_it_up(place: Place, edge: Edge, service: Service, alarms: Sequence[cloud
             place,
             "Errors and refusals",
             [
-                [where, "GateErrors"],
+                [where, "ProxyErrors"],
                 [where, "UpstreamErrors"],
                 [where, "Throttled"],
                 [where, "CredentialFailures"],
@@ -96,7 +96,7 @@ def _is_it_up(place: Place, edge: Edge, service: Service, alarms: Sequence[cloud
     ]
 
 
-def _who_uses_it(place: Place, log: GateLog) -> list[Widget]:
+def _who_uses_it(place: Place, log: ProxyLog) -> list[Widget]:
     where = namespace(place)
     by_role = [[where, "RequestsByRole", "Role", role] for role in ("viewer", "editor", "admin")]
     return [
@@ -120,7 +120,7 @@ def _who_uses_it(place: Place, log: GateLog) -> list[Widget]:
     ]
 
 
-def _what_is_slow(place: Place, log: GateLog) -> list[Widget]:
+def _what_is_slow(place: Place, log: ProxyLog) -> list[Widget]:
     where = namespace(place)
     return [
         _title("What is slow?"),
@@ -168,7 +168,7 @@ def _graph(place: Place, title: str, metrics: list[list[Any]], *, width: int = _
     }
 
 
-def _table(place: Place, log: GateLog, title: str, query: str, *, width: int = _HALF) -> Widget:
+def _table(place: Place, log: ProxyLog, title: str, query: str, *, width: int = _HALF) -> Widget:
     return {
         "type": "log",
         "width": width,

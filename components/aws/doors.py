@@ -6,7 +6,7 @@ Left to the caller: what else may reach the load balancer.
 import pulumi
 from pulumi_aws import ec2
 
-from .. import gate_contract
+from .. import proxy_environment
 from .edge import Edge
 from .network import Network, way
 from .place import Place
@@ -26,7 +26,7 @@ class Doors(pulumi.ComponentResource):
         self._place = place
         self.gates = self._group("gates", "Gates: requests from the load balancer", network)
         self.instances = self._group("instances", "Instances under the gates: nobody comes in", network)
-        self._way("edge-to-gates", source=edge.security_group_id, target=self.gates, port=gate_contract.PORT)
+        self._way("edge-to-gates", source=edge.security_group_id, target=self.gates, port=proxy_environment.PORT)
         network.let_out(place, "gates", self.gates, self)
         network.let_out(place, "instances", self.instances, self)
         if not edge.public:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pulumi
 from pulumi_aws import ec2, lb, vpc
 
-from .. import gate_contract
+from .. import proxy_environment
 from . import certificate, waf
 from .access_logs import access_logs
 from .edge_args import EdgeArgs
@@ -46,8 +46,8 @@ class Edge(pulumi.ComponentResource):
     """It lets nothing out to the gates yet: whoever makes them adds that."""
     listeners: list[pulumi.Resource]
     """A service can only join a target group that a listener uses."""
-    gate_settings: dict[str, pulumi.Input[str]]
-    """What the gate has to be told of it (gate_contract): public URL, and with sign-in the ALB's ARN and issuer."""
+    proxy_settings: dict[str, pulumi.Input[str]]
+    """What the gate has to be told of it (proxy_environment): public URL, and with sign-in the ALB's ARN and issuer."""
 
     def __init__(
         self,
@@ -91,8 +91,8 @@ class Edge(pulumi.ComponentResource):
         host = pulumi.Output.from_input(self.host_name) if self.host_name else balancer.dns_name
         self.url = pulumi.Output.concat("https://" if self.https else "http://", host)
         # Without such a name, the gate goes by what callers call it.
-        public_url = {gate_contract.PUBLIC_URL: f"https://{self.host_name}"} if self.host_name else {}
-        self.gate_settings = {**public_url, **(sign_in.gate_settings(balancer) if sign_in else {})}
+        public_url = {proxy_environment.PUBLIC_URL: f"https://{self.host_name}"} if self.host_name else {}
+        self.proxy_settings = {**public_url, **(sign_in.proxy_settings(balancer) if sign_in else {})}
         self.register_outputs(
             {
                 "url": self.url,
@@ -169,7 +169,7 @@ def _target_group(place: Place, network: Network, timing: Timing, parent: pulumi
         place.named("gates"),
         target_type="ip",
         vpc_id=network.vpc_id,
-        port=gate_contract.PORT,
+        port=proxy_environment.PORT,
         protocol="HTTP",
         # Requests take from milliseconds to minutes, so turns would not be fair.
         load_balancing_algorithm_type="least_outstanding_requests",
@@ -178,7 +178,7 @@ def _target_group(place: Place, network: Network, timing: Timing, parent: pulumi
             # Whether it runs, and not whether it is ready: ECS replaces what is unhealthy here, and while SageMaker
             # is away no new gate would be better than the old one, which at least says what is wrong. A stopping gate
             # needs no mark either: ECS takes it out of here before it stops it.
-            path=gate_contract.HEALTH,
+            path=proxy_environment.HEALTH,
             protocol="HTTP",
             matcher="200",
             interval=10,

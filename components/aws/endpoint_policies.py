@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 
 import pulumi
 
-from .gate_log import GateLog
 from .identity import Statement, allow
 from .image import Image
 from .network_args import Endpoint
 from .place import Place
+from .proxy_log import ProxyLog
 from .tokens import Tokens
 from .tracking import Tracking
 
 
 def endpoint_statements(
-    place: Place, *, tracking: Tracking, image: Image, tokens: Tokens, log: GateLog, studio: bool
+    place: Place, *, tracking: Tracking, image: Image, tokens: Tokens, log: ProxyLog, studio: bool
 ) -> Mapping[Endpoint, Sequence[Statement]]:
     """By endpoint; one that is not here lets everything pass. ``studio``: notebooks use them, too."""
     pull = _pull(place, image)
@@ -64,7 +64,7 @@ def _pull(place: Place, image: Image) -> list[Statement]:
     ]
 
 
-def _write_log(place: Place, log: GateLog) -> Statement:
+def _write_log(place: Place, log: ProxyLog) -> Statement:
     streams = pulumi.Output.concat(log.arn, ":*")
     return _ours(place, "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents", to=[streams])
 

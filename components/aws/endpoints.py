@@ -10,12 +10,12 @@ import pulumi
 import pulumi_aws as aws
 
 from .endpoint_policies import endpoint_statements
-from .gate_log import GateLog
 from .identity import Statement, document
 from .image import Image
 from .network import Network
 from .network_args import Endpoint, NetworkArgs
 from .place import Place
+from .proxy_log import ProxyLog
 from .tokens import Tokens
 from .tracking import Tracking
 
@@ -42,7 +42,7 @@ class Endpoints(pulumi.ComponentResource):
         tracking: Tracking,
         image: Image,
         tokens: Tokens,
-        log: GateLog,
+        log: ProxyLog,
         studio: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:

@@ -154,7 +154,7 @@ def studio_statements(
     ]
 
 
-def gate_statements(
+def proxy_statements(
     place: Place,
     *,
     target_arn: pulumi.Input[str],

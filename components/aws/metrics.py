@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_aws import cloudwatch
 
-from .gate_log import GateLog
 from .place import Place
+from .proxy_log import ProxyLog
 
 _REQUEST = '$.event = "request"'
 # MLflow's own errors pass without a reason; a reason of these names what MLflow, or AWS's front, did.
@@ -42,7 +42,7 @@ METRICS = {
     "RequestsByRole": Counted(pattern=f"{{ {_REQUEST} && ({_ROLES}) }}", dimensions={"Role": "$.role"}),
     # Of what MLflow was asked: a flood of refusals, which take no time, would hide all else.
     "Latency": Counted(pattern=f"{{ {_REQUEST} && $.upstream_ms >= 0 }}", value="$.ms", unit="Milliseconds"),
-    "GateErrors": Counted(pattern=f"{{ {_REQUEST} && {_GATE} }}"),
+    "ProxyErrors": Counted(pattern=f"{{ {_REQUEST} && {_GATE} }}"),
     "UpstreamErrors": Counted(pattern=f"{{ {_REQUEST} && ({_UPSTREAM}) }}"),
     "Throttled": Counted(pattern=f"{{ {_REQUEST} && $.status = 429 }}"),
     # A refresh begins a quarter of an hour before the keys end: this comes before anybody is refused.
@@ -55,7 +55,7 @@ def namespace(place: Place) -> str:
     return f"MLflow/{place.stack}/{place.name}"
 
 
-def metric_filters(place: Place, log: GateLog, parent: pulumi.Resource) -> None:
+def metric_filters(place: Place, log: ProxyLog, parent: pulumi.Resource) -> None:
     """CloudWatch counts from now on; lines from before are not looked at."""
     for metric, counted in METRICS.items():
         cloudwatch.LogMetricFilter(

@@ -14,17 +14,17 @@ from pulumi_aws.appautoscaling import (
     PolicyTargetTrackingScalingPolicyConfigurationPredefinedMetricSpecificationArgs as _Metric,
 )
 
-from .. import gate_contract
+from .. import proxy_environment
 from ..roles import RoleRules
 from .args import Architecture, ServiceArgs
 from .doors import Doors
 from .edge import Edge
-from .gate_log import GateLog
-from .identity import Statement, execution_statements, gate_statements, role_policy, service_role
+from .identity import Statement, execution_statements, proxy_statements, role_policy, service_role
 from .image import Image
 from .instances import Instances
 from .network import Network
 from .place import Place
+from .proxy_log import ProxyLog
 from .task import CONTAINER, container, environment
 from .tokens import Tokens
 from .tracking import Tracking
@@ -96,7 +96,7 @@ class Service(pulumi.ComponentResource):
         image: Image,
         tokens: Tokens,
         edge: Edge,
-        log: GateLog,
+        log: ProxyLog,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("mlflow:aws:Service", place.named("service"), {}, opts)
@@ -116,7 +116,7 @@ class Service(pulumi.ComponentResource):
             tokens_secret_arn=tokens.hashes_secret_arn,
             timing=edge.timing,
             roles=roles,
-            of_edge=edge.gate_settings,
+            of_edge=edge.proxy_settings,
         )
         task = self._task(architecture, self._container(settings, image, log), running, starting)
         # A task does not start without its rights, and loses requests without them in its last minutes.
@@ -160,7 +160,7 @@ class Service(pulumi.ComponentResource):
 
     def _running(self, tracking: Tracking, tokens: Tokens) -> _Role:
         """The task role: what the gate may do."""
-        statements = gate_statements(
+        statements = proxy_statements(
             self._place,
             target_arn=tracking.target_arn,
             serverless=tracking.serverless,
@@ -169,7 +169,7 @@ class Service(pulumi.ComponentResource):
         )
         return self._role("gate", statements)
 
-    def _starting(self, image: Image, log: GateLog) -> _Role:
+    def _starting(self, image: Image, log: ProxyLog) -> _Role:
         """The execution role: what ECS may do to start it."""
         return self._role("execution", execution_statements(repository_arn=image.repository_arn, log_group_arn=log.arn))
 
@@ -177,7 +177,7 @@ class Service(pulumi.ComponentResource):
         made = service_role(self._place, role, "ecs-tasks.amazonaws.com", [], parent=self)
         return _Role(made.arn, role_policy(self._place, role, made, statements))
 
-    def _container(self, settings: Mapping[str, pulumi.Input[str]], image: Image, log: GateLog) -> Mapping[str, Any]:
+    def _container(self, settings: Mapping[str, pulumi.Input[str]], image: Image, log: ProxyLog) -> Mapping[str, Any]:
         return container(
             self._args,
             image=image.reference,
@@ -234,7 +234,7 @@ class Service(pulumi.ComponentResource):
                 ecs.ServiceLoadBalancerArgs(
                     target_group_arn=edge.target_group_arn,
                     container_name=CONTAINER,
-                    container_port=gate_contract.PORT,
+                    container_port=proxy_environment.PORT,
                 )
             ],
             **_rolling(),

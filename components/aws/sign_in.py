@@ -11,14 +11,14 @@ from typing import TypedDict
 import pulumi
 from pulumi_aws import lb
 
-from .. import gate_contract
+from .. import proxy_environment
 from .edge_args import SsoArgs
 from .place import Place
 
 # A rule takes five values and six wildcards at most.
 _TOKENS = ("Bearer *", "Basic *")
 # Only programs use these. Without a token they get the gate's 401, whose sentence says what to do.
-_PROGRAMS = ("/api/*", "/v1/*", "/version", "/health*", gate_contract.READY)
+_PROGRAMS = ("/api/*", "/v1/*", "/version", "/health*", proxy_environment.READY)
 # MLflow's pages fetch these: a page of the provider's, where they expect data, would only break them. Programs that
 # use /gateway/ have a token.
 _SCRIPTS = ("/ajax-api/*", "/graphql", "/gateway/*")
@@ -79,13 +79,13 @@ class SignIn:
                 opts=pulumi.ResourceOptions(parent=parent, additional_secret_outputs=["actions"] if first else None),
             )
 
-    def gate_settings(self, balancer: lb.LoadBalancer) -> dict[str, pulumi.Input[str]]:
+    def proxy_settings(self, balancer: lb.LoadBalancer) -> dict[str, pulumi.Input[str]]:
         """What the gate checks the load balancer's word by."""
         return {
-            gate_contract.ALB_ARN: balancer.arn,
-            gate_contract.OIDC_ISSUER: self.sso.issuer,
-            gate_contract.OIDC_CLIENT_ID: self.sso.client_id,
-            gate_contract.OIDC_GROUPS_CLAIM: self.sso.groups_claim,
+            proxy_environment.ALB_ARN: balancer.arn,
+            proxy_environment.OIDC_ISSUER: self.sso.issuer,
+            proxy_environment.OIDC_CLIENT_ID: self.sso.client_id,
+            proxy_environment.OIDC_GROUPS_CLAIM: self.sso.groups_claim,
         }
 
     def _provider(self) -> _Provider:

@@ -51,7 +51,7 @@ class Studio(pulumi.ComponentResource):
         )
         ways = [
             *self._rules(place, network, group),
-            *self._to_the_gate(place, edge, group),
+            *self._to_the_proxy(place, edge, group),
             *network.let_out(place, "studio", group.id, self),
         ]
         role = service_role(place, "studio", "sagemaker.amazonaws.com", [], parent=self)
@@ -99,7 +99,7 @@ class Studio(pulumi.ComponentResource):
             to("files", (_NFS, _NFS), cidr_ipv4=network.cidr, description="The file system of the domain"),
         ]
 
-    def _to_the_gate(self, place: Place, edge: Edge, group: ec2.SecurityGroup) -> list[pulumi.Resource]:
+    def _to_the_proxy(self, place: Place, edge: Edge, group: ec2.SecurityGroup) -> list[pulumi.Resource]:
         """Notebooks may come through the gate, too. A public one is reached as everything on the internet is."""
         if edge.public:
             return []

@@ -5,7 +5,7 @@ from typing import Any
 
 import pulumi
 
-from .. import gate_contract
+from .. import proxy_environment
 from ..roles import RoleRules
 from .args import ServiceArgs
 from .timing import Timing
@@ -26,7 +26,7 @@ def environment(
     of_edge: Mapping[str, pulumi.Input[str]],
 ) -> dict[str, pulumi.Input[str]]:
     """The gate's settings, by their names in its contract. None of them is a secret: the gate reads those itself."""
-    rules = {gate_contract.ROLE_RULES: roles.text()} if roles.any() else {}
+    rules = {proxy_environment.ROLE_RULES: roles.text()} if roles.any() else {}
     return {
         # botocore goes by the second, other tools by the first.
         "AWS_REGION": region,
@@ -34,16 +34,16 @@ def environment(
         # Its rights are the task's, and never the instance's.
         "AWS_EC2_METADATA_DISABLED": "true",
         # In a network namespace of its own. The metrics stay on loopback, as the image has them.
-        gate_contract.LISTEN: f"0.0.0.0:{gate_contract.PORT}",
-        gate_contract.TARGET_ARN: target_arn,
-        gate_contract.TOKENS_SECRET: tokens_secret_arn,
-        gate_contract.BODY_LIMIT_MIB: str(args.body_limit),
-        gate_contract.BODY_BUDGET_MIB: str(args.body_budget),
-        gate_contract.BODY_TIMEOUT_SECONDS: str(timing.body_timeout),
-        gate_contract.UPSTREAM_TIMEOUT_SECONDS: str(timing.upstream_timeout),
-        gate_contract.KEEPALIVE_SECONDS: str(timing.keepalive),
-        gate_contract.DRAIN_SECONDS: str(timing.drain),
-        gate_contract.GRACE_SECONDS: str(timing.grace),
+        proxy_environment.LISTEN: f"0.0.0.0:{proxy_environment.PORT}",
+        proxy_environment.TARGET_ARN: target_arn,
+        proxy_environment.TOKENS_SECRET: tokens_secret_arn,
+        proxy_environment.BODY_LIMIT_MIB: str(args.body_limit),
+        proxy_environment.BODY_BUDGET_MIB: str(args.body_budget),
+        proxy_environment.BODY_TIMEOUT_SECONDS: str(timing.body_timeout),
+        proxy_environment.UPSTREAM_TIMEOUT_SECONDS: str(timing.upstream_timeout),
+        proxy_environment.KEEPALIVE_SECONDS: str(timing.keepalive),
+        proxy_environment.DRAIN_SECONDS: str(timing.drain),
+        proxy_environment.GRACE_SECONDS: str(timing.grace),
         **rules,
         **of_edge,
     }
@@ -65,10 +65,10 @@ def container(
         "essential": True,
         "environment": [{"name": name, "value": settings[name]} for name in sorted(settings)],
         "portMappings": [
-            {"containerPort": gate_contract.PORT, "hostPort": gate_contract.PORT, "protocol": "tcp"},
+            {"containerPort": proxy_environment.PORT, "hostPort": proxy_environment.PORT, "protocol": "tcp"},
         ],
         "healthCheck": {
-            "command": ["CMD", *gate_contract.HEALTH_COMMAND],
+            "command": ["CMD", *proxy_environment.HEALTH_COMMAND],
             "interval": 30,
             "timeout": 5,
             "retries": 3,
@@ -83,7 +83,7 @@ def container(
 
 def _confined(args: ServiceArgs) -> dict[str, Any]:
     return {
-        "user": gate_contract.USER,
+        "user": proxy_environment.USER,
         "privileged": False,
         # ECS Exec's agent lives in the container and has to write there: AWS supports it with no read-only root
         # (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-exec.html, considerations).

@@ -11,7 +11,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_random as random
 
-from ..gate_contract import TOKEN_PREFIX
+from ..proxy_environment import TOKEN_PREFIX
 from .place import Place
 
 # How the gate's command names its holder.

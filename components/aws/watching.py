@@ -7,10 +7,10 @@ from .alarms import alarms
 from .args import WatchingArgs
 from .dashboard import dashboard
 from .edge import Edge
-from .gate_log import GateLog
 from .identity import document
 from .metrics import metric_filters
 from .place import Place
+from .proxy_log import ProxyLog
 from .service import Service
 
 
@@ -25,7 +25,7 @@ class Watching(pulumi.ComponentResource):
         place: Place,
         args: WatchingArgs,
         *,
-        log: GateLog,
+        log: ProxyLog,
         edge: Edge,
         service: Service,
         opts: pulumi.ResourceOptions | None = None,

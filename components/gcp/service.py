@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pulumi
 from pulumi_gcp import appengine
 
-from .. import gate_contract, mlflow_contract
+from .. import mlflow_environment, proxy_environment
 from ..roles import RoleRules
 from .app_engine import AppEngine
 from .args import VERSION, AppArgs
@@ -84,9 +84,9 @@ class Service(pulumi.ComponentResource):
                 min_total_instances=args.min_instances,
                 max_total_instances=args.max_instances,
             ),
-            liveness_check=appengine.FlexibleAppVersionLivenessCheckArgs(path=gate_contract.HEALTH),
+            liveness_check=appengine.FlexibleAppVersionLivenessCheckArgs(path=proxy_environment.HEALTH),
             readiness_check=appengine.FlexibleAppVersionReadinessCheckArgs(
-                path=gate_contract.READY, app_start_timeout=_START
+                path=proxy_environment.READY, app_start_timeout=_START
             ),
             noop_on_destroy=alone,
             delete_service_on_destroy=not alone,
@@ -115,35 +115,35 @@ def _about_the_service(
 ) -> Mapping[str, pulumi.Input[str]]:
     """What the container is told of itself, by the names in its contracts. Nothing here is secret."""
     return {
-        gate_contract.IAP_AUDIENCE: app.iap_audience,
-        gate_contract.PUBLIC_URL: url,
+        proxy_environment.IAP_AUDIENCE: app.iap_audience,
+        proxy_environment.PUBLIC_URL: url,
         # Its own name, and those of its version and instances.
-        gate_contract.ALLOWED_HOSTS: pulumi.Output.concat(host, ",*-dot-", host),
+        proxy_environment.ALLOWED_HOSTS: pulumi.Output.concat(host, ",*-dot-", host),
         # App Engine sets no limit for the container, which would take the machine's own needs for its own.
-        mlflow_contract.MEMORY_MIB: str(int(args.memory_gb * 1024)),
-        **({gate_contract.ROLE_RULES: roles.text()} if roles.any() else {}),
-        **({mlflow_contract.WORKERS: str(args.workers)} if args.workers else {}),
+        mlflow_environment.MEMORY_MIB: str(int(args.memory_gb * 1024)),
+        **({proxy_environment.ROLE_RULES: roles.text()} if roles.any() else {}),
+        **({mlflow_environment.WORKERS: str(args.workers)} if args.workers else {}),
     }
 
 
 def _about_the_data(database: Database, artifacts: Artifacts, access: str) -> Mapping[str, pulumi.Input[str]]:
     return {
         **_database(database),
-        mlflow_contract.DATABASE_NAME: database.database_name,
-        mlflow_contract.DATABASE_USER: database.user,
-        mlflow_contract.DATABASE_PASSWORD_SECRET: database.password_secret,
-        mlflow_contract.ARTIFACTS: artifacts.url,
-        mlflow_contract.ARTIFACT_ACCESS: access,
+        mlflow_environment.DATABASE_NAME: database.database_name,
+        mlflow_environment.DATABASE_USER: database.user,
+        mlflow_environment.DATABASE_PASSWORD_SECRET: database.password_secret,
+        mlflow_environment.ARTIFACTS: artifacts.url,
+        mlflow_environment.ARTIFACT_ACCESS: access,
     }
 
 
 def _database(database: Database) -> Mapping[str, pulumi.Input[str]]:
     if database.private_address is None or database.server_ca is None:
-        return {mlflow_contract.DATABASE_SOCKET: pulumi.Output.concat("/cloudsql/", database.connection_name)}
+        return {mlflow_environment.DATABASE_SOCKET: pulumi.Output.concat("/cloudsql/", database.connection_name)}
     return {
-        mlflow_contract.DATABASE_ADDRESS: pulumi.Output.format("{0}:{1}", database.private_address, str(_MYSQL)),
+        mlflow_environment.DATABASE_ADDRESS: pulumi.Output.format("{0}:{1}", database.private_address, str(_MYSQL)),
         # The provider takes it for a secret, and with it everything that the container is told.
-        mlflow_contract.DATABASE_CA: pulumi.Output.unsecret(database.server_ca).apply(_in_one_line),
+        mlflow_environment.DATABASE_CA: pulumi.Output.unsecret(database.server_ca).apply(_in_one_line),
     }
 
 

@@ -41,7 +41,7 @@ def poll(what: Callable[[], bool], seconds: float = 20) -> bool:
     return True
 
 
-def test_the_gate_and_the_flask_design_are_measured_and_then_gone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_proxy_and_the_flask_design_are_measured_and_then_gone(capsys: pytest.CaptureFixture[str]) -> None:
     before = set(tree(os.getpid()))
     plan = throughput.Plan(only=("gate", "flask"), connections=(4,), rounds=1, seconds=1)
     figures = {row["server"]: row for row in throughput.run(plan)["throughput"]}

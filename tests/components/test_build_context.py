@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_gates_build_gets_its_modules_and_nothing_else() -> None:
+def test_the_proxy_build_gets_its_modules_and_nothing_else() -> None:
     found = files(GATE)
     tracked = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "."],

@@ -48,7 +48,7 @@ def test_the_default_base_is_an_exact_version_of_a_slim_python(context: Path) ->
     assert re.fullmatch(r"python:3\.\d+\.\d+-slim-[a-z]+", default[1])
 
 
-def test_the_image_adds_only_the_gate_to_its_base(
+def test_the_image_adds_only_the_proxy_to_its_base(
     engine: Engine, base: str, context: Path, files: dict[str, Entry]
 ) -> None:
     before = files_of(engine, base)
@@ -67,7 +67,7 @@ def test_nothing_in_the_image_can_install_or_compile(engine: Engine, base: str, 
     assert [path for path in files if INSTALLERS.search(path)] == []
 
 
-def test_the_gate_cannot_change_its_own_files(engine: Engine, image: str, files: dict[str, Entry]) -> None:
+def test_the_proxy_cannot_change_its_own_files(engine: Engine, image: str, files: dict[str, Entry]) -> None:
     gates = {path: entry for path, entry in files.items() if path.split("/")[0] == "app" and entry.kind != "2"}
     assert {entry.owner for entry in gates.values()} == {(0, 0)}
     assert [path for path, entry in gates.items() if entry.mode & 0o022] == []
@@ -101,7 +101,7 @@ def test_a_platform_finds_the_port_the_check_and_the_signal(engine: Engine, imag
     assert {"MLFLOW_PROXY_LISTEN=0.0.0.0:8080", "MLFLOW_PROXY_METRICS_LISTEN=127.0.0.1:9090"} <= set(config["Env"])
 
 
-def test_every_aws_service_that_the_gate_calls_is_described_in_the_image(
+def test_every_aws_service_that_the_proxy_calls_is_described_in_the_image(
     engine: Engine, image: str, context: Path
 ) -> None:
     text = "\n".join(path.read_text(encoding="utf-8") for path in context.rglob("*.py"))

@@ -20,7 +20,7 @@ from tests.container.mlflow_container import AppContainer, Told, together
 from tests.container.test_image import INSTALLERS
 from tests.doubles import gcs, mariadb, secret_manager
 from tests.doubles.mariadb import INSTANCE, Database
-from tests.doubles.running_gate import Tokens
+from tests.doubles.running_proxy import Tokens
 from tests.mlflow_app import stories
 from tests.mlflow_app.calls import Calls
 from tests.mlflow_app.mlflow2 import database_of_mlflow2
@@ -105,7 +105,7 @@ def test_a_platform_finds_what_it_is_and_how_to_run_it(engine: Engine, mlflow_im
     assert (labels["version"], labels["revision"]) == ("1.2.3", "0123abc")
 
 
-def test_the_default_base_is_the_gates() -> None:
+def test_the_default_base_is_the_proxy() -> None:
     def base(path: str) -> str:
         found = re.search(r"^ARG BASE=(.+)$", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
         assert found

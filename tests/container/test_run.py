@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from tests.container.gate import environment, make_token, status
 
 from tests.container.engine import Container, Engine
-from tests.container.gate import environment, make_token, status
 
 READ = "/api/2.0/mlflow/experiments/get?experiment_id=0"
 HELD_READ = "/api/2.0/mlflow/experiments/get?experiment_id=held"
@@ -114,7 +114,7 @@ def test_it_writes_nothing_where_it_could(
         assert engine.run("diff", container.name).splitlines() == ["A /tokens"]
 
 
-def test_the_health_check_sees_a_gate_that_works_and_one_that_hangs(gate: Container) -> None:
+def test_the_health_check_sees_a_proxy_that_works_and_one_that_hangs(gate: Container) -> None:
     gate.wait_until(lambda container: health(container) == "healthy")
     gate.signal("STOP")
     gate.wait_until(lambda container: health(container) == "unhealthy")

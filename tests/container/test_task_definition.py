@@ -13,16 +13,16 @@ from typing import Any
 import aiohttp
 import boto3
 import pytest
+from tests.container.gate import status
 
-from components import gate_contract
+from components import proxy_environment
 from components.aws.tokens import first_document
 from local.standin import StandIn
 from tests.components.aws.whole import DIGEST, container_definition, whole
 from tests.container.ecs import docker_flags
 from tests.container.engine import Container, Engine
-from tests.container.gate import status
 from tests.doubles.fixtures import Server, StartStandIn
-from tests.doubles.running_gate import until
+from tests.doubles.running_proxy import until
 
 TARGET = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/team"
 CA_FILE = "/ca.pem"
@@ -53,7 +53,7 @@ class Secret:
 @pytest.fixture(scope="module")
 def hashes(s3: Server) -> Secret:
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-    token = f"{gate_contract.TOKEN_PREFIX}_{''.join(secrets.choice(letters) for _ in range(8))}_"
+    token = f"{proxy_environment.TOKEN_PREFIX}_{''.join(secrets.choice(letters) for _ in range(8))}_"
     token += "".join(secrets.choice(letters + "_-") for _ in range(43))
     untyped: Any = boto3
     client = untyped.client(
@@ -93,10 +93,10 @@ def start_task(engine: Engine, image: str, definition: dict[str, Any], standin: 
         port = _free_port()
         cloud = {
             # Each task has an address of its own; here they share one.
-            gate_contract.LISTEN: f"0.0.0.0:{port}",
+            proxy_environment.LISTEN: f"0.0.0.0:{port}",
             "MLFLOW_PROXY_METRICS_LISTEN": "127.0.0.1:0",
             "MLFLOW_PROXY_TARGET_ENDPOINT": standin.endpoint,
-            gate_contract.TOKENS_SECRET: hashes.arn,
+            proxy_environment.TOKENS_SECRET: hashes.arn,
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": hashes.endpoint,
             **standin.environ,
             "AWS_CA_BUNDLE": CA_FILE,
@@ -106,7 +106,7 @@ def start_task(engine: Engine, image: str, definition: dict[str, Any], standin: 
         container = await asyncio.to_thread(running.__enter__)
         try:
             # In a thread: the stand-in answers in this one.
-            await asyncio.to_thread(container.wait_until, lambda _: status(port, gate_contract.READY) == 200)
+            await asyncio.to_thread(container.wait_until, lambda _: status(port, proxy_environment.READY) == 200)
             yield Task(container, port)
         finally:
             await asyncio.to_thread(running.__exit__, None, None, None)
@@ -129,7 +129,7 @@ async def test_it_serves_with_the_token_and_the_settings_that_components_made(
     async with start_task() as task:
         assert await asyncio.to_thread(status, task.port, READ, hashes.token) == 200
         assert await asyncio.to_thread(status, task.port, READ) == 401
-        assert await asyncio.to_thread(status, task.port, gate_contract.HEALTH) == 200
+        assert await asyncio.to_thread(status, task.port, proxy_environment.HEALTH) == 200
         assert standin.seen
 
 
@@ -260,7 +260,7 @@ async def test_a_task_that_is_stopped_before_its_load_balancer_knows_loses_none_
     start_task: StartTask, definition: dict[str, Any], standin: StandIn, hashes: Secret
 ) -> None:
     told = {one["name"]: int(one["value"]) for one in definition["environment"] if one["value"].isdecimal()}
-    drain = told[gate_contract.DRAIN_SECONDS]
+    drain = told[proxy_environment.DRAIN_SECONDS]
     standin.faults.add("slow", times=None, delay=0.05, path=SEARCH)
     # A request that takes longer than the drain, but ends within the grace.
     standin.faults.add("slow", delay=drain + 3, path=HELD)

@@ -67,7 +67,7 @@ def test_every_output_that_the_page_names_is_one() -> None:
     assert named <= set(AwsMlflowProxy.__annotations__)
 
 
-def test_the_program_of_the_page_builds_a_gate() -> None:
+def test_the_program_of_the_page_builds_a_proxy() -> None:
     (block,) = blocks("python")
 
     def program() -> None:

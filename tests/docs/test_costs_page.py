@@ -130,7 +130,7 @@ def test_what_changes_costs_what_the_tables_say() -> None:
     assert f"| `service.tasks: 2` | +{gate} |" in PAGE
 
 
-def test_a_gate_reads_its_tokens_as_often_as_the_page_says() -> None:
+def test_a_proxy_reads_its_tokens_as_often_as_the_page_says() -> None:
     (every,) = re.findall(r"reads the secret of its tokens every (\d+) seconds: ([\d,]+) times a month", PAGE)
     reload = next(
         float(default) for name, default, _ in Settings.table() if name == "MLFLOW_PROXY_TOKENS_RELOAD_SECONDS"

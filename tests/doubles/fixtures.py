@@ -18,11 +18,11 @@ import pytest_asyncio
 from local import s3 as s3_settings
 from local import stack
 from local.standin import APP_ARN, TRACKING_SERVER_ARN, Authority, StandIn, serve
-from tests.doubles.gate_process import GateProcess
-from tests.doubles.running_gate import Tokens
+from tests.doubles.proxy_process import ProxyProcess
+from tests.doubles.running_proxy import Tokens
 
 StartStandIn = Callable[..., Awaitable[StandIn]]
-SigningGate = Callable[[StandIn], contextlib.AbstractAsyncContextManager[GateProcess]]
+SigningProxy = Callable[[StandIn], contextlib.AbstractAsyncContextManager[ProxyProcess]]
 # The first start compiles MLflow's modules, on a machine that may be busy.
 _PATIENCE = 110.0
 
@@ -113,11 +113,11 @@ async def standin_app(start_standin: StartStandIn) -> StandIn:
 
 
 @pytest.fixture
-def signing_gate(tokens: Tokens, tmp_path: Path) -> SigningGate:
-    """`async with signing_gate(standin) as gate`: a gate as a process of its own that signs for the stand-in."""
+def signing_proxy(tokens: Tokens, tmp_path: Path) -> SigningProxy:
+    """`async with signing_proxy(standin) as gate`: a gate as a process of its own that signs for the stand-in."""
 
-    def start(standin: StandIn) -> contextlib.AbstractAsyncContextManager[GateProcess]:
+    def start(standin: StandIn) -> contextlib.AbstractAsyncContextManager[ProxyProcess]:
         target = {"MLFLOW_PROXY_TARGET_ARN": standin.target.arn, "MLFLOW_PROXY_TARGET_ENDPOINT": standin.endpoint}
-        return GateProcess.serving(tmp_path, tokens, **target, **standin.environ)
+        return ProxyProcess.serving(tmp_path, tokens, **target, **standin.environ)
 
     return start

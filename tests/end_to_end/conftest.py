@@ -5,12 +5,12 @@ from collections.abc import AsyncGenerator
 import pytest_asyncio
 
 from local.standin import StandIn
-from tests.doubles.fixtures import SigningGate
-from tests.doubles.gate_process import GateProcess
+from tests.doubles.fixtures import SigningProxy
+from tests.doubles.proxy_process import ProxyProcess
 
 
 @pytest_asyncio.fixture
-async def gate(standin: StandIn, signing_gate: SigningGate) -> AsyncGenerator[GateProcess]:
+async def gate(standin: StandIn, signing_proxy: SigningProxy) -> AsyncGenerator[ProxyProcess]:
     """A gate that signs for the stand-in of a tracking server."""
-    async with signing_gate(standin) as gate:
+    async with signing_proxy(standin) as gate:
         yield gate

@@ -7,20 +7,20 @@ from tests.doubles import iap
 from tests.doubles.fixtures import Server
 from tests.doubles.iap import BOB, JOB, Iap, KeyHost
 from tests.doubles.raw_client import request
-from tests.doubles.running_gate import Tokens, running_gate
+from tests.doubles.running_proxy import Tokens, running_proxy
 
 
 async def test_a_browser_and_a_job_find_mlflow_as_it_is(
     mlflow_server: Server, authority: Authority, tokens: Tokens
 ) -> None:
-    proxy = Iap()
+    iap_double = Iap()
     async with (
-        KeyHost.running(proxy, authority) as host,
-        running_gate(mlflow_server.url, tokens, upstream_timeout=60.0, **iap.settings(host, authority)) as gate,
+        KeyHost.running(iap_double, authority) as host,
+        running_proxy(mlflow_server.url, tokens, upstream_timeout=60.0, **iap.settings(host, authority)) as gate,
     ):
 
         def by(claims: dict[str, str]) -> str:
-            return f"X-Goog-Iap-Jwt-Assertion: {proxy.says(claims)}"
+            return f"X-Goog-Iap-Jwt-Assertion: {iap_double.says(claims)}"
 
         page = await gate.ask(request("GET", "/", by(BOB), "Accept: text/html"))
         assert (page.status, page.header("content-type")) == (200, "text/html; charset=utf-8")

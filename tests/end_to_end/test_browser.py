@@ -8,7 +8,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Error, Page, async_playwright
 
 from local.standin import StandIn
-from tests.doubles.gate_process import GateProcess
+from tests.doubles.proxy_process import ProxyProcess
 
 
 @pytest_asyncio.fixture
@@ -25,7 +25,7 @@ async def browser() -> AsyncGenerator[Browser]:
             await running.close()
 
 
-async def opened(browser: Browser, gate: GateProcess, role: str) -> tuple[Page, list[str]]:
+async def opened(browser: Browser, gate: ProxyProcess, role: str) -> tuple[Page, list[str]]:
     """The gate's page as the browser of a person who has typed any name and the token, and what it complained of."""
     context = await browser.new_context(http_credentials={"username": "anybody", "password": gate.tokens.all[role]})
     page = await context.new_page()
@@ -39,7 +39,7 @@ async def opened(browser: Browser, gate: GateProcess, role: str) -> tuple[Page, 
 
 @pytest.mark.parametrize("role", ["viewer", "admin"])
 async def test_the_page_says_who_you_are_and_gives_the_lines_to_paste(
-    browser: Browser, gate: GateProcess, role: str
+    browser: Browser, gate: ProxyProcess, role: str
 ) -> None:
     page, complaints = await opened(browser, gate, role)
     text = await page.inner_text("main")
@@ -53,7 +53,7 @@ async def test_the_page_says_who_you_are_and_gives_the_lines_to_paste(
 
 
 async def test_an_admins_button_leads_into_mlflows_own_pages(
-    browser: Browser, gate: GateProcess, standin: StandIn
+    browser: Browser, gate: ProxyProcess, standin: StandIn
 ) -> None:
     page, _ = await opened(browser, gate, "admin")
     await page.click("button")
@@ -63,7 +63,7 @@ async def test_an_admins_button_leads_into_mlflows_own_pages(
 
 
 async def test_a_browser_without_a_token_understands_that_it_must_ask_for_one(
-    browser: Browser, gate: GateProcess
+    browser: Browser, gate: ProxyProcess
 ) -> None:
     page = await browser.new_page()
     # With nobody to ask, a headless browser gives up.
@@ -74,7 +74,7 @@ async def test_a_browser_without_a_token_understands_that_it_must_ask_for_one(
     assert "your token" in await answer.text()
 
 
-async def test_a_foreign_page_cannot_use_the_browsers_credentials(browser: Browser, gate: GateProcess) -> None:
+async def test_a_foreign_page_cannot_use_the_browsers_credentials(browser: Browser, gate: ProxyProcess) -> None:
     page, _ = await opened(browser, gate, "admin")
     foreign = gate.url.replace("127.0.0.1", "localhost")
     await page.goto(f"{foreign}/healthz")

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.doubles.gate_process import GateProcess
+from tests.doubles.proxy_process import ProxyProcess
 
 ROOT = Path(__file__).parents[2]
 MLFLOW2 = ROOT / ".local" / "mlflow2" / "bin" / "python"
 CLIENT = Path(__file__).with_name("stock_client.py")
 
 
-async def run(gate: GateProcess, python: str, home: Path, role: str = "admin") -> tuple[int, str, str]:
+async def run(gate: ProxyProcess, python: str, home: Path, role: str = "admin") -> tuple[int, str, str]:
     """(exit code, standard output, standard error) of the client with an empty home."""
     environ = {
         "PATH": os.environ["PATH"],
@@ -46,7 +46,7 @@ async def run(gate: GateProcess, python: str, home: Path, role: str = "admin") -
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("family", ["3", "2"])
 async def test_a_stock_client_works_with_two_variables_alone_and_leaves_no_secret_in_the_log(
-    gate: GateProcess, family: str, tmp_path: Path
+    gate: ProxyProcess, family: str, tmp_path: Path
 ) -> None:
     if family == "2" and not MLFLOW2.exists():
         pytest.skip("needs the packages of requirements/mlflow2.txt: make test installs them")
@@ -70,7 +70,7 @@ async def test_a_stock_client_works_with_two_variables_alone_and_leaves_no_secre
 
 
 @pytest.mark.timeout(240)
-async def test_a_viewers_client_shows_which_role_is_missing(gate: GateProcess, tmp_path: Path) -> None:
+async def test_a_viewers_client_shows_which_role_is_missing(gate: ProxyProcess, tmp_path: Path) -> None:
     code, _, err = await run(gate, sys.executable, tmp_path, role="viewer")
     assert code != 0
     assert "some-viewer is viewer here, and this needs the role editor" in err
@@ -84,7 +84,7 @@ async def test_a_viewers_client_shows_which_role_is_missing(gate: GateProcess, t
         (None, 401, "MLFLOW_TRACKING_TOKEN"),
     ],
 )
-async def test_curl_writes_with_a_token_that_may(gate: GateProcess, role: str | None, status: int, says: str) -> None:
+async def test_curl_writes_with_a_token_that_may(gate: ProxyProcess, role: str | None, status: int, says: str) -> None:
     if shutil.which("curl") is None:
         pytest.skip("needs curl on PATH: apt-get install curl")
     url = f"{gate.url}/api/2.0/mlflow/experiments/create"

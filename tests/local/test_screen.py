@@ -24,7 +24,7 @@ def request_line(**changes: object) -> str:
 def shown(capsys: pytest.CaptureFixture[str], *lines: str) -> str:
     screen = Screen()
     for line in lines:
-        screen.gate_line(line)
+        screen.proxy_line(line)
     return capsys.readouterr().out
 
 
@@ -43,8 +43,8 @@ def test_a_request_of_nobody_to_nowhere_is_shown_too(capsys: pytest.CaptureFixtu
 def test_our_own_requests_are_hidden(capsys: pytest.CaptureFixture[str]) -> None:
     screen = Screen()
     screen.hidden_requests = 1
-    screen.gate_line(request_line(caller="ours"))
-    screen.gate_line(request_line(caller="theirs"))
+    screen.proxy_line(request_line(caller="ours"))
+    screen.proxy_line(request_line(caller="theirs"))
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["theirs"]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import requests
 
-from tests.doubles.running_gate import Tokens
+from tests.doubles.running_proxy import Tokens
 from tests.mlflow_app.app import App
 from tests.mlflow_app.app_process import ROOT
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.doubles import gcs, mariadb, secret_manager
 from tests.doubles.mariadb import Database, MariaDb
-from tests.doubles.running_gate import Tokens
+from tests.doubles.running_proxy import Tokens
 from tests.doubles.secret_manager import SecretManager
 from tests.mlflow_app.mlflow2 import database_of_mlflow2
 from tests.mlflow_app.place import Place

@@ -4,7 +4,7 @@ import dataclasses
 
 from tests.doubles import gcs
 from tests.doubles.mariadb import Database, MariaDb
-from tests.doubles.running_gate import Tokens
+from tests.doubles.running_proxy import Tokens
 from tests.doubles.secret_manager import PROJECT, SecretManager
 
 

@@ -42,7 +42,7 @@ def test_what_mlflow_2_stored_can_be_read_and_gone_on_with(four: list[AppProcess
     calls.close()
 
 
-def test_when_the_gate_dies_the_container_says_so_and_stops(four: list[AppProcess]) -> None:
+def test_when_the_proxy_dies_the_container_says_so_and_stops(four: list[AppProcess]) -> None:
     app = four[0]
     os.kill(app.child("proxy_app"), signal.SIGKILL)
     ends(app, "The gate has ended by itself, killed by SIGKILL: the container stops")
@@ -92,7 +92,7 @@ def test_when_they_die_again_and_again_the_container_stops(four: list[AppProcess
     ends(app, "MLflow has ended by itself, exit code 1: the container stops")
 
 
-def test_it_is_gone_in_time_though_mlflow_waits_for_the_database_and_the_gate_hangs(
+def test_it_is_gone_in_time_though_mlflow_waits_for_the_database_and_the_proxy_hangs(
     four: list[AppProcess], place: Place, database: Database
 ) -> None:
     app = four[3]

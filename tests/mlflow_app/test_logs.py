@@ -27,16 +27,16 @@ REQUEST = {
 }
 
 
-def of_the_gate(line: object, *, is_error: bool = False) -> dict[str, object]:
+def of_the_proxy(line: object, *, is_error: bool = False) -> dict[str, object]:
     text = line if isinstance(line, str) else json.dumps(line)
-    written = logs.of_the_gate(text, is_error=is_error)
+    written = logs.of_the_proxy(text, is_error=is_error)
     assert written.endswith("}\n")
     assert written.count("\n") == 1
     return json.loads(written)
 
 
 def test_a_request_is_shown_with_its_status_and_latency() -> None:
-    assert of_the_gate(REQUEST) == {
+    assert of_the_proxy(REQUEST) == {
         "time": "2026-11-22T10:00:00.123Z",
         "severity": "ERROR",
         "process": "gate",
@@ -60,26 +60,26 @@ def test_a_request_is_shown_with_its_status_and_latency() -> None:
 
 
 def test_a_request_without_a_route_has_a_message_too() -> None:
-    assert of_the_gate({**REQUEST, "route": None})["message"] == "POST - 502"
+    assert of_the_proxy({**REQUEST, "route": None})["message"] == "POST - 502"
 
 
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error", "critical"])
 def test_levels_become_severities(level: str) -> None:
-    line = of_the_gate({"level": level, "event": "ready", "message": "Ready again"})
+    line = of_the_proxy({"level": level, "event": "ready", "message": "Ready again"})
     assert (line["severity"], line["message"]) == (level.upper(), "Ready again")
     assert "level" not in line
 
 
 def test_a_stack_trace_stands_in_the_message_where_error_reporting_looks() -> None:
-    line = of_the_gate({"level": "error", "event": "x", "message": "broke", "exception": "Traceback ...\nOops"})
+    line = of_the_proxy({"level": "error", "event": "x", "message": "broke", "exception": "Traceback ...\nOops"})
     assert line["message"] == "broke\nTraceback ...\nOops"
 
 
 @pytest.mark.parametrize("text", ["The gate cannot start.", '"text"', "[1]", '{"no": "level"}', ""])
-def test_what_is_no_line_of_the_gates_log_is_kept_as_it_is(text: str) -> None:
-    assert of_the_gate(text, is_error=True)["message"] == text
-    assert of_the_gate(text, is_error=True)["severity"] == "WARNING"
-    assert of_the_gate(text)["severity"] == "INFO"
+def test_what_is_no_line_of_the_proxy_log_is_kept_as_it_is(text: str) -> None:
+    assert of_the_proxy(text, is_error=True)["message"] == text
+    assert of_the_proxy(text, is_error=True)["severity"] == "WARNING"
+    assert of_the_proxy(text)["severity"] == "INFO"
 
 
 def test_mlflows_own_lines_pass_and_others_are_wrapped() -> None:

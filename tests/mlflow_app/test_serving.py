@@ -81,7 +81,7 @@ def test_of_two_that_start_at_once_one_makes_the_schema(pair: Pair, place: Place
     assert place.server.execute("SELECT name FROM experiments WHERE experiment_id = 0", database=pair.database.name)
 
 
-def test_a_stock_client_logs_searches_uploads_and_registers_through_the_gate(
+def test_a_stock_client_logs_searches_uploads_and_registers_through_the_proxy(
     pair: Pair, place: Place, tmp_path: Path
 ) -> None:
     # As with a file of 500 MB: the client asks for an upload in parts first.
@@ -91,7 +91,7 @@ def test_a_stock_client_logs_searches_uploads_and_registers_through_the_gate(
     assert pair.first.said("POST /api/2.0/mlflow-artifacts/mpu/create/<path:artifact_path> 501")
 
 
-def test_direct_artifacts_go_past_the_gate(pair: Pair, place: Place, tmp_path: Path) -> None:
+def test_direct_artifacts_go_past_the_proxy(pair: Pair, place: Place, tmp_path: Path) -> None:
     uri = stories.a_client_works(pair.second, place.tokens.admin, tmp_path, "direct", **place.bucket)
     assert uri.startswith(f"gs://{BUCKET}/artifacts/")
     assert not pair.second.said("mlflow-artifacts")
@@ -144,7 +144,7 @@ def test_every_line_is_json_in_cloud_loggings_form_and_none_holds_a_secret(pair:
             assert secret not in text
 
 
-def test_mlflow_answers_nobody_but_the_gate(pair: Pair) -> None:
+def test_mlflow_answers_nobody_but_the_proxy(pair: Pair) -> None:
     """It listens on loopback, and takes its own address alone for its name."""
     url = f"{upstream(pair.first)}/api/2.0/mlflow/experiments/get?experiment_id=0"
     assert url.startswith("http://127.0.0.1:")

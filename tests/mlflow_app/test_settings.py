@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mlflow_app.settings import Settings, SettingsError, gate_environment, read
+from mlflow_app.settings import Settings, SettingsError, proxy_environment, read
 from proxy_app.setting_values import Address
 
 SECRET = "projects/team-ml/secrets/database-password"
@@ -106,7 +106,7 @@ def test_a_password_is_taken_as_it_is_and_never_shown() -> None:
     assert "hush" not in "\n".join(problems(wrong))
 
 
-def test_the_gates_wrong_settings_are_named_together_with_ours() -> None:
+def test_the_proxy_wrong_settings_are_named_together_with_ours() -> None:
     with pytest.raises(SettingsError) as raised:
         read(
             {
@@ -121,7 +121,7 @@ def test_the_gates_wrong_settings_are_named_together_with_ours() -> None:
     assert "MLFLOW_PROXY_UPSTREAM_URL is not for this image" in said
 
 
-def test_the_gate_gets_its_own_settings_and_nothing_of_mlflows() -> None:
+def test_the_proxy_gets_its_own_settings_and_nothing_of_mlflows() -> None:
     settings = Settings.from_env(RIGHT)
     environ = {
         **RIGHT,
@@ -130,7 +130,7 @@ def test_the_gate_gets_its_own_settings_and_nothing_of_mlflows() -> None:
         "HOME": "/home",
         "MLFLOW_PROXY_GRACE_SECONDS": " ",
     }
-    assert gate_environment(environ, settings, 5000) == {
+    assert proxy_environment(environ, settings, 5000) == {
         **GATE,
         "HOME": "/home",
         "MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:5000",
@@ -139,7 +139,7 @@ def test_the_gate_gets_its_own_settings_and_nothing_of_mlflows() -> None:
     }
 
 
-def test_the_gate_and_mlflow_end_within_the_time_that_there_is() -> None:
+def test_the_proxy_and_mlflow_end_within_the_time_that_there_is() -> None:
     settings, gate = read({**RIGHT, **GATE})
     assert gate.grace + 5 <= settings.stop == 25
     with pytest.raises(SettingsError, match=r"MLFLOW_PROXY_GRACE_SECONDS may be 20 at most: .* \(25\)"):

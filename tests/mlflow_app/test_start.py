@@ -143,7 +143,7 @@ def test_the_command_upgrade_upgrades_and_ends_and_is_not_interrupted(starting: 
     assert app.strays == []
 
 
-def test_when_the_gate_cannot_start_its_sentence_is_kept_and_so_is_its_exit_code(place: Place, tmp_path: Path) -> None:
+def test_when_the_proxy_cannot_start_its_sentence_is_kept_and_so_is_its_exit_code(place: Place, tmp_path: Path) -> None:
     settings = place.settings(Database("x", "x", "x"), MLFLOW_PROXY_TOKENS_FILE="/nowhere/tokens.json")
     with together(tmp_path, [settings]) as (app,):
         assert app.exit_code() == 2

@@ -4,7 +4,7 @@ import pulumi_aws as aws
 from preview.drawing import mermaid
 from preview.recorder import record
 
-from .aws.programs import gate_in_front
+from .aws.programs import proxy_in_front
 
 
 class Part(pulumi.ComponentResource):
@@ -38,14 +38,14 @@ def test_parts_are_boxes_and_many_of_a_kind_are_one() -> None:
     assert mermaid(record(alarms_and_stores)) == (
         "flowchart LR\n"
         "  outside0([\"'me'@example.com\"])\n"
-        '  subgraph gate_Deployment["Deployment"]\n'
-        '    subgraph gate_watching_Watching["Watching"]\n'
-        '      gate_topic_Topic["SNS topic"]\n'
-        '      gate_watching_MetricAlarm["3 alarms"]\n'
+        '  subgraph proxy_Deployment["Deployment"]\n'
+        '    subgraph proxy_watching_Watching["Watching"]\n'
+        '      proxy_topic_Topic["SNS topic"]\n'
+        '      proxy_watching_MetricAlarm["3 alarms"]\n'
         "    end\n"
         "  end\n"
-        "  gate_watching_MetricAlarm --> gate_topic_Topic\n"
-        '  gate_topic_Topic -->|"email"| outside0\n'
+        "  proxy_watching_MetricAlarm --> proxy_topic_Topic\n"
+        '  proxy_topic_Topic -->|"email"| outside0\n'
     )
 
 
@@ -54,7 +54,7 @@ def test_what_nobody_talks_to_is_not_drawn() -> None:
 
 
 def test_who_talks_to_whom_follows_from_rules_and_listeners() -> None:
-    drawn = mermaid(record(gate_in_front))
+    drawn = mermaid(record(proxy_in_front))
     assert '  outside0(["the internet"])\n' in drawn
     assert '  outside0 -->|"443"| alb_LoadBalancer\n' in drawn
-    assert '  alb_LoadBalancer -->|"8080"| gate_Service\n' in drawn
+    assert '  alb_LoadBalancer -->|"8080"| proxy_Service\n' in drawn

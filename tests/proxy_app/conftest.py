@@ -13,7 +13,7 @@ import uvloop
 from local.standin.tls import Authority
 from proxy_app.settings import Settings
 from proxy_app.upstream.pool import Pool
-from tests.doubles.running_gate import RunningGate, Tokens, running_gate
+from tests.doubles.running_proxy import RunningProxy, Tokens, running_proxy
 from tests.doubles.toy_upstreams import Behaviour, Toy
 
 # What talks to transports directly is tried on both event loops; the rest runs on the gate's usual one.
@@ -22,7 +22,7 @@ _BOTH = {"test_connection.py", "test_retries.py", "test_sending.py"}
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 StartToy = Callable[..., Awaitable[Toy]]
 StartPool = Callable[..., Awaitable[Pool]]
-StartGate = Callable[..., Awaitable[RunningGate]]
+StartProxy = Callable[..., Awaitable[RunningProxy]]
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, LoopFactory]:
@@ -66,10 +66,10 @@ def start_pool(running: contextlib.AsyncExitStack) -> StartPool:
 
 
 @pytest.fixture
-def start_gate(running: contextlib.AsyncExitStack, tokens: Tokens) -> StartGate:
-    """`await start_gate(toy.origin, signed=..., source=..., any_setting=...)`."""
+def start_proxy(running: contextlib.AsyncExitStack, tokens: Tokens) -> StartProxy:
+    """`await start_proxy(toy.origin, signed=..., source=..., any_setting=...)`."""
 
-    async def start(upstream: str, **changes: Any) -> RunningGate:
-        return await running.enter_async_context(running_gate(upstream, tokens, **changes))
+    async def start(upstream: str, **changes: Any) -> RunningProxy:
+        return await running.enter_async_context(running_proxy(upstream, tokens, **changes))
 
     return start

@@ -18,17 +18,17 @@ from tests.doubles import toy_upstreams as toys
 from tests.doubles.alb import Alb
 from tests.doubles.iap import Iap
 from tests.doubles.raw_client import Answer, request
-from tests.doubles.running_gate import READ, RunningGate
+from tests.doubles.running_proxy import READ, RunningProxy
 from tests.doubles.toy_upstreams import Toy
 
-from .conftest import StartGate, StartToy
+from .conftest import StartProxy, StartToy
 
 DELETE = "/api/2.0/mlflow/runs/delete"
 # Who signs in at the load balancer beside its Ann.
 ALB_BOB = {"sub": "bob-1", "email": "bob@example.org"}
 ALB_ROOT = {"sub": "root-1", "email": "root@elsewhere.example", "groups": ["ml-admins"]}
 
-Start = Callable[..., Awaitable[RunningGate]]
+Start = Callable[..., Awaitable[RunningProxy]]
 Host = TypeVar("Host", albs.KeyHost, iaps.KeyHost)
 
 
@@ -41,11 +41,13 @@ class SignIn:
     def shown(self, said: str) -> str:
         return f"{self._header}: {said}"
 
-    async def ask(self, gate: RunningGate, said: str, method: str = "GET", target: str = READ, *headers: str) -> Answer:
+    async def ask(
+        self, gate: RunningProxy, said: str, method: str = "GET", target: str = READ, *headers: str
+    ) -> Answer:
         body = b"{}" if method == "POST" else None
         return await gate.ask(request(method, target, self.shown(said), *headers, body=body))
 
-    async def refused(self, gate: RunningGate, said: str, why: str) -> Answer:
+    async def refused(self, gate: RunningProxy, said: str, why: str) -> Answer:
         """By a 401 that says why, and nothing of who it was."""
         answer = await self.ask(gate, said)
         assert answer.error == (401, "UNAUTHENTICATED"), answer.message
@@ -59,7 +61,7 @@ ALB = SignIn("X-Amzn-Oidc-Data")
 IAP = SignIn("X-Goog-Iap-Jwt-Assertion")
 
 
-async def refused_by_iap(gate: RunningGate, said: str, why: str) -> None:
+async def refused_by_iap(gate: RunningProxy, said: str, why: str) -> None:
     """And no browser is asked for a password."""
     challenges = (await IAP.refused(gate, said, why)).all("www-authenticate")
     assert challenges == ["Bearer"], challenges
@@ -85,9 +87,9 @@ async def strict(running: contextlib.AbstractAsyncContextManager[Host]) -> Async
         assert host.wrong == [], host.wrong
 
 
-def starting(start_gate: StartGate, toy: Toy, told: Callable[..., dict[str, Any]]) -> Start:
-    async def start(**changes: Any) -> RunningGate:
-        return await start_gate(toy.origin, **told(**changes))
+def starting(start_proxy: StartProxy, toy: Toy, told: Callable[..., dict[str, Any]]) -> Start:
+    async def start(**changes: Any) -> RunningProxy:
+        return await start_proxy(toy.origin, **told(**changes))
 
     return start
 
@@ -107,42 +109,42 @@ async def alb_host(alb: Alb, authority: Authority) -> AsyncGenerator[albs.KeyHos
 
 
 @pytest.fixture
-def start_sso(start_gate: StartGate, host: albs.KeyHost, authority: Authority, toy: Toy) -> Start:
+def start_sso(start_proxy: StartProxy, host: albs.KeyHost, authority: Authority, toy: Toy) -> Start:
     """`await start_sso(any_setting=...)`: a gate behind this load balancer, in front of the toy."""
-    return starting(start_gate, toy, functools.partial(albs.settings, host, authority))
+    return starting(start_proxy, toy, functools.partial(albs.settings, host, authority))
 
 
 @pytest_asyncio.fixture(name="gate")
-async def alb_gate(start_sso: Start) -> RunningGate:
+async def alb_proxy(start_sso: Start) -> RunningProxy:
     return await start_sso()
 
 
-BEHIND_ALB = alb, alb_host, toy, start_sso, alb_gate
+BEHIND_ALB = alb, alb_host, toy, start_sso, alb_proxy
 
 
 # --- Behind Identity-Aware Proxy
 
 
 @pytest.fixture
-def proxy() -> Iap:
+def iap_double() -> Iap:
     return Iap()
 
 
 @pytest_asyncio.fixture(name="host")
-async def iap_host(proxy: Iap, authority: Authority) -> AsyncGenerator[iaps.KeyHost]:
-    async with strict(iaps.KeyHost.running(proxy, authority)) as host:
+async def iap_host(iap_double: Iap, authority: Authority) -> AsyncGenerator[iaps.KeyHost]:
+    async with strict(iaps.KeyHost.running(iap_double, authority)) as host:
         yield host
 
 
 @pytest.fixture
-def start_iap(start_gate: StartGate, host: iaps.KeyHost, authority: Authority, toy: Toy) -> Start:
+def start_iap(start_proxy: StartProxy, host: iaps.KeyHost, authority: Authority, toy: Toy) -> Start:
     """`await start_iap(any_setting=...)`: a gate behind this IAP, in front of the toy."""
-    return starting(start_gate, toy, functools.partial(iaps.settings, host, authority))
+    return starting(start_proxy, toy, functools.partial(iaps.settings, host, authority))
 
 
 @pytest_asyncio.fixture(name="gate")
-async def iap_gate(start_iap: Start) -> RunningGate:
+async def iap_proxy(start_iap: Start) -> RunningProxy:
     return await start_iap()
 
 
-BEHIND_IAP = proxy, iap_host, toy, start_iap, iap_gate
+BEHIND_IAP = iap_double, iap_host, toy, start_iap, iap_proxy

@@ -18,7 +18,7 @@ from proxy_app.errors import Refusal
 from proxy_app.settings import Settings
 from tests.doubles import alb as doubles
 from tests.doubles.alb import ANN, ARN, CLIENT, ISSUER, Alb, KeyHost, compact, es256
-from tests.doubles.running_gate import RunningGate
+from tests.doubles.running_proxy import RunningProxy
 from tests.doubles.some_request import some_request
 from tests.doubles.toy_upstreams import Toy
 
@@ -64,7 +64,7 @@ WRONG_HEADERS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("kind", WRONG_HEADERS)
 async def test_what_says_anything_else_is_refused_and_no_key_is_fetched_for_it(
-    gate: RunningGate, alb: Alb, host: KeyHost, toy: Toy, kind: str
+    gate: RunningProxy, alb: Alb, host: KeyHost, toy: Toy, kind: str
 ) -> None:
     """Though its signature holds: the keys of a region are those of everybody's load balancers."""
     header, why = WRONG_HEADERS[kind]
@@ -73,12 +73,12 @@ async def test_what_says_anything_else_is_refused_and_no_key_is_fetched_for_it(
 
 
 @pytest.mark.parametrize("field", ["alg", "signer", "iss", "client", "exp", "kid"])
-async def test_what_leaves_out_anything_is_refused(gate: RunningGate, alb: Alb, host: KeyHost, field: str) -> None:
+async def test_what_leaves_out_anything_is_refused(gate: RunningProxy, alb: Alb, host: KeyHost, field: str) -> None:
     await refused(gate, alb.says(without=field), f"its {field} ")
     assert host.asked == []
 
 
-async def test_what_has_ended_is_refused_with_half_a_minute_for_clocks(gate: RunningGate, alb: Alb) -> None:
+async def test_what_has_ended_is_refused_with_half_a_minute_for_clocks(gate: RunningProxy, alb: Alb) -> None:
     assert (await ask(gate, alb.says(lifetime=-25))).status == 200
     answer = await ask(gate, alb.says(lifetime=-31))
     assert answer.error == (401, "UNAUTHENTICATED")
@@ -96,14 +96,14 @@ def claims_of(**changes: Any) -> dict[str, Any]:
     return {**ANN, "exp": int(time.time()) + 120, "iss": ISSUER, **changes}
 
 
-async def test_no_signature_is_no_signature(gate: RunningGate, alb: Alb, host: KeyHost) -> None:
+async def test_no_signature_is_no_signature(gate: RunningProxy, alb: Alb, host: KeyHost) -> None:
     for algorithm in ("none", "None", "NONE", "", None):
         await refused(gate, alb.says(header={"alg": algorithm}, sign=lambda _: b""), "its alg is not ES256")
     assert host.asked == []
     await refused(gate, alb.says(sign=lambda _: b""), "its signature does not hold")
 
 
-async def test_the_public_key_is_nobodys_secret(gate: RunningGate, alb: Alb) -> None:
+async def test_the_public_key_is_nobodys_secret(gate: RunningProxy, alb: Alb) -> None:
     pem = alb.pem(alb.key_id)
     for secret in (pem, pem.strip(), base64.b64decode(b"".join(pem.splitlines()[1:-1]))):
 
@@ -114,7 +114,7 @@ async def test_the_public_key_is_nobodys_secret(gate: RunningGate, alb: Alb) -> 
         await refused(gate, alb.says(sign=sign), "its signature does not hold")
 
 
-async def test_a_signature_by_any_other_key_does_not_hold(gate: RunningGate, alb: Alb) -> None:
+async def test_a_signature_by_any_other_key_does_not_hold(gate: RunningProxy, alb: Alb) -> None:
     first, second = alb.key_id, alb.rotate()
     mallory = ec.generate_private_key(ec.SECP256R1())
     await refused(gate, alb.says(sign=lambda data: es256(mallory, data)), "its signature does not hold")
@@ -126,11 +126,11 @@ async def test_a_signature_by_any_other_key_does_not_hold(gate: RunningGate, alb
 
 
 @pytest.mark.parametrize("signature", [b"\0" * 64, b"\xff" * 64, b"\0" * 63 + b"\1", b"\1" * 63, b"\1" * 65, b"x"])
-async def test_a_signature_of_another_form_does_not_hold(gate: RunningGate, alb: Alb, signature: bytes) -> None:
+async def test_a_signature_of_another_form_does_not_hold(gate: RunningProxy, alb: Alb, signature: bytes) -> None:
     await refused(gate, alb.says(sign=lambda _: signature), "its signature does not hold")
 
 
-async def test_the_claims_of_one_under_the_signature_of_another_do_not_hold(gate: RunningGate, alb: Alb) -> None:
+async def test_the_claims_of_one_under_the_signature_of_another_do_not_hold(gate: RunningProxy, alb: Alb) -> None:
     ours, theirs = alb.says(BOB).split("."), alb.says(ROOT).split(".")
     await refused(gate, ".".join([ours[0], theirs[1], ours[2]]), "its signature does not hold")
     await refused(gate, ".".join([ours[0], ours[1], theirs[2]]), "its signature does not hold")
@@ -165,17 +165,17 @@ async def test_no_letter_of_it_can_be_changed(host: KeyHost, authority: Authorit
     ids=range(9),
 )
 async def test_claims_that_cannot_be_ours_are_refused_though_signed(
-    gate: RunningGate, alb: Alb, claims: Callable[[], Any], why: str
+    gate: RunningProxy, alb: Alb, claims: Callable[[], Any], why: str
 ) -> None:
     await refused(gate, compact(header_of(alb), claims(), alb.sign), why)
 
 
-async def test_claims_that_have_ended_are_refused(gate: RunningGate, alb: Alb) -> None:
+async def test_claims_that_have_ended_are_refused(gate: RunningProxy, alb: Alb) -> None:
     said = compact(header_of(alb), claims_of(exp=int(time.time()) - 40), alb.sign)
     assert "has expired" in (await ask(gate, said)).message
 
 
-async def test_claims_need_not_repeat_the_header(gate: RunningGate, alb: Alb) -> None:
+async def test_claims_need_not_repeat_the_header(gate: RunningProxy, alb: Alb) -> None:
     """AWS's documentation shows them without."""
     assert (await ask(gate, compact(header_of(alb), ANN, alb.sign))).status == 200
 
@@ -202,17 +202,17 @@ async def test_claims_need_not_repeat_the_header(gate: RunningGate, alb: Alb) ->
     ],
     ids=range(16),
 )
-async def test_what_is_no_sign_in_at_all_is_refused(gate: RunningGate, host: KeyHost, said: str) -> None:
+async def test_what_is_no_sign_in_at_all_is_refused(gate: RunningProxy, host: KeyHost, said: str) -> None:
     await refused(gate, said, "is refused: it")
     assert host.asked == []
 
 
-async def test_a_time_beyond_all_numbers_is_no_fault(gate: RunningGate, alb: Alb) -> None:
+async def test_a_time_beyond_all_numbers_is_no_fault(gate: RunningProxy, alb: Alb) -> None:
     assert (await ask(gate, alb.says(header={"exp": 10**400}))).status == 200
 
 
 @pytest.mark.parametrize("length", range(6))
-async def test_parts_are_padded_as_they_come(gate: RunningGate, alb: Alb, length: int) -> None:
+async def test_parts_are_padded_as_they_come(gate: RunningProxy, alb: Alb, length: int) -> None:
     said = alb.says({**ANN, "name": "x" * length}, header={"typ": "J" * length})
     assert said.endswith("==")
     assert (await ask(gate, said)).status == 200

@@ -8,7 +8,7 @@ from proxy_app.callers.alb_oidc import keys_url
 from proxy_app.setting_table import SettingsError
 from tests.doubles.alb import ARN, Alb, KeyHost
 from tests.doubles.raw_client import request
-from tests.doubles.running_gate import READ, RunningGate, until
+from tests.doubles.running_proxy import READ, RunningProxy, until
 from tests.doubles.toy_upstreams import Toy, with_length
 
 from . import sign_in
@@ -20,13 +20,13 @@ ask, refused = sign_in.ALB.ask, sign_in.ALB.refused
 # --- When they are fetched
 
 
-async def test_one_key_is_fetched_once_for_fifty_at_once(gate: RunningGate, alb: Alb, host: KeyHost) -> None:
+async def test_one_key_is_fetched_once_for_fifty_at_once(gate: RunningProxy, alb: Alb, host: KeyHost) -> None:
     answers = await asyncio.gather(*[ask(gate, alb.says()) for _ in range(50)])
     assert {answer.status for answer in answers} == {200}
     assert host.asked == [alb.key_id]
 
 
-async def test_a_new_key_is_taken_as_soon_as_it_signs(gate: RunningGate, alb: Alb, host: KeyHost) -> None:
+async def test_a_new_key_is_taken_as_soon_as_it_signs(gate: RunningProxy, alb: Alb, host: KeyHost) -> None:
     before = alb.says()
     for _ in range(3):
         assert (await ask(gate, alb.says())).status == 200
@@ -36,8 +36,8 @@ async def test_a_new_key_is_taken_as_soon_as_it_signs(gate: RunningGate, alb: Al
     assert host.asked == list(alb.keys)
 
 
-async def test_forged_key_ids_do_not_make_the_gate_fetch_without_end(
-    gate: RunningGate, alb: Alb, host: KeyHost
+async def test_forged_key_ids_do_not_make_the_proxy_fetch_without_end(
+    gate: RunningProxy, alb: Alb, host: KeyHost
 ) -> None:
     assert (await ask(gate, alb.says())).status == 200
     for _ in range(30):
@@ -50,8 +50,8 @@ async def test_forged_key_ids_do_not_make_the_gate_fetch_without_end(
     assert (await ask(gate, alb.says())).status == 200
 
 
-async def test_without_its_keys_the_gate_says_so_by_a_503_and_tokens_work(
-    gate: RunningGate, alb: Alb, host: KeyHost, toy: Toy
+async def test_without_its_keys_the_proxy_says_so_by_a_503_and_tokens_work(
+    gate: RunningProxy, alb: Alb, host: KeyHost, toy: Toy
 ) -> None:
     host.fault = with_length(b"", status=b"503 Service Unavailable")
     answer = await ask(gate, alb.says())
@@ -67,7 +67,7 @@ async def test_without_its_keys_the_gate_says_so_by_a_503_and_tokens_work(
     assert (await ask(gate, alb.says())).status == 200
 
 
-async def test_a_fetch_that_hangs_holds_nobody_else_up(gate: RunningGate, alb: Alb, host: KeyHost) -> None:
+async def test_a_fetch_that_hangs_holds_nobody_else_up(gate: RunningProxy, alb: Alb, host: KeyHost) -> None:
     host.open.clear()
     waiting = asyncio.create_task(ask(gate, alb.says()))
     await until(lambda: bool(host.asked))

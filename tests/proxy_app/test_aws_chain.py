@@ -122,7 +122,7 @@ def test_an_instance_by_the_second_version_of_its_metadata_service(monkeypatch: 
     assert [asked.method for asked in endpoint.seen] == ["PUT", "GET", "GET"]
 
 
-def test_a_role_that_the_gate_is_told_to_assume(sts: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_role_that_the_proxy_is_told_to_assume(sts: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts)

@@ -11,9 +11,9 @@ from proxy_app.credentials import Loaded
 from proxy_app.sigv4 import Credentials
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.raw_client import Answer, request
-from tests.doubles.running_gate import READ, WRITE_ONCE, RunningGate
+from tests.doubles.running_proxy import READ, WRITE_ONCE, RunningProxy
 from tests.doubles.toy_upstreams import OK, Asked
-from tests.proxy_app.conftest import StartGate, StartToy
+from tests.proxy_app.conftest import StartProxy, StartToy
 
 ASIDE = " (The gate's own AWS role was refused, not your token.)"
 EXPIRED = {"message": "The security token included in the request is expired"}
@@ -25,7 +25,7 @@ def error(status: int, content: Any, *headers: str, kind: str = "application/jso
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-async def read(gate: RunningGate, target: str = READ, method: str = "GET") -> Answer:
+async def read(gate: RunningProxy, target: str = READ, method: str = "GET") -> Answer:
     return await gate.ask(request(method, target, token=gate.tokens.admin))
 
 
@@ -54,10 +54,10 @@ async def test_awss_error_becomes_mlflows(
     error_code: str,
     message: str,
     start_toy: StartToy,
-    start_gate: StartGate,
+    start_proxy: StartProxy,
 ) -> None:
     toy = await start_toy(toys.answering(error(status, content, *headers)))
-    gate = await start_gate(toy.origin, signed=True)
+    gate = await start_proxy(toy.origin, signed=True)
     answer = await read(gate)
     assert answer.error == (status, error_code)
     assert answer.message == f"SageMaker: {message}"
@@ -67,21 +67,21 @@ async def test_awss_error_becomes_mlflows(
 
 
 @pytest.mark.parametrize("kind", ["application/x-amz-json-1.1", "application/x-amz-json-1.0", "application/json; a=b"])
-async def test_awss_kinds_of_json_are_all_read(kind: str, start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_awss_kinds_of_json_are_all_read(kind: str, start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering(error(403, {"message": "No"}, kind=kind)))
-    gate = await start_gate(toy.origin, signed=True)
+    gate = await start_proxy(toy.origin, signed=True)
     assert (await read(gate)).error == (403, "PERMISSION_DENIED")
 
 
-async def test_throttling_keeps_its_retry_after(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_throttling_keeps_its_retry_after(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering(error(429, {"message": "Rate exceeded"}, "Retry-After: 7")))
-    gate = await start_gate(toy.origin, signed=True)
+    gate = await start_proxy(toy.origin, signed=True)
     answer = await read(gate)
     assert answer.error == (429, "REQUEST_LIMIT_EXCEEDED")
     assert answer.header("retry-after") == "7"
 
 
-async def test_what_was_signed_is_not_repeated_to_callers(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_what_was_signed_is_not_repeated_to_callers(start_toy: StartToy, start_proxy: StartProxy) -> None:
     def complain(asked: Asked) -> bytes:
         said = "\n".join(f"{name}:{value}" for name, value in asked.headers)
         return error(
@@ -93,7 +93,7 @@ async def test_what_was_signed_is_not_repeated_to_callers(start_toy: StartToy, s
         )
 
     toy = await start_toy(toys.answering_by(complain))
-    gate = await start_gate(toy.origin, signed=True)
+    gate = await start_proxy(toy.origin, signed=True)
     answer = await read(gate)
     assert answer.error == (403, "PERMISSION_DENIED")
     assert toy.asked[0].header("x-amz-security-token") == "session-token"
@@ -121,10 +121,10 @@ OTHER: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("name", OTHER)
-async def test_what_is_not_awss_passes_byte_for_byte(name: str, start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_what_is_not_awss_passes_byte_for_byte(name: str, start_toy: StartToy, start_proxy: StartProxy) -> None:
     head, _, body = OTHER[name].partition(b"\r\n\r\n")
     toy = await start_toy(toys.answering(OTHER[name]))
-    gate = await start_gate(toy.origin, signed=True)
+    gate = await start_proxy(toy.origin, signed=True)
     answer = await read(gate)
     assert answer.status == int(head.split(b" ")[1])
     assert answer.body == body
@@ -133,24 +133,26 @@ async def test_what_is_not_awss_passes_byte_for_byte(name: str, start_toy: Start
     assert "error" not in gate.lines[-1]
 
 
-async def test_the_answer_to_a_head_passes_though_it_shows_no_body(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_the_answer_to_a_head_passes_though_it_shows_no_body(
+    start_toy: StartToy, start_proxy: StartProxy
+) -> None:
     headless, _, _ = error(403, {"message": "No"}).partition(b"\r\n\r\n")
     toy = await start_toy(toys.answering(headless + b"\r\n\r\n"))
-    gate = await start_gate(toy.origin, signed=True)
+    gate = await start_proxy(toy.origin, signed=True)
     answer = await read(gate, method="HEAD")
     assert (answer.status, answer.header("content-length")) == (403, "17")
 
 
-async def test_an_error_that_breaks_off_is_a_bad_gateway(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_an_error_that_breaks_off_is_a_bad_gateway(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering_then_closing(error(403, {"message": "No"})[:-3]))
-    gate = await start_gate(toy.origin, signed=True)
+    gate = await start_proxy(toy.origin, signed=True)
     assert (await read(gate)).error == (502, "TEMPORARILY_UNAVAILABLE")
     assert gate.lines[-1]["error"] == "upstream-broke"
 
 
-async def test_a_plain_mlflow_has_no_aws_in_front(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_a_plain_mlflow_has_no_aws_in_front(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering(error(403, EXPIRED)))
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     answer = await read(gate)
     assert (answer.status, answer.json()) == (403, EXPIRED)
 
@@ -192,11 +194,11 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("said", STALE)
 @pytest.mark.parametrize(("method", "target"), [("GET", READ), ("POST", WRITE_ONCE)])
 async def test_stale_keys_are_renewed_and_any_request_is_sent_again(
-    said: str, method: str, target: str, start_toy: StartToy, start_gate: StartGate
+    said: str, method: str, target: str, start_toy: StartToy, start_proxy: StartProxy
 ) -> None:
     toy = await start_toy(old_refused(STALE[said]()))
     source = Changing()
-    gate = await start_gate(toy.origin, signed=True, source=source)
+    gate = await start_proxy(toy.origin, signed=True, source=source)
     body = b'{"experiment_id": "0"}' if method == "POST" else None
     answer = await gate.ask(request(method, target, body=body, token=gate.tokens.admin))
     assert (answer.status, answer.body) == (200, b"{}")
@@ -209,11 +211,11 @@ async def test_stale_keys_are_renewed_and_any_request_is_sent_again(
 
 @pytest.mark.usefixtures("_at_once")
 @pytest.mark.parametrize("said", STALE)
-async def test_stale_keys_without_others_are_an_outage_of_the_gate(
-    said: str, start_toy: StartToy, start_gate: StartGate
+async def test_stale_keys_without_others_are_an_outage_of_the_proxy(
+    said: str, start_toy: StartToy, start_proxy: StartProxy
 ) -> None:
     toy = await start_toy(toys.answering(STALE[said]()))
-    gate = await start_gate(toy.origin, signed=True)
+    gate = await start_proxy(toy.origin, signed=True)
     answer = await read(gate)
     assert answer.error == (503, "TEMPORARILY_UNAVAILABLE")
     assert answer.message.startswith("SageMaker does not take the gate's credentials: ")
@@ -223,18 +225,18 @@ async def test_stale_keys_without_others_are_an_outage_of_the_gate(
 
 
 @pytest.mark.usefixtures("_at_once")
-async def test_new_keys_are_tried_once(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_new_keys_are_tried_once(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering(error(403, EXPIRED)))
-    gate = await start_gate(toy.origin, signed=True, source=Changing())
+    gate = await start_proxy(toy.origin, signed=True, source=Changing())
     assert (await read(gate)).error == (503, "TEMPORARILY_UNAVAILABLE")
     assert len(toy.asked) == 2
 
 
 async def test_a_server_error_that_speaks_of_expired_tokens_is_no_reason_to_renew(
-    start_toy: StartToy, start_gate: StartGate
+    start_toy: StartToy, start_proxy: StartProxy
 ) -> None:
     toy = await start_toy(toys.answering(error(500, EXPIRED)))
     source = Changing()
-    gate = await start_gate(toy.origin, signed=True, source=source)
+    gate = await start_proxy(toy.origin, signed=True, source=source)
     assert (await read(gate)).error == (500, "INTERNAL_ERROR")
     assert (source.loads, len(toy.asked)) == (1, 1)

@@ -11,16 +11,16 @@ import pytest
 
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.raw_client import in_chunks, request
-from tests.doubles.running_gate import ARTIFACT, READ, WRITE_AGAIN, RunningGate, until
+from tests.doubles.running_proxy import ARTIFACT, READ, WRITE_AGAIN, RunningProxy, until
 from tests.doubles.toy_upstreams import OK, Asked, Talk, with_length
 
-from .conftest import StartGate, StartToy
+from .conftest import StartProxy, StartToy
 
 MIB = 1 << 20
 both_upstreams = pytest.mark.parametrize("signed", [False, True], ids=["plain", "signed"])
 
 
-def announced(gate: RunningGate, length: int, *headers: str, target: str = WRITE_AGAIN, method: str = "POST") -> bytes:
+def announced(gate: RunningProxy, length: int, *headers: str, target: str = WRITE_AGAIN, method: str = "POST") -> bytes:
     """A head that promises a body."""
     return request(method, target, f"Content-Length: {length}", *headers, token=gate.tokens.admin)
 
@@ -28,9 +28,9 @@ def announced(gate: RunningGate, length: int, *headers: str, target: str = WRITE
 # --- Held whole, to be signed
 
 
-async def test_a_signed_body_is_sent_once_all_of_it_has_come(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_a_signed_body_is_sent_once_all_of_it_has_come(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_gate(toy.origin, signed=True)
+    gate = await start_proxy(toy.origin, signed=True)
     body = bytes(range(256)) * 2000
     async with gate.caller() as caller:
         await caller.send(announced(gate, len(body)) + body[:-1])
@@ -47,10 +47,10 @@ async def test_a_signed_body_is_sent_once_all_of_it_has_come(start_toy: StartToy
 @pytest.mark.parametrize("size", [0, 1, 128 * 1024, 128 * 1024 + 1, MIB])
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_signed_body_up_to_the_limit_arrives_with_its_length(
-    start_toy: StartToy, start_gate: StartGate, size: int, chunked: bool
+    start_toy: StartToy, start_proxy: StartProxy, size: int, chunked: bool
 ) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_gate(toy.origin, signed=True, body_limit=MIB)
+    gate = await start_proxy(toy.origin, signed=True, body_limit=MIB)
     body = bytes(range(251)) * (size // 251 + 1)
     body = body[:size]
     if chunked:
@@ -68,10 +68,10 @@ async def test_a_signed_body_up_to_the_limit_arrives_with_its_length(
 
 
 async def test_an_announced_body_over_the_limit_is_refused_before_any_of_it_comes(
-    start_toy: StartToy, start_gate: StartGate
+    start_toy: StartToy, start_proxy: StartProxy
 ) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_gate(toy.origin, signed=True, body_limit=MIB)
+    gate = await start_proxy(toy.origin, signed=True, body_limit=MIB)
     async with gate.caller() as caller:
         answer = await caller.ask(announced(gate, MIB + 1))
     assert answer.error == (413, "INVALID_PARAMETER_VALUE")
@@ -83,10 +83,10 @@ async def test_an_announced_body_over_the_limit_is_refused_before_any_of_it_come
 
 
 async def test_a_chunked_body_over_the_limit_is_refused_when_it_gets_there(
-    start_toy: StartToy, start_gate: StartGate
+    start_toy: StartToy, start_proxy: StartProxy
 ) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_gate(toy.origin, signed=True, body_limit=MIB)
+    gate = await start_proxy(toy.origin, signed=True, body_limit=MIB)
     async with gate.caller() as caller:
         await caller.send(request("POST", WRITE_AGAIN, "Transfer-Encoding: chunked", token=gate.tokens.admin))
         await caller.send(in_chunks(*[b"x" * 65536] * 17))
@@ -96,9 +96,9 @@ async def test_a_chunked_body_over_the_limit_is_refused_when_it_gets_there(
     assert gate.budget_free == gate.settings.body_budget
 
 
-async def test_a_plain_upstream_takes_bodies_over_the_limit(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_a_plain_upstream_takes_bodies_over_the_limit(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.counting_the_body())
-    gate = await start_gate(toy.origin, body_limit=1000, body_budget=1000)
+    gate = await start_proxy(toy.origin, body_limit=1000, body_budget=1000)
     answer = await gate.ask(request("PUT", ARTIFACT, body=b"x" * 100_000, token=gate.tokens.editor))
     assert (answer.status, toy.moved) == (200, 100_000)
 
@@ -107,9 +107,9 @@ async def test_a_plain_upstream_takes_bodies_over_the_limit(start_toy: StartToy,
 
 
 @both_upstreams
-async def test_a_body_that_stands_still_is_given_up(start_toy: StartToy, start_gate: StartGate, signed: bool) -> None:
+async def test_a_body_that_stands_still_is_given_up(start_toy: StartToy, start_proxy: StartProxy, signed: bool) -> None:
     toy = await start_toy(toys.counting_the_body())
-    gate = await start_gate(toy.origin, signed=signed, body_timeout=0.2)
+    gate = await start_proxy(toy.origin, signed=signed, body_timeout=0.2)
     async with gate.caller() as caller:
         await caller.send(announced(gate, 1000) + b"x" * 10)
         answer = await caller.answer()
@@ -124,9 +124,9 @@ async def test_a_body_that_stands_still_is_given_up(start_toy: StartToy, start_g
 
 
 @both_upstreams
-async def test_a_slow_body_that_moves_is_waited_for(start_toy: StartToy, start_gate: StartGate, signed: bool) -> None:
+async def test_a_slow_body_that_moves_is_waited_for(start_toy: StartToy, start_proxy: StartProxy, signed: bool) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_gate(toy.origin, signed=signed, body_timeout=0.5)
+    gate = await start_proxy(toy.origin, signed=signed, body_timeout=0.5)
     async with gate.caller() as caller:
         await caller.send(announced(gate, 6))
         for _ in range(6):
@@ -138,10 +138,10 @@ async def test_a_slow_body_that_moves_is_waited_for(start_toy: StartToy, start_g
 
 @both_upstreams
 async def test_a_body_that_breaks_off_is_never_sent_as_whole(
-    start_toy: StartToy, start_gate: StartGate, signed: bool
+    start_toy: StartToy, start_proxy: StartProxy, signed: bool
 ) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_gate(toy.origin, signed=signed)
+    gate = await start_proxy(toy.origin, signed=signed)
     for head in (
         announced(gate, 1000),
         request("POST", WRITE_AGAIN, "Transfer-Encoding: chunked", token=gate.tokens.admin) + b"3e8\r\n",
@@ -158,10 +158,10 @@ async def test_a_body_that_breaks_off_is_never_sent_as_whole(
 
 @both_upstreams
 async def test_a_body_with_broken_framing_counts_as_one_that_stands_still(
-    start_toy: StartToy, start_gate: StartGate, signed: bool, caplog: pytest.LogCaptureFixture
+    start_toy: StartToy, start_proxy: StartProxy, signed: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_gate(toy.origin, signed=signed, body_timeout=0.2)
+    gate = await start_proxy(toy.origin, signed=signed, body_timeout=0.2)
     async with gate.caller() as caller:
         await caller.send(request("POST", WRITE_AGAIN, "Transfer-Encoding: chunked", token=gate.tokens.admin))
         await caller.send(in_chunks(b"{}"))
@@ -189,10 +189,10 @@ async def test_a_body_with_broken_framing_counts_as_one_that_stands_still(
     ],
 )
 async def test_a_refused_request_is_not_asked_for_its_body(
-    start_toy: StartToy, start_gate: StartGate, signed: bool, role: str, target: str, length: int, status: int
+    start_toy: StartToy, start_proxy: StartProxy, signed: bool, role: str, target: str, length: int, status: int
 ) -> None:
     toy = await start_toy(toys.answering_before_the_body(with_length(b"", status=b"413 Large"), reads_on=True))
-    gate = await start_gate(toy.origin, signed=signed, body_limit=MIB)
+    gate = await start_proxy(toy.origin, signed=signed, body_limit=MIB)
     token = getattr(gate.tokens, role, "")
     async with gate.caller() as caller:
         await caller.send(request("POST", target, f"Content-Length: {length}", "Expect: 100-continue", token=token))
@@ -205,10 +205,10 @@ async def test_a_refused_request_is_not_asked_for_its_body(
 
 @both_upstreams
 async def test_a_request_that_is_taken_is_asked_for_its_body_once(
-    start_toy: StartToy, start_gate: StartGate, signed: bool
+    start_toy: StartToy, start_proxy: StartProxy, signed: bool
 ) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_gate(toy.origin, signed=signed)
+    gate = await start_proxy(toy.origin, signed=signed)
     async with gate.caller() as caller:
         for body in (b"x" * 1000, b"y" * 300_000):
             await caller.send(announced(gate, len(body), "Expect: 100-continue"))
@@ -219,16 +219,16 @@ async def test_a_request_that_is_taken_is_asked_for_its_body_once(
             assert toy.asked[-1].header("expect") is None
 
 
-async def test_nobody_is_asked_for_a_body_that_has_come(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_nobody_is_asked_for_a_body_that_has_come(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     answer = await gate.ask(announced(gate, 2, "Expect: 100-continue") + b"{}")
     assert (answer.status, toy.asked[0].body) == (200, b"{}")
 
 
-async def test_an_http_1_0_caller_is_not_told_to_continue(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_an_http_1_0_caller_is_not_told_to_continue(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     async with gate.caller() as caller:
         await caller.send(announced(gate, 2, "Expect: 100-continue").replace(b"HTTP/1.1", b"HTTP/1.0"))
         await until(lambda: gate.in_flight == 1)
@@ -242,7 +242,7 @@ async def test_an_http_1_0_caller_is_not_told_to_continue(start_toy: StartToy, s
 
 @both_upstreams
 async def test_compressed_bodies_pass_as_they_are_both_ways(
-    start_toy: StartToy, start_gate: StartGate, signed: bool
+    start_toy: StartToy, start_proxy: StartProxy, signed: bool
 ) -> None:
     up = {"gzip": gzip.compress(b"up" * 500), "deflate": zlib.compress(b"up" * 500), "br": b"\x0b\x02\x80up\x03"}
     down = {name: body[::-1] for name, body in up.items()}
@@ -252,7 +252,7 @@ async def test_compressed_bodies_pass_as_they_are_both_ways(
         return with_length(down[name], b"Content-Encoding: " + name.encode(), b"Vary: Accept-Encoding")
 
     toy = await start_toy(toys.answering_by(answer))
-    gate = await start_gate(toy.origin, signed=signed)
+    gate = await start_proxy(toy.origin, signed=signed)
     for name, body in up.items():
         headers = [f"Content-Encoding: {name}", f"Accept-Encoding: {name}", "Content-Type: application/x-protobuf"]
         got = await gate.ask(request("POST", "/v1/traces", *headers, body=body, token=gate.tokens.editor))
@@ -266,9 +266,9 @@ async def test_compressed_bodies_pass_as_they_are_both_ways(
 
 
 @both_upstreams
-async def test_an_empty_body_stays_empty(start_toy: StartToy, start_gate: StartGate, signed: bool) -> None:
+async def test_an_empty_body_stays_empty(start_toy: StartToy, start_proxy: StartProxy, signed: bool) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_gate(toy.origin, signed=signed)
+    gate = await start_proxy(toy.origin, signed=signed)
     empty = [
         request("POST", WRITE_AGAIN, token=gate.tokens.editor),
         request("POST", WRITE_AGAIN, body=b"", token=gate.tokens.editor),
@@ -286,9 +286,9 @@ async def test_an_empty_body_stays_empty(start_toy: StartToy, start_gate: StartG
 
 
 @both_upstreams
-async def test_a_delete_keeps_its_json_body(start_toy: StartToy, start_gate: StartGate, signed: bool) -> None:
+async def test_a_delete_keeps_its_json_body(start_toy: StartToy, start_proxy: StartProxy, signed: bool) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_gate(toy.origin, signed=signed)
+    gate = await start_proxy(toy.origin, signed=signed)
     body = json.dumps({"name": "a model", "version": "3"}).encode()
     target = "/api/2.0/mlflow/model-versions/delete"
     data = request("DELETE", target, "Content-Type: application/json", body=body, token=gate.tokens.admin)
@@ -298,10 +298,10 @@ async def test_a_delete_keeps_its_json_body(start_toy: StartToy, start_gate: Sta
 
 
 async def test_a_chunked_body_streams_to_a_plain_upstream_before_its_end(
-    start_toy: StartToy, start_gate: StartGate
+    start_toy: StartToy, start_proxy: StartProxy
 ) -> None:
     toy = await start_toy(toys.counting_the_body())
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     async with gate.caller() as caller:
         await caller.send(request("PUT", ARTIFACT, "Transfer-Encoding: chunked", token=gate.tokens.editor))
         for sent in (3, 6, 9):
@@ -313,7 +313,7 @@ async def test_a_chunked_body_streams_to_a_plain_upstream_before_its_end(
 
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_large_upload_to_a_plain_upstream_arrives_as_it_was(
-    start_toy: StartToy, start_gate: StartGate, chunked: bool
+    start_toy: StartToy, start_proxy: StartProxy, chunked: bool
 ) -> None:
     got, sent = hashlib.sha256(), hashlib.sha256()
 
@@ -329,7 +329,7 @@ async def test_a_large_upload_to_a_plain_upstream_arrives_as_it_was(
         await talk.send(OK)
 
     toy = await start_toy(hashing)
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {48 * MIB}"
     async with gate.caller() as caller:
         await caller.send(request("PUT", ARTIFACT, framing, token=gate.tokens.editor))
@@ -346,7 +346,7 @@ async def test_a_large_upload_to_a_plain_upstream_arrives_as_it_was(
 @both_upstreams
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_large_download_arrives_as_it_was(
-    start_toy: StartToy, start_gate: StartGate, signed: bool, chunked: bool
+    start_toy: StartToy, start_proxy: StartProxy, signed: bool, chunked: bool
 ) -> None:
     sent, got = hashlib.sha256(), hashlib.sha256()
 
@@ -360,7 +360,7 @@ async def test_a_large_download_arrives_as_it_was(
         await talk.send(in_chunks(b"") if chunked else b"")
 
     toy = await start_toy(pouring)
-    gate = await start_gate(toy.origin, signed=signed)
+    gate = await start_proxy(toy.origin, signed=signed)
     async with gate.caller() as caller:
         await caller.send(request("GET", ARTIFACT, token=gate.tokens.viewer))
         _, headers = await caller.head()

@@ -10,16 +10,18 @@ from hypothesis import strategies as st
 from proxy_app.bodies import Budget
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.raw_client import in_chunks, request
-from tests.doubles.running_gate import WRITE_AGAIN, until
+from tests.doubles.running_proxy import WRITE_AGAIN, until
 from tests.doubles.toy_upstreams import OK, Talk
 
-from .conftest import StartGate, StartToy
+from .conftest import StartProxy, StartToy
 
 
-async def test_bodies_beyond_the_budget_wait_in_the_order_they_came(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_bodies_beyond_the_budget_wait_in_the_order_they_came(
+    start_toy: StartToy, start_proxy: StartProxy
+) -> None:
     go_on = asyncio.Event()
     toy = await start_toy(toys.held(go_on))
-    gate = await start_gate(toy.origin, signed=True, body_limit=1000, body_budget=1000)
+    gate = await start_proxy(toy.origin, signed=True, body_limit=1000, body_budget=1000)
     async with contextlib.AsyncExitStack() as stack:
         callers = [await stack.enter_async_context(gate.caller()) for _ in range(4)]
         # The second does not fit beside the first; the third would, and has to wait behind the second all the same.
@@ -84,7 +86,7 @@ def test_the_budget_serves_in_order_and_loses_nothing(steps: list[tuple[str, int
     asyncio.run(play())
 
 
-async def test_a_flood_never_holds_more_than_the_budget(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_a_flood_never_holds_more_than_the_budget(start_toy: StartToy, start_proxy: StartProxy) -> None:
     at_once = most = 0
 
     async def slow(talk: Talk) -> None:
@@ -98,7 +100,7 @@ async def test_a_flood_never_holds_more_than_the_budget(start_toy: StartToy, sta
             await talk.send(OK)
 
     toy = await start_toy(slow)
-    gate = await start_gate(toy.origin, signed=True, body_limit=100_000, body_budget=250_000)
+    gate = await start_proxy(toy.origin, signed=True, body_limit=100_000, body_budget=250_000)
     frees: list[float] = []
 
     async def one(number: int) -> int:
@@ -114,11 +116,11 @@ async def test_a_flood_never_holds_more_than_the_budget(start_toy: StartToy, sta
 
 
 async def test_a_body_of_unknown_length_counts_as_the_largest_until_it_has_come(
-    start_toy: StartToy, start_gate: StartGate
+    start_toy: StartToy, start_proxy: StartProxy
 ) -> None:
     go_on = asyncio.Event()
     toy = await start_toy(toys.held(go_on))
-    gate = await start_gate(toy.origin, signed=True, body_limit=1000, body_budget=3000)
+    gate = await start_proxy(toy.origin, signed=True, body_limit=1000, body_budget=3000)
     async with gate.caller() as caller:
         await caller.send(request("POST", WRITE_AGAIN, "Transfer-Encoding: chunked", token=gate.tokens.editor))
         await until(lambda: gate.budget_free == 2000)
@@ -130,10 +132,10 @@ async def test_a_body_of_unknown_length_counts_as_the_largest_until_it_has_come(
 
 
 async def test_waiting_too_long_for_the_budget_is_answered_with_when_to_try_again(
-    start_toy: StartToy, start_gate: StartGate
+    start_toy: StartToy, start_proxy: StartProxy
 ) -> None:
     toy = await start_toy(toys.silent())
-    gate = await start_gate(toy.origin, signed=True, body_limit=1000, body_budget=1000, body_timeout=0.2)
+    gate = await start_proxy(toy.origin, signed=True, body_limit=1000, body_budget=1000, body_timeout=0.2)
     async with gate.caller() as first:
         await first.send(request("POST", WRITE_AGAIN, body=b"x" * 1000, token=gate.tokens.editor))
         await until(lambda: len(toy.asked) == 1)
@@ -145,10 +147,10 @@ async def test_waiting_too_long_for_the_budget_is_answered_with_when_to_try_agai
     await until(lambda: gate.budget_free == 1000)
 
 
-async def test_a_caller_who_leaves_the_queue_holds_nobody_up(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_a_caller_who_leaves_the_queue_holds_nobody_up(start_toy: StartToy, start_proxy: StartProxy) -> None:
     go_on = asyncio.Event()
     toy = await start_toy(toys.held(go_on))
-    gate = await start_gate(toy.origin, signed=True, body_limit=1000, body_budget=1000)
+    gate = await start_proxy(toy.origin, signed=True, body_limit=1000, body_budget=1000)
     async with gate.caller() as first, gate.caller() as third:
         await first.send(request("POST", WRITE_AGAIN, body=b"1" * 700, token=gate.tokens.editor))
         await until(lambda: len(toy.asked) == 1)

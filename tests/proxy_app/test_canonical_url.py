@@ -96,7 +96,7 @@ def test_a_query_of_the_known_traps_has_this_form(raw: str, sent: str) -> None:
 
 
 @given(PATHS.map(lambda path: "/api/2.0/mlflow-artifacts/artifacts" + path))
-def test_what_the_gate_forwards_is_the_route_that_was_judged(path: str) -> None:
+def test_what_the_proxy_forwards_is_the_route_that_was_judged(path: str) -> None:
     try:
         route = match("PUT", path)
     except PathRefused:

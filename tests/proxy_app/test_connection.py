@@ -9,7 +9,7 @@ from proxy_app.settings import Settings
 from proxy_app.upstream.connection import Broken
 from proxy_app.upstream.pool import Pool
 from tests.doubles import toy_upstreams as toys
-from tests.doubles.running_gate import until
+from tests.doubles.running_proxy import until
 from tests.doubles.toy_upstreams import OK, Talk, with_length
 from tests.doubles.upstream_client import connections_to, content, get
 

@@ -175,7 +175,7 @@ def test_a_failed_refresh_leaves_the_old_keys_until_they_end(caplog: pytest.LogC
     assert "the-secret" not in caplog.text
 
 
-def test_a_gate_starts_without_keys_and_takes_them_when_they_come() -> None:
+def test_a_proxy_starts_without_keys_and_takes_them_when_they_come() -> None:
     async def main() -> None:
         source = Keys(clock())
         source.trouble = "Nothing is there yet."

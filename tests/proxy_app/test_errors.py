@@ -14,11 +14,11 @@ from proxy_app import errors
 from proxy_app.upstream import aws_error
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.raw_client import request
-from tests.doubles.running_gate import ARTIFACT, READ, SEARCH, WRITE_AGAIN, WRITE_ONCE, RunningGate, until
+from tests.doubles.running_proxy import ARTIFACT, READ, SEARCH, WRITE_AGAIN, WRITE_ONCE, RunningProxy, until
 from tests.doubles.stock_client import StockClient
 from tests.doubles.toy_upstreams import OK, Toy, with_length
 
-from .conftest import StartGate, StartToy
+from .conftest import StartProxy, StartToy
 
 RUN_INFO = {"run_id": "1", "experiment_id": "0", "status": "RUNNING", "artifact_uri": "s3://a"}
 RUN = with_length(json.dumps({"run": {"info": RUN_INFO, "data": {}}}).encode())
@@ -32,10 +32,10 @@ async def toy(start_toy: StartToy) -> Toy:
 # --- Too much
 
 
-async def test_one_request_too_many_is_told_when_to_come_back(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_one_request_too_many_is_told_when_to_come_back(start_toy: StartToy, start_proxy: StartProxy) -> None:
     go_on = asyncio.Event()
     toy = await start_toy(toys.held(go_on))
-    gate = await start_gate(toy.origin, max_requests=2)
+    gate = await start_proxy(toy.origin, max_requests=2)
     async with gate.caller() as first, gate.caller() as second:
         for caller in (first, second):
             await caller.send(request("GET", READ, token=gate.tokens.viewer))
@@ -50,8 +50,8 @@ async def test_one_request_too_many_is_told_when_to_come_back(start_toy: StartTo
     assert (await gate.ask(request("GET", READ, token=gate.tokens.viewer))).status == 200
 
 
-async def test_one_connection_too_many_is_closed_with_a_word(toy: Toy, start_gate: StartGate) -> None:
-    gate = await start_gate(toy.origin, max_connections=3)
+async def test_one_connection_too_many_is_closed_with_a_word(toy: Toy, start_proxy: StartProxy) -> None:
+    gate = await start_proxy(toy.origin, max_connections=3)
     async with contextlib.AsyncExitStack() as stack:
         callers = [await stack.enter_async_context(gate.caller()) for _ in range(3)]
         for caller in callers:
@@ -69,8 +69,8 @@ async def test_one_connection_too_many_is_closed_with_a_word(toy: Toy, start_gat
     assert (await gate.ask(request("GET", "/healthz"))).status == 200
 
 
-async def test_a_rush_of_connections_does_not_get_past_the_limit(toy: Toy, start_gate: StartGate) -> None:
-    gate = await start_gate(toy.origin, max_connections=5)
+async def test_a_rush_of_connections_does_not_get_past_the_limit(toy: Toy, start_proxy: StartProxy) -> None:
+    gate = await start_proxy(toy.origin, max_connections=5)
 
     async def one() -> int:
         async with gate.caller() as caller:
@@ -94,9 +94,9 @@ async def test_a_rush_of_connections_does_not_get_past_the_limit(toy: Toy, start
     ],
 )
 async def test_a_line_that_is_too_long_is_refused_with_the_limit(
-    toy: Toy, start_gate: StartGate, target: str, headers: list[str], caplog: pytest.LogCaptureFixture
+    toy: Toy, start_proxy: StartProxy, target: str, headers: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    gate = await start_gate(toy.origin, header_limit=10_000)
+    gate = await start_proxy(toy.origin, header_limit=10_000)
     async with gate.caller() as caller:
         answer = await caller.ask(request("GET", target, *headers, token=gate.tokens.viewer))
         assert answer.error == (400, "INVALID_PARAMETER_VALUE")
@@ -109,9 +109,9 @@ async def test_a_line_that_is_too_long_is_refused_with_the_limit(
 
 @pytest.mark.parametrize("first", [b"", request("GET", "/healthz")], ids=["first", "later"])
 async def test_a_head_without_end_is_refused_before_it_fills_the_memory(
-    toy: Toy, start_gate: StartGate, first: bytes
+    toy: Toy, start_proxy: StartProxy, first: bytes
 ) -> None:
-    gate = await start_gate(toy.origin, header_limit=10_000)
+    gate = await start_proxy(toy.origin, header_limit=10_000)
     async with gate.caller() as caller:
         if first:
             assert (await caller.ask(first)).status == 200
@@ -128,9 +128,9 @@ async def test_a_head_without_end_is_refused_before_it_fills_the_memory(
     assert toy.connections == 0
 
 
-async def test_bodies_do_not_count_as_heads(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_bodies_do_not_count_as_heads(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.counting_the_body())
-    gate = await start_gate(toy.origin, header_limit=10_000)
+    gate = await start_proxy(toy.origin, header_limit=10_000)
     body = b"x" * 300_000
     async with gate.caller() as caller:
         for _ in range(3):
@@ -142,8 +142,8 @@ async def test_bodies_do_not_count_as_heads(start_toy: StartToy, start_gate: Sta
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/html"])
-async def test_a_name_that_is_no_text_is_no_fault_of_the_gate(toy: Toy, start_gate: StartGate, accept: str) -> None:
-    gate = await start_gate(toy.origin)
+async def test_a_name_that_is_no_text_is_no_fault_of_the_proxy(toy: Toy, start_proxy: StartProxy, accept: str) -> None:
+    gate = await start_proxy(toy.origin)
     page = request("GET", "/", f"Accept: {accept}", token=gate.tokens.viewer)
     assert (await gate.ask(page.replace(b"Host: ", b"Host: \xff"))).status == 200
     foreign = request(
@@ -152,8 +152,8 @@ async def test_a_name_that_is_no_text_is_no_fault_of_the_gate(toy: Toy, start_ga
     assert (await gate.ask(foreign.replace(b"canary", b"\xff"))).status == 403
 
 
-async def test_lines_up_to_the_limit_reach_the_upstream(toy: Toy, start_gate: StartGate) -> None:
-    gate = await start_gate(toy.origin)
+async def test_lines_up_to_the_limit_reach_the_upstream(toy: Toy, start_proxy: StartProxy) -> None:
+    gate = await start_proxy(toy.origin)
     query = "&".join(f"run_ids={number:032x}" for number in range(1500))
     target = f"/ajax-api/2.0/mlflow/metrics/get-history-bulk?{query}"
     assert 60_000 < len(target) < gate.settings.header_limit
@@ -163,22 +163,22 @@ async def test_lines_up_to_the_limit_reach_the_upstream(toy: Toy, start_gate: St
     assert toy.asked[0].header("x-long") == "x" * 60_000
 
 
-async def test_too_many_headers_are_refused(toy: Toy, start_gate: StartGate) -> None:
-    gate = await start_gate(toy.origin)
+async def test_too_many_headers_are_refused(toy: Toy, start_proxy: StartProxy) -> None:
+    gate = await start_proxy(toy.origin)
     answer = await gate.ask(request("GET", READ, *[f"X-{number}: 1" for number in range(500)]))
     assert answer.error == (400, "INVALID_PARAMETER_VALUE")
     assert "too many headers" in answer.message
 
 
-async def test_a_head_that_never_ends_is_not_waited_for(toy: Toy, start_gate: StartGate) -> None:
-    gate = await start_gate(toy.origin, keepalive=0.2)
+async def test_a_head_that_never_ends_is_not_waited_for(toy: Toy, start_proxy: StartProxy) -> None:
+    gate = await start_proxy(toy.origin, keepalive=0.2)
     async with gate.caller() as caller, asyncio.timeout(3):
         await caller.send(b"GET / HTTP/1.1\r\nHost:")
         assert await caller.closed() == b""
 
 
-async def test_an_idle_connection_is_closed_after_its_time(toy: Toy, start_gate: StartGate) -> None:
-    gate = await start_gate(toy.origin, keepalive=0.2)
+async def test_an_idle_connection_is_closed_after_its_time(toy: Toy, start_proxy: StartProxy) -> None:
+    gate = await start_proxy(toy.origin, keepalive=0.2)
     async with gate.caller() as caller, asyncio.timeout(3):
         assert (await caller.ask(request("GET", READ, token=gate.tokens.viewer))).status == 200
         assert await caller.closed() == b""
@@ -200,7 +200,7 @@ async def test_an_idle_connection_is_closed_after_its_time(toy: Toy, start_gate:
 @pytest.mark.parametrize("signed", [False, True])
 async def test_a_lost_answer_is_told_by_whether_the_request_may_go_again(
     start_toy: StartToy,
-    start_gate: StartGate,
+    start_proxy: StartProxy,
     behaviour: toys.Behaviour,
     target: str,
     error: tuple[int, str],
@@ -208,7 +208,7 @@ async def test_a_lost_answer_is_told_by_whether_the_request_may_go_again(
     signed: bool,
 ) -> None:
     toy = await start_toy(behaviour)
-    gate = await start_gate(toy.origin, signed=signed, upstream_timeout=0.3)
+    gate = await start_proxy(toy.origin, signed=signed, upstream_timeout=0.3)
     method = "GET" if target == READ else "POST"
     answer = await gate.ask(request(method, target, body=b"{}", token=gate.tokens.admin))
     assert answer.error == error
@@ -216,13 +216,13 @@ async def test_a_lost_answer_is_told_by_whether_the_request_may_go_again(
 
 
 async def test_a_fault_is_told_without_its_insides(
-    toy: Toy, start_gate: StartGate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    toy: Toy, start_proxy: StartProxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("inside")
 
-    gate = await start_gate(toy.origin)
-    monkeypatch.setattr("proxy_app.gate.match", broken)
+    gate = await start_proxy(toy.origin)
+    monkeypatch.setattr("proxy_app.proxy.match", broken)
     answer = await gate.ask(request("GET", READ, token=gate.tokens.viewer))
     assert answer.error == (500, "INTERNAL_ERROR")
     assert "inside" not in answer.message
@@ -241,7 +241,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Generator[StockClient]:
         yield running
 
 
-def url(gate: RunningGate) -> str:
+def url(gate: RunningProxy) -> str:
     return f"http://{gate.address}"
 
 
@@ -264,7 +264,7 @@ def test_every_error_code_is_one_of_mlflows(client: StockClient) -> None:
 )
 async def test_a_stock_client_shows_the_sentence_and_asks_no_second_time(
     toy: Toy,
-    start_gate: StartGate,
+    start_proxy: StartProxy,
     client: StockClient,
     role: str,
     call: str,
@@ -272,7 +272,7 @@ async def test_a_stock_client_shows_the_sentence_and_asks_no_second_time(
     code: str,
     says: str,
 ) -> None:
-    gate = await start_gate(toy.origin, signed=True, body_limit=1 << 20)
+    gate = await start_proxy(toy.origin, signed=True, body_limit=1 << 20)
     shown = await client.call(url(gate), getattr(gate.tokens, role, "nonsense"), call, *arguments)
     assert (shown.error, shown.code) == ("RestException", code)
     assert says in shown.text
@@ -280,23 +280,23 @@ async def test_a_stock_client_shows_the_sentence_and_asks_no_second_time(
 
 
 async def test_a_stock_client_shows_mlflows_own_errors_as_they_are(
-    start_toy: StartToy, start_gate: StartGate, client: StockClient
+    start_toy: StartToy, start_proxy: StartProxy, client: StockClient
 ) -> None:
     error = {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Run with id=1 not found"}
     toy = await start_toy(toys.answering(with_length(json.dumps(error).encode(), status=b"404 Not Found")))
     for signed in (False, True):
-        gate = await start_gate(toy.origin, signed=signed)
+        gate = await start_proxy(toy.origin, signed=signed)
         shown = await client.call(url(gate), gate.tokens.viewer, "get_run", "1")
         assert (shown.code, shown.text) == (error["error_code"], f"{error['error_code']}: {error['message']}")
 
 
 async def test_a_stock_client_never_repeats_a_write_that_may_have_been_done(
-    start_toy: StartToy, start_gate: StartGate, client: StockClient
+    start_toy: StartToy, start_proxy: StartProxy, client: StockClient
 ) -> None:
     for behaviour in (toys.breaking_off(), toys.silent()):
         toy = await start_toy(behaviour)
         for signed in (False, True):
-            gate = await start_gate(toy.origin, signed=signed, upstream_timeout=0.3)
+            gate = await start_proxy(toy.origin, signed=signed, upstream_timeout=0.3)
             toy.asked.clear()
             shown = await client.call(url(gate), gate.tokens.editor, "create_run", "0")
             assert (shown.error, shown.code) == ("RestException", "ABORTED")
@@ -305,21 +305,21 @@ async def test_a_stock_client_never_repeats_a_write_that_may_have_been_done(
 
 
 async def test_a_stock_client_gets_over_a_short_break(
-    start_toy: StartToy, start_gate: StartGate, client: StockClient
+    start_toy: StartToy, start_proxy: StartProxy, client: StockClient
 ) -> None:
     toy = await start_toy(toys.breaking_off(times=3, then=RUN))
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     # Three attempts are the gate's, and then the client's own second one gets through.
     assert (await client.call(url(gate), gate.tokens.viewer, "get_run", "1")).error == ""
     assert [(line["status"], line["attempts"]) for line in gate.lines] == [(502, 3), (200, 1)]
 
 
-async def test_a_stock_client_waits_as_long_as_a_full_gate_tells_it(
-    start_toy: StartToy, start_gate: StartGate, client: StockClient
+async def test_a_stock_client_waits_as_long_as_a_full_proxy_tells_it(
+    start_toy: StartToy, start_proxy: StartProxy, client: StockClient
 ) -> None:
     go_on = asyncio.Event()
     toy = await start_toy(toys.held(go_on, RUN))
-    gate = await start_gate(toy.origin, max_requests=1)
+    gate = await start_proxy(toy.origin, max_requests=1)
     async with gate.caller() as caller:
         await caller.send(request("GET", READ, token=gate.tokens.viewer))
         await until(lambda: gate.in_flight == 1)
@@ -333,11 +333,11 @@ async def test_a_stock_client_waits_as_long_as_a_full_gate_tells_it(
 @pytest.mark.parametrize("signed", [False, True], ids=["plain", "signed"])
 @pytest.mark.parametrize(("path", "status"), [(SEARCH, 200), (WRITE_AGAIN, 200), (WRITE_ONCE, 409)])
 async def test_a_short_body_is_sent_again_where_that_does_no_harm(
-    start_toy: StartToy, start_gate: StartGate, signed: bool, path: str, status: int
+    start_toy: StartToy, start_proxy: StartProxy, signed: bool, path: str, status: int
 ) -> None:
     # As when the upstream ends an idle connection just then.
     toy = await start_toy(toys.breaking_off(times=1))
-    gate = await start_gate(toy.origin, signed=signed)
+    gate = await start_proxy(toy.origin, signed=signed)
     answer = await gate.ask(request("POST", path, body=b'{"a": 1}', token=gate.tokens.editor))
     assert answer.status == status
     assert [asked.body for asked in toy.asked] == [b'{"a": 1}'] * (2 if status == 200 else 1)

@@ -147,7 +147,7 @@ def test_however_they_are_written_only_those_come_down_in_order(pairs: list[tupl
         ("https://bucket.s3.amazonaws.com/key?X-Amz-Signature=1",) * 2,
     ],
 )
-def test_a_redirect_within_the_upstream_stays_within_the_gate(said: str, told: str) -> None:
+def test_a_redirect_within_the_upstream_stays_within_the_proxy(said: str, told: str) -> None:
     assert down([("Location", said), ("ETag", said)]) == [("Location", told), ("ETag", said)]
 
 

@@ -7,17 +7,17 @@ import pytest
 from proxy_app.credentials import CredentialsError, Loaded
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.raw_client import Answer, request
-from tests.doubles.running_gate import RunningGate, until
+from tests.doubles.running_proxy import RunningProxy, until
 from tests.doubles.toy_upstreams import OK, Toy, with_length
 
-from .conftest import StartGate, StartToy
+from .conftest import StartProxy, StartToy
 
 
-async def ready(gate: RunningGate) -> Answer:
+async def ready(gate: RunningProxy) -> Answer:
     return await gate.ask(request("GET", "/readyz"))
 
 
-async def not_ready(gate: RunningGate) -> str:
+async def not_ready(gate: RunningProxy) -> str:
     """The one word that it says."""
     answer = await ready(gate)
     content = answer.json()
@@ -31,8 +31,8 @@ async def gone() -> str:
         return toy.origin
 
 
-async def test_a_running_process_is_healthy_whatever_is_behind_it(start_gate: StartGate) -> None:
-    gate = await start_gate(await gone(), max_requests=1)
+async def test_a_running_process_is_healthy_whatever_is_behind_it(start_proxy: StartProxy) -> None:
+    gate = await start_proxy(await gone(), max_requests=1)
     answer = await gate.ask(request("GET", "/healthz"))
     assert (answer.status, answer.json()) == (200, {"status": "ok"})
     assert (await gate.ask(request("HEAD", "/healthz"))).status == 200
@@ -47,11 +47,11 @@ async def test_a_running_process_is_healthy_whatever_is_behind_it(start_gate: St
         (True, "GET /api/2.0/mlflow/experiments/get?experiment_id=0 HTTP/1.1"),
     ],
 )
-async def test_a_gate_with_an_upstream_that_answers_is_ready(
-    start_toy: StartToy, start_gate: StartGate, signed: bool, line: str
+async def test_a_proxy_with_an_upstream_that_answers_is_ready(
+    start_toy: StartToy, start_proxy: StartProxy, signed: bool, line: str
 ) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_gate(toy.origin, signed=signed)
+    gate = await start_proxy(toy.origin, signed=signed)
     answer = await ready(gate)
     assert (answer.status, answer.json()) == (200, {"status": "ready"})
     assert [asked.line for asked in toy.asked] == [line]
@@ -59,9 +59,9 @@ async def test_a_gate_with_an_upstream_that_answers_is_ready(
     assert gate.written == []
 
 
-async def test_the_upstream_is_asked_once_however_many_ask_here(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_the_upstream_is_asked_once_however_many_ask_here(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     answers = await asyncio.gather(*(ready(gate) for _ in range(20)))
     assert [answer.status for answer in [*answers, await ready(gate)]] == [200] * 21
     assert len(toy.asked) == 1
@@ -79,9 +79,9 @@ async def test_the_upstream_is_asked_once_however_many_ask_here(start_toy: Start
     ids=["500", "503", "no answer", "half an answer", "silence"],
 )
 @pytest.mark.parametrize("signed", [False, True])
-async def test_an_upstream_in_trouble_makes_the_gate_not_ready(
+async def test_an_upstream_in_trouble_makes_the_proxy_not_ready(
     start_toy: StartToy,
-    start_gate: StartGate,
+    start_proxy: StartProxy,
     behaviour: toys.Behaviour,
     reason: str,
     signed: bool,
@@ -90,7 +90,7 @@ async def test_an_upstream_in_trouble_makes_the_gate_not_ready(
 ) -> None:
     monkeypatch.setattr("proxy_app.health._PROBE_TIMEOUT", 0.3)
     toy = await start_toy(behaviour)
-    gate = await start_gate(toy.origin, signed=signed)
+    gate = await start_proxy(toy.origin, signed=signed)
     for _ in range(3):
         assert await not_ready(gate) == reason
     # The sentence stands in the log, once.
@@ -98,47 +98,47 @@ async def test_an_upstream_in_trouble_makes_the_gate_not_ready(
     assert "canary" not in caplog.text
 
 
-async def test_an_upstream_that_cannot_be_reached_makes_the_gate_not_ready(start_gate: StartGate) -> None:
-    gate = await start_gate(await gone())
+async def test_an_upstream_that_cannot_be_reached_makes_the_proxy_not_ready(start_proxy: StartProxy) -> None:
+    gate = await start_proxy(await gone())
     assert await not_ready(gate) == "upstream-unreachable"
 
 
-async def test_an_error_of_mlflows_own_is_an_answer(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_an_error_of_mlflows_own_is_an_answer(start_toy: StartToy, start_proxy: StartProxy) -> None:
     error = with_length(b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": ""}', status=b"404 Not Found")
     toy = await start_toy(toys.answering(error))
-    assert (await ready(await start_gate(toy.origin, signed=True))).status == 200
+    assert (await ready(await start_proxy(toy.origin, signed=True))).status == 200
 
 
-async def test_a_gate_whose_role_is_refused_is_not_ready(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_a_proxy_whose_role_is_refused_is_not_ready(start_toy: StartToy, start_proxy: StartProxy) -> None:
     error = b'{"message": "User: arn:aws:sts::123456789012:canary is not authorized"}'
     toy = await start_toy(
         toys.answering(with_length(error, b"Content-Type: application/json", status=b"403 Forbidden"))
     )
-    assert await not_ready(await start_gate(toy.origin, signed=True)) == "aws-error"
+    assert await not_ready(await start_proxy(toy.origin, signed=True)) == "aws-error"
 
 
-async def test_a_gate_without_credentials_starts_and_is_not_ready(
-    start_toy: StartToy, start_gate: StartGate, caplog: pytest.LogCaptureFixture
+async def test_a_proxy_without_credentials_starts_and_is_not_ready(
+    start_toy: StartToy, start_proxy: StartProxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     def none() -> Loaded:
         raise CredentialsError("No AWS credentials: canary")
 
     toy = await start_toy(toys.answering(OK))
-    gate = await start_gate(toy.origin, signed=True, source=none)
+    gate = await start_proxy(toy.origin, signed=True, source=none)
     assert await not_ready(gate) == "no-credentials"
     assert "No AWS credentials" in caplog.text
     assert toy.connections == 0
     assert (await gate.ask(request("GET", "/healthz"))).status == 200
 
 
-async def test_the_gate_is_ready_again_with_its_upstream(
-    start_toy: StartToy, start_gate: StartGate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_the_proxy_is_ready_again_with_its_upstream(
+    start_toy: StartToy, start_proxy: StartProxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("proxy_app.health._KEPT_FOR", 0.05)
     caplog.set_level("INFO", "proxy_app.health")
     states = [b"500 Broken", b"200 OK", b"200 OK"]
     toy = await start_toy(toys.answering_by(lambda _: with_length(b"", status=states[0])))
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     assert await not_ready(gate) == "upstream-failing"
     del states[0]
 
@@ -149,9 +149,9 @@ async def test_the_gate_is_ready_again_with_its_upstream(
     assert [record.getMessage() for record in caplog.records] == ["Not ready: MLflow answers 500.", "Ready again"]
 
 
-async def test_a_gate_that_stops_is_not_ready_at_once(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_a_proxy_that_stops_is_not_ready_at_once(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     assert (await ready(gate)).status == 200
     gate.listening.drain()
     assert await not_ready(gate) == "stopping"

@@ -8,11 +8,11 @@ from proxy_app.errors import Refusal
 from proxy_app.hosts import refuse_foreign_hosts
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.raw_client import Answer
-from tests.doubles.running_gate import READ, RunningGate
+from tests.doubles.running_proxy import READ, RunningProxy
 from tests.doubles.some_request import some_request
 from tests.doubles.toy_upstreams import OK
 
-from .conftest import StartGate, StartToy
+from .conftest import StartProxy, StartToy
 
 NAMES = ("mlflow.example.com", "*-dot-mlflow-dot-p.ew.r.appspot.com", "*.lab.example.com", "10.0.0.1")
 
@@ -74,16 +74,16 @@ def test_no_other_text_is_a_name_of_its_own(text: str) -> None:
     assert not judge(f"{text}.evil.example")
 
 
-async def ask(gate: RunningGate, target: str, *lines: str) -> Answer:
+async def ask(gate: RunningProxy, target: str, *lines: str) -> Answer:
     head = [f"GET {target} HTTP/1.1", *lines, f"Authorization: Bearer {gate.tokens.viewer}"]
     return await gate.ask("\r\n".join(head).encode() + b"\r\n\r\n")
 
 
 async def test_a_request_for_another_name_is_refused_before_anybody_is_asked_who_they_are(
-    start_toy: StartToy, start_gate: StartGate
+    start_toy: StartToy, start_proxy: StartProxy
 ) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_gate(toy.origin, allowed_hosts=NAMES)
+    gate = await start_proxy(toy.origin, allowed_hosts=NAMES)
     assert (await ask(gate, READ, "Host: mlflow.example.com")).status == 200
     for target in (READ, "/", "/no/such/route"):
         answer = await ask(gate, target, "Host: evil.example")
@@ -96,23 +96,23 @@ async def test_a_request_for_another_name_is_refused_before_anybody_is_asked_who
     assert len(toy.asked) == 1
 
 
-async def test_health_is_told_under_any_name(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_health_is_told_under_any_name(start_toy: StartToy, start_proxy: StartProxy) -> None:
     """A load balancer asks by an address."""
-    gate = await start_gate((await start_toy(toys.answering(OK))).origin, allowed_hosts=NAMES)
+    gate = await start_proxy((await start_toy(toys.answering(OK))).origin, allowed_hosts=NAMES)
     for path in ("/healthz", "/readyz"):
         assert (await ask(gate, path, "Host: 10.1.2.3:8080")).status == 200
 
 
-async def test_without_names_any_is_answered(start_toy: StartToy, start_gate: StartGate) -> None:
-    gate = await start_gate((await start_toy(toys.answering(OK))).origin)
+async def test_without_names_any_is_answered(start_toy: StartToy, start_proxy: StartProxy) -> None:
+    gate = await start_proxy((await start_toy(toys.answering(OK))).origin)
     assert (await ask(gate, READ, "Host: evil.example")).status == 200
 
 
 async def test_a_page_under_one_of_its_names_writes_by_that_name_alone(
-    start_toy: StartToy, start_gate: StartGate
+    start_toy: StartToy, start_proxy: StartProxy
 ) -> None:
     """A version's pages are another origin than the service's."""
-    gate = await start_gate((await start_toy(toys.answering(OK))).origin, allowed_hosts=NAMES)
+    gate = await start_proxy((await start_toy(toys.answering(OK))).origin, allowed_hosts=NAMES)
     version = "v1-dot-mlflow-dot-p.ew.r.appspot.com"
     write = "POST /api/2.0/mlflow/runs/search HTTP/1.1\r\nContent-Length: 2\r\nContent-Type: application/json\r\n"
     for host, origin, status in [

@@ -13,10 +13,10 @@ from proxy_app import observe
 from proxy_app.server import listening
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.raw_client import Caller, request
-from tests.doubles.running_gate import ARTIFACT, READ, WRITE_AGAIN, Tokens, quick_settings, until
+from tests.doubles.running_proxy import ARTIFACT, READ, WRITE_AGAIN, Tokens, quick_settings, until
 from tests.doubles.toy_upstreams import OK, Toy, with_length
 
-from .conftest import StartGate, StartToy
+from .conftest import StartProxy, StartToy
 
 # The contract with whoever reads the log, in order.
 FIELDS: dict[str, tuple[type, ...]] = {
@@ -59,8 +59,8 @@ def checked(line: str) -> dict[str, Any]:
 # --- Lines
 
 
-async def test_each_request_has_one_line_with_the_promised_fields(toy: Toy, start_gate: StartGate) -> None:
-    gate = await start_gate(toy.origin)
+async def test_each_request_has_one_line_with_the_promised_fields(toy: Toy, start_proxy: StartProxy) -> None:
+    gate = await start_proxy(toy.origin)
     data = [
         request("GET", READ, token=gate.tokens.viewer),
         request("HEAD", READ, token=gate.tokens.viewer),
@@ -101,7 +101,7 @@ async def test_each_request_has_one_line_with_the_promised_fields(toy: Toy, star
         assert 0 < line["upstream_ms"] <= line["ms"] < 5000
 
 
-async def test_a_line_comes_when_the_last_byte_is_out(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_a_line_comes_when_the_last_byte_is_out(start_toy: StartToy, start_proxy: StartProxy) -> None:
     said = asyncio.Event()
 
     async def slow_end(talk: toys.Talk) -> None:
@@ -111,7 +111,7 @@ async def test_a_line_comes_when_the_last_byte_is_out(start_toy: StartToy, start
         await talk.send(b"x" * 50_000)
 
     toy = await start_toy(slow_end)
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     async with gate.caller() as caller:
         await caller.send(request("GET", READ, token=gate.tokens.viewer))
         await caller.head()
@@ -142,9 +142,9 @@ async def test_a_line_comes_when_the_last_byte_is_out(start_toy: StartToy, start
     ],
 )
 async def test_a_callers_request_id_is_used_if_it_cannot_be_anything_else(
-    toy: Toy, start_gate: StartGate, given: str, taken: bool
+    toy: Toy, start_proxy: StartProxy, given: str, taken: bool
 ) -> None:
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     answer = await gate.ask(request("GET", READ, f"X-Request-Id: {given}", token=gate.tokens.viewer))
     line = checked(gate.written[0])
     assert answer.header("x-request-id") == line["request_id"]
@@ -152,8 +152,8 @@ async def test_a_callers_request_id_is_used_if_it_cannot_be_anything_else(
     assert "canary" not in gate.written[0]
 
 
-async def test_no_request_can_write_a_line_of_its_own(toy: Toy, start_gate: StartGate) -> None:
-    gate = await start_gate(toy.origin)
+async def test_no_request_can_write_a_line_of_its_own(toy: Toy, start_proxy: StartProxy) -> None:
+    gate = await start_proxy(toy.origin)
     forged = '\\n{"event": "request", "caller": "forged"}'
     data = [
         request(f'GE"T{forged}', READ, token=gate.tokens.viewer),
@@ -173,7 +173,7 @@ async def test_no_request_can_write_a_line_of_its_own(toy: Toy, start_gate: Star
         checked(line)
 
 
-async def test_no_line_is_lost_when_the_gate_stops_right_after_a_request(
+async def test_no_line_is_lost_when_the_proxy_stops_right_after_a_request(
     start_toy: StartToy, tokens: Tokens, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(observe, "_LOG_DELAY", 3600)
@@ -225,7 +225,7 @@ async def every_way_to_leave_a_trace(caller: Caller, token: str, canary: str) ->
 )
 async def test_nothing_that_a_caller_sends_is_written_anywhere(
     start_toy: StartToy,
-    start_gate: StartGate,
+    start_proxy: StartProxy,
     behaviour: toys.Behaviour,
     signed: bool,
     caplog: pytest.LogCaptureFixture,
@@ -233,7 +233,7 @@ async def test_nothing_that_a_caller_sends_is_written_anywhere(
 ) -> None:
     caplog.set_level("DEBUG")
     toy = await start_toy(behaviour)
-    gate = await start_gate(toy.origin, signed=signed)
+    gate = await start_proxy(toy.origin, signed=signed)
     async with gate.caller() as caller:
         await every_way_to_leave_a_trace(caller, gate.tokens.editor, "canary")
     assert len(gate.written) == 23
@@ -248,8 +248,8 @@ async def test_nothing_that_a_caller_sends_is_written_anywhere(
 # --- Metrics
 
 
-async def test_metrics_are_on_their_own_listener_only(toy: Toy, start_gate: StartGate) -> None:
-    gate = await start_gate(toy.origin)
+async def test_metrics_are_on_their_own_listener_only(toy: Toy, start_proxy: StartProxy) -> None:
+    gate = await start_proxy(toy.origin)
     await gate.ask(request("GET", READ, token=gate.tokens.viewer))
     async with Caller.connected(gate.listening.metrics_address) as prometheus:
         answer = await prometheus.ask(request("GET", "/metrics"))
@@ -265,9 +265,9 @@ async def test_metrics_are_on_their_own_listener_only(toy: Toy, start_gate: Star
     assert len(toy.asked) == 1
 
 
-async def test_metrics_count_what_happened(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_metrics_count_what_happened(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.breaking_off(times=1))
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     await gate.ask(request("GET", READ, token=gate.tokens.viewer))
     await gate.ask(request("POST", WRITE_AGAIN, body=b"x" * 1000, token=gate.tokens.editor))
     refused = await gate.ask(request("POST", WRITE_AGAIN, body=b"{}", token=gate.tokens.viewer))
@@ -283,8 +283,8 @@ async def test_metrics_count_what_happened(start_toy: StartToy, start_gate: Star
     assert gate.metric("mlflow_proxy_requests_in_flight") == 0
 
 
-async def test_callers_cannot_make_metrics_grow(toy: Toy, start_gate: StartGate) -> None:
-    gate = await start_gate(toy.origin)
+async def test_callers_cannot_make_metrics_grow(toy: Toy, start_proxy: StartProxy) -> None:
+    gate = await start_proxy(toy.origin)
 
     def series() -> int:
         return sum(len(metric.samples) for metric in gate.registry.collect())

@@ -20,7 +20,7 @@ from proxy_app.errors import Refusal
 from proxy_app.setting_table import SettingsError
 from tests.doubles import iap
 from tests.doubles.alb import Alb, KeyHost, public_pem
-from tests.doubles.running_gate import until
+from tests.doubles.running_proxy import until
 from tests.doubles.toy_upstreams import with_length
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.raw_client import request
-from tests.doubles.running_gate import ARTIFACT, READ, SEARCH, RunningGate, settled, until
+from tests.doubles.running_proxy import ARTIFACT, READ, SEARCH, RunningProxy, settled, until
 from tests.doubles.toy_upstreams import OK, Talk, with_length
 
-from .conftest import StartGate, StartToy
+from .conftest import StartProxy, StartToy
 
 both_upstreams = pytest.mark.parametrize("signed", [False, True], ids=["plain", "signed"])
 
@@ -22,7 +22,7 @@ TO_THE_END = b"HTTP/1.1 200 OK\r\n\r\n"
 A_PART = b"3E8\r\n" + b"x" * 1000 + b"\r\n"
 
 
-def read(gate: RunningGate, target: str = READ, method: str = "GET") -> bytes:
+def read(gate: RunningProxy, target: str = READ, method: str = "GET") -> bytes:
     return request(method, target, token=gate.tokens.viewer)
 
 
@@ -47,7 +47,7 @@ class Breaks:
 
 @both_upstreams
 async def test_what_the_upstream_says_is_what_the_caller_hears(
-    start_toy: StartToy, start_gate: StartGate, signed: bool
+    start_toy: StartToy, start_proxy: StartProxy, signed: bool
 ) -> None:
     answers = [
         with_length(b"short", b"Content-Type: text/plain", b'ETag: W/"1"', b"X-Two: 1", b"X-Two: 2"),
@@ -58,7 +58,7 @@ async def test_what_the_upstream_says_is_what_the_caller_hears(
         with_length(b"<html>", b"Retry-After: 7", status=b"503 Service Unavailable"),
     ]
     toy = await start_toy(toys.answering(*answers))
-    gate = await start_gate(toy.origin, signed=signed)
+    gate = await start_proxy(toy.origin, signed=signed)
     async with gate.caller() as caller:
         got = [await caller.ask(read(gate)) for _ in answers]
     assert [answer.status for answer in got] == [200, 200, 200, 201, 404, 503]
@@ -75,7 +75,7 @@ async def test_what_the_upstream_says_is_what_the_caller_hears(
 
 @both_upstreams
 async def test_answers_without_a_body_keep_their_heads(
-    start_toy: StartToy, start_gate: StartGate, signed: bool
+    start_toy: StartToy, start_proxy: StartProxy, signed: bool
 ) -> None:
     toy = await start_toy(
         toys.answering(
@@ -85,7 +85,7 @@ async def test_answers_without_a_body_keep_their_heads(
             OK,
         )
     )
-    gate = await start_gate(toy.origin, signed=signed)
+    gate = await start_proxy(toy.origin, signed=signed)
     async with gate.caller() as caller:
         none = await caller.ask(read(gate))
         same = await caller.ask(read(gate))
@@ -98,9 +98,9 @@ async def test_answers_without_a_body_keep_their_heads(
     assert [asked.line.split()[0] for asked in toy.asked] == ["GET", "GET", "HEAD", "GET"]
 
 
-async def test_requests_sent_in_a_row_are_answered_in_order(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_requests_sent_in_a_row_are_answered_in_order(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering_by(toys.echoing))
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     targets = [f"/get-artifact?path={number}" for number in range(20)]
     async with gate.caller() as caller:
         await caller.send(b"".join(read(gate, target) for target in targets))
@@ -108,7 +108,7 @@ async def test_requests_sent_in_a_row_are_answered_in_order(start_toy: StartToy,
             assert (await caller.answer()).body.startswith(f"GET {target} ".encode())
 
 
-async def test_a_stream_of_events_comes_piece_by_piece(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_a_stream_of_events_comes_piece_by_piece(start_toy: StartToy, start_proxy: StartProxy) -> None:
     said = asyncio.Event()
 
     async def events(talk: Talk) -> None:
@@ -119,7 +119,7 @@ async def test_a_stream_of_events_comes_piece_by_piece(start_toy: StartToy, star
         await talk.send(b"8\r\ndata: 2\n\r\n0\r\n\r\n")
 
     toy = await start_toy(events)
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     async with gate.caller() as caller:
         await caller.send(read(gate))
         assert (await caller.head())[0] == 200
@@ -135,11 +135,11 @@ async def test_a_stream_of_events_comes_piece_by_piece(start_toy: StartToy, star
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("sends", [WITH_LENGTH + b"x" * 1000, CHUNKED + A_PART, CHUNKED])
 async def test_an_answer_that_breaks_off_is_seen_to_be_broken(
-    start_toy: StartToy, start_gate: StartGate, signed: bool, reset: bool, sends: bytes
+    start_toy: StartToy, start_proxy: StartProxy, signed: bool, reset: bool, sends: bytes
 ) -> None:
     breaks = Breaks(sends, reset=reset)
     toy = await start_toy(breaks)
-    gate = await start_gate(toy.origin, signed=signed)
+    gate = await start_proxy(toy.origin, signed=signed)
     async with gate.caller() as caller:
         await caller.send(read(gate))
         assert (await caller.head())[0] == 200
@@ -153,10 +153,10 @@ async def test_an_answer_that_breaks_off_is_seen_to_be_broken(
 
 @pytest.mark.parametrize("sends", [WITH_LENGTH + b"x" * 1000, CHUNKED + A_PART])
 async def test_an_answer_that_breaks_off_at_once_never_looks_whole(
-    start_toy: StartToy, start_gate: StartGate, sends: bytes
+    start_toy: StartToy, start_proxy: StartProxy, sends: bytes
 ) -> None:
     toy = await start_toy(toys.breaking_off(sends))
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     for _ in range(5):
         async with gate.caller() as caller:
             try:
@@ -166,11 +166,11 @@ async def test_an_answer_that_breaks_off_at_once_never_looks_whole(
             assert answer.error == (502, "TEMPORARILY_UNAVAILABLE")
 
 
-async def test_an_old_caller_sees_the_break_too(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_an_old_caller_sees_the_break_too(start_toy: StartToy, start_proxy: StartProxy) -> None:
     """HTTP/1.0 knows no chunks: an end in order would look like the end of the body."""
     breaks = Breaks(CHUNKED + A_PART)
     toy = await start_toy(breaks)
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     async with gate.caller() as caller:
         await caller.send(read(gate).replace(b"HTTP/1.1", b"HTTP/1.0"))
         assert (await caller.head())[0] == 200
@@ -179,10 +179,10 @@ async def test_an_old_caller_sees_the_break_too(start_toy: StartToy, start_gate:
             await caller.reader.read(-1)
 
 
-async def test_an_answer_without_a_length_that_is_reset_is_broken(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_an_answer_without_a_length_that_is_reset_is_broken(start_toy: StartToy, start_proxy: StartProxy) -> None:
     breaks = Breaks(TO_THE_END + b"part", reset=True)
     toy = await start_toy(breaks)
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     async with gate.caller() as caller:
         await caller.send(read(gate))
         await caller.head()
@@ -190,9 +190,9 @@ async def test_an_answer_without_a_length_that_is_reset_is_broken(start_toy: Sta
         assert not (await caller.closed()).endswith(b"0\r\n\r\n")
 
 
-async def test_an_upstream_that_falls_silent_breaks_the_answer(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_an_upstream_that_falls_silent_breaks_the_answer(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.silent(WITH_LENGTH + b"part"))
-    gate = await start_gate(toy.origin, upstream_timeout=0.2)
+    gate = await start_proxy(toy.origin, upstream_timeout=0.2)
     async with gate.caller() as caller:
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await caller.ask(read(gate))
@@ -202,11 +202,11 @@ async def test_an_upstream_that_falls_silent_breaks_the_answer(start_toy: StartT
 
 @pytest.mark.parametrize("sends", [WITH_LENGTH + b"x" * 1000, CHUNKED + A_PART])
 async def test_a_usual_http_client_raises_on_a_broken_answer(
-    start_toy: StartToy, start_gate: StartGate, sends: bytes
+    start_toy: StartToy, start_proxy: StartProxy, sends: bytes
 ) -> None:
     breaks = Breaks(sends)
     toy = await start_toy(breaks)
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     loop = asyncio.get_running_loop()
 
     def ask() -> Any:
@@ -230,10 +230,10 @@ async def test_a_usual_http_client_raises_on_a_broken_answer(
 
 @both_upstreams
 async def test_a_caller_who_leaves_before_the_answer_ends_the_work(
-    start_toy: StartToy, start_gate: StartGate, signed: bool
+    start_toy: StartToy, start_proxy: StartProxy, signed: bool
 ) -> None:
     toy = await start_toy(toys.silent())
-    gate = await start_gate(toy.origin, signed=signed)
+    gate = await start_proxy(toy.origin, signed=signed)
     async with gate.caller() as caller:
         await caller.send(request("POST", SEARCH, body=b"{}", token=gate.tokens.viewer))
         await until(lambda: len(toy.asked) == 1)
@@ -245,10 +245,10 @@ async def test_a_caller_who_leaves_before_the_answer_ends_the_work(
 @both_upstreams
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_caller_who_leaves_in_the_answer_ends_the_work(
-    start_toy: StartToy, start_gate: StartGate, signed: bool, chunked: bool
+    start_toy: StartToy, start_proxy: StartProxy, signed: bool, chunked: bool
 ) -> None:
     toy = await start_toy(toys.pouring(chunked=chunked))
-    gate = await start_gate(toy.origin, signed=signed)
+    gate = await start_proxy(toy.origin, signed=signed)
     async with gate.caller() as caller:
         await caller.send(read(gate, ARTIFACT))
         await caller.reader.readexactly(1 << 20)
@@ -258,19 +258,19 @@ async def test_a_caller_who_leaves_in_the_answer_ends_the_work(
 
 
 async def test_a_caller_who_leaves_while_the_upstream_is_quiet_ends_the_work(
-    start_toy: StartToy, start_gate: StartGate
+    start_toy: StartToy, start_proxy: StartProxy
 ) -> None:
     toy = await start_toy(toys.silent(CHUNKED + A_PART))
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     async with gate.caller() as caller:
         await caller.send(read(gate))
         await caller.head()
     assert await until(lambda: toy.open == 0) < 1
 
 
-async def test_a_caller_who_leaves_in_an_upload_ends_the_work(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_a_caller_who_leaves_in_an_upload_ends_the_work(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.counting_the_body())
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     async with gate.caller() as caller:
         await caller.send(request("PUT", ARTIFACT, "Content-Length: 1000000", token=gate.tokens.editor) + b"x" * 1000)
         await until(lambda: toy.moved == 1000)
@@ -283,10 +283,10 @@ async def test_a_caller_who_leaves_in_an_upload_ends_the_work(start_toy: StartTo
 
 @both_upstreams
 async def test_an_answer_goes_no_faster_than_its_caller(
-    start_toy: StartToy, start_gate: StartGate, signed: bool
+    start_toy: StartToy, start_proxy: StartProxy, signed: bool
 ) -> None:
     toy = await start_toy(toys.pouring(), buffer=4096)
-    gate = await start_gate(toy.origin, signed=signed)
+    gate = await start_proxy(toy.origin, signed=signed)
     async with gate.caller(buffer=4096) as caller:
         await caller.send(read(gate, ARTIFACT))
         await caller.head()
@@ -297,12 +297,12 @@ async def test_an_answer_goes_no_faster_than_its_caller(
 @both_upstreams
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "pieces"])
 async def test_a_caller_who_asks_again_and_takes_no_answer_is_not_answered_for_ever(
-    start_toy: StartToy, start_gate: StartGate, signed: bool, whole: bool
+    start_toy: StartToy, start_proxy: StartProxy, signed: bool, whole: bool
 ) -> None:
     answer = with_length(b"x" * 50_000)
     cut = len(answer) - 1
     toy = await start_toy(toys.answering(answer) if whole else toys.in_pieces([answer[:cut], answer[cut:]]))
-    gate = await start_gate(toy.origin, signed=signed)
+    gate = await start_proxy(toy.origin, signed=signed)
     async with gate.caller(buffer=4096) as caller:
         caller.writer.write(read(gate, ARTIFACT) * 2000)
         # What sockets and buffers take on the way; all of it would be 100 MB.
@@ -310,9 +310,11 @@ async def test_a_caller_who_asks_again_and_takes_no_answer_is_not_answered_for_e
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_caller_who_takes_nothing_is_cut_off(start_toy: StartToy, start_gate: StartGate, chunked: bool) -> None:
+async def test_a_caller_who_takes_nothing_is_cut_off(
+    start_toy: StartToy, start_proxy: StartProxy, chunked: bool
+) -> None:
     toy = await start_toy(toys.pouring(chunked=chunked), buffer=4096)
-    gate = await start_gate(toy.origin, body_timeout=0.2)
+    gate = await start_proxy(toy.origin, body_timeout=0.2)
     async with gate.caller(buffer=4096) as caller:
         await caller.send(read(gate, ARTIFACT))
         await until(lambda: gate.in_flight == 1)
@@ -322,10 +324,10 @@ async def test_a_caller_who_takes_nothing_is_cut_off(start_toy: StartToy, start_
         await until(lambda: gate.metric("mlflow_proxy_connections") == 0)
 
 
-async def test_what_a_caller_did_not_take_is_not_counted_as_sent(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_what_a_caller_did_not_take_is_not_counted_as_sent(start_toy: StartToy, start_proxy: StartProxy) -> None:
     whole = with_length(b"x" * 50_000)
     toy = await start_toy(toys.answering(whole))
-    gate = await start_gate(toy.origin, body_timeout=0.2)
+    gate = await start_proxy(toy.origin, body_timeout=0.2)
     async with gate.caller(buffer=4096) as caller:
         caller.writer.write(read(gate, ARTIFACT) * 2000)
         await until(lambda: any(line.get("error") == "caller-slow" for line in gate.lines))
@@ -333,20 +335,20 @@ async def test_what_a_caller_did_not_take_is_not_counted_as_sent(start_toy: Star
     assert (last["status"], last["error"], last["bytes_out"]) == (200, "caller-slow", 0)
 
 
-async def test_a_caller_who_takes_only_the_beginning_is_cut_off(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_a_caller_who_takes_only_the_beginning_is_cut_off(start_toy: StartToy, start_proxy: StartProxy) -> None:
     """What is under way is all that is left: nothing more is written that could fail."""
     toy = await start_toy(toys.answering(with_length(b"x" * (6 << 20))))
-    gate = await start_gate(toy.origin, body_timeout=0.2)
+    gate = await start_proxy(toy.origin, body_timeout=0.2)
     async with gate.caller(buffer=4096) as caller:
         await caller.send(read(gate, ARTIFACT))
         await caller.head()
         await until(lambda: gate.metric("mlflow_proxy_connections") == 0)
 
 
-async def test_a_slow_caller_who_moves_gets_everything(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_a_slow_caller_who_moves_gets_everything(start_toy: StartToy, start_proxy: StartProxy) -> None:
     body = hashlib.shake_256(b"body").digest(6 << 20)
     toy = await start_toy(toys.answering(with_length(body)))
-    gate = await start_gate(toy.origin, body_timeout=0.8)
+    gate = await start_proxy(toy.origin, body_timeout=0.8)
     got = b""
     async with gate.caller(buffer=65536) as caller:
         await caller.send(read(gate, ARTIFACT))

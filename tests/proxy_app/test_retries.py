@@ -8,7 +8,7 @@ from proxy_app import errors
 from proxy_app.upstream.connection import Body, Broken, Silent
 from proxy_app.upstream.pool import RetryBudget
 from tests.doubles import toy_upstreams as toys
-from tests.doubles.running_gate import until
+from tests.doubles.running_proxy import until
 from tests.doubles.toy_upstreams import OK, Talk, Toy
 from tests.doubles.upstream_client import content, get, pieces_of, put
 

@@ -7,10 +7,10 @@ import pytest
 
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.raw_client import request
-from tests.doubles.running_gate import ARN, ARTIFACT, READ, SEARCH, WRITE_AGAIN, RunningGate, signing_keys
+from tests.doubles.running_proxy import ARN, ARTIFACT, READ, SEARCH, WRITE_AGAIN, RunningProxy, signing_keys
 from tests.doubles.toy_upstreams import Toy
 
-from .conftest import StartGate, StartToy
+from .conftest import StartProxy, StartToy
 
 both_upstreams = pytest.mark.parametrize("signed", [False, True], ids=["plain", "signed"])
 
@@ -44,9 +44,9 @@ def basic(user: str, password: str) -> str:
 )
 @pytest.mark.parametrize("target", [READ, WRITE_AGAIN, "/no/such/route"])
 async def test_a_stranger_is_asked_who_they_are(
-    toy: Toy, start_gate: StartGate, header: str | None, says: str, target: str
+    toy: Toy, start_proxy: StartProxy, header: str | None, says: str, target: str
 ) -> None:
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     answer = await gate.ask(request("POST", target, *([header] if header else []), body=b"{}"))
     assert answer.error == (401, "UNAUTHENTICATED")
     assert answer.all("www-authenticate") == ['Basic realm="MLflow", charset="UTF-8"', "Bearer"]
@@ -54,8 +54,8 @@ async def test_a_stranger_is_asked_who_they_are(
     assert (toy.connections, gate.lines[-1]["caller"], gate.lines[-1]["route"]) == (0, None, None)
 
 
-async def test_a_person_in_a_browser_is_told_first_what_a_person_does(toy: Toy, start_gate: StartGate) -> None:
-    gate = await start_gate(toy.origin)
+async def test_a_person_in_a_browser_is_told_first_what_a_person_does(toy: Toy, start_proxy: StartProxy) -> None:
+    gate = await start_proxy(toy.origin)
     answer = await gate.ask(request("GET", "/", "Accept: text/html,application/xhtml+xml"))
     assert (answer.status, answer.header("content-type")) == (401, "text/html; charset=utf-8")
     first, second = re.findall(r"<p>(.*?)</p>", answer.body.decode())
@@ -63,8 +63,8 @@ async def test_a_person_in_a_browser_is_told_first_what_a_person_does(toy: Toy, 
     assert "MLFLOW_TRACKING_TOKEN" in second
 
 
-async def test_a_token_is_taken_as_bearer_and_as_a_password(toy: Toy, start_gate: StartGate) -> None:
-    gate = await start_gate(toy.origin)
+async def test_a_token_is_taken_as_bearer_and_as_a_password(toy: Toy, start_proxy: StartProxy) -> None:
+    gate = await start_proxy(toy.origin)
     token = gate.tokens.viewer
     for header in (f"Authorization: Bearer {token}", f"authorization: bearer {token}", basic("any name", token)):
         assert (await gate.ask(request("GET", READ, header))).status == 200
@@ -86,9 +86,9 @@ async def test_a_token_is_taken_as_bearer_and_as_a_password(toy: Toy, start_gate
     ],
 )
 async def test_a_weaker_caller_hears_which_role_is_missing(
-    toy: Toy, start_gate: StartGate, role: str, method: str, target: str, needs: str
+    toy: Toy, start_proxy: StartProxy, role: str, method: str, target: str, needs: str
 ) -> None:
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     answer = await gate.ask(request(method, target, body=b"{}", token=getattr(gate.tokens, role)))
     assert answer.error == (403, "PERMISSION_DENIED")
     assert f"some-{role} is {role} here, and this needs the role {needs}" in answer.message
@@ -105,8 +105,8 @@ async def test_a_weaker_caller_hears_which_role_is_missing(
         ("admin", "POST", DELETE),
     ],
 )
-async def test_a_role_may_do_its_own(toy: Toy, start_gate: StartGate, role: str, method: str, target: str) -> None:
-    gate = await start_gate(toy.origin)
+async def test_a_role_may_do_its_own(toy: Toy, start_proxy: StartProxy, role: str, method: str, target: str) -> None:
+    gate = await start_proxy(toy.origin)
     assert (await gate.ask(request(method, target, token=getattr(gate.tokens, role)))).status == 200
 
 
@@ -133,9 +133,9 @@ async def test_a_role_may_do_its_own(toy: Toy, start_gate: StartGate, role: str,
     ],
 )
 async def test_what_is_no_route_is_never_forwarded(
-    toy: Toy, start_gate: StartGate, method: str, target: str, status: int
+    toy: Toy, start_proxy: StartProxy, method: str, target: str, status: int
 ) -> None:
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     answer = await gate.ask(request(method, target, token=gate.tokens.admin))
     codes = {404: "ENDPOINT_NOT_FOUND", 400: "INVALID_PARAMETER_VALUE"}
     assert answer.error == (status, codes[status])
@@ -159,8 +159,10 @@ async def test_what_is_no_route_is_never_forwarded(
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
 )
-async def test_a_request_that_can_be_read_in_two_ways_is_refused(toy: Toy, start_gate: StartGate, data: bytes) -> None:
-    gate = await start_gate(toy.origin)
+async def test_a_request_that_can_be_read_in_two_ways_is_refused(
+    toy: Toy, start_proxy: StartProxy, data: bytes
+) -> None:
+    gate = await start_proxy(toy.origin)
     own = f"Authorization: Bearer {gate.tokens.admin}\r\n".encode()
     async with gate.caller() as caller:
         answer = await caller.ask(data.replace(b"{t}", WRITE_AGAIN.encode()).replace(b"{a}", own), "POST")
@@ -202,9 +204,9 @@ WRITES = [
 @pytest.mark.parametrize("headers", FOREIGN)
 @pytest.mark.parametrize(("method", "target"), WRITES)
 async def test_another_origins_page_changes_nothing(
-    toy: Toy, start_gate: StartGate, method: str, target: str, headers: tuple[str, ...]
+    toy: Toy, start_proxy: StartProxy, method: str, target: str, headers: tuple[str, ...]
 ) -> None:
-    gate = await start_gate(toy.origin, public_url="https://mlflow.example.com")
+    gate = await start_proxy(toy.origin, public_url="https://mlflow.example.com")
     answer = await gate.ask(request(method, target, *headers, body=b"{}", token=gate.tokens.admin))
     assert answer.error == (403, "PERMISSION_DENIED")
     assert "origin" in answer.message
@@ -212,17 +214,17 @@ async def test_another_origins_page_changes_nothing(
 
 
 @pytest.mark.parametrize("headers", OWN)
-async def test_the_gates_own_origin_and_clients_that_are_no_browsers_may_write(
-    toy: Toy, start_gate: StartGate, headers: tuple[str, ...]
+async def test_the_proxy_own_origin_and_clients_that_are_no_browsers_may_write(
+    toy: Toy, start_proxy: StartProxy, headers: tuple[str, ...]
 ) -> None:
-    gate = await start_gate(toy.origin, public_url="https://mlflow.example.com")
+    gate = await start_proxy(toy.origin, public_url="https://mlflow.example.com")
     for method, target in WRITES:
         data = request(method, target, *headers, body=b"{}", token=gate.tokens.admin)
         assert (await gate.ask(data)).status == 200
 
 
-async def test_a_link_from_elsewhere_may_read(toy: Toy, start_gate: StartGate) -> None:
-    gate = await start_gate(toy.origin)
+async def test_a_link_from_elsewhere_may_read(toy: Toy, start_proxy: StartProxy) -> None:
+    gate = await start_proxy(toy.origin)
     data = request("GET", READ, "Origin: https://evil.example", "Sec-Fetch-Site: cross-site", token=gate.tokens.viewer)
     assert (await gate.ask(data)).status == 200
 
@@ -280,7 +282,7 @@ PASSED = [
 ]
 
 
-async def arrived(gate: RunningGate, toy: Toy, target: str = WRITE_AGAIN) -> list[tuple[str, str]]:
+async def arrived(gate: RunningProxy, toy: Toy, target: str = WRITE_AGAIN) -> list[tuple[str, str]]:
     """The headers of a request, as they come to the upstream, for a caller who sends everything there is."""
     headers = [f"{name}: {value}" for name, value in HIDDEN.items() if value]
     headers += [f"{name}: {value}" for name, value in PASSED]
@@ -291,16 +293,16 @@ async def arrived(gate: RunningGate, toy: Toy, target: str = WRITE_AGAIN) -> lis
     return toy.asked[-1].headers
 
 
-async def test_a_plain_upstream_sees_what_is_a_callers_to_say(toy: Toy, start_gate: StartGate) -> None:
-    gate = await start_gate(toy.origin)
+async def test_a_plain_upstream_sees_what_is_a_callers_to_say(toy: Toy, start_proxy: StartProxy) -> None:
+    gate = await start_proxy(toy.origin)
     expected = [("host", f"localhost:{toy.port}"), *PASSED, ("x-forwarded-for", "unknown"), ("content-length", "2")]
     assert await arrived(gate, toy) == expected
 
 
-async def test_sagemaker_sees_what_is_a_callers_to_say_and_the_gates_own_signature(
-    toy: Toy, start_gate: StartGate
+async def test_sagemaker_sees_what_is_a_callers_to_say_and_the_proxy_own_signature(
+    toy: Toy, start_proxy: StartProxy
 ) -> None:
-    gate = await start_gate(toy.origin, signed=True)
+    gate = await start_proxy(toy.origin, signed=True)
     headers = await arrived(gate, toy)
     names = [name for name, _ in headers]
     assert sorted(header for header in headers if header in PASSED) == sorted(PASSED)
@@ -320,8 +322,8 @@ async def test_sagemaker_sees_what_is_a_callers_to_say_and_the_gates_own_signatu
     assert told["x-amz-security-token"] == signing_keys().credentials.token
 
 
-async def test_a_plain_upstream_gets_path_and_query_as_they_were(toy: Toy, start_gate: StartGate) -> None:
-    gate = await start_gate(toy.origin)
+async def test_a_plain_upstream_gets_path_and_query_as_they_were(toy: Toy, start_proxy: StartProxy) -> None:
+    gate = await start_proxy(toy.origin)
     target = "/get-artifact?path=a+b%20c/%2F'(x)&&empty=&path=again#"
     answer = await gate.ask(request("GET", target.rstrip("#"), token=gate.tokens.viewer))
     assert (answer.status, toy.asked[0].line) == (200, f"GET {target.rstrip('#')} HTTP/1.1")
@@ -329,7 +331,7 @@ async def test_a_plain_upstream_gets_path_and_query_as_they_were(toy: Toy, start
 
 @both_upstreams
 async def test_what_is_about_the_upstream_does_not_come_down(
-    start_toy: StartToy, start_gate: StartGate, signed: bool
+    start_toy: StartToy, start_proxy: StartProxy, signed: bool
 ) -> None:
     head = (
         b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nServer: upstream\r\nAlt-Svc: h3\r\n"
@@ -338,7 +340,7 @@ async def test_what_is_about_the_upstream_does_not_come_down(
         b"Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}"
     )
     toy = await start_toy(toys.answering(head))
-    gate = await start_gate(toy.origin, signed=signed)
+    gate = await start_proxy(toy.origin, signed=signed)
     answer = await gate.ask(request("GET", READ, token=gate.tokens.viewer))
     assert sorted({name for name, _ in answer.headers}) == [
         "content-length",
@@ -351,14 +353,16 @@ async def test_what_is_about_the_upstream_does_not_come_down(
     assert (answer.header("server"), answer.header("x-request-id") == "theirs-theirs") == ("mlflow-gate", False)
 
 
-async def test_a_redirect_within_the_upstream_stays_within_the_gate(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_a_redirect_within_the_upstream_stays_within_the_proxy(
+    start_toy: StartToy, start_proxy: StartProxy
+) -> None:
     where = [""]
 
     def redirect(_: toys.Asked) -> bytes:
         return toys.with_length(b"", b"Location: " + where[0].encode(), status=b"302 Found")
 
     toy = await start_toy(toys.answering_by(redirect))
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     for where[0], seen in (
         (f"{toy.origin}/get-artifact?path=x", "/get-artifact?path=x"),
         ("/get-artifact", "/get-artifact"),
@@ -371,8 +375,8 @@ async def test_a_redirect_within_the_upstream_stays_within_the_gate(start_toy: S
     assert len(toy.asked) == 4
 
 
-async def test_without_authentication_everyone_is_an_admin(toy: Toy, start_gate: StartGate) -> None:
-    gate = await start_gate(toy.origin, auth=False, tokens_file=None)
+async def test_without_authentication_everyone_is_an_admin(toy: Toy, start_proxy: StartProxy) -> None:
+    gate = await start_proxy(toy.origin, auth=False, tokens_file=None)
     data = request("POST", DELETE, body=b"{}").replace(b"Host: gate", f"Host: {gate.address}".encode())
     assert (await gate.ask(data)).status == 200
     assert (gate.lines[-1]["caller"], gate.lines[-1]["role"]) == ("anyone", "admin")

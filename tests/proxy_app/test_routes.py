@@ -336,7 +336,7 @@ def encoded(draw: st.DrawFn, path: str) -> str:
 
 @settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), METHODS, paths())
-def test_no_server_takes_a_path_for_more_than_the_gate_does(
+def test_no_server_takes_a_path_for_more_than_the_proxy_does(
     servers: Servers, data: st.DataObject, method: str, path: str
 ) -> None:
     """Whatever route MLflow's own routing finds, the gate has asked for that route's role, or a stronger one."""

@@ -8,7 +8,7 @@ import pytest
 from local.standin.tls import Authority
 from proxy_app import errors
 from tests.doubles import toy_upstreams as toys
-from tests.doubles.running_gate import settled, until
+from tests.doubles.running_proxy import settled, until
 from tests.doubles.toy_upstreams import OK, with_length
 from tests.doubles.upstream_client import connections_to, content, get, pieces_of, put
 

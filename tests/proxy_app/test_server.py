@@ -16,15 +16,15 @@ import pytest_asyncio
 from local.standin.tls import Authority
 from proxy_app.settings import Settings
 from tests.doubles import toy_upstreams as toys
-from tests.doubles.gate_process import GateProcess, run
+from tests.doubles.proxy_process import ProxyProcess, run
 from tests.doubles.raw_client import Caller, request
-from tests.doubles.running_gate import ARN, ARTIFACT, READ, SEARCH, WRITE_AGAIN, WRITE_ONCE, Tokens, until
+from tests.doubles.running_proxy import ARN, ARTIFACT, READ, SEARCH, WRITE_AGAIN, WRITE_ONCE, Tokens, until
 from tests.doubles.toy_upstreams import OK, Talk, with_length
 
-from .conftest import StartGate, StartToy
+from .conftest import StartProxy, StartToy
 from .test_observe import checked, every_way_to_leave_a_trace
 
-StartProcess = Callable[..., Awaitable[GateProcess]]
+StartProcess = Callable[..., Awaitable[ProxyProcess]]
 
 
 @pytest_asyncio.fixture
@@ -32,14 +32,14 @@ async def start_process(tmp_path: Path, tokens: Tokens) -> AsyncGenerator[StartP
     """`await start_process(toy.origin, MLFLOW_PROXY_...="...")`."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(upstream: str, **settings: str) -> GateProcess:
+        async def start(upstream: str, **settings: str) -> ProxyProcess:
             told = {"MLFLOW_PROXY_UPSTREAM_URL": upstream, "MLFLOW_PROXY_DRAIN_SECONDS": "0.4", **settings}
-            return await stack.enter_async_context(GateProcess.serving(tmp_path, tokens, **told))
+            return await stack.enter_async_context(ProxyProcess.serving(tmp_path, tokens, **told))
 
         yield start
 
 
-async def refuses_connections(gate: GateProcess) -> bool:
+async def refuses_connections(gate: ProxyProcess) -> bool:
     try:
         async with gate.caller():
             return False
@@ -279,7 +279,7 @@ async def test_help_shows_every_setting_with_its_default(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("signed", [False, True])
 async def test_requests_of_every_kind_leave_nothing_behind(
-    start_toy: StartToy, start_gate: StartGate, signed: bool
+    start_toy: StartToy, start_proxy: StartProxy, signed: bool
 ) -> None:
     async def behave(talk: Talk) -> None:
         while True:
@@ -294,7 +294,7 @@ async def test_requests_of_every_kind_leave_nothing_behind(
             await talk.send(with_length(b"x" * 100_000))
 
     toy = await start_toy(behave)
-    gate = await start_gate(toy.origin, signed=signed, upstream_timeout=0.3, max_requests=30, body_limit=100_000)
+    gate = await start_proxy(toy.origin, signed=signed, upstream_timeout=0.3, max_requests=30, body_limit=100_000)
     one, two, three = gate.tokens.viewer, gate.tokens.editor, gate.tokens.admin
     kinds = [
         request("GET", READ, token=one),

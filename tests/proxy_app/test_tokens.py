@@ -24,11 +24,11 @@ from proxy_app.errors import Refusal
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.aws_home import empty_aws_home, moto_server
 from tests.doubles.raw_client import request
-from tests.doubles.running_gate import READ, until
+from tests.doubles.running_proxy import READ, until
 from tests.doubles.some_request import some_request
 from tests.doubles.toy_upstreams import OK
 
-from .conftest import StartGate, StartToy
+from .conftest import StartProxy, StartToy
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", fullmatch=True)
 
@@ -202,7 +202,7 @@ async def test_a_token_is_taken_as_bearer_and_as_the_password_of_any_user() -> N
         bearer("mlp_abcdefgh_" + "x" * 43 + "\x0b\x0b mlp"),
     ],
 )
-async def test_what_is_no_token_of_the_gates_is_left_to_other_ways(authorization: str | None) -> None:
+async def test_what_is_no_token_of_the_proxy_is_left_to_other_ways(authorization: str | None) -> None:
     callers = TokenCallers(Kept(Token.new("ci", Role.EDITOR, 1)[0]), 60)
     async with callers.running():
         assert await recognised(callers, authorization) is None
@@ -346,7 +346,7 @@ async def test_tokens_that_cannot_be_read_leave_those_before_in_force(
         assert [record for record in caplog.records if record.getMessage().endswith("are read again.")]
 
 
-async def test_a_gate_without_tokens_to_read_does_not_start(tmp_path: Path) -> None:
+async def test_a_proxy_without_tokens_to_read_does_not_start(tmp_path: Path) -> None:
     callers = TokenCallers(FileStore(tmp_path / "tokens.json"), 60)
     with pytest.raises(StoreError, match=r"There is no file .*tokens\.json\. `python -m proxy_app token new"):
         async with callers.running():
@@ -386,9 +386,9 @@ async def test_a_token_in_secrets_manager_is_revoked_without_a_restart(
     assert token.sha256 not in caplog.text
 
 
-async def test_of_two_tokens_none_is_taken(start_toy: StartToy, start_gate: StartGate) -> None:
+async def test_of_two_tokens_none_is_taken(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     shown = [f"Authorization: Bearer {token}" for token in (gate.tokens.viewer, gate.tokens.admin)]
     for both in (shown, shown[::-1]):
         answer = await gate.ask(request("GET", READ, *both))

@@ -4,10 +4,10 @@ import pytest
 
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.raw_client import in_chunks, request
-from tests.doubles.running_gate import READ, SEARCH
+from tests.doubles.running_proxy import READ, SEARCH
 from tests.doubles.toy_upstreams import OK, Toy
 
-from .conftest import StartGate, StartToy
+from .conftest import StartProxy, StartToy
 
 CHUNKED = "Transfer-Encoding: chunked"
 
@@ -26,9 +26,9 @@ def with_trailer(head: bytes, trailer: bytes, *pieces: bytes) -> bytes:
 @pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("name", ["Authorization", "X-MLFLOW-WORKSPACE", "Origin", "Cookie"])
 async def test_a_trailer_is_no_header_of_the_next_request(
-    toy: Toy, start_gate: StartGate, name: str, known: bool, pipelined: bool
+    toy: Toy, start_proxy: StartProxy, name: str, known: bool, pipelined: bool
 ) -> None:
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     value = f"Bearer {gate.tokens.admin}" if name == "Authorization" else "attackers"
     first = (
         request("POST", SEARCH, CHUNKED, token=gate.tokens.viewer) if known else request("POST", "/healthz", CHUNKED)
@@ -45,8 +45,8 @@ async def test_a_trailer_is_no_header_of_the_next_request(
     assert {line["caller"] for line in gate.lines} <= {"some-viewer"}
 
 
-async def test_a_body_of_known_length_leaves_the_connection_open(toy: Toy, start_gate: StartGate) -> None:
-    gate = await start_gate(toy.origin)
+async def test_a_body_of_known_length_leaves_the_connection_open(toy: Toy, start_proxy: StartProxy) -> None:
+    gate = await start_proxy(toy.origin)
     async with gate.caller() as caller:
         for _ in range(3):
             assert (await caller.ask(request("POST", SEARCH, body=b"{}", token=gate.tokens.viewer))).status == 200

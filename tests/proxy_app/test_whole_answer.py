@@ -8,15 +8,15 @@ import pytest
 from proxy_app.whole_answer import WholeAnswer
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.raw_client import Answer, request
-from tests.doubles.running_gate import READ, RunningGate
+from tests.doubles.running_proxy import READ, RunningProxy
 from tests.doubles.toy_upstreams import OK, with_length
 
-from .conftest import StartGate, StartToy
+from .conftest import StartProxy, StartToy
 
 both_upstreams = pytest.mark.parametrize("signed", [False, True], ids=["plain", "signed"])
 
 
-def read(gate: RunningGate, *headers: str, version: bytes = b"1.1") -> bytes:
+def read(gate: RunningProxy, *headers: str, version: bytes = b"1.1") -> bytes:
     asked = request("GET", READ, *headers, token=gate.tokens.viewer)
     return asked.replace(b"HTTP/1.1", b"HTTP/" + version, 1)
 
@@ -31,11 +31,11 @@ def passed(answer: Answer) -> list[tuple[str, str]]:
 
 @both_upstreams
 async def test_an_upstreams_headers_pass_byte_for_byte(
-    start_toy: StartToy, start_gate: StartGate, signed: bool
+    start_toy: StartToy, start_proxy: StartProxy, signed: bool
 ) -> None:
     kept = [b"content-TYPE: text/plain", b"X-Latin: caf\xe9", "X-Utf: é".encode(), b"X-Two: 1", b"x-two: 2", b"X-No: "]
     toy = await start_toy(toys.answering(with_length(b"body", *kept)))
-    gate = await start_gate(toy.origin, signed=signed)
+    gate = await start_proxy(toy.origin, signed=signed)
     async with gate.caller() as caller:
         await caller.send(read(gate))
         head = await caller.reader.readuntil(b"\r\n\r\n")
@@ -47,10 +47,12 @@ async def test_an_upstreams_headers_pass_byte_for_byte(
 
 
 @both_upstreams
-async def test_what_the_gate_says_itself_is_said_once(start_toy: StartToy, start_gate: StartGate, signed: bool) -> None:
+async def test_what_the_proxy_says_itself_is_said_once(
+    start_toy: StartToy, start_proxy: StartProxy, signed: bool
+) -> None:
     theirs = [b"Date: then", b"Server: theirs", b"X-Request-Id: theirs", b"Connection: X-A", b"X-A: 1", b"X-B: 2"]
     toy = await start_toy(toys.answering(with_length(b"{}", *theirs, b"Content-Type: application/json")))
-    gate = await start_gate(toy.origin, signed=signed)
+    gate = await start_proxy(toy.origin, signed=signed)
     answer = await gate.ask(read(gate, "X-Request-Id: the-callers-own"))
     assert passed(answer) == [("x-b", "2"), ("content-type", "application/json")]
     assert parsedate_to_datetime(answer.header("date") or "")
@@ -58,10 +60,10 @@ async def test_what_the_gate_says_itself_is_said_once(start_toy: StartToy, start
 
 
 async def test_the_status_line_passes_and_an_empty_body_has_its_length(
-    start_toy: StartToy, start_gate: StartGate
+    start_toy: StartToy, start_proxy: StartProxy
 ) -> None:
     toy = await start_toy(toys.answering(with_length(b"", status=b"418 I'm a Teapot"), OK))
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     async with gate.caller() as caller:
         await caller.send(read(gate))
         head = await caller.reader.readuntil(b"\r\n\r\n")
@@ -74,11 +76,11 @@ async def test_the_status_line_passes_and_an_empty_body_has_its_length(
 
 @pytest.mark.parametrize("told", [True, False], ids=["length", "chunks"])
 async def test_a_body_of_no_type_is_none_that_a_browser_guesses(
-    start_toy: StartToy, start_gate: StartGate, told: bool
+    start_toy: StartToy, start_proxy: StartProxy, told: bool
 ) -> None:
     chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n<script>\r\n0\r\n\r\n"
     toy = await start_toy(toys.answering(with_length(b"<script>") if told else chunks))
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     answer = await gate.ask(read(gate))
     assert answer.body == b"<script>"
     assert passed(answer) == [("content-type", "application/octet-stream")]
@@ -103,10 +105,10 @@ def test_a_header_cannot_be_two(broken: bytes) -> None:
     ],
 )
 async def test_a_connection_stays_open_for_those_who_want_it(
-    start_toy: StartToy, start_gate: StartGate, version: bytes, asks: list[str], says: str | None, stays: bool
+    start_toy: StartToy, start_proxy: StartProxy, version: bytes, asks: list[str], says: str | None, stays: bool
 ) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     async with gate.caller() as caller:
         await caller.send(read(gate, *asks, version=version))
         head = await caller.reader.readuntil(b"\r\n\r\n")
@@ -121,11 +123,11 @@ async def test_a_connection_stays_open_for_those_who_want_it(
 
 
 @pytest.mark.parametrize(("version", "says"), [(b"1.1", ["close"]), (b"1.0", [])])
-async def test_a_gate_that_is_to_stop_ends_the_connection(
-    start_toy: StartToy, start_gate: StartGate, version: bytes, says: list[str]
+async def test_a_proxy_that_is_to_stop_ends_the_connection(
+    start_toy: StartToy, start_proxy: StartProxy, version: bytes, says: list[str]
 ) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     gate.listening.drain()
     async with gate.caller() as caller:
         answer = await caller.ask(read(gate, "Connection: keep-alive", version=version))

@@ -12,7 +12,7 @@ from aiohttp import web
 from local.lock import free_port
 from tests.verify.conftest import Ended, Mlflow, Verify
 from tests.verify.test_passing import assert_nothing_active, name_of, rows
-from tests.verify.toy_gate import ADMIN, EDITOR, VIEWER, Before, Seen, ToyGate, error, page
+from tests.verify.toy_proxy import ADMIN, EDITOR, VIEWER, Before, Seen, ToyProxy, error, page
 
 
 def text(ended: Ended) -> str:
@@ -20,7 +20,7 @@ def text(ended: Ended) -> str:
     return " ".join(ended.out.split())
 
 
-def made_nothing(gate: ToyGate) -> bool:
+def made_nothing(gate: ToyProxy) -> bool:
     return not any(seen.route.rpartition("/")[2] in {"create", "log-batch"} for seen in gate.seen)
 
 
@@ -33,8 +33,8 @@ def answering(response: web.Response) -> Before:
     return before
 
 
-def test_a_gate_that_lets_anyone_in_fails(mlflow: Mlflow, verify: Verify) -> None:
-    with ToyGate(mlflow.url, auth=False) as gate:
+def test_a_proxy_that_lets_anyone_in_fails(mlflow: Mlflow, verify: Verify) -> None:
+    with ToyProxy(mlflow.url, auth=False) as gate:
         ended = verify(URL=gate.url, TOKEN=ADMIN)
     assert ended.code == 1
     failed = {step for (_, step), status in rows(ended).items() if status == "FAILED"}
@@ -47,7 +47,7 @@ def test_a_gate_that_lets_anyone_in_fails(mlflow: Mlflow, verify: Verify) -> Non
 def test_a_role_too_weak_is_named_before_anything_is_made(
     mlflow: Mlflow, verify: Verify, token: str, role: str
 ) -> None:
-    with ToyGate(mlflow.url) as gate:
+    with ToyProxy(mlflow.url) as gate:
         ended = verify(URL=gate.url, TOKEN=token)
     assert ended.code == 1
     assert f"as {'an' if role == 'editor' else 'a'} {role}'s: its role is too weak" in text(ended)
@@ -60,7 +60,7 @@ def test_a_refusal_further_on_says_the_role_and_the_servers_words(mlflow: Mlflow
     async def before(seen: Seen, request: web.Request) -> web.StreamResponse | None:
         return error(403, "PERMISSION_DENIED", "No tags today.") if seen.route == "runs/set-tag" else None
 
-    with ToyGate(mlflow.url, before=before) as gate:
+    with ToyProxy(mlflow.url, before=before) as gate:
         ended = verify(URL=gate.url, TOKEN=ADMIN)
     assert ended.code == 1
     assert rows(ended)["HTTP", "set tag"] == rows(ended)["client", "set tag"] == "FAILED"
@@ -73,7 +73,7 @@ def test_a_refusal_further_on_says_the_role_and_the_servers_words(mlflow: Mlflow
 
 
 def test_a_wrong_token_is_said_to_be_wrong(mlflow: Mlflow, verify: Verify) -> None:
-    with ToyGate(mlflow.url) as gate:
+    with ToyProxy(mlflow.url) as gate:
         ended = verify(URL=gate.url, TOKEN="expired")
     assert ended.code == 1
     assert "The token is not accepted: wrong, expired or revoked." in text(ended)
@@ -95,7 +95,7 @@ def test_a_wrong_token_is_said_to_be_wrong(mlflow: Mlflow, verify: Verify) -> No
 def test_an_answer_that_is_not_mlflows_ends_it_before_anything_is_made(
     verify: Verify, response: web.Response, says: str
 ) -> None:
-    with ToyGate("http://127.0.0.1:9", before=answering(response)) as gate:
+    with ToyProxy("http://127.0.0.1:9", before=answering(response)) as gate:
         ended = verify(URL=gate.url, TOKEN=ADMIN)
     assert ended.code == 1
     assert says in text(ended)
@@ -104,7 +104,7 @@ def test_an_answer_that_is_not_mlflows_ends_it_before_anything_is_made(
 
 def test_a_redirect_to_https_names_the_url_to_use(verify: Verify) -> None:
     moved = page(301, "Moved", Location="https://localhost/api/2.0/mlflow/experiments/search")
-    with ToyGate("http://127.0.0.1:9", before=answering(moved)) as gate:
+    with ToyProxy("http://127.0.0.1:9", before=answering(moved)) as gate:
         ended = verify(URL=gate.url, TOKEN=ADMIN)
     assert ended.code == 1
     assert "use URL=https://... instead" in text(ended)
@@ -114,7 +114,7 @@ def test_a_redirect_to_https_names_the_url_to_use(verify: Verify) -> None:
 @pytest.mark.parametrize("path", ["/api/2.0/mlflow", "/mlflow"])
 def test_a_path_under_which_nothing_answers_is_named(verify: Verify, path: str) -> None:
     unknown = error(404, "ENDPOINT_NOT_FOUND", "No such route.")
-    with ToyGate("http://127.0.0.1:9", before=answering(unknown)) as gate:
+    with ToyProxy("http://127.0.0.1:9", before=answering(unknown)) as gate:
         ended = verify(URL=gate.url + path, TOKEN=ADMIN)
     assert ended.code == 1
     assert f"No MLflow answers under the path {path}: leave it out, URL={gate.url}, unless" in text(ended)
@@ -122,7 +122,7 @@ def test_a_path_under_which_nothing_answers_is_named(verify: Verify, path: str) 
 
 
 def test_a_servers_words_cannot_steer_the_terminal(verify: Verify) -> None:
-    with ToyGate("http://127.0.0.1:9", before=answering(error(400, "BAD", "\033[2J\r\nPASSED" * 99))) as gate:
+    with ToyProxy("http://127.0.0.1:9", before=answering(error(400, "BAD", "\033[2J\r\nPASSED" * 99))) as gate:
         ended = verify(URL=gate.url, TOKEN=ADMIN)
     assert ended.code == 1
     assert "\033" not in ended.out
@@ -145,7 +145,7 @@ def test_a_name_that_does_not_exist_is_said_to(verify: Verify) -> None:
 
 
 def test_plain_http_on_a_tls_url_is_named(mlflow: Mlflow, verify: Verify) -> None:
-    with ToyGate(mlflow.url) as gate:
+    with ToyProxy(mlflow.url) as gate:
         ended = verify(URL=gate.url.replace("http:", "https:"), TOKEN=ADMIN)
     assert ended.code == 1
     assert "does not speak TLS on this port" in text(ended)
@@ -163,7 +163,7 @@ def test_a_value_that_changes_on_its_way_fails(mlflow: Mlflow, verify: Verify) -
     async def after(seen: Seen, body: bytes) -> bytes:
         return body.replace(b"'warm up'", b"&#39;warm up&#39;") if seen.route == "runs/get" else body
 
-    with ToyGate(mlflow.url, after=after) as gate:
+    with ToyProxy(mlflow.url, after=after) as gate:
         ended = verify(URL=gate.url, TOKEN=ADMIN)
     assert ended.code == 1
     failed = {key for key, status in rows(ended).items() if status == "FAILED"}
@@ -176,7 +176,7 @@ def test_an_experiment_that_cannot_be_made_leaves_the_rest_untried(mlflow: Mlflo
         return error(500, "INTERNAL_ERROR", "The disk is full.") if seen.route == "experiments/create" else None
 
     begin = time.monotonic()
-    with ToyGate(mlflow.url, before=before) as gate:
+    with ToyProxy(mlflow.url, before=before) as gate:
         ended = verify(URL=gate.url, TOKEN=ADMIN)
     assert ended.code == 1
     assert rows(ended)["HTTP", "create experiment"] == rows(ended)["client", "create experiment"] == "FAILED"
@@ -199,7 +199,7 @@ def test_a_server_that_dies_midway_is_told_apart_with_what_it_keeps(mlflow: Mlfl
             await asyncio.sleep(0)
         return None
 
-    with ToyGate(mlflow.url, before=before) as gate:
+    with ToyProxy(mlflow.url, before=before) as gate:
         ended = verify(URL=gate.url, TOKEN=ADMIN)
     assert ended.code == 1
     assert rows(ended)[at, "log metric"] == "FAILED"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.verify.conftest import Mlflow, Verify
 from tests.verify.test_passing import assert_nothing_active, name_of
-from tests.verify.toy_gate import ADMIN, Seen, ToyGate
+from tests.verify.toy_proxy import ADMIN, Seen, ToyProxy
 
 
 class Holding:
@@ -30,7 +30,7 @@ class Holding:
         return body
 
 
-def held_then(verify: Verify, holding: Holding, gate: ToyGate, number: signal.Signals) -> subprocess.Popen[str]:
+def held_then(verify: Verify, holding: Holding, gate: ToyProxy, number: signal.Signals) -> subprocess.Popen[str]:
     process = verify.start(URL=gate.url, TOKEN=ADMIN)
     assert holding.reached.wait(60)
     process.send_signal(number)
@@ -51,7 +51,7 @@ def test_an_interruption_removes_what_was_made(
     mlflow: Mlflow, verify: Verify, number: signal.Signals, route: str, suffix: bytes, made: int
 ) -> None:
     holding = Holding(route, suffix)
-    with ToyGate(mlflow.url, after=holding) as gate:
+    with ToyProxy(mlflow.url, after=holding) as gate:
         ended = verify.end(held_then(verify, holding, gate, number))
     assert ended.code == 130
     assert ended.err == ""
@@ -66,7 +66,7 @@ def test_a_second_interruption_leaves_it_and_says_what_it_is(mlflow: Mlflow, ver
     async def after(seen: Seen, body: bytes) -> bytes:
         return await second(seen, await first(seen, body)) if first.held else await first(seen, body)
 
-    with ToyGate(mlflow.url, after=after) as gate:
+    with ToyProxy(mlflow.url, after=after) as gate:
         process = held_then(verify, first, gate, signal.SIGINT)
         assert second.reached.wait(30)
         process.send_signal(signal.SIGINT)
@@ -77,7 +77,7 @@ def test_a_second_interruption_leaves_it_and_says_what_it_is(mlflow: Mlflow, ver
 
 
 def test_a_reader_that_goes_away_changes_nothing(mlflow: Mlflow, verify: Verify) -> None:
-    with ToyGate(mlflow.url) as gate:
+    with ToyProxy(mlflow.url) as gate:
         reading, writing = os.pipe()
         with subprocess.Popen(
             verify.command,

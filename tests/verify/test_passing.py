@@ -10,7 +10,7 @@ from local.lock import free_port
 from local.standin.tls import Authority
 from tests.doubles.fixtures import Server
 from tests.verify.conftest import Ended, Mlflow, Verify
-from tests.verify.toy_gate import ADMIN, Seen, ToyGate
+from tests.verify.toy_proxy import ADMIN, Seen, ToyProxy
 
 ROW = re.compile(r"^(HTTP|client) +(.+?)  +(\S+) (ok|FAILED|skipped|not tried)  +(\d+)(?:  (.*))?$", re.MULTILINE)
 ARTICLE = {
@@ -63,7 +63,7 @@ def test_a_deployment_that_is_right_passes_whatever_the_user_has_set(mlflow: Mlf
     netrc.write_text("machine localhost login me password no\n")
     netrc.chmod(0o600)
     before = files_below(verify.folder)
-    with ToyGate(mlflow.url) as gate:
+    with ToyProxy(mlflow.url) as gate:
         ended = verify(
             URL=f"{gate.url}/",
             TOKEN=ADMIN,
@@ -100,7 +100,7 @@ def test_a_private_authority_is_trusted_by_both_ways_when_ssl_cert_file_names_it
     mlflow: Mlflow, verify: Verify, tmp_path: Path
 ) -> None:
     authority = Authority.create(tmp_path / "authority")
-    with ToyGate(mlflow.url, tls=authority.server_context()) as gate:
+    with ToyProxy(mlflow.url, tls=authority.server_context()) as gate:
         refused = verify(URL=gate.url, TOKEN=ADMIN)
         trusted = verify(URL=gate.url, TOKEN=ADMIN, SSL_CERT_FILE=str(authority.ca_file))
     assert refused.code == 1
@@ -113,21 +113,21 @@ def test_artifacts_in_an_s3_out_of_reach_are_skipped_and_do_not_fail(
     mlflow: Mlflow, verify: Verify, mlflow_server: Server
 ) -> None:
     away = {**mlflow_server.environ, "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
-    with ToyGate(mlflow.url) as gate:
+    with ToyProxy(mlflow.url) as gate:
         ended = verify(URL=gate.url, TOKEN=ADMIN, **away)
     assert (ended.code, ended.err) == (0, "")
     assert rows(ended)["client", "list artifacts"] == "skipped"
     assert "with those of this machine: Could not connect" in " ".join(ended.out.split())
 
 
-def test_artifacts_that_go_through_the_gate_are_listed_by_the_client(mlflow: Mlflow, verify: Verify) -> None:
+def test_artifacts_that_go_through_the_proxy_are_listed_by_the_client(mlflow: Mlflow, verify: Verify) -> None:
     async def before(seen: Seen, request: web.Request) -> web.StreamResponse | None:
         return web.json_response({"files": []}) if "mlflow-artifacts" in seen.route else None
 
     async def after(seen: Seen, body: bytes) -> bytes:
         return body.replace(b"s3://mlflow/", b"mlflow-artifacts:/")
 
-    with ToyGate(mlflow.url, before=before, after=after) as gate:
+    with ToyProxy(mlflow.url, before=before, after=after) as gate:
         ended = verify(URL=gate.url, TOKEN=ADMIN)
     assert (ended.code, ended.err) == (0, "")
     assert set(rows(ended).values()) == {"ok"}

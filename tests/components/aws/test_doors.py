@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from components import gate_contract
+from components import proxy_environment
 from preview.graph import Graph
 
 from .boxes import only
@@ -39,8 +39,8 @@ def graph(request: pytest.FixtureRequest) -> Graph:
     return whole(request.param)
 
 
-def test_gates_take_requests_from_the_load_balancer_alone(graph: Graph) -> None:
-    port = gate_contract.PORT
+def test_proxy_take_requests_from_the_load_balancer_alone(graph: Graph) -> None:
+    port = proxy_environment.PORT
     assert ways(graph, IN, "gates") == [(group_id(graph, "edge"), port, port)]
 
 
@@ -48,12 +48,12 @@ def test_nobody_comes_in_to_the_instances(graph: Graph) -> None:
     assert ways(graph, IN, "instances") == []
 
 
-def test_the_load_balancer_is_let_out_to_the_gates_and_nowhere_else(graph: Graph) -> None:
-    port = gate_contract.PORT
+def test_the_load_balancer_is_let_out_to_the_proxy_and_nowhere_else(graph: Graph) -> None:
+    port = proxy_environment.PORT
     assert ways(graph, OUT, "edge") == [(group_id(graph, "gates"), port, port)]
 
 
-def test_gates_go_nowhere_but_by_https(graph: Graph) -> None:
+def test_proxy_go_nowhere_but_by_https(graph: Graph) -> None:
     assert {(first, last) for _, first, last in ways(graph, OUT, "gates")} == {(443, 443)}
 
 

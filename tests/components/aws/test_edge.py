@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from components import gate_contract
+from components import proxy_environment
 from components.aws.edge import Edge
 from components.aws.edge_args import EdgeArgs
 from components.aws.network import Network
@@ -67,7 +67,7 @@ def told(**args: Any) -> dict[str, Any]:
     def export(edge: Edge) -> None:
         pulumi.export("url", edge.url)
         pulumi.export("port", edge.port)
-        pulumi.export("gate", edge.gate_settings)
+        pulumi.export("gate", edge.proxy_settings)
 
     return recorded(then=export, **args).outputs
 
@@ -154,7 +154,7 @@ def test_requests_that_could_be_read_in_two_ways_go_no_further() -> None:
     assert inputs["dropInvalidHeaderFields"] is True
 
 
-def test_the_gate_sees_the_host_that_the_caller_named() -> None:
+def test_the_proxy_sees_the_host_that_the_caller_named() -> None:
     assert only(recorded(), BALANCER).inputs["preserveHostHeader"] is True
 
 
@@ -202,11 +202,11 @@ def test_access_logs_expire() -> None:
     assert [rule["expiration"]["days"] for rule in rules if "days" in rule.get("expiration", {})] == [77]
 
 
-def test_a_gate_is_judged_by_whether_it_runs_and_not_by_sagemaker() -> None:
+def test_a_proxy_is_judged_by_whether_it_runs_and_not_by_sagemaker() -> None:
     inputs = only(recorded(), GATES).inputs
     assert inputs["targetType"] == "ip"
-    assert inputs["port"] == gate_contract.PORT
-    assert inputs["healthCheck"]["path"] == gate_contract.HEALTH
+    assert inputs["port"] == proxy_environment.PORT
+    assert inputs["healthCheck"]["path"] == proxy_environment.HEALTH
 
 
 @pytest.mark.parametrize("idle_timeout", [60, 180, 4000])
@@ -244,11 +244,11 @@ def test_the_url_has_the_certificates_name_where_it_is_known(args: dict[str, Any
 
 
 @pytest.mark.parametrize("args", [{}, {"certificate_arn": CERTIFICATE}])
-def test_the_gate_is_told_no_public_url_that_is_not_certain(args: dict[str, Any]) -> None:
+def test_the_proxy_is_told_no_public_url_that_is_not_certain(args: dict[str, Any]) -> None:
     assert told(**args)["gate"] == {}
 
 
-def test_the_gate_is_told_the_name_that_callers_use() -> None:
+def test_the_proxy_is_told_the_name_that_callers_use() -> None:
     assert told(domain=DOMAIN)["gate"] == {"MLFLOW_PROXY_PUBLIC_URL": "https://mlflow.example.com"}
 
 

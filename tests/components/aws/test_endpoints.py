@@ -7,10 +7,10 @@ import pulumi
 import pytest
 
 from components.aws.endpoints import Endpoints, one_in_each_zone
-from components.aws.gate_log import GateLog
 from components.aws.image import Image
 from components.aws.network import Network
 from components.aws.network_args import Endpoint, NetworkArgs
+from components.aws.proxy_log import ProxyLog
 from components.aws.tokens import Tokens
 from components.aws.tracking import Tracking
 from preview import answers
@@ -61,7 +61,7 @@ def recorded(
             tracking=cast("Tracking", tracking),
             image=cast("Image", SimpleNamespace(repository_arn=known(REPOSITORY))),
             tokens=cast("Tokens", SimpleNamespace(hashes_secret_arn=known(HASHES))),
-            log=cast("GateLog", SimpleNamespace(arn=known(LOG))),
+            log=cast("ProxyLog", SimpleNamespace(arn=known(LOG))),
             studio=studio,
         )
 

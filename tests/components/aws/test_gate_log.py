@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from components.aws.gate_log import GateLog
+from components.aws.proxy_log import ProxyLog
 from preview.graph import Resource
 from preview.recorder import record
 
@@ -14,7 +14,7 @@ from .boxes import KEY, a_place, only
 
 def group(*, stack: str = "dev", name: str = "gate", kms_key_arn: str | None = None) -> Resource:
     def program() -> None:
-        GateLog(dataclasses.replace(a_place(kms_key_arn=kms_key_arn), stack=stack, name=name), days=30)
+        ProxyLog(dataclasses.replace(a_place(kms_key_arn=kms_key_arn), stack=stack, name=name), days=30)
 
     return only(record(program), "aws:cloudwatch/logGroup:LogGroup")
 

@@ -51,7 +51,7 @@ def test_the_lists_of_mlflow_actions_are_all_that_aws_knows_of_a_server() -> Non
     )
 
 
-def test_the_gate_may_call_its_app_and_nothing_else_of_sagemaker() -> None:
+def test_the_proxy_may_call_its_app_and_nothing_else_of_sagemaker() -> None:
     app = output(APP, "aws:sagemaker/mlflowApp:MlflowApp", "gate-tracking")
     assert {action: places for action, places in by_action("gate", APP).items() if "sagemaker" in action} == {
         "sagemaker:CallMlflowAppApi": [app],
@@ -59,7 +59,7 @@ def test_the_gate_may_call_its_app_and_nothing_else_of_sagemaker() -> None:
     }
 
 
-def test_the_gate_may_do_on_its_server_what_mlflow_does() -> None:
+def test_the_proxy_may_do_on_its_server_what_mlflow_does() -> None:
     server = output(SERVER, "aws:sagemaker/mlflowTrackingServer:MlflowTrackingServer", "gate-tracking")
     found = by_action("gate", SERVER)
     assert found.pop("sagemaker-mlflow:AccessUI") == ["*"]
@@ -73,13 +73,13 @@ def test_the_gate_may_do_on_its_server_what_mlflow_does() -> None:
     assert {action for action in found if action.startswith("sagemaker")} == on_server
 
 
-def test_the_gate_reads_the_hashes_and_cannot_read_the_token_nor_write_either() -> None:
+def test_the_proxy_reads_the_hashes_and_cannot_read_the_token_nor_write_either() -> None:
     hashes = output({}, "aws:secretsmanager/secret:Secret", "gate-tokens")
     secrets = {action: places for action, places in by_action("gate").items() if action.startswith("secretsmanager")}
     assert secrets == {"secretsmanager:GetSecretValue": [hashes]}
 
 
-def test_the_customer_key_serves_the_gate_for_secrets_alone() -> None:
+def test_the_customer_key_serves_the_proxy_for_secrets_alone() -> None:
     assert [one for one in rights("gate", {"kmsKeyArn": KEY}) if one["Action"] == ["kms:Decrypt"]] == [
         {
             "Effect": "Allow",
@@ -90,7 +90,7 @@ def test_the_customer_key_serves_the_gate_for_secrets_alone() -> None:
     ]
 
 
-def test_only_exec_access_opens_channels_into_a_gate() -> None:
+def test_only_exec_access_opens_channels_into_a_proxy() -> None:
     assert not [action for action in by_action("gate") if action.startswith("ssmmessages")]
     opened = by_action("gate", {"service": {"execAccess": True}})
     assert len([action for action in opened if action.startswith("ssmmessages")]) == 4

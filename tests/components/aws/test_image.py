@@ -55,7 +55,7 @@ def test_tasks_run_it_by_digest() -> None:
     assert repository_arn == f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/gate-gate"
 
 
-def test_it_is_built_from_the_gates_own_folder_and_pushed() -> None:
+def test_it_is_built_from_the_proxy_own_folder_and_pushed() -> None:
     inputs = only(recorded()[0], BUILT).inputs
     assert inputs["context"] == {"location": "proxy_app"}
     assert inputs["dockerfile"] == {"location": "proxy_app/Dockerfile"}
@@ -97,7 +97,7 @@ def test_another_argument_is_another_build(change: dict[str, Any]) -> None:
     assert build(**change) != build()
 
 
-def test_a_changed_gate_is_another_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_proxy_is_another_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in ((".dockerignore", ""), ("Dockerfile", "FROM scratch"), ("gate.py", "one")):
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(module, "_CONTEXT", tmp_path)

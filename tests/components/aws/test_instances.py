@@ -166,7 +166,7 @@ def test_of_sizes_that_are_not_known_here_aws_decides(kind: str) -> None:
 # --- How many, and how they are replaced
 
 
-def test_a_rollout_of_all_gates_finds_instances() -> None:
+def test_a_rollout_of_all_proxy_finds_instances() -> None:
     for most in (2, 7):
         graph = whole(service(mostTasks=most))
         assert only(graph, GROUP).inputs["maxSize"] >= 2 * most
@@ -190,7 +190,7 @@ def test_ecs_knows_the_group_from_the_start() -> None:
     assert [one["propagateAtLaunch"] for one in marks] == [True]
 
 
-def test_an_instance_goes_only_after_its_gate() -> None:
+def test_an_instance_goes_only_after_its_proxy() -> None:
     provider = only(whole(), PROVIDER).inputs["autoScalingGroupProvider"]
     assert provider["managedDraining"] == "ENABLED"
     assert provider["managedTerminationProtection"] == "ENABLED"

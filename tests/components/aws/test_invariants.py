@@ -62,7 +62,7 @@ def test_nothing_that_starts_gets_an_address_of_the_internet(scenario: Scenario)
 
 
 @every_stack
-def test_whoever_reaches_the_gate_is_asked_who_they_are(scenario: Scenario) -> None:
+def test_whoever_reaches_the_proxy_is_asked_who_they_are(scenario: Scenario) -> None:
     ways = exposure.exposure(scenario.graph()).ways_in
     asked = {way.authentication for way in ways if way.target.endswith("-gate")}
     assert asked

@@ -20,7 +20,7 @@ def inputs(**service: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("tasks", [1, 3])
-def test_no_gate_ends_before_a_new_one_has_taken_over(tasks: int) -> None:
+def test_no_proxy_ends_before_a_new_one_has_taken_over(tasks: int) -> None:
     made = inputs(tasks=tasks, mostTasks=tasks)
     assert made["deploymentMinimumHealthyPercent"] == 100
     assert made["deploymentMaximumPercent"] == 200
@@ -30,7 +30,7 @@ def test_no_gate_ends_before_a_new_one_has_taken_over(tasks: int) -> None:
     assert group.inputs["maxSize"] >= 2 * tasks
 
 
-def test_gates_are_in_different_zones_and_get_back_there() -> None:
+def test_proxy_are_in_different_zones_and_get_back_there() -> None:
     made = inputs(tasks=2)
     assert made["orderedPlacementStrategies"] == [{"type": "spread", "field": "attribute:ecs.availability-zone"}]
     assert made["availabilityZoneRebalancing"] == "ENABLED"
@@ -52,7 +52,7 @@ def test_a_rollout_has_the_time_that_draining_takes(idle_timeout: int) -> None:
         assert int(seconds.removesuffix("s")) > 2 * gates.inputs["deregistrationDelay"]
 
 
-def test_scaling_may_change_the_number_of_gates() -> None:
+def test_scaling_may_change_the_number_of_proxy() -> None:
     assert only(whole(), SERVICE).ignore_changes == ("desiredCount",)
 
 
@@ -81,7 +81,7 @@ def kept_for_the_service(graph: Graph) -> set[str]:
     return needs(graph, only(graph, SERVICE))
 
 
-def test_a_gate_has_its_rights_its_tokens_and_its_ways_from_start_to_end() -> None:
+def test_a_proxy_has_its_rights_its_tokens_and_its_ways_from_start_to_end() -> None:
     graph = whole()
     kept = kept_for_the_service(graph)
     rights = [
@@ -108,7 +108,7 @@ def test_another_capacity_provider_is_an_update_and_no_error() -> None:
     assert inputs()["forceNewDeployment"] is True
 
 
-def test_nobody_gets_into_a_gate_unless_told_so() -> None:
+def test_nobody_gets_into_a_proxy_unless_told_so() -> None:
     assert inputs()["enableExecuteCommand"] is False
     assert "configuration" not in only(whole(), CLUSTER).inputs
     assert inputs(execAccess=True)["enableExecuteCommand"] is True

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components import gate_contract
+from components import proxy_environment
 from preview.graph import Graph
 from proxy_app.route_table import OLDER, TABLE
 
@@ -57,9 +57,9 @@ def test_whoever_shows_a_token_is_never_sent_to_a_login_page(token: str) -> None
     assert {fate(path, {"Authorization": token}) for path in ["/", *ROUTES]} == {"forward"}
 
 
-def test_a_client_without_a_token_is_told_so_by_the_gate() -> None:
+def test_a_client_without_a_token_is_told_so_by_the_proxy() -> None:
     clients = [path for path in ROUTES if path.startswith(("/api/", "/v1/")) or path in {"/version", "/health"}]
-    assert {fate(path) for path in [*clients, gate_contract.HEALTH, gate_contract.READY]} == {"forward"}
+    assert {fate(path) for path in [*clients, proxy_environment.HEALTH, proxy_environment.READY]} == {"forward"}
 
 
 def test_a_page_without_a_session_gets_401_where_it_expects_data() -> None:
@@ -77,7 +77,7 @@ def test_another_scheme_is_no_token() -> None:
     assert fate("/", {"Authorization": "Digest username=me"}) == "authenticate"
 
 
-def test_each_request_is_forwarded_last_to_the_gates() -> None:
+def test_each_request_is_forwarded_last_to_the_proxy() -> None:
     gates = only(graph(), "aws:lb/targetGroup:TargetGroup").outputs["arn"]
     all_actions = [one.inputs["actions"] for one in graph().of(RULE)]
     all_actions.append(only(graph(), LISTENER, "gate-https").inputs["defaultActions"])
@@ -105,7 +105,7 @@ def test_a_session_holds_for_pages_and_for_what_they_fetch() -> None:
     assert page["issuer"] == SSO["issuer"]
 
 
-def test_the_gate_is_told_whose_word_to_check_and_by_the_names_it_knows() -> None:
+def test_the_proxy_is_told_whose_word_to_check_and_by_the_names_it_knows() -> None:
     said = told(domain=DOMAIN, sso={**SSO, "groups_claim": "cognito:groups"})["gate"]
     assert said["MLFLOW_PROXY_ALB_ARN"] == only(graph(), "aws:lb/loadBalancer:LoadBalancer").outputs["arn"]
     assert said["MLFLOW_PROXY_OIDC_ISSUER"] == SSO["issuer"]

@@ -91,7 +91,7 @@ def test_its_apps_reach_aws_their_files_and_each_other(egress: str) -> None:
     assert needed <= set(only(graph, DOMAIN).dependencies)
 
 
-def test_notebooks_come_through_the_gate_whoever_else_may() -> None:
+def test_notebooks_come_through_the_proxy_whoever_else_may() -> None:
     graph = recorded(edge={"allowed_cidrs": ["192.168.0.0/16"], "certificate_arn": CERTIFICATE})
     studio, balancer = (only(graph, GROUP, name) for name in ("gate-studio", "gate-edge"))
     (out,) = [one for one in of_studio(graph, OUT) if one.get("referencedSecurityGroupId") == balancer.id]
@@ -104,7 +104,7 @@ def test_notebooks_come_through_the_gate_whoever_else_may() -> None:
     assert {(one["fromPort"], one["toPort"]) for one in (out, way_in)} == {(443, 443)}
 
 
-def test_a_public_gate_is_reached_as_everything_on_the_internet_is() -> None:
+def test_a_public_proxy_is_reached_as_everything_on_the_internet_is() -> None:
     graph = recorded(edge={"public": True, "certificate_arn": CERTIFICATE})
     assert not [one for one in graph.resources if one.name == "gate-studio-to-edge"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from components import gate_contract
+from components import proxy_environment
 from components.aws.args import ServiceArgs
 from components.aws.task import container, environment
 from components.aws.timing import Timing
@@ -46,7 +46,7 @@ def settings(
 
 def test_it_runs_as_nobody_in_particular_with_nothing_to_write_to_and_no_rights() -> None:
     found = definition()
-    assert found["user"] == gate_contract.USER
+    assert found["user"] == proxy_environment.USER
     assert found["readonlyRootFilesystem"] is True
     assert found["privileged"] is False
     assert found["linuxParameters"]["capabilities"] == {"add": [], "drop": ["ALL"]}
@@ -62,7 +62,7 @@ def test_only_exec_access_gives_it_a_root_to_write_to() -> None:
     assert opened["linuxParameters"] == {**closed["linuxParameters"], "initProcessEnabled": True}
 
 
-def test_a_log_that_cannot_be_written_stops_no_gate() -> None:
+def test_a_log_that_cannot_be_written_stops_no_proxy() -> None:
     options = definition()["logConfiguration"]["options"]
     assert options["mode"] == "non-blocking"
     assert options["max-buffer-size"].endswith("m")
@@ -73,8 +73,8 @@ def test_the_order_of_settings_does_not_make_a_new_revision() -> None:
     assert [one["name"] for one in definition()["environment"]] == ["MLFLOW_PROXY_A", "MLFLOW_PROXY_B"]
 
 
-def test_it_is_killed_only_after_the_gate_could_end() -> None:
-    assert definition()["stopTimeout"] == TIMING.stop_timeout > int(settings()[gate_contract.GRACE_SECONDS])
+def test_it_is_killed_only_after_the_proxy_could_end() -> None:
+    assert definition()["stopTimeout"] == TIMING.stop_timeout > int(settings()[proxy_environment.GRACE_SECONDS])
 
 
 def test_there_are_files_for_every_connection() -> None:
@@ -84,7 +84,7 @@ def test_there_are_files_for_every_connection() -> None:
     assert limit["hardLimit"] >= 2 * 1024 + 512
 
 
-def test_the_gate_never_takes_the_instances_rights() -> None:
+def test_the_proxy_never_takes_the_instances_rights() -> None:
     assert settings()["AWS_EC2_METADATA_DISABLED"] == "true"
 
 
@@ -93,33 +93,35 @@ def test_the_metrics_are_not_offered_to_the_network() -> None:
 
 
 def test_roles_are_told_only_where_there_are_some() -> None:
-    assert gate_contract.ROLE_RULES not in settings()
+    assert proxy_environment.ROLE_RULES not in settings()
     rules = RoleRules(admin=["group:ml-admins"], viewer=["domain:example.com"])
-    assert settings(roles=rules)[gate_contract.ROLE_RULES] == "domain:example.com=viewer, group:ml-admins=admin"
+    assert settings(roles=rules)[proxy_environment.ROLE_RULES] == "domain:example.com=viewer, group:ml-admins=admin"
 
 
 def test_sizes_are_the_settings() -> None:
     told = settings(ServiceArgs(body_limit=64, body_budget=512, task_memory=1024))
-    assert (told[gate_contract.BODY_LIMIT_MIB], told[gate_contract.BODY_BUDGET_MIB]) == ("64", "512")
+    assert (told[proxy_environment.BODY_LIMIT_MIB], told[proxy_environment.BODY_BUDGET_MIB]) == ("64", "512")
 
 
 def test_what_the_load_balancer_says_of_itself_arrives() -> None:
-    edge = {gate_contract.PUBLIC_URL: "https://mlflow.example.com"}
+    edge = {proxy_environment.PUBLIC_URL: "https://mlflow.example.com"}
     assert edge.items() <= settings(of_edge=edge).items()
 
 
 @pytest.mark.parametrize("idle_timeout", [60, 180, 4000])
-def test_the_gate_and_the_target_group_go_by_the_same_load_balancer(idle_timeout: int) -> None:
+def test_the_proxy_and_the_target_group_go_by_the_same_load_balancer(idle_timeout: int) -> None:
     graph = whole({"edge": {"idleTimeout": idle_timeout}})
     timing = Timing(idle_timeout=idle_timeout)
     found = container_definition(graph)
     told = {one["name"]: one["value"] for one in found["environment"]}
     (gates,) = graph.of("aws:lb/targetGroup:TargetGroup")
     (balancer,) = graph.of("aws:lb/loadBalancer:LoadBalancer")
-    assert balancer.inputs["idleTimeout"] == idle_timeout < int(told[gate_contract.KEEPALIVE_SECONDS])
-    assert int(told[gate_contract.UPSTREAM_TIMEOUT_SECONDS]) < idle_timeout
+    assert balancer.inputs["idleTimeout"] == idle_timeout < int(told[proxy_environment.KEEPALIVE_SECONDS])
+    assert int(told[proxy_environment.UPSTREAM_TIMEOUT_SECONDS]) < idle_timeout
     assert gates.inputs["deregistrationDelay"] == timing.deregistration_delay
-    assert found["stopTimeout"] > int(told[gate_contract.GRACE_SECONDS]) > int(told[gate_contract.DRAIN_SECONDS])
+    assert (
+        found["stopTimeout"] > int(told[proxy_environment.GRACE_SECONDS]) > int(told[proxy_environment.DRAIN_SECONDS])
+    )
 
 
 def test_no_secret_gets_into_the_definition_and_nothing_is_missing() -> None:

@@ -17,11 +17,11 @@ def timing(request: pytest.FixtureRequest) -> Timing:
     return Timing(idle_timeout=request.param)
 
 
-def test_the_load_balancer_closes_idle_connections_before_the_gate_does(timing: Timing) -> None:
+def test_the_load_balancer_closes_idle_connections_before_the_proxy_does(timing: Timing) -> None:
     assert timing.idle_timeout < timing.keepalive
 
 
-def test_the_gate_gives_up_before_the_load_balancer_also_after_it_had_to_wait(timing: Timing) -> None:
+def test_the_proxy_gives_up_before_the_load_balancer_also_after_it_had_to_wait(timing: Timing) -> None:
     assert timing.body_timeout + CONNECTING + timing.upstream_timeout < timing.idle_timeout
 
 
@@ -43,7 +43,7 @@ def test_a_target_group_takes_the_delay(timing: Timing) -> None:
     assert 0 <= timing.deregistration_delay <= 3600
 
 
-def test_the_gate_ends_before_it_is_killed(timing: Timing) -> None:
+def test_the_proxy_ends_before_it_is_killed(timing: Timing) -> None:
     # Drain is a part of grace for the gate; even if it were not, there would be time.
     assert timing.drain < timing.grace
     assert timing.drain + timing.grace < timing.stop_timeout
@@ -53,7 +53,7 @@ def test_a_rollout_is_called_failed_only_after_old_tasks_could_end_twice(timing:
     assert timing.rollout > 2 * (timing.deregistration_delay + timing.stop_timeout)
 
 
-def test_the_gate_takes_all_of_them(timing: Timing) -> None:
+def test_the_proxy_takes_all_of_them(timing: Timing) -> None:
     told = {
         "MLFLOW_PROXY_BODY_TIMEOUT_SECONDS": timing.body_timeout,
         "MLFLOW_PROXY_UPSTREAM_TIMEOUT_SECONDS": timing.upstream_timeout,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.aws.tokens import Tokens, first_document
-from components.gate_contract import TOKEN_PREFIX
+from components.proxy_environment import TOKEN_PREFIX
 from preview.graph import Graph
 from preview.recorder import SECRET, record
 from proxy_app.callers import Caller, Role
@@ -29,7 +29,7 @@ def recorded(*, days: int = 365, deletion_protection: bool = False, kms_key_arn:
     return record(lambda: Tokens(a_place(deletion_protection=deletion_protection, kms_key_arn=kms_key_arn), days=days))
 
 
-def test_the_gate_takes_the_first_token_for_an_admins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_proxy_takes_the_first_token_for_an_admins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     token, document = made(monkeypatch)
     (tmp_path / "tokens.json").write_text(document)
 
@@ -43,7 +43,7 @@ def test_the_gate_takes_the_first_token_for_an_admins(monkeypatch: pytest.Monkey
     assert (caller.name, caller.role) == ("admin", Role.ADMIN)
 
 
-def test_the_document_is_byte_for_byte_as_the_gates_command_writes_it() -> None:
+def test_the_document_is_byte_for_byte_as_the_proxy_command_writes_it() -> None:
     token = f"{TOKEN_PREFIX}_k3v9x2ab_{'-_' * 21}a"
     document = first_document(token, 365, NOW)
     (entry,) = parse(document, "the test")
@@ -52,7 +52,7 @@ def test_the_document_is_byte_for_byte_as_the_gates_command_writes_it() -> None:
     assert entry.expires - entry.created == timedelta(days=365)
 
 
-def test_a_made_token_has_the_form_of_the_gates_own() -> None:
+def test_a_made_token_has_the_form_of_the_proxy_own() -> None:
     _, plain = Token.new("somebody", Role.VIEWER, 1)
     # What the two random resources put together, in the letters that they may use.
     graph = recorded()
@@ -110,7 +110,7 @@ def test_secrets_use_the_customers_key() -> None:
     assert not any("kmsKeyId" in one.inputs for one in recorded().of(KEPT))
 
 
-def test_the_gate_can_wait_for_the_hashes() -> None:
+def test_the_proxy_can_wait_for_the_hashes() -> None:
     ready: list[str] = []
     graph = record(lambda: Tokens(a_place(), days=1).hashes_ready.urn.apply(ready.append))
     assert ready == [only(graph, VALUE, "gate-tokens").urn]

@@ -17,10 +17,10 @@ import proxy_app
 from components.aws.args import WatchingArgs
 from components.aws.edge import Edge
 from components.aws.edge_args import EdgeArgs
-from components.aws.gate_log import GateLog
 from components.aws.metrics import METRICS
 from components.aws.network import Network
 from components.aws.network_args import NetworkArgs
+from components.aws.proxy_log import ProxyLog
 from components.aws.service import Service
 from components.aws.watching import Watching
 from preview.answers import arn
@@ -44,7 +44,7 @@ SYNTAX = {"as", "by", "count", "desc", "fields", "filter", "ispresent", "limit",
 
 class _Log(pulumi.ComponentResource):
     def __init__(self) -> None:
-        super().__init__("mlflow:aws:GateLog", "gate-log")
+        super().__init__("mlflow:aws:ProxyLog", "gate-log")
         self.name = pulumi.Output.from_input("/mlflow/dev/gate")
         self.arn = pulumi.Output.from_input(arn("logs", "log-group:/mlflow/dev/gate"))
 
@@ -64,7 +64,7 @@ def recorded(*, kms_key_arn: str | None = None, **args: Any) -> Graph:
         watching = Watching(
             place,
             WatchingArgs(**args),
-            log=cast("GateLog", _Log()),
+            log=cast("ProxyLog", _Log()),
             edge=Edge(place, EdgeArgs(), network=network, sso_client_secret=None),
             service=cast("Service", _Service()),
         )
@@ -121,15 +121,15 @@ def refusals() -> Iterator[tuple[int, str]]:
 FAILURES = sorted({(status, reason) for status, reason in refusals() if status >= 500})
 
 
-def test_the_gates_source_tells_how_it_fails() -> None:
+def test_the_proxy_source_tells_how_it_fails() -> None:
     assert {(500, "fault"), (503, "no-credentials"), (502, "upstream-broke"), (504, "upstream-timeout")} <= set(
         FAILURES
     )
 
 
 @pytest.mark.parametrize(("status", "reason"), FAILURES)
-def test_every_way_in_which_the_gate_fails_a_request_is_the_gates_or_mlflows(status: int, reason: str) -> None:
-    failed = counted(request_line(status, reason)) & {"GateErrors", "UpstreamErrors"}
+def test_every_way_in_which_the_proxy_fails_a_request_is_the_proxy_or_mlflows(status: int, reason: str) -> None:
+    failed = counted(request_line(status, reason)) & {"ProxyErrors", "UpstreamErrors"}
     assert len(failed) == 1
     assert (failed == {"UpstreamErrors"}) == (reason.startswith("upstream-") or reason == "no-ui-link")
 
@@ -138,8 +138,8 @@ def test_every_way_in_which_the_gate_fails_a_request_is_the_gates_or_mlflows(sta
     ("status", "reason"),
     [(500, ""), (503, ""), (200, "upstream-broke"), (409, "outcome-unknown"), (403, "aws-error"), (503, "aws-error")],
 )
-def test_what_mlflow_or_aws_did_is_not_the_gates(status: int, reason: str) -> None:
-    assert counted(request_line(status, reason)) & {"GateErrors", "UpstreamErrors"} == {"UpstreamErrors"}
+def test_what_mlflow_or_aws_did_is_not_the_proxy(status: int, reason: str) -> None:
+    assert counted(request_line(status, reason)) & {"ProxyErrors", "UpstreamErrors"} == {"UpstreamErrors"}
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_what_mlflow_or_aws_did_is_not_the_gates(status: int, reason: str) -> No
     ],
 )
 def test_what_callers_did_is_nobodys_error(status: int, reason: str) -> None:
-    assert not counted(request_line(status, reason)) & {"GateErrors", "UpstreamErrors"}
+    assert not counted(request_line(status, reason)) & {"ProxyErrors", "UpstreamErrors"}
 
 
 @pytest.mark.parametrize("reason", ["", "too-many", "aws-error"])
@@ -165,7 +165,7 @@ def test_slowing_down_counts_whoever_asks_for_it(reason: str) -> None:
 
 
 @pytest.mark.parametrize("role", Role)
-def test_every_role_of_the_gates_counts(role: Role) -> None:
+def test_every_role_of_the_proxy_counts(role: Role) -> None:
     assert {"Requests", "RequestsByRole"} <= counted(request_line(200, role=role))
 
 
@@ -195,7 +195,7 @@ def test_events_are_written_at_the_levels_that_count() -> None:
     assert re.search(r'log\.error\([^\n]*extra=\{"event": "tokens"\}\)', source["callers/tokens.py"])
 
 
-def test_each_metric_is_made_from_the_gates_log_in_a_namespace_of_this_deployment() -> None:
+def test_each_metric_is_made_from_the_proxy_log_in_a_namespace_of_this_deployment() -> None:
     made = {one.inputs["metricTransformation"]["name"]: one.inputs for one in graph().of(FILTER)}
     assert made.keys() == METRICS.keys()
     for inputs in made.values():
@@ -231,7 +231,7 @@ def test_every_alarm_says_what_to_look_at_first_and_tells_somebody() -> None:
         assert ("statistic" in alarm.inputs) != ("extendedStatistic" in alarm.inputs)
 
 
-def test_only_a_missing_gate_is_alarming_when_nothing_is_measured() -> None:
+def test_only_a_missing_proxy_is_alarming_when_nothing_is_measured() -> None:
     breaching = [one.name for one in alarms() if one.inputs["treatMissingData"] == "breaching"]
     assert breaching == ["gate-alarm-no-gate"]
     assert {one.inputs["treatMissingData"] for one in alarms()} == {"breaching", "notBreaching"}
@@ -288,7 +288,7 @@ def test_the_dashboard_shows_metrics_that_are_there() -> None:
         assert (METRICS[line[1]].dimensions is not None) == ("Role" in line)
 
 
-def test_the_dashboard_asks_the_log_for_fields_that_the_gate_writes() -> None:
+def test_the_dashboard_asks_the_log_for_fields_that_the_proxy_writes() -> None:
     fields = request_line(500, "fault").keys()
     queries = [one["properties"]["query"] for one in widgets() if one["type"] == "log"]
     assert queries

@@ -16,10 +16,10 @@ from proxy_app.callers import Role
 from proxy_app.callers.token_store import SecretStore
 from proxy_app.callers.tokens import TokenCallers
 from proxy_app.errors import Refusal
-from tests.doubles import gate_process
+from tests.doubles import proxy_process
 from tests.doubles.aws_home import empty_aws_home, moto_server
-from tests.doubles.gate_process import GateProcess
-from tests.doubles.running_gate import Tokens, until
+from tests.doubles.proxy_process import ProxyProcess
+from tests.doubles.running_proxy import Tokens, until
 from tests.doubles.some_request import some_request
 
 from .boxes import only
@@ -109,7 +109,7 @@ def kept(client: Client, origin: str, monkeypatch: pytest.MonkeyPatch, tmp_path:
     return Kept(client("secretsmanager"), token, document, tmp_path.name)
 
 
-async def test_the_gate_takes_the_token_that_the_other_secret_has_in_plain(kept: Kept, client: Client) -> None:
+async def test_the_proxy_takes_the_token_that_the_other_secret_has_in_plain(kept: Kept, client: Client) -> None:
     shown = client("secretsmanager").get_secret_value(SecretId=kept.plain)["SecretString"]
     callers = TokenCallers(SecretStore(kept.hashes), 15)
     await callers.load()
@@ -119,21 +119,21 @@ async def test_the_gate_takes_the_token_that_the_other_secret_has_in_plain(kept:
     assert shown not in kept.read()
 
 
-async def test_a_revoked_token_stays_revoked_and_a_running_gate_follows(
+async def test_a_revoked_token_stays_revoked_and_a_running_proxy_follows(
     kept: Kept, tokens: Tokens, origin: str, tmp_path: Path
 ) -> None:
     settings = {**KEYS, "AWS_ENDPOINT_URL_SECRETS_MANAGER": origin}
-    gate_settings = {
+    proxy_settings = {
         "MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:9",
         "MLFLOW_PROXY_TOKENS_FILE": "",
         "MLFLOW_PROXY_TOKENS_SECRET": kept.hashes,
         "MLFLOW_PROXY_TOKENS_RELOAD_SECONDS": "1",
     }
     page = f"GET / HTTP/1.1\r\nHost: gate\r\nAuthorization: Bearer {kept.token}\r\n\r\n".encode()
-    async with GateProcess.serving(tmp_path, tokens, **settings, **gate_settings) as gate:
+    async with ProxyProcess.serving(tmp_path, tokens, **settings, **proxy_settings) as gate:
         assert (await gate.ask(page)).status == 200
         command = ("token", "revoke", "--secret", kept.hashes, "admin")
-        ended = await gate_process.run(tmp_path, *command, **settings)
+        ended = await proxy_process.run(tmp_path, *command, **settings)
         assert (ended.code, ended.out) == (0, "")
 
         async def refused() -> bool:

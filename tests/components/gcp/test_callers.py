@@ -95,7 +95,7 @@ def test_the_account_for_programs_comes_in_and_signs_its_own_tokens() -> None:
 
 
 @pytest.mark.parametrize("role", ["viewer", "editor", "admin"])
-def test_the_gate_knows_its_role_beside_those_of_people(role: str) -> None:
+def test_the_proxy_knows_its_role_beside_those_of_people(role: str) -> None:
     graph = having(clientAccount=True, clientRole=role, roles={"admin": ["email:ann@example.com"]})
     rules = parse(only(graph, VERSION).inputs["envVariables"]["MLFLOW_PROXY_ROLE_RULES"])
     understood = {(one.kind, one.value, one.role.label) for one in rules}

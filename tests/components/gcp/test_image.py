@@ -85,7 +85,7 @@ def test_another_argument_is_another_build(change: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("path", ["mlflow_app/server.py", "mlflow_app/Dockerfile", "proxy_app/callers/iap.py"])
-def test_a_changed_mlflow_or_gate_is_another_build(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_mlflow_or_proxy_is_another_build(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("mlflow_app", "proxy_app"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     shutil.copy(ROOT / ".dockerignore", tmp_path)

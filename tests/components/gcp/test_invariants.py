@@ -80,7 +80,7 @@ def test_an_application_that_the_stack_looks_after_has_identity_aware_proxy_on(s
 
 
 @every_stack
-def test_the_gate_believes_identity_aware_proxy_alone_and_answers_under_its_own_names(scenario: Scenario) -> None:
+def test_the_proxy_believes_identity_aware_proxy_alone_and_answers_under_its_own_names(scenario: Scenario) -> None:
     for one in scenario.graph().of(VERSION):
         told = one.inputs["envVariables"]
         assert re.fullmatch(r"/projects/\d+/apps/[a-z0-9-]+", told["MLFLOW_PROXY_IAP_AUDIENCE"])

@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 
-from components import gate_contract, mlflow_contract
+from components import mlflow_environment, proxy_environment
 from mlflow_app import settings as image
 from mlflow_app import tls
 from preview.graph import SECRET, Graph
-from proxy_app.settings import Settings as GateSettings
+from proxy_app.settings import Settings as ProxySettings
 
 from .boxes import HOST, NUMBER, PROJECT, only
 from .whole import needs, whole
 
 VERSION = "gcp:appengine/flexibleAppVersion:FlexibleAppVersion"
 SPLIT = "gcp:appengine/engineSplitTraffic:EngineSplitTraffic"
-NAMES = {name for name, *_ in (*image.Settings.table(), *GateSettings.table())}
+NAMES = {name for name, *_ in (*image.Settings.table(), *ProxySettings.table())}
 PRIVATE = {"database": {"private": True}}
 KINDS: Mapping[str, Mapping[str, Any]] = {
     "plain": {},
@@ -39,7 +39,7 @@ def told(settings: Mapping[str, Any] | None = None) -> dict[str, str]:
     return version(settings)["envVariables"]
 
 
-def read(settings: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> tuple[image.Settings, GateSettings]:
+def read(settings: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> tuple[image.Settings, ProxySettings]:
     """What the image makes of it."""
     # The recorder's authorities are no real ones.
     monkeypatch.setattr(tls, "trusting", str)
@@ -50,7 +50,7 @@ def read(settings: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> tuple[
 
 
 def test_every_name_is_one_that_the_image_knows() -> None:
-    contract = {value for value in vars(mlflow_contract).values() if isinstance(value, str) and "_APP_" in value}
+    contract = {value for value in vars(mlflow_environment).values() if isinstance(value, str) and "_APP_" in value}
     assert len(contract) > 8
     assert contract <= NAMES
 
@@ -60,9 +60,9 @@ def test_the_image_takes_what_it_is_told_and_knows_every_name(
     settings: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert set(told(settings)) <= NAMES
-    of_mlflow, of_gate = read(settings, monkeypatch)
-    assert of_gate.auth
-    assert of_gate.iap_audience == f"/projects/{NUMBER}/apps/{PROJECT}"
+    of_mlflow, of_proxy = read(settings, monkeypatch)
+    assert of_proxy.auth
+    assert of_proxy.iap_audience == f"/projects/{NUMBER}/apps/{PROJECT}"
     assert of_mlflow.database_password_secret.startswith(f"projects/{PROJECT}/secrets/")
     assert not of_mlflow.database_password
 
@@ -115,30 +115,30 @@ def test_artifacts_are_in_the_bucket(access: str, proxied: bool, monkeypatch: py
 def test_its_memory_is_what_the_settings_say_and_its_processes_only_if_they_do(monkeypatch: pytest.MonkeyPatch) -> None:
     of_mlflow, _ = read(KINDS["sized"], monkeypatch)
     assert (of_mlflow.memory, of_mlflow.workers) == (4608, 6)
-    assert mlflow_contract.WORKERS not in told()
+    assert mlflow_environment.WORKERS not in told()
     assert version(KINDS["sized"])["resources"] == {"cpu": 2, "memoryGb": 4.5, "diskGb": 10}
 
 
 @pytest.mark.parametrize(("service", "host"), [("mlflow", f"mlflow-dot-{HOST}"), ("default", HOST)])
-def test_the_gate_answers_under_the_services_names_alone(
+def test_the_proxy_answers_under_the_services_names_alone(
     service: str, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = {"app": {"service": service}}
-    _, of_gate = read(given, monkeypatch)
-    assert of_gate.public_url == f"https://{host}"
-    assert set(of_gate.allowed_hosts) == {host, f"*-dot-{host}"}
+    _, of_proxy = read(given, monkeypatch)
+    assert of_proxy.public_url == f"https://{host}"
+    assert set(of_proxy.allowed_hosts) == {host, f"*-dot-{host}"}
     outputs = whole(given).of("mlflow:index:GcpMlflow")[0].outputs
     assert outputs["url"] == outputs["tracking_uri"] == f"https://{host}"
 
 
-def test_the_gate_knows_the_roles(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_proxy_knows_the_roles(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read({}, monkeypatch)[1].role_rules == "domain:example.com=editor"
-    assert gate_contract.ROLE_RULES not in told({"access": {}})
+    assert proxy_environment.ROLE_RULES not in told({"access": {}})
 
 
-def test_app_engine_asks_where_the_gate_answers_without_its_proxy() -> None:
-    assert version()["livenessCheck"]["path"] == gate_contract.HEALTH
-    assert version()["readinessCheck"]["path"] == gate_contract.READY
+def test_app_engine_asks_where_the_proxy_answers_without_its_proxy() -> None:
+    assert version()["livenessCheck"]["path"] == proxy_environment.HEALTH
+    assert version()["readinessCheck"]["path"] == proxy_environment.READY
 
 
 # -- how many there are, and how long anybody waits

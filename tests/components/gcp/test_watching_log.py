@@ -46,7 +46,7 @@ def request(
     assert exchange.route is not None
     exchange.caller = Caller("ann@example.com", role, "iap") if role else None
     observe.Observer(lines.append).record(exchange)
-    return entry(logs.of_the_gate(lines[0], is_error=False))
+    return entry(logs.of_the_proxy(lines[0], is_error=False))
 
 
 def counted(logged: Any) -> set[str]:
@@ -59,7 +59,7 @@ def test_every_request_counts() -> None:
 
 
 @pytest.mark.parametrize("role", Role)
-def test_requests_are_told_apart_by_what_the_gate_calls_the_role(role: Role) -> None:
+def test_requests_are_told_apart_by_what_the_proxy_calls_the_role(role: Role) -> None:
     metric = only(graph(), METRIC, "mlflow-count-requests").inputs
     assert metric["labelExtractors"] == {"role": "EXTRACT(jsonPayload.role)"}
     assert request(role=role)["jsonPayload"]["role"] == role.label
@@ -104,7 +104,7 @@ def test_a_container_that_ends_by_itself_counts() -> None:
         # The container's own line follows.
         logs.entry("CRITICAL", "MLflow cannot start.", "mlflow"),
         logs.plain("Traceback", "mlflow", is_error=True),
-        logs.of_the_gate('{"level": "error", "event": "fault", "message": "A fault"}', is_error=False),
+        logs.of_the_proxy('{"level": "error", "event": "fault", "message": "A fault"}', is_error=False),
     ],
 )
 def test_what_does_not_end_the_container_does_not_count(line: str) -> None:

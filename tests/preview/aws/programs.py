@@ -6,7 +6,7 @@ from typing import Any, TypedDict, Unpack
 import pulumi
 import pulumi_aws as aws
 
-from components import gate_contract
+from components import proxy_environment
 
 WORLD = "0.0.0.0/0"
 PUBLIC_POLICY = {"Statement": {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "*"}}
@@ -68,7 +68,7 @@ def forward(to: aws.lb.TargetGroup, order: int = 1) -> aws.lb.ListenerDefaultAct
     return aws.lb.ListenerDefaultActionArgs(type="forward", order=order, target_group_arn=to.arn)
 
 
-def gate_in_front(
+def proxy_in_front(
     *settings: str,
     source: str = WORLD,
     internal: bool = False,
@@ -81,7 +81,7 @@ def gate_in_front(
     let_in("edge-to-gates", gates, 8080, referenced_security_group_id=edge.id)
     let_out("edge-to-gates", edge, 8080, referenced_security_group_id=gates.id)
     alb, to = balancer("alb", edge, internal=internal), targets("to")
-    service("gate", to, gates, *(settings or (gate_contract.TOKENS_SECRET,)))
+    service("gate", to, gates, *(settings or (proxy_environment.TOKENS_SECRET,)))
     actions = default_actions or [*([before] if before else []), forward(to, order=2)]
     return aws.lb.Listener("https", load_balancer_arn=alb.arn, port=443, protocol="HTTPS", default_actions=actions)
 

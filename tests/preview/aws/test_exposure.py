@@ -3,17 +3,17 @@ import json
 import pulumi_aws as aws
 import pytest
 
-from components import gate_contract
+from components import proxy_environment
 from preview.aws import firewalls
 from preview.cloud import Grant, Out, Reach
 from preview.exposure import exposure
 from preview.recorder import record
 
-from .programs import PROVIDER, PUBLIC_POLICY, WORLD, balancer, forward, gate_in_front, group, let_in, let_out, targets
+from .programs import PROVIDER, PUBLIC_POLICY, WORLD, balancer, forward, group, let_in, let_out, proxy_in_front, targets
 
 
-def test_a_public_gate_is_asked_for_from_the_internet_with_a_token() -> None:
-    found = exposure(record(gate_in_front))
+def test_a_public_proxy_is_asked_for_from_the_internet_with_a_token() -> None:
+    found = exposure(record(proxy_in_front))
     assert found.ways_in == [
         Reach("the internet", "alb > gate", "443 HTTPS", "all", "a token"),
         Reach("alb", "gate", "8080", "", "a token"),
@@ -22,18 +22,18 @@ def test_a_public_gate_is_asked_for_from_the_internet_with_a_token() -> None:
 
 
 def test_an_internal_one_is_reached_by_what_reaches_the_vpc() -> None:
-    found = exposure(record(lambda: gate_in_front(internal=True)))
+    found = exposure(record(lambda: proxy_in_front(internal=True)))
     assert found.ways_in[0].source == "anything that reaches the VPC"
 
 
-def test_a_gate_that_asks_for_nothing_is_not_said_to() -> None:
-    found = exposure(record(lambda: gate_in_front("SOMETHING_ELSE")))
+def test_a_proxy_that_asks_for_nothing_is_not_said_to() -> None:
+    found = exposure(record(lambda: proxy_in_front("SOMETHING_ELSE")))
     assert {way.authentication for way in found.ways_in} == {"not known"}
 
 
 def test_those_who_reach_the_same_are_one_row() -> None:
-    edge = next(one.id for one in record(gate_in_front).resources if one.name == "edge")
-    ways = exposure(record(lambda: (gate_in_front(source="10.0.0.0/8"), _more(edge)))).ways_in
+    edge = next(one.id for one in record(proxy_in_front).resources if one.name == "edge")
+    ways = exposure(record(lambda: (proxy_in_front(source="10.0.0.0/8"), _more(edge)))).ways_in
     sources = "10.0.0.0/8, 192.0.2.0/24, 198.51.100.0/24"
     assert ways[0] == Reach(sources, "alb > gate", "443 HTTPS", "all", "a token")
 
@@ -62,7 +62,7 @@ def test_a_listener_that_nobody_is_let_in_to_is_no_way_in() -> None:
 def test_each_request_has_the_authentication_of_its_rule() -> None:
     def program() -> None:
         to = targets("others")
-        listener = gate_in_front(
+        listener = proxy_in_front(
             default_actions=[
                 aws.lb.ListenerDefaultActionArgs(
                     type="authenticate-oidc",
@@ -121,11 +121,14 @@ def test_each_request_has_the_authentication_of_its_rule() -> None:
 @pytest.mark.parametrize(
     ("settings", "asked"),
     [
-        ((gate_contract.TOKENS_SECRET, gate_contract.OIDC_ISSUER), "a token of https://login.example.com, then a role"),
-        ((gate_contract.TOKENS_SECRET,), "a token of https://login.example.com, then a token"),
+        (
+            (proxy_environment.TOKENS_SECRET, proxy_environment.OIDC_ISSUER),
+            "a token of https://login.example.com, then a role",
+        ),
+        ((proxy_environment.TOKENS_SECRET,), "a token of https://login.example.com, then a token"),
     ],
 )
-def test_a_sign_in_is_worth_a_role_where_the_gate_believes_in_it(settings: tuple[str, ...], asked: str) -> None:
+def test_a_sign_in_is_worth_a_role_where_the_proxy_believes_in_it(settings: tuple[str, ...], asked: str) -> None:
     def program() -> None:
         issuer = "https://login.example.com"
         token = aws.lb.ListenerDefaultActionArgs(
@@ -133,7 +136,7 @@ def test_a_sign_in_is_worth_a_role_where_the_gate_believes_in_it(settings: tuple
             order=1,
             jwt_validation=aws.lb.ListenerDefaultActionJwtValidationArgs(issuer=issuer, jwks_endpoint=f"{issuer}/k"),
         )
-        gate_in_front(*settings, before=token)
+        proxy_in_front(*settings, before=token)
 
     assert exposure(record(program)).ways_in[0].authentication == asked
 

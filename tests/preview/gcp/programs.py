@@ -6,11 +6,11 @@ from typing import Any, TypedDict, Unpack
 import pulumi
 import pulumi_gcp as gcp
 
-from components import gate_contract
+from components import proxy_environment
 
 PROJECT = "my-project"
-AUDIENCE = {gate_contract.IAP_AUDIENCE: "/projects/1/apps/my-project"}
-GATE = {**AUDIENCE, gate_contract.ROLE_RULES: "domain:example.com=viewer, email:a@example.com=admin"}
+AUDIENCE = {proxy_environment.IAP_AUDIENCE: "/projects/1/apps/my-project"}
+GATE = {**AUDIENCE, proxy_environment.ROLE_RULES: "domain:example.com=viewer, email:a@example.com=admin"}
 
 
 def application(*, iap: bool | None = True) -> gcp.appengine.Application:

@@ -98,14 +98,14 @@ def test_who_has_no_role_is_said_to() -> None:
 
 
 @pytest.mark.parametrize("iap", [False, None])
-def test_without_identity_aware_proxy_the_gate_lets_nobody_in(*, iap: bool | None) -> None:
+def test_without_identity_aware_proxy_the_proxy_lets_nobody_in(*, iap: bool | None) -> None:
     found = ways(lambda: (application(iap=iap), version()))
     assert found[0] == Reach(
         "the internet", "mlflow", "443 HTTPS", "all", "Identity-Aware Proxy's signature, which nobody has"
     )
 
 
-def test_without_it_and_without_the_gate_nobody_is_asked() -> None:
+def test_without_it_and_without_the_proxy_nobody_is_asked() -> None:
     found = ways(lambda: (application(iap=False), version({"OTHER": "x"})))
     assert [way.authentication for way in found] == ["nothing", "not known"]
 
@@ -252,7 +252,7 @@ def test_machines_without_public_addresses_go_where_routes_lead() -> None:
     ]
 
 
-def test_the_gates_rules_say_who_has_which_role() -> None:
+def test_the_proxy_rules_say_who_has_which_role() -> None:
     rules = {"MLFLOW_PROXY_ROLE_RULES": "domain:a.de=viewer, email:x@a.de=admin, domain:b.de=viewer"}
     assert exposure(record(lambda: version(rules))).holders == [
         Holder("viewer", "domain:a.de, domain:b.de"),
@@ -260,7 +260,7 @@ def test_the_gates_rules_say_who_has_which_role() -> None:
     ]
 
 
-def test_several_gates_rules_are_told_apart() -> None:
+def test_several_proxy_rules_are_told_apart() -> None:
     rules = {"MLFLOW_PROXY_ROLE_RULES": "domain:a.de=viewer"}
     assert exposure(record(lambda: (version(rules, "one"), version(rules, "two"), version({}, "none")))).holders == [
         Holder("viewer", "domain:a.de", "one"),

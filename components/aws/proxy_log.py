@@ -10,14 +10,14 @@ from .place import Place
 _NAME = re.compile(r"[\w./#-]{1,512}", re.ASCII)
 
 
-class GateLog(pulumi.ComponentResource):
+class ProxyLog(pulumi.ComponentResource):
     """Lines are JSON: proxy_app/observe.py."""
 
     name: pulumi.Output[str]
     arn: pulumi.Output[str]
 
     def __init__(self, place: Place, *, days: int, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("mlflow:aws:GateLog", place.named("log"), {}, opts)
+        super().__init__("mlflow:aws:ProxyLog", place.named("log"), {}, opts)
         # A name to type: `aws logs tail /mlflow/dev/mlflow`.
         name = f"/mlflow/{place.stack}/{place.name}"
         group = aws.cloudwatch.LogGroup(

@@ -48,7 +48,7 @@ def signing_keys() -> Loaded:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class RunningGate:
+class RunningProxy:
     """`lines` are the lines of its log, as written."""
 
     listening: Listening
@@ -98,14 +98,14 @@ def quick_settings(upstream: str, tokens: Tokens, *, signed: bool = False, **cha
 
 
 @contextlib.asynccontextmanager
-async def running_gate(
+async def running_proxy(
     upstream: str, tokens: Tokens, *, signed: bool = False, source: Source = signing_keys, **changes: Any
-) -> AsyncGenerator[RunningGate]:
+) -> AsyncGenerator[RunningProxy]:
     """The gate in front of an origin."""
     settings = quick_settings(upstream, tokens, signed=signed, **changes)
     written: list[str] = []
     async with listening(settings, source=source, observer=Observer(written.append)) as gate:
-        yield RunningGate(gate, settings, tokens, written)
+        yield RunningProxy(gate, settings, tokens, written)
 
 
 async def until(holds: Callable[[], bool | Awaitable[bool]], within: float = 5.0) -> float:

@@ -33,7 +33,7 @@ class Seen:
     body: bytes
 
 
-class ToyGate:
+class ToyProxy:
     """Runs on a thread of its own, so that a test can wait for a process that talks to it."""
 
     def __init__(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import gate_contract
+from components import proxy_environment
 from components.roles import RoleRules
 from preview.graph import Graph
 from proxy_app.app import create_app, target_of
@@ -52,29 +52,31 @@ def definitions(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     return found
 
 
-def test_every_setting_that_components_name_is_one_of_the_gates() -> None:
+def test_every_setting_that_components_name_is_one_of_the_proxy() -> None:
     named = {
-        value for value in vars(gate_contract).values() if isinstance(value, str) and value.startswith("MLFLOW_PROXY_")
+        value
+        for value in vars(proxy_environment).values()
+        if isinstance(value, str) and value.startswith("MLFLOW_PROXY_")
     }
     assert len(named) > 10
     assert named <= KNOWN
 
 
-def test_every_variable_in_a_task_is_a_setting_of_the_gates_or_awss(definitions: list[dict[str, Any]]) -> None:
+def test_every_variable_in_a_task_is_a_setting_of_the_proxy_or_awss(definitions: list[dict[str, Any]]) -> None:
     for definition in definitions:
         names = [one["name"] for one in definition["environment"]]
         assert len(set(names)) == len(names)
         assert set(names) <= KNOWN | OF_AWS
 
 
-def test_the_gate_starts_with_what_a_task_tells_it(definitions: list[dict[str, Any]]) -> None:
+def test_the_proxy_starts_with_what_a_task_tells_it(definitions: list[dict[str, Any]]) -> None:
     for definition in definitions:
         settings = Settings.from_env(told(definition))
         target = target_of(settings)
         assert target.label
         if settings.role_rules:
             assert parse(settings.role_rules)
-        assert settings.listen.port == gate_contract.PORT
+        assert settings.listen.port == proxy_environment.PORT
         assert not settings.listen.loopback
         assert settings.metrics_listen.loopback
         assert settings.auth
@@ -83,21 +85,21 @@ def test_the_gate_starts_with_what_a_task_tells_it(definitions: list[dict[str, A
 def test_a_task_listens_where_the_load_balancer_asks(definitions: list[dict[str, Any]]) -> None:
     for definition in definitions:
         (mapping,) = definition["portMappings"]
-        assert mapping["containerPort"] == mapping["hostPort"] == gate_contract.PORT
+        assert mapping["containerPort"] == mapping["hostPort"] == proxy_environment.PORT
 
 
 def test_port_user_and_health_check_are_the_images() -> None:
-    assert instruction("EXPOSE") == str(gate_contract.PORT)
-    assert instruction("USER") == gate_contract.USER
+    assert instruction("EXPOSE") == str(proxy_environment.PORT)
+    assert instruction("USER") == proxy_environment.USER
     check = instruction("HEALTHCHECK")
-    assert json.loads(check[check.index("CMD ") + 4 :]) == list(gate_contract.HEALTH_COMMAND)
+    assert json.loads(check[check.index("CMD ") + 4 :]) == list(proxy_environment.HEALTH_COMMAND)
 
 
 def test_a_task_is_checked_as_the_image_says(definitions: list[dict[str, Any]]) -> None:
     said = dict(word[2:].split("=") for word in shlex.split(instruction("HEALTHCHECK")) if word.startswith("--"))
     for definition in definitions:
         check = definition["healthCheck"]
-        assert check["command"] == ["CMD", *gate_contract.HEALTH_COMMAND]
+        assert check["command"] == ["CMD", *proxy_environment.HEALTH_COMMAND]
         assert said == {
             "interval": f"{check['interval']}s",
             "timeout": f"{check['timeout']}s",
@@ -106,8 +108,8 @@ def test_a_task_is_checked_as_the_image_says(definitions: list[dict[str, Any]]) 
         }
 
 
-@pytest.mark.parametrize("path", [gate_contract.HEALTH, gate_contract.READY])
-async def test_the_gate_answers_at_the_health_paths_whoever_asks(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", [proxy_environment.HEALTH, proxy_environment.READY])
+async def test_the_proxy_answers_at_the_health_paths_whoever_asks(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     app = create_app(Settings.from_env({"MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:1", "MLFLOW_PROXY_AUTH": "off"}))
 
     async def nobody_else(_: object) -> None:
@@ -118,9 +120,9 @@ async def test_the_gate_answers_at_the_health_paths_whoever_asks(path: str, monk
     assert (await app.handle(request)).status in {200, 503}
 
 
-def test_tokens_begin_as_the_gates_do() -> None:
+def test_tokens_begin_as_the_proxy_do() -> None:
     _, plain = Token.new("ann", Role.VIEWER, 1)
-    assert plain.startswith(f"{gate_contract.TOKEN_PREFIX}_")
+    assert plain.startswith(f"{proxy_environment.TOKEN_PREFIX}_")
 
 
 _TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
@@ -133,7 +135,7 @@ _RULES = st.one_of(
 
 
 @given(st.lists(_RULES, max_size=3), st.lists(_RULES, max_size=3))
-def test_the_gate_understands_every_role_rule_that_components_take(viewers: list[str], admins: list[str]) -> None:
+def test_the_proxy_understands_every_role_rule_that_components_take(viewers: list[str], admins: list[str]) -> None:
     rules = RoleRules(viewer=viewers, admin=admins)
     if not rules.any() or list(rules.contradictions()):
         return

@@ -9,13 +9,13 @@ import pytest
 from proxy_app.callers import Role
 from proxy_app.setting_table import SettingsError
 from tests.doubles.alb import ANN, ARN, CLIENT, ISSUER, Alb, KeyHost
-from tests.doubles.gate_process import run
+from tests.doubles.proxy_process import run
 from tests.doubles.raw_client import request
-from tests.doubles.running_gate import READ, SEARCH, WRITE_AGAIN, RunningGate, Tokens
+from tests.doubles.running_proxy import READ, SEARCH, WRITE_AGAIN, RunningProxy, Tokens
 from tests.doubles.toy_upstreams import Toy
 
 from . import sign_in
-from .conftest import StartGate
+from .conftest import StartProxy
 from .sign_in import ALB_BOB as BOB
 from .sign_in import ALB_ROOT as ROOT
 from .sign_in import DELETE, Start
@@ -33,7 +33,7 @@ ask = sign_in.ALB.ask
     [(BOB, "bob@example.org", "viewer"), (ANN, "ann@example.org", "editor"), (ROOT, "root@elsewhere.example", "admin")],
 )
 async def test_whoever_has_signed_in_is_known_and_has_the_role_of_the_rules(
-    gate: RunningGate, alb: Alb, toy: Toy, claims: dict[str, Any], name: str, role: str
+    gate: RunningProxy, alb: Alb, toy: Toy, claims: dict[str, Any], name: str, role: str
 ) -> None:
     needed = {READ: "viewer", WRITE_AGAIN: "editor", DELETE: "admin"}
     order = [known.label for known in Role]
@@ -44,18 +44,18 @@ async def test_whoever_has_signed_in_is_known_and_has_the_role_of_the_rules(
     assert len(toy.asked) == order.index(role) + 1
 
 
-async def test_somebody_without_an_address_is_known_by_their_subject(gate: RunningGate, alb: Alb) -> None:
+async def test_somebody_without_an_address_is_known_by_their_subject(gate: RunningProxy, alb: Alb) -> None:
     assert (await ask(gate, alb.says({"sub": "1111-2222", "groups": "ml-admins"}))).status == 200
     assert gate.lines[-1]["caller"] == "1111-2222"
 
 
-async def test_the_claim_of_the_groups_is_told_to_the_gate(start_sso: Start, alb: Alb) -> None:
+async def test_the_claim_of_the_groups_is_told_to_the_proxy(start_sso: Start, alb: Alb) -> None:
     gate = await start_sso(oidc_groups_claim="custom:teams", role_rules="group:ops=viewer")
     assert (await ask(gate, alb.says({**ANN, "custom:teams": "ml ops"}))).status == 200
     assert (await ask(gate, alb.says({**ANN, "groups": "ml ops"}))).status == 403
 
 
-async def test_nothing_of_the_sign_in_goes_further_than_the_gate(gate: RunningGate, alb: Alb, toy: Toy) -> None:
+async def test_nothing_of_the_sign_in_goes_further_than_the_proxy(gate: RunningProxy, alb: Alb, toy: Toy) -> None:
     said = alb.says()
     kept = ["X-Amzn-Oidc-Accesstoken: secret-1", "X-Amzn-Oidc-Identity: secret-2", "Cookie: AWSELBAuth-0=secret-3"]
     assert (await ask(gate, said, "GET", READ, *kept)).status == 200
@@ -67,7 +67,7 @@ async def test_nothing_of_the_sign_in_goes_further_than_the_gate(gate: RunningGa
 
 
 async def test_what_is_shown_is_never_written_down(
-    gate: RunningGate, alb: Alb, host: KeyHost, caplog: pytest.LogCaptureFixture
+    gate: RunningProxy, alb: Alb, host: KeyHost, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     shown = [
@@ -102,7 +102,7 @@ async def test_headers_as_long_as_a_load_balancer_sends_them_pass(start_sso: Sta
     assert "MLFLOW_PROXY_HEADER_LIMIT_BYTES" in answer.message
 
 
-async def test_the_gates_page_shows_who_has_signed_in(gate: RunningGate, alb: Alb) -> None:
+async def test_the_proxy_page_shows_who_has_signed_in(gate: RunningProxy, alb: Alb) -> None:
     answer = await ask(gate, alb.says({**ROOT, "email": "a&b@elsewhere.example"}), "GET", "/", "Accept: text/html")
     assert answer.status == 200
     assert 'a&amp;b@elsewhere.example <span class="role">admin</span>' in answer.body.decode()
@@ -112,9 +112,9 @@ async def test_the_gates_page_shows_who_has_signed_in(gate: RunningGate, alb: Al
 
 
 async def test_where_nobody_is_told_to_be_believed_the_header_is_never_looked_at(
-    start_gate: StartGate, toy: Toy, alb: Alb
+    start_proxy: StartProxy, toy: Toy, alb: Alb
 ) -> None:
-    gate = await start_gate(toy.origin)
+    gate = await start_proxy(toy.origin)
     for said in (alb.says(ROOT), "nonsense", "", "\xff"):
         answer = await ask(gate, said)
         assert answer.error == (401, "UNAUTHENTICATED")
@@ -124,7 +124,7 @@ async def test_where_nobody_is_told_to_be_believed_the_header_is_never_looked_at
         assert gate.lines[-1]["caller"] == "some-viewer"
 
 
-async def test_a_token_counts_before_a_sign_in(gate: RunningGate, alb: Alb, host: KeyHost) -> None:
+async def test_a_token_counts_before_a_sign_in(gate: RunningProxy, alb: Alb, host: KeyHost) -> None:
     token = f"Authorization: Bearer {gate.tokens.viewer}"
     assert (await ask(gate, alb.says(ROOT), "POST", DELETE, token)).status == 403
     assert (gate.lines[-1]["caller"], gate.lines[-1]["role"]) == ("some-viewer", "viewer")
@@ -135,13 +135,13 @@ async def test_a_token_counts_before_a_sign_in(gate: RunningGate, alb: Alb, host
     assert host.asked == []
 
 
-async def test_what_is_no_token_does_not_hide_a_sign_in(gate: RunningGate, alb: Alb) -> None:
+async def test_what_is_no_token_does_not_hide_a_sign_in(gate: RunningProxy, alb: Alb) -> None:
     assert (await ask(gate, alb.says(), "GET", READ, "Authorization: Bearer eyJhbGciOi.J9.x")).status == 200
     assert gate.lines[-1]["caller"] == "ann@example.org"
 
 
 @pytest.mark.parametrize("target", [AJAX, SEARCH, READ, "/"])
-async def test_without_a_session_the_answer_is_a_401_in_json(gate: RunningGate, target: str) -> None:
+async def test_without_a_session_the_answer_is_a_401_in_json(gate: RunningProxy, target: str) -> None:
     answer = await gate.ask(request("POST" if target == SEARCH else "GET", target, "Accept: */*"))
     assert answer.error == (401, "UNAUTHENTICATED")
     assert gate.lines[-1]["error"] == "no-credentials-shown"
@@ -149,7 +149,7 @@ async def test_without_a_session_the_answer_is_a_401_in_json(gate: RunningGate, 
 
 @pytest.mark.parametrize("header", ["Origin: https://evil.example", "Origin: null", "Sec-Fetch-Site: cross-site"])
 async def test_a_page_of_another_site_changes_nothing_by_a_session_of_ours(
-    gate: RunningGate, alb: Alb, toy: Toy, header: str
+    gate: RunningProxy, alb: Alb, toy: Toy, header: str
 ) -> None:
     """The browser adds the session's cookie to what it sends for any page."""
     answer = await ask(gate, alb.says(ROOT), "POST", WRITE_AGAIN, header)
@@ -160,7 +160,7 @@ async def test_a_page_of_another_site_changes_nothing_by_a_session_of_ours(
 
 
 async def test_whoever_no_rule_fits_is_told_so_by_a_403(
-    gate: RunningGate, alb: Alb, toy: Toy, caplog: pytest.LogCaptureFixture
+    gate: RunningProxy, alb: Alb, toy: Toy, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     said = alb.says({"sub": "1", "email": "eve@elsewhere.example"})

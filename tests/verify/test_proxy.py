@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from local.standin import APP_ARN, TRACKING_SERVER_ARN
-from tests.doubles.fixtures import Server, SigningGate, StartStandIn
-from tests.doubles.gate_process import GateProcess
-from tests.doubles.running_gate import Tokens
+from tests.doubles.fixtures import Server, SigningProxy, StartStandIn
+from tests.doubles.proxy_process import ProxyProcess
+from tests.doubles.running_proxy import Tokens
 from tests.verify.conftest import Ended, Mlflow, Verify
 from tests.verify.test_failing import text
 from tests.verify.test_passing import assert_nothing_active, name_of, rows
 
 
-async def verified(verify: Verify, gate: GateProcess, role: str, **environ: str) -> Ended:
+async def verified(verify: Verify, gate: ProxyProcess, role: str, **environ: str) -> Ended:
     # In a thread: the gate's output and the stand-in are served in this one.
     return await asyncio.to_thread(verify, URL=gate.url, TOKEN=gate.tokens.all[role], **environ)
 
@@ -22,7 +22,7 @@ async def verified(verify: Verify, gate: GateProcess, role: str, **environ: str)
 async def test_roles_are_told_apart_in_front_of_a_plain_server(
     mlflow: Mlflow, verify: Verify, tokens: Tokens, tmp_path: Path
 ) -> None:
-    async with GateProcess.serving(tmp_path, tokens, MLFLOW_PROXY_UPSTREAM_URL=mlflow.url) as gate:
+    async with ProxyProcess.serving(tmp_path, tokens, MLFLOW_PROXY_UPSTREAM_URL=mlflow.url) as gate:
         weak = {role: await verified(verify, gate, role) for role in ("viewer", "editor")}
         strong = await verified(verify, gate, "admin")
     for role, ended in weak.items():
@@ -34,9 +34,9 @@ async def test_roles_are_told_apart_in_front_of_a_plain_server(
 
 @pytest.mark.parametrize("arn", [TRACKING_SERVER_ARN, APP_ARN], ids=["tracking-server", "app"])
 async def test_every_step_passes_in_front_of_sagemaker(
-    mlflow: Mlflow, s3: Server, start_standin: StartStandIn, signing_gate: SigningGate, verify: Verify, arn: str
+    mlflow: Mlflow, s3: Server, start_standin: StartStandIn, signing_proxy: SigningProxy, verify: Verify, arn: str
 ) -> None:
-    async with signing_gate(await start_standin(target_arn=arn)) as gate:
+    async with signing_proxy(await start_standin(target_arn=arn)) as gate:
         # With credentials for S3 the client lists artifacts there itself.
         ended = await verified(verify, gate, "admin", **s3.environ)
     assert (ended.code, ended.err) == (0, ""), ended.out

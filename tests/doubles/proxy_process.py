@@ -15,7 +15,7 @@ from typing import Any
 from proxy_app.setting_values import Address
 
 from .raw_client import Answer, Caller
-from .running_gate import Tokens
+from .running_proxy import Tokens
 
 ROOT = Path(__file__).parents[2]
 _SERVED = re.compile(r" is served on http://([\d.]+):(\d+); metrics on http://([\d.]+):(\d+)/metrics")
@@ -57,7 +57,7 @@ async def run(folder: Path, *arguments: str, **settings: str) -> Ended:
     return Ended(process.returncode, out.decode(), err.decode())
 
 
-class GateProcess:
+class ProxyProcess:
     """A gate that serves. `out` and `err` grow as it writes."""
 
     def __init__(self, process: asyncio.subprocess.Process, tokens: Tokens) -> None:
@@ -69,7 +69,7 @@ class GateProcess:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def serving(cls, folder: Path, tokens: Tokens, **settings: str) -> AsyncGenerator["GateProcess"]:
+    async def serving(cls, folder: Path, tokens: Tokens, **settings: str) -> AsyncGenerator["ProxyProcess"]:
         settings = {"MLFLOW_PROXY_TOKENS_FILE": str(tokens.file), **settings}
         gate = cls(await _start(folder, (), settings), tokens)
         readers = [asyncio.create_task(gate._read(pipe)) for pipe in ("stdout", "stderr")]
