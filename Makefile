@@ -26,13 +26,13 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HERE)/cache/pyc
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
-up: $(HERE)/local.stamp  ## MLflow behind the gate on this machine (PORT=8080); Ctrl-C ends it
+up: $(HERE)/local.stamp  ## MLflow behind the proxy on this machine (PORT=8080); Ctrl-C ends it
 	@exec $(RUN) -m local --port $(PORT)
 
 verify: $(HERE)/local.stamp  ## try a deployment from outside: make verify URL=... TOKEN=...
 	@exec $(RUN) -m verify
 
-token: $(HERE)/local.stamp  ## tokens of `make up`'s gate: make token ARGS="list" (new, revoke: ARGS="new --help")
+token: $(HERE)/local.stamp  ## tokens of `make up`'s proxy: make token ARGS="list" (new, revoke: ARGS="new --help")
 	$(if $(ARGS),,$(error say what to do: make token ARGS="list", ARGS="new --name ci --role editor" or ARGS="revoke ci"))
 	@mkdir -p $(HERE)/data
 	@exec $(RUN) -m proxy_app token $(ARGS) --file $(HERE)/data/tokens.json
@@ -55,7 +55,7 @@ types: $(HERE)/dev.stamp  ## pyright, strict
 	@$(VENV)/bin/pyright
 
 # By processes of its own, such as the command line, it is reached too, but that is not counted.
-coverage: $(HERE)/dev.stamp  ## what of the gate its tests do not reach; less than 95 % reached fails
+coverage: $(HERE)/dev.stamp  ## what of the proxy its tests do not reach; less than 95 % reached fails
 	@$(RUN) -m coverage run -m pytest -q tests/proxy_app
 	@$(RUN) -m coverage report --include "proxy_app/*" --fail-under 95
 
@@ -79,7 +79,7 @@ docs: $(HERE)/dev.stamp  ## write the pages that come from the code
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
 lock: $(UV)  ## take newer releases into the requirement files (UPGRADE=--upgrade)
-	$(LOCK) $(UPGRADE) --group gate --output-file proxy_app/requirements.txt
+	$(LOCK) $(UPGRADE) --group proxy --output-file proxy_app/requirements.txt
 	$(LOCK) $(UPGRADE) --group program --constraint proxy_app/requirements.txt --output-file requirements.txt
 	$(LOCK) $(UPGRADE) --group local --constraint proxy_app/requirements.txt --constraint requirements.txt \
 		--output-file requirements/local.txt

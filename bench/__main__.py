@@ -14,7 +14,7 @@ from bench.machine import Unfit, describe
 from bench.processes import ended_by_signals
 
 _ABOUT = """\
-Benchmarks of the gate beside what people use today. All run on this machine
+Benchmarks of the proxy beside what people use today. All run on this machine
 alone: servers on loopback, one core for what is measured, the others for the
 load and the upstream. Ratios within one run say more than single figures;
 let nothing else run meanwhile.
@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     rates.add_argument("--mixed", action="store_true", help="every other request logs a metric instead of reading")
     _add_only(rates, throughput.NAMES)
     bodies = commands.add_parser("memory", help="large bodies: time and the most memory above idle")
-    bodies.add_argument("--mib", type=int, default=1024, help="size of the gate's large bodies [1024]")
+    bodies.add_argument("--mib", type=int, default=1024, help="size of the proxy's large bodies [1024]")
     bodies.add_argument("--side-mib", type=int, default=256, help="size for the comparison with others [256]")
     bodies.add_argument("--rounds", type=int, default=3, help="how often everyone has a turn in the comparison [3]")
     _add_only(bodies, memory.NAMES)

@@ -20,7 +20,7 @@ BUDGET_MIB = 128  # MLFLOW_PROXY_BODY_BUDGET_MIB's default
 ABOVE_MIB = 48
 FLOOD = 200
 FLOOD_MIB = 16
-NAMES = ("gate", "flask", "aws-sigv4-proxy")
+NAMES = ("proxy", "flask", "aws-sigv4-proxy")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Ground:
-    """The upstreams of one run, both kinds, and what the gate's callers need."""
+    """The upstreams of one run, both kinds, and what the proxy's callers need."""
 
     plain: peers.Place
     tls: peers.Place
@@ -84,7 +84,7 @@ class Ground:
         """A fresh server, so that an earlier body's memory is not taken for idle."""
         place = self.tls if case.signed else self.plain
         starts: dict[str, peers.Start] = {
-            "gate": lambda place: peers.gate(place, self.tokens, plain=not case.signed),
+            "proxy": lambda place: peers.proxy(place, self.tokens, plain=not case.signed),
             "flask": peers.flask,
             "aws-sigv4-proxy": peers.aws_sigv4_proxy,
         }
@@ -127,7 +127,7 @@ def ground(only: tuple[str, ...]) -> Generator[Ground]:
 
         plain = peers.Place(folder, chain, f"http://{upstream('plain')}", measured)
         tls = peers.Place(folder, chain, f"https://{upstream('tls', chain.certificate, chain.key)}", measured)
-        tokens, token = peers.new_token(folder) if "gate" in only else (folder, "none")
+        tokens, token = peers.new_token(folder) if "proxy" in only else (folder, "none")
         yield Ground(plain, tls, tokens, token, rest)
 
 
@@ -136,7 +136,7 @@ def run(plan: Plan) -> dict[str, Any]:
     plan = replace(plan, only=peers.present(plan.only))
     raw: list[dict[str, Any]] = []
     with ground(plan.only) as here:
-        if "gate" in plan.only:
+        if "proxy" in plan.only:
             raw += _alone(plan, here)
             print()
         raw += _side_by_side(plan, here)
@@ -155,13 +155,13 @@ def _alone(plan: Plan, here: Ground) -> list[dict[str, Any]]:
     rows: list[list[str]] = []
     raw: list[dict[str, Any]] = []
     for case in cases:
-        with here.server("gate", case) as server:
+        with here.server("proxy", case) as server:
             result = here.send(server, case)
         speed = case.size * case.at_once / MIB / result.seconds
         figures = [f"{result.seconds:.2f}", f"{speed:.0f}", f"{result.idle:.0f}", f"{result.above:.1f}"]
         rows.append([case.name, *figures, *goal(result.above, most=case.most_mib), _problems(result)])
-        raw.append({"server": "gate", "case": case.name, **asdict(result)})
-    print(table(["the gate alone", "s", "MiB/s", "idle MiB", "peak above idle", "goal", "", ""], rows))
+        raw.append({"server": "proxy", "case": case.name, **asdict(result)})
+    print(table(["the proxy alone", "s", "MiB/s", "idle MiB", "peak above idle", "goal", "", ""], rows))
     return raw
 
 
@@ -184,12 +184,12 @@ def _side_by_side(plan: Plan, here: Ground) -> list[dict[str, Any]]:
             row = [case.name, name, f"{median(one.seconds for one in each):.2f}"]
             row.append(f"{median(one.above for one in each):.0f}")
             ratio = ["", "", ""]
-            if "gate" in results and name != "gate":
-                pairs = zip(results["gate"], each, strict=True)
+            if "proxy" in results and name != "proxy":
+                pairs = zip(results["proxy"], each, strict=True)
                 value = median(ours.seconds / theirs.seconds for ours, theirs in pairs)
                 ratio = [f"{value:.2f}", *goal(value, most=1 if name == "flask" else None)]
             rows.append([*row, *ratio, _problems(*each)])
-    print(table(["side by side", "server", "s", "peak above idle", "time of gate / this", "goal", "", ""], rows))
+    print(table(["side by side", "server", "s", "peak above idle", "time of proxy / this", "goal", "", ""], rows))
     return raw
 
 

@@ -1,4 +1,4 @@
-"""What is measured: the gate and what people use today, each with its plain configuration."""
+"""What is measured: the proxy and what people use today, each with its plain configuration."""
 
 import getpass
 import grp
@@ -43,7 +43,7 @@ def present(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def new_token(folder: Path, role: str = "editor") -> tuple[Path, str]:
-    """(the gate's file of tokens, a token in it)."""
+    """(the proxy's file of tokens, a token in it)."""
     file = folder / "tokens.json"
     command = [sys.executable, "-m", "proxy_app", "token", "new"]
     options = ["--name", "bench", "--role", role, "--days", "1", "--file", str(file)]
@@ -55,15 +55,15 @@ def new_token(folder: Path, role: str = "editor") -> tuple[Path, str]:
     return file, made.stdout.strip()
 
 
-def gate(place: Place, tokens: Path, *, plain: bool = False) -> AbstractContextManager[Server]:
-    """The gate with authentication and its log. ``plain``: no signing, as in front of MLflow itself."""
+def proxy(place: Place, tokens: Path, *, plain: bool = False) -> AbstractContextManager[Server]:
+    """The proxy with authentication and its log. ``plain``: no signing, as in front of MLflow itself."""
     port = free_port()
     if plain:
         target = {"MLFLOW_PROXY_UPSTREAM_URL": place.upstream}
     else:
         target = {"MLFLOW_PROXY_TARGET_ARN": TARGET_ARN, "MLFLOW_PROXY_TARGET_ENDPOINT": place.upstream}
     return serving(
-        "gate-plain" if plain else "gate",
+        "proxy-plain" if plain else "proxy",
         [sys.executable, "-m", "proxy_app"],
         port=port,
         folder=place.folder,

@@ -1,4 +1,4 @@
-"""The time of signing one small request: the gate's signer against botocore's."""
+"""The time of signing one small request: the proxy's signer against botocore's."""
 
 import gc
 import time
@@ -60,7 +60,7 @@ def _timed(work: Callable[[], None]) -> float:
 
 def _ours(number: int) -> float:
     credentials = sigv4.Credentials(*_KEYS)
-    # As the gate hands them over: already sorted by nobody, lower case.
+    # As the proxy hands them over: already sorted by nobody, lower case.
     headers = [("host", _HOST), ("x-mlflow-sm-tracking-server-arn", _ARN), ("content-type", "application/json")]
 
     def work() -> None:

@@ -1,4 +1,4 @@
-"""Requests a second on one core: the gate and its peers in one run, in turns, in front of one TLS upstream."""
+"""Requests a second on one core: the proxy and its peers in one run, in turns, in front of one TLS upstream."""
 
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -15,7 +15,7 @@ from bench.processes import Server, workdir
 from bench.text import goal, table
 
 CONNECTIONS = (1, 16, 64)
-NAMES = ("gate", "flask", "aws-sigv4-proxy", "nginx")
+NAMES = ("proxy", "flask", "aws-sigv4-proxy", "nginx")
 # (peer, connections, the least ratio of requests a second)
 GOALS = (
     ("flask", 16, 10.0),
@@ -47,9 +47,9 @@ def everyone(only: Sequence[str]) -> Generator[tuple[Load, Mapping[str, Server]]
         chain = make_chain(folder)
         upstream = stack.enter_context(peers.tls_upstream(folder, chain, rest))
         place = peers.Place(folder, chain, f"https://127.0.0.1:{upstream.port}", measured)
-        tokens, token = peers.new_token(folder) if "gate" in only else (folder, "none")
+        tokens, token = peers.new_token(folder) if "proxy" in only else (folder, "none")
         starts: dict[str, peers.Start] = {
-            "gate": lambda place: peers.gate(place, tokens),
+            "proxy": lambda place: peers.proxy(place, tokens),
             "flask": peers.flask,
             "aws-sigv4-proxy": peers.aws_sigv4_proxy,
             "nginx": peers.nginx,
@@ -121,17 +121,17 @@ def _print_ratios(plan: Plan, samples: Samples) -> None:
     rows: list[list[str]] = []
     for peer in plan.only:
         for connections in plan.connections:
-            if peer == "gate" or "gate" not in plan.only:
+            if peer == "proxy" or "proxy" not in plan.only:
                 continue
-            pairs = list(zip(samples["gate", connections], samples[peer, connections], strict=True))
+            pairs = list(zip(samples["proxy", connections], samples[peer, connections], strict=True))
             ratios = sorted(ours.per_second / theirs.per_second for ours, theirs in pairs)
             least = next((least for name, at, least in GOALS if (name, at) == (peer, connections)), None)
             by_cpu = f"{median(theirs.cpu_us / ours.cpu_us for ours, theirs in pairs):.2f}"
-            row = [f"requests/s, gate / {peer}", str(connections), f"{median(ratios):.2f}"]
+            row = [f"requests/s, proxy / {peer}", str(connections), f"{median(ratios):.2f}"]
             rows.append([*row, f"{ratios[0]:.2f}-{ratios[-1]:.2f}", by_cpu, *goal(median(ratios), least=least)])
             if (peer, connections) == ("aws-sigv4-proxy", 64):
                 slower = sorted(ours.p99_ms / theirs.p99_ms for ours, theirs in pairs)
-                row = [f"p99, gate / {peer}", str(connections), f"{median(slower):.2f}"]
+                row = [f"p99, proxy / {peer}", str(connections), f"{median(slower):.2f}"]
                 rows.append([*row, f"{slower[0]:.2f}-{slower[-1]:.2f}", "", *goal(median(slower), most=1)])
     if rows:
         print(table(["ratio", "connections", "median", "min-max", "by cpu", "goal", ""], rows))

@@ -1,6 +1,6 @@
-"""What the gate's image understands: the names of its settings, its port and its paths.
+"""What the proxy's image understands: the names of its settings, its port and its paths.
 
-components/ imports nothing of the gate's; a test holds both sides to these names.
+components/ imports nothing of the proxy's; a test holds both sides to these names.
 """
 
 PORT = 8080

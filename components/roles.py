@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from .checked import Checked
 
-# As the gate reads them (proxy_app/callers/role_rules.py); a test holds the two together.
+# As the proxy reads them (proxy_app/callers/role_rules.py); a test holds the two together.
 _ADDRESS = r"(?:(?![,;<>=@])[!-~])+"
 _RULE = re.compile(rf"group:[^,=\s]+|email:{_ADDRESS}@{_ADDRESS}|domain:[a-z0-9-]+(?:\.[a-z0-9-]+)*")
 ROLES = ("viewer", "editor", "admin")
@@ -28,7 +28,7 @@ class RoleRules(Checked):
         return bool(self.viewer or self.editor or self.admin)
 
     def text(self) -> str:
-        """The rules as the gate reads them (MLFLOW_PROXY_ROLE_RULES)."""
+        """The rules as the proxy reads them (MLFLOW_PROXY_ROLE_RULES)."""
         return ", ".join(f"{rule}={role}" for role in ROLES for rule in getattr(self, role))
 
     def contradictions(self) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The token named `local`, made by the gate's own command and kept in plain text for the next start."""
+"""The token named `local`, made by the proxy's own command and kept in plain text for the next start."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ _DAYS = 365
 
 
 class AdminToken:
-    """`tokens` is the gate's file of hashes, `plain` the file that only its owner can read."""
+    """`tokens` is the proxy's file of hashes, `plain` the file that only its owner can read."""
 
     def __init__(self, data: Path, scratch: Path) -> None:
         self.tokens = data / "tokens.json"

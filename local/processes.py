@@ -14,7 +14,7 @@ from local.announce import announced
 
 ROOT = Path(__file__).resolve().parent.parent
 _GUARD = Path(__file__).with_name("guard.py")
-# Nothing else of the developer's environment reaches a child: no AWS profile, no proxy, no setting of the gate.
+# Nothing else of the developer's environment reaches a child: no AWS profile, no proxy, no setting of the proxy.
 _INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 

@@ -38,13 +38,13 @@ class Screen:
             self.say(self._coloured(_YELLOW, f"{name}: {line}"))
 
     def proxy_line(self, line: str) -> None:
-        """Show a line of the gate's log as a person reads it."""
+        """Show a line of the proxy's log as a person reads it."""
         try:
             parsed: object = json.loads(line)
         except ValueError:
             parsed = None
         if not isinstance(parsed, dict):
-            self.child_line("gate", line)
+            self.child_line("proxy", line)
             return
         entry = cast("dict[str, Any]", parsed)
         if entry.get("event") == "request":
@@ -53,12 +53,12 @@ class Screen:
             else:
                 self.say(self._request(entry))
         elif entry.get("level") not in {"info", "debug"}:
-            self.say(self._coloured(_YELLOW, f"gate: {entry.get('message', line)}"))
+            self.say(self._coloured(_YELLOW, f"proxy: {entry.get('message', line)}"))
 
     def _request(self, entry: dict[str, Any]) -> str:
         moment = datetime.fromisoformat(str(entry["time"])).astimezone()
         status = int(entry["status"])
-        # Without a route: it is not MLflow's, or the gate did not go so far as to look.
+        # Without a route: it is not MLflow's, or the proxy did not go so far as to look.
         route = entry.get("route") or ("(no such route)" if status == 404 else "-")
         line = (
             f"{moment:%H:%M:%S}  {entry.get('caller') or '-':<12} {entry['method']:<7} {status} "

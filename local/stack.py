@@ -28,7 +28,7 @@ def start_mlflow(scratch: Path, database: Path, s3_url: str, log: Path, **hooks:
 
 
 def start_proxy(scratch: Path, environ: Mapping[str, str], log: Path, **hooks: Callable[..., None]) -> Child:
-    return Child("The gate", ["-m", "proxy_app"], child_environ(scratch, environ), log, **hooks)
+    return Child("The proxy", ["-m", "proxy_app"], child_environ(scratch, environ), log, **hooks)
 
 
 def wait_answering(child: Child, url: str, seconds: float, headers: Mapping[str, str] | None = None) -> int:

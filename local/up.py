@@ -139,7 +139,7 @@ class _Up:
         screen.step("S3 (moto)")
 
         metrics = f"127.0.0.1:{free_port()}"
-        gate = stack.start_proxy(
+        proxy = stack.start_proxy(
             self._scratch,
             {
                 **aws.environ,
@@ -152,19 +152,19 @@ class _Up:
                 "MLFLOW_PROXY_DRAIN_SECONDS": "0",
                 "MLFLOW_PROXY_GRACE_SECONDS": "5",
             },
-            self._logs / "gate.log",
+            self._logs / "proxy.log",
             on_line=screen.proxy_line,
             on_end=on_end,
         )
-        self._children.append(gate)
-        started.push_async_callback(_stop, gate, grace=6)
+        self._children.append(proxy)
+        started.push_async_callback(_stop, proxy, grace=6)
         await asyncio.to_thread(stack.wait_answering, mlflow, mlflow_url + "/health", _PATIENCE)
         screen.step("MLflow")
-        await asyncio.to_thread(stack.wait_answering, gate, options.url + "/readyz", _PATIENCE)
-        if not await self._accepted(gate, secret):
+        await asyncio.to_thread(stack.wait_answering, proxy, options.url + "/readyz", _PATIENCE)
+        if not await self._accepted(proxy, secret):
             secret = await asyncio.to_thread(token.renew)
-            await self._until_accepted(gate, secret)
-        screen.step("the gate")
+            await self._until_accepted(proxy, secret)
+        screen.step("the proxy")
         screen.say(self._welcome(secret, s3_url, metrics, aws.faults_url))
 
     async def _stand_in(self, started: contextlib.AsyncExitStack, upstream: str) -> "StandIn":
@@ -183,31 +183,32 @@ class _Up:
         self.screen.step("SageMaker's stand-in")
         return aws
 
-    async def _accepted(self, gate: Child, secret: str) -> bool:
-        """Whether the gate takes the token; asked with a request that goes all the way to MLflow."""
+    async def _accepted(self, proxy: Child, secret: str) -> bool:
+        """Whether the proxy takes the token; asked with a request that goes all the way to MLflow."""
         url = self._options.url + "/api/2.0/mlflow/experiments/search?max_results=1"
         headers = {"Authorization": f"Bearer {secret}"}
         self.screen.hidden_requests += 1
-        return await asyncio.to_thread(stack.wait_answering, gate, url, 20, headers) == 200
+        return await asyncio.to_thread(stack.wait_answering, proxy, url, 20, headers) == 200
 
-    async def _until_accepted(self, gate: Child, secret: str) -> None:
+    async def _until_accepted(self, proxy: Child, secret: str) -> None:
         for _ in range(50):
-            if await self._accepted(gate, secret):
+            if await self._accepted(proxy, secret):
                 return
             await asyncio.sleep(0.1)
-        raise ChildError(f"The gate does not take the token that was just made: see {_short(self._logs / 'gate.log')}.")
+        log = _short(self._logs / "proxy.log")
+        raise ChildError(f"The proxy does not take the token that was just made: see {log}.")
 
     def _welcome(self, secret: str, s3_url: str, metrics: str, faults_url: str) -> str:
         exports = "\n".join(f"  export {name}={value}" for name, value in s3.client_environ(s3_url).items())
         url = self._options.url
         return f"""
-MLflow is behind the gate at {url}
+MLflow is behind the proxy at {url}
 
 For your client:
   export MLFLOW_TRACKING_URI={url}
   export MLFLOW_TRACKING_TOKEN={secret}
 
-Until artifacts go through the gate, a client that logs or reads artifacts needs their S3 as well:
+Until artifacts go through the proxy, a client that logs or reads artifacts needs their S3 as well:
 {exports}
 
 In a browser   {url}  (any user name; the password is the token)

@@ -11,8 +11,8 @@ from . import logs
 from .settings import Settings, proxy_environment, read
 
 _ABOUT = """\
-MLflow behind the gate, in one container for Google Cloud: without a command it
-serves until SIGTERM. The gate's own settings (MLFLOW_PROXY_...) go to the gate; they are
+MLflow behind the proxy, in one container for Google Cloud: without a command it
+serves until SIGTERM. The proxy's own settings (MLFLOW_PROXY_...) go to the proxy; they are
 in docs/settings.md, and `python -m proxy_app --help` lists them.
 """
 
@@ -27,7 +27,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("serve", help="serve; what happens without a command, too")
     commands.add_parser("upgrade", help="make or upgrade the database's schema, and end")
-    commands.add_parser("healthcheck", help="ask the gate on MLFLOW_PROXY_LISTEN how it is; exit code 0 if it runs")
+    commands.add_parser("healthcheck", help="ask the proxy on MLFLOW_PROXY_LISTEN how it is; exit code 0 if it runs")
     command = parser.parse_args().command
     if command == "healthcheck":
         environ = proxy_environment(os.environ, Settings(), 1)

@@ -14,7 +14,7 @@ _SEVERITIES = {"debug": "DEBUG", "info": "INFO", "warning": "WARNING", "error": 
 
 
 def entry(severity: str, message: str, process: str, **more: Any) -> str:
-    """One line. ``process`` says who speaks: container, gate or mlflow."""
+    """One line. ``process`` says who speaks: container, proxy or mlflow."""
     return json.dumps({"severity": severity, "time": _now(), "message": message, "process": process, **more}) + "\n"
 
 
@@ -30,16 +30,16 @@ def log_as_json(process: str) -> None:
 
 
 def of_the_proxy(line: str, *, is_error: bool) -> str:
-    """A line of the gate's, whose own JSON is made for any platform."""
+    """A line of the proxy's, whose own JSON is made for any platform."""
     try:
         said = json.loads(line)
     except ValueError:
         said = None
     if not isinstance(said, dict) or "level" not in said:
-        return plain(line, "gate", is_error=is_error)
+        return plain(line, "proxy", is_error=is_error)
     fields = cast("dict[str, Any]", said)
     severity = _SEVERITIES.get(fields.pop("level"), "DEFAULT")
-    head: dict[str, Any] = {"severity": severity, "process": "gate"}
+    head: dict[str, Any] = {"severity": severity, "process": "proxy"}
     if fields.get("event") == "request":
         head |= _request(fields)
     elif "exception" in fields:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 MIB = 1024 * 1024
-# Measured with MLflow 3.17.2: 15 for the supervisor, 40 for the gate, 180 for what MLflow's processes share; the rest
-# is for the gate's bodies, what Linux and a platform's own helpers take, and the schema at the start.
+# Measured with MLflow 3.17.2: 15 for the supervisor, 40 for the proxy, 180 for what MLflow's processes share; the rest
+# is for the proxy's bodies, what Linux and a platform's own helpers take, and the schema at the start.
 _FIXED = 400
 # What one process adds, beside what it shares with the others: 20 idle, 100 with eight callers who log and search.
 _EACH = 150

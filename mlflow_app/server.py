@@ -78,7 +78,7 @@ def _environment(settings: Settings, port: int) -> Mapping[str, str]:
         "_MLFLOW_SERVER_REGISTRY_STORE": uri,
         "_MLFLOW_SERVER_ARTIFACT_ROOT": artifacts.root(settings),
         "_MLFLOW_SGI_NAME": "uvicorn",
-        # The gate alone talks to MLflow, and has looked at hosts and origins itself.
+        # The proxy alone talks to MLflow, and has looked at hosts and origins itself.
         "MLFLOW_SERVER_ALLOWED_HOSTS": f"127.0.0.1:{port}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
@@ -135,7 +135,7 @@ def _serve(application: Any, listener: socket.socket, keepalive: float) -> None:
     config = uvicorn.Config(
         application,
         log_config=None,
-        # The gate writes a line for each request.
+        # The proxy writes a line for each request.
         access_log=False,
         timeout_keep_alive=int(keepalive),
         timeout_graceful_shutdown=int(MLFLOW_STOP - 1),

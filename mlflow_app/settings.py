@@ -13,10 +13,10 @@ from proxy_app.settings import Settings as ProxySettings
 
 from . import tls
 
-# What MLflow gets of the time between SIGTERM and the end: it is told when the gate has ended.
+# What MLflow gets of the time between SIGTERM and the end: it is told when the proxy has ended.
 MLFLOW_STOP = 4.0
 _PROXY_PREFIX = "MLFLOW_PROXY_"
-# How long the gate takes new requests after SIGTERM: App Engine sends none by then, so only stragglers.
+# How long the proxy takes new requests after SIGTERM: App Engine sends none by then, so only stragglers.
 _DRAIN = 3.0
 _LONGEST_SOCKET = 107
 
@@ -196,14 +196,14 @@ class Settings(SettingTable):
         return cls.page(
             "The settings of MLflow's image",
             "Environment variables; empty means the default. Written by `make docs` from `mlflow_app/settings.py`.",
-            "The gate in the image takes its own, [settings.md](settings.md): `MLFLOW_PROXY_IAP_AUDIENCE` and so "
+            "The proxy in the image takes its own, [settings.md](settings.md): `MLFLOW_PROXY_IAP_AUDIENCE` and so "
             "on, but",
             "not `MLFLOW_PROXY_UPSTREAM_URL`. MLflow takes its own `MLFLOW_*`, such as `MLFLOW_CRYPTO_KEK_PASSPHRASE`.",
         )
 
 
 def proxy_environment(environ: Mapping[str, str], settings: Settings, mlflow_port: int) -> dict[str, str]:
-    """What the gate gets of the container's environment: all but MLflow's, and where MLflow is."""
+    """What the proxy gets of the container's environment: all but MLflow's, and where MLflow is."""
     grace = settings.stop - MLFLOW_STOP - 1
     kept = {
         name: text
@@ -219,28 +219,28 @@ def proxy_environment(environ: Mapping[str, str], settings: Settings, mlflow_por
 
 
 def read(environ: Mapping[str, str]) -> tuple[Settings, ProxySettings]:
-    """The image's settings and the gate's; SettingsError names every wrong one of both."""
+    """The image's settings and the proxy's; SettingsError names every wrong one of both."""
     problems: list[str] = []
-    settings, gate = None, None
+    settings, proxy = None, None
     try:
         settings = Settings.from_env(environ)
     except SettingsError as error:
         problems.append(str(error))
     try:
-        gate = ProxySettings.from_env(proxy_environment(environ, settings or Settings(), 1))
+        proxy = ProxySettings.from_env(proxy_environment(environ, settings or Settings(), 1))
     except SettingsError as error:
         problems.append(str(error))
     problems += [
-        f"{name} is not for this image: its gate stands in front of its own MLflow."
+        f"{name} is not for this image: its proxy stands in front of its own MLflow."
         for name in ("MLFLOW_PROXY_UPSTREAM_URL", "MLFLOW_PROXY_TARGET_ARN")
         if environ.get(name, "").strip()
     ]
-    if settings and gate and gate.grace > settings.stop - MLFLOW_STOP - 1:
+    if settings and proxy and proxy.grace > settings.stop - MLFLOW_STOP - 1:
         problems.append(
             f"MLFLOW_PROXY_GRACE_SECONDS may be {settings.stop - MLFLOW_STOP - 1:g} at most: MLflow ends after the "
-            f"gate, "
+            f"proxy, "
             f"and both within MLFLOW_APP_STOP_SECONDS ({settings.stop:g})."
         )
-    if problems or settings is None or gate is None:
+    if problems or settings is None or proxy is None:
         raise SettingsError("\n".join(problems))
-    return settings, gate
+    return settings, proxy

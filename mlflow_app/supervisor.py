@@ -1,4 +1,4 @@
-"""The two processes of the container: the gate for everybody outside, MLflow for the gate alone. Both or none."""
+"""The two processes of the container: the proxy for everybody outside, MLflow for the proxy alone. Both or none."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from proxy_app.settings import Settings as ProxySettings
 from . import logs
 from .settings import MLFLOW_STOP, Settings, proxy_environment
 
-# MLflow keeps a connection longer than the gate does: it must never close one that the gate is about to use.
+# MLflow keeps a connection longer than the proxy does: it must never close one that the proxy is about to use.
 _LONGER = 10.0
 _LONGEST_LINE = 1024 * 1024
 # When one process has died there is nothing to wait for in the other.
@@ -33,38 +33,38 @@ async def supervise(settings: Settings, proxy_settings: ProxySettings, environ: 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    # Bound, so that nobody else gets the port, but not listening: until MLflow does, the gate is refused.
+    # Bound, so that nobody else gets the port, but not listening: until MLflow does, the proxy is refused.
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
-        # The gate first: it says that the container lives while MLflow makes its schema ready.
-        gate = _Process("The gate", logs.of_the_proxy)
-        await gate.start(["proxy_app"], proxy_environment(environ, settings, door.getsockname()[1]))
+        # The proxy first: it says that the container lives while MLflow makes its schema ready.
+        proxy = _Process("The proxy", logs.of_the_proxy)
+        await proxy.start(["proxy_app"], proxy_environment(environ, settings, door.getsockname()[1]))
         mlflow = _Process("MLflow", logs.of_mlflow)
         await mlflow.start(
             ["mlflow_app.server", str(door.fileno()), str(proxy_settings.upstream_keepalive + _LONGER)],
             {name: text for name, text in environ.items() if not name.startswith("MLFLOW_PROXY_")},
             pass_fds=[door.fileno()],
         )
-    await _first(stop.wait(), gate.ended.wait(), mlflow.ended.wait())
+    await _first(stop.wait(), proxy.ended.wait(), mlflow.ended.wait())
     if stop.is_set():
-        return await _stop(gate, mlflow, settings, proxy_settings)
-    return await _give_up(gate, mlflow)
+        return await _stop(proxy, mlflow, settings, proxy_settings)
+    return await _give_up(proxy, mlflow)
 
 
-async def _stop(gate: "_Process", mlflow: "_Process", settings: Settings, proxy_settings: ProxySettings) -> int:
-    """The gate finishes what it has taken on, then MLflow, which has nothing to do any more, ends."""
+async def _stop(proxy: "_Process", mlflow: "_Process", settings: Settings, proxy_settings: ProxySettings) -> int:
+    """The proxy finishes what it has taken on, then MLflow, which has nothing to do any more, ends."""
     end = asyncio.get_running_loop().time() + settings.stop - 0.5
-    _say("INFO", "Stopping: the gate first, then MLflow")
-    await gate.end(proxy_settings.grace + 0.5)
+    _say("INFO", "Stopping: the proxy first, then MLflow")
+    await proxy.end(proxy_settings.grace + 0.5)
     await mlflow.end(max(1.0, end - asyncio.get_running_loop().time()))
     _say("INFO", "Stopped")
     return 0
 
 
-async def _give_up(gate: "_Process", mlflow: "_Process") -> int:
-    dead = gate if gate.ended.is_set() else mlflow
+async def _give_up(proxy: "_Process", mlflow: "_Process") -> int:
+    dead = proxy if proxy.ended.is_set() else mlflow
     _say("CRITICAL", f"{dead.name} has ended by itself, {dead.end_in_words}: the container stops")
-    await asyncio.gather(gate.end(_AT_ONCE), mlflow.end(MLFLOW_STOP))
+    await asyncio.gather(proxy.end(_AT_ONCE), mlflow.end(MLFLOW_STOP))
     return WRONG_SETTINGS if dead.code == WRONG_SETTINGS else 1
 
 

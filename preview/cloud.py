@@ -37,7 +37,7 @@ class Grant(NamedTuple):
 
 
 class Holder(NamedTuple):
-    """Who has a role of the gate's in MLflow. ``where`` tells several gates apart."""
+    """Who has a role of the proxy's in MLflow. ``where`` tells several proxies apart."""
 
     role: str
     who: str

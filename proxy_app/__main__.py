@@ -1,4 +1,4 @@
-"""The command line: serve, make tokens, ask a running gate how it is."""
+"""The command line: serve, make tokens, ask a running proxy how it is."""
 
 import argparse
 import contextlib
@@ -10,7 +10,7 @@ from .setting_table import SettingsError
 from .settings import Settings
 
 _ABOUT = """\
-The gate in front of MLflow: it knows who is calling, decides what they may do,
+The proxy in front of MLflow: it knows who is calling, decides what they may do,
 and passes requests on, signed for SageMaker's managed MLflow (SigV4) or as they
 are to a plain MLflow server. Without a command it serves until SIGTERM.
 
@@ -31,7 +31,7 @@ def main() -> int:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("serve", help="serve; what happens without a command, too")
-    commands.add_parser("healthcheck", help="ask the gate on MLFLOW_PROXY_LISTEN how it is; exit code 0 if it runs")
+    commands.add_parser("healthcheck", help="ask the proxy on MLFLOW_PROXY_LISTEN how it is; exit code 0 if it runs")
     token = commands.add_parser("token", help="make, list and revoke callers' tokens")
 
     # The health check runs every few seconds in a container: it loads nothing that it does not need.
@@ -58,7 +58,7 @@ def _serve() -> int:
     try:
         run(Settings.from_env(os.environ))
     except (SettingsError, TargetError, TokenError, StoreError, ListenError) as error:
-        print(f"The gate cannot start.\n{error}", file=sys.stderr)
+        print(f"The proxy cannot start.\n{error}", file=sys.stderr)
         return 2
     return 0
 

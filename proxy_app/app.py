@@ -1,4 +1,4 @@
-"""Puts the gate together from its settings."""
+"""Puts the proxy together from its settings."""
 
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -16,7 +16,7 @@ from .credentials import CredentialKeeper, Source, aws_chain
 from .health import Health
 from .observe import Observer
 from .page import Page
-from .proxy import Gate
+from .proxy import Proxy
 from .settings import Settings
 from .target import PlainTarget, Target, check_role_arn, sagemaker_target
 from .upstream.plain import PlainUpstream
@@ -24,7 +24,7 @@ from .upstream.sagemaker import SageMakerUpstream
 
 
 def target_of(settings: Settings) -> Target:
-    """What the settings put behind the gate. Raises TargetError."""
+    """What the settings put behind the proxy. Raises TargetError."""
     if settings.upstream_url:
         return PlainTarget(settings.upstream_url)
     if settings.assume_role_arn:
@@ -34,9 +34,9 @@ def target_of(settings: Settings) -> Target:
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """The gate, and beside it its health, which nobody has to show a token for."""
+    """The proxy, and beside it its health, which nobody has to show a token for."""
 
-    gate: Gate
+    proxy: Proxy
     health: Health
     observer: Observer
     _parts: Sequence[Callable[[], AbstractAsyncContextManager[None]]]
@@ -63,7 +63,7 @@ class App:
             return await self.health.readyz()
         if request.raw_path == "/health" and self._is_monitor(request):
             return await self.health.in_mlflows_words()
-        return await self.gate.handle(request)
+        return await self.proxy.handle(request)
 
     def _is_monitor(self, request: web.BaseRequest) -> bool:
         without = self._health_without
@@ -71,7 +71,7 @@ class App:
 
 
 def create_app(settings: Settings, *, source: Source | None = None, observer: Observer | None = None) -> App:
-    """The gate from its settings; ``source`` replaces the AWS chain. Raises TargetError, SettingsError."""
+    """The proxy from its settings; ``source`` replaces the AWS chain. Raises TargetError, SettingsError."""
     target = target_of(settings)
     observer = observer or Observer()
     bodies = Bodies(settings)
@@ -102,7 +102,7 @@ def create_app(settings: Settings, *, source: Source | None = None, observer: Ob
         observer.gauge(
             "mlflow_proxy_tokens_last_read_timestamp_seconds", "Epoch, when last read.", lambda: tokens.loaded_at
         )
-    # The next two are imported here, since they load OpenSSL once more: 9 MiB that other gates need not have.
+    # The next two are imported here, since they load OpenSSL once more: 9 MiB that other proxies need not have.
     if settings.alb_arn:
         from .callers.alb_oidc import AlbCallers
 
@@ -117,9 +117,9 @@ def create_app(settings: Settings, *, source: Source | None = None, observer: Ob
         recognisers.append(through_iap)
         probes.insert(0, through_iap.probe)
         parts.append(through_iap.running)
-        # The gate's own says how to use tokens, of which there are none: MLflow's own stands there.
+        # The proxy's own says how to use tokens, of which there are none: MLflow's own stands there.
         pages = []
 
-    gate = Gate(settings, recognisers, pages, upstream, observer)
-    observer.gauge("mlflow_proxy_requests_in_flight", "Requests under way.", lambda: gate.in_flight)
-    return App(gate, Health(*probes), observer, parts, health_without)
+    proxy = Proxy(settings, recognisers, pages, upstream, observer)
+    observer.gauge("mlflow_proxy_requests_in_flight", "Requests under way.", lambda: proxy.in_flight)
+    return App(proxy, Health(*probes), observer, parts, health_without)

@@ -103,7 +103,7 @@ class Bodies:
                 await self.budget.take(share)
         except TimeoutError:
             raise errors.unavailable(
-                "The gate is holding as many request bodies as it may. Try again shortly.", reason="body-budget"
+                "The proxy is holding as many request bodies as it may. Try again shortly.", reason="body-budget"
             ) from None
         try:
             body = await self._read(request, announced)

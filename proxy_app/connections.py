@@ -104,7 +104,7 @@ def new_request(
 
 
 class _Connection(web.RequestHandler):
-    """aiohttp's side of a connection, with the gate's own words and limits."""
+    """aiohttp's side of a connection, with the proxy's own words and limits."""
 
     __slots__ = ("_body", "_closed", "_head_left", "_head_limit", "_refuse_garbled", "_stall_limit", "_stalled")
 
@@ -179,7 +179,7 @@ class _Connection(web.RequestHandler):
             raise ConnectionError("A part of another answer has been sent")
         if status == 400:
             return self._refuse_garbled(too_long=isinstance(exc, LineTooLong))
-        log.error("A fault in the gate", exc_info=exc, extra={"event": "fault"})
+        log.error("A fault in the proxy", exc_info=exc, extra={"event": "fault"})
         return errors.fault().response()
 
 
@@ -193,7 +193,7 @@ def _spelt_out(response: web.Response) -> bytes:
 
 _FULL = _spelt_out(
     errors.unavailable(
-        "The gate has as many connections as it takes (MLFLOW_PROXY_MAX_CONNECTIONS).",
+        "The proxy has as many connections as it takes (MLFLOW_PROXY_MAX_CONNECTIONS).",
         reason="too-many-connections",
         retry_after=1,
     ).response()

@@ -67,7 +67,7 @@ def aws_chain(role_arn: str = "", region: str = "") -> Source:
                     client_creator=cast("Any", session.create_client),
                     source_credentials=found,
                     role_arn=role_arn,
-                    extra_args={"RoleSessionName": "mlflow-gate"},
+                    extra_args={"RoleSessionName": "mlflow-proxy"},
                 )
                 found = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
             frozen = found.get_frozen_credentials()
@@ -114,7 +114,7 @@ class CredentialKeeper:
         """The credentials to sign with now; Refusal (503) when there are none that still hold."""
         loaded = self._loaded
         if loaded is None or (loaded.expires is not None and loaded.expires <= self._clock()):
-            raise errors.unavailable(f"The gate cannot sign: {self._failure}", reason="no-credentials")
+            raise errors.unavailable(f"The proxy cannot sign: {self._failure}", reason="no-credentials")
         return loaded.credentials
 
     async def renew(self, rejected: Credentials) -> bool:
@@ -128,7 +128,7 @@ class CredentialKeeper:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Load now, then keep fresh until the end of the block. A first failure is no error: the gate is not ready."""
+        """Load now, then keep fresh until the end of the block. A first failure is no error: the proxy is not ready."""
         await self._load()
         async with in_background(self._keep_fresh()):
             yield
@@ -159,7 +159,7 @@ class CredentialKeeper:
         self._last_attempt = self._clock()
         try:
             loaded = await asyncio.to_thread(self._source)
-        except Exception as error:  # noqa: BLE001 - were the refreshing to end, the gate would in an hour
+        except Exception as error:  # noqa: BLE001 - were the refreshing to end, the proxy would in an hour
             self._failures += 1
             self._failure = str(error)
             log.warning("%s (attempt %d)", error, self._failures, extra={"event": "credentials"})

@@ -1,4 +1,4 @@
-"""What the gate answers when it refuses or fails: MLflow's JSON form, so that stock clients show a useful sentence.
+"""What the proxy answers when it refuses or fails: MLflow's JSON form, so that stock clients show a useful sentence.
 
 The error codes and their statuses are MLflow's (mlflow/exceptions.py). Its Python client sends every request again on
 408, 429, 500, 502, 503 and 504, so a fault that stays gets none of these.
@@ -85,14 +85,14 @@ def malformed(message: str, *, reason: str) -> Refusal:
 def garbled(header_limit: int | None) -> Refusal:
     """Bytes that are no HTTP request; ``header_limit``: what a line or a header was longer than."""
     if header_limit is None:
-        message = "The gate cannot read this: it is no HTTP/1.1 request, or it has too many headers."
+        message = "The proxy cannot read this: it is no HTTP/1.1 request, or it has too many headers."
     else:
         message = f"The request line or a header is longer than {header_limit} bytes (MLFLOW_PROXY_HEADER_LIMIT_BYTES)."
     return malformed(message, reason="garbled" if header_limit is None else "header-too-long")
 
 
 def fault() -> Refusal:
-    return Refusal(500, "INTERNAL_ERROR", "A fault in the gate; its log says more.", reason="fault")
+    return Refusal(500, "INTERNAL_ERROR", "A fault in the proxy; its log says more.", reason="fault")
 
 
 def too_slow(message: str) -> Refusal:
@@ -103,7 +103,7 @@ def too_large(limit: int) -> Refusal:
     return Refusal(
         413,
         "INVALID_PARAMETER_VALUE",
-        f"The request body is larger than the {limit // (1024 * 1024)} MiB that this gate signs. "
+        f"The request body is larger than the {limit // (1024 * 1024)} MiB that this proxy signs. "
         "Log in smaller batches, or raise MLFLOW_PROXY_BODY_LIMIT_MIB.",
         reason="body-too-large",
     )

@@ -18,8 +18,8 @@ _HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
-# What would lend a caller the gate's voice, tell the upstream things that only the gate may say, or be about the
-# caller's connection to the gate. MLflow answers 403 to writes with a foreign Origin, so that is checked here.
+# What would lend a caller the proxy's voice, tell the upstream things that only the proxy may say, or be about the
+# caller's connection to the proxy. MLflow answers 403 to writes with a foreign Origin, so that is checked here.
 _NOT_UP = _HOP_BY_HOP | {
     "authorization",
     "cookie",
@@ -36,7 +36,7 @@ _NOT_UP = _HOP_BY_HOP | {
 }
 _USUAL_LENGTH = 64
 _NOT_UP_PREFIXES = ("proxy-", "sec-", "x-amz-", "x-amzn-", "x-forwarded-", "x-goog-")
-# API clients keep cookies; the rest speaks of the upstream's host, not of the gate's.
+# API clients keep cookies; the rest speaks of the upstream's host, not of the proxy's.
 _NOT_DOWN = _HOP_BY_HOP | {
     "alt-svc",
     "date",
@@ -81,7 +81,7 @@ def to_upstream(request: web.BaseRequest) -> list[tuple[bytes, bytes]]:
 
 
 def to_caller(headers: Sequence[tuple[bytes, bytes]], upstream_origin: str) -> list[tuple[bytes, bytes]]:
-    """The upstream's headers that the caller may see, as sent; a redirect within it stays within the gate."""
+    """The upstream's headers that the caller may see, as sent; a redirect within it stays within the proxy."""
     kept: list[tuple[bytes, bytes]] = []
     named: set[str] = set()
     for name, value in headers:

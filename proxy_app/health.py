@@ -34,7 +34,7 @@ class Health:
 
     async def in_mlflows_words(self) -> web.Response:
         """What ``healthz`` says, as MLflow's own ``/health`` says it."""
-        return web.Response(text="OK", headers={"Server": "mlflow-gate"})
+        return web.Response(text="OK", headers={"Server": "mlflow-proxy"})
 
     async def readyz(self) -> web.Response:
         problem = "stopping" if self.draining else await self._current()
@@ -66,4 +66,4 @@ class Health:
 
 
 def _answer(said: dict[str, str], status: int = 200) -> web.Response:
-    return web.json_response(said, status=status, headers={"Server": "mlflow-gate"})
+    return web.json_response(said, status=status, headers={"Server": "mlflow-proxy"})

@@ -1,6 +1,6 @@
-"""Under which names the gate answers: a name of somebody else's that leads here makes any web page a caller.
+"""Under which names the proxy answers: a name of somebody else's that leads here makes any web page a caller.
 
-That is DNS rebinding: the browser takes the page and the gate for one site.
+That is DNS rebinding: the browser takes the page and the proxy for one site.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ def refuse_foreign_hosts(request: web.BaseRequest, names: Iterable[str]) -> None
     host = host_of(request)
     if not any(_fits(host, name) for name in names):
         raise errors.forbidden(
-            "This gate does not answer under the name that was asked for (MLFLOW_PROXY_ALLOWED_HOSTS).",
+            "This proxy does not answer under the name that was asked for (MLFLOW_PROXY_ALLOWED_HOSTS).",
             reason="foreign-host",
         )
 

@@ -1,4 +1,4 @@
-"""What the gate tells its operators: one JSON line a request on standard output, and metrics for Prometheus.
+"""What the proxy tells its operators: one JSON line a request on standard output, and metrics for Prometheus.
 
 A line holds the route's template, never a path, a query, a header or a body: those may carry secrets.
 """
@@ -79,7 +79,7 @@ class _Counts(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield _counter("mlflow_proxy_requests", "Requests answered.", ("family", "method", "status"), self.requests)
-        yield _counter("mlflow_proxy_errors", "Requests the gate ended.", ("reason",), self.refusals)
+        yield _counter("mlflow_proxy_errors", "Requests the proxy ended.", ("reason",), self.refusals)
         yield _counter("mlflow_proxy_body_bytes", "Bodies of requests and answers.", ("direction",), self.bytes)
         yield _counter("mlflow_proxy_upstream_retries", "Attempts after a first one.", (), self.retries)
         yield _histogram("mlflow_proxy_request_duration_seconds", "From head to last byte.", self.seconds)
@@ -102,7 +102,7 @@ def _histogram(name: str, sentence: str, spreads: Mapping[str, _Spread]) -> Hist
     return family
 
 
-# In seconds: nobody who watches sees it, and a gate that is killed loses no more than these lines.
+# In seconds: nobody who watches sees it, and a proxy that is killed loses no more than these lines.
 _LOG_DELAY = 0.01
 
 

@@ -1,4 +1,4 @@
-"""The gate's own page for a browser, and the link from it into SageMaker's UI."""
+"""The proxy's own page for a browser, and the link from it into SageMaker's UI."""
 
 import html
 import secrets
@@ -15,17 +15,17 @@ from .routes import Route
 from .settings import Settings
 from .target import PlainTarget, Target
 
-_UI_LINK_PATH = "/gate/ui-link"
+_UI_LINK_PATH = "/proxy/ui-link"
 _PAGE = Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8"))
 _RIGHTS = {
     Role.VIEWER: "read and search: experiments, runs, metrics, models, traces",
     Role.EDITOR: "read, search and write; not delete, and not change a model's stage or alias",
     Role.ADMIN: "do everything: read, write, delete, change models' stages and aliases",
 }
-_ARTIFACTS = """<p class="soft">Artifacts do not pass through the gate yet: to log or load one, a client needs
+_ARTIFACTS = """<p class="soft">Artifacts do not pass through the proxy yet: to log or load one, a client needs
 AWS credentials of its own for the artifact bucket.</p>"""
 _UI = """<section><h2>MLflow's own pages</h2>
-<p class="soft">Opens SageMaker's UI in this tab by a link for one use, with the gate's own rights.
+<p class="soft">Opens SageMaker's UI in this tab by a link for one use, with the proxy's own rights.
 That is why only admins have this button.</p>
 <form method="post" action="{path}"><button type="submit">Open the MLflow UI</button></form></section>"""
 
@@ -39,10 +39,10 @@ class Page:
         self._ui_link = ui_link
 
     def pages(self) -> list[OwnPage]:
-        """What the gate answers by this."""
-        shown = OwnPage(Route("GET", "/", "gate", Role.VIEWER, replay=True), self._show)
-        # The link carries the gate's own rights, not the caller's: hence admins only.
-        opened = OwnPage(Route("POST", _UI_LINK_PATH, "gate", Role.ADMIN, replay=True), self._open_ui)
+        """What the proxy answers by this."""
+        shown = OwnPage(Route("GET", "/", "proxy", Role.VIEWER, replay=True), self._show)
+        # The link carries the proxy's own rights, not the caller's: hence admins only.
+        opened = OwnPage(Route("POST", _UI_LINK_PATH, "proxy", Role.ADMIN, replay=True), self._open_ui)
         return [shown, opened] if self._ui_link else [shown]
 
     async def _show(self, request: web.BaseRequest, caller: Caller) -> web.Response:

@@ -34,13 +34,13 @@ _Response = TypeVar("_Response", bound=web.StreamResponse)
 
 
 class OwnPage(NamedTuple):
-    """Something that the gate answers itself, to callers with the route's role."""
+    """Something that the proxy answers itself, to callers with the route's role."""
 
     route: Route
     answer: Callable[[web.BaseRequest, Caller], Awaitable[web.Response]]
 
 
-class Gate:
+class Proxy:
     """Answers every request, but for those after its health. ``pages`` are its own, by method and path."""
 
     def __init__(
@@ -57,7 +57,7 @@ class Gate:
         self._upstream = upstream
         self._observer = observer
         self.in_flight = 0
-        # Set when the gate is to stop: answers then close their connections, so that callers go elsewhere.
+        # Set when the proxy is to stop: answers then close their connections, so that callers go elsewhere.
         self.draining = False
         # Set when its time is up: what is still under way does not end because of its caller.
         self.cutting_off = False
@@ -77,7 +77,7 @@ class Gate:
             exchange.error = exchange.error or ("cut-off" if self.cutting_off else _gone_or_slow(request))
             raise
         except Exception:
-            log.exception("A fault in the gate, request %s", exchange.request_id, extra={"event": "fault"})
+            log.exception("A fault in the proxy, request %s", exchange.request_id, extra={"event": "fault"})
             response = self._refuse(errors.fault(), exchange)
         finally:
             self.in_flight -= 1
@@ -95,7 +95,7 @@ class Gate:
 
     async def _pass(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         if self.in_flight > self._settings.max_requests:
-            raise errors.too_many("The gate has as many requests under way as it takes. Try again shortly.")
+            raise errors.too_many("The proxy has as many requests under way as it takes. Try again shortly.")
         if self._settings.allowed_hosts:
             refuse_foreign_hosts(request, self._settings.allowed_hosts)
         exchange.caller = caller = await self._recognise(request)
@@ -128,7 +128,7 @@ class Gate:
                 return caller
         if "Authorization" in request.headers:
             raise errors.unauthenticated(
-                "The Authorization header holds no token of this gate: it takes `Bearer mlp_...`, "
+                "The Authorization header holds no token of this proxy: it takes `Bearer mlp_...`, "
                 "or Basic with such a token as the password.",
                 reason="bad-authorization",
             )
@@ -177,7 +177,7 @@ class Gate:
         return self._own(refusal.response(for_a_person=for_a_person), exchange)
 
     def _own(self, response: web.Response, exchange: Exchange) -> web.Response:
-        """An answer that the gate has written itself."""
+        """An answer that the proxy has written itself."""
         if isinstance(response.body, bytes) and exchange.method != "HEAD":
             exchange.bytes_out = len(response.body)
         response.headers.update([(name.decode(), value.decode()) for name, value in _marks(exchange)])
@@ -191,7 +191,7 @@ class Gate:
 
 def _marks(exchange: Exchange) -> tuple[tuple[bytes, bytes], ...]:
     """The headers that every answer has."""
-    return (b"X-Request-Id", exchange.request_id.encode()), (b"Server", b"mlflow-gate")
+    return (b"X-Request-Id", exchange.request_id.encode()), (b"Server", b"mlflow-proxy")
 
 
 def _new_id() -> str:
@@ -206,8 +206,8 @@ def _route_of(method: str, path: str) -> Route:
         raise errors.malformed(f"The path cannot be forwarded: {refused}.", reason="bad-path") from None
     if route is None:
         raise errors.no_such_route(
-            f"No {method} route of MLflow's that this gate knows has this path. "
-            "If a newer MLflow has it, the gate's route table needs a line for it."
+            f"No {method} route of MLflow's that this proxy knows has this path. "
+            "If a newer MLflow has it, the proxy's route table needs a line for it."
         )
     return route
 

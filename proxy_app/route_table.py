@@ -1,4 +1,4 @@
-"""Every route of MLflow's that the gate knows: the one place to edit for a new version of MLflow.
+"""Every route of MLflow's that the proxy knows: the one place to edit for a new version of MLflow.
 
 A line holds method, role, whether the request may be sent `again` after a lost answer or only `once`, and the path.
 A path under /api/ stands for its twin under /ajax-api/ too, which MLflow's UI calls. Methods, paths and parameters are
@@ -10,7 +10,7 @@ those of mlflow.server (Flask) and of its FastAPI routers; HEAD follows GET. The
 - once: what makes a second thing, or fails, when it comes a second time; also where that is not certain.
 
 A `<path:x>` parameter takes what is left of the path, slashes included. Within a family, lines with one are tried from
-top to bottom. MLflow's basic-auth app adds routes for users and permissions: the gate knows none of them.
+top to bottom. MLflow's basic-auth app adds routes for users and permissions: the proxy knows none of them.
 """
 
 # MLflow 3.17.2; 2.16 to 3.10 have nothing else but what is in OLDER.
@@ -311,7 +311,7 @@ GET       viewer  again  /api/2.0/mlflow-artifacts/presigned/<path:artifact_path
 [graphql]
 GET,POST  viewer  again  /graphql
 
-# The gate's own page goes before MLflow's at /.
+# The proxy's own page goes before MLflow's at /.
 [server]
 GET       viewer  again  /
 GET       viewer  again  /api/3.0/mlflow/server-info
@@ -343,13 +343,13 @@ DELETE    admin   once   /api/2.0/mlflow/traces/<trace_id>/assessments/<assessme
 PATCH     editor  again  /api/2.0/mlflow/traces/<trace_id>/assessments/<assessment_id>
 """
 
-# What MLflow 3.17.2 serves and the gate never forwards, and why.
+# What MLflow 3.17.2 serves and the proxy never forwards, and why.
 REFUSED = {
     "GET /ajax-api/3.0/mlflow/ui-telemetry": "makes the server talk to MLflow's telemetry host",
     "POST /ajax-api/3.0/mlflow/ui-telemetry": "makes the server send telemetry",
     "POST /ajax-api/3.0/mlflow/demo/generate": "fills the server with made-up data; only the UI's tour asks for it",
     "POST /ajax-api/3.0/mlflow/demo/delete": "deletes for good what else is deleted softly",
-    # MLflow allows these two from its own host alone, but judges by the peer's address, which may be the gate's.
+    # MLflow allows these two from its own host alone, but judges by the peer's address, which may be the proxy's.
     "PUT /ajax-api/3.0/mlflow/assistant/config": "sets what an agent may do on the server's host",
     "POST /ajax-api/3.0/mlflow/assistant/skills/install": "writes files on the server's host",
 }

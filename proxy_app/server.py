@@ -1,4 +1,4 @@
-"""Runs the gate: two listeners, a limit on connections, and an orderly end."""
+"""Runs the proxy: two listeners, a limit on connections, and an orderly end."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ class ListenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """A gate that answers. The addresses are the real ones, where the settings said port 0."""
+    """A proxy that answers. The addresses are the real ones, where the settings said port 0."""
 
     app: App
     address: Address
@@ -42,7 +42,7 @@ class Listening:
 
     def drain(self) -> None:
         """Not ready from now on, though requests are still taken; each answer ends its connection."""
-        self.app.health.draining = self.app.gate.draining = True
+        self.app.health.draining = self.app.proxy.draining = True
 
     async def finish(self) -> None:
         """Take no more connections, and wait for those that there are to end with their requests."""
@@ -54,7 +54,7 @@ class Listening:
 async def listening(
     settings: Settings, *, source: Source | None = None, observer: Observer | None = None
 ) -> AsyncGenerator[Listening]:
-    """The gate answers in this block; at its end requests under way are cut off.
+    """The proxy answers in this block; at its end requests under way are cut off.
 
     ``source`` and ``observer`` are as for ``create_app``. Raises ListenError, TargetError, TokenError, StoreError.
     """
@@ -70,10 +70,10 @@ async def listening(
             stack.callback(app.observer.stop_waiting)
             await stack.enter_async_context(app.running())
             stack.push_async_callback(requests.shutdown, _CUT_OFF)
-            stack.callback(setattr, app.gate, "cutting_off", True)
+            stack.callback(setattr, app.proxy, "cutting_off", True)
             stack.push_async_callback(metrics.cleanup)
             await metrics.setup()
-            connections = Connections(settings, requests, app.gate.refuse_garbled, app.observer.turned_away)
+            connections = Connections(settings, requests, app.proxy.refuse_garbled, app.observer.turned_away)
             app.observer.gauge("mlflow_proxy_connections", "Open connections of callers.", lambda: connections.count)
             server = await asyncio.get_running_loop().create_server(connections, sock=door, backlog=_BACKLOG)
             stack.callback(server.close)
@@ -87,23 +87,23 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with listening(settings) as gate:
+    async with listening(settings) as proxy:
         log.info(
             "%s is served on http://%s; metrics on http://%s/metrics",
             target_of(settings).label,
-            gate.address,
-            gate.metrics_address,
+            proxy.address,
+            proxy.metrics_address,
             extra={"event": "start"},
         )
         # What the start made lives to the end: the garbage collector need not look at it again and again.
         gc.freeze()
         await stop.wait()
         log.info("Stopping: not ready from now on", extra={"event": "stop"})
-        gate.drain()
+        proxy.drain()
         stop.clear()
         await _first(stop.wait(), within=settings.drain)
         stop.clear()
-        await _first(stop.wait(), gate.finish(), within=settings.grace - settings.drain)
+        await _first(stop.wait(), proxy.finish(), within=settings.grace - settings.drain)
     log.info("Stopped", extra={"event": "stop"})
 
 

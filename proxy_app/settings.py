@@ -1,4 +1,4 @@
-"""Every setting of the gate: its environment variable, its default and a sentence, in one table.
+"""Every setting of the proxy: its environment variable, its default and a sentence, in one table.
 
 Below this module nothing reads the environment, except botocore: it takes the standard ``AWS_*`` variables.
 """
@@ -29,11 +29,11 @@ Problem = tuple[tuple[str, ...], str]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(SettingTable):
-    """What the gate is told. Sizes are bytes, times are seconds."""
+    """What the proxy is told. Sizes are bytes, times are seconds."""
 
     prefix = "MLFLOW_PROXY_"
 
-    # What stands behind the gate
+    # What stands behind the proxy
     target_arn: str = setting(
         "MLFLOW_PROXY_TARGET_ARN",
         "",
@@ -69,14 +69,14 @@ class Settings(SettingTable):
     public_url: str = setting(
         "MLFLOW_PROXY_PUBLIC_URL",
         "",
-        "The origin under which callers reach the gate; empty: what the request's Host header says.",
+        "The origin under which callers reach the proxy; empty: what the request's Host header says.",
         origin,
     )
     allowed_hosts: tuple[str, ...] = setting(
         "MLFLOW_PROXY_ALLOWED_HOSTS",
         "",
-        "The names under which callers reach the gate, such as mlflow.example.com, *.example.com; a request for "
-        "another is answered 403, unless it is after the gate's health; empty: any name.",
+        "The names under which callers reach the proxy, such as mlflow.example.com, *.example.com; a request for "
+        "another is answered 403, unless it is after the proxy's health; empty: any name.",
         host_names,
     )
 
@@ -296,7 +296,7 @@ class Settings(SettingTable):
     def markdown(cls) -> str:
         """docs/settings.md."""
         return cls.page(
-            "The gate's settings",
+            "The proxy's settings",
             "Environment variables; empty means the default. Written by `make docs` from `proxy_app/settings.py`.",
             "Credentials, regions and endpoints of AWS come from the standard `AWS_*` variables and files.",
         )

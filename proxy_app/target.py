@@ -1,4 +1,4 @@
-"""What stands behind the gate: SageMaker's MLflow, named by its ARN, or a plain MLflow server, named by its URL.
+"""What stands behind the proxy: SageMaker's MLflow, named by its ARN, or a plain MLflow server, named by its URL.
 
 SageMaker's endpoints, service names and headers are those of AWS's own plugin, sagemaker-mlflow 0.5.0.
 """

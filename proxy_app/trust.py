@@ -1,4 +1,4 @@
-"""Which authorities' certificates are believed when the gate connects to others."""
+"""Which authorities' certificates are believed when the proxy connects to others."""
 
 import ssl
 from pathlib import Path

@@ -10,9 +10,9 @@ import pytest
 pytest_plugins = ["tests.doubles.fixtures"]
 
 # How long an example takes says more about the machine than about the code; in CI Hypothesis's own profile says so.
-hypothesis.settings.register_profile("gate", deadline=None)
+hypothesis.settings.register_profile("proxy", deadline=None)
 if not os.environ.get("CI"):
-    hypothesis.settings.load_profile("gate")
+    hypothesis.settings.load_profile("proxy")
 
 # Started in the background by a shell, this process ignores Ctrl-C, and so would every process that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

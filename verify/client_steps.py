@@ -29,7 +29,7 @@ from verify.target import ROLE
 
 S3_SECONDS = 10
 OVER_HTTP = frozenset({"mlflow-artifacts", "http", "https"})
-WITHOUT_S3 = "needs S3 credentials until artifacts go through the gate"
+WITHOUT_S3 = "needs S3 credentials until artifacts go through the proxy"
 
 
 class ClientSteps:
@@ -151,7 +151,8 @@ class ClientSteps:
             files = _with_s3(lambda: self.client.list_artifacts(self.made.the_run()))
         else:
             raise Skipped(
-                f"needs access to where the server keeps artifacts ({scheme or 'file'}:) until they go through the gate"
+                f"needs access to where the server keeps artifacts ({scheme or 'file'}:) until they go through the "
+                f"proxy"
             )
         expect("The run's list of artifacts", [], files)
 

@@ -115,15 +115,15 @@ class Api:
             )
         if answer.is_page:
             raise Stop(
-                f"Something in front of the gate answers {answer}: nothing healthy seems to be behind it, "
-                "or this is no gate's URL."
+                f"Something in front of the proxy answers {answer}: nothing healthy seems to be behind it, "
+                "or this is no proxy's URL."
             )
 
     def _judged(self, answer: Answer) -> dict[str, Any]:
         self.stop_if_no_mlflow(answer)
         if answer.status == 403:
             raise Failed(
-                f"The token's role is too weak for this, or the gate's own rights are; the role must be {ROLE}. "
+                f"The token's role is too weak for this, or the proxy's own rights are; the role must be {ROLE}. "
                 f"The answer: {answer}"
             )
         if answer.status != 200:

@@ -172,7 +172,7 @@ class HttpSteps:
 
 
 def _resembling(token: str) -> str:
-    """Another token that begins like the right one: a gate that looks at the form alone would take it."""
+    """Another token that begins like the right one: a proxy that looks at the form alone would take it."""
     kept = token[: len(token) // 2]
     while (other := kept + secrets.token_hex(len(token))[: len(token) - len(kept)]) == token:
         continue

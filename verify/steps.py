@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from verify.failures import Failed, NotTried, Skipped, Stop
 from verify.report import Report, Status
 
-# Between them the values hold what a gate that signs or rewrites requests could break.
+# Between them the values hold what a proxy that signs or rewrites requests could break.
 PARAM = ("optimizer", "Adam, \u03b2\u2081 = 0.9 + 'warm up' / 100 %")
 BATCH_PARAM = ("depth", "12")
 METRIC = ("loss", 1 / 3, 0)

@@ -69,14 +69,14 @@ def alarms(
 
 def _of_the_balancer(edge: Edge) -> dict[str, _Alarm]:
     balancer: dict[str, pulumi.Input[str]] = {"LoadBalancer": edge.load_balancer_suffix}
-    gates: dict[str, pulumi.Input[str]] = {**balancer, "TargetGroup": edge.target_group_suffix}
+    proxies: dict[str, pulumi.Input[str]] = {**balancer, "TargetGroup": edge.target_group_suffix}
     return {
-        "no-gate": _Alarm(
-            says="no gate is in service, and callers get nothing. Look at the ECS service's events first, then at the "
-            "last lines of the log: a gate that cannot start says why.",
+        "no-proxy": _Alarm(
+            says="no proxy is in service, and callers get nothing. Look at the ECS service's events first, then at the "
+            "last lines of the log: a proxy that cannot start says why.",
             namespace=_BALANCER,
             metric="HealthyHostCount",
-            dimensions=gates,
+            dimensions=proxies,
             # Of what the load balancer's nodes see, the best.
             statistic="Maximum",
             below=1,
@@ -85,19 +85,20 @@ def _of_the_balancer(edge: Edge) -> dict[str, _Alarm]:
             # With no target at all there is nothing to report.
             missing="breaching",
         ),
-        "unhealthy-gate": _Alarm(
-            says="a gate does not answer the load balancer. Look at the stopped tasks' reasons in ECS, and at memory "
+        "unhealthy-proxy": _Alarm(
+            says="a proxy does not answer the load balancer. Look at the stopped tasks' reasons in ECS, and at memory "
             "and CPU of the service.",
             namespace=_BALANCER,
             metric="UnHealthyHostCount",
-            dimensions=gates,
+            dimensions=proxies,
             statistic="Maximum",
             above=0,
             period=60,
             periods=5,
         ),
         "balancer-errors": _Alarm(
-            says="the load balancer answers with errors of its own (5xx): gates break connections, or there are none. "
+            says="the load balancer answers with errors of its own (5xx): proxies break connections, or there are "
+            "none. "
             "Look at the access logs' error reasons, and whether a deployment is under way.",
             namespace=_BALANCER,
             metric="HTTPCode_ELB_5XX_Count",
@@ -109,15 +110,15 @@ def _of_the_balancer(edge: Edge) -> dict[str, _Alarm]:
 
 def _of_the_proxy(where: str, slow_seconds: int) -> dict[str, _Alarm]:
     return {
-        "gate-errors": _Alarm(
-            says="the gate fails requests (5xx). Look at the word in `error` in the log: fault has its traceback in a "
+        "proxy-errors": _Alarm(
+            says="the proxy fails requests (5xx). Look at the word in `error` in the log: fault has its traceback in a "
             "line beside it, no-credentials and credentials-refused mean the task role, body-budget wants memory.",
             namespace=where,
             metric="ProxyErrors",
             above=4,
         ),
         "upstream-errors": _Alarm(
-            says="SageMaker's MLflow fails, cannot be reached, or refuses the gate's role. Look at the status of the "
+            says="SageMaker's MLflow fails, cannot be reached, or refuses the proxy's role. Look at the status of the "
             "tracking server or app, then at `error` and `upstream_ms` in the log; aws-error with 403 is IAM.",
             namespace=where,
             metric="UpstreamErrors",
@@ -126,7 +127,7 @@ def _of_the_proxy(where: str, slow_seconds: int) -> dict[str, _Alarm]:
         ),
         "slow": _Alarm(
             says=f"a twentieth of all answers take more than {slow_seconds} s. Look at the slowest routes on the "
-            "dashboard: where upstream_ms is as high, it is SageMaker, else the gate's CPU or callers' own lines.",
+            "dashboard: where upstream_ms is as high, it is SageMaker, else the proxy's CPU or callers' own lines.",
             namespace=where,
             metric="Latency",
             statistic="p95",
@@ -135,7 +136,7 @@ def _of_the_proxy(where: str, slow_seconds: int) -> dict[str, _Alarm]:
             periods=3,
         ),
         "throttled": _Alarm(
-            says="callers are told to slow down (429). Look at `error` in the log: too-many is the gate's own limit "
+            says="callers are told to slow down (429). Look at `error` in the log: too-many is the proxy's own limit "
             "(more tasks), all else is SageMaker's throttling; the dashboard says who asks that much.",
             namespace=where,
             metric="Throttled",
@@ -143,7 +144,7 @@ def _of_the_proxy(where: str, slow_seconds: int) -> dict[str, _Alarm]:
             periods=2,
         ),
         "credentials": _Alarm(
-            says="the gate cannot renew its AWS credentials; when those it has end, it can sign nothing. Look at the "
+            says="the proxy cannot renew its AWS credentials; when those it has end, it can sign nothing. Look at the "
             "lines with event credentials in the log, and at the task role.",
             namespace=where,
             metric="CredentialFailures",
@@ -151,7 +152,7 @@ def _of_the_proxy(where: str, slow_seconds: int) -> dict[str, _Alarm]:
             above=2,
         ),
         "tokens": _Alarm(
-            says="the gate cannot read the callers' tokens: those read before stay in force, and none can be revoked. "
+            says="the proxy cannot read the callers' tokens: those read before stay in force, and none can be revoked. "
             "Look at the lines with event tokens in the log, and at the secret.",
             namespace=where,
             metric="TokensUnread",

@@ -103,7 +103,7 @@ class StudioArgs(Checked):
 
 
 class ImageArgs(Checked):
-    """The gate's container image."""
+    """The proxy's container image."""
 
     reference: InputText | None = None
     """An image that is there, by digest (registry/name@sha256:...), instead of one built from proxy_app/."""
@@ -128,7 +128,7 @@ class ImageArgs(Checked):
 
 
 class ServiceArgs(Checked):
-    """The gate on ECS, on EC2 instances of its own."""
+    """The proxy on ECS, on EC2 instances of its own."""
 
     in_production = {"tasks": 2, "most_tasks": 6}
 
@@ -137,23 +137,23 @@ class ServiceArgs(Checked):
     machine_image: Text = "first"
     """An AMI's id, or a label of yours: a new label moves to the newest ECS-optimized image, the same one keeps it."""
     tasks: int = Field(default=1, ge=1, le=20)
-    """Gates that always run, each on an instance of its own."""
+    """Proxies that always run, each on an instance of its own."""
     most_tasks: int = Field(default=2, ge=1, le=40)
     """Up to how many run under load."""
     requests_per_task: int = Field(default=6000, ge=60, le=600000)
-    """Requests a minute and gate above which more are started."""
+    """Requests a minute and proxy above which more are started."""
     cpu_percent: int = Field(default=60, ge=10, le=90)
     """Processor load above which more are started."""
     task_memory: int = Field(default=1024, ge=512, le=30720)
-    """Memory of a gate in MiB."""
+    """Memory of a proxy in MiB."""
     task_cpu: int = Field(default=1024, ge=128, le=8192)
-    """Processor share of a gate; 1024 is one core, and a gate cannot use more."""
+    """Processor share of a proxy; 1024 is one core, and a proxy cannot use more."""
     body_limit: int = Field(default=32, ge=1, le=1024)
     """The largest body of a request, in MiB."""
     body_budget: int = Field(default=256, ge=1, le=16384)
     """What all bodies under way may take, in MiB."""
     exec_access: bool = False
-    """ECS Exec into a running gate, for whoever may use it in this account; its root is writable then."""
+    """ECS Exec into a running proxy, for whoever may use it in this account; its root is writable then."""
     container_insights: bool = False
     """CloudWatch's Container Insights of the cluster, which bills by metric."""
 
@@ -211,17 +211,17 @@ class WatchingArgs(Checked):
     in_production = {"log_days": 365}
 
     log_days: Days = 30
-    """How long the gate's log is kept, in days."""
+    """How long the proxy's log is kept, in days."""
     email: Email | None = None
     """Who is told of alarms; AWS asks that address first."""
     dashboard: bool = True
     """A CloudWatch dashboard."""
     slow_seconds: int = Field(default=5, ge=1, le=120)
-    """The 95th percentile of the gate's answers above which an alarm goes off."""
+    """The 95th percentile of the proxy's answers above which an alarm goes off."""
 
 
 class AwsMlflowProxyArgs(Checked):
-    """SageMaker's MLflow behind the gate."""
+    """SageMaker's MLflow behind the proxy."""
 
     in_production = {"deletion_protection": True}
     config_secrets = {"sso_client_secret": "awsSsoClientSecret"}

@@ -1,4 +1,4 @@
-"""SageMaker's managed MLflow, and in front of it the gate on EC2 behind a load balancer.
+"""SageMaker's managed MLflow, and in front of it the proxy on EC2 behind a load balancer.
 
 It builds everything from the network to the alarms. Left to the caller: the account's limits, DNS zones, a customer
 key, and people's accounts at their identity provider.
@@ -30,12 +30,12 @@ _NAME = re.compile(r"(?!internal-)[a-z][a-z0-9-]{0,15}")
 
 
 class AwsMlflowProxy(pulumi.ComponentResource):
-    """SageMaker's MLflow with the gate in front."""
+    """SageMaker's MLflow with the proxy in front."""
 
     url: pulumi.Output[str]
-    """Where callers find the gate, for whoever reaches its network."""
+    """Where callers find the proxy, for whoever reaches its network."""
     ui_url: pulumi.Output[str]
-    """The gate's page in a browser; for admins it has the button into MLflow's own pages."""
+    """The proxy's page in a browser; for admins it has the button into MLflow's own pages."""
     tracking_uri: pulumi.Output[str]
     """MLFLOW_TRACKING_URI."""
     target_arn: pulumi.Output[str]
@@ -43,15 +43,15 @@ class AwsMlflowProxy(pulumi.ComponentResource):
     bucket: pulumi.Output[str | None]
     """The artifacts' bucket; None for a target that was there."""
     log_group: pulumi.Output[str]
-    """The gate's log."""
+    """The proxy's log."""
     dashboard_url: pulumi.Output[str | None]
     """CloudWatch's page for this deployment."""
     admin_token: pulumi.Output[str]
     """A first token, secret; the same as in ``admin_token_secret_arn``."""
     admin_token_secret_arn: pulumi.Output[str]
-    """Where that token is kept; the gate cannot read it."""
+    """Where that token is kept; the proxy cannot read it."""
     tokens_secret_arn: pulumi.Output[str]
-    """Where the gate reads the hashes of all tokens; ``python -m proxy_app token`` changes them."""
+    """Where the proxy reads the hashes of all tokens; ``python -m proxy_app token`` changes them."""
     load_balancer_dns_name: pulumi.Output[str]
     """The load balancer's own name: what a CNAME of yours for ``edge.host_name`` points to."""
     load_balancer_zone_id: pulumi.Output[str]

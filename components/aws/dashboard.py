@@ -56,7 +56,7 @@ def dashboard(
 def _is_it_up(place: Place, edge: Edge, service: Service, alarms: Sequence[cloudwatch.MetricAlarm]) -> list[Widget]:
     where = namespace(place)
     balancer = ["LoadBalancer", edge.load_balancer_suffix]
-    gates = ["TargetGroup", edge.target_group_suffix, *balancer]
+    proxies = ["TargetGroup", edge.target_group_suffix, *balancer]
     ecs = ["ClusterName", service.cluster_name, "ServiceName", service.service_name]
     return [
         _title("Is it up?"),
@@ -68,10 +68,10 @@ def _is_it_up(place: Place, edge: Edge, service: Service, alarms: Sequence[cloud
         },
         _graph(
             place,
-            "Gates",
+            "Proxies",
             [
-                ["AWS/ApplicationELB", "HealthyHostCount", *gates, {"stat": "Maximum"}],
-                ["AWS/ApplicationELB", "UnHealthyHostCount", *gates, {"stat": "Maximum"}],
+                ["AWS/ApplicationELB", "HealthyHostCount", *proxies, {"stat": "Maximum"}],
+                ["AWS/ApplicationELB", "UnHealthyHostCount", *proxies, {"stat": "Maximum"}],
             ],
         ),
         _graph(

@@ -1,4 +1,4 @@
-"""Security groups of instances and gates: who may come in, and where they may go.
+"""Security groups of instances and proxies: who may come in, and where they may go.
 
 Left to the caller: what else may reach the load balancer.
 """
@@ -13,10 +13,10 @@ from .place import Place
 
 
 class Doors(pulumi.ComponentResource):
-    """Gates take requests from the load balancer alone; nobody comes in to the instances."""
+    """Proxies take requests from the load balancer alone; nobody comes in to the instances."""
 
-    gates: pulumi.Output[str]
-    """The gates' group."""
+    proxies: pulumi.Output[str]
+    """The proxies' group."""
     instances: pulumi.Output[str]
 
     def __init__(
@@ -24,16 +24,16 @@ class Doors(pulumi.ComponentResource):
     ) -> None:
         super().__init__("mlflow:aws:Doors", place.named("doors"), {}, opts)
         self._place = place
-        self.gates = self._group("gates", "Gates: requests from the load balancer", network)
-        self.instances = self._group("instances", "Instances under the gates: nobody comes in", network)
-        self._way("edge-to-gates", source=edge.security_group_id, target=self.gates, port=proxy_environment.PORT)
-        network.let_out(place, "gates", self.gates, self)
+        self.proxies = self._group("proxies", "Proxies: requests from the load balancer", network)
+        self.instances = self._group("instances", "Instances under the proxies: nobody comes in", network)
+        self._way("edge-to-proxy", source=edge.security_group_id, target=self.proxies, port=proxy_environment.PORT)
+        network.let_out(place, "proxies", self.proxies, self)
         network.let_out(place, "instances", self.instances, self)
         if not edge.public:
             # A laptop reaches an internal load balancer through an instance, by Session Manager's port forward. The
             # VPC's addresses may not be among those that are allowed.
             self._way("instances-to-edge", source=self.instances, target=edge.security_group_id, port=edge.port)
-        self.register_outputs({"gates": self.gates, "instances": self.instances})
+        self.register_outputs({"proxies": self.proxies, "instances": self.instances})
 
     def _group(self, role: str, description: str, network: Network) -> pulumi.Output[str]:
         group = ec2.SecurityGroup(

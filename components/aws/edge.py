@@ -1,4 +1,4 @@
-"""The load balancer: who may reach it, its listeners, and what it tells the gate of itself.
+"""The load balancer: who may reach it, its listeners, and what it tells the proxy of itself.
 
 Certificate and name, sign-in, WAF and access logs have files of their own. Left to the caller: DNS for a certificate
 that was there, and this deployment's registration at the identity provider.
@@ -43,11 +43,12 @@ class Edge(pulumi.ComponentResource):
     target_group_arn: pulumi.Output[str]
     target_group_suffix: pulumi.Output[str]
     security_group_id: pulumi.Output[str]
-    """It lets nothing out to the gates yet: whoever makes them adds that."""
+    """It lets nothing out to the proxies yet: whoever makes them adds that."""
     listeners: list[pulumi.Resource]
     """A service can only join a target group that a listener uses."""
     proxy_settings: dict[str, pulumi.Input[str]]
-    """What the gate has to be told of it (proxy_environment): public URL, and with sign-in the ALB's ARN and issuer."""
+    """What the proxy has to be told of it (proxy_environment): public URL, and with sign-in the ALB's ARN and
+    issuer."""
 
     def __init__(
         self,
@@ -73,11 +74,11 @@ class Edge(pulumi.ComponentResource):
             # The load balancer itself asks the provider who somebody is.
             network.let_out(place, "edge", self.security_group_id, self)
         balancer = _load_balancer(place, args, network, self.security_group_id, self)
-        gates = _target_group(place, network, self.timing, self)
+        proxies = _target_group(place, network, self.timing, self)
         if self.https:
-            self.listeners = [_https(place, args, balancer, gates, sign_in, self)]
+            self.listeners = [_https(place, args, balancer, proxies, sign_in, self)]
         else:
-            forward = lb.ListenerDefaultActionArgs(type="forward", target_group_arn=gates.arn)
+            forward = lb.ListenerDefaultActionArgs(type="forward", target_group_arn=proxies.arn)
             self.listeners = [_http(place, balancer, forward, self)]
         if args.domain is not None:
             certificate.name_in_dns(place, args.domain, balancer, self)
@@ -86,11 +87,11 @@ class Edge(pulumi.ComponentResource):
 
         self.dns_name, self.dns_zone_id = balancer.dns_name, balancer.zone_id
         self.load_balancer_arn, self.load_balancer_suffix = balancer.arn, balancer.arn_suffix
-        self.target_group_arn, self.target_group_suffix = gates.arn, gates.arn_suffix
+        self.target_group_arn, self.target_group_suffix = proxies.arn, proxies.arn_suffix
         # Without a name of the certificate's this leads there, but no client will trust it.
         host = pulumi.Output.from_input(self.host_name) if self.host_name else balancer.dns_name
         self.url = pulumi.Output.concat("https://" if self.https else "http://", host)
-        # Without such a name, the gate goes by what callers call it.
+        # Without such a name, the proxy goes by what callers call it.
         public_url = {proxy_environment.PUBLIC_URL: f"https://{self.host_name}"} if self.host_name else {}
         self.proxy_settings = {**public_url, **(sign_in.proxy_settings(balancer) if sign_in else {})}
         self.register_outputs(
@@ -154,7 +155,7 @@ def _load_balancer(
         client_keep_alive=3600,
         drop_invalid_header_fields=True,
         desync_mitigation_mode="strictest",
-        # What a browser calls the gate tells it which pages are its own; a port forward has another name.
+        # What a browser calls the proxy tells it which pages are its own; a port forward has another name.
         preserve_host_header=True,
         enable_tls_version_and_cipher_suite_headers=False,
         enable_deletion_protection=place.deletion_protection,
@@ -166,7 +167,7 @@ def _load_balancer(
 
 def _target_group(place: Place, network: Network, timing: Timing, parent: pulumi.Resource) -> lb.TargetGroup:
     return lb.TargetGroup(
-        place.named("gates"),
+        place.named("proxies"),
         target_type="ip",
         vpc_id=network.vpc_id,
         port=proxy_environment.PORT,
@@ -176,7 +177,7 @@ def _target_group(place: Place, network: Network, timing: Timing, parent: pulumi
         deregistration_delay=timing.deregistration_delay,
         health_check=lb.TargetGroupHealthCheckArgs(
             # Whether it runs, and not whether it is ready: ECS replaces what is unhealthy here, and while SageMaker
-            # is away no new gate would be better than the old one, which at least says what is wrong. A stopping gate
+            # is away no new proxy would be better than the old one, which at least says what is wrong. A stopping proxy
             # needs no mark either: ECS takes it out of here before it stops it.
             path=proxy_environment.HEALTH,
             protocol="HTTP",
@@ -186,7 +187,7 @@ def _target_group(place: Place, network: Network, timing: Timing, parent: pulumi
             healthy_threshold=2,
             unhealthy_threshold=3,
         ),
-        tags=place.tagged("gates"),
+        tags=place.tagged("proxies"),
         opts=pulumi.ResourceOptions(parent=parent),
     )
 
@@ -210,7 +211,7 @@ def _https(
     place: Place,
     args: EdgeArgs,
     balancer: lb.LoadBalancer,
-    gates: lb.TargetGroup,
+    proxies: lb.TargetGroup,
     sign_in: SignIn | None,
     parent: pulumi.Resource,
 ) -> lb.Listener:
@@ -226,7 +227,7 @@ def _https(
         certificate_arn=certificate.certificate(place, args.domain, parent) if args.domain else args.certificate_arn,
         default_actions=[
             *first,
-            lb.ListenerDefaultActionArgs(type="forward", order=len(first) + 1, target_group_arn=gates.arn),
+            lb.ListenerDefaultActionArgs(type="forward", order=len(first) + 1, target_group_arn=proxies.arn),
         ],
         routing_http_response_server_enabled=False,
         routing_http_response_strict_transport_security_header_value="max-age=31536000",
@@ -234,5 +235,5 @@ def _https(
         opts=pulumi.ResourceOptions(parent=parent, additional_secret_outputs=["default_actions"] if first else None),
     )
     if sign_in is not None:
-        sign_in.rules(place, listener, gates, parent)
+        sign_in.rules(place, listener, proxies, parent)
     return listener

@@ -9,7 +9,7 @@ from ..checked import Certificate, Checked, Cidr, Host, Text, ZoneId
 
 
 class DomainArgs(Checked):
-    """A name for the gate, with a certificate made for it."""
+    """A name for the proxy, with a certificate made for it."""
 
     name: Host
     """Such as mlflow.example.com."""

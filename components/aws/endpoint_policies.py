@@ -71,7 +71,7 @@ def _write_log(place: Place, log: ProxyLog) -> Statement:
 
 def _call_mlflow(place: Place, tracking: Tracking) -> Statement:
     # What a policy for a tracking server looks like is documented (SageMaker AI, "Create a VPC Endpoint Policy for
-    # SageMaker AI MLflow"). For an app nothing is: a guess could shut the gate out, so it is bounded by who calls.
+    # SageMaker AI MLflow"). For an app nothing is: a guess could shut the proxy out, so it is bounded by who calls.
     if tracking.serverless:
         return _ours(place, "*")
     return _ours(place, "sagemaker-mlflow:*", to=[tracking.target_arn])

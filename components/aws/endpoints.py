@@ -1,6 +1,6 @@
 """VPC endpoints: how instances reach AWS without the internet, and how far each of them goes.
 
-Without a NAT, every service that a booting and running instance and the gate call has one, and S3 has its gateway.
+Without a NAT, every service that a booting and running instance and the proxy call has one, and S3 has its gateway.
 Left to the caller: whatever else is to run in the VPC.
 """
 
@@ -24,7 +24,7 @@ _BOOT: tuple[Endpoint, ...] = ("ecs", "ecs-agent", "ecs-telemetry", "ecr.api", "
 # Agents since 3.3.40 do without ec2messages, but an older machine image may be given. Where a region has no such
 # service, the preview says so: name it in existingEndpoints.
 _SESSIONS: tuple[Endpoint, ...] = ("ssm", "ssmmessages", "ec2messages")
-_GATE: tuple[Endpoint, ...] = ("mlflow", "sagemaker.api", "secretsmanager", "sts")
+_PROXY: tuple[Endpoint, ...] = ("mlflow", "sagemaker.api", "secretsmanager", "sts")
 # What "Connect Amazon SageMaker Studio in a VPC to External Resources" asks for beyond those. Its projects and
 # JumpStart would need servicecatalog and buckets of AWS's, too.
 _STUDIO: tuple[Endpoint, ...] = ("sagemaker.runtime", "studio")
@@ -126,7 +126,7 @@ class Endpoints(pulumi.ComponentResource):
 def _wanted(place: Place, *, studio: bool) -> list[Endpoint]:
     # ECS Exec and Session Manager encrypt with a customer key from the instance; all others use it where they are.
     key: tuple[Endpoint, ...] = ("kms",) if place.kms_key_arn is not None else ()
-    return [*_BOOT, *_SESSIONS, *_GATE, *key, *(_STUDIO if studio else ())]
+    return [*_BOOT, *_SESSIONS, *_PROXY, *key, *(_STUDIO if studio else ())]
 
 
 def _where_taken(supported: pulumi.Output[bool], statements: Sequence[Statement] | None) -> pulumi.Output[str | None]:

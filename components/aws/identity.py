@@ -162,9 +162,9 @@ def proxy_statements(
     tokens_secret_arn: pulumi.Input[str],
     exec_access: bool,
 ) -> list[Statement]:
-    """For the gate itself (the task role): all of that one MLflow, and to read the tokens' hashes.
+    """For the proxy itself (the task role): all of that one MLflow, and to read the tokens' hashes.
 
-    Which caller may do what there is the gate's own decision. ``exec_access``: also to be reached by ECS Exec.
+    Which caller may do what there is the proxy's own decision. ``exec_access``: also to be reached by ECS Exec.
     """
     statements = [
         *mlflow_statements(target_arn=target_arn, serverless=serverless, deletes=True, interface=True),
@@ -177,7 +177,7 @@ def proxy_statements(
     if exec_access:
         statements.append(_sessions())
         if key is not None:
-            # A session's own encryption, by the agent that ECS puts beside the gate.
+            # A session's own encryption, by the agent that ECS puts beside the proxy.
             statements.append(allow(["kms:Decrypt"], [key]))
     return statements
 
@@ -185,7 +185,7 @@ def proxy_statements(
 def execution_statements(
     *, repository_arn: pulumi.Input[str] | None, log_group_arn: pulumi.Input[str]
 ) -> list[Statement]:
-    """For ECS to start the gate (the execution role): pull its image and write its log.
+    """For ECS to start the proxy (the execution role): pull its image and write its log.
 
     An image that is not in ECR needs no rights. ECR itself decrypts what a customer key has encrypted.
     """

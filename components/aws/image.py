@@ -1,4 +1,4 @@
-"""The gate's image in a repository of its own, built from proxy_app/ here, or an existing one by digest.
+"""The proxy's image in a repository of its own, built from proxy_app/ here, or an existing one by digest.
 
 Docker with BuildKit is left to whoever runs the program, and for the other processor architecture its emulation.
 """
@@ -22,7 +22,7 @@ _ECR = re.compile(
 
 
 class Image(pulumi.ComponentResource):
-    """What the gate's tasks run."""
+    """What the proxy's tasks run."""
 
     reference: pulumi.Output[str]
     """By digest."""
@@ -43,20 +43,20 @@ class Image(pulumi.ComponentResource):
     def _repository(self, place: Place, args: ImageArgs) -> ecr.Repository:
         key = place.kms_key_arn
         made = ecr.Repository(
-            place.named("gate"),
+            place.named("proxy"),
             image_tag_mutability="IMMUTABLE",
             image_scanning_configuration=ecr.RepositoryImageScanningConfigurationArgs(scan_on_push=True),
             encryption_configurations=[
                 ecr.RepositoryEncryptionConfigurationArgs(encryption_type="KMS" if key else "AES256", kms_key=key)
             ],
             force_delete=not place.deletion_protection,
-            tags=place.tagged("gate"),
+            tags=place.tagged("proxy"),
             opts=pulumi.ResourceOptions(parent=self),
         )
         # Every build is pushed anew, so what runs is always among the newest.
         newest = {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": args.kept}
         ecr.LifecyclePolicy(
-            place.named("gate"),
+            place.named("proxy"),
             repository=made.name,
             policy=json.dumps({"rules": [{"rulePriority": 1, "selection": newest, "action": {"type": "expire"}}]}),
             # A repository has one: deleting the old one after the new one was put would delete the new one.
@@ -69,7 +69,7 @@ class Image(pulumi.ComponentResource):
         # Its password holds 12 hours.
         login = ecr.get_authorization_token_output(opts=pulumi.InvokeOptions(parent=self))
         return built_image(
-            place.named("gate"),
+            place.named("proxy"),
             Build(
                 context=_CONTEXT,
                 platform=f"linux/{args.architecture}",

@@ -1,6 +1,6 @@
-"""The EC2 instances under the gates: launch template, autoscaling group, and the cluster's capacity provider of it.
+"""The EC2 instances under the proxies: launch template, autoscaling group, and the cluster's capacity provider of it.
 
-They boot without installing anything. ECS starts and ends them as its tasks need: one for each gate, more for the time
+They boot without installing anything. ECS starts and ends them as its tasks need: one for each proxy, more for the time
 of a rollout. Left to the caller: with a customer key (``place.kms_key_arn``) its policy has to let Auto Scaling's
 service-linked role use it, or no instance starts.
 https://docs.aws.amazon.com/autoscaling/ec2/userguide/key-policy-requirements-EBS-encryption.html
@@ -32,7 +32,7 @@ _WARMUP = 120
 
 
 class Instances(pulumi.ComponentResource):
-    """Where ECS may place gates."""
+    """Where ECS may place proxies."""
 
     group_name: pulumi.Output[str]
     """The autoscaling group's."""
@@ -105,7 +105,7 @@ def _template(
     profile = iam.InstanceProfile(place.named("instance"), role=role.name, tags=tags, opts=inside)
     return ec2.LaunchTemplate(
         place.named("instance"),
-        description="An instance for one gate",
+        description="An instance for one proxy",
         image_id=_image(place, args, architecture, parent),
         instance_type=args.instance_type or _USUAL[architecture],
         iam_instance_profile=ec2.LaunchTemplateIamInstanceProfileArgs(arn=profile.arn),
@@ -139,7 +139,7 @@ def _metadata() -> ec2.LaunchTemplateMetadataOptionsArgs:
     return ec2.LaunchTemplateMetadataOptionsArgs(
         http_endpoint="enabled",
         http_tokens="required",
-        # For the agents, which are in the host's network: one hop. The gate asks the task's endpoint instead.
+        # For the agents, which are in the host's network: one hop. The proxy asks the task's endpoint instead.
         http_put_response_hop_limit=1,
         # Nobody reads them there, and a tag with a space or a slash would then keep instances from starting.
         instance_metadata_tags="disabled",
@@ -192,7 +192,7 @@ def _group(
         # Empty at first: instances that join before the capacity provider knows the group may never belong to it
         # (AWS: "We recommend that you create a new empty Auto Scaling group"). From then on ECS says how many.
         min_size=0,
-        # All gates, and as many new ones in a rollout.
+        # All proxies, and as many new ones in a rollout.
         max_size=args.most_tasks * 2,
         launch_template=autoscaling.GroupLaunchTemplateArgs(
             id=template.id,
@@ -222,7 +222,7 @@ def _group(
 def _refresh() -> autoscaling.GroupInstanceRefreshArgs:
     """How a new version of the template gets to the instances; `pulumi up` starts it and does not wait.
 
-    New ones first. An old one that is to end waits in ECS's hook until its gate runs elsewhere.
+    New ones first. An old one that is to end waits in ECS's hook until its proxy runs elsewhere.
     """
     return autoscaling.GroupInstanceRefreshArgs(
         strategy="Rolling",
@@ -244,7 +244,7 @@ def _capacity_provider(
     return ecs.CapacityProvider(
         place.named("instances"),
         # AWS refuses names that begin with aws, ecs or fargate. Another group would be another name.
-        name=pulumi.Output.concat("gates-", group.name),
+        name=pulumi.Output.concat("proxies-", group.name),
         auto_scaling_group_provider=ecs.CapacityProviderAutoScalingGroupProviderArgs(
             auto_scaling_group_arn=group.arn,
             managed_scaling=ecs.CapacityProviderAutoScalingGroupProviderManagedScalingArgs(
@@ -255,7 +255,8 @@ def _capacity_provider(
                 maximum_scaling_step_size=args.most_tasks * 2,
             ),
             managed_draining="ENABLED",
-            # Else the group might end an instance with a gate beside an empty one. All is safe by draining, but slower.
+            # Else the group might end an instance with a proxy beside an empty one. All is safe by draining, but
+            # slower.
             managed_termination_protection="ENABLED",
         ),
         tags=place.tagged("instances"),

@@ -1,6 +1,6 @@
-"""What is counted from the gate's log: a metric filter for each, in a namespace of this deployment.
+"""What is counted from the proxy's log: a metric filter for each, in a namespace of this deployment.
 
-The gate writes a JSON line for each request, with the reason where it ended one itself (proxy_app/observe.py,
+The proxy writes a JSON line for each request, with the reason where it ended one itself (proxy_app/observe.py,
 proxy_app/errors.py); a test holds the patterns to its lines.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
 """
@@ -20,7 +20,7 @@ _UPSTREAM = (
     '($.status >= 500 && $.error NOT EXISTS) || $.error = "upstream-*" || $.error = "outcome-unknown" || '
     '$.error = "no-ui-link" || ($.error = "aws-error" && ($.status = 403 || $.status >= 500))'
 )
-_GATE = (
+_PROXY = (
     '$.status >= 500 && $.error = "*" && $.error != "upstream-*" && $.error != "no-ui-link" && $.error != "aws-error"'
 )
 _ROLES = '$.role = "viewer" || $.role = "editor" || $.role = "admin"'
@@ -42,7 +42,7 @@ METRICS = {
     "RequestsByRole": Counted(pattern=f"{{ {_REQUEST} && ({_ROLES}) }}", dimensions={"Role": "$.role"}),
     # Of what MLflow was asked: a flood of refusals, which take no time, would hide all else.
     "Latency": Counted(pattern=f"{{ {_REQUEST} && $.upstream_ms >= 0 }}", value="$.ms", unit="Milliseconds"),
-    "ProxyErrors": Counted(pattern=f"{{ {_REQUEST} && {_GATE} }}"),
+    "ProxyErrors": Counted(pattern=f"{{ {_REQUEST} && {_PROXY} }}"),
     "UpstreamErrors": Counted(pattern=f"{{ {_REQUEST} && ({_UPSTREAM}) }}"),
     "Throttled": Counted(pattern=f"{{ {_REQUEST} && $.status = 429 }}"),
     # A refresh begins a quarter of an hour before the keys end: this comes before anybody is refused.

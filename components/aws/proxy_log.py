@@ -1,4 +1,4 @@
-"""The log group that the gate's lines go to. Who reads it, and what they filter for, is left to others."""
+"""The log group that the proxy's lines go to. Who reads it, and what they filter for, is left to others."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The gate as an ECS service on EC2 instances of its own.
+"""The proxy as an ECS service on EC2 instances of its own.
 
 It builds the cluster, the task with its two roles, the service behind the load balancer, and its scaling; the instances
 and the security groups are boxes of their own. Left to the caller: what image, which MLflow, and who signs in.
@@ -51,10 +51,10 @@ class _Rolling(TypedDict):
 
 
 def _rolling() -> _Rolling:
-    """How new gates take over, and where they run.
+    """How new proxies take over, and where they run.
 
     They start beside all old ones, each on an instance of its own. The capacity provider brings these instances, since
-    it scales by tasks that find no place, and takes the empty ones away a quarter of an hour later: so one gate rolls
+    it scales by tasks that find no place, and takes the empty ones away a quarter of an hour later: so one proxy rolls
     over as many do. https://docs.aws.amazon.com/AmazonECS/latest/developerguide/managed-scaling-behavior.html
     """
     return {
@@ -159,7 +159,7 @@ class Service(pulumi.ComponentResource):
         )
 
     def _running(self, tracking: Tracking, tokens: Tokens) -> _Role:
-        """The task role: what the gate may do."""
+        """The task role: what the proxy may do."""
         statements = proxy_statements(
             self._place,
             target_arn=tracking.target_arn,
@@ -167,7 +167,7 @@ class Service(pulumi.ComponentResource):
             tokens_secret_arn=tokens.hashes_secret_arn,
             exec_access=self._args.exec_access,
         )
-        return self._role("gate", statements)
+        return self._role("proxy", statements)
 
     def _starting(self, image: Image, log: ProxyLog) -> _Role:
         """The execution role: what ECS may do to start it."""
@@ -188,13 +188,13 @@ class Service(pulumi.ComponentResource):
         )
 
     def _task(
-        self, architecture: Architecture, gate: Mapping[str, Any], running: _Role, starting: _Role
+        self, architecture: Architecture, proxy: Mapping[str, Any], running: _Role, starting: _Role
     ) -> ecs.TaskDefinition:
         place, args = self._place, self._args
         return ecs.TaskDefinition(
-            place.named("gate"),
-            family=place.fitted("gate", 255),
-            container_definitions=pulumi.Output.json_dumps([gate]),
+            place.named("proxy"),
+            family=place.fitted("proxy", 255),
+            container_definitions=pulumi.Output.json_dumps([proxy]),
             requires_compatibilities=["EC2"],
             network_mode="awsvpc",
             cpu=str(args.task_cpu),
@@ -204,7 +204,7 @@ class Service(pulumi.ComponentResource):
             ),
             task_role_arn=running.arn,
             execution_role_arn=starting.arn,
-            tags=place.tagged("gate"),
+            tags=place.tagged("proxy"),
             opts=pulumi.ResourceOptions(parent=self),
         )
 
@@ -220,7 +220,7 @@ class Service(pulumi.ComponentResource):
         place, args, edge = self._place, self._args, self._edge
         rollout = f"{edge.timing.rollout}s"
         return ecs.Service(
-            place.named("gate"),
+            place.named("proxy"),
             cluster=cluster.arn,
             task_definition=task.arn,
             desired_count=args.tasks,
@@ -228,7 +228,7 @@ class Service(pulumi.ComponentResource):
                 ecs.ServiceCapacityProviderStrategyArgs(capacity_provider=instances.capacity_provider, weight=1)
             ],
             network_configuration=ecs.ServiceNetworkConfigurationArgs(
-                subnets=list(network.private_subnet_ids), security_groups=[doors.gates], assign_public_ip=False
+                subnets=list(network.private_subnet_ids), security_groups=[doors.proxies], assign_public_ip=False
             ),
             load_balancers=[
                 ecs.ServiceLoadBalancerArgs(
@@ -241,7 +241,7 @@ class Service(pulumi.ComponentResource):
             enable_execute_command=args.exec_access,
             enable_ecs_managed_tags=True,
             propagate_tags="SERVICE",
-            tags=place.tagged("gate"),
+            tags=place.tagged("proxy"),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=until_the_end,
@@ -254,13 +254,13 @@ class Service(pulumi.ComponentResource):
     def _scaling(self, cluster: ecs.Cluster, service: ecs.Service) -> None:
         place, args, edge = self._place, self._args, self._edge
         target = appautoscaling.Target(
-            place.named("gate"),
+            place.named("proxy"),
             service_namespace="ecs",
             scalable_dimension="ecs:service:DesiredCount",
             resource_id=pulumi.Output.concat("service/", cluster.name, "/", service.name),
             min_capacity=args.tasks,
             max_capacity=args.most_tasks,
-            tags=place.tagged("gate"),
+            tags=place.tagged("proxy"),
             opts=pulumi.ResourceOptions(parent=self),
         )
         label = pulumi.Output.concat(edge.load_balancer_suffix, "/", edge.target_group_suffix)

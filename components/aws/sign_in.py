@@ -17,7 +17,7 @@ from .place import Place
 
 # A rule takes five values and six wildcards at most.
 _TOKENS = ("Bearer *", "Basic *")
-# Only programs use these. Without a token they get the gate's 401, whose sentence says what to do.
+# Only programs use these. Without a token they get the proxy's 401, whose sentence says what to do.
 _PROGRAMS = ("/api/*", "/v1/*", "/version", "/health*", proxy_environment.READY)
 # MLflow's pages fetch these: a page of the provider's, where they expect data, would only break them. Programs that
 # use /gateway/ have a token.
@@ -53,7 +53,7 @@ class SignIn:
             ),
         )
 
-    def rules(self, place: Place, listener: lb.Listener, gates: lb.TargetGroup, parent: pulumi.Resource) -> None:
+    def rules(self, place: Place, listener: lb.Listener, proxies: lb.TargetGroup, parent: pulumi.Resource) -> None:
         """Requests that must not end at a login page, in the order in which they are tried."""
         session = lb.ListenerRuleActionArgs(
             type="authenticate-oidc",
@@ -68,7 +68,7 @@ class SignIn:
             ("scripts", _path(_SCRIPTS), [session]),
         ]
         for number, (role, condition, first) in enumerate(rules, 1):
-            forward = lb.ListenerRuleActionArgs(type="forward", order=len(first) + 1, target_group_arn=gates.arn)
+            forward = lb.ListenerRuleActionArgs(type="forward", order=len(first) + 1, target_group_arn=proxies.arn)
             lb.ListenerRule(
                 place.named(f"{role}-rule"),
                 listener_arn=listener.arn,
@@ -80,7 +80,7 @@ class SignIn:
             )
 
     def proxy_settings(self, balancer: lb.LoadBalancer) -> dict[str, pulumi.Input[str]]:
-        """What the gate checks the load balancer's word by."""
+        """What the proxy checks the load balancer's word by."""
         return {
             proxy_environment.ALB_ARN: balancer.arn,
             proxy_environment.OIDC_ISSUER: self.sso.issuer,

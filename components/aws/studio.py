@@ -100,7 +100,7 @@ class Studio(pulumi.ComponentResource):
         ]
 
     def _to_the_proxy(self, place: Place, edge: Edge, group: ec2.SecurityGroup) -> list[pulumi.Resource]:
-        """Notebooks may come through the gate, too. A public one is reached as everything on the internet is."""
+        """Notebooks may come through the proxy, too. A public one is reached as everything on the internet is."""
         if edge.public:
             return []
         # The VPC's addresses may not be among those that are allowed.
@@ -111,7 +111,7 @@ class Studio(pulumi.ComponentResource):
             target=edge.security_group_id,
             port=edge.port,
             parent=self,
-            out="The gate",
+            out="The proxy",
             into="Notebooks of Studio",
         )
 

@@ -1,4 +1,4 @@
-"""The gate's task: what its container is told, and how it is confined. Pure functions, so that a test can run it."""
+"""The proxy's task: what its container is told, and how it is confined. Pure functions, so that a test can run it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from ..roles import RoleRules
 from .args import ServiceArgs
 from .timing import Timing
 
-CONTAINER = "gate"
+CONTAINER = "proxy"
 # Callers' connections (MLFLOW_PROXY_MAX_CONNECTIONS), as many to the upstream, and room.
 _FILES = 8192
 
@@ -25,7 +25,7 @@ def environment(
     roles: RoleRules,
     of_edge: Mapping[str, pulumi.Input[str]],
 ) -> dict[str, pulumi.Input[str]]:
-    """The gate's settings, by their names in its contract. None of them is a secret: the gate reads those itself."""
+    """The proxy's settings, by their names in its contract. None of them is a secret: the proxy reads those itself."""
     rules = {proxy_environment.ROLE_RULES: roles.text()} if roles.any() else {}
     return {
         # botocore goes by the second, other tools by the first.
@@ -93,7 +93,7 @@ def _confined(args: ServiceArgs) -> dict[str, Any]:
             # Both lists, since ECS returns both: without "add" each update would replace the task definition
             # (braintrustdata/terraform-aws-braintrust-data-plane#335).
             "capabilities": {"add": [], "drop": ["ALL"]},
-            # The gate is a good first process itself; that agent leaves children behind.
+            # The proxy is a good first process itself; that agent leaves children behind.
             "initProcessEnabled": args.exec_access,
         },
     }
@@ -105,9 +105,9 @@ def _log(group: pulumi.Input[str], region: pulumi.Input[str]) -> dict[str, Any]:
         "options": {
             "awslogs-group": group,
             "awslogs-region": region,
-            "awslogs-stream-prefix": "gate",
-            # The gate's log is synchronous: a full pipe would stop it. Here what CloudWatch does not take in time is
-            # lost beyond the buffer (some 80,000 requests), and a gate starts while CloudWatch is away.
+            "awslogs-stream-prefix": "proxy",
+            # The proxy's log is synchronous: a full pipe would stop it. Here what CloudWatch does not take in time is
+            # lost beyond the buffer (some 80,000 requests), and a proxy starts while CloudWatch is away.
             "mode": "non-blocking",
             "max-buffer-size": "25m",
         },

@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/load-balancer-connec
 
 from dataclasses import dataclass
 
-# What connecting to the upstream can take with the gate's own retries: three attempts of 5 seconds, and a little.
+# What connecting to the upstream can take with the proxy's own retries: three attempts of 5 seconds, and a little.
 _CONNECTING = 20
 # A booting instance with its agents, a pulled image and the first checks of the load balancer; with time to spare.
 _NEW_TASK = 1200
@@ -21,17 +21,18 @@ class Timing:
 
     @property
     def keepalive(self) -> int:
-        """The gate keeps idle connections longer than the load balancer: else it might close one that is being used."""
+        """The proxy keeps idle connections longer than the load balancer: else it might close one that is being
+        used."""
         return self.idle_timeout + 15
 
     @property
     def body_timeout(self) -> int:
-        """How long a request may wait for its share of the gate's memory, or its body stand still."""
+        """How long a request may wait for its share of the proxy's memory, or its body stand still."""
         return min(60, self.idle_timeout // 4)
 
     @property
     def upstream_timeout(self) -> int:
-        """The gate gives up first, with a sentence; the load balancer would send a page.
+        """The proxy gives up first, with a sentence; the load balancer would send a page.
 
         A short request has arrived as a whole before it waits for memory: from then on the load balancer hears nothing.
         """

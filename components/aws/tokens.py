@@ -14,13 +14,13 @@ import pulumi_random as random
 from ..proxy_environment import TOKEN_PREFIX
 from .place import Place
 
-# How the gate's command names its holder.
+# How the proxy's command names its holder.
 _HOLDER = "admin"
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def first_document(token: str, days: int, now: datetime) -> str:
-    """The list of tokens with one admin in it, as the gate reads it (proxy_app/callers/tokens.py)."""
+    """The list of tokens with one admin in it, as the proxy reads it (proxy_app/callers/tokens.py)."""
     entry = {
         "id": token.split("_")[1],
         "name": _HOLDER,
@@ -33,13 +33,13 @@ def first_document(token: str, days: int, now: datetime) -> str:
 
 
 class Tokens(pulumi.ComponentResource):
-    """The gate reads the hashes; the token in plain is in a secret that it cannot read."""
+    """The proxy reads the hashes; the token in plain is in a secret that it cannot read."""
 
     admin_token: pulumi.Output[str]
     admin_token_secret_arn: pulumi.Output[str]
     hashes_secret_arn: pulumi.Output[str]
     hashes_ready: pulumi.Resource
-    """The secret's first value: a gate that starts before it is there does not start."""
+    """The secret's first value: a proxy that starts before it is there does not start."""
 
     def __init__(self, place: Place, *, days: int, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mlflow:aws:Tokens", place.named("tokens"), {}, opts)
@@ -51,9 +51,9 @@ class Tokens(pulumi.ComponentResource):
         now = datetime.now(UTC)
         document = token.apply(lambda made: first_document(made, days, now))
 
-        plain = self._secret(place, "admin-token", "The gate's first admin token, in plain")
+        plain = self._secret(place, "admin-token", "The proxy's first admin token, in plain")
         self._first_value(place, "admin-token", plain, token)
-        hashes = self._secret(place, "tokens", "Hashes of the gate's tokens; edit with `python -m proxy_app token`")
+        hashes = self._secret(place, "tokens", "Hashes of the proxy's tokens; edit with `python -m proxy_app token`")
         self.hashes_ready = self._first_value(place, "tokens", hashes, document)
 
         self.admin_token = pulumi.Output.secret(token)

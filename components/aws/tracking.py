@@ -1,6 +1,6 @@
 """SageMaker's MLflow with the bucket of its artifacts and the role it works with, or an existing one by its ARN.
 
-Who may call it is left to the gate's role. The runs are in SageMaker itself: a replaced one starts empty.
+Who may call it is left to the proxy's role. The runs are in SageMaker itself: a replaced one starts empty.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from .targets import check_partition, is_app
 
 
 class Tracking(pulumi.ComponentResource):
-    """The target that the gate signs for."""
+    """The target that the proxy signs for."""
 
     target_arn: pulumi.Output[str]
     serverless: bool
@@ -47,7 +47,7 @@ class Tracking(pulumi.ComponentResource):
         self.register_outputs({"target_arn": self.target_arn, "bucket": self.bucket})
 
     def _fitting(self, target_arn: str) -> str:
-        """What another resource says is known only now. Raises RunError where the gate would have the wrong rights."""
+        """What another resource says is known only now. Raises RunError where the proxy would have the wrong rights."""
         if is_app(target_arn) != self.serverless:
             kind = "server" if self.serverless else "app"
             raise pulumi.RunError(f"tracking.targetArn is {target_arn}: set tracking.kind to {kind}.")

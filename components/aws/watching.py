@@ -1,4 +1,4 @@
-"""Metrics from the gate's log, alarms, a topic that tells of them, and a dashboard."""
+"""Metrics from the proxy's log, alarms, a topic that tells of them, and a dashboard."""
 
 import pulumi
 from pulumi_aws import sns

@@ -156,7 +156,7 @@ def _of_the_service(place: Place, args: WatchingArgs, app: AppArgs) -> Iterator[
             severity="ERROR",
             says="More than four requests were answered with an error of the server's (5xx) within five minutes. Look "
             "at `error` in the log: upstream words and none at all mean MLflow and its database, no-keys the way to "
-            "Google's keys, fault the gate, and without any line it is App Engine's front, which found no instance "
+            "Google's keys, fault the proxy, and without any line it is App Engine's front, which found no instance "
             "ready.",
             condition=_Condition(
                 series=Series(

@@ -178,7 +178,7 @@ class AccessArgs(Checked):
         return [*self.members, *(one for each in self.conditional for one in each.members)]
 
     def without_role(self) -> list[str]:
-        """Members who come in and are refused by the gate. Whose e-mails are not known here (groups) are left out."""
+        """Members who come in and are refused by the proxy. Whose e-mails are not known here (groups) are left out."""
         given = [rule.lower().split(":", 1) for role in ROLES for rule in getattr(self.roles, role)]
         addresses = {value for kind, value in given if kind == "email"}
         domains = {value for kind, value in given if kind == "domain"}
@@ -194,7 +194,7 @@ class AccessArgs(Checked):
 
 
 class ImageArgs(Checked):
-    """MLflow's container image, with the gate in it."""
+    """MLflow's container image, with the proxy in it."""
 
     reference: InputText | None = None
     """An image that is there, by digest (registry/name@sha256:...), instead of one built from mlflow_app/."""
@@ -224,7 +224,7 @@ class WatchingArgs(Checked):
     email: Email | None = None
     """Who is told of alerts."""
     log_days: int = Field(default=30, ge=1, le=3650)
-    """How long MLflow's and the gate's logs are kept, in days."""
+    """How long MLflow's and the proxy's logs are kept, in days."""
     dashboard: bool = True
     """A dashboard in Cloud Monitoring."""
     slow_seconds: int = Field(default=5, ge=1, le=120)

@@ -1,6 +1,6 @@
 """Who comes through Identity-Aware Proxy to MLflow, and the account for programs that call it.
 
-People's accounts and groups are left to the caller. What somebody may do inside is the gate's to say, by its rules.
+People's accounts and groups are left to the caller. What somebody may do inside is the proxy's to say, by its rules.
 """
 
 import hashlib

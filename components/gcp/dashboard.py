@@ -136,7 +136,7 @@ def _who_uses_it(page: "_Page", place: Place, app: AppArgs, bucket: pulumi.Outpu
                 )
             },
         ),
-        _lines("Requests that the gate ended", app, bucket, "jsonPayload.error:*"),
+        _lines("Requests that the proxy ended", app, bucket, "jsonPayload.error:*"),
     )
 
 

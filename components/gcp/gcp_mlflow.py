@@ -36,7 +36,7 @@ class GcpMlflow(pulumi.ComponentResource):
     tracking_uri: pulumi.Output[str]
     """MLFLOW_TRACKING_URI."""
     iap_audience: pulumi.Output[str]
-    """The audience of Identity-Aware Proxy's assertions, which MLflow's gate asks for: /projects/NUMBER/apps/ID."""
+    """The audience of Identity-Aware Proxy's assertions, which MLflow's proxy asks for: /projects/NUMBER/apps/ID."""
     token_audience: pulumi.Output[str]
     """The audience of callers' tokens: the OAuth client's id, or where it is not known https://HOST/* for tokens that
     a service account signs."""

@@ -1,4 +1,4 @@
-"""Where the lines of MLflow, the gate and App Engine's front go, for as long as is set. Who counts them is left to
+"""Where the lines of MLflow, the proxy and App Engine's front go, for as long as is set. Who counts them is left to
 others.
 
 They name callers: `_Default`, where whoever may see logs sees them for 30 days, keeps no copy. That is an exclusion of

@@ -1,4 +1,4 @@
-"""What is counted from the lines of the gate and the container, since App Engine's own metrics do not tell it.
+"""What is counted from the lines of the proxy and the container, since App Engine's own metrics do not tell it.
 
 Each line is JSON (mlflow_app/logs.py); a test holds the filters to what is written. Cloud Logging counts lines whether
 or not they are kept, from now on.

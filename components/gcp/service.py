@@ -1,4 +1,4 @@
-"""MLflow with the gate in front of it, as a service of App Engine's flexible environment."""
+"""MLflow with the proxy in front of it, as a service of App Engine's flexible environment."""
 
 from collections.abc import Mapping
 

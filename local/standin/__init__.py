@@ -1,6 +1,6 @@
 """A strict double of SageMaker's managed MLflow, in front of a real MLflow server on loopback.
 
-Nothing of the gate is used here: signatures are checked with botocore. What SageMaker would refuse is refused;
+Nothing of the proxy is used here: signatures are checked with botocore. What SageMaker would refuse is refused;
 where its behaviour is not known, so is whatever two readings of the rules disagree about.
 
     async with standin.serve(target_arn=ARN, upstream="http://127.0.0.1:5000", authority=authority) as aws:

@@ -42,7 +42,7 @@ class Credentials:
 
     def __init__(self, *, account: str, lifetime: float, clock: Callable[[], float]) -> None:
         self.lifetime = lifetime
-        self._principal = f"arn:aws:sts::{account}:assumed-role/local-gate/session"
+        self._principal = f"arn:aws:sts::{account}:assumed-role/local-proxy/session"
         self._clock = clock
         self._known: dict[str, Credential] = {}
         self._current: Credential | None = None

@@ -16,7 +16,7 @@ def _endpoint(one: Resource) -> str:
 
 DRAWN = {
     BALANCER: Drawn("load balancer", said=_balancer),
-    SERVICE: Drawn("the gate: ECS on EC2"),
+    SERVICE: Drawn("the proxy: ECS on EC2"),
     ENDPOINT: Drawn("VPC endpoint", together=True, said=_endpoint),
     NAT: Drawn("NAT gateway", together=True),
     ALARM: Drawn("alarm", together=True),

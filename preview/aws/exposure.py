@@ -17,7 +17,7 @@ SERVICE = "aws:ecs/service:Service"
 TASK = "aws:ecs/taskDefinition:TaskDefinition"
 ENDPOINT = "aws:ec2/vpcEndpoint:VpcEndpoint"
 WAF = "aws:wafv2/webAclAssociation:WebAclAssociation"
-# What the gate is told when it asks for tokens, and when it believes in sign-ins: components/proxy_environment.py.
+# What the proxy is told when it asks for tokens, and when it believes in sign-ins: components/proxy_environment.py.
 _TOKENS, _SIGN_IN = "MLFLOW_PROXY_TOKENS_SECRET", "MLFLOW_PROXY_OIDC_ISSUER"
 _ELSE = {"authenticate": "else the sign-in page", "deny": "else 401", "allow": "or nobody"}
 

@@ -13,7 +13,7 @@ def _database(one: Resource) -> str:
 
 DRAWN = {
     APPLICATION: Drawn("Identity-Aware Proxy"),
-    FLEXIBLE: Drawn("the gate and MLflow: App Engine"),
+    FLEXIBLE: Drawn("the proxy and MLflow: App Engine"),
     DATABASE: Drawn("database", store=True, said=_database),
     BUCKET: Drawn("bucket", store=True, named=True),
     SECRET: Drawn("secret", store=True, named=True),

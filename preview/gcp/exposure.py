@@ -9,7 +9,7 @@ from . import firewalls
 from .bindings import EVERYBODY, IAP_ACCESS, Binding, bindings, called, served
 from .kinds import APPLICATION, BUCKET, DATABASE, FLEXIBLE, STANDARD
 
-# What the gate is told where it stands behind Identity-Aware Proxy: components/proxy_environment.py.
+# What the proxy is told where it stands behind Identity-Aware Proxy: components/proxy_environment.py.
 _AUDIENCE, _RULES = "MLFLOW_PROXY_IAP_AUDIENCE", "MLFLOW_PROXY_ROLE_RULES"
 _IAP = "Identity-Aware Proxy"
 _WORLD = "the internet"

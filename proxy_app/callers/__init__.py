@@ -23,7 +23,7 @@ class Role(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Someone the gate has recognised. ``way`` names the module that did."""
+    """Someone the proxy has recognised. ``way`` names the module that did."""
 
     name: str
     role: Role

@@ -16,7 +16,7 @@ class Anyone:
     async def recognise(self, request: web.BaseRequest) -> Caller | None:
         if host_of(request) not in LOOPBACK:
             raise errors.forbidden(
-                "Without authentication this gate answers under the names of this machine only, "
+                "Without authentication this proxy answers under the names of this machine only, "
                 "127.0.0.1, ::1 and localhost.",
                 reason="foreign-host",
             )

@@ -1,4 +1,4 @@
-"""What others tell the gate of its callers: a JWT signed by ES256, with the id of its key in its header."""
+"""What others tell the proxy of its callers: a JWT signed by ES256, with the id of its key in its header."""
 
 import json
 import re

@@ -59,7 +59,7 @@ class IapCallers:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """The keys are kept fresh in this block; that there are none yet is no error: the gate is not ready."""
+        """The keys are kept fresh in this block; that there are none yet is no error: the proxy is not ready."""
         async with self._keys.running():
             yield
 
@@ -125,7 +125,7 @@ def _person(claims: Mapping[str, Any]) -> Person:
     subject, email, hosted = (claims.get(name) for name in ("sub", "email", "hd"))
     if not isinstance(subject, str) or not subject.startswith(_GOOGLE):
         raise errors.forbidden(
-            "You are signed in with an account that is not Google's own, and this gate knows only those.",
+            "You are signed in with an account that is not Google's own, and this proxy knows only those.",
             reason="no-role",
         )
     # IAP's other headers have the prefix here too.

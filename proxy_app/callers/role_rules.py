@@ -99,7 +99,7 @@ class RoleRules:
             log.info("No rule gives %s a role.", name, extra={"event": "sign-in"})
             # Not 401: signing in once more would change nothing.
             raise errors.forbidden(
-                f"You are signed in as {name}, and no rule of this gate gives this person a role. "
+                f"You are signed in as {name}, and no rule of this proxy gives this person a role. "
                 "Ask whoever runs it (MLFLOW_PROXY_ROLE_RULES).",
                 reason="no-role",
             )

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     new.add_argument("--role", required=True, choices=[role.label for role in Role], help="what it may do")
     new.add_argument("--days", type=float, default=90, help="when it expires (default: 90)")
     listing = actions.add_parser("list", help="show names, roles and expiry")
-    revoke = actions.add_parser("revoke", help="remove a token; the gate follows at its next reload")
+    revoke = actions.add_parser("revoke", help="remove a token; the proxy follows at its next reload")
     revoke.add_argument("name", help="the name it was made with")
 
     for action in (new, listing, revoke):
@@ -79,7 +79,7 @@ def _revoke(store: TokenStore, name: str) -> None:
 
     store.read()  # a wrong place must not look like a token that is gone already
     _edit(store, remove)
-    print(f"revoked {name!r}; a running gate follows within MLFLOW_PROXY_TOKENS_RELOAD_SECONDS (15)", file=sys.stderr)
+    print(f"revoked {name!r}; a running proxy follows within MLFLOW_PROXY_TOKENS_RELOAD_SECONDS (15)", file=sys.stderr)
 
 
 def _edit(store: TokenStore, change: Callable[[list[Token]], list[Token]]) -> None:

@@ -53,7 +53,7 @@ class FileStore:
     def change(self, edit: Callable[[str], str]) -> None:
         folder = self._path.parent
         if not folder.is_dir():
-            # Not made here: a mistyped path would hold tokens that no gate reads.
+            # Not made here: a mistyped path would hold tokens that no proxy reads.
             raise StoreError(f"There is no folder {folder}: make it first, or name a file in another.")
         try:
             with _locked(self._path.with_name(f".{self._path.name}.lock")):

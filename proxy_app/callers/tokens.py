@@ -145,11 +145,11 @@ class TokenCallers:
         digest, expires, caller = self._by_id.get(found[1], _NOBODY)
         if not hmac.compare_digest(digest, sha256(token.encode()).digest()) or caller is None:
             raise errors.unauthenticated(
-                "This token is not known here: it is mistyped, revoked, or another gate's.", reason="bad-token"
+                "This token is not known here: it is mistyped, revoked, or another proxy's.", reason="bad-token"
             )
         if self._clock() >= expires:
             raise errors.unauthenticated(
-                f"The token {caller.name!r} has expired. Ask whoever runs this gate for a new one.",
+                f"The token {caller.name!r} has expired. Ask whoever runs this proxy for a new one.",
                 reason="expired-token",
             )
         return caller

@@ -1,4 +1,4 @@
-"""What stands behind the gate, and how a request gets there: signed to SageMaker, or as it is to a plain MLflow."""
+"""What stands behind the proxy, and how a request gets there: signed to SageMaker, or as it is to a plain MLflow."""
 
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
@@ -15,7 +15,7 @@ class Upstream(Protocol):
     origin: str
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        """Everything this needs while the gate runs."""
+        """Everything this needs while the proxy runs."""
         ...
 
     async def send(self, request: web.BaseRequest, route: Route) -> Answer:

@@ -40,9 +40,9 @@ class AwsError:
         """The same sentence and, but for stale credentials, the same status in MLflow's form."""
         if self.stale:
             return errors.unavailable(
-                f"SageMaker does not take the gate's credentials: {self.message}", reason="credentials-refused"
+                f"SageMaker does not take the proxy's credentials: {self.message}", reason="credentials-refused"
             )
-        hint = " (The gate's own AWS role was refused, not your token.)" if self.status == 403 else ""
+        hint = " (The proxy's own AWS role was refused, not your token.)" if self.status == 403 else ""
         return errors.Refusal(
             self.status,
             _ERROR_CODES.get(self.status, "INTERNAL_ERROR" if self.status >= 500 else "BAD_REQUEST"),

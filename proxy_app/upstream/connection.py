@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection to the upstream, as its client.
 
 aiohttp's own client does far more than a proxy's hop wants (redirects, cookies, encodings, sessions) and takes 40 % of
-the gate's time for it; see `make bench`. This does the hop alone: the head is sent as it was signed, the answer comes
+the proxy's time for it; see `make bench`. This does the hop alone: the head is sent as it was signed, the answer comes
 in pieces, and a failure says whether anything can have reached the upstream. The parsing is httptools' (llhttp).
 """
 

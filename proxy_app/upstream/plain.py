@@ -12,7 +12,7 @@ from ..settings import Settings
 from ..target import PlainTarget
 from .pool import Answer, Pool, refuse_failing
 
-# Whoever comes through the gate is not on the server's host, even where the gate is: MLflow runs its assistant, an
+# Whoever comes through the proxy is not on the server's host, even where the proxy is: MLflow runs its assistant, an
 # agent with a shell, for clients that it takes for local. "unknown" is RFC 7239's word for an address not told.
 _NOT_LOCAL = (b"x-forwarded-for", b"unknown")
 

@@ -182,7 +182,7 @@ class Pool:
 
     def _refusal(self, failure: UpstreamError, *, replay: bool) -> errors.Refusal:
         if isinstance(failure, Unreachable):
-            return errors.bad_gateway("MLflow cannot be reached from the gate.", reason="upstream-unreachable")
+            return errors.bad_gateway("MLflow cannot be reached from the proxy.", reason="upstream-unreachable")
         if isinstance(failure, Silent):
             seconds = self._settings.upstream_timeout
             if replay:

@@ -1,4 +1,4 @@
-"""SageMaker's MLflow: each request is held, signed with the gate's own credentials and sent."""
+"""SageMaker's MLflow: each request is held, signed with the proxy's own credentials and sent."""
 
 import contextlib
 import time
@@ -47,12 +47,12 @@ class SageMakerUpstream:
             self._bodies.release(body)
 
     async def probe(self) -> None:
-        # An experiment that always exists, and an action that the weakest role of a gate has.
+        # An experiment that always exists, and an action that the weakest role of a proxy has.
         path, query = "/api/2.0/mlflow/experiments/get", "experiment_id=0"
         await refuse_failing(await self._signed("GET", path, query, (), NO_BODY, replay=True))
 
     async def ui_link(self) -> str:
-        """A fresh link into MLflow's own UI, for one use within a minute. It carries the gate's rights."""
+        """A fresh link into MLflow's own UI, for one use within a minute. It carries the proxy's rights."""
         return await ui_link(self._target, self._credentials.current())
 
     async def _signed(

@@ -15,7 +15,7 @@ _SESSION_SECONDS = 12 * 3600
 
 
 async def ui_link(target: SageMakerTarget, credentials: Credentials) -> str:
-    """A URL for one use within a minute, good for a session of twelve hours with the gate's rights.
+    """A URL for one use within a minute, good for a session of twelve hours with the proxy's rights.
 
     Refusal: 502 when SageMaker gives none.
     """

@@ -43,15 +43,15 @@ def poll(what: Callable[[], bool], seconds: float = 20) -> bool:
 
 def test_the_proxy_and_the_flask_design_are_measured_and_then_gone(capsys: pytest.CaptureFixture[str]) -> None:
     before = set(tree(os.getpid()))
-    plan = throughput.Plan(only=("gate", "flask"), connections=(4,), rounds=1, seconds=1)
+    plan = throughput.Plan(only=("proxy", "flask"), connections=(4,), rounds=1, seconds=1)
     figures = {row["server"]: row for row in throughput.run(plan)["throughput"]}
-    assert set(figures) == {"gate", "flask"}
+    assert set(figures) == {"proxy", "flask"}
     for row in figures.values():
         assert row["per_second"] > 1
         assert 0 < row["p50_ms"] <= row["p99_ms"] < 1000
         assert 0 < row["cpu_us"] < 1e6
         assert row["refused"] == row["broken"] == 0
-    assert "requests/s, gate / flask" in capsys.readouterr().out
+    assert "requests/s, proxy / flask" in capsys.readouterr().out
     assert set(tree(os.getpid())) <= before
 
 
@@ -66,10 +66,10 @@ def test_a_large_body_arrives_whole_and_its_memory_is_seen() -> None:
 
 
 def test_ctrl_c_ends_every_process_and_removes_what_was_written() -> None:
-    command = [sys.executable, "-m", "bench", "throughput", "--only", "gate", "flask", "--rounds", "9"]
+    command = [sys.executable, "-m", "bench", "throughput", "--only", "proxy", "flask", "--rounds", "9"]
     bench = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        # Itself, the upstream's and gunicorn's two processes each, the gate, and wrk.
+        # Itself, the upstream's and gunicorn's two processes each, the proxy, and wrk.
         assert poll(lambda: len(tree(bench.pid)) >= 7), "the servers did not start"
         pids = tree(bench.pid)
         folders = {Path(f"/proc/{pid}/cwd").resolve() for pid in pids} - {ROOT}

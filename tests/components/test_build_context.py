@@ -18,7 +18,7 @@ from components.build_context import content_hash, files, location
 from preview.recorder import record
 
 ROOT = Path(__file__).parents[2]
-GATE = ROOT / "proxy_app"
+PROXY = ROOT / "proxy_app"
 
 
 @pytest.fixture
@@ -36,24 +36,24 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_proxy_build_gets_its_modules_and_nothing_else() -> None:
-    found = files(GATE)
+    found = files(PROXY)
     tracked = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "."],
-        cwd=GATE,
+        cwd=PROXY,
         capture_output=True,
         text=True,
         check=True,
     ).stdout.split()
     # Deleted files are still listed until somebody commits.
-    there = {path for path in tracked if (GATE / path).exists()}
+    there = {path for path in tracked if (PROXY / path).exists()}
     assert set(found) == there - {"Dockerfile", ".dockerignore"}
-    assert {"gate.py", "page.html", "requirements.txt", "callers/tokens.py", "upstream/pool.py"} <= set(found)
+    assert {"proxy.py", "page.html", "requirements.txt", "callers/tokens.py", "upstream/pool.py"} <= set(found)
 
 
 def test_mlflows_build_gets_both_folders_modules_and_nothing_else() -> None:
-    gate = {f"proxy_app/{path}" for path in files(GATE)} - {"proxy_app/requirements.txt"}
+    proxy = {f"proxy_app/{path}" for path in files(PROXY)} - {"proxy_app/requirements.txt"}
     ours = {path.relative_to(ROOT).as_posix() for path in (ROOT / "mlflow_app").rglob("*.py")}
-    assert set(files(ROOT)) == gate | ours | {"mlflow_app/requirements.txt"}
+    assert set(files(ROOT)) == proxy | ours | {"mlflow_app/requirements.txt"}
 
 
 def test_nothing_is_looked_for_where_nothing_is_let_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +190,7 @@ def test_arguments_change_it_each_in_its_place(folder: Path) -> None:
 
 def test_in_the_project_itself_the_folder_is_found_from_there() -> None:
     found: list[str] = []
-    record(lambda: found.append(location(GATE)))
+    record(lambda: found.append(location(PROXY)))
     assert found == ["proxy_app"]
 
 
@@ -203,11 +203,11 @@ def test_the_project_itself_is_found_where_it_is() -> None:
 def test_another_program_finds_the_folder_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[str] = []
     monkeypatch.chdir(tmp_path)
-    record(lambda: found.append(location(GATE)))
-    assert found == [str(GATE)]
+    record(lambda: found.append(location(PROXY)))
+    assert found == [str(PROXY)]
 
 
 def test_a_program_that_no_cli_started_finds_it_by_its_whole_path(monkeypatch: pytest.MonkeyPatch) -> None:
     # docker-build then starts in a folder of its own (Pulumi's automation API).
     monkeypatch.setattr(pulumi, "get_root_directory", lambda: None)
-    assert location(GATE) == str(GATE)
+    assert location(PROXY) == str(PROXY)

@@ -15,7 +15,7 @@ from preview.graph import Resource
 from preview.recorder import record
 
 BUILT = "docker-build:index:Image"
-NAME = "registry.example.com/gate"
+NAME = "registry.example.com/proxy"
 
 
 class Clock:
@@ -39,7 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name, text in ((".dockerignore", ""), ("Dockerfile", "FROM scratch\n"), ("gate.py", "one")):
+    for name, text in ((".dockerignore", ""), ("Dockerfile", "FROM scratch\n"), ("proxy.py", "one")):
         (tmp_path / name).write_text(text)
     return tmp_path
 
@@ -49,7 +49,7 @@ def recorded(folder: Path, *made_for: str, platform: str = "linux/arm64", **argu
         # Stands in for a repository: any resource does.
         repository = random.RandomId("repository", byte_length=4)
         built_image(
-            "gate",
+            "proxy",
             Build(context=folder, platform=platform, arguments=arguments),
             Registry(
                 image=pulumi.Output.from_input(NAME),
@@ -67,7 +67,7 @@ def recorded(folder: Path, *made_for: str, platform: str = "linux/arm64", **argu
 def test_a_tag_names_content_and_time(folder: Path, clock: type[Clock]) -> None:
     image = recorded(folder)
     assert re.fullmatch(rf"{NAME}:[0-9a-f]{{16}}-20261122T163000Z", image.inputs["tags"][0])
-    assert image.inputs["tags"][0].startswith(f"{NAME}:{image.name.removeprefix('gate-')}")
+    assert image.inputs["tags"][0].startswith(f"{NAME}:{image.name.removeprefix('proxy-')}")
     clock.time += timedelta(days=1)
     assert recorded(folder).name == image.name
 

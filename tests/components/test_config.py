@@ -122,8 +122,8 @@ def test_a_wrong_setting_is_named_with_what_was_given_and_what_is_allowed(wrong:
         ({"tracking": {"kind": "app", "mlflowVersion": "3.0"}}, "tracking.mlflowVersion"),
         ({"tracking": {"artifactPrefix": "/a"}}, "tracking.artifactPrefix"),
         ({"tracking": {"kind": "server", "maintenanceWindow": "Tuesday"}}, "tracking.maintenanceWindow"),
-        ({"image": {"reference": "registry/gate:latest"}}, "image.reference"),
-        ({"image": {"reference": "registry/gate@sha256:0", "base": "python"}}, "image.base"),
+        ({"image": {"reference": "registry/proxy:latest"}}, "image.reference"),
+        ({"image": {"reference": "registry/proxy@sha256:0", "base": "python"}}, "image.base"),
         ({"image": {"architecture": "amd64"}, "service": {"instanceType": "t4g.small"}}, "service.instanceType"),
         ({"service": {"instanceType": "t3.small"}}, "service.instanceType"),
         ({"service": {"tasks": 3, "mostTasks": 2}}, "service.mostTasks"),
@@ -140,7 +140,7 @@ def test_a_wrong_setting_is_named_with_what_was_given_and_what_is_allowed(wrong:
             "edge.sso",
         ),
         ({"access": {"roles": {"viewer": ["group:a"]}}}, "access.roles"),
-        ({**PRODUCTION, "image": {"reference": "quay.io/gate@sha256:0"}}, "image.reference"),
+        ({**PRODUCTION, "image": {"reference": "quay.io/proxy@sha256:0"}}, "image.reference"),
         ({"environment": "production"}, "edge"),
         ({"network": {"cidr": "8.8.0.0/16"}}, "network.cidr"),
         ({"network": {**IN_A_VPC, "zones": 3}}, "network.zones"),
@@ -298,7 +298,7 @@ def test_outputs_of_other_resources_are_taken_for_arns_and_ids() -> None:
             "network": {"vpc_id": output, "vpc_cidr": "10.0.0.0/16", "private_subnet_ids": [output, output]},
             "edge": EdgeArgs(certificate_arn=output),
         }
-        found = checked(AwsMlflowProxyArgs, given, "gate", production=False)
+        found = checked(AwsMlflowProxyArgs, given, "proxy", production=False)
         assert found.kms_key_arn is output
         assert found.tracking.target_arn is output
         assert found.network.private_subnet_ids == [output, output]
@@ -333,20 +333,20 @@ def test_outputs_are_refused_for_what_decides_which_resources_there_are(given: s
         for name in reversed(given.split(".")):
             values = {name: values}
         with pytest.raises(SettingsError, match=given.replace(".", r"\.")):
-            checked(AwsMlflowProxyArgs, values, "gate", production=False)
+            checked(AwsMlflowProxyArgs, values, "proxy", production=False)
 
     record(program)
 
 
 def test_arguments_are_checked_like_config() -> None:
-    with pytest.raises(SettingsError, match=r"gate\.network\.zones: 7 is given"):
-        checked(AwsMlflowProxyArgs, {"network": {"zones": 7}}, "gate", production=False)
-    assert checked(AwsMlflowProxyArgs, AwsMlflowProxyArgs(), "gate", production=False) == AwsMlflowProxyArgs()
+    with pytest.raises(SettingsError, match=r"proxy\.network\.zones: 7 is given"):
+        checked(AwsMlflowProxyArgs, {"network": {"zones": 7}}, "proxy", production=False)
+    assert checked(AwsMlflowProxyArgs, AwsMlflowProxyArgs(), "proxy", production=False) == AwsMlflowProxyArgs()
 
 
 def test_arguments_in_classes_get_productions_defaults_where_they_say_nothing() -> None:
     given = AwsMlflowProxyArgs(environment="production", network=NetworkArgs(zones=3), edge=EdgeArgs(allow_http=True))
-    found = checked(AwsMlflowProxyArgs, given, "gate", production=True)
+    found = checked(AwsMlflowProxyArgs, given, "proxy", production=True)
     assert (found.network.zones, found.network.egress) == (3, "endpoints")
     assert found.deletion_protection
 
@@ -379,7 +379,7 @@ garbage = some.recursive(
 @given(garbage)
 def test_garbage_is_never_anything_but_a_settings_error(given: Any) -> None:
     with contextlib.suppress(SettingsError):
-        checked(AwsMlflowProxyArgs, given, "gate", production=True)
+        checked(AwsMlflowProxyArgs, given, "proxy", production=True)
 
 
 @settings(max_examples=300)
@@ -406,7 +406,7 @@ def test_garbage_in_one_place_of_right_settings_is_never_anything_but_a_settings
             break
         place = place[name]
     with contextlib.suppress(SettingsError):
-        checked(AwsMlflowProxyArgs, given, "gate", production=True)
+        checked(AwsMlflowProxyArgs, given, "proxy", production=True)
 
 
 def test_every_sentence_of_the_classes_ends() -> None:

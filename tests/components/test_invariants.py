@@ -143,8 +143,8 @@ def test_nothing_is_asked_for_when_settings_are_wrong(
     component: Callable[..., object], given: Mapping[str, Any]
 ) -> None:
     def program() -> None:
-        with pytest.raises(SettingsError, match=r"gate\."):
-            component("gate", given)
+        with pytest.raises(SettingsError, match=r"proxy\."):
+            component("proxy", given)
 
     graph = record(program)
     assert (graph.resources, graph.calls) == ([], [])

@@ -25,7 +25,7 @@ from tests.doubles.some_request import some_request
 
 DOCKERFILE = (Path(__file__).parents[2] / "proxy_app" / "Dockerfile").read_text(encoding="utf-8")
 KNOWN = {name for name, _, _ in Settings.table()}
-# What botocore reads; the gate's own settings among them are in its table.
+# What botocore reads; the proxy's own settings among them are in its table.
 OF_AWS = {"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_EC2_METADATA_DISABLED"}
 
 
@@ -39,7 +39,7 @@ def told(definition: Mapping[str, Any]) -> dict[str, str]:
 
 
 def instruction(name: str) -> str:
-    """What follows the last such instruction of the gate's Dockerfile."""
+    """What follows the last such instruction of the proxy's Dockerfile."""
     found = re.findall(rf"^{name} ((?:.*\\\n)*.*)$", DOCKERFILE, re.MULTILINE)
     return found[-1]
 
@@ -113,9 +113,9 @@ async def test_the_proxy_answers_at_the_health_paths_whoever_asks(path: str, mon
     app = create_app(Settings.from_env({"MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:1", "MLFLOW_PROXY_AUTH": "off"}))
 
     async def nobody_else(_: object) -> None:
-        raise AssertionError(f"{path} is no health path of the gate's")
+        raise AssertionError(f"{path} is no health path of the proxy's")
 
-    monkeypatch.setattr(app.gate, "handle", nobody_else)
+    monkeypatch.setattr(app.proxy, "handle", nobody_else)
     request = some_request({}, "GET").clone(rel_url=path)
     assert (await app.handle(request)).status in {200, 503}
 

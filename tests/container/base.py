@@ -1,7 +1,7 @@
 """A base image for where no image registry is reached: Debian with Python, made by debootstrap.
 
 It stands in for python:slim. What pip needs on this machine (an index, its authorities) goes into it, so that the
-gate's Dockerfile has to know nothing of that; such an image is for tests on the machine that made it.
+proxy's Dockerfile has to know nothing of that; such an image is for tests on the machine that made it.
 """
 
 import configparser
@@ -18,7 +18,7 @@ from tests.container.engine import Engine
 
 PACKAGES = "python3,python3-venv,ca-certificates"
 CACHE = Path(__file__).parents[2] / ".local" / "container"
-NAME = "gate-test-base"
+NAME = "proxy-test-base"
 _CA = "etc/ssl/certs/ca-certificates.crt"
 _LEFT_OUT = ("dev/*", "proc/*", "sys/*", "var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale")
 _PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "retries")

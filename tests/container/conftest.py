@@ -1,4 +1,4 @@
-"""The gate's image, built for real, once in a test run."""
+"""The proxy's image, built for real, once in a test run."""
 
 import shutil
 import socket
@@ -58,7 +58,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def image(engine: Engine, base: str, context: Path) -> str:
-    return engine.build("gate-test:legacy", context, {"BASE": base, "VERSION": "1.2.3", "REVISION": "0123abc"})
+    return engine.build("proxy-test:legacy", context, {"BASE": base, "VERSION": "1.2.3", "REVISION": "0123abc"})
 
 
 class PrivatelyBuilt(NamedTuple):
@@ -73,7 +73,7 @@ def privately_built(buildkit: Engine, base: str, context: Path) -> PrivatelyBuil
     """The image made by BuildKit, with its packages from an index that wants a password."""
     with private_index(default_index(buildkit, base)) as (url, asked):
         return PrivatelyBuilt(
-            buildkit.build("gate-test:buildkit", context, {"BASE": base, "PIP_INDEX_URL": url}), asked
+            buildkit.build("proxy-test:buildkit", context, {"BASE": base, "PIP_INDEX_URL": url}), asked
         )
 
 

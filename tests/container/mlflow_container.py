@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Mapping
 from typing import NamedTuple
 
 from tests.container.engine import Container, Engine
-from tests.container.gate import environment
+from tests.container.proxy import environment
 from tests.mlflow_app.app import App
 
 _KILL = """

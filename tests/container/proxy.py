@@ -1,4 +1,4 @@
-"""The gate's container from outside: its settings, its tokens, its answers."""
+"""The proxy's container from outside: its settings, its tokens, its answers."""
 
 import http.client
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ def environment(settings: Mapping[str, str]) -> list[str]:
 
 def make_token(engine: Engine, image: str, folder: Path, role: str) -> tuple[Path, str]:
     """Have the image make a token for ``ann`` in ``folder``/tokens.json; the folder and the token."""
-    # The gate's user must be able to write there, whoever runs the tests.
+    # The proxy's user must be able to write there, whoever runs the tests.
     folder.chmod(0o777)
     command = ("token", "new", "--name", "ann", "--role", role, "--file", "/tokens/tokens.json")
     token = engine.run("run", "--rm", "--volume", f"{folder}:/tokens", image, *command).strip()

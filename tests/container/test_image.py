@@ -68,10 +68,10 @@ def test_nothing_in_the_image_can_install_or_compile(engine: Engine, base: str, 
 
 
 def test_the_proxy_cannot_change_its_own_files(engine: Engine, image: str, files: dict[str, Entry]) -> None:
-    gates = {path: entry for path, entry in files.items() if path.split("/")[0] == "app" and entry.kind != "2"}
-    assert {entry.owner for entry in gates.values()} == {(0, 0)}
-    assert [path for path, entry in gates.items() if entry.mode & 0o022] == []
-    assert [path for path, entry in gates.items() if not entry.mode & 0o004] == []
+    proxies = {path: entry for path, entry in files.items() if path.split("/")[0] == "app" and entry.kind != "2"}
+    assert {entry.owner for entry in proxies.values()} == {(0, 0)}
+    assert [path for path, entry in proxies.items() if entry.mode & 0o022] == []
+    assert [path for path, entry in proxies.items() if not entry.mode & 0o004] == []
     assert engine.inspect(image)["Config"]["User"] == "10001:10001"
 
 
@@ -146,4 +146,4 @@ def test_what_else_lies_in_the_folder_does_not_change_the_image(
         # As a strict umask leaves them; the requirements stay as they are, for the builder's cache.
         if path.name != "requirements.txt":
             path.chmod(0o700 if path.is_dir() else 0o600)
-    assert files_of(engine, engine.build("gate-test:dirty", dirty, {"BASE": base})) == files
+    assert files_of(engine, engine.build("proxy-test:dirty", dirty, {"BASE": base})) == files

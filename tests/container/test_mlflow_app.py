@@ -262,7 +262,7 @@ def test_sigterm_under_load_loses_nothing_that_was_acknowledged(calls: list[Call
 
 
 @pytest.mark.parametrize(
-    ("number", "module", "name"), [(2, "proxy_app", "The gate"), (3, "mlflow_app.server", "MLflow")]
+    ("number", "module", "name"), [(2, "proxy_app", "The proxy"), (3, "mlflow_app.server", "MLflow")]
 )
 def test_when_either_process_dies_the_container_says_so_and_stops(
     four: list[AppContainer], number: int, module: str, name: str

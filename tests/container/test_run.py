@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from tests.container.gate import environment, make_token, status
 
 from tests.container.engine import Container, Engine
+from tests.container.proxy import environment, make_token, status
 
 READ = "/api/2.0/mlflow/experiments/get?experiment_id=0"
 HELD_READ = "/api/2.0/mlflow/experiments/get?experiment_id=held"
@@ -72,7 +72,7 @@ def flags(tokens: tuple[Path, str], upstream: Upstream, port: int) -> list[str]:
 
 
 @pytest.fixture
-def gate(engine: Engine, image: str, flags: list[str], port: int) -> Generator[Container]:
+def proxy(engine: Engine, image: str, flags: list[str], port: int) -> Generator[Container]:
     with engine.container(image, "--health-interval", "1s", "--health-retries", "1", *flags) as container:
         container.wait_until(lambda _: status(port, "/readyz") == 200)
         yield container
@@ -82,7 +82,7 @@ def health(container: Container) -> str:
     return container.state["Health"]["Status"]
 
 
-def test_it_serves_whom_it_knows(gate: Container, port: int, tokens: tuple[Path, str]) -> None:
+def test_it_serves_whom_it_knows(proxy: Container, port: int, tokens: tuple[Path, str]) -> None:
     assert status(port, READ, tokens[1]) == 200
     assert status(port, READ) == 401
 
@@ -90,14 +90,14 @@ def test_it_serves_whom_it_knows(gate: Container, port: int, tokens: tuple[Path,
         lines = [json.loads(line) for line in container.log.splitlines()]
         return [line["status"] for line in lines if line["event"] == "request"]
 
-    # The gate writes the lines of a moment together, a little later.
-    gate.wait_until(lambda container: len(answered(container)) == 2)
-    assert answered(gate) == [200, 401]
-    assert tokens[1] not in gate.log
+    # The proxy writes the lines of a moment together, a little later.
+    proxy.wait_until(lambda container: len(answered(container)) == 2)
+    assert answered(proxy) == [200, 401]
+    assert tokens[1] not in proxy.log
 
 
-def test_it_runs_as_nobody_in_particular_with_no_rights(gate: Container) -> None:
-    text = gate.engine.run("exec", gate.name, "python", "-c", "print(open('/proc/1/status').read())")
+def test_it_runs_as_nobody_in_particular_with_no_rights(proxy: Container) -> None:
+    text = proxy.engine.run("exec", proxy.name, "python", "-c", "print(open('/proc/1/status').read())")
     of_first_process = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
     assert of_first_process["Uid"].split() == ["10001"] * 4
     assert of_first_process["Gid"].split() == ["10001"] * 4
@@ -114,16 +114,16 @@ def test_it_writes_nothing_where_it_could(
         assert engine.run("diff", container.name).splitlines() == ["A /tokens"]
 
 
-def test_the_health_check_sees_a_proxy_that_works_and_one_that_hangs(gate: Container) -> None:
-    gate.wait_until(lambda container: health(container) == "healthy")
-    gate.signal("STOP")
-    gate.wait_until(lambda container: health(container) == "unhealthy")
-    gate.signal("CONT")
-    gate.wait_until(lambda container: health(container) == "healthy")
+def test_the_health_check_sees_a_proxy_that_works_and_one_that_hangs(proxy: Container) -> None:
+    proxy.wait_until(lambda container: health(container) == "healthy")
+    proxy.signal("STOP")
+    proxy.wait_until(lambda container: health(container) == "unhealthy")
+    proxy.signal("CONT")
+    proxy.wait_until(lambda container: health(container) == "healthy")
 
 
 def test_sigterm_ends_it_with_0_after_the_requests_under_way(
-    gate: Container, port: int, tokens: tuple[Path, str], upstream: Upstream
+    proxy: Container, port: int, tokens: tuple[Path, str], upstream: Upstream
 ) -> None:
     upstream.arrived.clear()
     upstream.go_on.clear()
@@ -131,13 +131,13 @@ def test_sigterm_ends_it_with_0_after_the_requests_under_way(
         try:
             answer = pool.submit(status, port, HELD_READ, tokens[1])
             assert upstream.arrived.wait(10)
-            gate.signal("TERM")
-            gate.wait_until(lambda _: status(port, "/healthz") == 0)
+            proxy.signal("TERM")
+            proxy.wait_until(lambda _: status(port, "/healthz") == 0)
             assert not answer.done()
         finally:
             upstream.go_on.set()
         assert answer.result() == 200
-    assert gate.exit_code() == 0
+    assert proxy.exit_code() == 0
 
 
 def test_wrong_settings_end_it_with_a_sentence(engine: Engine, image: str) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import aiohttp
 import boto3
 import pytest
-from tests.container.gate import status
 
 from components import proxy_environment
 from components.aws.tokens import first_document
@@ -21,6 +20,7 @@ from local.standin import StandIn
 from tests.components.aws.whole import DIGEST, container_definition, whole
 from tests.container.ecs import docker_flags
 from tests.container.engine import Container, Engine
+from tests.container.proxy import status
 from tests.doubles.fixtures import Server, StartStandIn
 from tests.doubles.running_proxy import until
 
@@ -64,7 +64,7 @@ def hashes(s3: Server) -> Secret:
         aws_secret_access_key="test",
     )
     document = first_document(token, 1, datetime.now(UTC))
-    made = client.create_secret(Name=f"gate-tokens-{time.time_ns()}", SecretString=document)
+    made = client.create_secret(Name=f"proxy-tokens-{time.time_ns()}", SecretString=document)
     return Secret(made["ARN"], token, s3.url)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from local.standin import APP_ARN, TRACKING_SERVER_ARN, StandIn
 from tests.container.engine import Engine
-from tests.container.gate import environment, make_token, status
+from tests.container.proxy import environment, make_token, status
 from tests.doubles.fixtures import Server, StartStandIn
 
 CA_FILE = "/ca.pem"

@@ -27,19 +27,19 @@ def graph(stack: str) -> Graph:
     return found.graph()
 
 
-def gates(graph: Graph) -> int:
+def proxies(graph: Graph) -> int:
     return int(only(graph, "aws:ecs/service:Service")["desiredCount"])
 
 
 def instances(kind: str) -> Callable[[Graph], int]:
-    """Each gate has one of its own."""
-    return lambda graph: gates(graph) * (only(graph, "aws:ec2/launchTemplate:LaunchTemplate")["instanceType"] == kind)
+    """Each proxy has one of its own."""
+    return lambda graph: proxies(graph) * (only(graph, "aws:ec2/launchTemplate:LaunchTemplate")["instanceType"] == kind)
 
 
 def gigabytes(graph: Graph) -> int:
     disks = listed(only(graph, "aws:ec2/launchTemplate:LaunchTemplate")["blockDeviceMappings"])
     assert {one["ebs"]["volumeType"] for one in disks} == {"gp3"}
-    return gates(graph) * sum(int(one["ebs"]["volumeSize"]) for one in disks)
+    return proxies(graph) * sum(int(one["ebs"]["volumeSize"]) for one in disks)
 
 
 def endpoints_in_zones(graph: Graph) -> int:
@@ -76,7 +76,7 @@ COUNTS: Mapping[str, Callable[[Graph], int]] = {
         ]
     ),
     "secret": kinds("aws:secretsmanager/secret:Secret"),
-    "gate reading its tokens": gates,
+    "proxy reading its tokens": proxies,
     "metric from the log": metrics,
     "alarm": kinds("aws:cloudwatch/metricAlarm:MetricAlarm"),
     "alarm of AWS's own, for scaling": scaling_alarms,
@@ -126,8 +126,8 @@ def test_what_changes_costs_what_the_tables_say() -> None:
     assert f"| `network.egress: nat` | -{nat} |" in PAGE
     assert f"| `edge.waf: false` | -{prod['firewall (web ACL)'].sum + prod['firewall rule'].sum} |" in PAGE
     assert f"| `watching.dashboard: false` | -{prod['dashboard'].sum} |" in PAGE
-    gate = sum(dev[what].sum for what in ("instance, t4g.small", "disk, GB of gp3", "gate reading its tokens"))
-    assert f"| `service.tasks: 2` | +{gate} |" in PAGE
+    proxy = sum(dev[what].sum for what in ("instance, t4g.small", "disk, GB of gp3", "proxy reading its tokens"))
+    assert f"| `service.tasks: 2` | +{proxy} |" in PAGE
 
 
 def test_a_proxy_reads_its_tokens_as_often_as_the_page_says() -> None:
@@ -138,7 +138,7 @@ def test_a_proxy_reads_its_tokens_as_often_as_the_page_says() -> None:
     assert int(every[0]) == reload
     times = HOURS * 3600 / reload
     assert int(every[1].replace(",", "")) == times
-    assert rows(PAGE, "dev")["gate reading its tokens"].price == Decimal(str(times / 10000 * 0.05))
+    assert rows(PAGE, "dev")["proxy reading its tokens"].price == Decimal(str(times / 10000 * 0.05))
 
 
 def test_the_stacks_file_names_the_total() -> None:

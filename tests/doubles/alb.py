@@ -4,7 +4,7 @@ Written from AWS's documentation,
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html, and held against
 a real value that was published with AWS's own library (github.com/awslabs/aws-jwt-verify/issues/109): its fields, the
 padding of each part, r and s of 32 bytes each, `iss` and `exp` among the claims, Cognito's `email_verified` as a text.
-It shares no code with what the gate verifies by.
+It shares no code with what the proxy verifies by.
 """
 
 import asyncio
@@ -148,7 +148,7 @@ class KeyHost:
 
 
 def settings(host: KeyHost, authority: Authority, **changes: Any) -> dict[str, Any]:
-    """What a gate is told that stands behind this load balancer."""
+    """What a proxy is told that stands behind this load balancer."""
     told = {
         "alb_arn": ARN,
         "oidc_issuer": ISSUER,

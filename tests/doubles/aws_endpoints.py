@@ -110,7 +110,7 @@ class TaskEndpoint(Endpoint):
     def answer(self, asked: Asked) -> Answer:
         if (asked.method, asked.target) != ("GET", self.PATH) or "authorization" in asked.headers:
             return Answer(400, json.dumps({"code": "InvalidIdInRequest", "HTTPErrorCode": 400}))
-        role = {"RoleArn": "arn:aws:iam::123456789012:role/mlflow-gate"}
+        role = {"RoleArn": "arn:aws:iam::123456789012:role/mlflow-proxy"}
         return Answer(200, json.dumps({**role, **keys(f"ASIATASK{len(self.seen)}", life=6 * 3600)}))
 
 
@@ -127,8 +127,8 @@ class InstanceMetadata(Endpoint):
         if asked.headers.get("x-aws-ec2-metadata-token") != "imds-session":
             return Answer(401)
         if (asked.method, asked.target) == ("GET", self._ROLE):
-            return Answer(200, "gate-role", "text/plain")
-        if (asked.method, asked.target) == ("GET", self._ROLE + "gate-role"):
+            return Answer(200, "proxy-role", "text/plain")
+        if (asked.method, asked.target) == ("GET", self._ROLE + "proxy-role"):
             return Answer(200, json.dumps({"Code": "Success", "Type": "AWS-HMAC", **keys()}))
         return Answer(404)
 

@@ -84,7 +84,7 @@ def authority(scratch: Path) -> Authority:
 
 @pytest.fixture(scope="session")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
-    """What callers show to any gate of the tests."""
+    """What callers show to any proxy of the tests."""
     return Tokens(tmp_path_factory.mktemp("tokens"))
 
 
@@ -114,7 +114,7 @@ async def standin_app(start_standin: StartStandIn) -> StandIn:
 
 @pytest.fixture
 def signing_proxy(tokens: Tokens, tmp_path: Path) -> SigningProxy:
-    """`async with signing_proxy(standin) as gate`: a gate as a process of its own that signs for the stand-in."""
+    """`async with signing_proxy(standin) as proxy`: a proxy as a process of its own that signs for the stand-in."""
 
     def start(standin: StandIn) -> contextlib.AbstractAsyncContextManager[ProxyProcess]:
         target = {"MLFLOW_PROXY_TARGET_ARN": standin.target.arn, "MLFLOW_PROXY_TARGET_ENDPOINT": standin.endpoint}

@@ -6,7 +6,7 @@ URL) and https://cloud.google.com/iap/docs/identity-howto (the other headers and
 values that were published: github.com/selkies-project/selkies-examples (external-auth/policies/iap-google-domain.rego;
 the order of fields, no padding, 600 seconds, `hd`) and a service account's with `azp` and `identity_source`. The key
 host is as one of IAP's engineers discusses it on Stack Overflow (44897043): `max-age=3000` with an `Age`,
-gzip for whoever takes it, and no word on when keys change. It shares no code with what the gate verifies by.
+gzip for whoever takes it, and no word on when keys change. It shares no code with what the proxy verifies by.
 """
 
 import asyncio
@@ -164,7 +164,7 @@ RULES = (
 
 
 def settings(host: KeyHost, authority: Authority, **changes: Any) -> dict[str, Any]:
-    """What a gate is told that stands behind this IAP."""
+    """What a proxy is told that stands behind this IAP."""
     told = {
         "tokens_file": None,
         "iap_audience": AUDIENCE,

@@ -1,4 +1,4 @@
-"""The gate as production runs it: `python -m proxy_app` in a process of its own."""
+"""The proxy as production runs it: `python -m proxy_app` in a process of its own."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ _SERVED = re.compile(r" is served on http://([\d.]+):(\d+); metrics on http://([
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:
-    """What a gate gets: these settings, free ports, and nothing of this machine's AWS."""
+    """What a proxy gets: these settings, free ports, and nothing of this machine's AWS."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
@@ -58,7 +58,7 @@ async def run(folder: Path, *arguments: str, **settings: str) -> Ended:
 
 
 class ProxyProcess:
-    """A gate that serves. `out` and `err` grow as it writes."""
+    """A proxy that serves. `out` and `err` grow as it writes."""
 
     def __init__(self, process: asyncio.subprocess.Process, tokens: Tokens) -> None:
         self._process = process
@@ -71,17 +71,17 @@ class ProxyProcess:
     @contextlib.asynccontextmanager
     async def serving(cls, folder: Path, tokens: Tokens, **settings: str) -> AsyncGenerator["ProxyProcess"]:
         settings = {"MLFLOW_PROXY_TOKENS_FILE": str(tokens.file), **settings}
-        gate = cls(await _start(folder, (), settings), tokens)
-        readers = [asyncio.create_task(gate._read(pipe)) for pipe in ("stdout", "stderr")]
+        proxy = cls(await _start(folder, (), settings), tokens)
+        readers = [asyncio.create_task(proxy._read(pipe)) for pipe in ("stdout", "stderr")]
         try:
             async with asyncio.timeout(30):
-                while not gate.address.port:
-                    assert gate._process.returncode is None, gate.err
+                while not proxy.address.port:
+                    assert proxy._process.returncode is None, proxy.err
                     await asyncio.sleep(0.02)
-            yield gate
+            yield proxy
         finally:
-            _kill(gate._process)
-            await gate._process.wait()
+            _kill(proxy._process)
+            await proxy._process.wait()
             await asyncio.gather(*readers)
 
     async def _read(self, pipe: str) -> None:

@@ -45,7 +45,7 @@ class Answer:
 
 
 class Caller:
-    """One connection to the gate."""
+    """One connection to the proxy."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -108,7 +108,7 @@ class Caller:
         return await self.reader.read(-1)
 
     async def closed(self) -> bytes:
-        """What still comes until the gate ends the connection."""
+        """What still comes until the proxy ends the connection."""
         rest = b""
         with contextlib.suppress(ConnectionError):
             while piece := await self.reader.read(65536):
@@ -118,7 +118,7 @@ class Caller:
 
 def request(method: str, target: str, *headers: str, body: bytes | None = None, token: str = "") -> bytes:
     """A request's bytes: Host, the token if given, these headers, a Content-Length if there is a body."""
-    lines = [f"{method} {target} HTTP/1.1", "Host: gate", *headers]
+    lines = [f"{method} {target} HTTP/1.1", "Host: proxy", *headers]
     if token:
         lines.append(f"Authorization: Bearer {token}")
     if body is not None:

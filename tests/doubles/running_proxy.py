@@ -1,4 +1,4 @@
-"""The gate in this process, on free ports, started by what starts it in production."""
+"""The proxy in this process, on free ports, started by what starts it in production."""
 
 import asyncio
 import contextlib
@@ -66,7 +66,7 @@ class RunningProxy:
 
     @property
     def in_flight(self) -> int:
-        return self.listening.app.gate.in_flight
+        return self.listening.app.proxy.in_flight
 
     @property
     def registry(self) -> CollectorRegistry:
@@ -101,11 +101,11 @@ def quick_settings(upstream: str, tokens: Tokens, *, signed: bool = False, **cha
 async def running_proxy(
     upstream: str, tokens: Tokens, *, signed: bool = False, source: Source = signing_keys, **changes: Any
 ) -> AsyncGenerator[RunningProxy]:
-    """The gate in front of an origin."""
+    """The proxy in front of an origin."""
     settings = quick_settings(upstream, tokens, signed=signed, **changes)
     written: list[str] = []
-    async with listening(settings, source=source, observer=Observer(written.append)) as gate:
-        yield RunningProxy(gate, settings, tokens, written)
+    async with listening(settings, source=source, observer=Observer(written.append)) as proxy:
+        yield RunningProxy(proxy, settings, tokens, written)
 
 
 async def until(holds: Callable[[], bool | Awaitable[bool]], within: float = 5.0) -> float:

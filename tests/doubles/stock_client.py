@@ -1,4 +1,4 @@
-"""A stock MLflow client in a process of its own: what a person sees in it when the gate says no.
+"""A stock MLflow client in a process of its own: what a person sees in it when the proxy says no.
 
     python -m tests.doubles.stock_client
 

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import cast
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
-# More than the sockets' buffers and the gate's own can hold between two ends that do not move.
+# More than the sockets' buffers and the proxy's own can hold between two ends that do not move.
 ENDLESS = 1 << 40
 _PIECE = b"x" * 65536
 
@@ -78,7 +78,7 @@ class Talk:
         await self.writer.drain()
 
     async def gone(self) -> None:
-        """Until the gate has ended the connection."""
+        """Until the proxy has ended the connection."""
         with contextlib.suppress(ConnectionError):
             while await self.reader.read(65536):
                 pass
@@ -109,7 +109,7 @@ class Toy:
         self.open = 0
         self.heads: list[bytes] = []
         self.asked: list[Asked] = []
-        # How much of an endless answer the gate has taken, or how much of a request has come.
+        # How much of an endless answer the proxy has taken, or how much of a request has come.
         self.moved = 0
 
     @classmethod
@@ -143,7 +143,7 @@ class Toy:
         task.add_done_callback(self._tasks.discard)
         self.connections += 1
         self.open += 1
-        # A gate that goes away ends the talk, and so does the end of the test.
+        # A proxy that goes away ends the talk, and so does the end of the test.
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             await self._behaviour(Talk(reader, writer, self))
         self.open -= 1
@@ -168,7 +168,7 @@ def answering(*answers: bytes) -> Behaviour:
 
 
 def answering_then_silent(answer: bytes) -> Behaviour:
-    """Answers one request on each connection, takes a second one, and waits until the gate has gone."""
+    """Answers one request on each connection, takes a second one, and waits until the proxy has gone."""
 
     async def behave(talk: Talk) -> None:
         await talk.ask()
@@ -240,7 +240,7 @@ async def closing_at_once(_: Talk) -> None:
 
 
 def silent(part: bytes = b"") -> Behaviour:
-    """Takes a request, sends a part of an answer at most, and waits until the gate has gone."""
+    """Takes a request, sends a part of an answer at most, and waits until the proxy has gone."""
 
     async def behave(talk: Talk) -> None:
         await talk.ask()
@@ -322,13 +322,13 @@ def speaking_unasked(words: bytes) -> Behaviour:
     return behave
 
 
-def held(gate: asyncio.Event, answer: bytes = OK) -> Behaviour:
+def held(proxy: asyncio.Event, answer: bytes = OK) -> Behaviour:
     """Answers each request once the event is set."""
 
     async def behave(talk: Talk) -> None:
         while True:
             await talk.ask()
-            await gate.wait()
+            await proxy.wait()
             await talk.send(answer)
 
     return behave

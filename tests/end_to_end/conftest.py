@@ -1,4 +1,4 @@
-"""The gate in front of SageMaker's stand-in and a real MLflow."""
+"""The proxy in front of SageMaker's stand-in and a real MLflow."""
 
 from collections.abc import AsyncGenerator
 
@@ -10,7 +10,7 @@ from tests.doubles.proxy_process import ProxyProcess
 
 
 @pytest_asyncio.fixture
-async def gate(standin: StandIn, signing_proxy: SigningProxy) -> AsyncGenerator[ProxyProcess]:
-    """A gate that signs for the stand-in of a tracking server."""
-    async with signing_proxy(standin) as gate:
-        yield gate
+async def proxy(standin: StandIn, signing_proxy: SigningProxy) -> AsyncGenerator[ProxyProcess]:
+    """A proxy that signs for the stand-in of a tracking server."""
+    async with signing_proxy(standin) as proxy:
+        yield proxy

@@ -1,4 +1,4 @@
-"""MLflow's own pages and clients, through the gate that stands behind Identity-Aware Proxy."""
+"""MLflow's own pages and clients, through the proxy that stands behind Identity-Aware Proxy."""
 
 import re
 
@@ -16,25 +16,27 @@ async def test_a_browser_and_a_job_find_mlflow_as_it_is(
     iap_double = Iap()
     async with (
         KeyHost.running(iap_double, authority) as host,
-        running_proxy(mlflow_server.url, tokens, upstream_timeout=60.0, **iap.settings(host, authority)) as gate,
+        running_proxy(mlflow_server.url, tokens, upstream_timeout=60.0, **iap.settings(host, authority)) as proxy,
     ):
 
         def by(claims: dict[str, str]) -> str:
             return f"X-Goog-Iap-Jwt-Assertion: {iap_double.says(claims)}"
 
-        page = await gate.ask(request("GET", "/", by(BOB), "Accept: text/html"))
+        page = await proxy.ask(request("GET", "/", by(BOB), "Accept: text/html"))
         assert (page.status, page.header("content-type")) == (200, "text/html; charset=utf-8")
         [script] = re.findall(r'<script[^>]* src="/?(static-files/[^"]+)"', page.body.decode())
-        loaded = await gate.ask(request("GET", f"/{script}", by(BOB)))
+        loaded = await proxy.ask(request("GET", f"/{script}", by(BOB)))
         assert loaded.status == 200
         assert "javascript" in (loaded.header("content-type") or "")
         # A page's own request, as browsers send it.
-        own = ["Origin: https://gate", "Sec-Fetch-Site: same-origin", "Content-Type: application/json"]
+        own = ["Origin: https://proxy", "Sec-Fetch-Site: same-origin", "Content-Type: application/json"]
         search = "/ajax-api/2.0/mlflow/runs/search"
-        assert (await gate.ask(request("POST", search, by(BOB), *own, body=b'{"experiment_ids": ["0"]}'))).status == 200
+        assert (
+            await proxy.ask(request("POST", search, by(BOB), *own, body=b'{"experiment_ids": ["0"]}'))
+        ).status == 200
         create = "/api/2.0/mlflow/runs/create"
-        made = await gate.ask(
+        made = await proxy.ask(
             request("POST", create, by(JOB), "Content-Type: application/json", body=b'{"experiment_id": "0"}')
         )
         assert (made.status, made.json()["run"]["info"]["status"]) == (200, "RUNNING")
-        assert (await gate.ask(request("POST", create, by(BOB), body=b'{"experiment_id": "0"}'))).status == 403
+        assert (await proxy.ask(request("POST", create, by(BOB), body=b'{"experiment_id": "0"}'))).status == 403

@@ -17,7 +17,7 @@ MLFLOW2 = ROOT / ".local" / "mlflow2" / "bin" / "python"
 CLIENT = Path(__file__).with_name("stock_client.py")
 
 
-async def run(gate: ProxyProcess, python: str, home: Path, role: str = "admin") -> tuple[int, str, str]:
+async def run(proxy: ProxyProcess, python: str, home: Path, role: str = "admin") -> tuple[int, str, str]:
     """(exit code, standard output, standard error) of the client with an empty home."""
     environ = {
         "PATH": os.environ["PATH"],
@@ -26,8 +26,8 @@ async def run(gate: ProxyProcess, python: str, home: Path, role: str = "admin") 
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-        "MLFLOW_TRACKING_URI": gate.url,
-        "MLFLOW_TRACKING_TOKEN": gate.tokens.all[role],
+        "MLFLOW_TRACKING_URI": proxy.url,
+        "MLFLOW_TRACKING_TOKEN": proxy.tokens.all[role],
     }
     name = f"stock-{uuid.uuid4().hex[:8]}"
     child = await asyncio.create_subprocess_exec(
@@ -46,11 +46,11 @@ async def run(gate: ProxyProcess, python: str, home: Path, role: str = "admin") 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("family", ["3", "2"])
 async def test_a_stock_client_works_with_two_variables_alone_and_leaves_no_secret_in_the_log(
-    gate: ProxyProcess, family: str, tmp_path: Path
+    proxy: ProxyProcess, family: str, tmp_path: Path
 ) -> None:
     if family == "2" and not MLFLOW2.exists():
         pytest.skip("needs the packages of requirements/mlflow2.txt: make test installs them")
-    code, out, err = await run(gate, str(MLFLOW2) if family == "2" else sys.executable, tmp_path)
+    code, out, err = await run(proxy, str(MLFLOW2) if family == "2" else sys.executable, tmp_path)
     assert code == 0, err
     said = json.loads(out.splitlines()[-1])
     assert said["version"].split(".")[0] == family
@@ -63,15 +63,15 @@ async def test_a_stock_client_works_with_two_variables_alone_and_leaves_no_secre
     assert said["ordered"] == ["a2", "b2", "a1", "b1"]
     if family == "3":
         assert said["traces"] == [["OK", ["outer"]]]
-    log = "".join(gate.out + gate.err)
+    log = "".join(proxy.out + proxy.err)
     assert '"route": "/api/2.0/mlflow/runs/create"' in log
-    for secret in (*gate.tokens.all.values(), "learning rate", "it's", "AWS4-HMAC"):
+    for secret in (*proxy.tokens.all.values(), "learning rate", "it's", "AWS4-HMAC"):
         assert secret not in log
 
 
 @pytest.mark.timeout(240)
-async def test_a_viewers_client_shows_which_role_is_missing(gate: ProxyProcess, tmp_path: Path) -> None:
-    code, _, err = await run(gate, sys.executable, tmp_path, role="viewer")
+async def test_a_viewers_client_shows_which_role_is_missing(proxy: ProxyProcess, tmp_path: Path) -> None:
+    code, _, err = await run(proxy, sys.executable, tmp_path, role="viewer")
     assert code != 0
     assert "some-viewer is viewer here, and this needs the role editor" in err
 
@@ -84,11 +84,11 @@ async def test_a_viewers_client_shows_which_role_is_missing(gate: ProxyProcess, 
         (None, 401, "MLFLOW_TRACKING_TOKEN"),
     ],
 )
-async def test_curl_writes_with_a_token_that_may(gate: ProxyProcess, role: str | None, status: int, says: str) -> None:
+async def test_curl_writes_with_a_token_that_may(proxy: ProxyProcess, role: str | None, status: int, says: str) -> None:
     if shutil.which("curl") is None:
         pytest.skip("needs curl on PATH: apt-get install curl")
-    url = f"{gate.url}/api/2.0/mlflow/experiments/create"
-    shown = ["--header", f"Authorization: Bearer {gate.tokens.all[role]}"] if role else []
+    url = f"{proxy.url}/api/2.0/mlflow/experiments/create"
+    shown = ["--header", f"Authorization: Bearer {proxy.tokens.all[role]}"] if role else []
     child = await asyncio.create_subprocess_exec(
         *("curl", "--disable", "--silent", "--show-error", "--noproxy", "*", "--write-out", "\n%{http_code}"),
         *(*shown, "--json", json.dumps({"name": f"curl-{uuid.uuid4().hex[:8]}"}), url),

@@ -50,8 +50,8 @@ class Account(Cloud):
     def targets(self) -> Thing:
         return self.create(
             TARGETS,
-            "gates",
-            {"name": "gates", "port": 80, "protocol": "HTTP", "vpcId": self.vpc.id, "targetType": "ip"},
+            "proxies",
+            {"name": "proxies", "port": 80, "protocol": "HTTP", "vpcId": self.vpc.id, "targetType": "ip"},
         )
 
     def listener(self, balancer: Thing, targets: Thing, port: int = 80) -> Thing:

@@ -17,7 +17,7 @@ ROLLED_OUT = ("replace TaskDefinition", "update Service")
 # Another image has another name; the old one stays in its repository.
 REBUILT = ("create Image", "delete Image")
 HTTPS = {"certificateArn": CERTIFICATE, "hostName": "mlflow.example.com"}
-IN_ECR = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/gate@sha256:{'0' * 64}"
+IN_ECR = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/proxy@sha256:{'0' * 64}"
 # Settings that give another tracking target, with no runs in it, and say so in their documentation.
 ANOTHER = {"tracking.kind", "tracking.artifactPrefix", "tracking.mlflowVersion"}
 DATA = {"Bucket", "MlflowApp", "MlflowTrackingServer"}

@@ -88,10 +88,10 @@ def test_what_the_provider_or_aws_checks_is_checked(kind: str, inputs: dict[str,
 
 def test_a_container_definition_is_held_against_ecs_own_model() -> None:
     kind = "aws:ecs/taskDefinition:TaskDefinition"
-    container = {"name": "gate", "image": "a", "memory": 128, "readOnlyRootFilesystem": True}
-    inputs = {"family": "gate", "containerDefinitions": json.dumps([container])}
+    container = {"name": "proxy", "image": "a", "memory": 128, "readOnlyRootFilesystem": True}
+    inputs = {"family": "proxy", "containerDefinitions": json.dumps([container])}
     assert problems(kind, inputs) == ["containerDefinitions[0].readOnlyRootFilesystem"]
-    right = json.dumps([{"name": "gate", "image": "a", "memory": 128, "readonlyRootFilesystem": True}])
+    right = json.dumps([{"name": "proxy", "image": "a", "memory": 128, "readonlyRootFilesystem": True}])
     assert not problems(kind, {**inputs, "containerDefinitions": right})
 
 
@@ -113,11 +113,11 @@ def test_ecs_returns_both_lists_of_capabilities(capabilities: dict[str, Any], re
 
 
 def test_a_name_is_made_of_the_programs_name_and_seven_digits_and_kept() -> None:
-    first = with_name(Name(), "gate", {}, {}, b"seed")
-    assert first["name"].startswith("gate-")
-    assert len(first["name"]) == len("gate-") + 7
-    assert with_name(Name(), "gate", {}, first, b"other")["name"] == first["name"]
-    assert with_name(Name(), "gate", {}, {}, b"other")["name"] != first["name"]
+    first = with_name(Name(), "proxy", {}, {}, b"seed")
+    assert first["name"].startswith("proxy-")
+    assert len(first["name"]) == len("proxy-") + 7
+    assert with_name(Name(), "proxy", {}, first, b"other")["name"] == first["name"]
+    assert with_name(Name(), "proxy", {}, {}, b"other")["name"] != first["name"]
 
 
 def test_a_name_that_leaves_no_room_for_the_digits_is_refused() -> None:
@@ -129,7 +129,7 @@ def test_a_name_that_leaves_no_room_for_the_digits_is_refused() -> None:
 def test_what_has_a_chosen_name_is_deleted_before_it_is_replaced() -> None:
     assert chosen_and_kept(Name(), {"name": "a"}, {"name": "a"})
     assert not chosen_and_kept(Name(), {"name": "a"}, {"name": "b"})
-    given = with_name(Name(), "gate", {}, {}, b"")
+    given = with_name(Name(), "proxy", {}, {}, b"")
     assert not chosen_and_kept(Name(), given, given)
 
 

@@ -113,7 +113,7 @@ def test_access_logs_need_a_bucket_that_lets_them_in_and_are_in_it_then(account:
 
 def test_an_immutable_tag_is_pushed_once(account: Account, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch")
-    repository = account.create(REPOSITORY, "r", {"name": "gate", "imageTagMutability": "IMMUTABLE"})
+    repository = account.create(REPOSITORY, "r", {"name": "proxy", "imageTagMutability": "IMMUTABLE"})
     url = repository.computed["repositoryUrl"]
     inputs = {
         "push": True,
@@ -207,9 +207,9 @@ def test_deletion_protection_protects(account: Account) -> None:
 
 def test_who_deletes_the_old_one_of_what_is_only_put_deletes_the_new_one() -> None:
     cloud = Cloud()
-    cloud.create(REPOSITORY, "r", {"name": "gate"})
-    old = cloud.create(LIFECYCLE, "p", {"repository": "gate", "policy": "{}"})
-    cloud.create(LIFECYCLE, "p", {"repository": "gate", "policy": '{"rules": []}'})
+    cloud.create(REPOSITORY, "r", {"name": "proxy"})
+    old = cloud.create(LIFECYCLE, "p", {"repository": "proxy", "policy": "{}"})
+    cloud.create(LIFECYCLE, "p", {"repository": "proxy", "policy": '{"rules": []}'})
     cloud.delete(LIFECYCLE, old.id, old.outputs)
     assert cloud.of(LIFECYCLE) == []
 

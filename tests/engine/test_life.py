@@ -183,7 +183,7 @@ def test_the_password_is_the_one_in_the_secret(life: Life) -> None:
     made = life.engine.double.made
     password = next(one["result"] for one in made if "bcryptHash" in one)
     kept = [one.get("secretString") or one.get("secretData") for one in made if "secret" in one or "secretId" in one]
-    # The gate's token has the password in it.
+    # The proxy's token has the password in it.
     wanted = life.outputs.get("admin_token", password)
     assert password in wanted
     assert wanted in kept

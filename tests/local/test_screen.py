@@ -52,8 +52,8 @@ def test_only_warnings_are_shown_of_the_rest(capsys: pytest.CaptureFixture[str])
     quiet = json.dumps({"level": "info", "event": "start", "message": "served"})
     loud = json.dumps({"level": "warning", "event": "credentials", "message": "no keys"})
     assert shown(capsys, quiet, loud, "plain text", "Traceback (most recent call last):").splitlines() == [
-        "gate: no keys",
-        "gate: Traceback (most recent call last):",
+        "proxy: no keys",
+        "proxy: Traceback (most recent call last):",
     ]
 
 

@@ -75,7 +75,7 @@ class Up:
         return self.exports["MLFLOW_TRACKING_URI"]
 
     def call(self, path: str, body: Any = None, token: str | None = None) -> tuple[int, Any]:
-        """(status, JSON) of a request to the gate."""
+        """(status, JSON) of a request to the proxy."""
         headers = {"Authorization": f"Bearer {token or self.exports['MLFLOW_TRACKING_TOKEN']}"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, {**headers, "Content-Type": "application/json"})
@@ -113,7 +113,7 @@ def started(home: Path) -> Generator[Up]:
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Generator[Up]:
-    """One that all but the last tests share. It starts with a token that the gate no longer knows."""
+    """One that all but the last tests share. It starts with a token that the proxy no longer knows."""
     home = tmp_path_factory.mktemp("up") / "local"
     data = home / "data"
     data.mkdir(parents=True)

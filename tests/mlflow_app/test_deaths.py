@@ -45,7 +45,7 @@ def test_what_mlflow_2_stored_can_be_read_and_gone_on_with(four: list[AppProcess
 def test_when_the_proxy_dies_the_container_says_so_and_stops(four: list[AppProcess]) -> None:
     app = four[0]
     os.kill(app.child("proxy_app"), signal.SIGKILL)
-    ends(app, "The gate has ended by itself, killed by SIGKILL: the container stops")
+    ends(app, "The proxy has ended by itself, killed by SIGKILL: the container stops")
 
 
 def test_when_mlflow_dies_the_container_says_so_and_stops(four: list[AppProcess]) -> None:
@@ -110,4 +110,4 @@ def test_it_is_gone_in_time_though_mlflow_waits_for_the_database_and_the_proxy_h
         assert time.monotonic() - began < STOP
         assert waiting.result() is False
     calls.close()
-    assert app.said("The gate did not end within")
+    assert app.said("The proxy did not end within")

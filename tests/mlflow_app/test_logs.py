@@ -39,7 +39,7 @@ def test_a_request_is_shown_with_its_status_and_latency() -> None:
     assert of_the_proxy(REQUEST) == {
         "time": "2026-11-22T10:00:00.123Z",
         "severity": "ERROR",
-        "process": "gate",
+        "process": "proxy",
         "message": "POST /api/2.0/mlflow/runs/create 502",
         "httpRequest": {
             "requestMethod": "POST",
@@ -75,7 +75,7 @@ def test_a_stack_trace_stands_in_the_message_where_error_reporting_looks() -> No
     assert line["message"] == "broke\nTraceback ...\nOops"
 
 
-@pytest.mark.parametrize("text", ["The gate cannot start.", '"text"', "[1]", '{"no": "level"}', ""])
+@pytest.mark.parametrize("text", ["The proxy cannot start.", '"text"', "[1]", '{"no": "level"}', ""])
 def test_what_is_no_line_of_the_proxy_log_is_kept_as_it_is(text: str) -> None:
     assert of_the_proxy(text, is_error=True)["message"] == text
     assert of_the_proxy(text, is_error=True)["severity"] == "WARNING"

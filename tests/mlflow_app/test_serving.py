@@ -135,7 +135,7 @@ def test_a_stream_of_events_comes_piece_by_piece(calls: Calls) -> None:
 def test_every_line_is_json_in_cloud_loggings_form_and_none_holds_a_secret(pair: Pair, place: Place) -> None:
     for app in (pair.first, pair.second):
         assert app.strays == []
-        assert {line["process"] for line in app.lines} >= {"gate", "mlflow"}
+        assert {line["process"] for line in app.lines} >= {"proxy", "mlflow"}
         for line in app.lines:
             assert line["severity"] in {"INFO", "WARNING", "ERROR", "CRITICAL"}
             assert line["message"]

@@ -14,7 +14,7 @@ RIGHT = {
     "MLFLOW_APP_DATABASE_PASSWORD_SECRET": SECRET,
     "MLFLOW_APP_ARTIFACTS": "gs://team-artifacts",
 }
-GATE = {"MLFLOW_PROXY_TOKENS_FILE": "/tokens.json", "MLFLOW_PROXY_LISTEN": "0.0.0.0:8080"}
+PROXY = {"MLFLOW_PROXY_TOKENS_FILE": "/tokens.json", "MLFLOW_PROXY_LISTEN": "0.0.0.0:8080"}
 
 
 def problems(environ: dict[str, str]) -> list[str]:
@@ -125,13 +125,13 @@ def test_the_proxy_gets_its_own_settings_and_nothing_of_mlflows() -> None:
     settings = Settings.from_env(RIGHT)
     environ = {
         **RIGHT,
-        **GATE,
+        **PROXY,
         "MLFLOW_CRYPTO_KEK_PASSPHRASE": "hush",
         "HOME": "/home",
         "MLFLOW_PROXY_GRACE_SECONDS": " ",
     }
     assert proxy_environment(environ, settings, 5000) == {
-        **GATE,
+        **PROXY,
         "HOME": "/home",
         "MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:5000",
         "MLFLOW_PROXY_DRAIN_SECONDS": "3",
@@ -140,11 +140,11 @@ def test_the_proxy_gets_its_own_settings_and_nothing_of_mlflows() -> None:
 
 
 def test_the_proxy_and_mlflow_end_within_the_time_that_there_is() -> None:
-    settings, gate = read({**RIGHT, **GATE})
-    assert gate.grace + 5 <= settings.stop == 25
+    settings, proxy = read({**RIGHT, **PROXY})
+    assert proxy.grace + 5 <= settings.stop == 25
     with pytest.raises(SettingsError, match=r"MLFLOW_PROXY_GRACE_SECONDS may be 20 at most: .* \(25\)"):
-        read({**RIGHT, **GATE, "MLFLOW_PROXY_GRACE_SECONDS": "21"})
-    _, longer = read({**RIGHT, **GATE, "MLFLOW_APP_STOP_SECONDS": "60"})
+        read({**RIGHT, **PROXY, "MLFLOW_PROXY_GRACE_SECONDS": "21"})
+    _, longer = read({**RIGHT, **PROXY, "MLFLOW_APP_STOP_SECONDS": "60"})
     assert longer.grace == 55
 
 

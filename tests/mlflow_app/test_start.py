@@ -148,4 +148,4 @@ def test_when_the_proxy_cannot_start_its_sentence_is_kept_and_so_is_its_exit_cod
     with together(tmp_path, [settings]) as (app,):
         assert app.exit_code() == 2
     assert app.said("/nowhere/tokens.json")
-    assert "The gate has ended by itself, exit code 2: the container stops" in app.messages
+    assert "The proxy has ended by itself, exit code 2: the container stops" in app.messages

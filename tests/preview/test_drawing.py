@@ -17,21 +17,21 @@ def inside(parent: pulumi.Resource) -> pulumi.ResourceOptions:
 
 
 def alarms_and_stores() -> None:
-    top = Part("Deployment", "gate")
-    watching, stores = Part("Watching", "gate-watching", inside(top)), Part("Stores", "gate-stores", inside(top))
-    topic = aws.sns.Topic("gate-topic", opts=inside(watching))
+    top = Part("Deployment", "proxy")
+    watching, stores = Part("Watching", "proxy-watching", inside(top)), Part("Stores", "proxy-stores", inside(top))
+    topic = aws.sns.Topic("proxy-topic", opts=inside(watching))
     for number in range(3):
         aws.cloudwatch.MetricAlarm(
-            f"gate-alarm-{number}",
+            f"proxy-alarm-{number}",
             comparison_operator="GreaterThanThreshold",
             evaluation_periods=1,
             alarm_actions=[topic.arn],
             opts=inside(watching),
         )
     aws.sns.TopicSubscription(
-        "gate-mail", topic=topic.arn, protocol="email", endpoint='"me"@example.com', opts=inside(watching)
+        "proxy-mail", topic=topic.arn, protocol="email", endpoint='"me"@example.com', opts=inside(watching)
     )
-    aws.s3.Bucket("gate-unused", opts=inside(stores))
+    aws.s3.Bucket("proxy-unused", opts=inside(stores))
 
 
 def test_parts_are_boxes_and_many_of_a_kind_are_one() -> None:

@@ -1,4 +1,4 @@
-"""Event loops like the gate's own, and what the tests of a running gate share."""
+"""Event loops like the proxy's own, and what the tests of a running proxy share."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from proxy_app.upstream.pool import Pool
 from tests.doubles.running_proxy import RunningProxy, Tokens, running_proxy
 from tests.doubles.toy_upstreams import Behaviour, Toy
 
-# What talks to transports directly is tried on both event loops; the rest runs on the gate's usual one.
+# What talks to transports directly is tried on both event loops; the rest runs on the proxy's usual one.
 _BOTH = {"test_connection.py", "test_retries.py", "test_sending.py"}
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -54,7 +54,7 @@ def start_toy(running: contextlib.AsyncExitStack) -> StartToy:
 
 @pytest.fixture
 def start_pool(running: contextlib.AsyncExitStack) -> StartPool:
-    """`await start_pool(toy.origin, any_setting=...)`: the upstream's client without a gate."""
+    """`await start_pool(toy.origin, any_setting=...)`: the upstream's client without a proxy."""
 
     async def start(origin: str, **changes: Any) -> Pool:
         told: dict[str, Any] = {"upstream_url": origin, "upstream_timeout": 5.0, "connect_timeout": 2.0, **changes}

@@ -1,6 +1,6 @@
-"""A gate behind what signs people in, in front of a toy: what the tests of both such ways share.
+"""A proxy behind what signs people in, in front of a toy: what the tests of both such ways share.
 
-A test file takes the fixtures by their names: `alb, host, toy, start_sso, gate = sign_in.BEHIND_ALB`.
+A test file takes the fixtures by their names: `alb, host, toy, start_sso, proxy = sign_in.BEHIND_ALB`.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ Host = TypeVar("Host", albs.KeyHost, iaps.KeyHost)
 
 
 class SignIn:
-    """Asks a gate with what this header says of the caller."""
+    """Asks a proxy with what this header says of the caller."""
 
     def __init__(self, header: str) -> None:
         self._header = header
@@ -42,17 +42,17 @@ class SignIn:
         return f"{self._header}: {said}"
 
     async def ask(
-        self, gate: RunningProxy, said: str, method: str = "GET", target: str = READ, *headers: str
+        self, proxy: RunningProxy, said: str, method: str = "GET", target: str = READ, *headers: str
     ) -> Answer:
         body = b"{}" if method == "POST" else None
-        return await gate.ask(request(method, target, self.shown(said), *headers, body=body))
+        return await proxy.ask(request(method, target, self.shown(said), *headers, body=body))
 
-    async def refused(self, gate: RunningProxy, said: str, why: str) -> Answer:
+    async def refused(self, proxy: RunningProxy, said: str, why: str) -> Answer:
         """By a 401 that says why, and nothing of who it was."""
-        answer = await self.ask(gate, said)
+        answer = await self.ask(proxy, said)
         assert answer.error == (401, "UNAUTHENTICATED"), answer.message
         assert why in answer.message, answer.message
-        line = gate.lines[-1]
+        line = proxy.lines[-1]
         assert (line["caller"], line["role"], line["error"]) == (None, None, "bad-sign-in"), line
         return answer
 
@@ -61,9 +61,9 @@ ALB = SignIn("X-Amzn-Oidc-Data")
 IAP = SignIn("X-Goog-Iap-Jwt-Assertion")
 
 
-async def refused_by_iap(gate: RunningProxy, said: str, why: str) -> None:
+async def refused_by_iap(proxy: RunningProxy, said: str, why: str) -> None:
     """And no browser is asked for a password."""
-    challenges = (await IAP.refused(gate, said, why)).all("www-authenticate")
+    challenges = (await IAP.refused(proxy, said, why)).all("www-authenticate")
     assert challenges == ["Bearer"], challenges
 
 
@@ -110,11 +110,11 @@ async def alb_host(alb: Alb, authority: Authority) -> AsyncGenerator[albs.KeyHos
 
 @pytest.fixture
 def start_sso(start_proxy: StartProxy, host: albs.KeyHost, authority: Authority, toy: Toy) -> Start:
-    """`await start_sso(any_setting=...)`: a gate behind this load balancer, in front of the toy."""
+    """`await start_sso(any_setting=...)`: a proxy behind this load balancer, in front of the toy."""
     return starting(start_proxy, toy, functools.partial(albs.settings, host, authority))
 
 
-@pytest_asyncio.fixture(name="gate")
+@pytest_asyncio.fixture(name="proxy")
 async def alb_proxy(start_sso: Start) -> RunningProxy:
     return await start_sso()
 
@@ -138,11 +138,11 @@ async def iap_host(iap_double: Iap, authority: Authority) -> AsyncGenerator[iaps
 
 @pytest.fixture
 def start_iap(start_proxy: StartProxy, host: iaps.KeyHost, authority: Authority, toy: Toy) -> Start:
-    """`await start_iap(any_setting=...)`: a gate behind this IAP, in front of the toy."""
+    """`await start_iap(any_setting=...)`: a proxy behind this IAP, in front of the toy."""
     return starting(start_proxy, toy, functools.partial(iaps.settings, host, authority))
 
 
-@pytest_asyncio.fixture(name="gate")
+@pytest_asyncio.fixture(name="proxy")
 async def iap_proxy(start_iap: Start) -> RunningProxy:
     return await start_iap()
 

@@ -1,4 +1,4 @@
-"""What the word of our load balancer must hold for the gate to believe it: who only says so is not let in."""
+"""What the word of our load balancer must hold for the proxy to believe it: who only says so is not let in."""
 
 import base64
 import hashlib
@@ -26,7 +26,7 @@ from . import sign_in
 from .sign_in import ALB_BOB as BOB
 from .sign_in import ALB_ROOT as ROOT
 
-alb, host, toy, start_sso, gate = sign_in.BEHIND_ALB
+alb, host, toy, start_sso, proxy = sign_in.BEHIND_ALB
 ask, refused = sign_in.ALB.ask, sign_in.ALB.refused
 
 FOREIGN = ARN.replace("mlflow/50dc", "other/60dc")
@@ -64,27 +64,27 @@ WRONG_HEADERS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("kind", WRONG_HEADERS)
 async def test_what_says_anything_else_is_refused_and_no_key_is_fetched_for_it(
-    gate: RunningProxy, alb: Alb, host: KeyHost, toy: Toy, kind: str
+    proxy: RunningProxy, alb: Alb, host: KeyHost, toy: Toy, kind: str
 ) -> None:
     """Though its signature holds: the keys of a region are those of everybody's load balancers."""
     header, why = WRONG_HEADERS[kind]
-    await refused(gate, alb.says(header=header), why)
+    await refused(proxy, alb.says(header=header), why)
     assert (host.asked, toy.asked) == ([], [])
 
 
 @pytest.mark.parametrize("field", ["alg", "signer", "iss", "client", "exp", "kid"])
-async def test_what_leaves_out_anything_is_refused(gate: RunningProxy, alb: Alb, host: KeyHost, field: str) -> None:
-    await refused(gate, alb.says(without=field), f"its {field} ")
+async def test_what_leaves_out_anything_is_refused(proxy: RunningProxy, alb: Alb, host: KeyHost, field: str) -> None:
+    await refused(proxy, alb.says(without=field), f"its {field} ")
     assert host.asked == []
 
 
-async def test_what_has_ended_is_refused_with_half_a_minute_for_clocks(gate: RunningProxy, alb: Alb) -> None:
-    assert (await ask(gate, alb.says(lifetime=-25))).status == 200
-    answer = await ask(gate, alb.says(lifetime=-31))
+async def test_what_has_ended_is_refused_with_half_a_minute_for_clocks(proxy: RunningProxy, alb: Alb) -> None:
+    assert (await ask(proxy, alb.says(lifetime=-25))).status == 200
+    answer = await ask(proxy, alb.says(lifetime=-31))
     assert answer.error == (401, "UNAUTHENTICATED")
     assert "has expired" in answer.message
-    assert gate.lines[-1]["error"] == "expired-sign-in"
-    assert (await ask(gate, alb.says(lifetime=1e12))).status == 200
+    assert proxy.lines[-1]["error"] == "expired-sign-in"
+    assert (await ask(proxy, alb.says(lifetime=1e12))).status == 200
 
 
 def header_of(alb: Alb, **changes: Any) -> dict[str, Any]:
@@ -96,44 +96,44 @@ def claims_of(**changes: Any) -> dict[str, Any]:
     return {**ANN, "exp": int(time.time()) + 120, "iss": ISSUER, **changes}
 
 
-async def test_no_signature_is_no_signature(gate: RunningProxy, alb: Alb, host: KeyHost) -> None:
+async def test_no_signature_is_no_signature(proxy: RunningProxy, alb: Alb, host: KeyHost) -> None:
     for algorithm in ("none", "None", "NONE", "", None):
-        await refused(gate, alb.says(header={"alg": algorithm}, sign=lambda _: b""), "its alg is not ES256")
+        await refused(proxy, alb.says(header={"alg": algorithm}, sign=lambda _: b""), "its alg is not ES256")
     assert host.asked == []
-    await refused(gate, alb.says(sign=lambda _: b""), "its signature does not hold")
+    await refused(proxy, alb.says(sign=lambda _: b""), "its signature does not hold")
 
 
-async def test_the_public_key_is_nobodys_secret(gate: RunningProxy, alb: Alb) -> None:
+async def test_the_public_key_is_nobodys_secret(proxy: RunningProxy, alb: Alb) -> None:
     pem = alb.pem(alb.key_id)
     for secret in (pem, pem.strip(), base64.b64decode(b"".join(pem.splitlines()[1:-1]))):
 
         def sign(data: bytes, secret: bytes = secret) -> bytes:
             return hmac.new(secret, data, hashlib.sha256).digest()
 
-        await refused(gate, alb.says(header={"alg": "HS256"}, sign=sign), "its alg is not ES256")
-        await refused(gate, alb.says(sign=sign), "its signature does not hold")
+        await refused(proxy, alb.says(header={"alg": "HS256"}, sign=sign), "its alg is not ES256")
+        await refused(proxy, alb.says(sign=sign), "its signature does not hold")
 
 
-async def test_a_signature_by_any_other_key_does_not_hold(gate: RunningProxy, alb: Alb) -> None:
+async def test_a_signature_by_any_other_key_does_not_hold(proxy: RunningProxy, alb: Alb) -> None:
     first, second = alb.key_id, alb.rotate()
     mallory = ec.generate_private_key(ec.SECP256R1())
-    await refused(gate, alb.says(sign=lambda data: es256(mallory, data)), "its signature does not hold")
-    await refused(gate, alb.says(header={"kid": first}), "its signature does not hold")
+    await refused(proxy, alb.says(sign=lambda data: es256(mallory, data)), "its signature does not hold")
+    await refused(proxy, alb.says(header={"kid": first}), "its signature does not hold")
     assert (
-        await ask(gate, alb.says(header={"kid": first}, sign=lambda data: es256(alb.keys[first], data)))
+        await ask(proxy, alb.says(header={"kid": first}, sign=lambda data: es256(alb.keys[first], data)))
     ).status == 200
-    assert (await ask(gate, alb.says(header={"kid": second}))).status == 200
+    assert (await ask(proxy, alb.says(header={"kid": second}))).status == 200
 
 
 @pytest.mark.parametrize("signature", [b"\0" * 64, b"\xff" * 64, b"\0" * 63 + b"\1", b"\1" * 63, b"\1" * 65, b"x"])
-async def test_a_signature_of_another_form_does_not_hold(gate: RunningProxy, alb: Alb, signature: bytes) -> None:
-    await refused(gate, alb.says(sign=lambda _: signature), "its signature does not hold")
+async def test_a_signature_of_another_form_does_not_hold(proxy: RunningProxy, alb: Alb, signature: bytes) -> None:
+    await refused(proxy, alb.says(sign=lambda _: signature), "its signature does not hold")
 
 
-async def test_the_claims_of_one_under_the_signature_of_another_do_not_hold(gate: RunningProxy, alb: Alb) -> None:
+async def test_the_claims_of_one_under_the_signature_of_another_do_not_hold(proxy: RunningProxy, alb: Alb) -> None:
     ours, theirs = alb.says(BOB).split("."), alb.says(ROOT).split(".")
-    await refused(gate, ".".join([ours[0], theirs[1], ours[2]]), "its signature does not hold")
-    await refused(gate, ".".join([ours[0], ours[1], theirs[2]]), "its signature does not hold")
+    await refused(proxy, ".".join([ours[0], theirs[1], ours[2]]), "its signature does not hold")
+    await refused(proxy, ".".join([ours[0], ours[1], theirs[2]]), "its signature does not hold")
 
 
 async def test_no_letter_of_it_can_be_changed(host: KeyHost, authority: Authority, alb: Alb) -> None:
@@ -145,7 +145,7 @@ async def test_no_letter_of_it_can_be_changed(host: KeyHost, authority: Authorit
         letter = letters[(letters.index(said[place]) + 1 + place % 60) % len(letters)]
         with pytest.raises(Refusal) as refusal:
             await callers.recognise(some_request({"x-amzn-oidc-data": said[:place] + letter + said[place + 1 :]}))
-        # After ten changed key ids the gate fetches no more of them for now.
+        # After ten changed key ids the proxy fetches no more of them for now.
         assert refusal.value.reason in {"bad-sign-in", "expired-sign-in", "no-keys"}
 
 
@@ -165,19 +165,19 @@ async def test_no_letter_of_it_can_be_changed(host: KeyHost, authority: Authorit
     ids=range(9),
 )
 async def test_claims_that_cannot_be_ours_are_refused_though_signed(
-    gate: RunningProxy, alb: Alb, claims: Callable[[], Any], why: str
+    proxy: RunningProxy, alb: Alb, claims: Callable[[], Any], why: str
 ) -> None:
-    await refused(gate, compact(header_of(alb), claims(), alb.sign), why)
+    await refused(proxy, compact(header_of(alb), claims(), alb.sign), why)
 
 
-async def test_claims_that_have_ended_are_refused(gate: RunningProxy, alb: Alb) -> None:
+async def test_claims_that_have_ended_are_refused(proxy: RunningProxy, alb: Alb) -> None:
     said = compact(header_of(alb), claims_of(exp=int(time.time()) - 40), alb.sign)
-    assert "has expired" in (await ask(gate, said)).message
+    assert "has expired" in (await ask(proxy, said)).message
 
 
-async def test_claims_need_not_repeat_the_header(gate: RunningProxy, alb: Alb) -> None:
+async def test_claims_need_not_repeat_the_header(proxy: RunningProxy, alb: Alb) -> None:
     """AWS's documentation shows them without."""
-    assert (await ask(gate, compact(header_of(alb), ANN, alb.sign))).status == 200
+    assert (await ask(proxy, compact(header_of(alb), ANN, alb.sign))).status == 200
 
 
 @pytest.mark.parametrize(
@@ -202,17 +202,17 @@ async def test_claims_need_not_repeat_the_header(gate: RunningProxy, alb: Alb) -
     ],
     ids=range(16),
 )
-async def test_what_is_no_sign_in_at_all_is_refused(gate: RunningProxy, host: KeyHost, said: str) -> None:
-    await refused(gate, said, "is refused: it")
+async def test_what_is_no_sign_in_at_all_is_refused(proxy: RunningProxy, host: KeyHost, said: str) -> None:
+    await refused(proxy, said, "is refused: it")
     assert host.asked == []
 
 
-async def test_a_time_beyond_all_numbers_is_no_fault(gate: RunningProxy, alb: Alb) -> None:
-    assert (await ask(gate, alb.says(header={"exp": 10**400}))).status == 200
+async def test_a_time_beyond_all_numbers_is_no_fault(proxy: RunningProxy, alb: Alb) -> None:
+    assert (await ask(proxy, alb.says(header={"exp": 10**400}))).status == 200
 
 
 @pytest.mark.parametrize("length", range(6))
-async def test_parts_are_padded_as_they_come(gate: RunningProxy, alb: Alb, length: int) -> None:
+async def test_parts_are_padded_as_they_come(proxy: RunningProxy, alb: Alb, length: int) -> None:
     said = alb.says({**ANN, "name": "x" * length}, header={"typ": "J" * length})
     assert said.endswith("==")
-    assert (await ask(gate, said)).status == 200
+    assert (await ask(proxy, said)).status == 200

@@ -13,65 +13,65 @@ from tests.doubles.toy_upstreams import Toy, with_length
 
 from . import sign_in
 
-alb, host, toy, start_sso, gate = sign_in.BEHIND_ALB
+alb, host, toy, start_sso, proxy = sign_in.BEHIND_ALB
 ask, refused = sign_in.ALB.ask, sign_in.ALB.refused
 
 
 # --- When they are fetched
 
 
-async def test_one_key_is_fetched_once_for_fifty_at_once(gate: RunningProxy, alb: Alb, host: KeyHost) -> None:
-    answers = await asyncio.gather(*[ask(gate, alb.says()) for _ in range(50)])
+async def test_one_key_is_fetched_once_for_fifty_at_once(proxy: RunningProxy, alb: Alb, host: KeyHost) -> None:
+    answers = await asyncio.gather(*[ask(proxy, alb.says()) for _ in range(50)])
     assert {answer.status for answer in answers} == {200}
     assert host.asked == [alb.key_id]
 
 
-async def test_a_new_key_is_taken_as_soon_as_it_signs(gate: RunningProxy, alb: Alb, host: KeyHost) -> None:
+async def test_a_new_key_is_taken_as_soon_as_it_signs(proxy: RunningProxy, alb: Alb, host: KeyHost) -> None:
     before = alb.says()
     for _ in range(3):
-        assert (await ask(gate, alb.says())).status == 200
+        assert (await ask(proxy, alb.says())).status == 200
         alb.rotate()
-    assert (await ask(gate, alb.says())).status == 200
-    assert (await ask(gate, before)).status == 200, "the earlier ones are good until they end"
+    assert (await ask(proxy, alb.says())).status == 200
+    assert (await ask(proxy, before)).status == 200, "the earlier ones are good until they end"
     assert host.asked == list(alb.keys)
 
 
 async def test_forged_key_ids_do_not_make_the_proxy_fetch_without_end(
-    gate: RunningProxy, alb: Alb, host: KeyHost
+    proxy: RunningProxy, alb: Alb, host: KeyHost
 ) -> None:
-    assert (await ask(gate, alb.says())).status == 200
+    assert (await ask(proxy, alb.says())).status == 200
     for _ in range(30):
-        await refused(gate, alb.says(header={"kid": "0-0"}), "its kid names no key")
+        await refused(proxy, alb.says(header={"kid": "0-0"}), "its kid names no key")
     assert host.asked == [alb.key_id, "0-0"]
-    answers = await asyncio.gather(*[ask(gate, alb.says(header={"kid": f"1-{number}"})) for number in range(100)])
+    answers = await asyncio.gather(*[ask(proxy, alb.says(header={"kid": f"1-{number}"})) for number in range(100)])
     assert {answer.status for answer in answers} == {401, 503}
     # Ten, and what the seconds of this test have earned.
     assert len(host.asked) <= 12
-    assert (await ask(gate, alb.says())).status == 200
+    assert (await ask(proxy, alb.says())).status == 200
 
 
 async def test_without_its_keys_the_proxy_says_so_by_a_503_and_tokens_work(
-    gate: RunningProxy, alb: Alb, host: KeyHost, toy: Toy
+    proxy: RunningProxy, alb: Alb, host: KeyHost, toy: Toy
 ) -> None:
     host.fault = with_length(b"", status=b"503 Service Unavailable")
-    answer = await ask(gate, alb.says())
+    answer = await ask(proxy, alb.says())
     assert answer.error == (503, "TEMPORARILY_UNAVAILABLE")
     assert answer.header("retry-after") == "5"
     assert answer.header("www-authenticate") is None
-    assert gate.lines[-1]["error"] == "no-keys"
+    assert proxy.lines[-1]["error"] == "no-keys"
     assert toy.asked == []
-    assert (await gate.ask(request("GET", READ, token=gate.tokens.viewer))).status == 200
-    toy_health = await gate.ask(request("GET", "/readyz"))
+    assert (await proxy.ask(request("GET", READ, token=proxy.tokens.viewer))).status == 200
+    toy_health = await proxy.ask(request("GET", "/readyz"))
     assert (toy_health.status, toy_health.json()) == (200, {"status": "ready"})
     host.fault = None
-    assert (await ask(gate, alb.says())).status == 200
+    assert (await ask(proxy, alb.says())).status == 200
 
 
-async def test_a_fetch_that_hangs_holds_nobody_else_up(gate: RunningProxy, alb: Alb, host: KeyHost) -> None:
+async def test_a_fetch_that_hangs_holds_nobody_else_up(proxy: RunningProxy, alb: Alb, host: KeyHost) -> None:
     host.open.clear()
-    waiting = asyncio.create_task(ask(gate, alb.says()))
+    waiting = asyncio.create_task(ask(proxy, alb.says()))
     await until(lambda: bool(host.asked))
-    assert (await gate.ask(request("GET", READ, token=gate.tokens.viewer))).status == 200
+    assert (await proxy.ask(request("GET", READ, token=proxy.tokens.viewer))).status == 200
     assert not waiting.done()
     host.open.set()
     assert (await waiting).status == 200

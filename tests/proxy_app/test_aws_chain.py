@@ -130,7 +130,7 @@ def test_a_role_that_the_proxy_is_told_to_assume(sts: str, monkeypatch: pytest.M
     assert lives_for_about(first, 3600)
     assert first.credentials.token
     assert first.credentials != second.credentials, "each call asks anew"
-    assert whose(first.credentials) == "arn:aws:sts::123456789012:assumed-role/mlflow/mlflow-gate"
+    assert whose(first.credentials) == "arn:aws:sts::123456789012:assumed-role/mlflow/mlflow-proxy"
 
 
 def test_a_role_of_a_profile(sts: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

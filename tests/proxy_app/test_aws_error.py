@@ -15,7 +15,7 @@ from tests.doubles.running_proxy import READ, WRITE_ONCE, RunningProxy
 from tests.doubles.toy_upstreams import OK, Asked
 from tests.proxy_app.conftest import StartProxy, StartToy
 
-ASIDE = " (The gate's own AWS role was refused, not your token.)"
+ASIDE = " (The proxy's own AWS role was refused, not your token.)"
 EXPIRED = {"message": "The security token included in the request is expired"}
 
 
@@ -25,8 +25,8 @@ def error(status: int, content: Any, *headers: str, kind: str = "application/jso
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-async def read(gate: RunningProxy, target: str = READ, method: str = "GET") -> Answer:
-    return await gate.ask(request(method, target, token=gate.tokens.admin))
+async def read(proxy: RunningProxy, target: str = READ, method: str = "GET") -> Answer:
+    return await proxy.ask(request(method, target, token=proxy.tokens.admin))
 
 
 @pytest.mark.parametrize(
@@ -57,26 +57,26 @@ async def test_awss_error_becomes_mlflows(
     start_proxy: StartProxy,
 ) -> None:
     toy = await start_toy(toys.answering(error(status, content, *headers)))
-    gate = await start_proxy(toy.origin, signed=True)
-    answer = await read(gate)
+    proxy = await start_proxy(toy.origin, signed=True)
+    answer = await read(proxy)
     assert answer.error == (status, error_code)
     assert answer.message == f"SageMaker: {message}"
     assert answer.header("retry-after") is None
     assert len(toy.asked) == 1, "none of these says that other credentials would help"
-    assert gate.lines[-1]["error"] == "aws-error"
+    assert proxy.lines[-1]["error"] == "aws-error"
 
 
 @pytest.mark.parametrize("kind", ["application/x-amz-json-1.1", "application/x-amz-json-1.0", "application/json; a=b"])
 async def test_awss_kinds_of_json_are_all_read(kind: str, start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering(error(403, {"message": "No"}, kind=kind)))
-    gate = await start_proxy(toy.origin, signed=True)
-    assert (await read(gate)).error == (403, "PERMISSION_DENIED")
+    proxy = await start_proxy(toy.origin, signed=True)
+    assert (await read(proxy)).error == (403, "PERMISSION_DENIED")
 
 
 async def test_throttling_keeps_its_retry_after(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering(error(429, {"message": "Rate exceeded"}, "Retry-After: 7")))
-    gate = await start_proxy(toy.origin, signed=True)
-    answer = await read(gate)
+    proxy = await start_proxy(toy.origin, signed=True)
+    answer = await read(proxy)
     assert answer.error == (429, "REQUEST_LIMIT_EXCEEDED")
     assert answer.header("retry-after") == "7"
 
@@ -93,8 +93,8 @@ async def test_what_was_signed_is_not_repeated_to_callers(start_toy: StartToy, s
         )
 
     toy = await start_toy(toys.answering_by(complain))
-    gate = await start_proxy(toy.origin, signed=True)
-    answer = await read(gate)
+    proxy = await start_proxy(toy.origin, signed=True)
+    answer = await read(proxy)
     assert answer.error == (403, "PERMISSION_DENIED")
     assert toy.asked[0].header("x-amz-security-token") == "session-token"
     assert b"session-token" not in answer.body
@@ -124,13 +124,13 @@ OTHER: dict[str, bytes] = {
 async def test_what_is_not_awss_passes_byte_for_byte(name: str, start_toy: StartToy, start_proxy: StartProxy) -> None:
     head, _, body = OTHER[name].partition(b"\r\n\r\n")
     toy = await start_toy(toys.answering(OTHER[name]))
-    gate = await start_proxy(toy.origin, signed=True)
-    answer = await read(gate)
+    proxy = await start_proxy(toy.origin, signed=True)
+    answer = await read(proxy)
     assert answer.status == int(head.split(b" ")[1])
     assert answer.body == body
     said = [line.split(": ", 1) for line in head.decode().split("\r\n")[1:]]
     assert {key.lower(): value for key, value in said}.items() <= dict(answer.headers).items()
-    assert "error" not in gate.lines[-1]
+    assert "error" not in proxy.lines[-1]
 
 
 async def test_the_answer_to_a_head_passes_though_it_shows_no_body(
@@ -138,22 +138,22 @@ async def test_the_answer_to_a_head_passes_though_it_shows_no_body(
 ) -> None:
     headless, _, _ = error(403, {"message": "No"}).partition(b"\r\n\r\n")
     toy = await start_toy(toys.answering(headless + b"\r\n\r\n"))
-    gate = await start_proxy(toy.origin, signed=True)
-    answer = await read(gate, method="HEAD")
+    proxy = await start_proxy(toy.origin, signed=True)
+    answer = await read(proxy, method="HEAD")
     assert (answer.status, answer.header("content-length")) == (403, "17")
 
 
 async def test_an_error_that_breaks_off_is_a_bad_gateway(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering_then_closing(error(403, {"message": "No"})[:-3]))
-    gate = await start_proxy(toy.origin, signed=True)
-    assert (await read(gate)).error == (502, "TEMPORARILY_UNAVAILABLE")
-    assert gate.lines[-1]["error"] == "upstream-broke"
+    proxy = await start_proxy(toy.origin, signed=True)
+    assert (await read(proxy)).error == (502, "TEMPORARILY_UNAVAILABLE")
+    assert proxy.lines[-1]["error"] == "upstream-broke"
 
 
 async def test_a_plain_mlflow_has_no_aws_in_front(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering(error(403, EXPIRED)))
-    gate = await start_proxy(toy.origin)
-    answer = await read(gate)
+    proxy = await start_proxy(toy.origin)
+    answer = await read(proxy)
     assert (answer.status, answer.json()) == (403, EXPIRED)
 
 
@@ -198,14 +198,14 @@ async def test_stale_keys_are_renewed_and_any_request_is_sent_again(
 ) -> None:
     toy = await start_toy(old_refused(STALE[said]()))
     source = Changing()
-    gate = await start_proxy(toy.origin, signed=True, source=source)
+    proxy = await start_proxy(toy.origin, signed=True, source=source)
     body = b'{"experiment_id": "0"}' if method == "POST" else None
-    answer = await gate.ask(request(method, target, body=body, token=gate.tokens.admin))
+    answer = await proxy.ask(request(method, target, body=body, token=proxy.tokens.admin))
     assert (answer.status, answer.body) == (200, b"{}")
     assert [asked.header("x-amz-security-token") for asked in toy.asked] == ["token-1", "token-2"]
     assert [asked.body for asked in toy.asked] == [body or b""] * 2
     assert source.loads == 2
-    await read(gate)
+    await read(proxy)
     assert len(toy.asked) == 3, "the new ones stay"
 
 
@@ -215,20 +215,20 @@ async def test_stale_keys_without_others_are_an_outage_of_the_proxy(
     said: str, start_toy: StartToy, start_proxy: StartProxy
 ) -> None:
     toy = await start_toy(toys.answering(STALE[said]()))
-    gate = await start_proxy(toy.origin, signed=True)
-    answer = await read(gate)
+    proxy = await start_proxy(toy.origin, signed=True)
+    answer = await read(proxy)
     assert answer.error == (503, "TEMPORARILY_UNAVAILABLE")
-    assert answer.message.startswith("SageMaker does not take the gate's credentials: ")
+    assert answer.message.startswith("SageMaker does not take the proxy's credentials: ")
     assert int(answer.header("retry-after") or 0) > 0
     assert len(toy.asked) == 1, "the same keys would be refused again"
-    assert gate.lines[-1]["error"] == "credentials-refused"
+    assert proxy.lines[-1]["error"] == "credentials-refused"
 
 
 @pytest.mark.usefixtures("_at_once")
 async def test_new_keys_are_tried_once(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering(error(403, EXPIRED)))
-    gate = await start_proxy(toy.origin, signed=True, source=Changing())
-    assert (await read(gate)).error == (503, "TEMPORARILY_UNAVAILABLE")
+    proxy = await start_proxy(toy.origin, signed=True, source=Changing())
+    assert (await read(proxy)).error == (503, "TEMPORARILY_UNAVAILABLE")
     assert len(toy.asked) == 2
 
 
@@ -237,6 +237,6 @@ async def test_a_server_error_that_speaks_of_expired_tokens_is_no_reason_to_rene
 ) -> None:
     toy = await start_toy(toys.answering(error(500, EXPIRED)))
     source = Changing()
-    gate = await start_proxy(toy.origin, signed=True, source=source)
-    assert (await read(gate)).error == (500, "INTERNAL_ERROR")
+    proxy = await start_proxy(toy.origin, signed=True, source=source)
+    assert (await read(proxy)).error == (500, "INTERNAL_ERROR")
     assert (source.loads, len(toy.asked)) == (1, 1)

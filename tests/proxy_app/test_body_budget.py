@@ -21,20 +21,20 @@ async def test_bodies_beyond_the_budget_wait_in_the_order_they_came(
 ) -> None:
     go_on = asyncio.Event()
     toy = await start_toy(toys.held(go_on))
-    gate = await start_proxy(toy.origin, signed=True, body_limit=1000, body_budget=1000)
+    proxy = await start_proxy(toy.origin, signed=True, body_limit=1000, body_budget=1000)
     async with contextlib.AsyncExitStack() as stack:
-        callers = [await stack.enter_async_context(gate.caller()) for _ in range(4)]
+        callers = [await stack.enter_async_context(proxy.caller()) for _ in range(4)]
         # The second does not fit beside the first; the third would, and has to wait behind the second all the same.
         for number, (caller, size) in enumerate(zip(callers, (700, 600, 100, 900), strict=True), 1):
-            await caller.send(request("POST", WRITE_AGAIN, body=b"%d" % number * size, token=gate.tokens.editor))
-            await until(lambda number=number: gate.in_flight == number)
+            await caller.send(request("POST", WRITE_AGAIN, body=b"%d" % number * size, token=proxy.tokens.editor))
+            await until(lambda number=number: proxy.in_flight == number)
         await until(lambda: len(toy.asked) == 1)
         await asyncio.sleep(0.1)
-        assert ([asked.body[:1] for asked in toy.asked], gate.budget_free) == ([b"1"], 300)
+        assert ([asked.body[:1] for asked in toy.asked], proxy.budget_free) == ([b"1"], 300)
         go_on.set()
         assert [(await caller.answer("POST")).status for caller in callers] == [200] * 4
     assert sorted(asked.body[:1] for asked in toy.asked) == [b"1", b"2", b"3", b"4"]
-    assert gate.budget_free == 1000
+    assert proxy.budget_free == 1000
 
 
 _STEPS = st.one_of(
@@ -100,19 +100,19 @@ async def test_a_flood_never_holds_more_than_the_budget(start_toy: StartToy, sta
             await talk.send(OK)
 
     toy = await start_toy(slow)
-    gate = await start_proxy(toy.origin, signed=True, body_limit=100_000, body_budget=250_000)
+    proxy = await start_proxy(toy.origin, signed=True, body_limit=100_000, body_budget=250_000)
     frees: list[float] = []
 
     async def one(number: int) -> int:
         body = b"x" * (20_000 + number % 5 * 20_000)
-        answer = await gate.ask(request("POST", WRITE_AGAIN, body=body, token=gate.tokens.editor))
-        frees.append(gate.budget_free or 0)
+        answer = await proxy.ask(request("POST", WRITE_AGAIN, body=body, token=proxy.tokens.editor))
+        frees.append(proxy.budget_free or 0)
         return answer.status
 
     assert set(await asyncio.gather(*(one(number) for number in range(60)))) == {200}
     assert 100_000 < most <= 250_000
     assert min(frees) >= 0
-    assert gate.budget_free == 250_000
+    assert proxy.budget_free == 250_000
 
 
 async def test_a_body_of_unknown_length_counts_as_the_largest_until_it_has_come(
@@ -120,50 +120,50 @@ async def test_a_body_of_unknown_length_counts_as_the_largest_until_it_has_come(
 ) -> None:
     go_on = asyncio.Event()
     toy = await start_toy(toys.held(go_on))
-    gate = await start_proxy(toy.origin, signed=True, body_limit=1000, body_budget=3000)
-    async with gate.caller() as caller:
-        await caller.send(request("POST", WRITE_AGAIN, "Transfer-Encoding: chunked", token=gate.tokens.editor))
-        await until(lambda: gate.budget_free == 2000)
+    proxy = await start_proxy(toy.origin, signed=True, body_limit=1000, body_budget=3000)
+    async with proxy.caller() as caller:
+        await caller.send(request("POST", WRITE_AGAIN, "Transfer-Encoding: chunked", token=proxy.tokens.editor))
+        await until(lambda: proxy.budget_free == 2000)
         await caller.send(in_chunks(b"x" * 10, b""))
-        await until(lambda: gate.budget_free == 2990)
+        await until(lambda: proxy.budget_free == 2990)
         go_on.set()
         assert (await caller.answer()).status == 200
-    assert gate.budget_free == 3000
+    assert proxy.budget_free == 3000
 
 
 async def test_waiting_too_long_for_the_budget_is_answered_with_when_to_try_again(
     start_toy: StartToy, start_proxy: StartProxy
 ) -> None:
     toy = await start_toy(toys.silent())
-    gate = await start_proxy(toy.origin, signed=True, body_limit=1000, body_budget=1000, body_timeout=0.2)
-    async with gate.caller() as first:
-        await first.send(request("POST", WRITE_AGAIN, body=b"x" * 1000, token=gate.tokens.editor))
+    proxy = await start_proxy(toy.origin, signed=True, body_limit=1000, body_budget=1000, body_timeout=0.2)
+    async with proxy.caller() as first:
+        await first.send(request("POST", WRITE_AGAIN, body=b"x" * 1000, token=proxy.tokens.editor))
         await until(lambda: len(toy.asked) == 1)
-        answer = await gate.ask(request("POST", WRITE_AGAIN, body=b"{}", token=gate.tokens.editor))
+        answer = await proxy.ask(request("POST", WRITE_AGAIN, body=b"{}", token=proxy.tokens.editor))
         assert answer.error == (503, "TEMPORARILY_UNAVAILABLE")
         assert int(answer.header("retry-after") or 0) > 0
         # Requests without a body need no budget.
-        assert gate.lines[-1]["error"] == "body-budget"
-    await until(lambda: gate.budget_free == 1000)
+        assert proxy.lines[-1]["error"] == "body-budget"
+    await until(lambda: proxy.budget_free == 1000)
 
 
 async def test_a_caller_who_leaves_the_queue_holds_nobody_up(start_toy: StartToy, start_proxy: StartProxy) -> None:
     go_on = asyncio.Event()
     toy = await start_toy(toys.held(go_on))
-    gate = await start_proxy(toy.origin, signed=True, body_limit=1000, body_budget=1000)
-    async with gate.caller() as first, gate.caller() as third:
-        await first.send(request("POST", WRITE_AGAIN, body=b"1" * 700, token=gate.tokens.editor))
+    proxy = await start_proxy(toy.origin, signed=True, body_limit=1000, body_budget=1000)
+    async with proxy.caller() as first, proxy.caller() as third:
+        await first.send(request("POST", WRITE_AGAIN, body=b"1" * 700, token=proxy.tokens.editor))
         await until(lambda: len(toy.asked) == 1)
-        async with gate.caller() as second:
-            await second.send(request("POST", WRITE_AGAIN, body=b"2" * 600, token=gate.tokens.editor))
-            await until(lambda: gate.in_flight == 2)
-            await third.send(request("POST", WRITE_AGAIN, body=b"3" * 300, token=gate.tokens.editor))
-            await until(lambda: gate.in_flight == 3)
+        async with proxy.caller() as second:
+            await second.send(request("POST", WRITE_AGAIN, body=b"2" * 600, token=proxy.tokens.editor))
+            await until(lambda: proxy.in_flight == 2)
+            await third.send(request("POST", WRITE_AGAIN, body=b"3" * 300, token=proxy.tokens.editor))
+            await until(lambda: proxy.in_flight == 3)
             assert len(toy.asked) == 1
         await until(lambda: len(toy.asked) == 2)
         go_on.set()
         assert [(await caller.answer("POST")).status for caller in (first, third)] == [200, 200]
-    assert gate.budget_free == 1000
+    assert proxy.budget_free == 1000
 
 
 async def test_the_budget_survives_whoever_gives_up_while_it_is_given_back() -> None:

@@ -1,4 +1,4 @@
-"""The one form in which the gate sends an URL: nothing of its meaning is lost, and there is no second form."""
+"""The one form in which the proxy sends an URL: nothing of its meaning is lost, and there is no second form."""
 
 import re
 from urllib.parse import parse_qsl, unquote_to_bytes

@@ -154,7 +154,7 @@ def test_a_failed_refresh_leaves_the_old_keys_until_they_end(caplog: pytest.LogC
                 await asyncio.sleep(5)
             assert used_in_trouble
             assert (refused.status, refused.error_code) == (503, "TEMPORARILY_UNAVAILABLE")
-            assert refused.message == "The gate cannot sign: The metadata endpoint is away."
+            assert refused.message == "The proxy cannot sign: The metadata endpoint is away."
             assert "Retry-After" in dict(refused.headers)
             assert keeper.failures > 3
 
@@ -181,7 +181,7 @@ def test_a_proxy_starts_without_keys_and_takes_them_when_they_come() -> None:
         source.trouble = "Nothing is there yet."
         keeper = CredentialKeeper(source, clock())
         async with keeper.running():
-            with pytest.raises(Refusal, match="The gate cannot sign: Nothing is there yet") as refused:
+            with pytest.raises(Refusal, match="The proxy cannot sign: Nothing is there yet") as refused:
                 keeper.current()
             assert (refused.value.status, refused.value.reason) == (503, "no-credentials")
             assert keeper.expires is None

@@ -15,7 +15,7 @@ PUBLIC = "https://mlflow.example.com"
 
 
 def judge(
-    headers: dict[str, str], *, method: str = "POST", public_url: str = "", host: str | None = "gate:8080"
+    headers: dict[str, str], *, method: str = "POST", public_url: str = "", host: str | None = "proxy:8080"
 ) -> bool:
     """Whether it passes."""
     sent = CIMultiDict(headers)
@@ -44,7 +44,7 @@ def test_a_client_that_is_no_browser_writes(method: str) -> None:
         {"Sec-Fetch-Site": "same-site"},
         {"Sec-Fetch-Site": "CROSS-SITE"},
         {"Sec-Fetch-Site": "something-new"},
-        {"Origin": "http://gate:8080", "Sec-Fetch-Site": "cross-site"},
+        {"Origin": "http://proxy:8080", "Sec-Fetch-Site": "cross-site"},
         {"Origin": "https://evil.example", "Sec-Fetch-Site": "same-origin"},
     ],
 )
@@ -58,16 +58,16 @@ def test_a_page_of_another_site_writes_nothing(method: str, headers: dict[str, s
     [
         "null",
         "",
-        "http://gate",
-        "http://gate:80800",
-        "http://gate:8080.evil.example",
-        "http://evil.example/gate:8080",
-        "http://gate:8080@evil.example",
-        "http://evil.example@gate:8080",
-        "gate:8080",
+        "http://proxy",
+        "http://proxy:80800",
+        "http://proxy:8080.evil.example",
+        "http://evil.example/proxy:8080",
+        "http://proxy:8080@evil.example",
+        "http://evil.example@proxy:8080",
+        "proxy:8080",
         "http://[",
-        "http://[gate:8080",
-        "http://gate:8080 http://evil.example",
+        "http://[proxy:8080",
+        "http://proxy:8080 http://evil.example",
     ],
 )
 def test_what_only_looks_like_the_own_origin_is_another(origin: str) -> None:
@@ -84,11 +84,11 @@ def test_reads_are_left_to_the_browsers_own_rules(method: str, origin: str) -> N
 
 @pytest.mark.parametrize("method", WRITES)
 def test_the_own_page_writes(method: str) -> None:
-    assert judge({"Origin": "http://gate:8080"}, method=method)
-    assert judge({"Origin": "http://gate:8080", "Sec-Fetch-Site": "same-origin"}, method=method)
+    assert judge({"Origin": "http://proxy:8080"}, method=method)
+    assert judge({"Origin": "http://proxy:8080", "Sec-Fetch-Site": "same-origin"}, method=method)
     assert judge({"Sec-Fetch-Site": "none"}, method=method)
-    # The gate does not see whether a load balancer took the request by TLS.
-    assert judge({"Origin": "https://gate:8080"}, method=method)
+    # The proxy does not see whether a load balancer took the request by TLS.
+    assert judge({"Origin": "https://proxy:8080"}, method=method)
 
 
 def test_the_public_origin_is_the_own_one_whatever_host_is_asked_for() -> None:
@@ -105,7 +105,7 @@ def test_any_other_origin_is_refused(origin: str, method: str) -> None:
 
 
 def test_the_refusal_says_whose_page_it_was() -> None:
-    request = some_request({"Origin": "https://evil.example", "Host": "gate"})
+    request = some_request({"Origin": "https://evil.example", "Host": "proxy"})
     with pytest.raises(Refusal) as refused:
         refuse_foreign_writes(request, "")
     assert (refused.value.status, refused.value.error_code) == (403, "PERMISSION_DENIED")

@@ -35,45 +35,45 @@ async def toy(start_toy: StartToy) -> Toy:
 async def test_one_request_too_many_is_told_when_to_come_back(start_toy: StartToy, start_proxy: StartProxy) -> None:
     go_on = asyncio.Event()
     toy = await start_toy(toys.held(go_on))
-    gate = await start_proxy(toy.origin, max_requests=2)
-    async with gate.caller() as first, gate.caller() as second:
+    proxy = await start_proxy(toy.origin, max_requests=2)
+    async with proxy.caller() as first, proxy.caller() as second:
         for caller in (first, second):
-            await caller.send(request("GET", READ, token=gate.tokens.viewer))
+            await caller.send(request("GET", READ, token=proxy.tokens.viewer))
         await until(lambda: len(toy.asked) == 2)
-        answer = await gate.ask(request("GET", READ, token=gate.tokens.viewer))
+        answer = await proxy.ask(request("GET", READ, token=proxy.tokens.viewer))
         assert answer.error == (429, "REQUEST_LIMIT_EXCEEDED")
         assert answer.header("retry-after") == "1"
-        # Whoever watches the gate is answered all the same.
-        assert (await gate.ask(request("GET", "/healthz"))).status == 200
+        # Whoever watches the proxy is answered all the same.
+        assert (await proxy.ask(request("GET", "/healthz"))).status == 200
         go_on.set()
         assert [(await caller.answer()).status for caller in (first, second)] == [200, 200]
-    assert (await gate.ask(request("GET", READ, token=gate.tokens.viewer))).status == 200
+    assert (await proxy.ask(request("GET", READ, token=proxy.tokens.viewer))).status == 200
 
 
 async def test_one_connection_too_many_is_closed_with_a_word(toy: Toy, start_proxy: StartProxy) -> None:
-    gate = await start_proxy(toy.origin, max_connections=3)
+    proxy = await start_proxy(toy.origin, max_connections=3)
     async with contextlib.AsyncExitStack() as stack:
-        callers = [await stack.enter_async_context(gate.caller()) for _ in range(3)]
+        callers = [await stack.enter_async_context(proxy.caller()) for _ in range(3)]
         for caller in callers:
             assert (await caller.ask(request("GET", "/healthz"))).status == 200
-        async with gate.caller() as fourth:
+        async with proxy.caller() as fourth:
             answer = await fourth.answer()
             assert (answer.status, answer.header("retry-after"), answer.header("connection")) == (503, "1", "close")
             assert answer.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
             assert "MLFLOW_PROXY_MAX_CONNECTIONS" in answer.message
-            assert gate.metric("mlflow_proxy_errors_total", reason="too-many-connections") == 1
+            assert proxy.metric("mlflow_proxy_errors_total", reason="too-many-connections") == 1
             assert await fourth.closed() == b""
         # The others notice nothing, and a place that becomes free is given again.
-        assert (await callers[0].ask(request("GET", READ, token=gate.tokens.viewer))).status == 200
-    await until(lambda: gate.metric("mlflow_proxy_connections") == 0)
-    assert (await gate.ask(request("GET", "/healthz"))).status == 200
+        assert (await callers[0].ask(request("GET", READ, token=proxy.tokens.viewer))).status == 200
+    await until(lambda: proxy.metric("mlflow_proxy_connections") == 0)
+    assert (await proxy.ask(request("GET", "/healthz"))).status == 200
 
 
 async def test_a_rush_of_connections_does_not_get_past_the_limit(toy: Toy, start_proxy: StartProxy) -> None:
-    gate = await start_proxy(toy.origin, max_connections=5)
+    proxy = await start_proxy(toy.origin, max_connections=5)
 
     async def one() -> int:
-        async with gate.caller() as caller:
+        async with proxy.caller() as caller:
             with contextlib.suppress(ConnectionError):
                 await caller.send(request("GET", "/healthz"))
             status = (await caller.answer()).status
@@ -96,14 +96,14 @@ async def test_a_rush_of_connections_does_not_get_past_the_limit(toy: Toy, start
 async def test_a_line_that_is_too_long_is_refused_with_the_limit(
     toy: Toy, start_proxy: StartProxy, target: str, headers: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    gate = await start_proxy(toy.origin, header_limit=10_000)
-    async with gate.caller() as caller:
-        answer = await caller.ask(request("GET", target, *headers, token=gate.tokens.viewer))
+    proxy = await start_proxy(toy.origin, header_limit=10_000)
+    async with proxy.caller() as caller:
+        answer = await caller.ask(request("GET", target, *headers, token=proxy.tokens.viewer))
         assert answer.error == (400, "INVALID_PARAMETER_VALUE")
         assert "longer than 10000 bytes (MLFLOW_PROXY_HEADER_LIMIT_BYTES)" in answer.message
         assert await caller.closed() == b""
-    assert (gate.lines[-1]["status"], gate.lines[-1]["error"]) == (400, "header-too-long")
-    assert "canary" not in answer.message + caplog.text + "".join(gate.written)
+    assert (proxy.lines[-1]["status"], proxy.lines[-1]["error"]) == (400, "header-too-long")
+    assert "canary" not in answer.message + caplog.text + "".join(proxy.written)
     assert toy.connections == 0
 
 
@@ -111,8 +111,8 @@ async def test_a_line_that_is_too_long_is_refused_with_the_limit(
 async def test_a_head_without_end_is_refused_before_it_fills_the_memory(
     toy: Toy, start_proxy: StartProxy, first: bytes
 ) -> None:
-    gate = await start_proxy(toy.origin, header_limit=10_000)
-    async with gate.caller() as caller:
+    proxy = await start_proxy(toy.origin, header_limit=10_000)
+    async with proxy.caller() as caller:
         if first:
             assert (await caller.ask(first)).status == 200
         await caller.send(b"GET / HTTP/1.1\r\nHost: g\r\n")
@@ -124,63 +124,63 @@ async def test_a_head_without_end_is_refused_before_it_fills_the_memory(
         answer = await caller.answer()
         assert answer.error == (400, "INVALID_PARAMETER_VALUE")
         assert "MLFLOW_PROXY_HEADER_LIMIT_BYTES" in answer.message
-    assert (gate.lines[-1]["status"], gate.lines[-1]["error"]) == (400, "header-too-long")
+    assert (proxy.lines[-1]["status"], proxy.lines[-1]["error"]) == (400, "header-too-long")
     assert toy.connections == 0
 
 
 async def test_bodies_do_not_count_as_heads(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.counting_the_body())
-    gate = await start_proxy(toy.origin, header_limit=10_000)
+    proxy = await start_proxy(toy.origin, header_limit=10_000)
     body = b"x" * 300_000
-    async with gate.caller() as caller:
+    async with proxy.caller() as caller:
         for _ in range(3):
-            asked = request("PUT", ARTIFACT, f"Content-Length: {len(body)}", token=gate.tokens.editor)
+            asked = request("PUT", ARTIFACT, f"Content-Length: {len(body)}", token=proxy.tokens.editor)
             assert (await caller.ask(asked + body)).status == 200
             # What was refused is read to its end, however long it is.
-            refused = request("PUT", ARTIFACT, f"Content-Length: {len(body)}", token=gate.tokens.viewer)
+            refused = request("PUT", ARTIFACT, f"Content-Length: {len(body)}", token=proxy.tokens.viewer)
             assert (await caller.ask(refused + body)).status == 403
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/html"])
 async def test_a_name_that_is_no_text_is_no_fault_of_the_proxy(toy: Toy, start_proxy: StartProxy, accept: str) -> None:
-    gate = await start_proxy(toy.origin)
-    page = request("GET", "/", f"Accept: {accept}", token=gate.tokens.viewer)
-    assert (await gate.ask(page.replace(b"Host: ", b"Host: \xff"))).status == 200
+    proxy = await start_proxy(toy.origin)
+    page = request("GET", "/", f"Accept: {accept}", token=proxy.tokens.viewer)
+    assert (await proxy.ask(page.replace(b"Host: ", b"Host: \xff"))).status == 200
     foreign = request(
-        "POST", SEARCH, f"Accept: {accept}", "Origin: http://canary", body=b"{}", token=gate.tokens.viewer
+        "POST", SEARCH, f"Accept: {accept}", "Origin: http://canary", body=b"{}", token=proxy.tokens.viewer
     )
-    assert (await gate.ask(foreign.replace(b"canary", b"\xff"))).status == 403
+    assert (await proxy.ask(foreign.replace(b"canary", b"\xff"))).status == 403
 
 
 async def test_lines_up_to_the_limit_reach_the_upstream(toy: Toy, start_proxy: StartProxy) -> None:
-    gate = await start_proxy(toy.origin)
+    proxy = await start_proxy(toy.origin)
     query = "&".join(f"run_ids={number:032x}" for number in range(1500))
     target = f"/ajax-api/2.0/mlflow/metrics/get-history-bulk?{query}"
-    assert 60_000 < len(target) < gate.settings.header_limit
-    data = request("GET", target, "X-Long: " + "x" * 60_000, token=gate.tokens.viewer)
-    assert (await gate.ask(data)).status == 200
+    assert 60_000 < len(target) < proxy.settings.header_limit
+    data = request("GET", target, "X-Long: " + "x" * 60_000, token=proxy.tokens.viewer)
+    assert (await proxy.ask(data)).status == 200
     assert toy.asked[0].line == f"GET {target} HTTP/1.1"
     assert toy.asked[0].header("x-long") == "x" * 60_000
 
 
 async def test_too_many_headers_are_refused(toy: Toy, start_proxy: StartProxy) -> None:
-    gate = await start_proxy(toy.origin)
-    answer = await gate.ask(request("GET", READ, *[f"X-{number}: 1" for number in range(500)]))
+    proxy = await start_proxy(toy.origin)
+    answer = await proxy.ask(request("GET", READ, *[f"X-{number}: 1" for number in range(500)]))
     assert answer.error == (400, "INVALID_PARAMETER_VALUE")
     assert "too many headers" in answer.message
 
 
 async def test_a_head_that_never_ends_is_not_waited_for(toy: Toy, start_proxy: StartProxy) -> None:
-    gate = await start_proxy(toy.origin, keepalive=0.2)
-    async with gate.caller() as caller, asyncio.timeout(3):
+    proxy = await start_proxy(toy.origin, keepalive=0.2)
+    async with proxy.caller() as caller, asyncio.timeout(3):
         await caller.send(b"GET / HTTP/1.1\r\nHost:")
         assert await caller.closed() == b""
 
 
 async def test_an_idle_connection_is_closed_after_its_time(toy: Toy, start_proxy: StartProxy) -> None:
-    gate = await start_proxy(toy.origin, keepalive=0.2)
-    async with gate.caller() as caller, asyncio.timeout(3):
-        assert (await caller.ask(request("GET", READ, token=gate.tokens.viewer))).status == 200
+    proxy = await start_proxy(toy.origin, keepalive=0.2)
+    async with proxy.caller() as caller, asyncio.timeout(3):
+        assert (await caller.ask(request("GET", READ, token=proxy.tokens.viewer))).status == 200
         assert await caller.closed() == b""
 
 
@@ -208,9 +208,9 @@ async def test_a_lost_answer_is_told_by_whether_the_request_may_go_again(
     signed: bool,
 ) -> None:
     toy = await start_toy(behaviour)
-    gate = await start_proxy(toy.origin, signed=signed, upstream_timeout=0.3)
+    proxy = await start_proxy(toy.origin, signed=signed, upstream_timeout=0.3)
     method = "GET" if target == READ else "POST"
-    answer = await gate.ask(request(method, target, body=b"{}", token=gate.tokens.admin))
+    answer = await proxy.ask(request(method, target, body=b"{}", token=proxy.tokens.admin))
     assert answer.error == error
     assert says in answer.message
 
@@ -221,15 +221,15 @@ async def test_a_fault_is_told_without_its_insides(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("inside")
 
-    gate = await start_proxy(toy.origin)
+    proxy = await start_proxy(toy.origin)
     monkeypatch.setattr("proxy_app.proxy.match", broken)
-    answer = await gate.ask(request("GET", READ, token=gate.tokens.viewer))
+    answer = await proxy.ask(request("GET", READ, token=proxy.tokens.viewer))
     assert answer.error == (500, "INTERNAL_ERROR")
     assert "inside" not in answer.message
-    assert (gate.lines[-1]["status"], gate.lines[-1]["error"]) == (500, "fault")
+    assert (proxy.lines[-1]["status"], proxy.lines[-1]["error"]) == (500, "fault")
     (record,) = caplog.records
     assert record.exc_info is not None
-    assert gate.lines[-1]["request_id"] in record.getMessage()
+    assert proxy.lines[-1]["request_id"] in record.getMessage()
 
 
 # --- What a stock client shows
@@ -241,8 +241,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Generator[StockClient]:
         yield running
 
 
-def url(gate: RunningProxy) -> str:
-    return f"http://{gate.address}"
+def url(proxy: RunningProxy) -> str:
+    return f"http://{proxy.address}"
 
 
 def test_every_error_code_is_one_of_mlflows(client: StockClient) -> None:
@@ -255,7 +255,7 @@ def test_every_error_code_is_one_of_mlflows(client: StockClient) -> None:
 @pytest.mark.parametrize(
     ("role", "call", "arguments", "code", "says"),
     [
-        ("nobody", "get_run", ["1"], "UNAUTHENTICATED", "The Authorization header holds no token of this gate"),
+        ("nobody", "get_run", ["1"], "UNAUTHENTICATED", "The Authorization header holds no token of this proxy"),
         ("viewer", "set_tag", ["1", "key", "value"], "PERMISSION_DENIED", "this needs the role editor"),
         ("editor", "delete_run", ["1"], "PERMISSION_DENIED", "this needs the role admin"),
         ("admin", "http", ["/api/2.0/mlflow/no-such", "GET", None], "ENDPOINT_NOT_FOUND", "route table needs a line"),
@@ -272,11 +272,11 @@ async def test_a_stock_client_shows_the_sentence_and_asks_no_second_time(
     code: str,
     says: str,
 ) -> None:
-    gate = await start_proxy(toy.origin, signed=True, body_limit=1 << 20)
-    shown = await client.call(url(gate), getattr(gate.tokens, role, "nonsense"), call, *arguments)
+    proxy = await start_proxy(toy.origin, signed=True, body_limit=1 << 20)
+    shown = await client.call(url(proxy), getattr(proxy.tokens, role, "nonsense"), call, *arguments)
     assert (shown.error, shown.code) == ("RestException", code)
     assert says in shown.text
-    assert (len(gate.lines), toy.connections) == (1, 0)
+    assert (len(proxy.lines), toy.connections) == (1, 0)
 
 
 async def test_a_stock_client_shows_mlflows_own_errors_as_they_are(
@@ -285,8 +285,8 @@ async def test_a_stock_client_shows_mlflows_own_errors_as_they_are(
     error = {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Run with id=1 not found"}
     toy = await start_toy(toys.answering(with_length(json.dumps(error).encode(), status=b"404 Not Found")))
     for signed in (False, True):
-        gate = await start_proxy(toy.origin, signed=signed)
-        shown = await client.call(url(gate), gate.tokens.viewer, "get_run", "1")
+        proxy = await start_proxy(toy.origin, signed=signed)
+        shown = await client.call(url(proxy), proxy.tokens.viewer, "get_run", "1")
         assert (shown.code, shown.text) == (error["error_code"], f"{error['error_code']}: {error['message']}")
 
 
@@ -296,22 +296,22 @@ async def test_a_stock_client_never_repeats_a_write_that_may_have_been_done(
     for behaviour in (toys.breaking_off(), toys.silent()):
         toy = await start_toy(behaviour)
         for signed in (False, True):
-            gate = await start_proxy(toy.origin, signed=signed, upstream_timeout=0.3)
+            proxy = await start_proxy(toy.origin, signed=signed, upstream_timeout=0.3)
             toy.asked.clear()
-            shown = await client.call(url(gate), gate.tokens.editor, "create_run", "0")
+            shown = await client.call(url(proxy), proxy.tokens.editor, "create_run", "0")
             assert (shown.error, shown.code) == ("RestException", "ABORTED")
             assert "may have been carried out all the same" in shown.text
-            assert (len(toy.asked), len(gate.lines)) == (1, 1)
+            assert (len(toy.asked), len(proxy.lines)) == (1, 1)
 
 
 async def test_a_stock_client_gets_over_a_short_break(
     start_toy: StartToy, start_proxy: StartProxy, client: StockClient
 ) -> None:
     toy = await start_toy(toys.breaking_off(times=3, then=RUN))
-    gate = await start_proxy(toy.origin)
-    # Three attempts are the gate's, and then the client's own second one gets through.
-    assert (await client.call(url(gate), gate.tokens.viewer, "get_run", "1")).error == ""
-    assert [(line["status"], line["attempts"]) for line in gate.lines] == [(502, 3), (200, 1)]
+    proxy = await start_proxy(toy.origin)
+    # Three attempts are the proxy's, and then the client's own second one gets through.
+    assert (await client.call(url(proxy), proxy.tokens.viewer, "get_run", "1")).error == ""
+    assert [(line["status"], line["attempts"]) for line in proxy.lines] == [(502, 3), (200, 1)]
 
 
 async def test_a_stock_client_waits_as_long_as_a_full_proxy_tells_it(
@@ -319,15 +319,15 @@ async def test_a_stock_client_waits_as_long_as_a_full_proxy_tells_it(
 ) -> None:
     go_on = asyncio.Event()
     toy = await start_toy(toys.held(go_on, RUN))
-    gate = await start_proxy(toy.origin, max_requests=1)
-    async with gate.caller() as caller:
-        await caller.send(request("GET", READ, token=gate.tokens.viewer))
-        await until(lambda: gate.in_flight == 1)
-        asked = asyncio.create_task(client.call(url(gate), gate.tokens.viewer, "get_run", "1"))
-        await until(lambda: any(line["status"] == 429 for line in gate.lines), 10)
+    proxy = await start_proxy(toy.origin, max_requests=1)
+    async with proxy.caller() as caller:
+        await caller.send(request("GET", READ, token=proxy.tokens.viewer))
+        await until(lambda: proxy.in_flight == 1)
+        asked = asyncio.create_task(client.call(url(proxy), proxy.tokens.viewer, "get_run", "1"))
+        await until(lambda: any(line["status"] == 429 for line in proxy.lines), 10)
         go_on.set()
         assert (await asked).error == ""
-    assert sorted(line["status"] for line in gate.lines) == [200, 200, 429]
+    assert sorted(line["status"] for line in proxy.lines) == [200, 200, 429]
 
 
 @pytest.mark.parametrize("signed", [False, True], ids=["plain", "signed"])
@@ -337,7 +337,7 @@ async def test_a_short_body_is_sent_again_where_that_does_no_harm(
 ) -> None:
     # As when the upstream ends an idle connection just then.
     toy = await start_toy(toys.breaking_off(times=1))
-    gate = await start_proxy(toy.origin, signed=signed)
-    answer = await gate.ask(request("POST", path, body=b'{"a": 1}', token=gate.tokens.editor))
+    proxy = await start_proxy(toy.origin, signed=signed)
+    answer = await proxy.ask(request("POST", path, body=b'{"a": 1}', token=proxy.tokens.editor))
     assert answer.status == status
     assert [asked.body for asked in toy.asked] == [b'{"a": 1}'] * (2 if status == 200 else 1)

@@ -13,7 +13,7 @@ from tests.doubles.some_request import some_request
 
 Pairs = Sequence[tuple[str, str]]
 
-# What would lend a caller the gate's voice, or is about the caller's own connection.
+# What would lend a caller the proxy's voice, or is about the caller's own connection.
 NEVER_UP = [
     *("authorization", "cookie", "host", "origin", "referer", "expect", "forwarded", "x-real-ip", "x-request-id"),
     *("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "content-length"),

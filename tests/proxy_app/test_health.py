@@ -13,13 +13,13 @@ from tests.doubles.toy_upstreams import OK, Toy, with_length
 from .conftest import StartProxy, StartToy
 
 
-async def ready(gate: RunningProxy) -> Answer:
-    return await gate.ask(request("GET", "/readyz"))
+async def ready(proxy: RunningProxy) -> Answer:
+    return await proxy.ask(request("GET", "/readyz"))
 
 
-async def not_ready(gate: RunningProxy) -> str:
+async def not_ready(proxy: RunningProxy) -> str:
     """The one word that it says."""
-    answer = await ready(gate)
+    answer = await ready(proxy)
     content = answer.json()
     assert (answer.status, content["status"], sorted(content)) == (503, "not ready", ["reason", "status"])
     return content["reason"]
@@ -32,12 +32,12 @@ async def gone() -> str:
 
 
 async def test_a_running_process_is_healthy_whatever_is_behind_it(start_proxy: StartProxy) -> None:
-    gate = await start_proxy(await gone(), max_requests=1)
-    answer = await gate.ask(request("GET", "/healthz"))
+    proxy = await start_proxy(await gone(), max_requests=1)
+    answer = await proxy.ask(request("GET", "/healthz"))
     assert (answer.status, answer.json()) == (200, {"status": "ok"})
-    assert (await gate.ask(request("HEAD", "/healthz"))).status == 200
+    assert (await proxy.ask(request("HEAD", "/healthz"))).status == 200
     # Somebody asks every few seconds: that is no request to count.
-    assert gate.written == []
+    assert proxy.written == []
 
 
 @pytest.mark.parametrize(
@@ -51,19 +51,19 @@ async def test_a_proxy_with_an_upstream_that_answers_is_ready(
     start_toy: StartToy, start_proxy: StartProxy, signed: bool, line: str
 ) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_proxy(toy.origin, signed=signed)
-    answer = await ready(gate)
+    proxy = await start_proxy(toy.origin, signed=signed)
+    answer = await ready(proxy)
     assert (answer.status, answer.json()) == (200, {"status": "ready"})
     assert [asked.line for asked in toy.asked] == [line]
     assert (toy.asked[0].header("authorization") is not None) == signed
-    assert gate.written == []
+    assert proxy.written == []
 
 
 async def test_the_upstream_is_asked_once_however_many_ask_here(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_proxy(toy.origin)
-    answers = await asyncio.gather(*(ready(gate) for _ in range(20)))
-    assert [answer.status for answer in [*answers, await ready(gate)]] == [200] * 21
+    proxy = await start_proxy(toy.origin)
+    answers = await asyncio.gather(*(ready(proxy) for _ in range(20)))
+    assert [answer.status for answer in [*answers, await ready(proxy)]] == [200] * 21
     assert len(toy.asked) == 1
 
 
@@ -90,17 +90,17 @@ async def test_an_upstream_in_trouble_makes_the_proxy_not_ready(
 ) -> None:
     monkeypatch.setattr("proxy_app.health._PROBE_TIMEOUT", 0.3)
     toy = await start_toy(behaviour)
-    gate = await start_proxy(toy.origin, signed=signed)
+    proxy = await start_proxy(toy.origin, signed=signed)
     for _ in range(3):
-        assert await not_ready(gate) == reason
+        assert await not_ready(proxy) == reason
     # The sentence stands in the log, once.
     assert [record.levelname for record in caplog.records if "Not ready" in record.getMessage()] == ["WARNING"]
     assert "canary" not in caplog.text
 
 
 async def test_an_upstream_that_cannot_be_reached_makes_the_proxy_not_ready(start_proxy: StartProxy) -> None:
-    gate = await start_proxy(await gone())
-    assert await not_ready(gate) == "upstream-unreachable"
+    proxy = await start_proxy(await gone())
+    assert await not_ready(proxy) == "upstream-unreachable"
 
 
 async def test_an_error_of_mlflows_own_is_an_answer(start_toy: StartToy, start_proxy: StartProxy) -> None:
@@ -124,11 +124,11 @@ async def test_a_proxy_without_credentials_starts_and_is_not_ready(
         raise CredentialsError("No AWS credentials: canary")
 
     toy = await start_toy(toys.answering(OK))
-    gate = await start_proxy(toy.origin, signed=True, source=none)
-    assert await not_ready(gate) == "no-credentials"
+    proxy = await start_proxy(toy.origin, signed=True, source=none)
+    assert await not_ready(proxy) == "no-credentials"
     assert "No AWS credentials" in caplog.text
     assert toy.connections == 0
-    assert (await gate.ask(request("GET", "/healthz"))).status == 200
+    assert (await proxy.ask(request("GET", "/healthz"))).status == 200
 
 
 async def test_the_proxy_is_ready_again_with_its_upstream(
@@ -138,12 +138,12 @@ async def test_the_proxy_is_ready_again_with_its_upstream(
     caplog.set_level("INFO", "proxy_app.health")
     states = [b"500 Broken", b"200 OK", b"200 OK"]
     toy = await start_toy(toys.answering_by(lambda _: with_length(b"", status=states[0])))
-    gate = await start_proxy(toy.origin)
-    assert await not_ready(gate) == "upstream-failing"
+    proxy = await start_proxy(toy.origin)
+    assert await not_ready(proxy) == "upstream-failing"
     del states[0]
 
     async def is_ready() -> bool:
-        return (await ready(gate)).status == 200
+        return (await ready(proxy)).status == 200
 
     await until(is_ready)
     assert [record.getMessage() for record in caplog.records] == ["Not ready: MLflow answers 500.", "Ready again"]
@@ -151,14 +151,14 @@ async def test_the_proxy_is_ready_again_with_its_upstream(
 
 async def test_a_proxy_that_stops_is_not_ready_at_once(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_proxy(toy.origin)
-    assert (await ready(gate)).status == 200
-    gate.listening.drain()
-    assert await not_ready(gate) == "stopping"
-    assert (await gate.ask(request("GET", "/healthz"))).status == 200
+    proxy = await start_proxy(toy.origin)
+    assert (await ready(proxy)).status == 200
+    proxy.listening.drain()
+    assert await not_ready(proxy) == "stopping"
+    assert (await proxy.ask(request("GET", "/healthz"))).status == 200
     # Requests are still taken, and their connections end with them.
-    async with gate.caller() as caller:
-        answer = await caller.ask(request("GET", "/version", token=gate.tokens.viewer))
+    async with proxy.caller() as caller:
+        answer = await caller.ask(request("GET", "/version", token=proxy.tokens.viewer))
         assert (answer.status, answer.header("connection")) == (200, "close")
         assert await caller.closed() == b""
-    await until(lambda: gate.metric("mlflow_proxy_connections") == 0)
+    await until(lambda: proxy.metric("mlflow_proxy_connections") == 0)

@@ -1,4 +1,4 @@
-"""The gate answers under its own names, if it is told them."""
+"""The proxy answers under its own names, if it is told them."""
 
 import pytest
 from hypothesis import given
@@ -74,45 +74,45 @@ def test_no_other_text_is_a_name_of_its_own(text: str) -> None:
     assert not judge(f"{text}.evil.example")
 
 
-async def ask(gate: RunningProxy, target: str, *lines: str) -> Answer:
-    head = [f"GET {target} HTTP/1.1", *lines, f"Authorization: Bearer {gate.tokens.viewer}"]
-    return await gate.ask("\r\n".join(head).encode() + b"\r\n\r\n")
+async def ask(proxy: RunningProxy, target: str, *lines: str) -> Answer:
+    head = [f"GET {target} HTTP/1.1", *lines, f"Authorization: Bearer {proxy.tokens.viewer}"]
+    return await proxy.ask("\r\n".join(head).encode() + b"\r\n\r\n")
 
 
 async def test_a_request_for_another_name_is_refused_before_anybody_is_asked_who_they_are(
     start_toy: StartToy, start_proxy: StartProxy
 ) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_proxy(toy.origin, allowed_hosts=NAMES)
-    assert (await ask(gate, READ, "Host: mlflow.example.com")).status == 200
+    proxy = await start_proxy(toy.origin, allowed_hosts=NAMES)
+    assert (await ask(proxy, READ, "Host: mlflow.example.com")).status == 200
     for target in (READ, "/", "/no/such/route"):
-        answer = await ask(gate, target, "Host: evil.example")
+        answer = await ask(proxy, target, "Host: evil.example")
         assert answer.error == (403, "PERMISSION_DENIED")
         assert "MLFLOW_PROXY_ALLOWED_HOSTS" in answer.message
-        assert (gate.lines[-1]["caller"], gate.lines[-1]["error"]) == (None, "foreign-host")
+        assert (proxy.lines[-1]["caller"], proxy.lines[-1]["error"]) == (None, "foreign-host")
     # What others say of the name does not count.
-    assert (await ask(gate, READ, "Host: evil.example", "X-Forwarded-Host: mlflow.example.com")).status == 403
-    assert (await ask(gate, READ, "X-Forwarded-Host: mlflow.example.com")).status == 400
+    assert (await ask(proxy, READ, "Host: evil.example", "X-Forwarded-Host: mlflow.example.com")).status == 403
+    assert (await ask(proxy, READ, "X-Forwarded-Host: mlflow.example.com")).status == 400
     assert len(toy.asked) == 1
 
 
 async def test_health_is_told_under_any_name(start_toy: StartToy, start_proxy: StartProxy) -> None:
     """A load balancer asks by an address."""
-    gate = await start_proxy((await start_toy(toys.answering(OK))).origin, allowed_hosts=NAMES)
+    proxy = await start_proxy((await start_toy(toys.answering(OK))).origin, allowed_hosts=NAMES)
     for path in ("/healthz", "/readyz"):
-        assert (await ask(gate, path, "Host: 10.1.2.3:8080")).status == 200
+        assert (await ask(proxy, path, "Host: 10.1.2.3:8080")).status == 200
 
 
 async def test_without_names_any_is_answered(start_toy: StartToy, start_proxy: StartProxy) -> None:
-    gate = await start_proxy((await start_toy(toys.answering(OK))).origin)
-    assert (await ask(gate, READ, "Host: evil.example")).status == 200
+    proxy = await start_proxy((await start_toy(toys.answering(OK))).origin)
+    assert (await ask(proxy, READ, "Host: evil.example")).status == 200
 
 
 async def test_a_page_under_one_of_its_names_writes_by_that_name_alone(
     start_toy: StartToy, start_proxy: StartProxy
 ) -> None:
     """A version's pages are another origin than the service's."""
-    gate = await start_proxy((await start_toy(toys.answering(OK))).origin, allowed_hosts=NAMES)
+    proxy = await start_proxy((await start_toy(toys.answering(OK))).origin, allowed_hosts=NAMES)
     version = "v1-dot-mlflow-dot-p.ew.r.appspot.com"
     write = "POST /api/2.0/mlflow/runs/search HTTP/1.1\r\nContent-Length: 2\r\nContent-Type: application/json\r\n"
     for host, origin, status in [
@@ -122,6 +122,6 @@ async def test_a_page_under_one_of_its_names_writes_by_that_name_alone(
         ("evil.example", "evil.example", 403),
     ]:
         said = (
-            f"{write}Host: {host}\r\nOrigin: https://{origin}\r\nAuthorization: Bearer {gate.tokens.admin}\r\n\r\n{{}}"
+            f"{write}Host: {host}\r\nOrigin: https://{origin}\r\nAuthorization: Bearer {proxy.tokens.admin}\r\n\r\n{{}}"
         )
-        assert (await gate.ask(said.encode())).status == status
+        assert (await proxy.ask(said.encode())).status == status

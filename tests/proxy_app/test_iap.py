@@ -1,4 +1,4 @@
-"""What an assertion of Identity-Aware Proxy's must hold, for the gate to believe it."""
+"""What an assertion of Identity-Aware Proxy's must hold, for the proxy to believe it."""
 
 import base64
 import hashlib
@@ -25,7 +25,7 @@ from . import sign_in
 from .sign_in import Clock
 from .sign_in import refused_by_iap as refused
 
-iap_double, host, toy, start_iap, gate = sign_in.BEHIND_IAP
+iap_double, host, toy, start_iap, proxy = sign_in.BEHIND_IAP
 ask = sign_in.IAP.ask
 
 NUMBERS = AUDIENCE.replace("123456789012", "123456789013")
@@ -68,11 +68,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("kind", WRONG)
 async def test_what_says_anything_else_is_refused_though_its_signature_holds(
-    gate: RunningProxy, iap_double: Iap, toy: Toy, kind: str
+    proxy: RunningProxy, iap_double: Iap, toy: Toy, kind: str
 ) -> None:
     """The keys are those of all of Google's customers."""
     changes, why = WRONG[kind]
-    await refused(gate, iap_double.says(ROOT, **changes), why)
+    await refused(proxy, iap_double.says(ROOT, **changes), why)
     assert toy.asked == []
 
 
@@ -98,15 +98,15 @@ async def test_times_are_held_with_half_a_minute_for_clocks(
     )
 
 
-async def test_no_signature_is_no_signature(gate: RunningProxy, iap_double: Iap) -> None:
+async def test_no_signature_is_no_signature(proxy: RunningProxy, iap_double: Iap) -> None:
     for algorithm in ("none", "None", "NONE", ""):
         unsigned = iap_double.says(ROOT, header={"alg": algorithm}, sign=lambda _: b"")
-        await refused(gate, unsigned, "it cannot be read")
-        await refused(gate, unsigned.rstrip("."), "it cannot be read")
-        await refused(gate, iap_double.says(ROOT, header={"alg": algorithm}), "its alg is not ES256")
+        await refused(proxy, unsigned, "it cannot be read")
+        await refused(proxy, unsigned.rstrip("."), "it cannot be read")
+        await refused(proxy, iap_double.says(ROOT, header={"alg": algorithm}), "its alg is not ES256")
 
 
-async def test_the_public_key_is_nobodys_secret(gate: RunningProxy, iap_double: Iap) -> None:
+async def test_the_public_key_is_nobodys_secret(proxy: RunningProxy, iap_double: Iap) -> None:
     public = iap_double.keys[iap_double.key_id].public_key()
     pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     for secret in (pem, pem.strip(), base64.b64decode(b"".join(pem.splitlines()[1:-1]))):
@@ -114,35 +114,35 @@ async def test_the_public_key_is_nobodys_secret(gate: RunningProxy, iap_double: 
         def sign(data: bytes, secret: bytes = secret) -> bytes:
             return hmac.new(secret, data, hashlib.sha512).digest()  # as long as a signature by ES256
 
-        await refused(gate, iap_double.says(ROOT, header={"alg": "HS512"}, sign=sign), "its alg is not ES256")
-        await refused(gate, iap_double.says(ROOT, sign=sign), "its signature does not hold")
-        await refused(gate, iap_double.says(ROOT, header={"alg": "HS256"}), "its alg is not ES256")
+        await refused(proxy, iap_double.says(ROOT, header={"alg": "HS512"}, sign=sign), "its alg is not ES256")
+        await refused(proxy, iap_double.says(ROOT, sign=sign), "its signature does not hold")
+        await refused(proxy, iap_double.says(ROOT, header={"alg": "HS256"}), "its alg is not ES256")
 
 
-async def test_a_signature_by_any_other_key_does_not_hold(gate: RunningProxy, iap_double: Iap) -> None:
+async def test_a_signature_by_any_other_key_does_not_hold(proxy: RunningProxy, iap_double: Iap) -> None:
     first, second = iap_double.key_id, iap_double.rotate()
     mallory = ec.generate_private_key(ec.SECP256R1())
-    await refused(gate, iap_double.says(ROOT, sign=lambda data: es256(mallory, data)), "its signature does not hold")
-    await refused(gate, iap_double.says(ROOT, header={"kid": first}), "its signature does not hold")
-    assert (await ask(gate, iap_double.says(header={"kid": second}))).status == 200
+    await refused(proxy, iap_double.says(ROOT, sign=lambda data: es256(mallory, data)), "its signature does not hold")
+    await refused(proxy, iap_double.says(ROOT, header={"kid": first}), "its signature does not hold")
+    assert (await ask(proxy, iap_double.says(header={"kid": second}))).status == 200
     # Nor by one that it brings along.
     brought = {"jwk": doubles.jwk(second, mallory), "jku": "https://evil.example/keys", "x5u": "https://evil.example"}
-    await refused(gate, iap_double.says(ROOT, header=brought, sign=lambda data: es256(mallory, data)), "does not hold")
+    await refused(proxy, iap_double.says(ROOT, header=brought, sign=lambda data: es256(mallory, data)), "does not hold")
 
 
 @pytest.mark.parametrize("signature", [b"\0" * 64, b"\xff" * 64, b"\0" * 63 + b"\1"])
 async def test_a_signature_of_numbers_that_fit_any_text_does_not_hold(
-    gate: RunningProxy, iap_double: Iap, signature: bytes
+    proxy: RunningProxy, iap_double: Iap, signature: bytes
 ) -> None:
-    await refused(gate, iap_double.says(ROOT, sign=lambda _: signature), "its signature does not hold")
+    await refused(proxy, iap_double.says(ROOT, sign=lambda _: signature), "its signature does not hold")
 
 
 async def test_the_claims_of_one_under_the_signature_of_another_do_not_hold(
-    gate: RunningProxy, iap_double: Iap
+    proxy: RunningProxy, iap_double: Iap
 ) -> None:
     ours, theirs = iap_double.says(BOB).split("."), iap_double.says(ROOT).split(".")
-    await refused(gate, ".".join([ours[0], theirs[1], ours[2]]), "its signature does not hold")
-    await refused(gate, ".".join([ours[0], ours[1], theirs[2]]), "its signature does not hold")
+    await refused(proxy, ".".join([ours[0], theirs[1], ours[2]]), "its signature does not hold")
+    await refused(proxy, ".".join([ours[0], ours[1], theirs[2]]), "its signature does not hold")
 
 
 async def test_no_letter_of_it_can_be_changed(host: KeyHost, authority: Authority, iap_double: Iap) -> None:
@@ -158,7 +158,7 @@ async def test_no_letter_of_it_can_be_changed(host: KeyHost, authority: Authorit
             changed = said[:place] + letter + said[place + 1 :]
             with pytest.raises(Refusal) as refusal:
                 await callers.recognise(some_request({"x-goog-iap-jwt-assertion": changed}))
-            # After ten changed key ids the gate fetches no more of them for now.
+            # After ten changed key ids the proxy fetches no more of them for now.
             assert refusal.value.reason in {"bad-sign-in", "no-keys"}
 
 
@@ -173,13 +173,13 @@ async def test_no_letter_of_it_can_be_changed(host: KeyHost, authority: Authorit
     ],
     ids=range(15),
 )
-async def test_what_is_no_assertion_at_all_is_refused(gate: RunningProxy, said: str) -> None:
-    await refused(gate, said, "is refused: it")
+async def test_what_is_no_assertion_at_all_is_refused(proxy: RunningProxy, said: str) -> None:
+    await refused(proxy, said, "is refused: it")
 
 
 @pytest.mark.parametrize("claims", [b"[]", b"5", b'"root@elsewhere.example"', b"{", b'{"sub": "\xff"}', b"[" * 20_000])
 async def test_claims_that_cannot_be_ours_are_refused_though_signed(
-    gate: RunningProxy, iap_double: Iap, claims: bytes
+    proxy: RunningProxy, iap_double: Iap, claims: bytes
 ) -> None:
     header = {"alg": "ES256", "typ": "JWT", "kid": iap_double.key_id}
-    await refused(gate, compact(header, claims, iap_double.sign), "is refused: its")
+    await refused(proxy, compact(header, claims, iap_double.sign), "is refused: its")

@@ -21,7 +21,7 @@ from . import sign_in
 from .sign_in import Clock, Start
 from .sign_in import refused_by_iap as refused
 
-iap_double, host, toy, start_iap, gate = sign_in.BEHIND_IAP
+iap_double, host, toy, start_iap, proxy = sign_in.BEHIND_IAP
 ask = sign_in.IAP.ask
 
 
@@ -33,12 +33,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proxy_app.health._KEPT_FOR", 0.02)
 
 
-async def is_ready(gate: RunningProxy) -> bool:
-    return (await gate.ask(request("GET", "/readyz"))).status == 200
+async def is_ready(proxy: RunningProxy) -> bool:
+    return (await proxy.ask(request("GET", "/readyz"))).status == 200
 
 
-async def not_ready(gate: RunningProxy) -> str:
-    answer = await gate.ask(request("GET", "/readyz"))
+async def not_ready(proxy: RunningProxy) -> str:
+    answer = await proxy.ask(request("GET", "/readyz"))
     assert answer.status == 503
     return answer.json()["reason"]
 
@@ -46,37 +46,37 @@ async def not_ready(gate: RunningProxy) -> str:
 # --- When they are fetched
 
 
-async def test_keys_are_there_before_anybody_comes(gate: RunningProxy, iap_double: Iap, host: KeyHost) -> None:
+async def test_keys_are_there_before_anybody_comes(proxy: RunningProxy, iap_double: Iap, host: KeyHost) -> None:
     assert host.asked == 1
-    assert await is_ready(gate)
-    answers = await asyncio.gather(*[ask(gate, iap_double.says()) for _ in range(30)])
+    assert await is_ready(proxy)
+    answers = await asyncio.gather(*[ask(proxy, iap_double.says()) for _ in range(30)])
     assert {answer.status for answer in answers} == {200}
     assert host.asked == 1
 
 
-async def test_a_new_key_is_taken_as_soon_as_it_signs(gate: RunningProxy, iap_double: Iap, host: KeyHost) -> None:
+async def test_a_new_key_is_taken_as_soon_as_it_signs(proxy: RunningProxy, iap_double: Iap, host: KeyHost) -> None:
     before = iap_double.says()
     for _ in range(3):
-        assert (await ask(gate, iap_double.says())).status == 200
+        assert (await ask(proxy, iap_double.says())).status == 200
         iap_double.rotate()
-    answers = await asyncio.gather(*[ask(gate, iap_double.says()) for _ in range(30)])
+    answers = await asyncio.gather(*[ask(proxy, iap_double.says()) for _ in range(30)])
     assert {answer.status for answer in answers} == {200}
-    assert (await ask(gate, before)).status == 200, "the earlier ones are good until they end"
+    assert (await ask(proxy, before)).status == 200, "the earlier ones are good until they end"
     assert host.asked == 4
 
 
 async def test_forged_key_ids_do_not_make_the_proxy_fetch_without_end(
-    gate: RunningProxy, iap_double: Iap, host: KeyHost
+    proxy: RunningProxy, iap_double: Iap, host: KeyHost
 ) -> None:
-    assert (await ask(gate, iap_double.says())).status == 200
+    assert (await ask(proxy, iap_double.says())).status == 200
     for _ in range(30):
-        await refused(gate, iap_double.says(header={"kid": "f9R3yg"}), "its kid names no key")
+        await refused(proxy, iap_double.says(header={"kid": "f9R3yg"}), "its kid names no key")
     assert host.asked == 2
-    statuses = {(await ask(gate, iap_double.says(header={"kid": f"1-{number}"}))).status for number in range(60)}
+    statuses = {(await ask(proxy, iap_double.says(header={"kid": f"1-{number}"}))).status for number in range(60)}
     assert statuses == {401, 503}
     # Ten, and what the seconds of this test have earned.
     assert host.asked <= 12
-    assert (await ask(gate, iap_double.says())).status == 200
+    assert (await ask(proxy, iap_double.says())).status == 200
 
 
 @pytest.mark.usefixtures("quick")
@@ -84,18 +84,18 @@ async def test_without_keys_the_proxy_starts_is_not_ready_and_says_so_until_it_h
     start_iap: Start, iap_double: Iap, host: KeyHost, toy: Toy, caplog: pytest.LogCaptureFixture
 ) -> None:
     host.down = True
-    gate = await start_iap()
-    assert await not_ready(gate) == "no-keys"
-    assert (await gate.ask(request("GET", "/healthz"))).status == 200
-    answer = await ask(gate, iap_double.says())
+    proxy = await start_iap()
+    assert await not_ready(proxy) == "no-keys"
+    assert (await proxy.ask(request("GET", "/healthz"))).status == 200
+    answer = await ask(proxy, iap_double.says())
     assert answer.error == (503, "TEMPORARILY_UNAVAILABLE")
     assert answer.header("retry-after") == "5"
-    assert gate.lines[-1]["error"] == "no-keys"
-    assert (await gate.ask(request("GET", READ))).status == 401
+    assert proxy.lines[-1]["error"] == "no-keys"
+    assert (await proxy.ask(request("GET", READ))).status == 401
     assert [asked.line for asked in toy.asked] == []
     host.down = False
-    await until(lambda: is_ready(gate))
-    assert (await ask(gate, iap_double.says())).status == 200
+    await until(lambda: is_ready(proxy))
+    assert (await ask(proxy, iap_double.says())).status == 200
     problems = [record.getMessage() for record in caplog.records if "cannot be had:" in record.getMessage()]
     assert len(problems) == 1, "once, not at every fetch"
     assert problems[0].startswith(f"The keys at {host.url} cannot be had: ")
@@ -106,22 +106,22 @@ async def test_a_key_host_that_cannot_be_reached_is_no_reason_not_to_start(
 ) -> None:
     async with KeyHost.running(iap_double, authority) as gone:
         pass
-    gate = await start_iap(iap_keys_url=gone.url)
-    assert await not_ready(gate) == "no-keys"
-    assert (await ask(gate, iap_double.says())).status == 503
+    proxy = await start_iap(iap_keys_url=gone.url)
+    assert await not_ready(proxy) == "no-keys"
+    assert (await ask(proxy, iap_double.says())).status == 503
 
 
 async def test_a_key_host_that_nobody_trusts_is_not_believed(start_iap: Start, iap_double: Iap, host: KeyHost) -> None:
-    gate = await start_iap(ca_bundle=None)
-    assert (await ask(gate, iap_double.says())).status == 503
+    proxy = await start_iap(ca_bundle=None)
+    assert (await ask(proxy, iap_double.says())).status == 503
     assert host.asked == 0
 
 
 async def test_an_upstream_in_trouble_is_told_of_when_there_are_keys(start_iap: Start) -> None:
     async with Toy.running(toys.closing_at_once) as gone:
         pass
-    gate = await start_iap(upstream_url=gone.origin)
-    assert await not_ready(gate) == "upstream-unreachable"
+    proxy = await start_iap(upstream_url=gone.origin)
+    assert await not_ready(proxy) == "upstream-unreachable"
 
 
 # --- Days
@@ -131,11 +131,11 @@ async def test_an_upstream_in_trouble_is_told_of_when_there_are_keys(start_iap: 
 async def test_over_days_keys_come_and_go_and_whoever_comes_through_is_let_in(
     start_iap: Start, iap_double: Iap, host: KeyHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One clock for IAP, the gate and its keys, moved on by ten minutes at a time."""
+    """One clock for IAP, the proxy and its keys, moved on by ten minutes at a time."""
     monkeypatch.setattr(public_keys, "_LOOK_EVERY", 0.002)
     clock = iap_double.clock = Clock()
     monkeypatch.setattr(iap, "IapCallers", functools.partial(IapCallers, clock=clock, key_clock=clock))
-    gate = await start_iap()
+    proxy = await start_iap()
     first, next_key, expired = iap_double.key_id, "", ""
     for step in range(6 * 50):
         clock.now += 600
@@ -150,10 +150,10 @@ async def test_over_days_keys_come_and_go_and_whoever_comes_through_is_let_in(
                     del iap_double.keys[old]
             case _:
                 pass
-        assert (await ask(gate, iap_double.says())).status == 200, step
+        assert (await ask(proxy, iap_double.says())).status == 200, step
         if step == 100:
             expired = iap_double.says()
-    assert (await ask(gate, expired)).status == 401
+    assert (await ask(proxy, expired)).status == 401
     assert first not in iap_double.keys
     # Every 3000 seconds at most, which are 5 steps here, once at the start, and for a key that signs before that.
     assert 10 <= host.asked <= 300 / 5 + 1 + 10
@@ -165,21 +165,21 @@ async def test_keys_hold_through_a_day_without_their_host_and_new_ones_are_there
 ) -> None:
     clock = iap_double.clock = Clock()
     monkeypatch.setattr(iap, "IapCallers", functools.partial(IapCallers, clock=clock, key_clock=clock))
-    gate = await start_iap()
-    assert (await ask(gate, iap_double.says())).status == 200
+    proxy = await start_iap()
+    assert (await ask(proxy, iap_double.says())).status == 200
     host.down = True
     for _ in range(24):
         clock.now += 3600
-        assert (await ask(gate, iap_double.says())).status == 200
-    assert await is_ready(gate)
+        assert (await ask(proxy, iap_double.says())).status == 200
+    assert await is_ready(proxy)
     await until(lambda: "cannot be had" in caplog.text)
     kept = iap_double.key_id
     iap_double.rotate()
-    assert (await ask(gate, iap_double.says())).status == 503, "nobody can tell"
+    assert (await ask(proxy, iap_double.says())).status == 503, "nobody can tell"
     del iap_double.keys[kept]
     host.down = False
     clock.now += 60
-    assert (await ask(gate, iap_double.says())).status == 200
+    assert (await ask(proxy, iap_double.says())).status == 200
     assert host.asked == 2
 
 
@@ -190,16 +190,16 @@ async def test_a_key_that_is_taken_away_opens_nothing_within_the_hour(
     host.caching = [b"Cache-Control: public, max-age=999999999"]
     clock = iap_double.clock = Clock()
     monkeypatch.setattr(iap, "IapCallers", functools.partial(IapCallers, clock=clock, key_clock=clock))
-    gate = await start_iap()
+    proxy = await start_iap()
     stolen, key_id = iap_double.keys[iap_double.key_id], iap_double.key_id
-    assert (await ask(gate, iap_double.says())).status == 200
+    assert (await ask(proxy, iap_double.says())).status == 200
     iap_double.rotate()
     del iap_double.keys[key_id]
     clock.now += 3600
     await until(lambda: host.asked == 2)
     await asyncio.sleep(0.05)
     await refused(
-        gate,
+        proxy,
         iap_double.says(ROOT, header={"kid": key_id}, sign=lambda data: es256(stolen, data)),
         "its kid names no key",
     )

@@ -1,4 +1,4 @@
-"""Whoever comes through Identity-Aware Proxy is known, and nobody else gets anything but the gate's health."""
+"""Whoever comes through Identity-Aware Proxy is known, and nobody else gets anything but the proxy's health."""
 
 import logging
 from pathlib import Path
@@ -19,7 +19,7 @@ from .conftest import StartProxy
 from .sign_in import DELETE, Start
 
 EVE = {"email": "eve@elsewhere.example", "sub": "accounts.google.com:666"}
-iap_double, host, toy, start_iap, gate = sign_in.BEHIND_IAP
+iap_double, host, toy, start_iap, proxy = sign_in.BEHIND_IAP
 ask, shown = sign_in.IAP.ask, sign_in.IAP.shown
 
 
@@ -32,28 +32,28 @@ ask, shown = sign_in.IAP.ask, sign_in.IAP.shown
     ids=["bob", "ann", "job", "root"],
 )
 async def test_whoever_comes_through_is_known_and_has_the_role_of_the_rules(
-    gate: RunningProxy, iap_double: Iap, toy: Toy, claims: dict[str, Any], role: str
+    proxy: RunningProxy, iap_double: Iap, toy: Toy, claims: dict[str, Any], role: str
 ) -> None:
     needed = {("GET", READ): "viewer", ("POST", WRITE_AGAIN): "editor", ("POST", DELETE): "admin"}
     order = [known.label for known in Role]
     for (method, target), least in needed.items():
-        answer = await ask(gate, iap_double.says(claims), method, target)
+        answer = await ask(proxy, iap_double.says(claims), method, target)
         assert answer.status == (200 if order.index(role) >= order.index(least) else 403), target
-        assert (gate.lines[-1]["caller"], gate.lines[-1]["role"]) == (claims["email"], role)
+        assert (proxy.lines[-1]["caller"], proxy.lines[-1]["role"]) == (claims["email"], role)
     assert len(toy.asked) == order.index(role) + 1
 
 
-async def test_a_viewer_deletes_nothing(gate: RunningProxy, iap_double: Iap, toy: Toy) -> None:
+async def test_a_viewer_deletes_nothing(proxy: RunningProxy, iap_double: Iap, toy: Toy) -> None:
     for method, target in [("POST", DELETE), ("DELETE", ARTIFACT), ("POST", "/api/2.0/mlflow/experiments/delete")]:
-        answer = await ask(gate, iap_double.says(BOB), method, target)
+        answer = await ask(proxy, iap_double.says(BOB), method, target)
         assert answer.error == (403, "PERMISSION_DENIED")
         assert answer.message == "bob@example.org is viewer here, and this needs the role admin."
     assert toy.asked == []
 
 
-async def test_an_address_may_have_the_prefix_of_iaps_other_headers(gate: RunningProxy, iap_double: Iap) -> None:
-    assert (await ask(gate, iap_double.says(ANN, email="accounts.google.com:ann@example.org"))).status == 200
-    assert (gate.lines[-1]["caller"], gate.lines[-1]["role"]) == ("ann@example.org", "editor")
+async def test_an_address_may_have_the_prefix_of_iaps_other_headers(proxy: RunningProxy, iap_double: Iap) -> None:
+    assert (await ask(proxy, iap_double.says(ANN, email="accounts.google.com:ann@example.org"))).status == 200
+    assert (proxy.lines[-1]["caller"], proxy.lines[-1]["role"]) == ("ann@example.org", "editor")
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ async def test_a_domain_is_the_organization_that_the_account_belongs_to(
     start_iap: Start, iap_double: Iap, claims: dict[str, Any], status: int
 ) -> None:
     domains = ["example.org", "ml-jobs.iam.gserviceaccount.com", "developer.gserviceaccount.com", "kelvin.example"]
-    gate = await start_iap(role_rules=",".join(f"domain:{domain}=viewer" for domain in domains))
-    assert (await ask(gate, iap_double.says({**claims, "sub": EVE["sub"]}))).status == status
+    proxy = await start_iap(role_rules=",".join(f"domain:{domain}=viewer" for domain in domains))
+    assert (await ask(proxy, iap_double.says({**claims, "sub": EVE["sub"]}))).status == status
 
 
 @pytest.mark.parametrize(
@@ -97,30 +97,30 @@ async def test_a_domain_is_the_organization_that_the_account_belongs_to(
         None,
     ],
 )
-async def test_who_has_no_account_of_googles_is_nobody_here(gate: RunningProxy, iap_double: Iap, subject: Any) -> None:
+async def test_who_has_no_account_of_googles_is_nobody_here(proxy: RunningProxy, iap_double: Iap, subject: Any) -> None:
     """Their address is what somebody else's directory says, or they themselves."""
-    answer = await ask(gate, iap_double.says(ROOT, sub=subject))
+    answer = await ask(proxy, iap_double.says(ROOT, sub=subject))
     assert answer.error == (403, "PERMISSION_DENIED")
     assert "an account that is not Google's own" in answer.message
-    assert gate.lines[-1]["error"] == "no-role"
+    assert proxy.lines[-1]["error"] == "no-role"
 
 
 @pytest.mark.parametrize("email", [None, 5, "", "ann", "ann@example.org@example.org", ["ann@example.org"]])
-async def test_without_an_address_nobody_has_a_role(gate: RunningProxy, iap_double: Iap, email: Any) -> None:
-    answer = await ask(gate, iap_double.says(ANN, email=email, hd="elsewhere.example"))
+async def test_without_an_address_nobody_has_a_role(proxy: RunningProxy, iap_double: Iap, email: Any) -> None:
+    answer = await ask(proxy, iap_double.says(ANN, email=email, hd="elsewhere.example"))
     assert answer.error == (403, "PERMISSION_DENIED")
     assert f"You are signed in as {ANN['sub']}, and no rule" in answer.message
 
 
-async def test_whoever_no_rule_fits_is_told_so_by_a_403(gate: RunningProxy, iap_double: Iap, toy: Toy) -> None:
-    answer = await ask(gate, iap_double.says(EVE))
+async def test_whoever_no_rule_fits_is_told_so_by_a_403(proxy: RunningProxy, iap_double: Iap, toy: Toy) -> None:
+    answer = await ask(proxy, iap_double.says(EVE))
     assert answer.error == (403, "PERMISSION_DENIED")
-    assert answer.message.startswith("You are signed in as eve@elsewhere.example, and no rule of this gate gives")
+    assert answer.message.startswith("You are signed in as eve@elsewhere.example, and no rule of this proxy gives")
     assert toy.asked == []
 
 
 async def test_nothing_of_the_sign_in_goes_further_than_the_proxy(
-    gate: RunningProxy, iap_double: Iap, toy: Toy
+    proxy: RunningProxy, iap_double: Iap, toy: Toy
 ) -> None:
     secret = [
         *("X-Goog-Authenticated-User-Email: accounts.google.com:secret-1", "X-Goog-Authenticated-User-Id: secret-2"),
@@ -128,7 +128,7 @@ async def test_nothing_of_the_sign_in_goes_further_than_the_proxy(
         *("X_Goog_Iap_Jwt_Assertion: secret-6", "X-Goog_Anything: secret-7"),
     ]
     said = iap_double.says()
-    assert (await ask(gate, said, "GET", READ, *secret)).status == 200
+    assert (await ask(proxy, said, "GET", READ, *secret)).status == 200
     [asked] = toy.asked
     assert b"goog" not in asked.head.lower()
     assert b"secret" not in asked.head
@@ -136,7 +136,7 @@ async def test_nothing_of_the_sign_in_goes_further_than_the_proxy(
 
 
 async def test_what_is_shown_is_never_written_down(
-    gate: RunningProxy, iap_double: Iap, caplog: pytest.LogCaptureFixture
+    proxy: RunningProxy, iap_double: Iap, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     every = [
@@ -147,20 +147,20 @@ async def test_what_is_shown_is_never_written_down(
         iap_double.says(sign=lambda _: b"x" * 64),
         iap_double.says(EVE),
     ]
-    answers = [await ask(gate, said) for said in every]
+    answers = [await ask(proxy, said) for said in every]
     assert [answer.status for answer in answers] == [200, 401, 401, 401, 401, 403]
-    told = "".join(gate.written) + caplog.text + "".join(answer.body.decode() for answer in answers[1:])
+    told = "".join(proxy.written) + caplog.text + "".join(answer.body.decode() for answer in answers[1:])
     for said in every:
         assert not [part for part in said.split(".") if part[:40] in told]
 
 
 async def test_a_header_longer_than_allowed_is_refused_and_one_as_long_as_that_passes(
-    gate: RunningProxy, iap_double: Iap
+    proxy: RunningProxy, iap_double: Iap
 ) -> None:
     longest = iap_double.says(filler="x" * 47_000)
     assert 62_000 < len(longest) < 65_000
-    assert (await ask(gate, longest)).status == 200
-    answer = await ask(gate, iap_double.says(filler="x" * 52_000))
+    assert (await ask(proxy, longest)).status == 200
+    answer = await ask(proxy, iap_double.says(filler="x" * 52_000))
     assert answer.error == (400, "INVALID_PARAMETER_VALUE")
     assert "MLFLOW_PROXY_HEADER_LIMIT_BYTES" in answer.message
 
@@ -175,12 +175,12 @@ EVERYWHERE = [
 
 
 @pytest.mark.parametrize("target", EVERYWHERE)
-async def test_what_did_not_come_through_gets_nothing(gate: RunningProxy, toy: Toy, target: str) -> None:
+async def test_what_did_not_come_through_gets_nothing(proxy: RunningProxy, toy: Toy, target: str) -> None:
     for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
-        answer = await gate.ask(request(method, target, body=None if method in {"GET", "HEAD"} else b"{}"))
+        answer = await proxy.ask(request(method, target, body=None if method in {"GET", "HEAD"} else b"{}"))
         assert answer.status == 401
         assert answer.all("www-authenticate") == ["Bearer"]
-        assert gate.lines[-1]["error"] == "no-credentials-shown"
+        assert proxy.lines[-1]["error"] == "no-credentials-shown"
         if method != "HEAD":
             assert answer.message == (
                 "This MLflow answers what comes through Identity-Aware Proxy, and this request did not: it has no "
@@ -189,43 +189,43 @@ async def test_what_did_not_come_through_gets_nothing(gate: RunningProxy, toy: T
     assert toy.connections == 0
 
 
-async def test_health_is_told_to_whoever_asks(gate: RunningProxy) -> None:
+async def test_health_is_told_to_whoever_asks(proxy: RunningProxy) -> None:
     """Google's health checks come past IAP: https://cloud.google.com/iap/docs/signed-headers-howto."""
     for path in ("/healthz", "/readyz"):
-        assert (await gate.ask(request("GET", path, "User-Agent: GoogleHC/1.0"))).status == 200
+        assert (await proxy.ask(request("GET", path, "User-Agent: GoogleHC/1.0"))).status == 200
 
 
 async def test_mlflows_health_is_the_proxy_for_who_did_not_come_through(
-    gate: RunningProxy, iap_double: Iap, toy: Toy
+    proxy: RunningProxy, iap_double: Iap, toy: Toy
 ) -> None:
     """Monitors of MLflow ask there, and expect MLflow's own answer."""
-    answer = await gate.ask(request("GET", "/health"))
-    assert (answer.status, answer.body, answer.header("server")) == (200, b"OK", "mlflow-gate")
-    assert (await gate.ask(request("HEAD", "/health"))).status == 200
+    answer = await proxy.ask(request("GET", "/health"))
+    assert (answer.status, answer.body, answer.header("server")) == (200, b"OK", "mlflow-proxy")
+    assert (await proxy.ask(request("HEAD", "/health"))).status == 200
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
-        assert (await gate.ask(request(method, "/health", body=b"{}"))).status == 401
-    assert (await gate.ask(request("GET", "/health", shown("nobody")))).status == 401
+        assert (await proxy.ask(request(method, "/health", body=b"{}"))).status == 401
+    assert (await proxy.ask(request("GET", "/health", shown("nobody")))).status == 401
     assert toy.connections == 0
-    through = await ask(gate, iap_double.says(BOB), target="/health")
+    through = await ask(proxy, iap_double.says(BOB), target="/health")
     assert (through.status, len(toy.asked)) == (200, 1)
 
 
 async def test_without_iap_mlflows_health_is_mlflows(start_proxy: StartProxy, toy: Toy) -> None:
-    gate = await start_proxy(toy.origin)
-    assert (await gate.ask(request("GET", "/health"))).status == 401
-    assert (await gate.ask(request("GET", "/health", token=gate.tokens.viewer))).status == 200
+    proxy = await start_proxy(toy.origin)
+    assert (await proxy.ask(request("GET", "/health"))).status == 401
+    assert (await proxy.ask(request("GET", "/health", token=proxy.tokens.viewer))).status == 200
     assert [asked.line for asked in toy.asked] == ["GET /health HTTP/1.1"]
 
 
-async def test_a_person_without_an_assertion_is_not_told_of_tokens(gate: RunningProxy) -> None:
-    answer = await gate.ask(request("GET", "/", "Accept: text/html"))
+async def test_a_person_without_an_assertion_is_not_told_of_tokens(proxy: RunningProxy) -> None:
+    answer = await proxy.ask(request("GET", "/", "Accept: text/html"))
     page = answer.body.decode()
     assert (answer.status, answer.header("content-type")) == (401, "text/html; charset=utf-8")
     assert "Identity-Aware Proxy" in page
     assert "token" not in page.lower()
 
 
-async def test_names_that_only_look_like_the_header_are_not_it(gate: RunningProxy, iap_double: Iap, toy: Toy) -> None:
+async def test_names_that_only_look_like_the_header_are_not_it(proxy: RunningProxy, iap_double: Iap, toy: Toy) -> None:
     said = iap_double.says(ROOT)
     for name in (
         *(
@@ -237,36 +237,36 @@ async def test_names_that_only_look_like_the_header_are_not_it(gate: RunningProx
         *("X-Goog-Iap-Jwt", "Goog-Iap-Jwt-Assertion", "HTTP_X_GOOG_IAP_JWT_ASSERTION", "X-Amzn-Oidc-Data"),
         *("X-Forwarded-X-Goog-Iap-Jwt-Assertion", "Authorization", "Proxy-Authorization", "Cookie"),
     ):
-        answer = await gate.ask(request("GET", READ, f"{name}: {said}"))
+        answer = await proxy.ask(request("GET", READ, f"{name}: {said}"))
         assert answer.status == 401, name
-        assert gate.lines[-1]["error"] == "no-credentials-shown"
+        assert proxy.lines[-1]["error"] == "no-credentials-shown"
     unsigned = ["X-Goog-Authenticated-User-Email: accounts.google.com:root@elsewhere.example", "X-Goog-User: root"]
-    assert (await gate.ask(request("GET", READ, *unsigned))).status == 401
+    assert (await proxy.ask(request("GET", READ, *unsigned))).status == 401
     # And beside the real one they change nothing.
-    assert (await ask(gate, iap_double.says(BOB), "POST", DELETE, f"X_Goog_Iap_Jwt_Assertion: {said}")).status == 403
-    assert (gate.lines[-1]["caller"], toy.asked) == ("bob@example.org", [])
+    assert (await ask(proxy, iap_double.says(BOB), "POST", DELETE, f"X_Goog_Iap_Jwt_Assertion: {said}")).status == 403
+    assert (proxy.lines[-1]["caller"], toy.asked) == ("bob@example.org", [])
 
 
-async def test_the_header_is_the_same_in_any_case(gate: RunningProxy, iap_double: Iap) -> None:
+async def test_the_header_is_the_same_in_any_case(proxy: RunningProxy, iap_double: Iap) -> None:
     for name in ("x-goog-iap-jwt-assertion", "X-GOOG-IAP-JWT-ASSERTION"):
-        assert (await gate.ask(request("GET", READ, f"{name}: {iap_double.says()}"))).status == 200
+        assert (await proxy.ask(request("GET", READ, f"{name}: {iap_double.says()}"))).status == 200
 
 
-async def test_two_of_them_are_none(gate: RunningProxy, iap_double: Iap, toy: Toy) -> None:
+async def test_two_of_them_are_none(proxy: RunningProxy, iap_double: Iap, toy: Toy) -> None:
     """Which of them would IAP have written?"""
     for first, second in ((ROOT, BOB), (BOB, ROOT), (BOB, BOB)):
-        answer = await ask(gate, iap_double.says(first), "GET", READ, shown(iap_double.says(second)))
+        answer = await ask(proxy, iap_double.says(first), "GET", READ, shown(iap_double.says(second)))
         assert answer.error == (401, "UNAUTHENTICATED")
         assert "it is there twice" in answer.message
-    assert (await ask(gate, f"{iap_double.says(ROOT)}, {iap_double.says(BOB)}")).status == 401
+    assert (await ask(proxy, f"{iap_double.says(ROOT)}, {iap_double.says(BOB)}")).status == 401
     assert toy.asked == []
 
 
-async def test_a_token_is_nothing_here(gate: RunningProxy, iap_double: Iap) -> None:
-    token = f"Authorization: Bearer {gate.tokens.admin}"
-    assert (await gate.ask(request("GET", READ, token))).status == 401
-    assert (await ask(gate, iap_double.says(BOB), "POST", DELETE, token)).status == 403
-    assert gate.lines[-1]["caller"] == "bob@example.org"
+async def test_a_token_is_nothing_here(proxy: RunningProxy, iap_double: Iap) -> None:
+    token = f"Authorization: Bearer {proxy.tokens.admin}"
+    assert (await proxy.ask(request("GET", READ, token))).status == 401
+    assert (await ask(proxy, iap_double.says(BOB), "POST", DELETE, token)).status == 403
+    assert proxy.lines[-1]["caller"] == "bob@example.org"
 
 
 # --- Beside other steps
@@ -274,21 +274,21 @@ async def test_a_token_is_nothing_here(gate: RunningProxy, iap_double: Iap) -> N
 
 @pytest.mark.parametrize("header", ["Origin: https://evil.example", "Origin: null", "Sec-Fetch-Site: cross-site"])
 async def test_a_page_of_another_site_changes_nothing_by_a_session_of_iaps(
-    gate: RunningProxy, iap_double: Iap, toy: Toy, header: str
+    proxy: RunningProxy, iap_double: Iap, toy: Toy, header: str
 ) -> None:
     """The browser adds IAP's cookie to what it sends for any page."""
-    answer = await ask(gate, iap_double.says(ROOT), "POST", WRITE_AGAIN, header)
+    answer = await ask(proxy, iap_double.says(ROOT), "POST", WRITE_AGAIN, header)
     assert answer.error == (403, "PERMISSION_DENIED")
-    assert gate.lines[-1]["error"] == "foreign-origin"
+    assert proxy.lines[-1]["error"] == "foreign-origin"
     assert toy.asked == []
-    assert (await ask(gate, iap_double.says(ROOT), "POST", WRITE_AGAIN, "Origin: https://gate")).status == 200
+    assert (await ask(proxy, iap_double.says(ROOT), "POST", WRITE_AGAIN, "Origin: https://proxy")).status == 200
 
 
 async def test_mlflows_own_pages_stand_where_the_proxy_does_elsewhere(
     start_iap: Start, iap_double: Iap, toy: Toy
 ) -> None:
-    gate = await start_iap()
-    assert (await ask(gate, iap_double.says(BOB), "GET", "/", "Accept: text/html")).status == 200
+    proxy = await start_iap()
+    assert (await ask(proxy, iap_double.says(BOB), "GET", "/", "Accept: text/html")).status == 200
     assert [asked.line for asked in toy.asked] == ["GET / HTTP/1.1"]
 
 
@@ -316,7 +316,7 @@ async def test_a_rule_for_a_group_ends_the_process_with_a_sentence(tmp_path: Pat
     )
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.splitlines() == [
-        "The gate cannot start.",
+        "The proxy cannot start.",
         "MLFLOW_PROXY_ROLE_RULES: group:ml-admins fits nobody with MLFLOW_PROXY_IAP_AUDIENCE, since Identity-Aware "
         "Proxy does not tell "
         "groups: use email: and domain:, and let the group in by IAP's own access list.",

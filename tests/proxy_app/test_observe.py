@@ -1,4 +1,4 @@
-"""What the gate tells its operators, and that no secret is ever a part of it."""
+"""What the proxy tells its operators, and that no secret is ever a part of it."""
 
 import asyncio
 import contextlib
@@ -60,25 +60,25 @@ def checked(line: str) -> dict[str, Any]:
 
 
 async def test_each_request_has_one_line_with_the_promised_fields(toy: Toy, start_proxy: StartProxy) -> None:
-    gate = await start_proxy(toy.origin)
+    proxy = await start_proxy(toy.origin)
     data = [
-        request("GET", READ, token=gate.tokens.viewer),
-        request("HEAD", READ, token=gate.tokens.viewer),
-        request("POST", WRITE_AGAIN, body=b"x" * 500_000, token=gate.tokens.editor),
-        request("PUT", ARTIFACT, "Transfer-Encoding: chunked", token=gate.tokens.admin) + b"3\r\nabc\r\n0\r\n\r\n",
+        request("GET", READ, token=proxy.tokens.viewer),
+        request("HEAD", READ, token=proxy.tokens.viewer),
+        request("POST", WRITE_AGAIN, body=b"x" * 500_000, token=proxy.tokens.editor),
+        request("PUT", ARTIFACT, "Transfer-Encoding: chunked", token=proxy.tokens.admin) + b"3\r\nabc\r\n0\r\n\r\n",
         request("GET", READ),
-        request("POST", WRITE_AGAIN, body=b"{}", token=gate.tokens.viewer),
-        request("GET", "/no/such", token=gate.tokens.viewer),
-        request("GET", "/x//y", token=gate.tokens.viewer),
-        request("GET", "/", token=gate.tokens.viewer),
-        request("HEAD", "/", token=gate.tokens.viewer),
+        request("POST", WRITE_AGAIN, body=b"{}", token=proxy.tokens.viewer),
+        request("GET", "/no/such", token=proxy.tokens.viewer),
+        request("GET", "/x//y", token=proxy.tokens.viewer),
+        request("GET", "/", token=proxy.tokens.viewer),
+        request("HEAD", "/", token=proxy.tokens.viewer),
         request("HEAD", READ),
         request("GET", READ, "X-A: \x00"),
     ]
-    answers = [await gate.ask(each) for each in data]
+    answers = [await proxy.ask(each) for each in data]
     assert [
         (line["caller"], line["role"], line["method"], line["route"], line["status"], line.get("error"))
-        for line in map(checked, gate.written)
+        for line in map(checked, proxy.written)
     ] == [
         ("some-viewer", "viewer", "GET", "/api/2.0/mlflow/runs/get", 200, None),
         ("some-viewer", "viewer", "HEAD", "/api/2.0/mlflow/runs/get", 200, None),
@@ -93,11 +93,11 @@ async def test_each_request_has_one_line_with_the_promised_fields(toy: Toy, star
         (None, None, "HEAD", None, 401, "no-credentials-shown"),
         (None, None, "UNKNOWN", None, 400, "garbled"),
     ]
-    assert [line["bytes_in"] for line in gate.lines[:5]] == [0, 0, 500_000, 3, 0]
-    # The gate's own answers count as the upstream's do.
-    assert [line["bytes_out"] for line in gate.lines] == [len(answer.body) for answer in answers]
-    assert [line["attempts"] for line in gate.lines[:5]] == [1, 1, 1, 1, 0]
-    for line in gate.lines[:4]:
+    assert [line["bytes_in"] for line in proxy.lines[:5]] == [0, 0, 500_000, 3, 0]
+    # The proxy's own answers count as the upstream's do.
+    assert [line["bytes_out"] for line in proxy.lines] == [len(answer.body) for answer in answers]
+    assert [line["attempts"] for line in proxy.lines[:5]] == [1, 1, 1, 1, 0]
+    for line in proxy.lines[:4]:
         assert 0 < line["upstream_ms"] <= line["ms"] < 5000
 
 
@@ -111,17 +111,17 @@ async def test_a_line_comes_when_the_last_byte_is_out(start_toy: StartToy, start
         await talk.send(b"x" * 50_000)
 
     toy = await start_toy(slow_end)
-    gate = await start_proxy(toy.origin)
-    async with gate.caller() as caller:
-        await caller.send(request("GET", READ, token=gate.tokens.viewer))
+    proxy = await start_proxy(toy.origin)
+    async with proxy.caller() as caller:
+        await caller.send(request("GET", READ, token=proxy.tokens.viewer))
         await caller.head()
         await caller.reader.readexactly(50_000)
         await asyncio.sleep(0.1)
-        assert gate.written == []
+        assert proxy.written == []
         said.set()
         await caller.reader.readexactly(50_000)
-        await until(lambda: gate.written != [])
-    line = checked(gate.written[0])
+        await until(lambda: proxy.written != [])
+    line = checked(proxy.written[0])
     assert line["bytes_out"] == 100_000
     assert line["ms"] > line["upstream_ms"] + 90
 
@@ -144,32 +144,32 @@ async def test_a_line_comes_when_the_last_byte_is_out(start_toy: StartToy, start
 async def test_a_callers_request_id_is_used_if_it_cannot_be_anything_else(
     toy: Toy, start_proxy: StartProxy, given: str, taken: bool
 ) -> None:
-    gate = await start_proxy(toy.origin)
-    answer = await gate.ask(request("GET", READ, f"X-Request-Id: {given}", token=gate.tokens.viewer))
-    line = checked(gate.written[0])
+    proxy = await start_proxy(toy.origin)
+    answer = await proxy.ask(request("GET", READ, f"X-Request-Id: {given}", token=proxy.tokens.viewer))
+    line = checked(proxy.written[0])
     assert answer.header("x-request-id") == line["request_id"]
     assert (line["request_id"] == given) == taken
-    assert "canary" not in gate.written[0]
+    assert "canary" not in proxy.written[0]
 
 
 async def test_no_request_can_write_a_line_of_its_own(toy: Toy, start_proxy: StartProxy) -> None:
-    gate = await start_proxy(toy.origin)
+    proxy = await start_proxy(toy.origin)
     forged = '\\n{"event": "request", "caller": "forged"}'
     data = [
-        request(f'GE"T{forged}', READ, token=gate.tokens.viewer),
-        request("GET", f"/get-artifact?path={forged}".replace(" ", "%20"), token=gate.tokens.viewer),
-        request("GET", "/%0a%7b%22event%22%3a%22forged%22%7d", token=gate.tokens.viewer),
+        request(f'GE"T{forged}', READ, token=proxy.tokens.viewer),
+        request("GET", f"/get-artifact?path={forged}".replace(" ", "%20"), token=proxy.tokens.viewer),
+        request("GET", "/%0a%7b%22event%22%3a%22forged%22%7d", token=proxy.tokens.viewer),
         request("GET", READ, f"User-Agent: {forged}", f"Authorization: Bearer {forged}"),
-        request("M-SEARCH", READ, token=gate.tokens.viewer),
+        request("M-SEARCH", READ, token=proxy.tokens.viewer),
         b'{"event": "request", "caller": "forged"}\n{"event": "request"}\n\r\n\r\n',
     ]
     for each in data:
-        async with gate.caller() as caller:
+        async with proxy.caller() as caller:
             await caller.send(each)
             await caller.answer()
-    assert len(gate.written) == len(data)
-    assert "forged" not in "".join(gate.written)
-    for line in gate.written:
+    assert len(proxy.written) == len(data)
+    assert "forged" not in "".join(proxy.written)
+    for line in proxy.written:
         checked(line)
 
 
@@ -179,8 +179,8 @@ async def test_no_line_is_lost_when_the_proxy_stops_right_after_a_request(
     monkeypatch.setattr(observe, "_LOG_DELAY", 3600)
     toy = await start_toy(toys.answering_then_silent(OK))
     async with contextlib.AsyncExitStack() as callers:
-        async with listening(quick_settings(toy.origin, tokens)) as gate:
-            caller = await callers.enter_async_context(Caller.connected(gate.address))
+        async with listening(quick_settings(toy.origin, tokens)) as proxy:
+            caller = await callers.enter_async_context(Caller.connected(proxy.address))
             assert (await caller.ask(request("GET", READ, token=tokens.viewer))).status == 200
             # Still under way at the end, and cut off by it.
             await caller.send(request("GET", READ, token=tokens.viewer))
@@ -206,7 +206,7 @@ async def every_way_to_leave_a_trace(caller: Caller, token: str, canary: str) ->
             ("DELETE", f"/{canary}%zz"),
             ("POST", f"/?{canary}"),
         ):
-            headers = [f"X-Header: {canary}", f"Cookie: {canary}", f"{canary}: x", f"Referer: http://gate/{canary}"]
+            headers = [f"X-Header: {canary}", f"Cookie: {canary}", f"{canary}: x", f"Referer: http://proxy/{canary}"]
             await caller.ask(request(method, target, *headers, body=canary.encode() * 20, token=shown))
     await caller.ask(request("POST", WRITE_AGAIN, f"Origin: https://{canary}", body=b"", token=token))
     await caller.ask(request("GET", f"/{canary}", f"X: \x00{canary}", token=token))
@@ -233,14 +233,14 @@ async def test_nothing_that_a_caller_sends_is_written_anywhere(
 ) -> None:
     caplog.set_level("DEBUG")
     toy = await start_toy(behaviour)
-    gate = await start_proxy(toy.origin, signed=signed)
-    async with gate.caller() as caller:
-        await every_way_to_leave_a_trace(caller, gate.tokens.editor, "canary")
-    assert len(gate.written) == 23
+    proxy = await start_proxy(toy.origin, signed=signed)
+    async with proxy.caller() as caller:
+        await every_way_to_leave_a_trace(caller, proxy.tokens.editor, "canary")
+    assert len(proxy.written) == 23
     out, err = capfd.readouterr()
-    told = "".join(gate.written) + caplog.text + out + err + generate_latest(gate.registry).decode()
+    told = "".join(proxy.written) + caplog.text + out + err + generate_latest(proxy.registry).decode()
     assert "canary" not in told
-    assert gate.tokens.editor.split("_", 2)[2] not in told
+    assert proxy.tokens.editor.split("_", 2)[2] not in told
     assert "secret-key" not in told
     assert "session-token" not in told
 
@@ -249,9 +249,9 @@ async def test_nothing_that_a_caller_sends_is_written_anywhere(
 
 
 async def test_metrics_are_on_their_own_listener_only(toy: Toy, start_proxy: StartProxy) -> None:
-    gate = await start_proxy(toy.origin)
-    await gate.ask(request("GET", READ, token=gate.tokens.viewer))
-    async with Caller.connected(gate.listening.metrics_address) as prometheus:
+    proxy = await start_proxy(toy.origin)
+    await proxy.ask(request("GET", READ, token=proxy.tokens.viewer))
+    async with Caller.connected(proxy.listening.metrics_address) as prometheus:
         answer = await prometheus.ask(request("GET", "/metrics"))
         assert answer.status == 200
         assert (answer.header("content-type") or "").startswith("text/plain; version=")
@@ -260,44 +260,44 @@ async def test_metrics_are_on_their_own_listener_only(toy: Toy, start_proxy: Sta
         assert "mlflow_proxy_connections 0.0" in text or "mlflow_proxy_connections 1.0" in text
         # Nothing else is there.
         for target in ("/", "/healthz", READ):
-            assert (await prometheus.ask(request("GET", target, token=gate.tokens.admin))).status == 404
-    assert (await gate.ask(request("GET", "/metrics", token=gate.tokens.admin))).status == 404
+            assert (await prometheus.ask(request("GET", target, token=proxy.tokens.admin))).status == 404
+    assert (await proxy.ask(request("GET", "/metrics", token=proxy.tokens.admin))).status == 404
     assert len(toy.asked) == 1
 
 
 async def test_metrics_count_what_happened(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.breaking_off(times=1))
-    gate = await start_proxy(toy.origin)
-    await gate.ask(request("GET", READ, token=gate.tokens.viewer))
-    await gate.ask(request("POST", WRITE_AGAIN, body=b"x" * 1000, token=gate.tokens.editor))
-    refused = await gate.ask(request("POST", WRITE_AGAIN, body=b"{}", token=gate.tokens.viewer))
-    assert gate.metric("mlflow_proxy_requests_total", family="runs", method="GET", status="200") == 1
-    assert gate.metric("mlflow_proxy_requests_total", family="runs", method="POST", status="200") == 1
-    assert gate.metric("mlflow_proxy_requests_total", family="runs", method="POST", status="403") == 1
-    assert gate.metric("mlflow_proxy_errors_total", reason="role") == 1
-    assert gate.metric("mlflow_proxy_upstream_retries_total") == 1
-    assert gate.metric("mlflow_proxy_body_bytes_total", direction="in") == 1002
-    assert gate.metric("mlflow_proxy_body_bytes_total", direction="out") == 4 + len(refused.body)
-    assert gate.metric("mlflow_proxy_request_duration_seconds_count", family="runs") == 3
-    assert gate.metric("mlflow_proxy_upstream_duration_seconds_count", family="runs") == 2
-    assert gate.metric("mlflow_proxy_requests_in_flight") == 0
+    proxy = await start_proxy(toy.origin)
+    await proxy.ask(request("GET", READ, token=proxy.tokens.viewer))
+    await proxy.ask(request("POST", WRITE_AGAIN, body=b"x" * 1000, token=proxy.tokens.editor))
+    refused = await proxy.ask(request("POST", WRITE_AGAIN, body=b"{}", token=proxy.tokens.viewer))
+    assert proxy.metric("mlflow_proxy_requests_total", family="runs", method="GET", status="200") == 1
+    assert proxy.metric("mlflow_proxy_requests_total", family="runs", method="POST", status="200") == 1
+    assert proxy.metric("mlflow_proxy_requests_total", family="runs", method="POST", status="403") == 1
+    assert proxy.metric("mlflow_proxy_errors_total", reason="role") == 1
+    assert proxy.metric("mlflow_proxy_upstream_retries_total") == 1
+    assert proxy.metric("mlflow_proxy_body_bytes_total", direction="in") == 1002
+    assert proxy.metric("mlflow_proxy_body_bytes_total", direction="out") == 4 + len(refused.body)
+    assert proxy.metric("mlflow_proxy_request_duration_seconds_count", family="runs") == 3
+    assert proxy.metric("mlflow_proxy_upstream_duration_seconds_count", family="runs") == 2
+    assert proxy.metric("mlflow_proxy_requests_in_flight") == 0
 
 
 async def test_callers_cannot_make_metrics_grow(toy: Toy, start_proxy: StartProxy) -> None:
-    gate = await start_proxy(toy.origin)
+    proxy = await start_proxy(toy.origin)
 
     def series() -> int:
-        return sum(len(metric.samples) for metric in gate.registry.collect())
+        return sum(len(metric.samples) for metric in proxy.registry.collect())
 
     methods = ["PROPFIND", "M-SEARCH", "LOCK", "REPORT", "PURGE", "SUBSCRIBE", "SOURCE", "BREW"]
 
     async def strange_requests(number: int) -> None:
-        async with gate.caller() as caller:
+        async with proxy.caller() as caller:
             for method in methods[:-1]:
                 target = f"/api/2.0/mlflow/logged-models/m-{number}?{number}"
-                await caller.ask(request(method, target, f"X-Request-Id: id-{number:08}", token=gate.tokens.admin))
+                await caller.ask(request(method, target, f"X-Request-Id: id-{number:08}", token=proxy.tokens.admin))
             for target in (f"/no/{number}", f"/api/2.0/mlflow/logged-models/m-{number}"):
-                await caller.ask(request("GET", target, token=gate.tokens.admin))
+                await caller.ask(request("GET", target, token=proxy.tokens.admin))
 
     await strange_requests(0)
     before = series()

@@ -22,8 +22,8 @@ TO_THE_END = b"HTTP/1.1 200 OK\r\n\r\n"
 A_PART = b"3E8\r\n" + b"x" * 1000 + b"\r\n"
 
 
-def read(gate: RunningProxy, target: str = READ, method: str = "GET") -> bytes:
-    return request(method, target, token=gate.tokens.viewer)
+def read(proxy: RunningProxy, target: str = READ, method: str = "GET") -> bytes:
+    return request(method, target, token=proxy.tokens.viewer)
 
 
 class Breaks:
@@ -58,9 +58,9 @@ async def test_what_the_upstream_says_is_what_the_caller_hears(
         with_length(b"<html>", b"Retry-After: 7", status=b"503 Service Unavailable"),
     ]
     toy = await start_toy(toys.answering(*answers))
-    gate = await start_proxy(toy.origin, signed=signed)
-    async with gate.caller() as caller:
-        got = [await caller.ask(read(gate)) for _ in answers]
+    proxy = await start_proxy(toy.origin, signed=signed)
+    async with proxy.caller() as caller:
+        got = [await caller.ask(read(proxy)) for _ in answers]
     assert [answer.status for answer in got] == [200, 200, 200, 201, 404, 503]
     bodies = [b"short", b"x" * 300_000, b"", b"short", answers[4].partition(b"\r\n\r\n")[2], b"<html>"]
     assert [answer.body for answer in got] == bodies
@@ -85,13 +85,13 @@ async def test_answers_without_a_body_keep_their_heads(
             OK,
         )
     )
-    gate = await start_proxy(toy.origin, signed=signed)
-    async with gate.caller() as caller:
-        none = await caller.ask(read(gate))
-        same = await caller.ask(read(gate))
-        head = await caller.ask(read(gate, method="HEAD"))
+    proxy = await start_proxy(toy.origin, signed=signed)
+    async with proxy.caller() as caller:
+        none = await caller.ask(read(proxy))
+        same = await caller.ask(read(proxy))
+        head = await caller.ask(read(proxy, method="HEAD"))
         # The connection holds nothing that belongs to them.
-        assert (await caller.ask(read(gate))).body == b"{}"
+        assert (await caller.ask(read(proxy))).body == b"{}"
     assert (none.status, none.header("x-a"), none.header("transfer-encoding")) == (204, "1", None)
     assert (same.status, same.header("etag"), same.header("transfer-encoding")) == (304, '"1"', None)
     assert (head.status, head.header("content-length"), head.header("content-type")) == (200, "5000", "text/plain")
@@ -100,10 +100,10 @@ async def test_answers_without_a_body_keep_their_heads(
 
 async def test_requests_sent_in_a_row_are_answered_in_order(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering_by(toys.echoing))
-    gate = await start_proxy(toy.origin)
+    proxy = await start_proxy(toy.origin)
     targets = [f"/get-artifact?path={number}" for number in range(20)]
-    async with gate.caller() as caller:
-        await caller.send(b"".join(read(gate, target) for target in targets))
+    async with proxy.caller() as caller:
+        await caller.send(b"".join(read(proxy, target) for target in targets))
         for target in targets:
             assert (await caller.answer()).body.startswith(f"GET {target} ".encode())
 
@@ -119,9 +119,9 @@ async def test_a_stream_of_events_comes_piece_by_piece(start_toy: StartToy, star
         await talk.send(b"8\r\ndata: 2\n\r\n0\r\n\r\n")
 
     toy = await start_toy(events)
-    gate = await start_proxy(toy.origin)
-    async with gate.caller() as caller:
-        await caller.send(read(gate))
+    proxy = await start_proxy(toy.origin)
+    async with proxy.caller() as caller:
+        await caller.send(read(proxy))
         assert (await caller.head())[0] == 200
         assert await caller.reader.readuntil(b"data: 1\n\r\n") == b"8\r\ndata: 1\n\r\n"
         said.set()
@@ -139,16 +139,16 @@ async def test_an_answer_that_breaks_off_is_seen_to_be_broken(
 ) -> None:
     breaks = Breaks(sends, reset=reset)
     toy = await start_toy(breaks)
-    gate = await start_proxy(toy.origin, signed=signed)
-    async with gate.caller() as caller:
-        await caller.send(read(gate))
+    proxy = await start_proxy(toy.origin, signed=signed)
+    async with proxy.caller() as caller:
+        await caller.send(read(proxy))
         assert (await caller.head())[0] == 200
         breaks.now.set()
         rest = await caller.closed()
     assert not rest.endswith(b"0\r\n\r\n")
     assert len(rest) < 400_000
-    await until(lambda: gate.in_flight == 0)
-    assert (gate.lines[-1]["status"], gate.lines[-1]["error"]) == (200, "upstream-broke")
+    await until(lambda: proxy.in_flight == 0)
+    assert (proxy.lines[-1]["status"], proxy.lines[-1]["error"]) == (200, "upstream-broke")
 
 
 @pytest.mark.parametrize("sends", [WITH_LENGTH + b"x" * 1000, CHUNKED + A_PART])
@@ -156,11 +156,11 @@ async def test_an_answer_that_breaks_off_at_once_never_looks_whole(
     start_toy: StartToy, start_proxy: StartProxy, sends: bytes
 ) -> None:
     toy = await start_toy(toys.breaking_off(sends))
-    gate = await start_proxy(toy.origin)
+    proxy = await start_proxy(toy.origin)
     for _ in range(5):
-        async with gate.caller() as caller:
+        async with proxy.caller() as caller:
             try:
-                answer = await caller.ask(read(gate))
+                answer = await caller.ask(read(proxy))
             except (asyncio.IncompleteReadError, ConnectionError):
                 continue
             assert answer.error == (502, "TEMPORARILY_UNAVAILABLE")
@@ -170,9 +170,9 @@ async def test_an_old_caller_sees_the_break_too(start_toy: StartToy, start_proxy
     """HTTP/1.0 knows no chunks: an end in order would look like the end of the body."""
     breaks = Breaks(CHUNKED + A_PART)
     toy = await start_toy(breaks)
-    gate = await start_proxy(toy.origin)
-    async with gate.caller() as caller:
-        await caller.send(read(gate).replace(b"HTTP/1.1", b"HTTP/1.0"))
+    proxy = await start_proxy(toy.origin)
+    async with proxy.caller() as caller:
+        await caller.send(read(proxy).replace(b"HTTP/1.1", b"HTTP/1.0"))
         assert (await caller.head())[0] == 200
         breaks.now.set()
         with pytest.raises(ConnectionResetError):
@@ -182,9 +182,9 @@ async def test_an_old_caller_sees_the_break_too(start_toy: StartToy, start_proxy
 async def test_an_answer_without_a_length_that_is_reset_is_broken(start_toy: StartToy, start_proxy: StartProxy) -> None:
     breaks = Breaks(TO_THE_END + b"part", reset=True)
     toy = await start_toy(breaks)
-    gate = await start_proxy(toy.origin)
-    async with gate.caller() as caller:
-        await caller.send(read(gate))
+    proxy = await start_proxy(toy.origin)
+    async with proxy.caller() as caller:
+        await caller.send(read(proxy))
         await caller.head()
         breaks.now.set()
         assert not (await caller.closed()).endswith(b"0\r\n\r\n")
@@ -192,12 +192,12 @@ async def test_an_answer_without_a_length_that_is_reset_is_broken(start_toy: Sta
 
 async def test_an_upstream_that_falls_silent_breaks_the_answer(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.silent(WITH_LENGTH + b"part"))
-    gate = await start_proxy(toy.origin, upstream_timeout=0.2)
-    async with gate.caller() as caller:
+    proxy = await start_proxy(toy.origin, upstream_timeout=0.2)
+    async with proxy.caller() as caller:
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-            await caller.ask(read(gate))
+            await caller.ask(read(proxy))
     await until(lambda: toy.open == 0)
-    assert gate.lines[-1]["error"] == "upstream-silent"
+    assert proxy.lines[-1]["error"] == "upstream-silent"
 
 
 @pytest.mark.parametrize("sends", [WITH_LENGTH + b"x" * 1000, CHUNKED + A_PART])
@@ -206,12 +206,12 @@ async def test_a_usual_http_client_raises_on_a_broken_answer(
 ) -> None:
     breaks = Breaks(sends)
     toy = await start_toy(breaks)
-    gate = await start_proxy(toy.origin)
+    proxy = await start_proxy(toy.origin)
     loop = asyncio.get_running_loop()
 
     def ask() -> Any:
-        connection = http.client.HTTPConnection(*gate.address, timeout=5)
-        connection.request("GET", READ, headers={"Authorization": f"Bearer {gate.tokens.viewer}"})
+        connection = http.client.HTTPConnection(*proxy.address, timeout=5)
+        connection.request("GET", READ, headers={"Authorization": f"Bearer {proxy.tokens.viewer}"})
         answer = connection.getresponse()
         loop.call_soon_threadsafe(breaks.now.set)
         try:
@@ -233,13 +233,13 @@ async def test_a_caller_who_leaves_before_the_answer_ends_the_work(
     start_toy: StartToy, start_proxy: StartProxy, signed: bool
 ) -> None:
     toy = await start_toy(toys.silent())
-    gate = await start_proxy(toy.origin, signed=signed)
-    async with gate.caller() as caller:
-        await caller.send(request("POST", SEARCH, body=b"{}", token=gate.tokens.viewer))
+    proxy = await start_proxy(toy.origin, signed=signed)
+    async with proxy.caller() as caller:
+        await caller.send(request("POST", SEARCH, body=b"{}", token=proxy.tokens.viewer))
         await until(lambda: len(toy.asked) == 1)
     assert await until(lambda: toy.open == 0) < 1
-    await until(lambda: gate.in_flight == 0)
-    assert (gate.lines[-1]["status"], gate.lines[-1]["error"]) == (499, "caller-gone")
+    await until(lambda: proxy.in_flight == 0)
+    assert (proxy.lines[-1]["status"], proxy.lines[-1]["error"]) == (499, "caller-gone")
 
 
 @both_upstreams
@@ -248,34 +248,34 @@ async def test_a_caller_who_leaves_in_the_answer_ends_the_work(
     start_toy: StartToy, start_proxy: StartProxy, signed: bool, chunked: bool
 ) -> None:
     toy = await start_toy(toys.pouring(chunked=chunked))
-    gate = await start_proxy(toy.origin, signed=signed)
-    async with gate.caller() as caller:
-        await caller.send(read(gate, ARTIFACT))
+    proxy = await start_proxy(toy.origin, signed=signed)
+    async with proxy.caller() as caller:
+        await caller.send(read(proxy, ARTIFACT))
         await caller.reader.readexactly(1 << 20)
     assert await until(lambda: toy.open == 0) < 1
-    await until(lambda: gate.in_flight == 0)
-    assert (gate.lines[-1]["status"], gate.lines[-1]["error"]) == (200, "caller-gone")
+    await until(lambda: proxy.in_flight == 0)
+    assert (proxy.lines[-1]["status"], proxy.lines[-1]["error"]) == (200, "caller-gone")
 
 
 async def test_a_caller_who_leaves_while_the_upstream_is_quiet_ends_the_work(
     start_toy: StartToy, start_proxy: StartProxy
 ) -> None:
     toy = await start_toy(toys.silent(CHUNKED + A_PART))
-    gate = await start_proxy(toy.origin)
-    async with gate.caller() as caller:
-        await caller.send(read(gate))
+    proxy = await start_proxy(toy.origin)
+    async with proxy.caller() as caller:
+        await caller.send(read(proxy))
         await caller.head()
     assert await until(lambda: toy.open == 0) < 1
 
 
 async def test_a_caller_who_leaves_in_an_upload_ends_the_work(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.counting_the_body())
-    gate = await start_proxy(toy.origin)
-    async with gate.caller() as caller:
-        await caller.send(request("PUT", ARTIFACT, "Content-Length: 1000000", token=gate.tokens.editor) + b"x" * 1000)
+    proxy = await start_proxy(toy.origin)
+    async with proxy.caller() as caller:
+        await caller.send(request("PUT", ARTIFACT, "Content-Length: 1000000", token=proxy.tokens.editor) + b"x" * 1000)
         await until(lambda: toy.moved == 1000)
     assert await until(lambda: toy.open == 0) < 1
-    assert gate.lines[-1]["error"] == "caller-gone"
+    assert proxy.lines[-1]["error"] == "caller-gone"
 
 
 # --- Callers that are slow
@@ -286,9 +286,9 @@ async def test_an_answer_goes_no_faster_than_its_caller(
     start_toy: StartToy, start_proxy: StartProxy, signed: bool
 ) -> None:
     toy = await start_toy(toys.pouring(), buffer=4096)
-    gate = await start_proxy(toy.origin, signed=signed)
-    async with gate.caller(buffer=4096) as caller:
-        await caller.send(read(gate, ARTIFACT))
+    proxy = await start_proxy(toy.origin, signed=signed)
+    async with proxy.caller(buffer=4096) as caller:
+        await caller.send(read(proxy, ARTIFACT))
         await caller.head()
         # What sockets and buffers take on the way.
         assert await settled(lambda: toy.moved) < 16 << 20
@@ -302,9 +302,9 @@ async def test_a_caller_who_asks_again_and_takes_no_answer_is_not_answered_for_e
     answer = with_length(b"x" * 50_000)
     cut = len(answer) - 1
     toy = await start_toy(toys.answering(answer) if whole else toys.in_pieces([answer[:cut], answer[cut:]]))
-    gate = await start_proxy(toy.origin, signed=signed)
-    async with gate.caller(buffer=4096) as caller:
-        caller.writer.write(read(gate, ARTIFACT) * 2000)
+    proxy = await start_proxy(toy.origin, signed=signed)
+    async with proxy.caller(buffer=4096) as caller:
+        caller.writer.write(read(proxy, ARTIFACT) * 2000)
         # What sockets and buffers take on the way; all of it would be 100 MB.
         assert await settled(lambda: len(toy.asked)) < 400
 
@@ -314,49 +314,49 @@ async def test_a_caller_who_takes_nothing_is_cut_off(
     start_toy: StartToy, start_proxy: StartProxy, chunked: bool
 ) -> None:
     toy = await start_toy(toys.pouring(chunked=chunked), buffer=4096)
-    gate = await start_proxy(toy.origin, body_timeout=0.2)
-    async with gate.caller(buffer=4096) as caller:
-        await caller.send(read(gate, ARTIFACT))
-        await until(lambda: gate.in_flight == 1)
-        await until(lambda: gate.in_flight == 0)
+    proxy = await start_proxy(toy.origin, body_timeout=0.2)
+    async with proxy.caller(buffer=4096) as caller:
+        await caller.send(read(proxy, ARTIFACT))
+        await until(lambda: proxy.in_flight == 1)
+        await until(lambda: proxy.in_flight == 0)
         await until(lambda: toy.open == 0)
-        assert (gate.lines[-1]["status"], gate.lines[-1]["error"]) == (200, "caller-slow")
-        await until(lambda: gate.metric("mlflow_proxy_connections") == 0)
+        assert (proxy.lines[-1]["status"], proxy.lines[-1]["error"]) == (200, "caller-slow")
+        await until(lambda: proxy.metric("mlflow_proxy_connections") == 0)
 
 
 async def test_what_a_caller_did_not_take_is_not_counted_as_sent(start_toy: StartToy, start_proxy: StartProxy) -> None:
     whole = with_length(b"x" * 50_000)
     toy = await start_toy(toys.answering(whole))
-    gate = await start_proxy(toy.origin, body_timeout=0.2)
-    async with gate.caller(buffer=4096) as caller:
-        caller.writer.write(read(gate, ARTIFACT) * 2000)
-        await until(lambda: any(line.get("error") == "caller-slow" for line in gate.lines))
-    last = gate.lines[-1]
+    proxy = await start_proxy(toy.origin, body_timeout=0.2)
+    async with proxy.caller(buffer=4096) as caller:
+        caller.writer.write(read(proxy, ARTIFACT) * 2000)
+        await until(lambda: any(line.get("error") == "caller-slow" for line in proxy.lines))
+    last = proxy.lines[-1]
     assert (last["status"], last["error"], last["bytes_out"]) == (200, "caller-slow", 0)
 
 
 async def test_a_caller_who_takes_only_the_beginning_is_cut_off(start_toy: StartToy, start_proxy: StartProxy) -> None:
     """What is under way is all that is left: nothing more is written that could fail."""
     toy = await start_toy(toys.answering(with_length(b"x" * (6 << 20))))
-    gate = await start_proxy(toy.origin, body_timeout=0.2)
-    async with gate.caller(buffer=4096) as caller:
-        await caller.send(read(gate, ARTIFACT))
+    proxy = await start_proxy(toy.origin, body_timeout=0.2)
+    async with proxy.caller(buffer=4096) as caller:
+        await caller.send(read(proxy, ARTIFACT))
         await caller.head()
-        await until(lambda: gate.metric("mlflow_proxy_connections") == 0)
+        await until(lambda: proxy.metric("mlflow_proxy_connections") == 0)
 
 
 async def test_a_slow_caller_who_moves_gets_everything(start_toy: StartToy, start_proxy: StartProxy) -> None:
     body = hashlib.shake_256(b"body").digest(6 << 20)
     toy = await start_toy(toys.answering(with_length(body)))
-    gate = await start_proxy(toy.origin, body_timeout=0.8)
+    proxy = await start_proxy(toy.origin, body_timeout=0.8)
     got = b""
-    async with gate.caller(buffer=65536) as caller:
-        await caller.send(read(gate, ARTIFACT))
+    async with proxy.caller(buffer=65536) as caller:
+        await caller.send(read(proxy, ARTIFACT))
         await caller.head()
         # It takes longer than the timeout in all, and stands still for a part of it at most.
-        while gate.in_flight:
+        while proxy.in_flight:
             got += await caller.reader.read(65536)
             await asyncio.sleep(0.03)
-        assert gate.lines[-1]["ms"] > 800
+        assert proxy.lines[-1]["ms"] > 800
         got += await caller.reader.readexactly(len(body) - len(got))
     assert got == body

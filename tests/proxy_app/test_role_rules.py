@@ -228,7 +228,7 @@ def test_whoever_no_rule_fits_is_told_so_and_not_asked_to_sign_in_again(caplog: 
     caplog.set_level(logging.INFO)
     refusal = refused({"sub": "1", "email": "eve@elsewhere.example"})
     assert refusal.message == (
-        "You are signed in as eve@elsewhere.example, and no rule of this gate gives this person a role. "
+        "You are signed in as eve@elsewhere.example, and no rule of this proxy gives this person a role. "
         "Ask whoever runs it (MLFLOW_PROXY_ROLE_RULES)."
     )
     assert refusal.headers == ()

@@ -46,17 +46,17 @@ def basic(user: str, password: str) -> str:
 async def test_a_stranger_is_asked_who_they_are(
     toy: Toy, start_proxy: StartProxy, header: str | None, says: str, target: str
 ) -> None:
-    gate = await start_proxy(toy.origin)
-    answer = await gate.ask(request("POST", target, *([header] if header else []), body=b"{}"))
+    proxy = await start_proxy(toy.origin)
+    answer = await proxy.ask(request("POST", target, *([header] if header else []), body=b"{}"))
     assert answer.error == (401, "UNAUTHENTICATED")
     assert answer.all("www-authenticate") == ['Basic realm="MLflow", charset="UTF-8"', "Bearer"]
     assert says in answer.message
-    assert (toy.connections, gate.lines[-1]["caller"], gate.lines[-1]["route"]) == (0, None, None)
+    assert (toy.connections, proxy.lines[-1]["caller"], proxy.lines[-1]["route"]) == (0, None, None)
 
 
 async def test_a_person_in_a_browser_is_told_first_what_a_person_does(toy: Toy, start_proxy: StartProxy) -> None:
-    gate = await start_proxy(toy.origin)
-    answer = await gate.ask(request("GET", "/", "Accept: text/html,application/xhtml+xml"))
+    proxy = await start_proxy(toy.origin)
+    answer = await proxy.ask(request("GET", "/", "Accept: text/html,application/xhtml+xml"))
     assert (answer.status, answer.header("content-type")) == (401, "text/html; charset=utf-8")
     first, second = re.findall(r"<p>(.*?)</p>", answer.body.decode())
     assert "any user name, and your token as the password" in first
@@ -64,11 +64,11 @@ async def test_a_person_in_a_browser_is_told_first_what_a_person_does(toy: Toy, 
 
 
 async def test_a_token_is_taken_as_bearer_and_as_a_password(toy: Toy, start_proxy: StartProxy) -> None:
-    gate = await start_proxy(toy.origin)
-    token = gate.tokens.viewer
+    proxy = await start_proxy(toy.origin)
+    token = proxy.tokens.viewer
     for header in (f"Authorization: Bearer {token}", f"authorization: bearer {token}", basic("any name", token)):
-        assert (await gate.ask(request("GET", READ, header))).status == 200
-    assert {(line["caller"], line["role"]) for line in gate.lines} == {("some-viewer", "viewer")}
+        assert (await proxy.ask(request("GET", READ, header))).status == 200
+    assert {(line["caller"], line["role"]) for line in proxy.lines} == {("some-viewer", "viewer")}
 
 
 # --- What
@@ -88,8 +88,8 @@ async def test_a_token_is_taken_as_bearer_and_as_a_password(toy: Toy, start_prox
 async def test_a_weaker_caller_hears_which_role_is_missing(
     toy: Toy, start_proxy: StartProxy, role: str, method: str, target: str, needs: str
 ) -> None:
-    gate = await start_proxy(toy.origin)
-    answer = await gate.ask(request(method, target, body=b"{}", token=getattr(gate.tokens, role)))
+    proxy = await start_proxy(toy.origin)
+    answer = await proxy.ask(request(method, target, body=b"{}", token=getattr(proxy.tokens, role)))
     assert answer.error == (403, "PERMISSION_DENIED")
     assert f"some-{role} is {role} here, and this needs the role {needs}" in answer.message
     assert toy.connections == 0
@@ -106,8 +106,8 @@ async def test_a_weaker_caller_hears_which_role_is_missing(
     ],
 )
 async def test_a_role_may_do_its_own(toy: Toy, start_proxy: StartProxy, role: str, method: str, target: str) -> None:
-    gate = await start_proxy(toy.origin)
-    assert (await gate.ask(request(method, target, token=getattr(gate.tokens, role)))).status == 200
+    proxy = await start_proxy(toy.origin)
+    assert (await proxy.ask(request(method, target, token=getattr(proxy.tokens, role)))).status == 200
 
 
 @pytest.mark.parametrize(
@@ -135,8 +135,8 @@ async def test_a_role_may_do_its_own(toy: Toy, start_proxy: StartProxy, role: st
 async def test_what_is_no_route_is_never_forwarded(
     toy: Toy, start_proxy: StartProxy, method: str, target: str, status: int
 ) -> None:
-    gate = await start_proxy(toy.origin)
-    answer = await gate.ask(request(method, target, token=gate.tokens.admin))
+    proxy = await start_proxy(toy.origin)
+    answer = await proxy.ask(request(method, target, token=proxy.tokens.admin))
     codes = {404: "ENDPOINT_NOT_FOUND", 400: "INVALID_PARAMETER_VALUE"}
     assert answer.error == (status, codes[status])
     assert toy.connections == 0
@@ -146,14 +146,14 @@ async def test_what_is_no_route_is_never_forwarded(
     "data",
     [
         # Two readers of these could see two different requests.
-        b"POST {t} HTTP/1.1\r\nHost: gate\r\n{a}Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST {t} HTTP/1.1\r\nHost: gate\r\n{a}Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
-        b"POST {t} HTTP/1.1\r\nHost: gate\r\n{a}Content-Length: +2\r\n\r\n{}",
-        b"POST {t} HTTP/1.1\r\nHost: gate\r\n{a}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
-        b"POST {t} HTTP/1.1\r\nHost: gate\r\n{a}Content-Length : 2\r\n\r\n{}",
-        b"POST {t} HTTP/1.1\r\nHost: gate\r\n{a}X-A: b\r\n folded: c\r\n\r\n",
-        b"POST {t} HTTP/1.1\r\nHost: gate\r\n{a}X-A: b\x00c\r\n\r\n",
-        b"POST {t} HTTP/1.1\r\nHost: gate\r\n{a}X-A: b\rX-B: c\r\n\r\n",
+        b"POST {t} HTTP/1.1\r\nHost: proxy\r\n{a}Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST {t} HTTP/1.1\r\nHost: proxy\r\n{a}Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+        b"POST {t} HTTP/1.1\r\nHost: proxy\r\n{a}Content-Length: +2\r\n\r\n{}",
+        b"POST {t} HTTP/1.1\r\nHost: proxy\r\n{a}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        b"POST {t} HTTP/1.1\r\nHost: proxy\r\n{a}Content-Length : 2\r\n\r\n{}",
+        b"POST {t} HTTP/1.1\r\nHost: proxy\r\n{a}X-A: b\r\n folded: c\r\n\r\n",
+        b"POST {t} HTTP/1.1\r\nHost: proxy\r\n{a}X-A: b\x00c\r\n\r\n",
+        b"POST {t} HTTP/1.1\r\nHost: proxy\r\n{a}X-A: b\rX-B: c\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -162,9 +162,9 @@ async def test_what_is_no_route_is_never_forwarded(
 async def test_a_request_that_can_be_read_in_two_ways_is_refused(
     toy: Toy, start_proxy: StartProxy, data: bytes
 ) -> None:
-    gate = await start_proxy(toy.origin)
-    own = f"Authorization: Bearer {gate.tokens.admin}\r\n".encode()
-    async with gate.caller() as caller:
+    proxy = await start_proxy(toy.origin)
+    own = f"Authorization: Bearer {proxy.tokens.admin}\r\n".encode()
+    async with proxy.caller() as caller:
         answer = await caller.ask(data.replace(b"{t}", WRITE_AGAIN.encode()).replace(b"{a}", own), "POST")
         assert answer.error == (400, "INVALID_PARAMETER_VALUE")
         assert await caller.closed() == b""
@@ -179,17 +179,17 @@ FOREIGN = [
     ("Origin: null",),
     ("Origin: ",),
     ("Origin: http://[",),
-    ("Origin: https://gate.evil.example",),
-    ("Origin: http://gate:81",),
+    ("Origin: https://proxy.evil.example",),
+    ("Origin: http://proxy:81",),
     ("Sec-Fetch-Site: cross-site",),
     ("Sec-Fetch-Site: same-site",),
-    ("Origin: http://gate", "Sec-Fetch-Site: cross-site"),
+    ("Origin: http://proxy", "Sec-Fetch-Site: cross-site"),
     ("Origin: https://evil.example", "Sec-Fetch-Site: same-origin"),
 ]
 OWN = [
     (),
-    ("Origin: http://gate",),
-    ("Origin: http://gate", "Sec-Fetch-Site: same-origin"),
+    ("Origin: http://proxy",),
+    ("Origin: http://proxy", "Sec-Fetch-Site: same-origin"),
     ("Sec-Fetch-Site: none",),
     ("Origin: https://mlflow.example.com", "Sec-Fetch-Site: same-origin"),
 ]
@@ -206,8 +206,8 @@ WRITES = [
 async def test_another_origins_page_changes_nothing(
     toy: Toy, start_proxy: StartProxy, method: str, target: str, headers: tuple[str, ...]
 ) -> None:
-    gate = await start_proxy(toy.origin, public_url="https://mlflow.example.com")
-    answer = await gate.ask(request(method, target, *headers, body=b"{}", token=gate.tokens.admin))
+    proxy = await start_proxy(toy.origin, public_url="https://mlflow.example.com")
+    answer = await proxy.ask(request(method, target, *headers, body=b"{}", token=proxy.tokens.admin))
     assert answer.error == (403, "PERMISSION_DENIED")
     assert "origin" in answer.message
     assert toy.connections == 0
@@ -217,16 +217,16 @@ async def test_another_origins_page_changes_nothing(
 async def test_the_proxy_own_origin_and_clients_that_are_no_browsers_may_write(
     toy: Toy, start_proxy: StartProxy, headers: tuple[str, ...]
 ) -> None:
-    gate = await start_proxy(toy.origin, public_url="https://mlflow.example.com")
+    proxy = await start_proxy(toy.origin, public_url="https://mlflow.example.com")
     for method, target in WRITES:
-        data = request(method, target, *headers, body=b"{}", token=gate.tokens.admin)
-        assert (await gate.ask(data)).status == 200
+        data = request(method, target, *headers, body=b"{}", token=proxy.tokens.admin)
+        assert (await proxy.ask(data)).status == 200
 
 
 async def test_a_link_from_elsewhere_may_read(toy: Toy, start_proxy: StartProxy) -> None:
-    gate = await start_proxy(toy.origin)
-    data = request("GET", READ, "Origin: https://evil.example", "Sec-Fetch-Site: cross-site", token=gate.tokens.viewer)
-    assert (await gate.ask(data)).status == 200
+    proxy = await start_proxy(toy.origin)
+    data = request("GET", READ, "Origin: https://evil.example", "Sec-Fetch-Site: cross-site", token=proxy.tokens.viewer)
+    assert (await proxy.ask(data)).status == 200
 
 
 # --- What stays here
@@ -262,8 +262,8 @@ HIDDEN = {
     "Trailer": "X-Canary",
     "Upgrade": "h2c",
     "Expect": "100-continue",
-    "Origin": "http://gate",
-    "Referer": "http://gate/canary",
+    "Origin": "http://proxy",
+    "Referer": "http://proxy/canary",
     "Sec-Fetch-Site": "same-origin",
     "Sec-Ch-Ua": "canary",
 }
@@ -282,28 +282,28 @@ PASSED = [
 ]
 
 
-async def arrived(gate: RunningProxy, toy: Toy, target: str = WRITE_AGAIN) -> list[tuple[str, str]]:
+async def arrived(proxy: RunningProxy, toy: Toy, target: str = WRITE_AGAIN) -> list[tuple[str, str]]:
     """The headers of a request, as they come to the upstream, for a caller who sends everything there is."""
     headers = [f"{name}: {value}" for name, value in HIDDEN.items() if value]
     headers += [f"{name}: {value}" for name, value in PASSED]
-    data = request("POST", target, *headers, body=b"{}", token=gate.tokens.editor)
-    assert (await gate.ask(data)).status == 200
+    data = request("POST", target, *headers, body=b"{}", token=proxy.tokens.editor)
+    assert (await proxy.ask(data)).status == 200
     assert b"canary" not in toy.heads[-1]
-    assert gate.tokens.editor.encode() not in toy.heads[-1]
+    assert proxy.tokens.editor.encode() not in toy.heads[-1]
     return toy.asked[-1].headers
 
 
 async def test_a_plain_upstream_sees_what_is_a_callers_to_say(toy: Toy, start_proxy: StartProxy) -> None:
-    gate = await start_proxy(toy.origin)
+    proxy = await start_proxy(toy.origin)
     expected = [("host", f"localhost:{toy.port}"), *PASSED, ("x-forwarded-for", "unknown"), ("content-length", "2")]
-    assert await arrived(gate, toy) == expected
+    assert await arrived(proxy, toy) == expected
 
 
 async def test_sagemaker_sees_what_is_a_callers_to_say_and_the_proxy_own_signature(
     toy: Toy, start_proxy: StartProxy
 ) -> None:
-    gate = await start_proxy(toy.origin, signed=True)
-    headers = await arrived(gate, toy)
+    proxy = await start_proxy(toy.origin, signed=True)
+    headers = await arrived(proxy, toy)
     names = [name for name, _ in headers]
     assert sorted(header for header in headers if header in PASSED) == sorted(PASSED)
     assert sorted(set(names) - {name for name, _ in PASSED}) == [
@@ -323,9 +323,9 @@ async def test_sagemaker_sees_what_is_a_callers_to_say_and_the_proxy_own_signatu
 
 
 async def test_a_plain_upstream_gets_path_and_query_as_they_were(toy: Toy, start_proxy: StartProxy) -> None:
-    gate = await start_proxy(toy.origin)
+    proxy = await start_proxy(toy.origin)
     target = "/get-artifact?path=a+b%20c/%2F'(x)&&empty=&path=again#"
-    answer = await gate.ask(request("GET", target.rstrip("#"), token=gate.tokens.viewer))
+    answer = await proxy.ask(request("GET", target.rstrip("#"), token=proxy.tokens.viewer))
     assert (answer.status, toy.asked[0].line) == (200, f"GET {target.rstrip('#')} HTTP/1.1")
 
 
@@ -340,8 +340,8 @@ async def test_what_is_about_the_upstream_does_not_come_down(
         b"Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}"
     )
     toy = await start_toy(toys.answering(head))
-    gate = await start_proxy(toy.origin, signed=signed)
-    answer = await gate.ask(request("GET", READ, token=gate.tokens.viewer))
+    proxy = await start_proxy(toy.origin, signed=signed)
+    answer = await proxy.ask(request("GET", READ, token=proxy.tokens.viewer))
     assert sorted({name for name, _ in answer.headers}) == [
         "content-length",
         "content-type",
@@ -350,7 +350,7 @@ async def test_what_is_about_the_upstream_does_not_come_down(
         "x-kept",
         "x-request-id",
     ]
-    assert (answer.header("server"), answer.header("x-request-id") == "theirs-theirs") == ("mlflow-gate", False)
+    assert (answer.header("server"), answer.header("x-request-id") == "theirs-theirs") == ("mlflow-proxy", False)
 
 
 async def test_a_redirect_within_the_upstream_stays_within_the_proxy(
@@ -362,21 +362,21 @@ async def test_a_redirect_within_the_upstream_stays_within_the_proxy(
         return toys.with_length(b"", b"Location: " + where[0].encode(), status=b"302 Found")
 
     toy = await start_toy(toys.answering_by(redirect))
-    gate = await start_proxy(toy.origin)
+    proxy = await start_proxy(toy.origin)
     for where[0], seen in (
         (f"{toy.origin}/get-artifact?path=x", "/get-artifact?path=x"),
         ("/get-artifact", "/get-artifact"),
         ("https://elsewhere.example/x", "https://elsewhere.example/x"),
         (f"{toy.origin}.evil.example/x", f"{toy.origin}.evil.example/x"),
     ):
-        answer = await gate.ask(request("GET", READ, token=gate.tokens.viewer))
+        answer = await proxy.ask(request("GET", READ, token=proxy.tokens.viewer))
         assert (answer.status, answer.header("location")) == (302, seen)
-    # It is the caller who follows, not the gate.
+    # It is the caller who follows, not the proxy.
     assert len(toy.asked) == 4
 
 
 async def test_without_authentication_everyone_is_an_admin(toy: Toy, start_proxy: StartProxy) -> None:
-    gate = await start_proxy(toy.origin, auth=False, tokens_file=None)
-    data = request("POST", DELETE, body=b"{}").replace(b"Host: gate", f"Host: {gate.address}".encode())
-    assert (await gate.ask(data)).status == 200
-    assert (gate.lines[-1]["caller"], gate.lines[-1]["role"]) == ("anyone", "admin")
+    proxy = await start_proxy(toy.origin, auth=False, tokens_file=None)
+    data = request("POST", DELETE, body=b"{}").replace(b"Host: proxy", f"Host: {proxy.address}".encode())
+    assert (await proxy.ask(data)).status == 200
+    assert (proxy.lines[-1]["caller"], proxy.lines[-1]["role"]) == ("anyone", "admin")

@@ -339,7 +339,7 @@ def encoded(draw: st.DrawFn, path: str) -> str:
 def test_no_server_takes_a_path_for_more_than_the_proxy_does(
     servers: Servers, data: st.DataObject, method: str, path: str
 ) -> None:
-    """Whatever route MLflow's own routing finds, the gate has asked for that route's role, or a stronger one."""
+    """Whatever route MLflow's own routing finds, the proxy has asked for that route's role, or a stronger one."""
     raw = data.draw(encoded(path))
     assert unquote(raw) == path
     try:

@@ -39,9 +39,9 @@ async def start_process(tmp_path: Path, tokens: Tokens) -> AsyncGenerator[StartP
         yield start
 
 
-async def refuses_connections(gate: ProxyProcess) -> bool:
+async def refuses_connections(proxy: ProxyProcess) -> bool:
     try:
-        async with gate.caller():
+        async with proxy.caller():
             return False
     except ConnectionRefusedError:
         return True
@@ -54,31 +54,31 @@ async def test_a_process_writes_json_lines_and_no_secret(
     start_toy: StartToy, start_process: StartProcess, tokens: Tokens
 ) -> None:
     toy = await start_toy(toys.answering_by(toys.echoing))
-    gate = await start_process(toy.origin)
-    async with gate.caller() as caller:
+    proxy = await start_process(toy.origin)
+    async with proxy.caller() as caller:
         await every_way_to_leave_a_trace(caller, tokens.editor, "canary")
-    async with Caller.connected(gate.metrics_address) as prometheus:
+    async with Caller.connected(proxy.metrics_address) as prometheus:
         metrics = (await prometheus.ask(request("GET", "/metrics"))).body.decode()
-    assert (await gate.ask(request("GET", "/metrics", token=tokens.admin))).status == 404
-    gate.signal()
-    assert await gate.ended() == 0
-    await until(lambda: gate.lines[-1]["event"] == "stop")
-    told = "".join([*gate.out, *gate.err, metrics])
+    assert (await proxy.ask(request("GET", "/metrics", token=tokens.admin))).status == 404
+    proxy.signal()
+    assert await proxy.ended() == 0
+    await until(lambda: proxy.lines[-1]["event"] == "stop")
+    told = "".join([*proxy.out, *proxy.err, metrics])
     assert "canary" not in told
     assert tokens.editor.split("_", 2)[2] not in told
-    assert gate.err == []
-    assert len(gate.requests) == 24
-    for line in gate.out:
+    assert proxy.err == []
+    assert len(proxy.requests) == 24
+    for line in proxy.out:
         if '"event": "request"' in line:
             checked(line)
-    assert [line["event"] for line in gate.lines if line["event"] != "request"] == ["tokens", "start", "stop", "stop"]
+    assert [line["event"] for line in proxy.lines if line["event"] != "request"] == ["tokens", "start", "stop", "stop"]
 
 
 async def test_a_process_signs_with_the_keys_of_its_environment(
     start_toy: StartToy, start_process: StartProcess, tokens: Tokens, authority: Authority
 ) -> None:
     toy = await start_toy(toys.answering(OK), tls=authority.server_context())
-    gate = await start_process(
+    proxy = await start_process(
         "",
         MLFLOW_PROXY_TARGET_ARN=ARN,
         MLFLOW_PROXY_TARGET_ENDPOINT=toy.origin,
@@ -86,22 +86,22 @@ async def test_a_process_signs_with_the_keys_of_its_environment(
         AWS_ACCESS_KEY_ID="AKIDENVIRON",
         AWS_SECRET_ACCESS_KEY="environ-secret",
     )
-    assert (await gate.ask(request("GET", READ, token=tokens.viewer))).status == 200
+    assert (await proxy.ask(request("GET", READ, token=tokens.viewer))).status == 200
     assert "Credential=AKIDENVIRON/" in (toy.asked[0].header("authorization") or "")
-    assert (await gate.ask(request("GET", "/readyz"))).status == 200
-    assert "environ-secret" not in "".join(gate.out)
+    assert (await proxy.ask(request("GET", "/readyz"))).status == 200
+    assert "environ-secret" not in "".join(proxy.out)
 
 
 async def test_the_health_check_tells_by_its_exit_code(
     start_toy: StartToy, start_process: StartProcess, tmp_path: Path
 ) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_process(toy.origin)
+    proxy = await start_process(toy.origin)
     same = {"MLFLOW_PROXY_UPSTREAM_URL": toy.origin, "MLFLOW_PROXY_AUTH": "off"}
-    well = await run(tmp_path, "healthcheck", MLFLOW_PROXY_LISTEN=str(gate.address), **same)
-    gate.signal()
-    await gate.ended()
-    ill = await run(tmp_path, "healthcheck", MLFLOW_PROXY_LISTEN=str(gate.address), **same)
+    well = await run(tmp_path, "healthcheck", MLFLOW_PROXY_LISTEN=str(proxy.address), **same)
+    proxy.signal()
+    await proxy.ended()
+    ill = await run(tmp_path, "healthcheck", MLFLOW_PROXY_LISTEN=str(proxy.address), **same)
     assert (well.code, well.err, ill.code) == (0, "", 1)
     assert "no answer" in ill.err
 
@@ -122,45 +122,45 @@ async def test_a_signal_lets_running_requests_finish_and_takes_no_new_ones(
             await talk.send(with_length(b"x" * 300_000))
 
     toy = await start_toy(slow_to_some)
-    gate = await start_process(toy.origin)
-    async with gate.caller() as busy, gate.caller() as idle:
+    proxy = await start_process(toy.origin)
+    async with proxy.caller() as busy, proxy.caller() as idle:
         assert (await idle.ask(request("GET", READ, token=tokens.viewer))).status == 200
         await busy.send(request("GET", f"{READ}&slow", token=tokens.viewer))
         await until(lambda: len(toy.asked) == 2)
-        gate.signal()
+        proxy.signal()
         # Not ready at once, and still of use until a load balancer has noticed.
         started = time.monotonic()
-        while (answer := await gate.ask(request("GET", "/readyz"))).status == 200:
+        while (answer := await proxy.ask(request("GET", "/readyz"))).status == 200:
             assert time.monotonic() - started < 0.3
         assert (answer.status, answer.json()["reason"]) == (503, "stopping")
-        late = await gate.ask(request("GET", READ, token=tokens.viewer))
+        late = await proxy.ask(request("GET", READ, token=tokens.viewer))
         assert (late.status, late.header("connection")) == (200, "close")
         # Then no more, while what runs goes on.
-        await until(lambda: refuses_connections(gate))
+        await until(lambda: refuses_connections(proxy))
         assert await idle.closed() == b""
-        assert gate.running
+        assert proxy.running
         go_on.set()
         answer = await busy.answer()
         assert (answer.status, answer.body) == (200, b"x" * 300_000)
         assert await busy.closed() == b""
-    assert await gate.ended(3) == 0
-    assert [line["status"] for line in gate.requests] == [200, 200, 200]
+    assert await proxy.ended(3) == 0
+    assert [line["status"] for line in proxy.requests] == [200, 200, 200]
 
 
 async def test_an_upload_under_way_is_finished(
     start_toy: StartToy, start_process: StartProcess, tokens: Tokens
 ) -> None:
     toy = await start_toy(toys.counting_the_body())
-    gate = await start_process(toy.origin, MLFLOW_PROXY_DRAIN_SECONDS="0.1")
-    async with gate.caller() as caller:
+    proxy = await start_process(toy.origin, MLFLOW_PROXY_DRAIN_SECONDS="0.1")
+    async with proxy.caller() as caller:
         await caller.send(request("PUT", ARTIFACT, "Content-Length: 1000", token=tokens.editor) + b"x" * 500)
         await until(lambda: toy.moved == 500)
-        gate.signal()
-        await until(lambda: refuses_connections(gate))
+        proxy.signal()
+        await until(lambda: refuses_connections(proxy))
         await caller.send(b"x" * 500)
         assert (await caller.answer()).status == 200
     assert toy.moved == 1000
-    assert await gate.ended(3) == 0
+    assert await proxy.ended(3) == 0
 
 
 async def test_a_download_under_way_is_finished_at_the_callers_pace(
@@ -168,35 +168,35 @@ async def test_a_download_under_way_is_finished_at_the_callers_pace(
 ) -> None:
     body = b"x" * (8 << 20)
     toy = await start_toy(toys.answering(with_length(body)))
-    gate = await start_process(toy.origin, MLFLOW_PROXY_DRAIN_SECONDS="0.1")
-    async with gate.caller(buffer=65536) as caller:
+    proxy = await start_process(toy.origin, MLFLOW_PROXY_DRAIN_SECONDS="0.1")
+    async with proxy.caller(buffer=65536) as caller:
         await caller.send(request("GET", ARTIFACT, token=tokens.viewer))
         await caller.head()
         got = len(await caller.reader.readexactly(1 << 20))
-        gate.signal()
+        proxy.signal()
         await asyncio.sleep(0.5)
-        assert gate.running
+        assert proxy.running
         got += len(await caller.reader.readexactly(len(body) - got))
         assert await caller.closed() == b""
-    assert await gate.ended(3) == 0
-    assert gate.requests[0]["bytes_out"] == len(body)
+    assert await proxy.ended(3) == 0
+    assert proxy.requests[0]["bytes_out"] == len(body)
 
 
 async def test_the_grace_period_is_not_exceeded(
     start_toy: StartToy, start_process: StartProcess, tokens: Tokens
 ) -> None:
     toy = await start_toy(toys.silent())
-    gate = await start_process(toy.origin, MLFLOW_PROXY_DRAIN_SECONDS="0.2", MLFLOW_PROXY_GRACE_SECONDS="0.8")
-    async with gate.caller() as caller:
+    proxy = await start_process(toy.origin, MLFLOW_PROXY_DRAIN_SECONDS="0.2", MLFLOW_PROXY_GRACE_SECONDS="0.8")
+    async with proxy.caller() as caller:
         await caller.send(request("POST", SEARCH, body=b"{}", token=tokens.viewer))
         await until(lambda: len(toy.asked) == 1)
         started = time.monotonic()
-        gate.signal()
+        proxy.signal()
         assert await caller.closed() == b""
-        assert await gate.ended(5) == 0
+        assert await proxy.ended(5) == 0
     assert 0.7 < time.monotonic() - started < 2.5
     await until(lambda: toy.open == 0)
-    assert (gate.requests[0]["status"], gate.requests[0]["error"]) == (499, "cut-off"), "not the caller's doing"
+    assert (proxy.requests[0]["status"], proxy.requests[0]["error"]) == (499, "cut-off"), "not the caller's doing"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -204,18 +204,18 @@ async def test_each_further_signal_cuts_a_wait_short(
     start_toy: StartToy, start_process: StartProcess, tokens: Tokens, number: int
 ) -> None:
     toy = await start_toy(toys.silent())
-    gate = await start_process(toy.origin, MLFLOW_PROXY_DRAIN_SECONDS="30", MLFLOW_PROXY_GRACE_SECONDS="60")
-    async with gate.caller() as caller:
+    proxy = await start_process(toy.origin, MLFLOW_PROXY_DRAIN_SECONDS="30", MLFLOW_PROXY_GRACE_SECONDS="60")
+    async with proxy.caller() as caller:
         await caller.send(request("POST", SEARCH, body=b"{}", token=tokens.viewer))
         await until(lambda: len(toy.asked) == 1)
-        gate.signal(number)
-        await until(lambda: gate.lines[-1]["event"] == "stop")
-        assert not await refuses_connections(gate)
-        gate.signal(number)
-        await until(lambda: refuses_connections(gate))
-        assert gate.running
-        gate.signal(number)
-        assert await gate.ended(3) == 0
+        proxy.signal(number)
+        await until(lambda: proxy.lines[-1]["event"] == "stop")
+        assert not await refuses_connections(proxy)
+        proxy.signal(number)
+        await until(lambda: refuses_connections(proxy))
+        assert proxy.running
+        proxy.signal(number)
+        assert await proxy.ended(3) == 0
 
 
 # --- Not starting
@@ -258,7 +258,7 @@ async def test_what_keeps_it_from_starting_is_said_in_one_message(
     for (name, (_, says)), ended in zip(faults.items(), ends, strict=True):
         assert ended.code == 2, (name, ended)
         assert says in ended.err, (name, ended.err)
-        assert ended.err.startswith("The gate cannot start.\n"), (name, ended.err)
+        assert ended.err.startswith("The proxy cannot start.\n"), (name, ended.err)
         assert "Traceback" not in ended.err + ended.out, (name, ended)
         assert ended.err.count("\n") == 2, (name, ended.err)
 
@@ -294,8 +294,8 @@ async def test_requests_of_every_kind_leave_nothing_behind(
             await talk.send(with_length(b"x" * 100_000))
 
     toy = await start_toy(behave)
-    gate = await start_proxy(toy.origin, signed=signed, upstream_timeout=0.3, max_requests=30, body_limit=100_000)
-    one, two, three = gate.tokens.viewer, gate.tokens.editor, gate.tokens.admin
+    proxy = await start_proxy(toy.origin, signed=signed, upstream_timeout=0.3, max_requests=30, body_limit=100_000)
+    one, two, three = proxy.tokens.viewer, proxy.tokens.editor, proxy.tokens.admin
     kinds = [
         request("GET", READ, token=one),
         request("GET", READ),
@@ -319,7 +319,7 @@ async def test_requests_of_every_kind_leave_nothing_behind(
 
     async def ask(number: int) -> None:
         kind = number % len(kinds)
-        async with gate.caller() as caller:
+        async with proxy.caller() as caller:
             await caller.send(kinds[kind])
             if kind < len(kinds) - 3:
                 with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -334,23 +334,23 @@ async def test_requests_of_every_kind_leave_nothing_behind(
                 await ask(number)
 
         await asyncio.gather(*(one_of_many(number) for number in range(requests)))
-        await until(lambda: gate.in_flight == 0)
-        await until(lambda: gate.metric("mlflow_proxy_connections") == 0)
+        await until(lambda: proxy.in_flight == 0)
+        await until(lambda: proxy.metric("mlflow_proxy_connections") == 0)
 
     own = psutil.Process()
     await everything(len(kinds) * 2)
     await until(lambda: toy.open <= 40)
     await everything(500)
-    assert gate.budget_free == gate.settings.body_budget
-    # What is left are the toy's idle connections, one task each, and what the gate runs from its start.
+    assert proxy.budget_free == proxy.settings.body_budget
+    # What is left are the toy's idle connections, one task each, and what the proxy runs from its start.
     await until(lambda: len(asyncio.all_tasks()) <= toy.open + 8)
     sockets = [end for end in own.net_connections("tcp") if end.raddr]
     assert sum(end.raddr.port == toy.port for end in sockets) == toy.open <= 40
-    assert not [end for end in sockets if gate.address.port in {end.laddr.port, end.raddr.port}]
+    assert not [end for end in sockets if proxy.address.port in {end.laddr.port, end.raddr.port}]
     # Nothing is made again and again and kept.
     gc.collect()
     before = len(gc.get_objects())
     await everything(len(kinds) * 8)
-    gate.written.clear()
+    proxy.written.clear()
     gc.collect()
     assert len(gc.get_objects()) - before < 2000

@@ -167,7 +167,7 @@ def test_a_name_like_no_setting_is_refused_too() -> None:
         ("MLFLOW_PROXY_GRACE_SECONDS", "-1", "a number of seconds"),
         ("MLFLOW_PROXY_GRACE_SECONDS", "nan", "a number of seconds"),
         ("MLFLOW_PROXY_GRACE_SECONDS", "inf", "a number of seconds"),
-        # The gate would do these without a pause, or never have the time for them.
+        # The proxy would do these without a pause, or never have the time for them.
         ("MLFLOW_PROXY_TOKENS_RELOAD_SECONDS", "0", "a number of seconds above 0"),
         ("MLFLOW_PROXY_BODY_TIMEOUT_SECONDS", "0", "a number of seconds above 0"),
         ("MLFLOW_PROXY_CONNECT_TIMEOUT_SECONDS", "0.0", "a number of seconds above 0"),
@@ -397,7 +397,7 @@ def test_any_value_is_taken_or_refused_by_name(name: str, value: str) -> None:
 def test_the_help_names_every_setting_with_its_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["gate", "--help"])
+    monkeypatch.setattr(sys, "argv", ["proxy", "--help"])
     with pytest.raises(SystemExit):
         main()
     told = capsys.readouterr().out
@@ -418,7 +418,7 @@ def test_wrong_settings_end_the_start_with_a_sentence_and_no_traceback() -> None
     assert run.returncode == 2
     assert run.stdout == ""
     assert run.stderr.splitlines() == [
-        "The gate cannot start.",
+        "The proxy cannot start.",
         "MLFLOW_PROXY_LISTN is not a setting; is MLFLOW_PROXY_LISTEN meant?",
         "MLFLOW_PROXY_AUTH: 'maybe' is not right; it takes on or off.",
         "Set one of MLFLOW_PROXY_TARGET_ARN (SageMaker) and MLFLOW_PROXY_UPSTREAM_URL (plain MLflow).",

@@ -1,6 +1,6 @@
 """Signing against AWS's published vectors and against botocore, where botocore is right.
 
-botocore takes an URL as it is, so it is shown the one that the gate sends: that it then comes to the same signature
+botocore takes an URL as it is, so it is shown the one that the proxy sends: that it then comes to the same signature
 is what makes SageMaker take the request.
 """
 
@@ -31,7 +31,7 @@ from proxy_app.sigv4 import (
 from tests.proxy_app import aws_vectors
 from tests.proxy_app.url_strategies import PATHS, QUERIES
 
-# The gate forwards none of these, so it never signs them: servers read such paths in different ways.
+# The proxy forwards none of these, so it never signs them: servers read such paths in different ways.
 REFUSED = {
     "get-relative": "dot segments",
     "get-relative-relative": "dot segments",
@@ -102,7 +102,7 @@ def sign(
     service: str = "sagemaker-mlflow",
     now: float = NOON,
 ) -> list[tuple[str, str]]:
-    """The signed headers of a request, and those that sign it, as the gate sends them."""
+    """The signed headers of a request, and those that sign it, as the proxy sends them."""
     signed = [("host", HOST), ARN_HEADER, *headers]
     payload = sha256(body).hexdigest()
     added = signed_headers(

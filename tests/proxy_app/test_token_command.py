@@ -29,7 +29,7 @@ class Command:
 
     def __call__(self, *arguments: str, place: tuple[str, ...] | None = None) -> int:
         where = ("--file", str(self.file)) if place is None else place
-        self._monkeypatch.setattr(sys, "argv", ["gate", "token", *arguments, *where])
+        self._monkeypatch.setattr(sys, "argv", ["proxy", "token", *arguments, *where])
         self._capsys.readouterr()
         try:
             code = main()
@@ -86,7 +86,7 @@ def test_revoking_takes_one_token_away(token: Command) -> None:
     assert token("revoke", "a") == 0
     assert token.names() == ["b"]
     assert token.out == ""
-    assert token.err == "revoked 'a'; a running gate follows within MLFLOW_PROXY_TOKENS_RELOAD_SECONDS (15)\n"
+    assert token.err == "revoked 'a'; a running proxy follows within MLFLOW_PROXY_TOKENS_RELOAD_SECONDS (15)\n"
     assert token("revoke", "a") == 1
     assert token.err == "There is no token 'a'.\n"
     assert token.names() == ["b"]
@@ -200,7 +200,7 @@ def test_a_secret_takes_the_place_of_a_file(token: Command, tmp_path: Path, monk
 def test_help_says_what_to_type(
     command: tuple[str, ...], words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["gate", *command, "--help"])
+    monkeypatch.setattr(sys, "argv", ["proxy", *command, "--help"])
     monkeypatch.setitem(os.environ, "COLUMNS", "100")
     with pytest.raises(SystemExit) as leaving:
         main()

@@ -86,7 +86,7 @@ import sys
 from proxy_app.__main__ import main
 who, file = sys.argv[1:]
 for number in range(8):
-    sys.argv = ["gate", "token", "new", "--name", f"{who}-{number}", "--role", "viewer", "--file", file]
+    sys.argv = ["proxy", "token", "new", "--name", f"{who}-{number}", "--role", "viewer", "--file", file]
     assert main() == 0
 """
 

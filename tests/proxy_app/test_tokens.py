@@ -227,7 +227,7 @@ async def test_unknown_revoked_and_wrong_tokens_are_refused_alike() -> None:
             for shown in (wrong, unknown_id, other)
             for show in (bearer, basic)
         }
-        assert answers == {"This token is not known here: it is mistyped, revoked, or another gate's."}
+        assert answers == {"This token is not known here: it is mistyped, revoked, or another proxy's."}
         assert await recognised(callers, bearer(plain))
 
 
@@ -267,7 +267,7 @@ async def test_a_token_holds_until_its_end_and_no_second_longer() -> None:
         assert (await refused(callers, basic(plain))).reason == "expired-token"
 
 
-# --- Changes while the gate runs
+# --- Changes while the proxy runs
 
 
 async def test_tokens_come_change_and_go_without_a_restart(tmp_path: Path) -> None:
@@ -359,7 +359,7 @@ async def test_a_proxy_without_tokens_to_read_does_not_start(tmp_path: Path) -> 
 
 @pytest.fixture
 def secrets_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Any]:
-    """A client of Secrets Manager at moto, which is what the gate's process finds, too."""
+    """A client of Secrets Manager at moto, which is what the proxy's process finds, too."""
     empty_aws_home(tmp_path, monkeypatch)
     with moto_server() as origin:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", origin)
@@ -373,14 +373,14 @@ async def test_a_token_in_secrets_manager_is_revoked_without_a_restart(
     secrets_manager: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     token, plain = Token.new("ci", Role.VIEWER, 1)
-    secrets_manager.create_secret(Name="gate/tokens", SecretString=dump([token]))
-    callers = TokenCallers(SecretStore("gate/tokens"), 0.01)
+    secrets_manager.create_secret(Name="proxy/tokens", SecretString=dump([token]))
+    callers = TokenCallers(SecretStore("proxy/tokens"), 0.01)
     async with callers.running():
         assert await knows(callers, plain)
-        secrets_manager.put_secret_value(SecretId="gate/tokens", SecretString="garbled")
-        await until(lambda: "The tokens in the secret gate/tokens cannot be used: it is not JSON" in caplog.text)
+        secrets_manager.put_secret_value(SecretId="proxy/tokens", SecretString="garbled")
+        await until(lambda: "The tokens in the secret proxy/tokens cannot be used: it is not JSON" in caplog.text)
         assert await knows(callers, plain)
-        secrets_manager.put_secret_value(SecretId="gate/tokens", SecretString=EMPTY)
+        secrets_manager.put_secret_value(SecretId="proxy/tokens", SecretString=EMPTY)
         await until(lambda: forgets(callers, plain))
     assert plain not in caplog.text
     assert token.sha256 not in caplog.text
@@ -388,9 +388,9 @@ async def test_a_token_in_secrets_manager_is_revoked_without_a_restart(
 
 async def test_of_two_tokens_none_is_taken(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_proxy(toy.origin)
-    shown = [f"Authorization: Bearer {token}" for token in (gate.tokens.viewer, gate.tokens.admin)]
+    proxy = await start_proxy(toy.origin)
+    shown = [f"Authorization: Bearer {token}" for token in (proxy.tokens.viewer, proxy.tokens.admin)]
     for both in (shown, shown[::-1]):
-        answer = await gate.ask(request("GET", READ, *both))
+        answer = await proxy.ask(request("GET", READ, *both))
         assert answer.error == (401, "UNAUTHENTICATED")
     assert toy.connections == 0

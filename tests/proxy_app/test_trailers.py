@@ -28,25 +28,25 @@ def with_trailer(head: bytes, trailer: bytes, *pieces: bytes) -> bytes:
 async def test_a_trailer_is_no_header_of_the_next_request(
     toy: Toy, start_proxy: StartProxy, name: str, known: bool, pipelined: bool
 ) -> None:
-    gate = await start_proxy(toy.origin)
-    value = f"Bearer {gate.tokens.admin}" if name == "Authorization" else "attackers"
+    proxy = await start_proxy(toy.origin)
+    value = f"Bearer {proxy.tokens.admin}" if name == "Authorization" else "attackers"
     first = (
-        request("POST", SEARCH, CHUNKED, token=gate.tokens.viewer) if known else request("POST", "/healthz", CHUNKED)
+        request("POST", SEARCH, CHUNKED, token=proxy.tokens.viewer) if known else request("POST", "/healthz", CHUNKED)
     )
     sent = with_trailer(first, f"{name}: {value}".encode(), *([b"{}"] if known else []))
     # Whoever comes next shows nothing, or is a viewer: neither becomes an admin, nor speaks with others' headers.
     nobody = request("POST", "/api/2.0/mlflow/runs/delete", body=b"{}")
-    viewer = request("GET", READ, token=gate.tokens.viewer)
-    async with gate.caller() as caller:
+    viewer = request("GET", READ, token=proxy.tokens.viewer)
+    async with proxy.caller() as caller:
         await caller.send(sent + nobody + viewer if pipelined else sent)
         assert (await caller.answer()).header("connection") == "close"
         assert await caller.closed() == b"", "nothing that comes behind it is answered here"
     assert [asked.line.split()[1] for asked in toy.asked] == ([SEARCH] if known else [])
-    assert {line["caller"] for line in gate.lines} <= {"some-viewer"}
+    assert {line["caller"] for line in proxy.lines} <= {"some-viewer"}
 
 
 async def test_a_body_of_known_length_leaves_the_connection_open(toy: Toy, start_proxy: StartProxy) -> None:
-    gate = await start_proxy(toy.origin)
-    async with gate.caller() as caller:
+    proxy = await start_proxy(toy.origin)
+    async with proxy.caller() as caller:
         for _ in range(3):
-            assert (await caller.ask(request("POST", SEARCH, body=b"{}", token=gate.tokens.viewer))).status == 200
+            assert (await caller.ask(request("POST", SEARCH, body=b"{}", token=proxy.tokens.viewer))).status == 200

@@ -16,13 +16,13 @@ from .conftest import StartProxy, StartToy
 both_upstreams = pytest.mark.parametrize("signed", [False, True], ids=["plain", "signed"])
 
 
-def read(gate: RunningProxy, *headers: str, version: bytes = b"1.1") -> bytes:
-    asked = request("GET", READ, *headers, token=gate.tokens.viewer)
+def read(proxy: RunningProxy, *headers: str, version: bytes = b"1.1") -> bytes:
+    asked = request("GET", READ, *headers, token=proxy.tokens.viewer)
     return asked.replace(b"HTTP/1.1", b"HTTP/" + version, 1)
 
 
 def passed(answer: Answer) -> list[tuple[str, str]]:
-    """Its headers but for the gate's own, each of which is there once."""
+    """Its headers but for the proxy's own, each of which is there once."""
     own = ["date", "server", "x-request-id", "content-length"]
     for name in own:
         assert len(answer.all(name)) == 1, (name, answer.headers)
@@ -35,9 +35,9 @@ async def test_an_upstreams_headers_pass_byte_for_byte(
 ) -> None:
     kept = [b"content-TYPE: text/plain", b"X-Latin: caf\xe9", "X-Utf: é".encode(), b"X-Two: 1", b"x-two: 2", b"X-No: "]
     toy = await start_toy(toys.answering(with_length(b"body", *kept)))
-    gate = await start_proxy(toy.origin, signed=signed)
-    async with gate.caller() as caller:
-        await caller.send(read(gate))
+    proxy = await start_proxy(toy.origin, signed=signed)
+    async with proxy.caller() as caller:
+        await caller.send(read(proxy))
         head = await caller.reader.readuntil(b"\r\n\r\n")
         assert await caller.reader.readexactly(4) == b"body"
     line, *lines = head.split(b"\r\n")[:-2]
@@ -52,26 +52,26 @@ async def test_what_the_proxy_says_itself_is_said_once(
 ) -> None:
     theirs = [b"Date: then", b"Server: theirs", b"X-Request-Id: theirs", b"Connection: X-A", b"X-A: 1", b"X-B: 2"]
     toy = await start_toy(toys.answering(with_length(b"{}", *theirs, b"Content-Type: application/json")))
-    gate = await start_proxy(toy.origin, signed=signed)
-    answer = await gate.ask(read(gate, "X-Request-Id: the-callers-own"))
+    proxy = await start_proxy(toy.origin, signed=signed)
+    answer = await proxy.ask(read(proxy, "X-Request-Id: the-callers-own"))
     assert passed(answer) == [("x-b", "2"), ("content-type", "application/json")]
     assert parsedate_to_datetime(answer.header("date") or "")
-    assert (answer.header("server"), answer.header("x-request-id")) == ("mlflow-gate", "the-callers-own")
+    assert (answer.header("server"), answer.header("x-request-id")) == ("mlflow-proxy", "the-callers-own")
 
 
 async def test_the_status_line_passes_and_an_empty_body_has_its_length(
     start_toy: StartToy, start_proxy: StartProxy
 ) -> None:
     toy = await start_toy(toys.answering(with_length(b"", status=b"418 I'm a Teapot"), OK))
-    gate = await start_proxy(toy.origin)
-    async with gate.caller() as caller:
-        await caller.send(read(gate))
+    proxy = await start_proxy(toy.origin)
+    async with proxy.caller() as caller:
+        await caller.send(read(proxy))
         head = await caller.reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 418 I'm a Teapot\r\n")
         assert re.findall(rb"(?i)content-[^\r]*|transfer-[^\r]*", head) == [b"Content-Length: 0"]
         # Nothing of it is left for the next answer.
-        assert (await caller.ask(read(gate))).body == b"{}"
-    assert [line["bytes_out"] for line in gate.lines] == [0, 2]
+        assert (await caller.ask(read(proxy))).body == b"{}"
+    assert [line["bytes_out"] for line in proxy.lines] == [0, 2]
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["length", "chunks"])
@@ -80,8 +80,8 @@ async def test_a_body_of_no_type_is_none_that_a_browser_guesses(
 ) -> None:
     chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n<script>\r\n0\r\n\r\n"
     toy = await start_toy(toys.answering(with_length(b"<script>") if told else chunks))
-    gate = await start_proxy(toy.origin)
-    answer = await gate.ask(read(gate))
+    proxy = await start_proxy(toy.origin)
+    answer = await proxy.ask(read(proxy))
     assert answer.body == b"<script>"
     assert passed(answer) == [("content-type", "application/octet-stream")]
 
@@ -108,16 +108,16 @@ async def test_a_connection_stays_open_for_those_who_want_it(
     start_toy: StartToy, start_proxy: StartProxy, version: bytes, asks: list[str], says: str | None, stays: bool
 ) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_proxy(toy.origin)
-    async with gate.caller() as caller:
-        await caller.send(read(gate, *asks, version=version))
+    proxy = await start_proxy(toy.origin)
+    async with proxy.caller() as caller:
+        await caller.send(read(proxy, *asks, version=version))
         head = await caller.reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/" + version + b" 200 OK\r\n")
         said = re.findall(r"(?i)\r\nconnection: (\S+)", head.decode())
         assert said == ([says] if says else [])
         assert await caller.reader.readexactly(2) == b"{}"
         if stays:
-            assert (await caller.ask(read(gate, *asks, version=version))).body == b"{}"
+            assert (await caller.ask(read(proxy, *asks, version=version))).body == b"{}"
         else:
             assert await caller.closed() == b""
 
@@ -127,9 +127,9 @@ async def test_a_proxy_that_is_to_stop_ends_the_connection(
     start_toy: StartToy, start_proxy: StartProxy, version: bytes, says: list[str]
 ) -> None:
     toy = await start_toy(toys.answering(OK))
-    gate = await start_proxy(toy.origin)
-    gate.listening.drain()
-    async with gate.caller() as caller:
-        answer = await caller.ask(read(gate, "Connection: keep-alive", version=version))
+    proxy = await start_proxy(toy.origin)
+    proxy.listening.drain()
+    async with proxy.caller() as caller:
+        answer = await caller.ask(read(proxy, "Connection: keep-alive", version=version))
         assert (answer.body, answer.all("connection")) == (b"{}", says)
         assert await caller.closed() == b""

@@ -20,8 +20,8 @@ def text(ended: Ended) -> str:
     return " ".join(ended.out.split())
 
 
-def made_nothing(gate: ToyProxy) -> bool:
-    return not any(seen.route.rpartition("/")[2] in {"create", "log-batch"} for seen in gate.seen)
+def made_nothing(proxy: ToyProxy) -> bool:
+    return not any(seen.route.rpartition("/")[2] in {"create", "log-batch"} for seen in proxy.seen)
 
 
 def answering(response: web.Response) -> Before:
@@ -34,8 +34,8 @@ def answering(response: web.Response) -> Before:
 
 
 def test_a_proxy_that_lets_anyone_in_fails(mlflow: Mlflow, verify: Verify) -> None:
-    with ToyProxy(mlflow.url, auth=False) as gate:
-        ended = verify(URL=gate.url, TOKEN=ADMIN)
+    with ToyProxy(mlflow.url, auth=False) as proxy:
+        ended = verify(URL=proxy.url, TOKEN=ADMIN)
     assert ended.code == 1
     failed = {step for (_, step), status in rows(ended).items() if status == "FAILED"}
     assert failed == {"refuse a caller with no token", "refuse a caller with a wrong token"}
@@ -47,21 +47,21 @@ def test_a_proxy_that_lets_anyone_in_fails(mlflow: Mlflow, verify: Verify) -> No
 def test_a_role_too_weak_is_named_before_anything_is_made(
     mlflow: Mlflow, verify: Verify, token: str, role: str
 ) -> None:
-    with ToyProxy(mlflow.url) as gate:
-        ended = verify(URL=gate.url, TOKEN=token)
+    with ToyProxy(mlflow.url) as proxy:
+        ended = verify(URL=proxy.url, TOKEN=token)
     assert ended.code == 1
     assert f"as {'an' if role == 'editor' else 'a'} {role}'s: its role is too weak" in text(ended)
     assert "It must be admin" in text(ended)
     assert f"yours is {role}" in text(ended)
-    assert made_nothing(gate)
+    assert made_nothing(proxy)
 
 
 def test_a_refusal_further_on_says_the_role_and_the_servers_words(mlflow: Mlflow, verify: Verify) -> None:
     async def before(seen: Seen, request: web.Request) -> web.StreamResponse | None:
         return error(403, "PERMISSION_DENIED", "No tags today.") if seen.route == "runs/set-tag" else None
 
-    with ToyProxy(mlflow.url, before=before) as gate:
-        ended = verify(URL=gate.url, TOKEN=ADMIN)
+    with ToyProxy(mlflow.url, before=before) as proxy:
+        ended = verify(URL=proxy.url, TOKEN=ADMIN)
     assert ended.code == 1
     assert rows(ended)["HTTP", "set tag"] == rows(ended)["client", "set tag"] == "FAILED"
     # What was not written is missed too, and the rest went on.
@@ -73,12 +73,12 @@ def test_a_refusal_further_on_says_the_role_and_the_servers_words(mlflow: Mlflow
 
 
 def test_a_wrong_token_is_said_to_be_wrong(mlflow: Mlflow, verify: Verify) -> None:
-    with ToyProxy(mlflow.url) as gate:
-        ended = verify(URL=gate.url, TOKEN="expired")
+    with ToyProxy(mlflow.url) as proxy:
+        ended = verify(URL=proxy.url, TOKEN="expired")
     assert ended.code == 1
     assert "The token is not accepted: wrong, expired or revoked." in text(ended)
     assert "expired-" not in text(ended)
-    assert made_nothing(gate)
+    assert made_nothing(proxy)
 
 
 @pytest.mark.parametrize(
@@ -95,35 +95,35 @@ def test_a_wrong_token_is_said_to_be_wrong(mlflow: Mlflow, verify: Verify) -> No
 def test_an_answer_that_is_not_mlflows_ends_it_before_anything_is_made(
     verify: Verify, response: web.Response, says: str
 ) -> None:
-    with ToyProxy("http://127.0.0.1:9", before=answering(response)) as gate:
-        ended = verify(URL=gate.url, TOKEN=ADMIN)
+    with ToyProxy("http://127.0.0.1:9", before=answering(response)) as proxy:
+        ended = verify(URL=proxy.url, TOKEN=ADMIN)
     assert ended.code == 1
     assert says in text(ended)
-    assert made_nothing(gate)
+    assert made_nothing(proxy)
 
 
 def test_a_redirect_to_https_names_the_url_to_use(verify: Verify) -> None:
     moved = page(301, "Moved", Location="https://localhost/api/2.0/mlflow/experiments/search")
-    with ToyProxy("http://127.0.0.1:9", before=answering(moved)) as gate:
-        ended = verify(URL=gate.url, TOKEN=ADMIN)
+    with ToyProxy("http://127.0.0.1:9", before=answering(moved)) as proxy:
+        ended = verify(URL=proxy.url, TOKEN=ADMIN)
     assert ended.code == 1
     assert "use URL=https://... instead" in text(ended)
-    assert len(gate.seen) == 1
+    assert len(proxy.seen) == 1
 
 
 @pytest.mark.parametrize("path", ["/api/2.0/mlflow", "/mlflow"])
 def test_a_path_under_which_nothing_answers_is_named(verify: Verify, path: str) -> None:
     unknown = error(404, "ENDPOINT_NOT_FOUND", "No such route.")
-    with ToyProxy("http://127.0.0.1:9", before=answering(unknown)) as gate:
-        ended = verify(URL=gate.url + path, TOKEN=ADMIN)
+    with ToyProxy("http://127.0.0.1:9", before=answering(unknown)) as proxy:
+        ended = verify(URL=proxy.url + path, TOKEN=ADMIN)
     assert ended.code == 1
-    assert f"No MLflow answers under the path {path}: leave it out, URL={gate.url}, unless" in text(ended)
-    assert len(gate.seen) == 1
+    assert f"No MLflow answers under the path {path}: leave it out, URL={proxy.url}, unless" in text(ended)
+    assert len(proxy.seen) == 1
 
 
 def test_a_servers_words_cannot_steer_the_terminal(verify: Verify) -> None:
-    with ToyProxy("http://127.0.0.1:9", before=answering(error(400, "BAD", "\033[2J\r\nPASSED" * 99))) as gate:
-        ended = verify(URL=gate.url, TOKEN=ADMIN)
+    with ToyProxy("http://127.0.0.1:9", before=answering(error(400, "BAD", "\033[2J\r\nPASSED" * 99))) as proxy:
+        ended = verify(URL=proxy.url, TOKEN=ADMIN)
     assert ended.code == 1
     assert "\033" not in ended.out
     assert not re.search(r"^PASSED", ended.out, re.MULTILINE)
@@ -145,8 +145,8 @@ def test_a_name_that_does_not_exist_is_said_to(verify: Verify) -> None:
 
 
 def test_plain_http_on_a_tls_url_is_named(mlflow: Mlflow, verify: Verify) -> None:
-    with ToyProxy(mlflow.url) as gate:
-        ended = verify(URL=gate.url.replace("http:", "https:"), TOKEN=ADMIN)
+    with ToyProxy(mlflow.url) as proxy:
+        ended = verify(URL=proxy.url.replace("http:", "https:"), TOKEN=ADMIN)
     assert ended.code == 1
     assert "does not speak TLS on this port" in text(ended)
 
@@ -163,8 +163,8 @@ def test_a_value_that_changes_on_its_way_fails(mlflow: Mlflow, verify: Verify) -
     async def after(seen: Seen, body: bytes) -> bytes:
         return body.replace(b"'warm up'", b"&#39;warm up&#39;") if seen.route == "runs/get" else body
 
-    with ToyProxy(mlflow.url, after=after) as gate:
-        ended = verify(URL=gate.url, TOKEN=ADMIN)
+    with ToyProxy(mlflow.url, after=after) as proxy:
+        ended = verify(URL=proxy.url, TOKEN=ADMIN)
     assert ended.code == 1
     failed = {key for key, status in rows(ended).items() if status == "FAILED"}
     assert failed == {("HTTP", "read the run back"), ("client", "read the run back")}
@@ -176,8 +176,8 @@ def test_an_experiment_that_cannot_be_made_leaves_the_rest_untried(mlflow: Mlflo
         return error(500, "INTERNAL_ERROR", "The disk is full.") if seen.route == "experiments/create" else None
 
     begin = time.monotonic()
-    with ToyProxy(mlflow.url, before=before) as gate:
-        ended = verify(URL=gate.url, TOKEN=ADMIN)
+    with ToyProxy(mlflow.url, before=before) as proxy:
+        ended = verify(URL=proxy.url, TOKEN=ADMIN)
     assert ended.code == 1
     assert rows(ended)["HTTP", "create experiment"] == rows(ended)["client", "create experiment"] == "FAILED"
     assert rows(ended)["HTTP", "log batch"] == rows(ended)["client", "log batch"] == "not tried"
@@ -195,12 +195,12 @@ def test_a_server_that_dies_midway_is_told_apart_with_what_it_keeps(mlflow: Mlfl
         nonlocal metrics
         metrics += seen.route == "runs/log-metric"
         if metrics == (1 if at == "HTTP" else 2):
-            await gate.die()
+            await proxy.die()
             await asyncio.sleep(0)
         return None
 
-    with ToyProxy(mlflow.url, before=before) as gate:
-        ended = verify(URL=gate.url, TOKEN=ADMIN)
+    with ToyProxy(mlflow.url, before=before) as proxy:
+        ended = verify(URL=proxy.url, TOKEN=ADMIN)
     assert ended.code == 1
     assert rows(ended)[at, "log metric"] == "FAILED"
     assert f"Left behind: the experiment {name_of(ended)}-{at.lower()}." in text(ended)

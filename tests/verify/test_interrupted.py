@@ -30,8 +30,8 @@ class Holding:
         return body
 
 
-def held_then(verify: Verify, holding: Holding, gate: ToyProxy, number: signal.Signals) -> subprocess.Popen[str]:
-    process = verify.start(URL=gate.url, TOKEN=ADMIN)
+def held_then(verify: Verify, holding: Holding, proxy: ToyProxy, number: signal.Signals) -> subprocess.Popen[str]:
+    process = verify.start(URL=proxy.url, TOKEN=ADMIN)
     assert holding.reached.wait(60)
     process.send_signal(number)
     return process
@@ -51,8 +51,8 @@ def test_an_interruption_removes_what_was_made(
     mlflow: Mlflow, verify: Verify, number: signal.Signals, route: str, suffix: bytes, made: int
 ) -> None:
     holding = Holding(route, suffix)
-    with ToyProxy(mlflow.url, after=holding) as gate:
-        ended = verify.end(held_then(verify, holding, gate, number))
+    with ToyProxy(mlflow.url, after=holding) as proxy:
+        ended = verify.end(held_then(verify, holding, proxy, number))
     assert ended.code == 130
     assert ended.err == ""
     assert ended.out.splitlines()[-1] == "INTERRUPTED"
@@ -66,8 +66,8 @@ def test_a_second_interruption_leaves_it_and_says_what_it_is(mlflow: Mlflow, ver
     async def after(seen: Seen, body: bytes) -> bytes:
         return await second(seen, await first(seen, body)) if first.held else await first(seen, body)
 
-    with ToyProxy(mlflow.url, after=after) as gate:
-        process = held_then(verify, first, gate, signal.SIGINT)
+    with ToyProxy(mlflow.url, after=after) as proxy:
+        process = held_then(verify, first, proxy, signal.SIGINT)
         assert second.reached.wait(30)
         process.send_signal(signal.SIGINT)
         ended = verify.end(process)
@@ -77,12 +77,12 @@ def test_a_second_interruption_leaves_it_and_says_what_it_is(mlflow: Mlflow, ver
 
 
 def test_a_reader_that_goes_away_changes_nothing(mlflow: Mlflow, verify: Verify) -> None:
-    with ToyProxy(mlflow.url) as gate:
+    with ToyProxy(mlflow.url) as proxy:
         reading, writing = os.pipe()
         with subprocess.Popen(
             verify.command,
             cwd=verify.folder / "here",
-            env=verify.environment(URL=gate.url, TOKEN=ADMIN),
+            env=verify.environment(URL=proxy.url, TOKEN=ADMIN),
             stdout=writing,
             stderr=subprocess.PIPE,
             text=True,
@@ -92,4 +92,4 @@ def test_a_reader_that_goes_away_changes_nothing(mlflow: Mlflow, verify: Verify)
             os.close(reading)
             _, err = process.communicate(timeout=90)
     assert (process.returncode, err) == (0, "")
-    assert sum(seen.route == "experiments/delete" for seen in gate.seen) == 2
+    assert sum(seen.route == "experiments/delete" for seen in proxy.seen) == 2

@@ -63,9 +63,9 @@ def test_a_deployment_that_is_right_passes_whatever_the_user_has_set(mlflow: Mlf
     netrc.write_text("machine localhost login me password no\n")
     netrc.chmod(0o600)
     before = files_below(verify.folder)
-    with ToyProxy(mlflow.url) as gate:
+    with ToyProxy(mlflow.url) as proxy:
         ended = verify(
-            URL=f"{gate.url}/",
+            URL=f"{proxy.url}/",
             TOKEN=ADMIN,
             NETRC=str(netrc),
             MLFLOW_TRACKING_USERNAME="me",
@@ -80,14 +80,14 @@ def test_a_deployment_that_is_right_passes_whatever_the_user_has_set(mlflow: Mlf
     assert {step for via, step in seen if via == "client"} == ARTICLE | {"start"}
     assert {key for key, status in seen.items() if status != "ok"} == {("client", "list artifacts")}
     assert seen["client", "list artifacts"] == "skipped"
-    assert "needs S3 credentials until artifacts go through the gate" in ended.out
+    assert "needs S3 credentials until artifacts go through the proxy" in ended.out
     assert "1 skipped" in ended.out.splitlines()[-1]
     assert "role admin" in ended.out.splitlines()[0]
     assert_nothing_active(mlflow, name_of(ended), made=2)
     # Only the admin's token was sent, apart from the two requests that have to be refused.
-    sent = Counter(request.authorization for request in gate.seen)
+    sent = Counter(request.authorization for request in proxy.seen)
     assert sent.pop(None) == 1
-    assert sent.pop(f"Bearer {ADMIN}") == len(gate.seen) - 2
+    assert sent.pop(f"Bearer {ADMIN}") == len(proxy.seen) - 2
     [wrong] = sent
     # It has the right one's form, so that it is refused for what it is.
     assert wrong is not None
@@ -100,9 +100,9 @@ def test_a_private_authority_is_trusted_by_both_ways_when_ssl_cert_file_names_it
     mlflow: Mlflow, verify: Verify, tmp_path: Path
 ) -> None:
     authority = Authority.create(tmp_path / "authority")
-    with ToyProxy(mlflow.url, tls=authority.server_context()) as gate:
-        refused = verify(URL=gate.url, TOKEN=ADMIN)
-        trusted = verify(URL=gate.url, TOKEN=ADMIN, SSL_CERT_FILE=str(authority.ca_file))
+    with ToyProxy(mlflow.url, tls=authority.server_context()) as proxy:
+        refused = verify(URL=proxy.url, TOKEN=ADMIN)
+        trusted = verify(URL=proxy.url, TOKEN=ADMIN, SSL_CERT_FILE=str(authority.ca_file))
     assert refused.code == 1
     assert "is not trusted here" in refused.out
     assert "REQUESTS_CA_BUNDLE or SSL_CERT_FILE" in " ".join(refused.out.split())
@@ -113,8 +113,8 @@ def test_artifacts_in_an_s3_out_of_reach_are_skipped_and_do_not_fail(
     mlflow: Mlflow, verify: Verify, mlflow_server: Server
 ) -> None:
     away = {**mlflow_server.environ, "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
-    with ToyProxy(mlflow.url) as gate:
-        ended = verify(URL=gate.url, TOKEN=ADMIN, **away)
+    with ToyProxy(mlflow.url) as proxy:
+        ended = verify(URL=proxy.url, TOKEN=ADMIN, **away)
     assert (ended.code, ended.err) == (0, "")
     assert rows(ended)["client", "list artifacts"] == "skipped"
     assert "with those of this machine: Could not connect" in " ".join(ended.out.split())
@@ -127,8 +127,8 @@ def test_artifacts_that_go_through_the_proxy_are_listed_by_the_client(mlflow: Ml
     async def after(seen: Seen, body: bytes) -> bytes:
         return body.replace(b"s3://mlflow/", b"mlflow-artifacts:/")
 
-    with ToyProxy(mlflow.url, before=before, after=after) as gate:
-        ended = verify(URL=gate.url, TOKEN=ADMIN)
+    with ToyProxy(mlflow.url, before=before, after=after) as proxy:
+        ended = verify(URL=proxy.url, TOKEN=ADMIN)
     assert (ended.code, ended.err) == (0, "")
     assert set(rows(ended).values()) == {"ok"}
-    assert sum("mlflow-artifacts" in seen.route for seen in gate.seen) == 1
+    assert sum("mlflow-artifacts" in seen.route for seen in proxy.seen) == 1

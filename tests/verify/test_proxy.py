@@ -1,4 +1,4 @@
-"""The verification and the gate of this repository agree, in front of both kinds of upstream."""
+"""The verification and the proxy of this repository agree, in front of both kinds of upstream."""
 
 import asyncio
 from pathlib import Path
@@ -14,17 +14,17 @@ from tests.verify.test_failing import text
 from tests.verify.test_passing import assert_nothing_active, name_of, rows
 
 
-async def verified(verify: Verify, gate: ProxyProcess, role: str, **environ: str) -> Ended:
-    # In a thread: the gate's output and the stand-in are served in this one.
-    return await asyncio.to_thread(verify, URL=gate.url, TOKEN=gate.tokens.all[role], **environ)
+async def verified(verify: Verify, proxy: ProxyProcess, role: str, **environ: str) -> Ended:
+    # In a thread: the proxy's output and the stand-in are served in this one.
+    return await asyncio.to_thread(verify, URL=proxy.url, TOKEN=proxy.tokens.all[role], **environ)
 
 
 async def test_roles_are_told_apart_in_front_of_a_plain_server(
     mlflow: Mlflow, verify: Verify, tokens: Tokens, tmp_path: Path
 ) -> None:
-    async with ProxyProcess.serving(tmp_path, tokens, MLFLOW_PROXY_UPSTREAM_URL=mlflow.url) as gate:
-        weak = {role: await verified(verify, gate, role) for role in ("viewer", "editor")}
-        strong = await verified(verify, gate, "admin")
+    async with ProxyProcess.serving(tmp_path, tokens, MLFLOW_PROXY_UPSTREAM_URL=mlflow.url) as proxy:
+        weak = {role: await verified(verify, proxy, role) for role in ("viewer", "editor")}
+        strong = await verified(verify, proxy, "admin")
     for role, ended in weak.items():
         assert ended.code == 1
         assert f"{role}'s: its role is too weak. It must be admin" in text(ended)
@@ -36,9 +36,9 @@ async def test_roles_are_told_apart_in_front_of_a_plain_server(
 async def test_every_step_passes_in_front_of_sagemaker(
     mlflow: Mlflow, s3: Server, start_standin: StartStandIn, signing_proxy: SigningProxy, verify: Verify, arn: str
 ) -> None:
-    async with signing_proxy(await start_standin(target_arn=arn)) as gate:
+    async with signing_proxy(await start_standin(target_arn=arn)) as proxy:
         # With credentials for S3 the client lists artifacts there itself.
-        ended = await verified(verify, gate, "admin", **s3.environ)
+        ended = await verified(verify, proxy, "admin", **s3.environ)
     assert (ended.code, ended.err) == (0, ""), ended.out
     assert set(rows(ended).values()) == {"ok"}
     assert_nothing_active(mlflow, name_of(ended), made=2)

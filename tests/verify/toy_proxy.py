@@ -1,4 +1,4 @@
-"""A gate as small as the tests allow: checks a bearer token and its role, passes on, and misbehaves as told."""
+"""A proxy as small as the tests allow: checks a bearer token and its role, passes on, and misbehaves as told."""
 
 import asyncio
 import dataclasses

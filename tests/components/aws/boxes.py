@@ -18,12 +18,12 @@ def a_place(
 ) -> Place:
     """To be called inside a program."""
     return Place(
-        name="gate",
+        name="proxy",
         stack="dev",
         region=pulumi.Output.from_input(REGION),
         account=pulumi.Output.from_input(ACCOUNT),
         partition=pulumi.Output.from_input(PARTITION),
-        tags={"Project": "mlflow", "Stack": "dev", "Component": "gate"},
+        tags={"Project": "mlflow", "Stack": "dev", "Component": "proxy"},
         deletion_protection=deletion_protection,
         kms_key_arn=kms_key_arn,
         permissions_boundary_arn=permissions_boundary_arn,

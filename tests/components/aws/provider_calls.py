@@ -260,7 +260,7 @@ CALLS: Mapping[str, tuple[_Row, ...]] = {
             f"RegisterScalableTarget DeregisterScalableTarget {_TAGS}",
         ),
         _anywhere("application-autoscaling", "DescribeScalableTargets"),
-        _at("ecs", f"service/{{cluster}}/mlflow-gate-{_SUFFIX}", "DescribeServices UpdateService"),
+        _at("ecs", f"service/{{cluster}}/mlflow-proxy-{_SUFFIX}", "DescribeServices UpdateService"),
         _linked("ecs.application-autoscaling.amazonaws.com"),
     ),
     "aws:appautoscaling/policy:Policy": (
@@ -269,7 +269,7 @@ CALLS: Mapping[str, tuple[_Row, ...]] = {
         # Its alarms, as Application Auto Scaling names them.
         _at(
             "cloudwatch",
-            f"alarm:TargetTracking-service/{{cluster}}/mlflow-gate-{_SUFFIX}-AlarmHigh-{_ID}",
+            f"alarm:TargetTracking-service/{{cluster}}/mlflow-proxy-{_SUFFIX}-AlarmHigh-{_ID}",
             "PutMetricAlarm DescribeAlarms DeleteAlarms",
         ),
     ),

@@ -42,7 +42,7 @@ def _with_providers() -> None:
             docker_build.Provider("mine-docker"),
         ]
     )
-    AwsMlflowProxy("gate", {"environment": "production", "edge": {"certificate_arn": CERTIFICATE}}, given)
+    AwsMlflowProxy("proxy", {"environment": "production", "edge": {"certificate_arn": CERTIFICATE}}, given)
 
 
 SSO: Mapping[str, Any] = {
@@ -164,7 +164,7 @@ SCENARIOS = (
         config=config(
             {
                 "image": {
-                    "reference": f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/gate@sha256:{'0' * 64}",
+                    "reference": f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/proxy@sha256:{'0' * 64}",
                     "architecture": "amd64",
                 },
                 "service": {"execAccess": True},

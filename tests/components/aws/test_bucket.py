@@ -69,7 +69,7 @@ def test_it_speaks_tls_only() -> None:
         "Effect": "Deny",
         "Principal": "*",
         "Action": "s3:*",
-        "Resource": ["arn:aws:s3:::gate-files", "arn:aws:s3:::gate-files/*"],
+        "Resource": ["arn:aws:s3:::proxy-files", "arn:aws:s3:::proxy-files/*"],
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
 
@@ -123,7 +123,7 @@ def test_a_statement_of_its_own_knows_the_bucket() -> None:
         return [{**allow(["s3:PutObject"], [pulumi.Output.concat(bucket, "/logs/*")]), "Principal": {"Service": "x"}}]
 
     graph = recorded(statements=delivery)
-    assert statements(only(graph, POLICY).inputs["policy"])[1]["Resource"] == ["arn:aws:s3:::gate-files/logs/*"]
+    assert statements(only(graph, POLICY).inputs["policy"])[1]["Resource"] == ["arn:aws:s3:::proxy-files/logs/*"]
     assert not faults(graph)
 
 

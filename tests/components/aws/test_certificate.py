@@ -19,7 +19,7 @@ SPLIT: dict[str, Any] = {**PUBLIC, "private_zone_id": "ZPRIVATE"}
 def test_the_public_zone_proves_the_certificate(domain: dict[str, Any]) -> None:
     graph = recorded(domain=domain)
     (wanted,) = only(graph, "aws:acm/certificate:Certificate").outputs["domainValidationOptions"]
-    proof = only(graph, RECORD, "gate-certificate-proof").inputs
+    proof = only(graph, RECORD, "proxy-certificate-proof").inputs
     assert proof["zoneId"] == "ZPUBLIC"
     assert (proof["name"], proof["type"], proof["records"]) == (
         wanted["resourceRecordName"],
@@ -31,22 +31,22 @@ def test_the_public_zone_proves_the_certificate(domain: dict[str, Any]) -> None:
 def test_the_listener_waits_for_the_certificate_to_be_issued() -> None:
     graph = recorded(domain=PUBLIC)
     issued = only(graph, "aws:acm/certificateValidation:CertificateValidation")
-    listener = only(graph, "aws:lb/listener:Listener", "gate-https")
+    listener = only(graph, "aws:lb/listener:Listener", "proxy-https")
     assert issued.urn in listener.property_dependencies["certificateArn"]
     assert listener.inputs["certificateArn"] == only(graph, "aws:acm/certificate:Certificate").outputs["arn"]
-    assert only(graph, RECORD, "gate-certificate-proof").urn in issued.dependencies
+    assert only(graph, RECORD, "proxy-certificate-proof").urn in issued.dependencies
 
 
 def test_a_record_of_an_earlier_certificate_is_no_obstacle_and_another_name_is_never_taken_over() -> None:
     graph = recorded(domain=PUBLIC)
-    assert only(graph, RECORD, "gate-certificate-proof").inputs["allowOverwrite"] is True
-    assert "allowOverwrite" not in only(graph, RECORD, "gate-name").inputs
+    assert only(graph, RECORD, "proxy-certificate-proof").inputs["allowOverwrite"] is True
+    assert "allowOverwrite" not in only(graph, RECORD, "proxy-name").inputs
 
 
 @pytest.mark.parametrize(("domain", "zone"), [(PUBLIC, "ZPUBLIC"), (SPLIT, "ZPRIVATE")])
 def test_the_name_is_in_the_private_zone_where_there_is_one(domain: dict[str, Any], zone: str) -> None:
     graph = recorded(domain=domain)
-    name = only(graph, RECORD, "gate-name").inputs
+    name = only(graph, RECORD, "proxy-name").inputs
     balancer = only(graph, "aws:lb/loadBalancer:LoadBalancer").outputs
     assert (name["zoneId"], name["name"], name["type"]) == (zone, "mlflow.example.com", "A")
     (alias,) = name["aliases"]
@@ -56,7 +56,7 @@ def test_the_name_is_in_the_private_zone_where_there_is_one(domain: dict[str, An
 def test_a_certificate_that_was_there_touches_no_zone() -> None:
     graph = recorded(certificate_arn="arn:aws:acm:eu-west-1:123456789012:certificate/1")
     assert graph.of(RECORD) == []
-    assert only(graph, "aws:lb/listener:Listener", "gate-https").inputs["certificateArn"].endswith("/1")
+    assert only(graph, "aws:lb/listener:Listener", "proxy-https").inputs["certificateArn"].endswith("/1")
 
 
 def test_a_host_name_belongs_to_a_certificate_that_was_there() -> None:

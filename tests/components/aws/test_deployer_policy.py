@@ -171,12 +171,12 @@ EC2 = f"arn:aws:ec2:{REGION}:{ACCOUNT}"
 
 
 def test_what_is_others_is_out_of_reach() -> None:
-    assert may("iam:PutRolePolicy", f"{ROLE}/mlflow-gate-0a1b2c3")
+    assert may("iam:PutRolePolicy", f"{ROLE}/mlflow-proxy-0a1b2c3")
     assert not may("iam:PutRolePolicy", f"{ROLE}/Admin")
-    assert not may("iam:AttachRolePolicy", f"{ROLE}/mlflow-gate-0a1b2c3")
+    assert not may("iam:AttachRolePolicy", f"{ROLE}/mlflow-proxy-0a1b2c3")
     assert not may("iam:PassRole", f"{ROLE}/Admin", iam__PassedToService="ec2.amazonaws.com")
-    assert not may("iam:PassRole", f"{ROLE}/mlflow-gate-0a1b2c3", iam__PassedToService="lambda.amazonaws.com")
-    assert not may("iam:PassRole", f"{ROLE}/mlflow-gate-0a1b2c3")
+    assert not may("iam:PassRole", f"{ROLE}/mlflow-proxy-0a1b2c3", iam__PassedToService="lambda.amazonaws.com")
+    assert not may("iam:PassRole", f"{ROLE}/mlflow-proxy-0a1b2c3")
     linked = f"{ROLE}/aws-service-role/x.amazonaws.com/AWSServiceRoleForX"
     assert not may("iam:CreateServiceLinkedRole", linked, iam__AWSServiceName="x.amazonaws.com")
     assert not may("s3:DeleteObject", "arn:aws:s3:::theirs/file")

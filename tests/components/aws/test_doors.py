@@ -1,4 +1,4 @@
-"""Security groups of instances and gates."""
+"""Security groups of instances and proxies."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ STACKS = [
 
 
 def group_id(graph: Graph, name: str) -> str:
-    return only(graph, "aws:ec2/securityGroup:SecurityGroup", f"gate-{name}").id
+    return only(graph, "aws:ec2/securityGroup:SecurityGroup", f"proxy-{name}").id
 
 
 def ways(graph: Graph, kind: str, group: str) -> list[tuple[str | None, int, int]]:
@@ -41,7 +41,7 @@ def graph(request: pytest.FixtureRequest) -> Graph:
 
 def test_proxy_take_requests_from_the_load_balancer_alone(graph: Graph) -> None:
     port = proxy_environment.PORT
-    assert ways(graph, IN, "gates") == [(group_id(graph, "edge"), port, port)]
+    assert ways(graph, IN, "proxies") == [(group_id(graph, "edge"), port, port)]
 
 
 def test_nobody_comes_in_to_the_instances(graph: Graph) -> None:
@@ -50,11 +50,11 @@ def test_nobody_comes_in_to_the_instances(graph: Graph) -> None:
 
 def test_the_load_balancer_is_let_out_to_the_proxy_and_nowhere_else(graph: Graph) -> None:
     port = proxy_environment.PORT
-    assert ways(graph, OUT, "edge") == [(group_id(graph, "gates"), port, port)]
+    assert ways(graph, OUT, "edge") == [(group_id(graph, "proxies"), port, port)]
 
 
 def test_proxy_go_nowhere_but_by_https(graph: Graph) -> None:
-    assert {(first, last) for _, first, last in ways(graph, OUT, "gates")} == {(443, 443)}
+    assert {(first, last) for _, first, last in ways(graph, OUT, "proxies")} == {(443, 443)}
 
 
 @pytest.mark.parametrize("settings", [STACKS[0], STACKS[2]], ids=["http", "https"])

@@ -1,4 +1,4 @@
-"""The load balancer: who reaches it, what it does with a request, and what it tells the gate."""
+"""The load balancer: who reaches it, what it does with a request, and what it tells the proxy."""
 
 import dataclasses
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from preview.recorder import record
 from .boxes import KEY, a_place, only, statements
 
 BALANCER = "aws:lb/loadBalancer:LoadBalancer"
-GATES = "aws:lb/targetGroup:TargetGroup"
+PROXIES = "aws:lb/targetGroup:TargetGroup"
 LISTENER = "aws:lb/listener:Listener"
 GROUP = "aws:ec2/securityGroup:SecurityGroup"
 IN = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
@@ -44,7 +44,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 def recorded(
     *,
-    name: str = "gate",
+    name: str = "proxy",
     deletion_protection: bool = False,
     kms_key_arn: str | None = None,
     then: Callable[[Edge], object] = lambda _: None,
@@ -62,19 +62,19 @@ def recorded(
 
 
 def told(**args: Any) -> dict[str, Any]:
-    """The edge's outputs, and what it says to the gate."""
+    """The edge's outputs, and what it says to the proxy."""
 
     def export(edge: Edge) -> None:
         pulumi.export("url", edge.url)
         pulumi.export("port", edge.port)
-        pulumi.export("gate", edge.proxy_settings)
+        pulumi.export("proxy", edge.proxy_settings)
 
     return recorded(then=export, **args).outputs
 
 
 def connections(graph: Graph) -> set[tuple[int, str]]:
     """(port, from where) of all that may come in at the load balancer."""
-    (group,) = [one.id for one in graph.of(GROUP) if one.name == "gate-edge"]
+    (group,) = [one.id for one in graph.of(GROUP) if one.name == "proxy-edge"]
     rules = [one.inputs for one in graph.of(IN) if one.inputs["securityGroupId"] == group]
     assert all(rule["fromPort"] == rule["toPort"] and rule["ipProtocol"] == "tcp" for rule in rules)
     return {(rule["fromPort"], rule["cidrIpv4"]) for rule in rules}
@@ -116,7 +116,7 @@ def test_public_subnets_are_for_a_public_one_only(way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_it_reaches_nobody_but_a_provider_that_it_asks_who_somebody_is(way: str) -> None:
     graph = recorded(**WAYS[way])
-    group = only(graph, GROUP, "gate-edge")
+    group = only(graph, GROUP, "proxy-edge")
     assert "egress" not in group.inputs
     ports = [one.inputs["toPort"] for one in graph.of(OUT) if one.inputs["securityGroupId"] == group.id]
     assert ports == ([443] if "sso" in WAYS[way] else [])
@@ -129,22 +129,22 @@ def test_plain_http_ends_in_a_redirect_where_there_is_a_certificate(way: str) ->
     assert [one.inputs["port"] for one in plain] == [80]
     (action,) = plain[0].inputs["defaultActions"]
     if way == "internal":
-        assert action["targetGroupArn"] == only(graph, GATES).outputs["arn"]
+        assert action["targetGroupArn"] == only(graph, PROXIES).outputs["arn"]
         return
     assert action["redirect"] == {"statusCode": "HTTP_301", "protocol": "HTTPS", "port": "443"}
     (encrypted,) = [one for one in graph.of(LISTENER) if one.inputs["protocol"] == "HTTPS"]
     assert encrypted.inputs["port"] == 443
     assert encrypted.inputs["sslPolicy"].startswith("ELBSecurityPolicy-TLS13-1-2-")
-    assert encrypted.inputs["defaultActions"][-1]["targetGroupArn"] == only(graph, GATES).outputs["arn"]
+    assert encrypted.inputs["defaultActions"][-1]["targetGroupArn"] == only(graph, PROXIES).outputs["arn"]
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_listener_that_a_service_waits_for_uses_its_target_group(way: str) -> None:
     waited: list[pulumi.Resource] = []
     graph = recorded(then=lambda edge: waited.extend(edge.listeners), **WAYS[way])
-    target_group = only(graph, GATES).urn
+    target_group = only(graph, PROXIES).urn
     names = [one.name for one in graph.of(LISTENER) if target_group in one.dependencies]
-    assert names == ["gate-http" if way == "internal" else "gate-https"]
+    assert names == ["proxy-http" if way == "internal" else "proxy-https"]
     assert len(waited) == 1
 
 
@@ -203,7 +203,7 @@ def test_access_logs_expire() -> None:
 
 
 def test_a_proxy_is_judged_by_whether_it_runs_and_not_by_sagemaker() -> None:
-    inputs = only(recorded(), GATES).inputs
+    inputs = only(recorded(), PROXIES).inputs
     assert inputs["targetType"] == "ip"
     assert inputs["port"] == proxy_environment.PORT
     assert inputs["healthCheck"]["path"] == proxy_environment.HEALTH
@@ -214,7 +214,7 @@ def test_waiting_times_fit_each_other(idle_timeout: int) -> None:
     timing: list[Timing] = []
     graph = recorded(idle_timeout=idle_timeout, then=lambda edge: timing.append(edge.timing))
     assert only(graph, BALANCER).inputs["idleTimeout"] == idle_timeout
-    delay = only(graph, GATES).inputs["deregistrationDelay"]
+    delay = only(graph, PROXIES).inputs["deregistrationDelay"]
     # A target group's limit.
     assert delay == min(idle_timeout, 3600) == timing[0].deregistration_delay
     assert timing[0].upstream_timeout < idle_timeout < timing[0].keepalive
@@ -222,7 +222,7 @@ def test_waiting_times_fit_each_other(idle_timeout: int) -> None:
 
 def test_names_fit_with_the_longest_name_of_a_component() -> None:
     graph = recorded(name="sixteen-letters1")
-    for kind in (BALANCER, GATES):
+    for kind in (BALANCER, PROXIES):
         # Pulumi adds a hyphen and seven digits.
         assert len(only(graph, kind).name) + 8 <= 32
 
@@ -230,12 +230,12 @@ def test_names_fit_with_the_longest_name_of_a_component() -> None:
 @pytest.mark.parametrize(
     ("args", "url"),
     [
-        ({}, "http://internal-gate-alb-1234567890.eu-west-1.elb.amazonaws.com"),
+        ({}, "http://internal-proxy-alb-1234567890.eu-west-1.elb.amazonaws.com"),
         ({"domain": DOMAIN}, "https://mlflow.example.com"),
         ({"certificate_arn": CERTIFICATE, "host_name": "m.example.org"}, "https://m.example.org"),
         (
             {"certificate_arn": CERTIFICATE, "public": True},
-            "https://gate-alb-1234567890.eu-west-1.elb.amazonaws.com",
+            "https://proxy-alb-1234567890.eu-west-1.elb.amazonaws.com",
         ),
     ],
 )
@@ -245,18 +245,18 @@ def test_the_url_has_the_certificates_name_where_it_is_known(args: dict[str, Any
 
 @pytest.mark.parametrize("args", [{}, {"certificate_arn": CERTIFICATE}])
 def test_the_proxy_is_told_no_public_url_that_is_not_certain(args: dict[str, Any]) -> None:
-    assert told(**args)["gate"] == {}
+    assert told(**args)["proxy"] == {}
 
 
 def test_the_proxy_is_told_the_name_that_callers_use() -> None:
-    assert told(domain=DOMAIN)["gate"] == {"MLFLOW_PROXY_PUBLIC_URL": "https://mlflow.example.com"}
+    assert told(domain=DOMAIN)["proxy"] == {"MLFLOW_PROXY_PUBLIC_URL": "https://mlflow.example.com"}
 
 
 def test_no_secret_shows() -> None:
     graph = recorded(**WAYS["public with sign-in and WAF"])
     assert not [one.name for one in graph.resources if "client-secret" in set(texts([one.inputs, one.outputs]))]
     holders = {one.name for one in graph.resources if SECRET in set(texts(one.inputs))}
-    assert holders == {"gate-https", "gate-scripts-rule"}
+    assert holders == {"proxy-https", "proxy-scripts-rule"}
     for name in holders:
         (holder,) = [one for one in graph.resources if one.name == name]
         assert holder.secret_outputs in (("defaultActions",), ("actions",))
@@ -268,7 +268,7 @@ def test_everything_is_tagged_and_belongs_to_the_edge(way: str) -> None:
     edge = only(graph, "mlflow:aws:Edge")
     inside = [one for one in graph.resources if edge in list(graph.ancestors(one))]
     assert inside
-    for kind in (BALANCER, GATES, LISTENER, "aws:lb/listenerRule:ListenerRule", "aws:wafv2/webAcl:WebAcl"):
+    for kind in (BALANCER, PROXIES, LISTENER, "aws:lb/listenerRule:ListenerRule", "aws:wafv2/webAcl:WebAcl"):
         for one in graph.of(kind):
             assert one in inside
-            assert one.inputs["tags"]["Component"] == "gate"
+            assert one.inputs["tags"]["Component"] == "proxy"

@@ -23,10 +23,10 @@ from .boxes import KEY, a_place, only, statements
 ENDPOINT = "aws:ec2/vpcEndpoint:VpcEndpoint"
 SERVER = arn("sagemaker", "mlflow-tracking-server/team")
 APP = arn("sagemaker", "mlflow-app/app-ABCDEFGHIJKL")
-REPOSITORY = arn("ecr", "repository/gate")
-HASHES = arn("secretsmanager", "secret:gate-hashes-AbCdEf")
-LOG = arn("logs", "log-group:gate-log")
-BUCKET = "arn:aws:s3:::gate-artifacts"
+REPOSITORY = arn("ecr", "repository/proxy")
+HASHES = arn("secretsmanager", "secret:proxy-hashes-AbCdEf")
+LOG = arn("logs", "log-group:proxy-log")
+BUCKET = "arn:aws:s3:::proxy-artifacts"
 LAYERS = "arn:aws:s3:::prod-eu-west-1-starport-layer-bucket/*"
 NEEDED = {
     *("ecr.api", "ecr.dkr", "ecs", "ecs-agent", "ecs-telemetry", "logs", "sagemaker.api", "secretsmanager"),
@@ -73,7 +73,7 @@ def services(graph: Graph) -> set[str]:
 
 
 def endpoint(graph: Graph, name: str) -> Resource:
-    return only(graph, ENDPOINT, f"gate-endpoint-{name.replace('.', '-')}")
+    return only(graph, ENDPOINT, f"proxy-endpoint-{name.replace('.', '-')}")
 
 
 def targets(graph: Graph, name: str) -> set[str]:
@@ -138,7 +138,7 @@ def test_nothing_is_made_in_an_existing_vpc_that_has_a_nat() -> None:
 def test_an_existing_vpc_keeps_the_endpoints_that_it_has() -> None:
     kept: list[Endpoint] = ["sts", "logs", "mlflow", "s3"]
     made = {
-        one.name.removeprefix("gate-endpoint-") for one in recorded(existing_endpoints=kept, **EXISTING).of(ENDPOINT)
+        one.name.removeprefix("proxy-endpoint-") for one in recorded(existing_endpoints=kept, **EXISTING).of(ENDPOINT)
     }
     assert made == {name.replace(".", "-") for name in {*NEEDED, "mlflow"} - set(kept)}
 
@@ -177,7 +177,7 @@ def test_other_accounts_principals_get_nothing_but_image_layers() -> None:
 
 def test_every_endpoint_that_takes_a_policy_has_one() -> None:
     without = {one.name for one in recorded().of(ENDPOINT) if "policy" not in one.inputs}
-    assert without == {"gate-endpoint-ecs-agent", "gate-endpoint-ecs-telemetry"}
+    assert without == {"proxy-endpoint-ecs-agent", "proxy-endpoint-ecs-telemetry"}
 
 
 @pytest.mark.parametrize(("bucket", "studio"), [(False, False), (True, True)])
@@ -194,7 +194,7 @@ def test_an_endpoint_is_in_the_zones_only_that_its_service_is_in(monkeypatch: py
 
     monkeypatch.setitem(answers.CALLS, "aws:ec2/getVpcEndpointService:getVpcEndpointService", offered)
     graph = recorded()
-    second = only(graph, "aws:ec2/subnet:Subnet", "gate-private-2")
+    second = only(graph, "aws:ec2/subnet:Subnet", "proxy-private-2")
     assert endpoint(graph, "mlflow").inputs["subnetIds"] == [second.id]
     assert len(endpoint(graph, "sts").inputs["subnetIds"]) == 2
 
@@ -213,4 +213,4 @@ def test_every_endpoint_is_tagged_and_belongs_to_the_box() -> None:
     box = only(graph, "mlflow:aws:Endpoints")
     for one in graph.of(ENDPOINT):
         assert one.parent == box.urn
-        assert one.inputs["tags"]["Component"] == "gate"
+        assert one.inputs["tags"]["Component"] == "proxy"

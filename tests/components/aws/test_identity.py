@@ -1,4 +1,4 @@
-"""What the roles of gate, ECS and instances may do, held against AWS's own list of actions and resources."""
+"""What the roles of proxy, ECS and instances may do, held against AWS's own list of actions and resources."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ HARDENED = {"kmsKeyArn": KEY, "service": {"execAccess": True}, **SERVER}
 
 
 def rights(role: str, settings: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    policy = only(whole(settings), "aws:iam/rolePolicy:RolePolicy", f"gate-{role}").inputs["policy"]
+    policy = only(whole(settings), "aws:iam/rolePolicy:RolePolicy", f"proxy-{role}").inputs["policy"]
     return [dict(one) for one in statements(policy)]
 
 
@@ -36,7 +36,7 @@ def output(settings: dict[str, Any], kind: str, name: str) -> str:
 
 @pytest.mark.parametrize("settings", [APP, SERVER, HARDENED], ids=["app", "server", "hardened"])
 def test_every_action_and_resource_is_one_of_awss_and_no_wider_than_it_has_to_be(settings: dict[str, Any]) -> None:
-    ours = tuple(f"RolePolicy gate-{role}:" for role in ("gate", "execution", "instance"))
+    ours = tuple(f"RolePolicy proxy-{role}:" for role in ("proxy", "execution", "instance"))
     assert [fault for fault in faults(whole(settings)) if fault.startswith(ours)] == []
 
 
@@ -52,16 +52,16 @@ def test_the_lists_of_mlflow_actions_are_all_that_aws_knows_of_a_server() -> Non
 
 
 def test_the_proxy_may_call_its_app_and_nothing_else_of_sagemaker() -> None:
-    app = output(APP, "aws:sagemaker/mlflowApp:MlflowApp", "gate-tracking")
-    assert {action: places for action, places in by_action("gate", APP).items() if "sagemaker" in action} == {
+    app = output(APP, "aws:sagemaker/mlflowApp:MlflowApp", "proxy-tracking")
+    assert {action: places for action, places in by_action("proxy", APP).items() if "sagemaker" in action} == {
         "sagemaker:CallMlflowAppApi": [app],
         "sagemaker:CreatePresignedMlflowAppUrl": [app],
     }
 
 
 def test_the_proxy_may_do_on_its_server_what_mlflow_does() -> None:
-    server = output(SERVER, "aws:sagemaker/mlflowTrackingServer:MlflowTrackingServer", "gate-tracking")
-    found = by_action("gate", SERVER)
+    server = output(SERVER, "aws:sagemaker/mlflowTrackingServer:MlflowTrackingServer", "proxy-tracking")
+    found = by_action("proxy", SERVER)
     assert found.pop("sagemaker-mlflow:AccessUI") == ["*"]
     on_server = {action for action, places in found.items() if places == [server]}
     assert on_server == {
@@ -74,13 +74,13 @@ def test_the_proxy_may_do_on_its_server_what_mlflow_does() -> None:
 
 
 def test_the_proxy_reads_the_hashes_and_cannot_read_the_token_nor_write_either() -> None:
-    hashes = output({}, "aws:secretsmanager/secret:Secret", "gate-tokens")
-    secrets = {action: places for action, places in by_action("gate").items() if action.startswith("secretsmanager")}
+    hashes = output({}, "aws:secretsmanager/secret:Secret", "proxy-tokens")
+    secrets = {action: places for action, places in by_action("proxy").items() if action.startswith("secretsmanager")}
     assert secrets == {"secretsmanager:GetSecretValue": [hashes]}
 
 
 def test_the_customer_key_serves_the_proxy_for_secrets_alone() -> None:
-    assert [one for one in rights("gate", {"kmsKeyArn": KEY}) if one["Action"] == ["kms:Decrypt"]] == [
+    assert [one for one in rights("proxy", {"kmsKeyArn": KEY}) if one["Action"] == ["kms:Decrypt"]] == [
         {
             "Effect": "Allow",
             "Action": ["kms:Decrypt"],
@@ -91,14 +91,14 @@ def test_the_customer_key_serves_the_proxy_for_secrets_alone() -> None:
 
 
 def test_only_exec_access_opens_channels_into_a_proxy() -> None:
-    assert not [action for action in by_action("gate") if action.startswith("ssmmessages")]
-    opened = by_action("gate", {"service": {"execAccess": True}})
+    assert not [action for action in by_action("proxy") if action.startswith("ssmmessages")]
+    opened = by_action("proxy", {"service": {"execAccess": True}})
     assert len([action for action in opened if action.startswith("ssmmessages")]) == 4
 
 
 def test_ecs_may_pull_this_repository_and_write_this_log() -> None:
-    log = output({}, "aws:cloudwatch/logGroup:LogGroup", "gate-log")
-    repository = "arn:aws:ecr:eu-west-1:123456789012:repository/gate"
+    log = output({}, "aws:cloudwatch/logGroup:LogGroup", "proxy-log")
+    repository = "arn:aws:ecr:eu-west-1:123456789012:repository/proxy"
     assert by_action("execution") == {
         "logs:CreateLogStream": [f"{log}:log-stream:*"],
         "logs:PutLogEvents": [f"{log}:log-stream:*"],
@@ -110,12 +110,12 @@ def test_ecs_may_pull_this_repository_and_write_this_log() -> None:
 
 
 def test_an_image_that_is_not_in_ecr_needs_no_rights() -> None:
-    elsewhere = {"image": {"reference": f"registry.example.com/gate@{DIGEST.partition('@')[2]}"}}
+    elsewhere = {"image": {"reference": f"registry.example.com/proxy@{DIGEST.partition('@')[2]}"}}
     assert not [action for action in by_action("execution", elsewhere) if action.startswith("ecr")]
 
 
 def test_an_instance_belongs_to_its_cluster_and_can_be_reached_and_no_more() -> None:
-    cluster = output({}, "aws:ecs/cluster:Cluster", "gate-cluster")
+    cluster = output({}, "aws:ecs/cluster:Cluster", "proxy-cluster")
     found = by_action("instance")
     assert {action.partition(":")[0] for action in found} == {"ecs", "ssm", "ssmmessages"}
     assert found["ecs:RegisterContainerInstance"] == [cluster]
@@ -126,10 +126,10 @@ def test_an_instance_belongs_to_its_cluster_and_can_be_reached_and_no_more() -> 
 
 @pytest.mark.parametrize(
     ("role", "service"),
-    [("gate", "ecs-tasks.amazonaws.com"), ("execution", "ecs-tasks.amazonaws.com"), ("instance", "ec2.amazonaws.com")],
+    [("proxy", "ecs-tasks.amazonaws.com"), ("execution", "ecs-tasks.amazonaws.com"), ("instance", "ec2.amazonaws.com")],
 )
 def test_each_role_is_for_one_service_of_this_account(role: str, service: str) -> None:
-    made = only(whole(), "aws:iam/role:Role", f"gate-{role}")
+    made = only(whole(), "aws:iam/role:Role", f"proxy-{role}")
     (trust,) = statements(made.inputs["assumeRolePolicy"])
     assert trust["Principal"] == {"Service": service}
     # EC2 does not say for whom it asks.

@@ -1,4 +1,4 @@
-"""The gate's image: built once for each content, found by digest, and never taken from under a running task."""
+"""The proxy's image: built once for each content, found by digest, and never taken from under a running task."""
 
 import json
 from pathlib import Path
@@ -51,8 +51,8 @@ def build(**args: Any) -> str:
 
 def test_tasks_run_it_by_digest() -> None:
     _, reference, repository_arn = recorded()
-    assert reference.startswith(f"{REGISTRY}/gate-gate@sha256:")
-    assert repository_arn == f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/gate-gate"
+    assert reference.startswith(f"{REGISTRY}/proxy-proxy@sha256:")
+    assert repository_arn == f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/proxy-proxy"
 
 
 def test_it_is_built_from_the_proxy_own_folder_and_pushed() -> None:
@@ -80,7 +80,7 @@ def test_base_and_package_index_reach_the_build() -> None:
 
 def test_its_tag_is_in_the_repository() -> None:
     (tag,) = only(recorded()[0], BUILT).inputs["tags"]
-    assert tag.startswith(f"{REGISTRY}/gate-gate:")
+    assert tag.startswith(f"{REGISTRY}/proxy-proxy:")
 
 
 @pytest.mark.parametrize(
@@ -98,18 +98,18 @@ def test_another_argument_is_another_build(change: dict[str, Any]) -> None:
 
 
 def test_a_changed_proxy_is_another_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, text in ((".dockerignore", ""), ("Dockerfile", "FROM scratch"), ("gate.py", "one")):
+    for name, text in ((".dockerignore", ""), ("Dockerfile", "FROM scratch"), ("proxy.py", "one")):
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(module, "_CONTEXT", tmp_path)
     before = build()
-    (tmp_path / "gate.py").write_text("two")
+    (tmp_path / "proxy.py").write_text("two")
     assert build() != before
 
 
 def test_the_registrys_password_is_secret_and_fresh() -> None:
     graph, _, _ = recorded()
     (login,) = only(graph, BUILT).inputs["registries"]
-    assert login == {"address": f"{REGISTRY}/gate-gate", "username": "AWS", "password": SECRET}
+    assert login == {"address": f"{REGISTRY}/proxy-proxy", "username": "AWS", "password": SECRET}
     assert [call.token for call in graph.calls] == ["aws:ecr/getAuthorizationToken:getAuthorizationToken"]
 
 
@@ -153,16 +153,16 @@ def test_the_repository_keeps_the_newest() -> None:
 
 @pytest.mark.parametrize("later", [False, True])
 def test_an_image_in_ecr_that_is_there_is_pulled_from_its_repository(later: bool) -> None:
-    given = f"210987654321.dkr.ecr.us-east-1.amazonaws.com/team/gate@{DIGEST}"
+    given = f"210987654321.dkr.ecr.us-east-1.amazonaws.com/team/proxy@{DIGEST}"
     graph, reference, repository_arn = recorded(later=given) if later else recorded(reference=given)
     assert [one.type for one in graph.resources] == ["mlflow:aws:Image"]
     assert not graph.calls
     assert reference == given
-    assert repository_arn == "arn:aws:ecr:us-east-1:210987654321:repository/team/gate"
+    assert repository_arn == "arn:aws:ecr:us-east-1:210987654321:repository/team/proxy"
 
 
 def test_an_image_elsewhere_needs_no_rights() -> None:
-    given = f"ghcr.io/team/gate@{DIGEST}"
+    given = f"ghcr.io/team/proxy@{DIGEST}"
     graph, reference, repository_arn = recorded(reference=given)
     assert [one.type for one in graph.resources] == ["mlflow:aws:Image"]
     assert (reference, repository_arn) == (given, None)
@@ -170,7 +170,7 @@ def test_an_image_elsewhere_needs_no_rights() -> None:
 
 def test_another_resources_image_outside_ecr_is_refused() -> None:
     with pytest.raises(pulumi.RunError, match="outside Amazon ECR has to be given as a text"):
-        recorded(later=f"ghcr.io/team/gate@{DIGEST}")
+        recorded(later=f"ghcr.io/team/proxy@{DIGEST}")
 
 
 def test_credentials_in_the_package_index_are_refused_and_not_shown() -> None:

@@ -233,10 +233,10 @@ def test_agents_keep_their_rights_and_their_way_out_to_the_end() -> None:
     rules = [
         one
         for one in graph.of("aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule")
-        if one.name.startswith("gate-instances-")
+        if one.name.startswith("proxy-instances-")
     ]
     assert len(rules) == 2
-    assert {one.urn for one in [*rules, only(graph, "aws:iam/rolePolicy:RolePolicy", "gate-instance")]} <= kept
+    assert {one.urn for one in [*rules, only(graph, "aws:iam/rolePolicy:RolePolicy", "proxy-instance")]} <= kept
     # The network and its endpoints, as a whole.
     networks = [one for one in graph.resources if one.type.startswith(("aws:ec2/route", "aws:ec2/nat"))]
     assert networks

@@ -64,7 +64,7 @@ def test_nothing_that_starts_gets_an_address_of_the_internet(scenario: Scenario)
 @every_stack
 def test_whoever_reaches_the_proxy_is_asked_who_they_are(scenario: Scenario) -> None:
     ways = exposure.exposure(scenario.graph()).ways_in
-    asked = {way.authentication for way in ways if way.target.endswith("-gate")}
+    asked = {way.authentication for way in ways if way.target.endswith("-proxy")}
     assert asked
     for one in asked:
         assert one.startswith(("a token", "sign-in at login.example.com")), asked
@@ -141,7 +141,7 @@ def test_no_store_is_unencrypted(scenario: Scenario) -> None:
 # Stores that a customer key does not encrypt, and why.
 WITHOUT_KEY = {
     # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html: SSE-S3 alone.
-    "gate-access-logs": "a load balancer's logs",
+    "proxy-access-logs": "a load balancer's logs",
     "mlflow-access-logs": "a load balancer's logs",
 }
 

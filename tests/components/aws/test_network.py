@@ -52,7 +52,7 @@ def recorded(
 
 
 def subnets(graph: Graph, kind: str) -> dict[str, Resource]:
-    return {one.name: one for one in graph.of(SUBNET) if one.name.startswith(f"gate-{kind}-")}
+    return {one.name: one for one in graph.of(SUBNET) if one.name.startswith(f"proxy-{kind}-")}
 
 
 def let_out(*roles: str) -> Callable[[Network], None]:
@@ -135,11 +135,11 @@ def test_a_public_load_balancer_does_not_let_private_subnets_out() -> None:
     graph = recorded(egress="endpoints", public=True)
     assert len(subnets(graph, "public")) == 2
     assert not graph.of(NAT)
-    assert [one.name for one in graph.of(ROUTE)] == ["gate-public"]
+    assert [one.name for one in graph.of(ROUTE)] == ["proxy-public"]
 
 
 def test_an_internal_load_balancer_gets_no_public_subnet_beyond_the_nats() -> None:
-    assert list(subnets(recorded(egress="nat", zones=3), "public")) == ["gate-public-1"]
+    assert list(subnets(recorded(egress="nat", zones=3), "public")) == ["proxy-public-1"]
 
 
 @pytest.mark.parametrize(("egress", "count"), [("nat", 1), ("nat-per-zone", 3)])
@@ -245,7 +245,7 @@ def test_with_a_nat_https_goes_anywhere_and_nothing_else_goes_out() -> None:
 def test_without_a_nat_https_goes_to_the_endpoints_and_s3_alone() -> None:
     graph = recorded(egress="endpoints", then=let_out("tasks"))
     to_endpoints, to_s3 = (one.inputs for one in graph.of(OUT))
-    assert to_endpoints["referencedSecurityGroupId"] == only(graph, GROUP, "gate-endpoints").id
+    assert to_endpoints["referencedSecurityGroupId"] == only(graph, GROUP, "proxy-endpoints").id
     assert to_s3["prefixListId"] == answers.resource_id("pl", "com.amazonaws.eu-west-1.s3")
     for rule in (to_endpoints, to_s3):
         assert (rule["ipProtocol"], rule["fromPort"], rule["toPort"]) == ("tcp", 443, 443)
@@ -254,7 +254,7 @@ def test_without_a_nat_https_goes_to_the_endpoints_and_s3_alone() -> None:
 
 def test_endpoints_that_were_there_can_be_reached_too() -> None:
     graph = recorded(egress="endpoints", existing_endpoints=["sts"], then=let_out("tasks"), **EXISTING)
-    rule = only(graph, OUT, "gate-tasks-to-vpc").inputs
+    rule = only(graph, OUT, "proxy-tasks-to-vpc").inputs
     assert (rule["cidrIpv4"], rule["fromPort"], rule["toPort"]) == (EXISTING["vpc_cidr"], 443, 443)
 
 
@@ -274,4 +274,4 @@ def test_everything_that_can_be_tagged_is_and_belongs_to_the_box() -> None:
         if one.urn == box.urn:
             continue
         assert box in list(graph.ancestors(one)), one.name
-        assert one.type in without or one.inputs["tags"]["Component"] == "gate", one.name
+        assert one.type in without or one.inputs["tags"]["Component"] == "proxy", one.name

@@ -17,8 +17,8 @@ from preview.recorder import record
 
 from .boxes import a_place
 
-SECRET_ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:gate-admin-token-AbCdEf"
-ALB = "internal-gate-alb-1234567890.eu-west-1.elb.amazonaws.com"
+SECRET_ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:proxy-admin-token-AbCdEf"
+ALB = "internal-proxy-alb-1234567890.eu-west-1.elb.amazonaws.com"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class _Edge:
 
 class _Service:
     def __init__(self) -> None:
-        self.instances_group_name = pulumi.Output.from_input("gate-instances-1234567")
+        self.instances_group_name = pulumi.Output.from_input("proxy-instances-1234567")
 
 
 class _Tokens:
@@ -101,7 +101,7 @@ def test_the_port_forward_goes_through_an_instance_of_the_service_to_the_load_ba
     forward, _ = lines(edge)
     assert forward is not None
     words = run(forward)
-    assert "Name=tag:aws:autoscaling:groupName,Values=gate-instances-1234567" in words
+    assert "Name=tag:aws:autoscaling:groupName,Values=proxy-instances-1234567" in words
     assert after(words, "--target") == "i-0123456789abcdef0"
     assert after(words, "--document-name") == "AWS-StartPortForwardingSessionToRemoteHost"
     parameters: Any = json.loads(after(words, "--parameters"))

@@ -1,4 +1,4 @@
-"""The gate's log group: a name to type, an end for every line."""
+"""The proxy's log group: a name to type, an end for every line."""
 
 import dataclasses
 import re
@@ -12,7 +12,7 @@ from preview.recorder import record
 from .boxes import KEY, a_place, only
 
 
-def group(*, stack: str = "dev", name: str = "gate", kms_key_arn: str | None = None) -> Resource:
+def group(*, stack: str = "dev", name: str = "proxy", kms_key_arn: str | None = None) -> Resource:
     def program() -> None:
         ProxyLog(dataclasses.replace(a_place(kms_key_arn=kms_key_arn), stack=stack, name=name), days=30)
 
@@ -24,10 +24,12 @@ def test_lines_end_after_the_days_that_are_set() -> None:
 
 
 def test_the_name_can_be_typed() -> None:
-    assert group().inputs["name"] == "/mlflow/dev/gate"
+    assert group().inputs["name"] == "/mlflow/dev/proxy"
 
 
-@pytest.mark.parametrize(("stack", "name"), [("a b", "gate"), ("a-b", "gate"), ("dev", "tor ü"), ("x" * 600, "gate")])
+@pytest.mark.parametrize(
+    ("stack", "name"), [("a b", "proxy"), ("a-b", "proxy"), ("dev", "tor ü"), ("x" * 600, "proxy")]
+)
 def test_the_name_fits_for_any_stack(stack: str, name: str) -> None:
     found = group(stack=stack, name=name).inputs["name"]
     assert re.fullmatch(r"[.\-_/#A-Za-z0-9]{1,512}", found)

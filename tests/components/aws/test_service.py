@@ -25,7 +25,7 @@ def test_no_proxy_ends_before_a_new_one_has_taken_over(tasks: int) -> None:
     assert made["deploymentMinimumHealthyPercent"] == 100
     assert made["deploymentMaximumPercent"] == 200
     group = only(whole({"service": {"tasks": tasks, "mostTasks": tasks}}), "aws:autoscaling/group:Group")
-    # Each gate has an instance of its own, the new ones too.
+    # Each proxy has an instance of its own, the new ones too.
     assert made["placementConstraints"] == [{"type": "distinctInstance"}]
     assert group.inputs["maxSize"] >= 2 * tasks
 
@@ -47,9 +47,9 @@ def test_a_rollout_that_fails_is_undone_and_told() -> None:
 @pytest.mark.parametrize("idle_timeout", [180, 4000])
 def test_a_rollout_has_the_time_that_draining_takes(idle_timeout: int) -> None:
     graph = whole({"edge": {"idleTimeout": idle_timeout}})
-    (gates,) = graph.of("aws:lb/targetGroup:TargetGroup")
+    (proxies,) = graph.of("aws:lb/targetGroup:TargetGroup")
     for seconds in only(graph, SERVICE).timeouts.values():
-        assert int(seconds.removesuffix("s")) > 2 * gates.inputs["deregistrationDelay"]
+        assert int(seconds.removesuffix("s")) > 2 * proxies.inputs["deregistrationDelay"]
 
 
 def test_scaling_may_change_the_number_of_proxy() -> None:
@@ -69,9 +69,9 @@ def test_scaling_keeps_to_its_bounds_and_goes_by_requests_and_processor() -> Non
     requests, cpu = policies["ALBRequestCountPerTarget"], policies["ECSServiceAverageCPUUtilization"]
     assert (requests["targetValue"], cpu["targetValue"]) == (1200, 40)
     balancer = only(graph, "aws:lb/loadBalancer:LoadBalancer").outputs["arnSuffix"]
-    gates = only(graph, "aws:lb/targetGroup:TargetGroup").outputs["arnSuffix"]
+    proxies = only(graph, "aws:lb/targetGroup:TargetGroup").outputs["arnSuffix"]
     # As PredefinedMetricSpecification documents it: app/<name>/<id>/targetgroup/<name>/<id>.
-    assert requests["predefinedMetricSpecification"]["resourceLabel"] == f"{balancer}/{gates}"
+    assert requests["predefinedMetricSpecification"]["resourceLabel"] == f"{balancer}/{proxies}"
     assert "resourceLabel" not in cpu["predefinedMetricSpecification"]
     cluster, service = only(graph, CLUSTER), only(graph, SERVICE)
     assert target["resourceId"] == f"service/{cluster.outputs['name']}/{service.outputs['name']}"
@@ -85,10 +85,10 @@ def test_a_proxy_has_its_rights_its_tokens_and_its_ways_from_start_to_end() -> N
     graph = whole()
     kept = kept_for_the_service(graph)
     rights = [
-        only(graph, "aws:iam/rolePolicy:RolePolicy", f"gate-{role}") for role in ("gate", "execution", "instance")
+        only(graph, "aws:iam/rolePolicy:RolePolicy", f"proxy-{role}") for role in ("proxy", "execution", "instance")
     ]
     rules = [one for one in graph.resources if one.type.startswith("aws:vpc/securityGroup") and "Doors" in one.parent]
-    hashes = only(graph, "aws:secretsmanager/secretVersion:SecretVersion", "gate-tokens")
+    hashes = only(graph, "aws:secretsmanager/secretVersion:SecretVersion", "proxy-tokens")
     listeners = graph.of("aws:lb/listener:Listener")
     assert len(rules) == 6
     assert listeners
@@ -130,4 +130,4 @@ def test_container_insights_are_as_told_whatever_the_account_does(given: bool, s
 def test_tasks_and_their_interfaces_carry_the_tags() -> None:
     made = inputs()
     assert made["propagateTags"] == "SERVICE"
-    assert made["tags"]["Component"] == "gate"
+    assert made["tags"]["Component"] == "proxy"

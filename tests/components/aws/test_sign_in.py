@@ -31,7 +31,7 @@ def fate(path: str, headers: Mapping[str, str] | None = None) -> str:
     for rule in sorted(graph().of(RULE), key=lambda one: one.inputs["priority"]):
         if all(_holds(condition, path, headers or {}) for condition in rule.inputs["conditions"]):
             return _first(rule.inputs["actions"])
-    return _first(only(graph(), LISTENER, "gate-https").inputs["defaultActions"])
+    return _first(only(graph(), LISTENER, "proxy-https").inputs["defaultActions"])
 
 
 def _holds(condition: Mapping[str, Any], path: str, headers: Mapping[str, str]) -> bool:
@@ -68,7 +68,7 @@ def test_a_page_without_a_session_gets_401_where_it_expects_data() -> None:
     assert {fate(path) for path in [*twins, *scripts]} == {"deny"}
 
 
-@pytest.mark.parametrize("path", ["/", "/get-artifact", "/static-files/index.html", "/gate/ui-link", "/apifoo"])
+@pytest.mark.parametrize("path", ["/", "/get-artifact", "/static-files/index.html", "/proxy/ui-link", "/apifoo"])
 def test_a_person_without_a_session_is_asked_to_sign_in(path: str) -> None:
     assert fate(path) == "authenticate"
 
@@ -78,12 +78,12 @@ def test_another_scheme_is_no_token() -> None:
 
 
 def test_each_request_is_forwarded_last_to_the_proxy() -> None:
-    gates = only(graph(), "aws:lb/targetGroup:TargetGroup").outputs["arn"]
+    proxies = only(graph(), "aws:lb/targetGroup:TargetGroup").outputs["arn"]
     all_actions = [one.inputs["actions"] for one in graph().of(RULE)]
-    all_actions.append(only(graph(), LISTENER, "gate-https").inputs["defaultActions"])
+    all_actions.append(only(graph(), LISTENER, "proxy-https").inputs["defaultActions"])
     for actions in all_actions:
         assert [action["order"] for action in actions] == [1, 2][: len(actions)]
-        assert actions[-1]["targetGroupArn"] == gates
+        assert actions[-1]["targetGroupArn"] == proxies
 
 
 def test_rules_keep_to_what_a_load_balancer_takes() -> None:
@@ -97,8 +97,8 @@ def test_rules_keep_to_what_a_load_balancer_takes() -> None:
 
 
 def test_a_session_holds_for_pages_and_for_what_they_fetch() -> None:
-    listener = only(graph(), LISTENER, "gate-https")
-    actions = [listener.inputs["defaultActions"], only(graph(), RULE, "gate-scripts-rule").inputs["actions"]]
+    listener = only(graph(), LISTENER, "proxy-https")
+    actions = [listener.inputs["defaultActions"], only(graph(), RULE, "proxy-scripts-rule").inputs["actions"]]
     page, script = ({**one[0]["authenticateOidc"], "onUnauthenticatedRequest": ""} for one in actions)
     assert page == script
     assert page["sessionTimeout"] == 12 * 3600
@@ -106,7 +106,7 @@ def test_a_session_holds_for_pages_and_for_what_they_fetch() -> None:
 
 
 def test_the_proxy_is_told_whose_word_to_check_and_by_the_names_it_knows() -> None:
-    said = told(domain=DOMAIN, sso={**SSO, "groups_claim": "cognito:groups"})["gate"]
+    said = told(domain=DOMAIN, sso={**SSO, "groups_claim": "cognito:groups"})["proxy"]
     assert said["MLFLOW_PROXY_ALB_ARN"] == only(graph(), "aws:lb/loadBalancer:LoadBalancer").outputs["arn"]
     assert said["MLFLOW_PROXY_OIDC_ISSUER"] == SSO["issuer"]
     assert said["MLFLOW_PROXY_OIDC_CLIENT_ID"] == "mlflow"

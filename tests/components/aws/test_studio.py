@@ -57,12 +57,12 @@ def recorded(
 
 def granted(graph: Graph) -> dict[str, Any]:
     """By action."""
-    policy = only(graph, ROLE_POLICY, "gate-studio").inputs["policy"]
+    policy = only(graph, ROLE_POLICY, "proxy-studio").inputs["policy"]
     return {action: one for one in statements(policy) for action in one["Action"]}
 
 
 def of_studio(graph: Graph, kind: str) -> list[dict[str, Any]]:
-    group = only(graph, GROUP, "gate-studio")
+    group = only(graph, GROUP, "proxy-studio")
     return [one.inputs for one in graph.of(kind) if group.urn in one.property_dependencies["securityGroupId"]]
 
 
@@ -71,7 +71,7 @@ def test_its_traffic_stays_in_the_vpc() -> None:
     inputs = only(graph, DOMAIN).inputs
     assert inputs["appNetworkAccessType"] == "VpcOnly"
     assert inputs["authMode"] == "IAM"
-    group = only(graph, GROUP, "gate-studio")
+    group = only(graph, GROUP, "proxy-studio")
     assert inputs["defaultUserSettings"]["securityGroups"] == [group.outputs.get("id", group.id)]
 
 
@@ -93,7 +93,7 @@ def test_its_apps_reach_aws_their_files_and_each_other(egress: str) -> None:
 
 def test_notebooks_come_through_the_proxy_whoever_else_may() -> None:
     graph = recorded(edge={"allowed_cidrs": ["192.168.0.0/16"], "certificate_arn": CERTIFICATE})
-    studio, balancer = (only(graph, GROUP, name) for name in ("gate-studio", "gate-edge"))
+    studio, balancer = (only(graph, GROUP, name) for name in ("proxy-studio", "proxy-edge"))
     (out,) = [one for one in of_studio(graph, OUT) if one.get("referencedSecurityGroupId") == balancer.id]
     (way_in,) = [
         one.inputs
@@ -106,7 +106,7 @@ def test_notebooks_come_through_the_proxy_whoever_else_may() -> None:
 
 def test_a_public_proxy_is_reached_as_everything_on_the_internet_is() -> None:
     graph = recorded(edge={"public": True, "certificate_arn": CERTIFICATE})
-    assert not [one for one in graph.resources if one.name == "gate-studio-to-edge"]
+    assert not [one for one in graph.resources if one.name == "proxy-studio-to-edge"]
 
 
 def test_without_internet_no_address_outside_is_allowed() -> None:
@@ -169,7 +169,7 @@ def test_a_user_calls_this_mlflow_alone(kind: str) -> None:
 
 def test_a_user_keeps_artifacts_in_the_bucket() -> None:
     by_action = granted(recorded(artifact_prefix="runs"))
-    assert by_action["s3:PutObject"]["Resource"] == ["arn:aws:s3:::gate-artifacts/runs/*"]
+    assert by_action["s3:PutObject"]["Resource"] == ["arn:aws:s3:::proxy-artifacts/runs/*"]
     assert "s3:DeleteObject" not in by_action
 
 

@@ -1,4 +1,4 @@
-"""The gate's container: how it is confined, and what it is told."""
+"""The proxy's container: how it is confined, and what it is told."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ def definition(args: ServiceArgs | None = None) -> dict[str, Any]:
         args or ServiceArgs(),
         image=DIGEST,
         settings={"MLFLOW_PROXY_B": "2", "MLFLOW_PROXY_A": "1"},
-        log_group="/mlflow/dev/gate",
+        log_group="/mlflow/dev/proxy",
         region="eu-west-1",
         timing=TIMING,
     )
@@ -114,11 +114,11 @@ def test_the_proxy_and_the_target_group_go_by_the_same_load_balancer(idle_timeou
     timing = Timing(idle_timeout=idle_timeout)
     found = container_definition(graph)
     told = {one["name"]: one["value"] for one in found["environment"]}
-    (gates,) = graph.of("aws:lb/targetGroup:TargetGroup")
+    (proxies,) = graph.of("aws:lb/targetGroup:TargetGroup")
     (balancer,) = graph.of("aws:lb/loadBalancer:LoadBalancer")
     assert balancer.inputs["idleTimeout"] == idle_timeout < int(told[proxy_environment.KEEPALIVE_SECONDS])
     assert int(told[proxy_environment.UPSTREAM_TIMEOUT_SECONDS]) < idle_timeout
-    assert gates.inputs["deregistrationDelay"] == timing.deregistration_delay
+    assert proxies.inputs["deregistrationDelay"] == timing.deregistration_delay
     assert (
         found["stopTimeout"] > int(told[proxy_environment.GRACE_SECONDS]) > int(told[proxy_environment.DRAIN_SECONDS])
     )

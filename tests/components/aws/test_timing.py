@@ -8,7 +8,7 @@ from proxy_app.settings import Settings
 
 # The bounds that the setting has, AWS's own default, and ours.
 BOUNDS = [60, 61, 120, EdgeArgs().idle_timeout, 600, 3599, 3600, 4000]
-# What the gate has where nobody says otherwise; three attempts at connecting are the most that it makes.
+# What the proxy has where nobody says otherwise; three attempts at connecting are the most that it makes.
 CONNECTING = 3 * Settings(upstream_url="http://127.0.0.1:1").connect_timeout
 
 
@@ -26,7 +26,7 @@ def test_the_proxy_gives_up_before_the_load_balancer_also_after_it_had_to_wait(t
 
 
 def test_the_usual_settings_leave_an_answer_as_long_as_the_clients_wait() -> None:
-    # MLflow's clients give up after 120 seconds, the gate by its own default a little before.
+    # MLflow's clients give up after 120 seconds, the proxy by its own default a little before.
     assert (
         Settings(upstream_url="http://127.0.0.1:1").upstream_timeout
         <= Timing(idle_timeout=EdgeArgs().idle_timeout).upstream_timeout
@@ -44,7 +44,7 @@ def test_a_target_group_takes_the_delay(timing: Timing) -> None:
 
 
 def test_the_proxy_ends_before_it_is_killed(timing: Timing) -> None:
-    # Drain is a part of grace for the gate; even if it were not, there would be time.
+    # Drain is a part of grace for the proxy; even if it were not, there would be time.
     assert timing.drain < timing.grace
     assert timing.drain + timing.grace < timing.stop_timeout
 

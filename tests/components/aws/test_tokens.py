@@ -1,4 +1,4 @@
-"""The first admin token: the gate takes it, nobody sees it by accident, and no update brings a revoked one back."""
+"""The first admin token: the proxy takes it, nobody sees it by accident, and no update brings a revoked one back."""
 
 import asyncio
 import re
@@ -22,7 +22,7 @@ from .first_token import made
 VALUE = "aws:secretsmanager/secretVersion:SecretVersion"
 KEPT = "aws:secretsmanager/secret:Secret"
 NOW = datetime(2026, 11, 22, 10, 0, 0, 123456, tzinfo=UTC)
-NAMES = ("gate-admin-token", "gate-tokens")
+NAMES = ("proxy-admin-token", "proxy-tokens")
 
 
 def recorded(*, days: int = 365, deletion_protection: bool = False, kms_key_arn: str | None = None) -> Graph:
@@ -80,8 +80,8 @@ def test_the_plain_token_and_the_hashes_are_in_secrets_of_their_own() -> None:
     places = {only(graph, VALUE, name).inputs["secretId"] for name in NAMES}
     assert places == {secret.outputs["arn"] for secret in graph.of(KEPT)}
     outputs = only(graph, "mlflow:aws:Tokens").outputs
-    assert outputs["hashes_secret_arn"] == only(graph, KEPT, "gate-tokens").outputs["arn"]
-    assert outputs["admin_token_secret_arn"] == only(graph, KEPT, "gate-admin-token").outputs["arn"]
+    assert outputs["hashes_secret_arn"] == only(graph, KEPT, "proxy-tokens").outputs["arn"]
+    assert outputs["admin_token_secret_arn"] == only(graph, KEPT, "proxy-admin-token").outputs["arn"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -113,4 +113,4 @@ def test_secrets_use_the_customers_key() -> None:
 def test_the_proxy_can_wait_for_the_hashes() -> None:
     ready: list[str] = []
     graph = record(lambda: Tokens(a_place(), days=1).hashes_ready.urn.apply(ready.append))
-    assert ready == [only(graph, VALUE, "gate-tokens").urn]
+    assert ready == [only(graph, VALUE, "proxy-tokens").urn]

@@ -61,7 +61,7 @@ def granted(**args: Any) -> dict[str, Any]:
 def test_an_app_keeps_its_artifacts_in_the_bucket() -> None:
     graph, tracking = recorded()
     app = only(graph, APP)
-    assert app.inputs["artifactStoreUri"] == "s3://gate-artifacts/mlflow"
+    assert app.inputs["artifactStoreUri"] == "s3://proxy-artifacts/mlflow"
     assert app.inputs["modelRegistrationMode"] == "AutoModelRegistrationDisabled"
     assert tracking.serverless
     assert not graph.of(SERVER)
@@ -138,8 +138,8 @@ def test_its_role_is_sagemakers_for_this_account() -> None:
 def test_its_role_reads_and_writes_its_prefix_alone() -> None:
     by_action = granted(artifact_prefix="team/runs")
     assert set(by_action) == {"s3:ListBucket", "s3:GetObject", "s3:PutObject"}
-    assert by_action["s3:ListBucket"]["Resource"] == ["arn:aws:s3:::gate-artifacts"]
-    assert by_action["s3:PutObject"]["Resource"] == ["arn:aws:s3:::gate-artifacts/team/runs/*"]
+    assert by_action["s3:ListBucket"]["Resource"] == ["arn:aws:s3:::proxy-artifacts"]
+    assert by_action["s3:PutObject"]["Resource"] == ["arn:aws:s3:::proxy-artifacts/team/runs/*"]
 
 
 def test_its_role_uses_the_key_through_s3_alone() -> None:
@@ -226,4 +226,4 @@ def test_a_setting_that_cannot_be_is_refused(given: dict[str, Any], sentence: st
 def test_what_takes_tags_has_them() -> None:
     graph, _ = recorded(kind="server")
     for kind in (SERVER, ROLE, BUCKET):
-        assert only(graph, kind).inputs["tags"]["Component"] == "gate"
+        assert only(graph, kind).inputs["tags"]["Component"] == "proxy"

@@ -106,14 +106,14 @@ def test_refused_requests_are_logged_without_what_callers_prove_themselves_by() 
     logging = only(graph(), "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration")
     hidden = {one["singleHeader"]["name"] for one in logging.inputs["redactedFields"]}
     assert hidden == {"authorization", "cookie"}
-    assert logging.inputs["logDestinationConfigs"] == [only(graph(), LOG, "gate-waf").outputs["arn"]]
+    assert logging.inputs["logDestinationConfigs"] == [only(graph(), LOG, "proxy-waf").outputs["arn"]]
     # Samples are not redacted.
     shown = [rule["visibilityConfig"] for rule in rules()] + [only(graph(), ACL).inputs["visibilityConfig"]]
     assert not any(one["sampledRequestsEnabled"] for one in shown)
 
 
 def test_its_log_ends_encrypted_and_no_sooner_than_the_access_logs() -> None:
-    log = only(graph(), LOG, "gate-waf").inputs
+    log = only(graph(), LOG, "proxy-waf").inputs
     assert log["name"].startswith("aws-waf-logs-")
     assert log["retentionInDays"] == 120
     assert log["kmsKeyId"] == KEY
@@ -122,7 +122,7 @@ def test_its_log_ends_encrypted_and_no_sooner_than_the_access_logs() -> None:
 def test_aws_need_not_make_a_policy_that_would_stay_behind() -> None:
     allowed = only(graph(), "aws:cloudwatch/logResourcePolicy:LogResourcePolicy")
     (statement,) = statements(allowed.inputs["policyDocument"])
-    assert statement["Resource"] == only(graph(), LOG, "gate-waf").outputs["arn"] + ":log-stream:*"
+    assert statement["Resource"] == only(graph(), LOG, "proxy-waf").outputs["arn"] + ":log-stream:*"
     assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": "123456789012"}
     logging = only(graph(), "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration")
     assert allowed.urn in logging.dependencies
@@ -130,7 +130,7 @@ def test_aws_need_not_make_a_policy_that_would_stay_behind() -> None:
 
 @pytest.mark.parametrize(("days", "kept"), [(1, 1), (365, 365), (3650, 3653)])
 def test_every_age_of_access_logs_is_one_that_cloudwatch_can_keep(days: int, kept: int) -> None:
-    assert only(recorded(waf=True, access_log_days=days), LOG, "gate-waf").inputs["retentionInDays"] == kept
+    assert only(recorded(waf=True, access_log_days=days), LOG, "proxy-waf").inputs["retentionInDays"] == kept
 
 
 def test_it_is_there_when_it_is_wanted_only() -> None:

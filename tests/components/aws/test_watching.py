@@ -1,4 +1,4 @@
-"""Metrics from the gate's own lines, alarms, the topic and the dashboard."""
+"""Metrics from the proxy's own lines, alarms, the topic and the dashboard."""
 
 import ast
 import functools
@@ -44,17 +44,17 @@ SYNTAX = {"as", "by", "count", "desc", "fields", "filter", "ispresent", "limit",
 
 class _Log(pulumi.ComponentResource):
     def __init__(self) -> None:
-        super().__init__("mlflow:aws:ProxyLog", "gate-log")
-        self.name = pulumi.Output.from_input("/mlflow/dev/gate")
-        self.arn = pulumi.Output.from_input(arn("logs", "log-group:/mlflow/dev/gate"))
+        super().__init__("mlflow:aws:ProxyLog", "proxy-log")
+        self.name = pulumi.Output.from_input("/mlflow/dev/proxy")
+        self.arn = pulumi.Output.from_input(arn("logs", "log-group:/mlflow/dev/proxy"))
 
 
 class _Service(pulumi.ComponentResource):
     def __init__(self) -> None:
-        super().__init__("mlflow:aws:Service", "gate-service")
-        aws.ecs.Cluster("gate-cluster", opts=pulumi.ResourceOptions(parent=self))
-        self.cluster_name = pulumi.Output.from_input("gate-cluster")
-        self.service_name = pulumi.Output.from_input("gate-service")
+        super().__init__("mlflow:aws:Service", "proxy-service")
+        aws.ecs.Cluster("proxy-cluster", opts=pulumi.ResourceOptions(parent=self))
+        self.cluster_name = pulumi.Output.from_input("proxy-cluster")
+        self.service_name = pulumi.Output.from_input("proxy-service")
 
 
 def recorded(*, kms_key_arn: str | None = None, **args: Any) -> Graph:
@@ -84,7 +84,7 @@ def alarms() -> list[Resource]:
 
 
 def request_line(status: int, error: str = "", *, waited: float | None = None, role: Role | None = None) -> Any:
-    """What the gate writes for a request, read as JSON."""
+    """What the proxy writes for a request, read as JSON."""
     lines: list[str] = []
     exchange = observe.Exchange("0123456789abcdef", "POST", status=status, error=error, upstream_seconds=waited)
     exchange.route = match("POST", "/api/2.0/mlflow/runs/create")
@@ -94,7 +94,7 @@ def request_line(status: int, error: str = "", *, waited: float | None = None, r
 
 
 def event_line(event: str, level: int) -> Any:
-    """What the gate writes of an event, read as JSON."""
+    """What the proxy writes of an event, read as JSON."""
     line = logging.LogRecord("proxy_app", level, "", 0, "It happened.", None, None)
     line.event = event
     return json.loads(cast("Any", observe)._JsonFormatter().format(line))
@@ -105,7 +105,7 @@ def counted(line: Any) -> set[str]:
 
 
 def refusals() -> Iterator[tuple[int, str]]:
-    """(status, reason) of every refusal whose reason stands in the gate's source."""
+    """(status, reason) of every refusal whose reason stands in the proxy's source."""
     for file in Path(proxy_app.__path__[0]).rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call):
@@ -199,22 +199,22 @@ def test_each_metric_is_made_from_the_proxy_log_in_a_namespace_of_this_deploymen
     made = {one.inputs["metricTransformation"]["name"]: one.inputs for one in graph().of(FILTER)}
     assert made.keys() == METRICS.keys()
     for inputs in made.values():
-        assert inputs["logGroupName"] == "/mlflow/dev/gate"
+        assert inputs["logGroupName"] == "/mlflow/dev/proxy"
         transformation = inputs["metricTransformation"]
-        assert transformation["namespace"] == "MLflow/dev/gate"
+        assert transformation["namespace"] == "MLflow/dev/proxy"
         # CloudWatch takes one of them.
         assert not {"defaultValue", "dimensions"} <= transformation.keys()
 
 
 def test_no_latency_is_made_up_where_there_was_no_request() -> None:
-    (latency,) = [one for one in graph().of(FILTER) if one.name == "gate-count-Latency"]
+    (latency,) = [one for one in graph().of(FILTER) if one.name == "proxy-count-Latency"]
     assert "defaultValue" not in latency.inputs["metricTransformation"]
 
 
 def test_every_alarm_watches_a_metric_that_is_there() -> None:
     for alarm in alarms():
         inputs = alarm.inputs
-        if inputs["namespace"] == "MLflow/dev/gate":
+        if inputs["namespace"] == "MLflow/dev/proxy":
             assert inputs["metricName"] in METRICS
             assert METRICS[inputs["metricName"]].dimensions is None
         else:
@@ -233,7 +233,7 @@ def test_every_alarm_says_what_to_look_at_first_and_tells_somebody() -> None:
 
 def test_only_a_missing_proxy_is_alarming_when_nothing_is_measured() -> None:
     breaching = [one.name for one in alarms() if one.inputs["treatMissingData"] == "breaching"]
-    assert breaching == ["gate-alarm-no-gate"]
+    assert breaching == ["proxy-alarm-no-proxy"]
     assert {one.inputs["treatMissingData"] for one in alarms()} == {"breaching", "notBreaching"}
 
 
@@ -243,7 +243,7 @@ def test_no_alarm_goes_off_for_a_service_that_is_not_there_yet_or_no_more() -> N
 
 
 def test_slow_is_what_the_setting_says() -> None:
-    slow = only(graph(), ALARM, "gate-alarm-slow").inputs
+    slow = only(graph(), ALARM, "proxy-alarm-slow").inputs
     assert (slow["threshold"], slow["extendedStatistic"], slow["comparisonOperator"]) == (
         7000,
         "p95",
@@ -282,7 +282,7 @@ def test_the_dashboard_asks_the_three_questions_and_shows_every_alarm() -> None:
 
 def test_the_dashboard_shows_metrics_that_are_there() -> None:
     drawn = [line for one in widgets() if one["type"] == "metric" for line in one["properties"]["metrics"]]
-    own = [line for line in drawn if line[0] == "MLflow/dev/gate"]
+    own = [line for line in drawn if line[0] == "MLflow/dev/proxy"]
     assert {line[1] for line in own} <= METRICS.keys()
     for line in own:
         assert (METRICS[line[1]].dimensions is not None) == ("Role" in line)
@@ -293,7 +293,7 @@ def test_the_dashboard_asks_the_log_for_fields_that_the_proxy_writes() -> None:
     queries = [one["properties"]["query"] for one in widgets() if one["type"] == "log"]
     assert queries
     for query in queries:
-        assert query.startswith("SOURCE '/mlflow/dev/gate' | filter event = \"request\" |")
+        assert query.startswith("SOURCE '/mlflow/dev/proxy' | filter event = \"request\" |")
         words = set(re.findall(r"[a-z_]+", re.sub(r"SOURCE '[^']*'|\"[^\"]*\"|as \w+|@\w+", "", query)))
         made = set(re.findall(r"as (\w+)", query))
         assert words - made - SYNTAX <= fields
@@ -301,7 +301,7 @@ def test_the_dashboard_asks_the_log_for_fields_that_the_proxy_writes() -> None:
 
 def test_the_dashboards_address_names_it_and_its_region() -> None:
     name = only(graph(), "aws:cloudwatch/dashboard:Dashboard").inputs["dashboardName"]
-    assert name == "dev-gate-dashboard-eu-west-1"
+    assert name == "dev-proxy-dashboard-eu-west-1"
     assert graph().outputs["dashboard_url"] == (
         f"https://eu-west-1.console.aws.amazon.com/cloudwatch/home?region=eu-west-1#dashboards/dashboard/{name}"
     )

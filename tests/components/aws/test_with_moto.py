@@ -77,7 +77,7 @@ def as_api(value: Any) -> Any:
     return [as_api(one) for one in cast("list[Any]", value)] if isinstance(value, list) else value
 
 
-# --- Tokens: the program writes, the gate reads, the command changes
+# --- Tokens: the program writes, the proxy reads, the command changes
 
 
 class Kept:
@@ -129,15 +129,15 @@ async def test_a_revoked_token_stays_revoked_and_a_running_proxy_follows(
         "MLFLOW_PROXY_TOKENS_SECRET": kept.hashes,
         "MLFLOW_PROXY_TOKENS_RELOAD_SECONDS": "1",
     }
-    page = f"GET / HTTP/1.1\r\nHost: gate\r\nAuthorization: Bearer {kept.token}\r\n\r\n".encode()
-    async with ProxyProcess.serving(tmp_path, tokens, **settings, **proxy_settings) as gate:
-        assert (await gate.ask(page)).status == 200
+    page = f"GET / HTTP/1.1\r\nHost: proxy\r\nAuthorization: Bearer {kept.token}\r\n\r\n".encode()
+    async with ProxyProcess.serving(tmp_path, tokens, **settings, **proxy_settings) as proxy:
+        assert (await proxy.ask(page)).status == 200
         command = ("token", "revoke", "--secret", kept.hashes, "admin")
         ended = await proxy_process.run(tmp_path, *command, **settings)
         assert (ended.code, ended.out) == (0, "")
 
         async def refused() -> bool:
-            return (await gate.ask(page)).status == 401
+            return (await proxy.ask(page)).status == 401
 
         await until(refused, 10)
     assert json.loads(kept.read()) == {"tokens": []}

@@ -51,7 +51,7 @@ def _with_providers() -> None:
             docker_build.Provider("mine-docker"),
         ]
     )
-    GcpMlflow("gate", {**MINIMAL, "environment": "production", "oauth_client_secret": OAUTH_SECRET}, given)
+    GcpMlflow("proxy", {**MINIMAL, "environment": "production", "oauth_client_secret": OAUTH_SECRET}, given)
 
 
 SCENARIOS = (

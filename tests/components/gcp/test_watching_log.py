@@ -39,7 +39,7 @@ def request(
     method: str = "POST",
     path: str = "/api/2.0/mlflow/runs/create",
 ) -> Any:
-    """What Cloud Logging has of a request, from what the gate and the container write."""
+    """What Cloud Logging has of a request, from what the proxy and the container write."""
     lines: list[str] = []
     exchange = observe.Exchange("0123456789abcdef", method, status=status, error=error, upstream_seconds=waited)
     exchange.route = match(method, path)
@@ -98,7 +98,7 @@ def test_a_container_that_ends_by_itself_counts() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        logs.entry("INFO", "Stopping: the gate first, then MLflow", "container"),
+        logs.entry("INFO", "Stopping: the proxy first, then MLflow", "container"),
         logs.entry("WARNING", "MLflow did not end within 5 s, and is killed", "container"),
         logs.entry("ERROR", "Something failed", "container"),
         # The container's own line follows.
@@ -194,7 +194,7 @@ def test_the_log_goes_with_the_stack() -> None:
 
 def test_the_dashboards_panels_find_what_they_are_for() -> None:
     panels = {
-        "Requests that the gate ended": (request(403, "role"), request(waited=9.0)),
+        "Requests that the proxy ended": (request(403, "role"), request(waited=9.0)),
         "Requests that MLflow took 7 s or more for": (request(waited=7.0), request(waited=6.9)),
     }
     shown = only(graph(), "gcp:monitoring/dashboard:Dashboard").inputs["dashboardJson"]

@@ -49,14 +49,14 @@ def service(name: str, of: aws.lb.TargetGroup, within: aws.ec2.SecurityGroup, *s
         name,
         family=name,
         container_definitions=json.dumps(
-            [{"name": "gate", "environment": [{"name": one, "value": "x"} for one in settings]}]
+            [{"name": "proxy", "environment": [{"name": one, "value": "x"} for one in settings]}]
         ),
     )
     return aws.ecs.Service(
         name,
         task_definition=task.arn,
         load_balancers=[
-            aws.ecs.ServiceLoadBalancerArgs(target_group_arn=of.arn, container_name="gate", container_port=8080)
+            aws.ecs.ServiceLoadBalancerArgs(target_group_arn=of.arn, container_name="proxy", container_port=8080)
         ],
         network_configuration=aws.ecs.ServiceNetworkConfigurationArgs(
             subnets=["subnet-0123456789abcdef0"], security_groups=[within.id]
@@ -76,12 +76,12 @@ def proxy_in_front(
     default_actions: list[aws.lb.ListenerDefaultActionArgs] | None = None,
 ) -> aws.lb.Listener:
     """A load balancer that listens on 443 with a service behind it, and does ``before`` first."""
-    edge, gates = group("edge"), group("gates")
+    edge, proxies = group("edge"), group("proxies")
     let_in("in", edge, 443, cidr_ipv4=source)
-    let_in("edge-to-gates", gates, 8080, referenced_security_group_id=edge.id)
-    let_out("edge-to-gates", edge, 8080, referenced_security_group_id=gates.id)
+    let_in("edge-to-proxy", proxies, 8080, referenced_security_group_id=edge.id)
+    let_out("edge-to-proxy", edge, 8080, referenced_security_group_id=proxies.id)
     alb, to = balancer("alb", edge, internal=internal), targets("to")
-    service("gate", to, gates, *(settings or (proxy_environment.TOKENS_SECRET,)))
+    service("proxy", to, proxies, *(settings or (proxy_environment.TOKENS_SECRET,)))
     actions = default_actions or [*([before] if before else []), forward(to, order=2)]
     return aws.lb.Listener("https", load_balancer_arn=alb.arn, port=443, protocol="HTTPS", default_actions=actions)
 

@@ -15,10 +15,10 @@ from .programs import PROVIDER, PUBLIC_POLICY, WORLD, balancer, forward, group, 
 def test_a_public_proxy_is_asked_for_from_the_internet_with_a_token() -> None:
     found = exposure(record(proxy_in_front))
     assert found.ways_in == [
-        Reach("the internet", "alb > gate", "443 HTTPS", "all", "a token"),
-        Reach("alb", "gate", "8080", "", "a token"),
+        Reach("the internet", "alb > proxy", "443 HTTPS", "all", "a token"),
+        Reach("alb", "proxy", "8080", "", "a token"),
     ]
-    assert found.ways_out == [Out("alb", "gate", "8080")]
+    assert found.ways_out == [Out("alb", "proxy", "8080")]
 
 
 def test_an_internal_one_is_reached_by_what_reaches_the_vpc() -> None:
@@ -35,7 +35,7 @@ def test_those_who_reach_the_same_are_one_row() -> None:
     edge = next(one.id for one in record(proxy_in_front).resources if one.name == "edge")
     ways = exposure(record(lambda: (proxy_in_front(source="10.0.0.0/8"), _more(edge)))).ways_in
     sources = "10.0.0.0/8, 192.0.2.0/24, 198.51.100.0/24"
-    assert ways[0] == Reach(sources, "alb > gate", "443 HTTPS", "all", "a token")
+    assert ways[0] == Reach(sources, "alb > proxy", "443 HTTPS", "all", "a token")
 
 
 def _more(edge: str) -> None:

@@ -10,7 +10,7 @@ from components import proxy_environment
 
 PROJECT = "my-project"
 AUDIENCE = {proxy_environment.IAP_AUDIENCE: "/projects/1/apps/my-project"}
-GATE = {**AUDIENCE, proxy_environment.ROLE_RULES: "domain:example.com=viewer, email:a@example.com=admin"}
+PROXY = {**AUDIENCE, proxy_environment.ROLE_RULES: "domain:example.com=viewer, email:a@example.com=admin"}
 
 
 def application(*, iap: bool | None = True) -> gcp.appengine.Application:
@@ -32,7 +32,7 @@ class More(TypedDict, total=False):
 
 
 def version(
-    settings: Mapping[str, pulumi.Input[str]] = GATE, service: str = "mlflow", **more: Unpack[More]
+    settings: Mapping[str, pulumi.Input[str]] = PROXY, service: str = "mlflow", **more: Unpack[More]
 ) -> gcp.appengine.FlexibleAppVersion:
     """A version whose container has these settings."""
     return gcp.appengine.FlexibleAppVersion(
