@@ -69,12 +69,12 @@ sweep: $(HERE)/dev.stamp  ## each create, update and delete fails once in the re
 snapshots: $(HERE)/dev.stamp  ## write what stacks ask for anew, for a review of the difference
 	@SNAPSHOTS=write $(RUN) -m pytest -q tests/components/test_snapshots.py
 
-docs: $(HERE)/dev.stamp  ## write the pages that come from the code
+docs: $(HERE)/dev.stamp  ## write the generated pages of docs/
 	@$(RUN) -c 'from proxy_app.settings import Settings; print(Settings.markdown(), end="")' >docs/settings.md
 	@$(RUN) -c 'from mlflow_app.settings import Settings; print(Settings.markdown(), end="")' >docs/mlflow-settings.md
 	@$(RUN) -c 'from components.settings_page import aws_settings; print(aws_settings(), end="")' >docs/aws-settings.md
 	@$(RUN) -c 'from components.settings_page import gcp_settings; print(gcp_settings(), end="")' >docs/gcp-settings.md
-	@$(RUN) -m preview.pictures
+	@$(RUN) -m preview.diagrams
 
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
