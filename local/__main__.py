@@ -25,13 +25,13 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(
         prog="python -m local",
-        description="MLflow behind the proxy on this machine, with stand-ins for SageMaker and S3. Ctrl-C ends it.",
+        description="MLflow behind the proxy on this machine, with a fake SageMaker and a local S3. Ctrl-C ends it.",
     )
     parser.add_argument(
         "--port", type=_port, default=8080, help="the proxy's, on 127.0.0.1 (default: 8080; 0: any free)"
     )
     parser.add_argument("--home", type=Path, default=ROOT / ".local", help="where everything is kept")
-    parser.add_argument("--app", action="store_true", help="stand in for a serverless app, not a tracking server")
+    parser.add_argument("--app", action="store_true", help="act as a serverless app, not a tracking server")
     arguments = parser.parse_args()
 
     from local.lock import free_port

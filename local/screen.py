@@ -73,7 +73,7 @@ class Screen:
 
 
 class ScreenHandler(logging.Handler):
-    """Shows this process's own warnings: the stand-in's."""
+    """Shows this process's own warnings: the fake SageMaker's."""
 
     def __init__(self, screen: Screen) -> None:
         super().__init__(logging.WARNING)
@@ -81,4 +81,4 @@ class ScreenHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
-        self._screen.child_line("stand-in", f"{record.levelname} {text[:300]}{'...' * (len(text) > 300)}")
+        self._screen.child_line("fake SageMaker", f"{record.levelname} {text[:300]}{'...' * (len(text) > 300)}")

@@ -20,7 +20,7 @@ from local.processes import Child, ChildError, new_log
 from local.screen import Screen, ScreenHandler
 
 if TYPE_CHECKING:
-    from local.standin import StandIn
+    from local.fake_sagemaker import FakeSageMaker
 
 # The first start compiles thousands of modules.
 _PATIENCE = 180.0
@@ -134,7 +134,7 @@ class _Up:
         token = AdminToken(self._data, self._scratch)
         secret = await asyncio.to_thread(token.get)
         mlflow_url = await _url(mlflow)
-        aws = await self._stand_in(started, mlflow_url)
+        aws = await self._fake_sagemaker(started, mlflow_url)
         s3_url = await _url(storage)
         screen.step("S3 (moto)")
 
@@ -167,20 +167,22 @@ class _Up:
         screen.step("the proxy")
         screen.say(self._welcome(secret, s3_url, metrics, aws.faults_url))
 
-    async def _stand_in(self, started: contextlib.AsyncExitStack, upstream: str) -> "StandIn":
+    async def _fake_sagemaker(self, started: contextlib.AsyncExitStack, upstream: str) -> "FakeSageMaker":
         # Half a second of imports and half a second of key making, while MLflow starts.
-        standin = await asyncio.to_thread(importlib.import_module, "local.standin")
-        authority = await asyncio.to_thread(standin.Authority.create, self._scratch / "tls")
-        file = logging.FileHandler(new_log(self._logs / "standin.log"), encoding="utf-8")
+        fake_sagemaker = await asyncio.to_thread(importlib.import_module, "local.fake_sagemaker")
+        authority = await asyncio.to_thread(fake_sagemaker.Authority.create, self._scratch / "tls")
+        file = logging.FileHandler(new_log(self._logs / "fake-sagemaker.log"), encoding="utf-8")
         started.callback(file.close)
         logging.basicConfig(
             level=logging.INFO,
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
             handlers=[file, ScreenHandler(self.screen)],
         )
-        arn = standin.APP_ARN if self._options.app else standin.TRACKING_SERVER_ARN
-        aws = await started.enter_async_context(standin.serve(target_arn=arn, upstream=upstream, authority=authority))
-        self.screen.step("SageMaker's stand-in")
+        arn = fake_sagemaker.APP_ARN if self._options.app else fake_sagemaker.TRACKING_SERVER_ARN
+        aws = await started.enter_async_context(
+            fake_sagemaker.serve(target_arn=arn, upstream=upstream, authority=authority)
+        )
+        self.screen.step("the fake SageMaker")
         return aws
 
     async def _accepted(self, proxy: Child, secret: str) -> bool:

@@ -1,4 +1,4 @@
-"""The task definition's container, run as it stands in front of SageMaker's stand-in, and rolled over under load."""
+"""The task definition's container, run as it stands in front of the fake SageMaker, and rolled over under load."""
 
 import asyncio
 import contextlib
@@ -16,12 +16,12 @@ import pytest
 
 from components import proxy_environment
 from components.aws.tokens import first_document
-from local.standin import StandIn
+from local.fake_sagemaker import FakeSageMaker
 from tests.components.aws.whole import DIGEST, container_definition, whole
 from tests.container.ecs import docker_flags
 from tests.container.engine import Container, Engine
 from tests.container.proxy import status
-from tests.doubles.fixtures import Server, StartStandIn
+from tests.doubles.fixtures import Server, StartFakeSageMaker
 from tests.doubles.running_proxy import until
 
 TARGET = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/team"
@@ -82,12 +82,14 @@ StartTask = Callable[[], contextlib.AbstractAsyncContextManager[Task]]
 
 
 @pytest.fixture
-async def standin(start_standin: StartStandIn) -> StandIn:
-    return await start_standin(target_arn=TARGET)
+async def fake_sagemaker(start_fake_sagemaker: StartFakeSageMaker) -> FakeSageMaker:
+    return await start_fake_sagemaker(target_arn=TARGET)
 
 
 @pytest.fixture
-def start_task(engine: Engine, image: str, definition: dict[str, Any], standin: StandIn, hashes: Secret) -> StartTask:
+def start_task(
+    engine: Engine, image: str, definition: dict[str, Any], fake_sagemaker: FakeSageMaker, hashes: Secret
+) -> StartTask:
     @contextlib.asynccontextmanager
     async def start() -> AsyncGenerator[Task]:
         port = _free_port()
@@ -95,17 +97,17 @@ def start_task(engine: Engine, image: str, definition: dict[str, Any], standin: 
             # Each task has an address of its own; here they share one.
             proxy_environment.LISTEN: f"0.0.0.0:{port}",
             "MLFLOW_PROXY_METRICS_LISTEN": "127.0.0.1:0",
-            "MLFLOW_PROXY_TARGET_ENDPOINT": standin.endpoint,
+            "MLFLOW_PROXY_TARGET_ENDPOINT": fake_sagemaker.endpoint,
             proxy_environment.TOKENS_SECRET: hashes.arn,
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": hashes.endpoint,
-            **standin.environ,
+            **fake_sagemaker.environ,
             "AWS_CA_BUNDLE": CA_FILE,
         }
-        flags = [*docker_flags(definition, cloud), "--volume", f"{standin.ca_file}:{CA_FILE}:ro"]
+        flags = [*docker_flags(definition, cloud), "--volume", f"{fake_sagemaker.ca_file}:{CA_FILE}:ro"]
         running = engine.started(image, *flags)
         container = await asyncio.to_thread(running.__enter__)
         try:
-            # In a thread: the stand-in answers in this one.
+            # In a thread: the fake SageMaker answers in this one.
             await asyncio.to_thread(container.wait_until, lambda _: status(port, proxy_environment.READY) == 200)
             yield Task(container, port)
         finally:
@@ -124,13 +126,13 @@ def _free_port() -> int:
 
 
 async def test_it_serves_with_the_token_and_the_settings_that_components_made(
-    start_task: StartTask, standin: StandIn, hashes: Secret
+    start_task: StartTask, fake_sagemaker: FakeSageMaker, hashes: Secret
 ) -> None:
     async with start_task() as task:
         assert await asyncio.to_thread(status, task.port, READ, hashes.token) == 200
         assert await asyncio.to_thread(status, task.port, READ) == 401
         assert await asyncio.to_thread(status, task.port, proxy_environment.HEALTH) == 200
-        assert standin.seen
+        assert fake_sagemaker.seen
 
 
 async def test_what_confines_it_does(start_task: StartTask, definition: dict[str, Any]) -> None:
@@ -241,9 +243,9 @@ async def some_answers(balancer: LoadBalancer, task: Task, more: int = 20) -> No
 
 
 async def test_a_rollout_under_load_loses_no_request(
-    start_task: StartTask, definition: dict[str, Any], standin: StandIn, hashes: Secret
+    start_task: StartTask, definition: dict[str, Any], fake_sagemaker: FakeSageMaker, hashes: Secret
 ) -> None:
-    standin.faults.add("slow", times=None, delay=0.05, path=SEARCH)
+    fake_sagemaker.faults.add("slow", times=None, delay=0.05, path=SEARCH)
     async with start_task() as old, start_task() as new, load(hashes.token, old) as balancer:
         await some_answers(balancer, old)
         balancer.targets.append(new)
@@ -257,13 +259,13 @@ async def test_a_rollout_under_load_loses_no_request(
 
 
 async def test_a_task_that_is_stopped_before_its_load_balancer_knows_loses_none_either(
-    start_task: StartTask, definition: dict[str, Any], standin: StandIn, hashes: Secret
+    start_task: StartTask, definition: dict[str, Any], fake_sagemaker: FakeSageMaker, hashes: Secret
 ) -> None:
     told = {one["name"]: int(one["value"]) for one in definition["environment"] if one["value"].isdecimal()}
     drain = told[proxy_environment.DRAIN_SECONDS]
-    standin.faults.add("slow", times=None, delay=0.05, path=SEARCH)
+    fake_sagemaker.faults.add("slow", times=None, delay=0.05, path=SEARCH)
     # A request that takes longer than the drain, but ends within the grace.
-    standin.faults.add("slow", delay=drain + 3, path=HELD)
+    fake_sagemaker.faults.add("slow", delay=drain + 3, path=HELD)
     async with start_task() as old, start_task() as new, load(hashes.token, old) as balancer:
         balancer.targets.append(new)
         await some_answers(balancer, old)

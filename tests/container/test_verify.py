@@ -1,4 +1,4 @@
-"""The container in front of SageMaker's stand-in, tried from outside as anybody would: `python -m verify`."""
+"""The container in front of the fake SageMaker, tried from outside as anybody would: `python -m verify`."""
 
 import asyncio
 import json
@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import pytest
 
-from local.standin import APP_ARN, TRACKING_SERVER_ARN, StandIn
+from local.fake_sagemaker import APP_ARN, TRACKING_SERVER_ARN, FakeSageMaker
 from tests.container.engine import Engine
 from tests.container.proxy import environment, make_token, status
-from tests.doubles.fixtures import Server, StartStandIn
+from tests.doubles.fixtures import Server, StartFakeSageMaker
 
 CA_FILE = "/ca.pem"
 
@@ -33,14 +33,14 @@ async def test_verify_passes_against_the_container_and_no_secret_shows(
     image: str,
     arn: str,
     mlflow_server: Server,
-    start_standin: StartStandIn,
+    start_fake_sagemaker: StartFakeSageMaker,
     port: int,
     tmp_path: Path,
 ) -> None:
-    standin = await start_standin(target_arn=arn)
+    fake_sagemaker = await start_fake_sagemaker(target_arn=arn)
     folder, token = await asyncio.to_thread(make_token, engine, image, tmp_path, "admin")
-    # In a thread: the stand-in answers in this one.
-    tried = await asyncio.to_thread(_try, engine, image, standin, mlflow_server, port, folder, token)
+    # In a thread: the fake SageMaker answers in this one.
+    tried = await asyncio.to_thread(_try, engine, image, fake_sagemaker, mlflow_server, port, folder, token)
 
     assert tried.code == 0, tried.output + tried.log
     assert "PASSED" in tried.output
@@ -50,7 +50,7 @@ async def test_verify_passes_against_the_container_and_no_secret_shows(
     assert {line["caller"] for line in requests if line["status"] != 401} == {"ann"}
     assert [line for line in requests if line["status"] >= 500] == []
 
-    credential = standin.credentials.current()
+    credential = fake_sagemaker.credentials.current()
     for secret in (token, credential.secret_key, credential.token):
         assert secret not in tried.output
         assert secret not in tried.log
@@ -58,18 +58,24 @@ async def test_verify_passes_against_the_container_and_no_secret_shows(
 
 
 def _try(
-    engine: Engine, image: str, standin: StandIn, mlflow_server: Server, port: int, tokens: Path, token: str
+    engine: Engine,
+    image: str,
+    fake_sagemaker: FakeSageMaker,
+    mlflow_server: Server,
+    port: int,
+    tokens: Path,
+    token: str,
 ) -> Tried:
     settings = {
         "MLFLOW_PROXY_LISTEN": f"127.0.0.1:{port}",
         "MLFLOW_PROXY_METRICS_LISTEN": "127.0.0.1:0",
-        "MLFLOW_PROXY_TARGET_ARN": standin.target.arn,
-        "MLFLOW_PROXY_TARGET_ENDPOINT": standin.endpoint,
+        "MLFLOW_PROXY_TARGET_ARN": fake_sagemaker.target.arn,
+        "MLFLOW_PROXY_TARGET_ENDPOINT": fake_sagemaker.endpoint,
         "MLFLOW_PROXY_TOKENS_FILE": "/tokens/tokens.json",
-        **standin.environ,
+        **fake_sagemaker.environ,
         "AWS_CA_BUNDLE": CA_FILE,
     }
-    mounted = ("--volume", f"{tokens}:/tokens:ro", "--volume", f"{standin.ca_file}:{CA_FILE}:ro")
+    mounted = ("--volume", f"{tokens}:/tokens:ro", "--volume", f"{fake_sagemaker.ca_file}:{CA_FILE}:ro")
     with engine.container(image, *mounted, *environment(settings)) as container:
         container.wait_until(lambda _: status(port, "/readyz") == 200)
         client = {"PATH": os.environ["PATH"], "HOME": str(tokens), **mlflow_server.environ}

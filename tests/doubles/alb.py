@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from local.standin.tls import Authority
+from local.fake_sagemaker.tls import Authority
 
 from .toy_upstreams import Talk, Toy, with_length
 

@@ -1,8 +1,8 @@
-"""Real servers that tests share: S3, MLflow, and SageMaker's stand-in in front of them.
+"""Real servers that tests share: S3, MLflow, and the fake SageMaker in front of them.
 
-`s3` and `mlflow_server` are made once in a test run, as subprocesses. Each test gets a stand-in of its own, in its
-own event loop, with fresh credentials and no faults: `standin` for a tracking server, `standin_app` for a
-serverless app, `start_standin(...)` for others. All share MLflow's data, so tests give what they make unique names.
+`s3` and `mlflow_server` start once per test run, as subprocesses. Each test gets its own fake SageMaker, in its own
+event loop, with fresh credentials and no faults: `fake_sagemaker` for a tracking server, `fake_sagemaker_app` for a
+serverless app, `start_fake_sagemaker(...)` for others. All share MLflow's data, so tests use unique names.
 """
 
 import contextlib
@@ -17,12 +17,12 @@ import pytest_asyncio
 
 from local import s3 as s3_settings
 from local import stack
-from local.standin import APP_ARN, TRACKING_SERVER_ARN, Authority, StandIn, serve
+from local.fake_sagemaker import APP_ARN, TRACKING_SERVER_ARN, Authority, FakeSageMaker, serve
 from tests.doubles.proxy_process import ProxyProcess
 from tests.doubles.running_proxy import Tokens
 
-StartStandIn = Callable[..., Awaitable[StandIn]]
-SigningProxy = Callable[[StandIn], contextlib.AbstractAsyncContextManager[ProxyProcess]]
+StartFakeSageMaker = Callable[..., Awaitable[FakeSageMaker]]
+SigningProxy = Callable[[FakeSageMaker], contextlib.AbstractAsyncContextManager[ProxyProcess]]
 # The first start compiles MLflow's modules, on a machine that may be busy.
 _PATIENCE = 110.0
 
@@ -78,7 +78,7 @@ def mlflow_server(scratch: Path, s3: Server) -> Generator[Server]:
 
 @pytest.fixture(scope="session")
 def authority(scratch: Path) -> Authority:
-    """The stand-ins' certificates."""
+    """The fake SageMakers' certificates."""
     return Authority.create(scratch / "tls")
 
 
@@ -89,11 +89,11 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
 
 
 @pytest_asyncio.fixture
-async def start_standin(mlflow_server: Server, authority: Authority) -> AsyncGenerator[StartStandIn]:
-    """`await start_standin(target_arn=..., upstream=..., lifetime=..., clock=...)`; all have defaults."""
+async def start_fake_sagemaker(mlflow_server: Server, authority: Authority) -> AsyncGenerator[StartFakeSageMaker]:
+    """`await start_fake_sagemaker(target_arn=..., upstream=..., lifetime=..., clock=...)`; all have defaults."""
     async with contextlib.AsyncExitStack() as running:
 
-        async def start(**options: Any) -> StandIn:
+        async def start(**options: Any) -> FakeSageMaker:
             given: dict[str, Any] = {"target_arn": TRACKING_SERVER_ARN, "upstream": mlflow_server.url, **options}
             return await running.enter_async_context(serve(authority=authority, **given))
 
@@ -101,23 +101,26 @@ async def start_standin(mlflow_server: Server, authority: Authority) -> AsyncGen
 
 
 @pytest_asyncio.fixture
-async def standin(start_standin: StartStandIn) -> StandIn:
-    """The stand-in of a tracking server."""
-    return await start_standin()
+async def fake_sagemaker(start_fake_sagemaker: StartFakeSageMaker) -> FakeSageMaker:
+    """The fake SageMaker of a tracking server."""
+    return await start_fake_sagemaker()
 
 
 @pytest_asyncio.fixture
-async def standin_app(start_standin: StartStandIn) -> StandIn:
-    """The stand-in of a serverless app."""
-    return await start_standin(target_arn=APP_ARN)
+async def fake_sagemaker_app(start_fake_sagemaker: StartFakeSageMaker) -> FakeSageMaker:
+    """The fake SageMaker of a serverless app."""
+    return await start_fake_sagemaker(target_arn=APP_ARN)
 
 
 @pytest.fixture
 def signing_proxy(tokens: Tokens, tmp_path: Path) -> SigningProxy:
-    """`async with signing_proxy(standin) as proxy`: a proxy as a process of its own that signs for the stand-in."""
+    """`async with signing_proxy(fake_sagemaker) as proxy`: a proxy process that signs for the fake SageMaker."""
 
-    def start(standin: StandIn) -> contextlib.AbstractAsyncContextManager[ProxyProcess]:
-        target = {"MLFLOW_PROXY_TARGET_ARN": standin.target.arn, "MLFLOW_PROXY_TARGET_ENDPOINT": standin.endpoint}
-        return ProxyProcess.serving(tmp_path, tokens, **target, **standin.environ)
+    def start(fake_sagemaker: FakeSageMaker) -> contextlib.AbstractAsyncContextManager[ProxyProcess]:
+        target = {
+            "MLFLOW_PROXY_TARGET_ARN": fake_sagemaker.target.arn,
+            "MLFLOW_PROXY_TARGET_ENDPOINT": fake_sagemaker.endpoint,
+        }
+        return ProxyProcess.serving(tmp_path, tokens, **target, **fake_sagemaker.environ)
 
     return start

@@ -22,7 +22,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from local.standin.tls import Authority
+from local.fake_sagemaker.tls import Authority
 
 from .alb import Sign, es256
 from .toy_upstreams import Talk, Toy, with_length

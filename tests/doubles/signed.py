@@ -1,4 +1,4 @@
-"""Requests to the stand-in, signed by botocore as the plugin has it, and open to be got wrong on purpose."""
+"""Requests to the fake SageMaker, signed by botocore as the plugin has it, and open to be got wrong on purpose."""
 
 import contextlib
 import hashlib
@@ -14,13 +14,13 @@ from botocore.credentials import Credentials as Keys
 from multidict import CIMultiDict
 from yarl import URL
 
-from local.standin import Credential, StandIn
+from local.fake_sagemaker import Credential, FakeSageMaker
 
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
 
 
 def signed(
-    standin: StandIn,
+    fake_sagemaker: FakeSageMaker,
     target: str = SEARCH,
     *,
     method: str = "GET",
@@ -33,26 +33,26 @@ def signed(
     hashed: bytes | None = None,
 ) -> CIMultiDict[str]:
     """The headers of a request signed as the plugin does; `signed_target` is what botocore is shown."""
-    credential = credential or standin.credentials.current()
+    credential = credential or fake_sagemaker.credentials.current()
     digest = hashlib.sha256(body if hashed is None else hashed).hexdigest()
-    given = {standin.target.header: standin.target.arn, "X-Amz-Content-SHA256": digest}
+    given = {fake_sagemaker.target.header: fake_sagemaker.target.arn, "X-Amz-Content-SHA256": digest}
     request = AWSRequest(
         method=method,
-        url=standin.endpoint + (target if signed_target is None else signed_target),
+        url=fake_sagemaker.endpoint + (target if signed_target is None else signed_target),
         data=body,
         headers={**given, **(headers or {})},
     )
     SigV4Auth(
         Keys(credential.access_key, credential.secret_key, credential.token),
-        service or standin.target.service,
-        region or standin.target.region,
+        service or fake_sagemaker.target.service,
+        region or fake_sagemaker.target.region,
     ).add_auth(request)
     return CIMultiDict(request.headers.items())
 
 
 @contextlib.asynccontextmanager
 async def opened(
-    standin: StandIn,
+    fake_sagemaker: FakeSageMaker,
     headers: CIMultiDict[str],
     target: str = SEARCH,
     *,
@@ -60,19 +60,21 @@ async def opened(
     body: bytes = b"",
 ) -> AsyncGenerator[aiohttp.ClientResponse]:
     """The answer to exactly this request, over a connection of its own."""
-    tls = ssl.create_default_context(cafile=str(standin.ca_file))
+    tls = ssl.create_default_context(cafile=str(fake_sagemaker.ca_file))
     data = io.BytesIO(body) if body else None
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session,
-        session.request(method, URL(standin.endpoint + target, encoded=True), headers=headers, data=data) as response,
+        session.request(
+            method, URL(fake_sagemaker.endpoint + target, encoded=True), headers=headers, data=data
+        ) as response,
     ):
         yield response
 
 
 async def send(
-    standin: StandIn, headers: CIMultiDict[str], target: str = SEARCH, **options: Any
+    fake_sagemaker: FakeSageMaker, headers: CIMultiDict[str], target: str = SEARCH, **options: Any
 ) -> tuple[int, dict[str, Any], str]:
     """(status, JSON, AWS's error type) of exactly this request."""
-    async with opened(standin, headers, target, **options) as response:
+    async with opened(fake_sagemaker, headers, target, **options) as response:
         assert response.headers["x-amzn-RequestId"]
         return response.status, await response.json(), response.headers.get("x-amzn-ErrorType", "")

@@ -2,7 +2,7 @@
 
 import re
 
-from local.standin.tls import Authority
+from local.fake_sagemaker.tls import Authority
 from tests.doubles import iap
 from tests.doubles.fixtures import Server
 from tests.doubles.iap import BOB, JOB, Iap, KeyHost

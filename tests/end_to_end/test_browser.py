@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Error, Page, async_playwright
 
-from local.standin import StandIn
+from local.fake_sagemaker import FakeSageMaker
 from tests.doubles.proxy_process import ProxyProcess
 
 
@@ -53,11 +53,11 @@ async def test_the_page_says_who_you_are_and_gives_the_lines_to_paste(
 
 
 async def test_an_admins_button_leads_into_mlflows_own_pages(
-    browser: Browser, proxy: ProxyProcess, standin: StandIn
+    browser: Browser, proxy: ProxyProcess, fake_sagemaker: FakeSageMaker
 ) -> None:
     page, _ = await opened(browser, proxy, "admin")
     await page.click("button")
-    await page.wait_for_url(f"{standin.ui_endpoint}/**")
+    await page.wait_for_url(f"{fake_sagemaker.ui_endpoint}/**")
     assert await page.title() == "MLflow"
     assert [line["caller"] for line in proxy.requests if line["route"] == "/proxy/ui-link"] == ["some-admin"]
 

@@ -1,4 +1,4 @@
-"""A stand-in of either kind, and an upstream that only remembers, for what MLflow itself would not tell."""
+"""A fake SageMaker of either kind, and an upstream that only remembers, for what MLflow itself would not tell."""
 
 from collections.abc import AsyncGenerator
 
@@ -7,7 +7,7 @@ import pytest_asyncio
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
-from local.standin import StandIn
+from local.fake_sagemaker import FakeSageMaker
 
 PIECES = 4
 PIECE = b"x" * 50_000
@@ -45,6 +45,6 @@ async def recorder() -> AsyncGenerator[Recorder]:
 
 
 @pytest.fixture(params=["tracking server", "app"])
-def either(request: pytest.FixtureRequest) -> StandIn:
-    """A stand-in of each kind in turn."""
-    return request.getfixturevalue("standin" if request.param == "tracking server" else "standin_app")
+def either(request: pytest.FixtureRequest) -> FakeSageMaker:
+    """A fake SageMaker of each kind in turn."""
+    return request.getfixturevalue("fake_sagemaker" if request.param == "tracking server" else "fake_sagemaker_app")

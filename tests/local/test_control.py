@@ -1,4 +1,4 @@
-"""The stand-in's control plane, its UI links and its credentials, asked by botocore itself."""
+"""The fake SageMaker's control plane, its UI links and its credentials, asked by botocore itself."""
 
 import asyncio
 import json
@@ -16,8 +16,8 @@ from botocore.credentials import Credentials as Keys
 from botocore.exceptions import ClientError
 from botocore.model import ServiceModel
 
-from local.standin import APP_ARN, StandIn
-from local.standin.control import OPERATIONS
+from local.fake_sagemaker import APP_ARN, FakeSageMaker
+from local.fake_sagemaker.control import OPERATIONS
 
 SERVER = {"TrackingServerName": "local"}
 
@@ -32,9 +32,9 @@ class Clock:
         return time.time() + self.ahead
 
 
-async def client(service: str, standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Any:
+async def client(service: str, fake_sagemaker: FakeSageMaker, monkeypatch: pytest.MonkeyPatch) -> Any:
     """botocore's own client, which gets everything from the environment."""
-    for name, value in standin.environ.items():
+    for name, value in fake_sagemaker.environ.items():
         monkeypatch.setenv(name, value)
     # One try: a refusal is not to be hidden by a second one.
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
@@ -42,7 +42,7 @@ async def client(service: str, standin: StandIn, monkeypatch: pytest.MonkeyPatch
 
 
 async def call(function: Callable[..., Any], **parameters: Any) -> Any:
-    """Off the event loop, on which the stand-in runs."""
+    """Off the event loop, on which the fake SageMaker runs."""
     return await asyncio.to_thread(lambda: function(**parameters))
 
 
@@ -63,38 +63,41 @@ def browser() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
 
 
-async def test_a_link_opens_the_ui_once(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    sagemaker = await client("sagemaker", standin, monkeypatch)
+async def test_a_link_opens_the_ui_once(fake_sagemaker: FakeSageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    sagemaker = await client("sagemaker", fake_sagemaker, monkeypatch)
     link = (await call(sagemaker.create_presigned_mlflow_tracking_server_url, **SERVER))["AuthorizedUrl"]
-    assert link.startswith(standin.ui_endpoint + "/auth?authToken=")
+    assert link.startswith(fake_sagemaker.ui_endpoint + "/auth?authToken=")
     async with browser() as first, browser() as second:
         async with first.get(link) as page:
             assert page.status == 200
             assert "MLflow" in await page.text()
-        assert await get(standin.ui_endpoint + "/ajax-api/2.0/mlflow/experiments/search?max_results=1", first) == 200
+        assert (
+            await get(fake_sagemaker.ui_endpoint + "/ajax-api/2.0/mlflow/experiments/search?max_results=1", first)
+            == 200
+        )
         assert await get(link, second) == 403
-        assert await get(standin.ui_endpoint, second) == 403
+        assert await get(fake_sagemaker.ui_endpoint, second) == 403
 
 
 async def test_the_ui_writes_although_a_browser_sends_an_origin(
-    standin: StandIn, monkeypatch: pytest.MonkeyPatch
+    fake_sagemaker: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sagemaker = await client("sagemaker", standin, monkeypatch)
+    sagemaker = await client("sagemaker", fake_sagemaker, monkeypatch)
     link = (await call(sagemaker.create_presigned_mlflow_tracking_server_url, **SERVER))["AuthorizedUrl"]
     async with browser() as session:
         assert await get(link, session) == 200
         async with session.post(
-            standin.ui_endpoint + "/ajax-api/2.0/mlflow/experiments/create",
+            fake_sagemaker.ui_endpoint + "/ajax-api/2.0/mlflow/experiments/create",
             json={"name": f"from the UI {time.time_ns()}"},
             headers={"Origin": "https://app.example.com"},
         ) as response:
             assert response.status == 200, await response.text()
 
 
-async def test_a_link_expires(start_standin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_link_expires(start_fake_sagemaker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    standin = await start_standin(clock=clock)
-    sagemaker = await client("sagemaker", standin, monkeypatch)
+    fake_sagemaker = await start_fake_sagemaker(clock=clock)
+    sagemaker = await client("sagemaker", fake_sagemaker, monkeypatch)
     create = sagemaker.create_presigned_mlflow_tracking_server_url
     link = (await call(create, **SERVER, ExpiresInSeconds=5))["AuthorizedUrl"]
     clock.ahead = 6
@@ -102,20 +105,20 @@ async def test_a_link_expires(start_standin: Any, monkeypatch: pytest.MonkeyPatc
         assert await get(link, session) == 403
 
 
-async def test_a_ui_session_expires(start_standin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_ui_session_expires(start_fake_sagemaker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    standin = await start_standin(clock=clock)
-    sagemaker = await client("sagemaker", standin, monkeypatch)
+    fake_sagemaker = await start_fake_sagemaker(clock=clock)
+    sagemaker = await client("sagemaker", fake_sagemaker, monkeypatch)
     create = sagemaker.create_presigned_mlflow_tracking_server_url
     link = (await call(create, **SERVER, SessionExpirationDurationInSeconds=1800))["AuthorizedUrl"]
     async with browser() as session:
         assert await get(link, session) == 200
         clock.ahead = 1801
-        assert await get(standin.ui_endpoint + "/", session) == 403
+        assert await get(fake_sagemaker.ui_endpoint + "/", session) == 403
 
 
-async def test_an_apps_link_goes_by_its_arn(standin_app: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    sagemaker = await client("sagemaker", standin_app, monkeypatch)
+async def test_an_apps_link_goes_by_its_arn(fake_sagemaker_app: FakeSageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    sagemaker = await client("sagemaker", fake_sagemaker_app, monkeypatch)
     create = sagemaker.create_presigned_mlflow_app_url
     async with browser() as session:
         assert await get((await call(create, Arn=APP_ARN))["AuthorizedUrl"], session) == 200
@@ -136,14 +139,14 @@ async def test_an_apps_link_goes_by_its_arn(standin_app: StandIn, monkeypatch: p
         {"Unknown": 1},
     ],
 )
-async def test_a_parameter_out_of_bounds_is_refused(standin: StandIn, parameters: dict[str, Any]) -> None:
+async def test_a_parameter_out_of_bounds_is_refused(fake_sagemaker: FakeSageMaker, parameters: dict[str, Any]) -> None:
     # botocore refuses some of these itself, so they are sent without it.
-    url, keys = standin.control_endpoint + "/", standin.credentials.current()
+    url, keys = fake_sagemaker.control_endpoint + "/", fake_sagemaker.credentials.current()
     body = json.dumps({**SERVER, **parameters}).encode()
     request = AWSRequest("POST", url, data=body, headers={"X-Amz-Target": f"SageMaker.{next(iter(OPERATIONS))}"})
     signing = Keys(keys.access_key, keys.secret_key, keys.token)
-    SigV4Auth(signing, "sagemaker", standin.target.region).add_auth(request)
-    tls = ssl.create_default_context(cafile=str(standin.ca_file))
+    SigV4Auth(signing, "sagemaker", fake_sagemaker.target.region).add_auth(request)
+    tls = ssl.create_default_context(cafile=str(fake_sagemaker.ca_file))
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session,
         session.post(url, data=body, headers=dict(request.headers.items())) as response,
@@ -167,45 +170,49 @@ def test_the_limits_are_those_of_botocores_model() -> None:
             assert (name in shape.required_members) == field.required
 
 
-async def test_the_control_plane_wants_a_good_signature(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    create = (await client("sagemaker", standin, monkeypatch)).create_presigned_mlflow_tracking_server_url
+async def test_the_control_plane_wants_a_good_signature(
+    fake_sagemaker: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = (await client("sagemaker", fake_sagemaker, monkeypatch)).create_presigned_mlflow_tracking_server_url
     await call(create, **SERVER)
-    standin.faults.expire_credentials()
+    fake_sagemaker.faults.expire_credentials()
     # The client still holds the old ones.
     assert await refused(create, **SERVER) == "ExpiredTokenException"
     elsewhere = dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION"), "eu-west-1")
-    monkeypatch.setattr(StandIn, "environ", {**standin.environ, **elsewhere})
-    other = await client("sagemaker", standin, monkeypatch)
+    monkeypatch.setattr(FakeSageMaker, "environ", {**fake_sagemaker.environ, **elsewhere})
+    other = await client("sagemaker", fake_sagemaker, monkeypatch)
     assert await refused(other.create_presigned_mlflow_tracking_server_url, **SERVER) == "InvalidSignatureException"
 
 
-async def test_the_control_plane_fails_when_told_to(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    create = (await client("sagemaker", standin, monkeypatch)).create_presigned_mlflow_tracking_server_url
-    standin.faults.add("throttle", where="control")
+async def test_the_control_plane_fails_when_told_to(
+    fake_sagemaker: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = (await client("sagemaker", fake_sagemaker, monkeypatch)).create_presigned_mlflow_tracking_server_url
+    fake_sagemaker.faults.add("throttle", where="control")
     assert await refused(create, **SERVER) == "ThrottlingException"
-    standin.faults.add("error", where="control", status=500)
+    fake_sagemaker.faults.add("error", where="control", status=500)
     assert await refused(create, **SERVER) == "InternalServerException"
     assert (await call(create, **SERVER))["AuthorizedUrl"]
 
 
-async def test_an_assumed_role_signs(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_assumed_role_signs(fake_sagemaker: FakeSageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     role = "arn:aws:iam::000000000000:role/team/reader"
-    sts = await client("sts", standin, monkeypatch)
+    sts = await client("sts", fake_sagemaker, monkeypatch)
     answer = await call(sts.assume_role, RoleArn=role, RoleSessionName="me", DurationSeconds=900)
     assert answer["AssumedRoleUser"]["Arn"] == "arn:aws:sts::000000000000:assumed-role/reader/me"
     keys = answer["Credentials"]
-    credential = standin.credentials.find(keys["AccessKeyId"], keys["SessionToken"])
+    credential = fake_sagemaker.credentials.find(keys["AccessKeyId"], keys["SessionToken"])
     assert credential.secret_key == keys["SecretAccessKey"]
     assert keys["Expiration"].timestamp() == pytest.approx(time.time() + 900, abs=30)
 
 
-async def test_credentials_rotate_at_half_of_their_life(start_standin: Any) -> None:
+async def test_credentials_rotate_at_half_of_their_life(start_fake_sagemaker: Any) -> None:
     clock = Clock()
-    standin = await start_standin(clock=clock, lifetime=100)
+    fake_sagemaker = await start_fake_sagemaker(clock=clock, lifetime=100)
     async with aiohttp.ClientSession() as session:
 
         async def fetch() -> dict[str, str]:
-            async with session.get(standin.credentials_url) as response:
+            async with session.get(fake_sagemaker.credentials_url) as response:
                 return await response.json()
 
         first = await fetch()
@@ -216,10 +223,10 @@ async def test_credentials_rotate_at_half_of_their_life(start_standin: Any) -> N
         second = await fetch()
         assert second["AccessKeyId"] != first["AccessKeyId"]
         # The old ones hold until they expire.
-        assert standin.credentials.find(first["AccessKeyId"], first["Token"])
+        assert fake_sagemaker.credentials.find(first["AccessKeyId"], first["Token"])
 
 
-async def test_the_credentials_endpoint_fails_when_told_to(standin: StandIn) -> None:
-    standin.faults.add("error", where="credentials", status=500, times=2)
+async def test_the_credentials_endpoint_fails_when_told_to(fake_sagemaker: FakeSageMaker) -> None:
+    fake_sagemaker.faults.add("error", where="credentials", status=500, times=2)
     async with aiohttp.ClientSession() as session:
-        assert [await get(standin.credentials_url, session) for _ in range(3)] == [500, 500, 200]
+        assert [await get(fake_sagemaker.credentials_url, session) for _ in range(3)] == [500, 500, 200]

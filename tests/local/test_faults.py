@@ -8,83 +8,85 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from local.standin import StandIn
+from local.fake_sagemaker import FakeSageMaker
 from tests.doubles.signed import opened, send, signed
 from tests.local.conftest import PIECE, PIECES, Recorder
 
 
 @pytest_asyncio.fixture
-async def standin(start_standin: Any, recorder: Recorder) -> StandIn:
-    return await start_standin(upstream=recorder.url)
+async def fake_sagemaker(start_fake_sagemaker: Any, recorder: Recorder) -> FakeSageMaker:
+    return await start_fake_sagemaker(upstream=recorder.url)
 
 
-async def read(standin: StandIn, path: str = "/api/2.0/mlflow/runs/get") -> bytes:
+async def read(fake_sagemaker: FakeSageMaker, path: str = "/api/2.0/mlflow/runs/get") -> bytes:
     """The whole answer; fails when it is not a good one."""
-    async with opened(standin, signed(standin, path), path) as response:
+    async with opened(fake_sagemaker, signed(fake_sagemaker, path), path) as response:
         assert response.status == 200
         return await response.read()
 
 
-async def assert_works(standin: StandIn) -> None:
-    assert await read(standin) == PIECE * PIECES
+async def assert_works(fake_sagemaker: FakeSageMaker) -> None:
+    assert await read(fake_sagemaker) == PIECE * PIECES
 
 
-async def test_throttling_lasts_as_often_as_said(standin: StandIn, recorder: Recorder) -> None:
-    standin.faults.add("throttle", times=2, retry_after=7)
+async def test_throttling_lasts_as_often_as_said(fake_sagemaker: FakeSageMaker, recorder: Recorder) -> None:
+    fake_sagemaker.faults.add("throttle", times=2, retry_after=7)
     for _ in range(2):
-        async with opened(standin, signed(standin)) as response:
+        async with opened(fake_sagemaker, signed(fake_sagemaker)) as response:
             assert (response.status, response.headers["Retry-After"]) == (429, "7")
             assert response.headers["x-amzn-ErrorType"] == "ThrottlingException"
             assert await response.json() == {"message": "Rate exceeded"}
     assert recorder.requests == []
-    await assert_works(standin)
+    await assert_works(fake_sagemaker)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-async def test_an_error_has_the_status_that_was_asked_for(standin: StandIn, recorder: Recorder, status: int) -> None:
-    standin.faults.add("error", status=status, retry_after=None)
-    async with opened(standin, signed(standin)) as response:
+async def test_an_error_has_the_status_that_was_asked_for(
+    fake_sagemaker: FakeSageMaker, recorder: Recorder, status: int
+) -> None:
+    fake_sagemaker.faults.add("error", status=status, retry_after=None)
+    async with opened(fake_sagemaker, signed(fake_sagemaker)) as response:
         assert response.status == status
         assert "Retry-After" not in response.headers
     assert recorder.requests == []
-    await assert_works(standin)
+    await assert_works(fake_sagemaker)
 
 
-async def test_a_denial_looks_like_iams(standin: StandIn) -> None:
-    standin.faults.add("deny")
-    status, answer, kind = await send(standin, signed(standin))
+async def test_a_denial_looks_like_iams(fake_sagemaker: FakeSageMaker) -> None:
+    fake_sagemaker.faults.add("deny")
+    status, answer, kind = await send(fake_sagemaker, signed(fake_sagemaker))
     assert (status, kind) == (403, "AccessDeniedException")
     assert "is not authorized to perform" in answer["message"]
-    await assert_works(standin)
+    await assert_works(fake_sagemaker)
 
 
-async def test_a_fault_without_an_end_is_cleared(standin: StandIn) -> None:
-    standin.faults.add("error", times=None)
+async def test_a_fault_without_an_end_is_cleared(fake_sagemaker: FakeSageMaker) -> None:
+    fake_sagemaker.faults.add("error", times=None)
     for _ in range(3):
-        assert (await send(standin, signed(standin)))[0] == 503
-    standin.faults.clear()
-    await assert_works(standin)
+        assert (await send(fake_sagemaker, signed(fake_sagemaker)))[0] == 503
+    fake_sagemaker.faults.clear()
+    await assert_works(fake_sagemaker)
 
 
-async def test_a_fault_can_be_for_one_path_only(standin: StandIn) -> None:
-    standin.faults.add("error", path="/api/2.0/mlflow/runs/create")
-    await assert_works(standin)
+async def test_a_fault_can_be_for_one_path_only(fake_sagemaker: FakeSageMaker) -> None:
+    fake_sagemaker.faults.add("error", path="/api/2.0/mlflow/runs/create")
+    await assert_works(fake_sagemaker)
     path = "/api/2.0/mlflow/runs/create?x=1"
-    assert (await send(standin, signed(standin, path), path))[0] == 503
+    assert (await send(fake_sagemaker, signed(fake_sagemaker, path), path))[0] == 503
 
 
-async def test_slow_waits_before_the_head(standin: StandIn) -> None:
-    standin.faults.add("slow", delay=0.3)
+async def test_slow_waits_before_the_head(fake_sagemaker: FakeSageMaker) -> None:
+    fake_sagemaker.faults.add("slow", delay=0.3)
     began = time.monotonic()
-    async with opened(standin, signed(standin)) as response:
+    async with opened(fake_sagemaker, signed(fake_sagemaker)) as response:
         assert response.status == 200
         assert time.monotonic() - began >= 0.3
-    await assert_works(standin)
+    await assert_works(fake_sagemaker)
 
 
-async def test_slow_waits_between_pieces(standin: StandIn) -> None:
-    standin.faults.add("slow", chunk_delay=0.2)
-    async with opened(standin, signed(standin)) as response:
+async def test_slow_waits_between_pieces(fake_sagemaker: FakeSageMaker) -> None:
+    fake_sagemaker.faults.add("slow", chunk_delay=0.2)
+    async with opened(fake_sagemaker, signed(fake_sagemaker)) as response:
         # The head is there, and the body takes its time.
         began = time.monotonic()
         assert await response.read() == PIECE * PIECES
@@ -92,48 +94,48 @@ async def test_slow_waits_between_pieces(standin: StandIn) -> None:
 
 
 @pytest.mark.parametrize("after", [1, 70_000])
-async def test_a_reset_in_mid_answer_breaks_it_there(standin: StandIn, after: int) -> None:
-    standin.faults.add("reset", after_bytes=after)
+async def test_a_reset_in_mid_answer_breaks_it_there(fake_sagemaker: FakeSageMaker, after: int) -> None:
+    fake_sagemaker.faults.add("reset", after_bytes=after)
     received = bytearray()
-    async with opened(standin, signed(standin)) as response:
+    async with opened(fake_sagemaker, signed(fake_sagemaker)) as response:
         assert response.status == 200
         with pytest.raises(aiohttp.ClientError):  # noqa: PT012 - pieces come before the end
             async for piece in response.content.iter_any():
                 received += piece
     assert len(received) <= after
-    await assert_works(standin)
+    await assert_works(fake_sagemaker)
 
 
 @pytest.mark.parametrize("forward", [True, False])
 async def test_a_reset_comes_before_or_after_mlflow_saw_the_request(
-    standin: StandIn, recorder: Recorder, forward: bool
+    fake_sagemaker: FakeSageMaker, recorder: Recorder, forward: bool
 ) -> None:
-    standin.faults.add("reset", forward=forward, times=2)
+    fake_sagemaker.faults.add("reset", forward=forward, times=2)
     with pytest.raises(aiohttp.ClientError):
-        await read(standin)
-    assert [seen.status for seen in standin.seen] == [0, 0]  # aiohttp's client tries a GET once more by itself
+        await read(fake_sagemaker)
+    assert [seen.status for seen in fake_sagemaker.seen] == [0, 0]  # aiohttp's client tries a GET once more by itself
     assert len(recorder.requests) == 2 * forward
-    await assert_works(standin)
+    await assert_works(fake_sagemaker)
 
 
-async def test_expired_credentials_are_refused_until_new_ones_are_fetched(standin: StandIn) -> None:
-    old = standin.credentials.current()
-    standin.faults.expire_credentials()
+async def test_expired_credentials_are_refused_until_new_ones_are_fetched(fake_sagemaker: FakeSageMaker) -> None:
+    old = fake_sagemaker.credentials.current()
+    fake_sagemaker.faults.expire_credentials()
     for _ in range(2):
-        status, _, kind = await send(standin, signed(standin, credential=old))
+        status, _, kind = await send(fake_sagemaker, signed(fake_sagemaker, credential=old))
         assert (status, kind) == (403, "ExpiredTokenException")
-    async with aiohttp.ClientSession() as session, session.get(standin.credentials_url) as response:
+    async with aiohttp.ClientSession() as session, session.get(fake_sagemaker.credentials_url) as response:
         assert (await response.json())["AccessKeyId"] != old.access_key
-    await assert_works(standin)
+    await assert_works(fake_sagemaker)
 
 
-async def test_faults_hit_only_what_is_well_signed(standin: StandIn) -> None:
-    standin.faults.add("error", status=500)
-    assert (await send(standin, signed(standin, service="s3")))[0] == 403
-    assert (await send(standin, signed(standin)))[0] == 500
+async def test_faults_hit_only_what_is_well_signed(fake_sagemaker: FakeSageMaker) -> None:
+    fake_sagemaker.faults.add("error", status=500)
+    assert (await send(fake_sagemaker, signed(fake_sagemaker, service="s3")))[0] == 403
+    assert (await send(fake_sagemaker, signed(fake_sagemaker)))[0] == 500
 
 
-async def test_mlflow_that_breaks_in_mid_answer_is_never_taken_for_whole(start_standin: Any) -> None:
+async def test_mlflow_that_breaks_in_mid_answer_is_never_taken_for_whole(start_fake_sagemaker: Any) -> None:
     async def broken(reader: Any, writer: Any) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
@@ -142,30 +144,30 @@ async def test_mlflow_that_breaks_in_mid_answer_is_never_taken_for_whole(start_s
 
     server = await asyncio.start_server(broken, "127.0.0.1", 0)
     async with server:
-        standin = await start_standin(upstream=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        fake_sagemaker = await start_fake_sagemaker(upstream=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         with pytest.raises(aiohttp.ClientError):
-            await read(standin)
+            await read(fake_sagemaker)
 
 
-async def test_mlflow_that_is_down_is_a_503(start_standin: Any, unused_tcp_port: int) -> None:
-    standin = await start_standin(upstream=f"http://127.0.0.1:{unused_tcp_port}")
-    status, answer, kind = await send(standin, signed(standin))
+async def test_mlflow_that_is_down_is_a_503(start_fake_sagemaker: Any, unused_tcp_port: int) -> None:
+    fake_sagemaker = await start_fake_sagemaker(upstream=f"http://127.0.0.1:{unused_tcp_port}")
+    status, answer, kind = await send(fake_sagemaker, signed(fake_sagemaker))
     assert (status, kind) == (503, "ServiceUnavailable"), answer
 
 
-async def test_faults_are_switched_over_http_too(standin: StandIn) -> None:
+async def test_faults_are_switched_over_http_too(fake_sagemaker: FakeSageMaker) -> None:
     async with aiohttp.ClientSession() as session:
-        async with session.post(standin.faults_url, json={"kind": "throttle", "times": 3}) as response:
+        async with session.post(fake_sagemaker.faults_url, json={"kind": "throttle", "times": 3}) as response:
             assert (response.status, (await response.json())["active"][0]["times"]) == (200, 3)
-        assert (await send(standin, signed(standin)))[0] == 429
-        async with session.get(standin.faults_url) as response:
+        assert (await send(fake_sagemaker, signed(fake_sagemaker)))[0] == 429
+        async with session.get(fake_sagemaker.faults_url) as response:
             assert (await response.json())["active"][0]["times"] == 2
-        async with session.delete(standin.faults_url) as response:
+        async with session.delete(fake_sagemaker.faults_url) as response:
             assert await response.json() == {"active": []}
-        old = standin.credentials.current()
-        async with session.post(standin.faults_url, json={"kind": "expire"}) as response:
+        old = fake_sagemaker.credentials.current()
+        async with session.post(fake_sagemaker.faults_url, json={"kind": "expire"}) as response:
             assert response.status == 200
-        assert standin.credentials.current() != old
+        assert fake_sagemaker.credentials.current() != old
 
 
 @pytest.mark.parametrize(
@@ -181,8 +183,8 @@ async def test_faults_are_switched_over_http_too(standin: StandIn) -> None:
         '{"kind": "throttle", "times": 0}',
     ],
 )
-async def test_a_wrong_fault_is_refused_with_a_reason(standin: StandIn, wrong: str) -> None:
-    async with aiohttp.ClientSession() as session, session.post(standin.faults_url, data=wrong) as response:
+async def test_a_wrong_fault_is_refused_with_a_reason(fake_sagemaker: FakeSageMaker, wrong: str) -> None:
+    async with aiohttp.ClientSession() as session, session.post(fake_sagemaker.faults_url, data=wrong) as response:
         assert response.status == 400
         assert (await response.json())["message"]
-    assert standin.faults.active == ()
+    assert fake_sagemaker.faults.active == ()

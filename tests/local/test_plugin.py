@@ -1,4 +1,4 @@
-"""AWS's own client is content with the stand-in: the sagemaker-mlflow plugin, in both modes."""
+"""AWS's own client is content with the fake SageMaker: the sagemaker-mlflow plugin, in both modes."""
 
 import asyncio
 import json
@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from local.fake_sagemaker import FakeSageMaker
 from local.processes import ROOT, child_environ
-from local.standin import StandIn
 from tests.doubles.fixtures import Server
 
 
-async def test_the_real_plugin_does_its_work_straight_at_the_stand_in(
-    either: StandIn, s3: Server, tmp_path: Path
+async def test_the_real_plugin_does_its_work_straight_at_the_fake_sagemaker(
+    either: FakeSageMaker, s3: Server, tmp_path: Path
 ) -> None:
     answer = await _plugin(either, s3, f"it's {either.target.kind} + {time.time_ns()}", tmp_path)
     assert answer["uri"] == either.target.arn
@@ -30,17 +30,17 @@ async def test_the_real_plugin_does_its_work_straight_at_the_stand_in(
     assert len([seen for seen in either.seen if seen.status == 200]) > 12
 
 
-async def _plugin(standin: StandIn, s3: Server, name: str, directory: Path) -> dict[str, Any]:
+async def _plugin(fake_sagemaker: FakeSageMaker, s3: Server, name: str, directory: Path) -> dict[str, Any]:
     """One key pair has to do for SageMaker and for S3, as for a user of AWS; moto takes any."""
-    key = standin.credentials.current()
+    key = fake_sagemaker.credentials.current()
     environ = child_environ(
         directory,
         {
             **s3.environ,
             "PYTHONPATH": str(ROOT),
-            "MLFLOW_TRACKING_URI": standin.target.arn,
-            "SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT": standin.endpoint,
-            "REQUESTS_CA_BUNDLE": str(standin.ca_file),
+            "MLFLOW_TRACKING_URI": fake_sagemaker.target.arn,
+            "SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT": fake_sagemaker.endpoint,
+            "REQUESTS_CA_BUNDLE": str(fake_sagemaker.ca_file),
             "AWS_ACCESS_KEY_ID": key.access_key,
             "AWS_SECRET_ACCESS_KEY": key.secret_key,
             "AWS_SESSION_TOKEN": key.token,
@@ -57,6 +57,6 @@ async def _plugin(standin: StandIn, s3: Server, name: str, directory: Path) -> d
         stderr=asyncio.subprocess.PIPE,
     )
     out, err = await process.communicate()
-    refused = [(seen.method, seen.target, seen.status) for seen in standin.seen if seen.status in {400, 403}]
+    refused = [(seen.method, seen.target, seen.status) for seen in fake_sagemaker.seen if seen.status in {400, 403}]
     assert process.returncode == 0, f"{refused}\n{err.decode()}"
     return json.loads(out.decode().splitlines()[-1])

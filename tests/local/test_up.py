@@ -211,7 +211,7 @@ def test_ctrl_c_ends_it_and_leaves_nothing(up: Up) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_can_be_ended_in_the_middle_of_its_start(tmp_path: Path, number: signal.Signals) -> None:
     up = Up(tmp_path / "local")
-    up.wait_shown("stand-in")
+    up.wait_shown("fake SageMaker")
     assert len(up.processes()) > 1
     assert up.end(number) == 0
     assert "Traceback" not in up.shown

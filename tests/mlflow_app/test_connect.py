@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import event, make_url
 from sqlalchemy.exc import OperationalError
 
-from local.standin import Authority
+from local.fake_sagemaker import Authority
 from mlflow_app.connect import connector
 from mlflow_app.database_uri import database_uri
 from mlflow_app.password import Password, PasswordError, password_of
@@ -92,7 +92,7 @@ def test_a_secret_that_cannot_be_read_is_a_failure_of_the_database(place: Place)
 
 def test_with_an_authority_a_connection_is_encrypted_and_the_server_is_known(place: Place, tmp_path: Path) -> None:
     ours, stranger = Authority.create(tmp_path / "ours"), Authority.create(tmp_path / "stranger")
-    both = tmp_path / "ours" / "standin.pem"  # the server's key and certificate
+    both = tmp_path / "ours" / "fake-sagemaker.pem"  # the server's key and certificate
     database = place.server.database()
     place.server.execute("ALTER USER %s@'%%' REQUIRE SSL", (database.user,))
     plain = place.settings(database, **place.by_address())

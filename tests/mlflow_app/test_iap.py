@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from local.standin import Authority
+from local.fake_sagemaker import Authority
 from tests.doubles.iap import ANN, AUDIENCE, BOB, Iap, KeyHost
 from tests.doubles.mariadb import Database
 from tests.mlflow_app.app_process import AppProcess, together

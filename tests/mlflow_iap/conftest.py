@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from local.standin.tls import Authority
+from local.fake_sagemaker.tls import Authority
 from mlflow_iap import IapAuth
 from tests.doubles.google.accounts import Key
 from tests.doubles.google.world import World

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 import uvloop
 
-from local.standin.tls import Authority
+from local.fake_sagemaker.tls import Authority
 from proxy_app.settings import Settings
 from proxy_app.upstream.pool import Pool
 from tests.doubles.running_proxy import RunningProxy, Tokens, running_proxy

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 import pytest_asyncio
 
-from local.standin.tls import Authority
+from local.fake_sagemaker.tls import Authority
 from tests.doubles import alb as albs
 from tests.doubles import iap as iaps
 from tests.doubles import toy_upstreams as toys

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from local.standin.tls import Authority
+from local.fake_sagemaker.tls import Authority
 from proxy_app.callers.alb_oidc import AlbCallers
 from proxy_app.errors import Refusal
 from proxy_app.settings import Settings

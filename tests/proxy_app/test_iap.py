@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from local.standin.tls import Authority
+from local.fake_sagemaker.tls import Authority
 from proxy_app.callers.iap import IapCallers
 from proxy_app.errors import Refusal
 from proxy_app.settings import Settings

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local.standin.tls import Authority
+from local.fake_sagemaker.tls import Authority
 from proxy_app.callers import iap, public_keys
 from proxy_app.callers.iap import IapCallers
 from proxy_app.settings import Settings

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from local.standin.tls import Authority
+from local.fake_sagemaker.tls import Authority
 from proxy_app.callers import public_keys
 from proxy_app.callers.public_keys import KeyFiles, KeySet
 from proxy_app.errors import Refusal

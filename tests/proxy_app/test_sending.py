@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from local.standin.tls import Authority
+from local.fake_sagemaker.tls import Authority
 from proxy_app import errors
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.running_proxy import settled, until

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from local.standin.tls import Authority
+from local.fake_sagemaker.tls import Authority
 from proxy_app.settings import Settings
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.proxy_process import ProxyProcess, run

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from local.standin import APP_ARN, TRACKING_SERVER_ARN
-from tests.doubles.fixtures import Server, SigningProxy, StartStandIn
+from local.fake_sagemaker import APP_ARN, TRACKING_SERVER_ARN
+from tests.doubles.fixtures import Server, SigningProxy, StartFakeSageMaker
 from tests.doubles.proxy_process import ProxyProcess
 from tests.doubles.running_proxy import Tokens
 from tests.verify.conftest import Ended, Mlflow, Verify
@@ -15,7 +15,7 @@ from tests.verify.test_passing import assert_nothing_active, name_of, rows
 
 
 async def verified(verify: Verify, proxy: ProxyProcess, role: str, **environ: str) -> Ended:
-    # In a thread: the proxy's output and the stand-in are served in this one.
+    # In a thread: the proxy's output and the fake SageMaker are served in this one.
     return await asyncio.to_thread(verify, URL=proxy.url, TOKEN=proxy.tokens.all[role], **environ)
 
 
@@ -34,9 +34,14 @@ async def test_roles_are_told_apart_in_front_of_a_plain_server(
 
 @pytest.mark.parametrize("arn", [TRACKING_SERVER_ARN, APP_ARN], ids=["tracking-server", "app"])
 async def test_every_step_passes_in_front_of_sagemaker(
-    mlflow: Mlflow, s3: Server, start_standin: StartStandIn, signing_proxy: SigningProxy, verify: Verify, arn: str
+    mlflow: Mlflow,
+    s3: Server,
+    start_fake_sagemaker: StartFakeSageMaker,
+    signing_proxy: SigningProxy,
+    verify: Verify,
+    arn: str,
 ) -> None:
-    async with signing_proxy(await start_standin(target_arn=arn)) as proxy:
+    async with signing_proxy(await start_fake_sagemaker(target_arn=arn)) as proxy:
         # With credentials for S3 the client lists artifacts there itself.
         ended = await verified(verify, proxy, "admin", **s3.environ)
     assert (ended.code, ended.err) == (0, ""), ended.out

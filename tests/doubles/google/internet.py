@@ -8,7 +8,7 @@ from collections.abc import Generator
 from email.utils import formatdate
 from typing import Any, cast
 
-from local.standin.tls import Authority
+from local.fake_sagemaker.tls import Authority
 
 from .accounts import Clock
 from .http import Answer, Asked, Site

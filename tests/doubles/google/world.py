@@ -6,7 +6,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from local.standin.tls import Authority
+from local.fake_sagemaker.tls import Authority
 
 from .accounts import JOB, Accounts, Clock, Key
 from .http import Answer, Asked

@@ -10,17 +10,17 @@ from xml.sax.saxutils import escape
 
 from aiohttp import web
 
-from local.standin import contract, faults
-from local.standin.api import receive
-from local.standin.credentials import Credentials
-from local.standin.faults import Faults
-from local.standin.refusals import Refusal, control_error, request_id
-from local.standin.signature import verify
-from local.standin.target import Target
-from local.standin.ui import Tickets
-from local.standin.wire import Received
+from local.fake_sagemaker import contract, faults
+from local.fake_sagemaker.api import receive
+from local.fake_sagemaker.credentials import Credentials
+from local.fake_sagemaker.faults import Faults
+from local.fake_sagemaker.refusals import Refusal, control_error, request_id
+from local.fake_sagemaker.signature import verify
+from local.fake_sagemaker.target import Target
+from local.fake_sagemaker.ui import Tickets
+from local.fake_sagemaker.wire import Received
 
-_log = logging.getLogger("standin")
+_log = logging.getLogger("fake_sagemaker")
 
 
 class _Field(NamedTuple):

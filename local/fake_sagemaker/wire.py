@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from multidict import CIMultiDictProxy
 
-from local.standin.refusals import MISMATCH, Refusal
+from local.fake_sagemaker.refusals import MISMATCH, Refusal
 
 _UNRESERVED = "-_.~"
 _DOTS = (b".", b"..")

@@ -3,16 +3,16 @@
 Nothing of the proxy is used here: signatures are checked with botocore. What SageMaker would refuse is refused;
 where its behaviour is not known, so is whatever two readings of the rules disagree about.
 
-    async with standin.serve(target_arn=ARN, upstream="http://127.0.0.1:5000", authority=authority) as aws:
+    async with fake_sagemaker.serve(target_arn=ARN, upstream="http://127.0.0.1:5000", authority=authority) as aws:
         aws.endpoint, aws.environ, aws.faults, aws.credentials, aws.seen
 """
 
-from local.standin.credentials import Credential, Credentials
-from local.standin.faults import Fault, Faults
-from local.standin.seen import Seen
-from local.standin.server import StandIn, serve
-from local.standin.target import APP_ARN, TRACKING_SERVER_ARN, Target
-from local.standin.tls import Authority
+from local.fake_sagemaker.credentials import Credential, Credentials
+from local.fake_sagemaker.faults import Fault, Faults
+from local.fake_sagemaker.seen import Seen
+from local.fake_sagemaker.server import FakeSageMaker, serve
+from local.fake_sagemaker.target import APP_ARN, TRACKING_SERVER_ARN, Target
+from local.fake_sagemaker.tls import Authority
 
 __all__ = [
     "APP_ARN",
@@ -20,10 +20,10 @@ __all__ = [
     "Authority",
     "Credential",
     "Credentials",
+    "FakeSageMaker",
     "Fault",
     "Faults",
     "Seen",
-    "StandIn",
     "Target",
     "serve",
 ]

@@ -30,7 +30,7 @@ class Authority:
         """Make both in `directory`, anew; about half a second of processor time."""
         now = datetime.datetime.now(datetime.UTC)
         ca_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "SageMaker stand-in, local authority")])
+        ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fake SageMaker, local authority")])
         ca = (
             _builder(ca_name, ca_name, ca_key.public_key(), now)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -51,7 +51,7 @@ class Authority:
             .sign(ca_key, hashes.SHA256())
         )
         directory.mkdir(parents=True, exist_ok=True)
-        ca_file, leaf_file = directory / "ca.pem", directory / "standin.pem"
+        ca_file, leaf_file = directory / "ca.pem", directory / "fake-sagemaker.pem"
         ca_file.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
         leaf_file.touch(mode=0o600)
         leaf_file.write_bytes(

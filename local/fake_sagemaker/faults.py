@@ -9,8 +9,8 @@ from typing import Any, Literal, cast, get_args
 
 from aiohttp import web
 
-from local.standin.credentials import Credentials
-from local.standin.refusals import Refusal
+from local.fake_sagemaker.credentials import Credentials
+from local.fake_sagemaker.refusals import Refusal
 
 Kind = Literal["throttle", "error", "deny", "slow", "reset"]
 Place = Literal["api", "control", "credentials"]

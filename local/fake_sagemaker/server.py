@@ -1,4 +1,4 @@
-"""The stand-in's listeners, all on loopback, and what a client needs to know of them."""
+"""The fake SageMaker's listeners, all on loopback, and what a client needs to know of them."""
 
 import asyncio
 import contextlib
@@ -11,24 +11,24 @@ from pathlib import Path
 
 from aiohttp import web
 
-from local.standin import faults
-from local.standin.api import BODY_LIMIT, Api
-from local.standin.control import Control
-from local.standin.credentials import Credentials
-from local.standin.faults import Faults
-from local.standin.forward import Mlflow
-from local.standin.refusals import Refusal, api_error
-from local.standin.seen import Seen
-from local.standin.target import Target
-from local.standin.tls import Authority
-from local.standin.ui import Tickets, Ui
+from local.fake_sagemaker import faults
+from local.fake_sagemaker.api import BODY_LIMIT, Api
+from local.fake_sagemaker.control import Control
+from local.fake_sagemaker.credentials import Credentials
+from local.fake_sagemaker.faults import Faults
+from local.fake_sagemaker.forward import Mlflow
+from local.fake_sagemaker.refusals import Refusal, api_error
+from local.fake_sagemaker.seen import Seen
+from local.fake_sagemaker.target import Target
+from local.fake_sagemaker.tls import Authority
+from local.fake_sagemaker.ui import Tickets, Ui
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class StandIn:
-    """A running stand-in."""
+class FakeSageMaker:
+    """A running fake SageMaker."""
 
     target: Target
     endpoint: str
@@ -69,8 +69,8 @@ async def serve(
     authority: Authority,
     lifetime: float = 3600,
     clock: Callable[[], float] = time.time,
-) -> AsyncGenerator[StandIn]:
-    """Stand in for `target_arn` in front of the MLflow server at `upstream` (an origin, plain HTTP).
+) -> AsyncGenerator[FakeSageMaker]:
+    """Act as `target_arn` in front of the MLflow server at `upstream` (an origin, plain HTTP).
 
     `lifetime`: how long credentials hold, in seconds. `clock`: seconds since the epoch, for all that expires.
     ValueError for a wrong ARN.
@@ -92,7 +92,7 @@ async def serve(
         credentials_port = await _listen(stack, _app(_credentials_handler(credentials, injected)))
         faults_port = await _listen(stack, faults.control_app(injected))
         tickets.origin = f"http://127.0.0.1:{ui_port}"
-        yield StandIn(
+        yield FakeSageMaker(
             target=target,
             endpoint=f"https://localhost:{api.port}",
             control_endpoint=f"https://localhost:{control.port}",

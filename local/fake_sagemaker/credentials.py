@@ -5,7 +5,7 @@ import datetime
 import secrets
 from collections.abc import Callable
 
-from local.standin.refusals import Refusal
+from local.fake_sagemaker.refusals import Refusal
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What one stand-in answers for: a tracking server or a serverless app."""
+"""What one fake SageMaker answers for: a tracking server or a serverless app."""
 
 import dataclasses
 import re

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from local.standin.api import receive
-from local.standin.forward import Mlflow
-from local.standin.refusals import Refusal, api_error
+from local.fake_sagemaker.api import receive
+from local.fake_sagemaker.forward import Mlflow
+from local.fake_sagemaker.refusals import Refusal, api_error
 
-COOKIE = "standin-ui-session"
+COOKIE = "fake-sagemaker-ui-session"
 _STRIP = frozenset({"cookie", "origin", "referer"})
 
 

@@ -1,8 +1,8 @@
 """What SageMaker's MLflow endpoint asks of a request besides its signature."""
 
-from local.standin.refusals import Refusal
-from local.standin.target import ARN_HEADERS, Target
-from local.standin.wire import Received
+from local.fake_sagemaker.refusals import Refusal
+from local.fake_sagemaker.target import ARN_HEADERS, Target
+from local.fake_sagemaker.wire import Received
 
 _CALLERS_OWN = frozenset(
     {"cookie", "forwarded", "origin", "proxy-authorization", "referer", "x-real-ip"}

@@ -9,9 +9,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials as Keys
 
-from local.standin.credentials import Credential, Credentials
-from local.standin.refusals import MISMATCH, Refusal
-from local.standin.wire import Received, canonical_path, canonical_query
+from local.fake_sagemaker.credentials import Credential, Credentials
+from local.fake_sagemaker.refusals import MISMATCH, Refusal
+from local.fake_sagemaker.wire import Received, canonical_path, canonical_query
 
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 +Credential=([A-Za-z0-9]+)/(\d{8})/([^/,]+)/([^/,]+)/aws4_request, *"

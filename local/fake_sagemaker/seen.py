@@ -1,4 +1,4 @@
-"""What the stand-in saw, for tests."""
+"""What the fake SageMaker saw, for tests."""
 
 import dataclasses
 

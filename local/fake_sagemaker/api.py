@@ -7,18 +7,18 @@ from collections.abc import Callable
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
-from local.standin import contract, faults
-from local.standin.credentials import Credentials
-from local.standin.faults import Faults
-from local.standin.forward import Mlflow
-from local.standin.refusals import Refusal, api_error, request_id
-from local.standin.seen import Seen
-from local.standin.signature import verify
-from local.standin.target import ARN_HEADERS, Target
-from local.standin.wire import Received
+from local.fake_sagemaker import contract, faults
+from local.fake_sagemaker.credentials import Credentials
+from local.fake_sagemaker.faults import Faults
+from local.fake_sagemaker.forward import Mlflow
+from local.fake_sagemaker.refusals import Refusal, api_error, request_id
+from local.fake_sagemaker.seen import Seen
+from local.fake_sagemaker.signature import verify
+from local.fake_sagemaker.target import ARN_HEADERS, Target
+from local.fake_sagemaker.wire import Received
 
 BODY_LIMIT = 64 * 1024 * 1024
-_log = logging.getLogger("standin")
+_log = logging.getLogger("fake_sagemaker")
 
 
 class Api:

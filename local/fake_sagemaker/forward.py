@@ -8,9 +8,9 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from local.standin import faults
-from local.standin.faults import Fault
-from local.standin.refusals import Refusal
+from local.fake_sagemaker import faults
+from local.fake_sagemaker.faults import Fault
+from local.fake_sagemaker.refusals import Refusal
 
 _HOP_BY_HOP = frozenset(
     {
@@ -29,7 +29,7 @@ _CHUNK = 64 * 1024
 
 
 class Mlflow:
-    """The MLflow server behind a stand-in; `url` is its origin."""
+    """The MLflow server behind a fake SageMaker; `url` is its origin."""
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
