@@ -1,4 +1,4 @@
-"""Cloud Storage, played by the emulator `gcp-storage-emulator`, which Google's own client is tested with here."""
+"""A fake Cloud Storage: the emulator `gcp-storage-emulator`, for tests that use Google's client library."""
 
 import contextlib
 import logging
@@ -13,11 +13,11 @@ BUCKET = "team-artifacts"
 
 @contextlib.contextmanager
 def running() -> Generator[dict[str, str]]:
-    """With the bucket BUCKET; what a process needs in its environment to use it."""
+    """Run the emulator with the bucket BUCKET; yields the environment variables that a client process needs."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    # It tells of every request.
+    # The emulator logs every request.
     logging.getLogger("gcp_storage_emulator").setLevel(logging.CRITICAL)
     untyped: Any = emulator
     server: Any = untyped.create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET)

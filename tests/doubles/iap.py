@@ -1,12 +1,12 @@
-"""Google's Identity-Aware Proxy, as what stands behind it sees it, and the host of its keys.
+"""A fake of Identity-Aware Proxy (IAP) as its backend sees it, and of the host that publishes IAP's public keys.
 
 Written from Google's documentation,
-https://cloud.google.com/iap/docs/signed-headers-howto (header, claims, 10 minutes, 30 seconds for clocks, the keys'
-URL) and https://cloud.google.com/iap/docs/identity-howto (the other headers and their prefix), and held against real
-values that were published: github.com/selkies-project/selkies-examples (external-auth/policies/iap-google-domain.rego;
-the order of fields, no padding, 600 seconds, `hd`) and a service account's with `azp` and `identity_source`. The key
-host is as one of IAP's engineers discusses it on Stack Overflow (44897043): `max-age=3000` with an `Age`,
-gzip for whoever takes it, and no word on when keys change. It shares no code with what the proxy verifies by.
+https://cloud.google.com/iap/docs/signed-headers-howto (header, claims, 10 minutes, 30 seconds of clock skew, the URL of
+the keys) and https://cloud.google.com/iap/docs/identity-howto (the other headers and their prefix), and compared with
+published assertions: github.com/selkies-project/selkies-examples (external-auth/policies/iap-google-domain.rego; the
+order of fields, no padding, 600 seconds, `hd`) and one of a service account with `azp` and `identity_source`. The key
+host behaves as an IAP engineer describes it on Stack Overflow (44897043): `max-age=3000` with an `Age`, gzip if the
+client accepts it, and no announced rotation schedule. It shares no code with the proxy's verification.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ JOB = {"email": "train@ml-jobs.iam.gserviceaccount.com", "sub": "accounts.google
 
 
 class Iap:
-    """Lets in whom it is told. `keys` are those that its host gives out, by id; it signs by `key_id`."""
+    """Issues signed assertions. `keys` are the published keys by id; the key `key_id` signs."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
@@ -50,13 +50,13 @@ class Iap:
         self.key_id = self.publish()
 
     def publish(self) -> str:
-        """A further key, which signs nothing yet."""
+        """Publish another key, which does not sign yet; returns its id."""
         key_id = _base64url(secrets.token_bytes(4))
         self.keys[key_id] = ec.generate_private_key(ec.SECP256R1())
         return key_id
 
     def rotate(self) -> str:
-        """Sign by a new key from now on; the host has the earlier ones still."""
+        """Publish a new key and sign with it; the earlier keys stay published."""
         self.key_id = self.publish()
         return self.key_id
 
@@ -70,7 +70,10 @@ class Iap:
         sign: Sign | None = None,
         **changes: Any,
     ) -> str:
-        """The value of `x-goog-iap-jwt-assertion`; `changes` are of claims, `without` is a field of either part."""
+        """The value of `x-goog-iap-jwt-assertion`.
+
+        `changes` replace claims; `without` names a header field or claim to leave out.
+        """
         now = int(self.clock())
         top = {"alg": "ES256", "typ": "JWT", "kid": self.key_id, **(header or {})}
         usual = {"aud": AUDIENCE, "azp": AUDIENCE, "exp": int(now + lifetime), "iat": now, "identity_source": "GOOGLE"}
@@ -78,10 +81,11 @@ class Iap:
         return compact(_without(top, without), dict(sorted(_without(said, without).items())), sign or self.sign)
 
     def sign(self, data: bytes) -> bytes:
+        """The ES256 signature of `data` by the current key."""
         return es256(self.keys[self.key_id], data)
 
     def jwks(self) -> bytes:
-        """The key host's file."""
+        """The published keys as a JSON Web Key Set."""
         return json.dumps({"keys": [jwk(key_id, key) for key_id, key in self.keys.items()]}, indent=1).encode()
 
 
@@ -90,7 +94,7 @@ def _without(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def jwk(key_id: str, key: ec.EllipticCurvePrivateKey) -> dict[str, str]:
-    """RFC 7518, 6.2.1, with the fields that IAP's host writes."""
+    """The key as a JSON Web Key (RFC 7518, 6.2.1) with the fields that IAP publishes."""
     numbers = key.public_key().public_numbers()
     size = (key.curve.key_size + 7) // 8
     x, y = (_base64url(number.to_bytes(size, "big")) for number in (numbers.x, numbers.y))
@@ -98,7 +102,7 @@ def jwk(key_id: str, key: ec.EllipticCurvePrivateKey) -> dict[str, str]:
 
 
 def compact(header: Any, claims: Any, sign: Sign) -> str:
-    """Three parts without padding (RFC 7515, 7.1). Bytes go in as they are."""
+    """A JWS in compact serialization (RFC 7515, 7.1). Parts given as bytes are used unchanged."""
     data = ".".join(_base64url(value if isinstance(value, bytes) else _json(value)) for value in (header, claims))
     return f"{data}.{_base64url(sign(data.encode()))}"
 
@@ -112,10 +116,10 @@ def _base64url(data: bytes) -> str:
 
 
 class KeyHost:
-    """`https://www.gstatic.com/iap/verify/public_key-jwk`: GET and nothing else.
+    """A fake of `https://www.gstatic.com/iap/verify/public_key-jwk`, which serves GET only.
 
-    `asked` counts. `down`: it takes connections and ends them. What it answers instead is `fault`; it waits while
-    `open` is not set. `caching` are the headers that say for how long the file is good.
+    `asked` counts the requests, `wrong` holds the heads of unexpected ones. `down`: it accepts connections and closes
+    them. `fault` is sent in place of the keys; responses wait until `open` is set. `caching` are the caching headers.
     """
 
     def __init__(self, iap: Iap) -> None:
@@ -132,6 +136,7 @@ class KeyHost:
     @classmethod
     @contextlib.asynccontextmanager
     async def running(cls, iap: Iap, authority: Authority) -> AsyncGenerator["KeyHost"]:
+        """Serve the keys of `iap` over HTTPS on a free loopback port."""
         host = cls(iap)
         async with Toy.running(host._answer, tls=authority.server_context()) as toy:
             host.url = toy.origin + PATH
@@ -152,6 +157,7 @@ class KeyHost:
                 await talk.send(self.fault or self.file(packed=packed))
 
     def file(self, *, packed: bool) -> bytes:
+        """The whole response with the keys; `packed`: with gzip."""
         content = gzip.compress(self._iap.jwks()) if packed else self._iap.jwks()
         encoding = [b"Content-Encoding: gzip"] if packed else []
         return with_length(content, b"Content-Type: text/html", b"Vary: Accept-Encoding", *self.caching, *encoding)
@@ -164,12 +170,12 @@ RULES = (
 
 
 def settings(host: KeyHost, authority: Authority, **changes: Any) -> dict[str, Any]:
-    """What a proxy is told that stands behind this IAP."""
-    told = {
+    """Settings of a proxy behind this IAP."""
+    values = {
         "tokens_file": None,
         "iap_audience": AUDIENCE,
         "iap_keys_url": host.url,
         "ca_bundle": authority.ca_file,
         "role_rules": RULES,
     }
-    return {**told, **changes}
+    return {**values, **changes}

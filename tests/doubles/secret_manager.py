@@ -1,4 +1,4 @@
-"""Secret Manager and the metadata server of a Google machine, as far as reading a secret takes them.
+"""A fake of Secret Manager and of a VM's metadata server: the calls that reading a secret needs.
 
 https://cloud.google.com/secret-manager/docs/reference/rest/v1/projects.secrets.versions/access
 https://cloud.google.com/compute/docs/access/authenticate-workloads
@@ -25,7 +25,10 @@ _METADATA = "/computeMetadata/v1/"
 
 
 class SecretManager(http.server.ThreadingHTTPServer):
-    """`secrets` maps a name to its versions, oldest first. What breaks is told: `forbidden`, `damaged`."""
+    """`secrets` maps a name to its versions, oldest first.
+
+    Reads of the secrets in `forbidden` return 403; those in `damaged` return a wrong checksum.
+    """
 
     daemon_threads = True
 
@@ -35,22 +38,23 @@ class SecretManager(http.server.ThreadingHTTPServer):
         self.forbidden: set[str] = set()
         self.damaged: set[str] = set()
         self.tokens: set[str] = set()
-        # (secret, version asked for) of each read that was answered with a payload.
+        # (secret, requested version) of each read that returned a payload.
         self.reads: list[tuple[str, str]] = []
 
     def new_token(self) -> str:
-        """An access token that is believed here."""
+        """A new access token that this server accepts."""
         token = "ya29." + secrets.token_urlsafe(24)
         self.tokens.add(token)
         return token
 
     @property
     def url(self) -> str:
+        """The base URL of both APIs."""
         return f"http://127.0.0.1:{self.server_port}"
 
     @property
     def environ(self) -> dict[str, str]:
-        """What makes a process believe that it is on such a machine."""
+        """Environment variables that make a process use this metadata server."""
         host = f"127.0.0.1:{self.server_port}"
         return {"GCE_METADATA_HOST": host, "GCE_METADATA_IP": host, "GOOGLE_CLOUD_PROJECT": PROJECT}
 
@@ -70,15 +74,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.headers["Metadata-Flavor"] != "Google":
             self._answer(403, {"error": "Missing Metadata-Flavor:Google header."})
             return
-        what = path.removeprefix(_METADATA)
+        key = path.removeprefix(_METADATA)
         account = "instance/service-accounts/default/"
-        if what == account + "token":
+        if key == account + "token":
             self._answer(200, {"access_token": server.new_token(), "expires_in": 3599, "token_type": "Bearer"})
-        elif what == account or path == "/":
+        elif key == account or path == "/":
             self._answer(200, {"email": _ACCOUNT, "aliases": ["default"], "scopes": []})
-        elif what == "universe/universe-domain":
+        elif key == "universe/universe-domain":
             self._answer(200, "googleapis.com")
-        elif what == "project/project-id":
+        elif key == "project/project-id":
             self._answer(200, PROJECT)
         else:
             self._answer(404, {})
@@ -114,11 +118,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _error(self, code: int, status: str, message: str) -> None:
         self._answer(code, {"error": {"code": code, "message": message, "status": status}})
 
-    def _answer(self, code: int, said: object) -> None:
-        body = said.encode() if isinstance(said, str) else json.dumps(said).encode()
+    def _answer(self, code: int, content: object) -> None:
+        body = content.encode() if isinstance(content, str) else json.dumps(content).encode()
         self.send_response(code)
         self.send_header("Metadata-Flavor", "Google")
-        self.send_header("Content-Type", "application/text" if isinstance(said, str) else "application/json")
+        self.send_header("Content-Type", "application/text" if isinstance(content, str) else "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -129,6 +133,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def running() -> Generator[SecretManager]:
+    """Run the server on a free loopback port."""
     with SecretManager() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()

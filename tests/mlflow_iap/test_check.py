@@ -5,8 +5,8 @@ import pytest
 from mlflow_iap import IapAuth
 from mlflow_iap.check import Exit, Problem, check
 from tests.doubles.google.accounts import ANN, DESKTOP_CLIENT, IAP_CLIENT, JOB, OTHER_CLIENT, Key
-from tests.doubles.google.http import Answer
-from tests.doubles.google.world import ELSEWHERE, HOST, UNTRUSTED, URL, World
+from tests.doubles.google.http import Response
+from tests.doubles.google.world import HOST, OTHER_HOST, UNTRUSTED, URL, World
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,7 @@ def test_wrong_audience(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_audience_that_is_a_url_of_another_host(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_IAP_HOSTS", HOST)
-    for audience in (f"https://{ELSEWHERE}/*", f"https://{HOST}/", f"https://{HOST}"):
+    for audience in (f"https://{OTHER_HOST}/*", f"https://{HOST}/", f"https://{HOST}"):
         monkeypatch.setenv("MLFLOW_IAP_AUDIENCE", audience)
         code, said = outcome(world)
         assert code == Exit.AUDIENCE
@@ -145,11 +145,11 @@ def test_iap_is_off(world: World) -> None:
     code, said = outcome(world)
     assert code == Exit.NO_IAP
     assert "answered 200, not by IAP. IAP is off for this service" in said
-    assert all("eyJ" not in str(asked.headers) for asked in world.internet.asked_of(HOST))
+    assert all("eyJ" not in str(asked.headers) for asked in world.internet.requests_to(HOST))
 
 
 def test_what_is_behind_iap_fails(world: World) -> None:
-    for answer in (Answer(503, b"no instance"), Answer(403, b'{"message": "viewer"}'), Answer(200, b"<html>")):
+    for answer in (Response(503, b"no instance"), Response(403, b'{"message": "viewer"}'), Response(200, b"<html>")):
         world.iap.answer_of_application = answer
         code, said = outcome(world)
         assert code == Exit.BEHIND
@@ -157,9 +157,9 @@ def test_what_is_behind_iap_fails(world: World) -> None:
 
 
 def test_a_host_that_is_not_the_configured_one(world: World) -> None:
-    code, said = outcome(world, f"https://{ELSEWHERE}")
+    code, said = outcome(world, f"https://{OTHER_HOST}")
     assert code == Exit.SETTINGS
-    assert f"{ELSEWHERE} gets no token: MLFLOW_IAP_HOSTS or MLFLOW_TRACKING_URI names {HOST}." in said
+    assert f"{OTHER_HOST} gets no token: MLFLOW_IAP_HOSTS or MLFLOW_TRACKING_URI names {HOST}." in said
 
 
 def test_plain_http_and_what_is_no_url(world: World) -> None:

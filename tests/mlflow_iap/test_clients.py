@@ -14,7 +14,7 @@ import requests
 from mlflow_iap import IapAuth
 from tests.doubles.fixtures import Server
 from tests.doubles.google.accounts import IAP_CLIENT, JOB, OTHER_CLIENT
-from tests.doubles.google.world import ELSEWHERE, URL, World
+from tests.doubles.google.world import OTHER_HOST, URL, World
 
 from .installed import MLFLOW2, ROOT, install
 
@@ -89,11 +89,11 @@ def test_a_stock_client_logs_a_run_through_iap(iap: World, site: Path, plugin: d
 def test_a_file_that_mlflow_gets_from_another_host_gets_no_token(
     iap: World, site: Path, plugin: dict[str, str], family: str
 ) -> None:
-    url = f"https://{ELSEWHERE}/api/2.0/mlflow-artifacts/artifacts/folder/file.txt"
+    url = f"https://{OTHER_HOST}/api/2.0/mlflow-artifacts/artifacts/folder/file.txt"
     code, out, err = run(iap, site, HERE / "other_host.py", url, family=family, **plugin)
     assert (code, out.strip()) == (0, "a file"), err
     assert iap.iap.seen
-    asked = iap.internet.asked_of(ELSEWHERE)
+    asked = iap.internet.requests_to(OTHER_HOST)
     assert asked
     for request in asked:
         assert not request.headers["Authorization"]
@@ -133,7 +133,7 @@ def test_without_a_setting_the_installed_package_does_nothing(iap: World, site: 
     assert code != 0
     assert "302" in err or "accounts.google.com" in err
     assert iap.iap.seen == []
-    iap.internet.strangers.clear()  # MLflow follows the redirect to the sign-in page
+    iap.internet.unexpected_hosts.clear()  # MLflow follows the redirect to the sign-in page
 
 
 @pytest.mark.timeout(300)

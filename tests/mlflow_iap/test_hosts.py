@@ -12,8 +12,8 @@ from urllib3.util import parse_url
 from mlflow_iap import IapAuth, SettingsError
 from mlflow_iap.hosts import gets_token, parse_hosts
 from tests.doubles.google.accounts import IAP_CLIENT, JOB
-from tests.doubles.google.http import Answer, Asked
-from tests.doubles.google.world import ELSEWHERE, HOST, URL, World
+from tests.doubles.google.http import Request, Response
+from tests.doubles.google.world import HOST, OTHER_HOST, URL, World
 
 HOSTS = parse_hosts("mlflow.example.com, other.example.com:8443, 127.0.0.1:5000, [::1]:5000, localhost:5000")
 
@@ -111,11 +111,11 @@ def test_a_redirect_to_another_host_does_not_take_the_token_along(
     world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enter(world, monkeypatch)
-    world.iap.answer_of_application = Answer(302, b"", {"Location": f"https://{ELSEWHERE}/file"})
+    world.iap.answer_of_application = Response(302, b"", {"Location": f"https://{OTHER_HOST}/file"})
     for headers in ({}, {"Authorization": "Basic eA=="}):
         answer = requests.get(URL, auth=auth, headers=headers, timeout=30)
         assert answer.text == "a file"
-    sent = world.internet.asked_of(ELSEWHERE)
+    sent = world.internet.requests_to(OTHER_HOST)
     assert len(sent) == 2
     for asked in sent:
         assert not asked.headers["Authorization"]
@@ -128,10 +128,10 @@ def test_another_host_gets_no_token_and_the_log_says_so_once(
     enter(world, monkeypatch)
     with caplog.at_level(logging.WARNING, "mlflow_iap"):
         for _ in range(3):
-            assert requests.get(f"https://{ELSEWHERE}/file", auth=auth, timeout=30).text == "a file"
-    told = f"{ELSEWHERE} gets no token for IAP: MLFLOW_IAP_HOSTS names {HOST}."
+            assert requests.get(f"https://{OTHER_HOST}/file", auth=auth, timeout=30).text == "a file"
+    told = f"{OTHER_HOST} gets no token for IAP: MLFLOW_IAP_HOSTS names {HOST}."
     assert [record.message for record in caplog.records] == [told]
-    assert not world.internet.asked_of(ELSEWHERE)[0].headers["Authorization"]
+    assert not world.internet.requests_to(OTHER_HOST)[0].headers["Authorization"]
 
 
 def test_a_tracking_uri_that_changes_later_does_not_move_the_token_there(
@@ -140,16 +140,16 @@ def test_a_tracking_uri_that_changes_later_does_not_move_the_token_there(
     enter(world, monkeypatch)
     assert requests.get(URL, auth=auth, timeout=30).status_code == 200
     # As mlflow.set_tracking_uri does.
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://{ELSEWHERE}")
-    requests.get(f"https://{ELSEWHERE}/", auth=auth, timeout=30)
-    assert not world.internet.asked_of(ELSEWHERE)[0].headers["Authorization"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://{OTHER_HOST}")
+    requests.get(f"https://{OTHER_HOST}/", auth=auth, timeout=30)
+    assert not world.internet.requests_to(OTHER_HOST)[0].headers["Authorization"]
 
 
 def test_plain_http_gets_no_token_unless_it_is_this_machine(
     world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[Asked] = []
-    with world.internet.listening(lambda asked: (seen.append(asked), Answer(200))[1]) as address:
+    seen: list[Request] = []
+    with world.internet.listening(lambda asked: (seen.append(asked), Response(200))[1]) as address:
         enter(world, monkeypatch, f"http://{address}")
         assert requests.get(f"http://{address}/", auth=auth, timeout=30).status_code == 200
         assert seen[0].headers["Authorization"].startswith("Bearer eyJ")
@@ -159,6 +159,6 @@ def test_plain_http_gets_no_token_unless_it_is_this_machine(
 
 
 def test_an_audience_that_is_a_url_names_the_host(world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch) -> None:
-    enter(world, monkeypatch, f"https://{ELSEWHERE}")
+    enter(world, monkeypatch, f"https://{OTHER_HOST}")
     monkeypatch.setenv("MLFLOW_IAP_AUDIENCE", f"https://{HOST}/*")
     assert {str(host) for host in auth.settings.hosts} == {HOST}

@@ -10,7 +10,7 @@ import requests
 
 from mlflow_iap import IapAuth, SettingsError, TokenError
 from tests.doubles.google.accounts import ANN, DESKTOP_CLIENT, IAP_CLIENT, JOB, OTHER_CLIENT, ROBOT, Clock
-from tests.doubles.google.http import Answer
+from tests.doubles.google.http import Response
 from tests.doubles.google.world import HOST, URL, World
 
 OWN = f"https://{HOST}/*"
@@ -278,7 +278,7 @@ def no_file(world: World) -> Environ:
 
 
 def login_without_openid(world: World) -> Environ:
-    world.token_endpoint.faults.append(Answer.of_json({"access_token": "ya29.x", "expires_in": 3599}))
+    world.token_endpoint.faults.append(Response.of_json({"access_token": "ya29.x", "expires_in": 3599}))
     return login(world)
 
 
@@ -355,7 +355,7 @@ def test_the_metadata_server_comes_before_a_login_unless_the_login_is_asked_for(
 def test_something_else_at_the_metadata_servers_address_is_not_believed(
     world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with world.internet.listening(lambda asked: Answer(200, b"a router's page")) as address:
+    with world.internet.listening(lambda asked: Response(200, b"a router's page")) as address:
         enter(world, monkeypatch, {**metadata(world), "GCE_METADATA_IP": address})
         with pytest.raises(TokenError, match="there is no metadata server here"):
             get(auth)
@@ -365,11 +365,11 @@ def test_an_outage_of_googles_is_waited_out_and_not_noticed_while_a_token_is_goo
     world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enter(world, monkeypatch, impersonation_that_signs(world))
-    world.iam.faults = [Answer(503, b"<html>try again</html>"), Answer(429), Answer(500, b"{}")]
+    world.iam.faults = [Response(503, b"<html>try again</html>"), Response(429), Response(500, b"{}")]
     assert get(auth).status_code == 200
     first = world.clock.now()
     world.clock.forward(minutes=56)
-    world.iam.faults = [Answer(502)] * 3
+    world.iam.faults = [Response(502)] * 3
     for _ in range(3):
         assert get(auth).status_code == 200
         world.clock.forward(minutes=0.6)

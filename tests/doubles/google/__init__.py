@@ -1,7 +1,7 @@
-"""Google's side of the client: accounts, their tokens, the endpoints that make them, and IAP, which takes them.
+"""Fakes of the Google services that the client package uses: accounts, token endpoints and Identity-Aware Proxy (IAP).
 
-Written from Google's documentation, which each module names. It signs and verifies by PyJWT, and shares no code with
-google-auth. Real clients reach it under Google's own names: `internet` is an HTTPS proxy that ends TLS itself, by an
-authority that clients are told to trust, so that no URL in the client is changed for a test, and a host that a client
-should not have asked is seen.
+Written from Google's documentation, which each module names. Tokens are signed and verified with PyJWT; no code is
+shared with google-auth. Clients use Google's real host names: `internet` is an HTTPS proxy that terminates TLS with a
+certificate authority that the clients trust. Tests therefore change no URL in the client, and requests to unexpected
+hosts are recorded.
 """

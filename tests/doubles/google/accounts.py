@@ -1,4 +1,4 @@
-"""Who there is, what they hold, and the tokens that Google signs for them.
+"""Google accounts, their credentials, and the tokens that Google issues for them.
 
 ID tokens: https://developers.google.com/identity/openid-connect/openid-connect#an-id-tokens-payload.
 """
@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 ISSUER = "https://accounts.google.com"
 TOKEN_URL = "https://oauth2.googleapis.com/token"
-# All of one project, whose number their ids begin with.
+# OAuth clients of one project; their ids begin with its number.
 IAP_CLIENT = "418103912031-k2mpq8e0d5iap7h1rj3vtu6s4x9zabcd.apps.googleusercontent.com"
 DESKTOP_CLIENT = "418103912031-desk7h1rj3vtu6s4x9zabcdk2mpq8e0.apps.googleusercontent.com"
-# Of another project.
+# An OAuth client of another project.
 OTHER_CLIENT = "990000000001-other1rj3vtu6s4x9zabcdk2mpq8e0d5.apps.googleusercontent.com"
 JOB = "job@team.iam.gserviceaccount.com"
 ROBOT = "robot@team.iam.gserviceaccount.com"
@@ -27,34 +27,39 @@ HOUR = 3600
 
 
 class Clock:
-    """Google's time: the real one, moved forward as far as a test likes."""
+    """Google's clock: the real time plus an offset that tests advance."""
 
     def __init__(self) -> None:
         self.moved = 0.0
 
     def now(self) -> float:
+        """Seconds since the epoch."""
         return time.time() + self.moved
 
     def forward(self, *, hours: float = 0, minutes: float = 0) -> None:
+        """Advance the clock."""
         self.moved += hours * HOUR + minutes * 60
 
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """A signing key with its id."""
+    """An RS256 signing key with its id."""
 
     id: str
     private: rsa.RSAPrivateKey
 
     @classmethod
     def new(cls) -> "Key":
+        """Generate a key."""
         return cls(secrets.token_hex(20), rsa.generate_private_key(public_exponent=65537, key_size=2048))
 
     def sign(self, claims: Mapping[str, Any]) -> str:
+        """A JWT with these claims."""
         return jwt.encode(dict(claims), self.private, "RS256", headers={"kid": self.id})
 
     @property
     def pem(self) -> str:
+        """The private key as PKCS #8 in PEM."""
         return self.private.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ).decode()
@@ -62,16 +67,17 @@ class Key:
 
 @dataclasses.dataclass
 class Access:
-    """Whom an access token is for, and how long."""
+    """The principal and the expiry time (seconds since the epoch) of an access token."""
 
     principal: str
     expires: float
 
 
 class Accounts:
-    """`key_of` has each service account's key, `own_key` is Google's.
+    """`own_key` is Google's signing key, `key_of` maps service accounts to their keys.
 
-    `may_impersonate` are pairs (who, as whom). `refresh_tokens` are people's logins: the e-mail and the client of each.
+    `may_impersonate` has pairs (principal, service account). `refresh_tokens` maps each refresh token to the user's
+    e-mail address and the OAuth client.
     """
 
     def __init__(self, clock: Clock, own_key: Key, account_key: Key) -> None:
@@ -85,6 +91,7 @@ class Accounts:
         self.lifetime = HOUR
 
     def id_token(self, audience: str, email: str, *, with_email: bool = True, azp: str = "") -> str:
+        """An ID token signed by Google; `azp` defaults to `email`."""
         now = int(self.clock.now())
         claims: dict[str, Any] = {"iss": ISSUER, "aud": audience, "azp": azp or email, "sub": str(abs(hash(email)))}
         if with_email:
@@ -92,17 +99,18 @@ class Accounts:
         return self.own_key.sign({**claims, "iat": now, "exp": now + self.lifetime})
 
     def access_token(self, principal: str) -> str:
+        """An access token of this principal, valid for an hour."""
         token = "ya29." + secrets.token_urlsafe(40)
         self._access[token] = Access(principal, self.clock.now() + HOUR)
         return token
 
     def principal_of(self, access_token: str) -> str | None:
-        """Whose access token this is; None if it is unknown or has expired."""
+        """The principal of an access token; None if the token is unknown or has expired."""
         access = self._access.get(access_token)
         return access.principal if access and access.expires > self.clock.now() else None
 
     def sign_in(self, email: str, client: str = DESKTOP_CLIENT) -> dict[str, str]:
-        """The file that gcloud writes after a login; https://google.aip.dev/auth/4113."""
+        """The credentials file that gcloud writes after a login; https://google.aip.dev/auth/4113."""
         refresh_token = "1//" + secrets.token_urlsafe(40)
         self.refresh_tokens[refresh_token] = (email, client)
         return {
@@ -114,7 +122,7 @@ class Accounts:
         }
 
     def key_file(self, account: str) -> dict[str, str]:
-        """https://cloud.google.com/iam/docs/keys-create-delete#creating."""
+        """A service account key file; https://cloud.google.com/iam/docs/keys-create-delete#creating."""
         key = self.key_of[account]
         return {
             "type": "service_account",

@@ -1,14 +1,14 @@
-"""Identity-Aware Proxy in front of an application.
+"""A fake of Identity-Aware Proxy (IAP) in front of an application.
 
-https://cloud.google.com/iap/docs/authentication-howto: an ID token of Google's for the OAuth client, with an e-mail,
-or a JWT that a service account signs itself, issued by and for itself, for the URL or for a prefix of it with `*`, of
-an hour at most; Proxy-Authorization first, then Authorization.
-https://cloud.google.com/iap/docs/faq: 302 for a client that takes a redirect, and 401 for a POST. Its own answers, as
-seen by its users: the header X-Goog-IAP-Generated-Response; "empty token", "Unable to parse JWT" and "JWT signature is
+https://cloud.google.com/iap/docs/authentication-howto: IAP accepts a Google-signed ID token for the OAuth client, with
+an e-mail, or a JWT that a service account signs for itself, whose audience is the URL or a prefix of it with `*`, valid
+for an hour at most; it reads Proxy-Authorization first, then Authorization.
+https://cloud.google.com/iap/docs/faq: 302 for a client that follows redirects, 401 for a POST. IAP's responses as its
+users report them: the header X-Goog-IAP-Generated-Response; "empty token", "Unable to parse JWT" and "JWT signature is
 invalid" on live services; "JWT audience doesn't match" (GoogleCloudPlatform/professional-services#603); "JWT 'email'
 claim isn't a string" (googleapis/google-auth-library-nodejs#792); "JWT has expired" (kubeflow/pipelines#4321).
-Not known, so made up: the text of the page with a 403 and of a token from the future; whether an Authorization that IAP
-has taken is passed on.
+Assumed, since it is undocumented: the body of a 403, the text for a token issued in the future, and that IAP passes on
+an Authorization header that it has accepted.
 """
 
 import http.client
@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urlsplit
 import jwt
 
 from .accounts import HOUR, IAP_CLIENT, ISSUER, Accounts
-from .http import Answer, Asked, bearer
+from .http import Request, Response, bearer
 
 _SKEW = 30
 _PAGE = b"<!DOCTYPE html><html><title>Error</title><h1>You don't have access</h1></html>"
@@ -30,9 +30,10 @@ class _Refused(Exception):
 
 
 class Iap:
-    """`members` are e-mails. With no `upstream` the application is a small one that has every page.
+    """`members` are the e-mail addresses with access.
 
-    `passed` are the requests that it let in, as they came to the application.
+    Without `upstream`, every allowed request gets `answer_of_application`. `passed` has the requests that reached the
+    application, `seen` the tokens that IAP received.
     """
 
     def __init__(self, accounts: Accounts, upstream: str = "") -> None:
@@ -42,32 +43,32 @@ class Iap:
         self.programmatic_clients: set[str] = set()
         self.members: set[str] = set()
         self.on = True
-        self.passed: list[Asked] = []
+        self.passed: list[Request] = []
         self.seen: list[str] = []
-        self.answer_of_application = Answer.of_json({"experiments": []})
+        self.answer_of_application = Response.of_json({"experiments": []})
 
-    def __call__(self, asked: Asked) -> Answer:
+    def __call__(self, request: Request) -> Response:
         if not self.on:
-            return self._application(asked)
+            return self._application(request)
         try:
-            email = self._caller(asked)
+            email = self._caller(request)
         except _Refused as refused:
-            return self._refusal(asked, str(refused))
+            return self._refusal(request, str(refused))
         if email not in self.members:
-            return _own(403, _PAGE)
-        return self._application(asked)
+            return _iap_response(403, _PAGE)
+        return self._application(request)
 
-    def _caller(self, asked: Asked) -> str:
-        in_proxy = bearer(asked.headers["Proxy-Authorization"])
-        del asked.headers["Proxy-Authorization"]
+    def _caller(self, request: Request) -> str:
+        in_proxy = bearer(request.headers["Proxy-Authorization"])
+        del request.headers["Proxy-Authorization"]
         if in_proxy:
             try:
-                return self._email(in_proxy, asked)
+                return self._email(in_proxy, request)
             except _Refused:
                 pass
-        return self._email(asked.bearer, asked)
+        return self._email(request.bearer, request)
 
-    def _email(self, token: str, asked: Asked) -> str:
+    def _email(self, token: str, request: Request) -> str:
         if not token:
             raise _Refused("Invalid IAP credentials: empty token")
         self.seen.append(token)
@@ -95,47 +96,47 @@ class Iap:
             raise _Refused("OpenID Connect token expired: JWT has expired")
         if claims["iat"] - _SKEW > now or claims["exp"] - claims["iat"] > HOUR:
             raise _Refused("Invalid IAP credentials: JWT is issued in the future")
-        self._check_audience(str(claims["aud"]), asked, by_google=by_google)
+        self._check_audience(str(claims["aud"]), request, by_google=by_google)
         email = claims.get("email") if by_google else claims["sub"]
         if not isinstance(email, str):
             raise _Refused("Invalid IAP credentials: JWT 'email' claim isn't a string")
         assert by_google or claims["sub"] == claims["iss"], claims
         return email
 
-    def _check_audience(self, audience: str, asked: Asked, *, by_google: bool) -> None:
+    def _check_audience(self, audience: str, request: Request, *, by_google: bool) -> None:
         if by_google:
             fits = audience in {self.client, *self.programmatic_clients}
             expected = self.client
         else:
-            expected = f"https://{asked.host}{asked.target}"
+            expected = f"https://{request.host}{request.target}"
             fits = expected.startswith(audience[:-1]) if audience.endswith("*") else audience == expected
         if not fits:
             detail = f"'aud' claim ({audience}) doesn't match expected value ({expected})"
             raise _Refused(f"Invalid IAP credentials: JWT audience doesn't match this application ({detail})")
 
-    def _refusal(self, asked: Asked, text: str) -> Answer:
-        takes_redirects = any(kind in (asked.headers["Accept"] or "") for kind in ("text/html", "*/*"))
-        if "empty token" not in text or asked.method == "POST" or not takes_redirects:
-            return _own(401, text.encode())
+    def _refusal(self, request: Request, text: str) -> Response:
+        takes_redirects = any(kind in (request.headers["Accept"] or "") for kind in ("text/html", "*/*"))
+        if "empty token" not in text or request.method == "POST" or not takes_redirects:
+            return _iap_response(401, text.encode())
         redirect = "https://iap.googleapis.com/v1/oauth/clientIds/" + self.client + ":handleRedirect"
         query = urlencode({"client_id": self.client, "response_type": "code", "redirect_uri": redirect})
-        return _own(302, text.encode(), Location=f"https://accounts.google.com/o/oauth2/v2/auth?{query}")
+        return _iap_response(302, text.encode(), Location=f"https://accounts.google.com/o/oauth2/v2/auth?{query}")
 
-    def _application(self, asked: Asked) -> Answer:
-        self.passed.append(asked)
+    def _application(self, request: Request) -> Response:
+        self.passed.append(request)
         if not self.upstream:
             return self.answer_of_application
         connection = http.client.HTTPConnection(urlsplit(self.upstream).netloc, timeout=60)
-        headers = {name: value for name, value in asked.headers.items() if name.lower() not in _HOP_BY_HOP}
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
         try:
-            connection.request(asked.method, asked.target, asked.body, headers)
+            connection.request(request.method, request.target, request.body, headers)
             answer = connection.getresponse()
             kept = {name: value for name, value in answer.getheaders() if name.lower() not in _HOP_BY_HOP}
-            return Answer(answer.status, answer.read(), kept)
+            return Response(answer.status, answer.read(), kept)
         finally:
             connection.close()
 
 
-def _own(status: int, body: bytes, **headers: str) -> Answer:
+def _iap_response(status: int, body: bytes, **headers: str) -> Response:
     mark = {"X-Goog-IAP-Generated-Response": "true", "Content-Type": "text/html; charset=UTF-8", "Alt-Svc": "clear"}
-    return Answer(status, body, {**mark, **headers})
+    return Response(status, body, {**mark, **headers})

@@ -1,4 +1,5 @@
-"""The way to the sites: a proxy for HTTPS (`HTTPS_PROXY`) that ends TLS itself, and plain HTTP on loopback."""
+"""The network between clients and the fake sites: an HTTPS proxy (`HTTPS_PROXY`) that terminates TLS, and plain HTTP
+on loopback."""
 
 import contextlib
 import http.server
@@ -11,13 +12,13 @@ from typing import Any, cast
 from local.fake_sagemaker.tls import Authority
 
 from .accounts import Clock
-from .http import Answer, Asked, Site
+from .http import Request, Response, Site
 
 
 class Internet:
-    """`sites` by host; `asked` is each request that came, `strangers` are the hosts that nobody should have asked for.
+    """`sites` maps hosts to fakes. `requests` has every request, `unexpected_hosts` the requested hosts without a site.
 
-    `untrusted` hosts show a certificate that no client knows.
+    `untrusted` hosts present a certificate that no client trusts. `wrong` has the assertions that sites raised.
     """
 
     def __init__(self, clock: Clock, authority: Authority, other_authority: Authority) -> None:
@@ -27,35 +28,39 @@ class Internet:
         self._other_context = other_authority.server_context()
         self.sites: dict[str, Site] = {}
         self.untrusted: set[str] = set()
-        self.strangers: list[str] = []
-        self.asked: list[Asked] = []
+        self.unexpected_hosts: list[str] = []
+        self.requests: list[Request] = []
         self.wrong: list[str] = []
         self.proxy_url = ""
 
     def context_for(self, host: str) -> ssl.SSLContext:
+        """The TLS context with the certificate of this host."""
         return self._other_context if host in self.untrusted else self._context
 
-    def answer(self, asked: Asked) -> Answer:
-        self.asked.append(asked)
+    def answer(self, request: Request) -> Response:
+        """The response of the request's site; 500 if the site raises AssertionError."""
+        self.requests.append(request)
         try:
-            return self.sites[asked.host](asked)
-        # What a site asserts about a request that no client should send fails the test at its end.
+            return self.sites[request.host](request)
+        # World.check fails the test with it at its end.
         except AssertionError as error:
-            self.wrong.append(f"{asked}: {error}")
-            return Answer(500, str(error).encode())
+            self.wrong.append(f"{request}: {error}")
+            return Response(500, str(error).encode())
 
-    def asked_of(self, host: str) -> list[Asked]:
-        return [asked for asked in self.asked if asked.host == host]
+    def requests_to(self, host: str) -> list[Request]:
+        """The requests to this host."""
+        return [request for request in self.requests if request.host == host]
 
     @contextlib.contextmanager
     def running(self) -> Generator["Internet"]:
+        """Run the HTTPS proxy."""
         with self._serving(_Proxy) as address:
             self.proxy_url = f"http://{address}"
             yield self
 
     @contextlib.contextmanager
     def listening(self, site: Site) -> Generator[str]:
-        """A site on plain HTTP: its host:port."""
+        """Serve a site on plain HTTP; yields its host:port."""
         with self._serving(_Plain) as address:
             self.sites[address] = site
             yield address
@@ -81,14 +86,14 @@ class _Server(http.server.ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up, as one does that does not trust a certificate, is nothing to print."""
+        """Print nothing: a client that rejects the certificate closes the connection."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     host = ""
     timeout = 60
-    # An answer in one piece: in two the second waits for the first one's acknowledgement.
+    # One write per response: a second one would wait for the acknowledgement of the first.
     wbufsize = -1
     disable_nagle_algorithm = True
 
@@ -110,7 +115,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.rfile.readline()
             self.rfile.readline()
         host = self.host or self.headers["Host"]
-        answer = self.internet.answer(Asked(host, self.command, self.path, self.headers, body))
+        answer = self.internet.answer(Request(host, self.command, self.path, self.headers, body))
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
@@ -131,7 +136,7 @@ class _Proxy(_Handler):
         internet = self.internet
         host = self.path.removesuffix(":443")
         if host not in internet.sites:
-            internet.strangers.append(self.path)
+            internet.unexpected_hosts.append(self.path)
             self.send_error(502, "No such host")
             return
         self.send_response(200, "Connection established")

@@ -1,4 +1,4 @@
-"""All of it together, and what a client has to be told to live in it."""
+"""All fakes together, and the environment of a client that uses them."""
 
 import contextlib
 import json
@@ -9,23 +9,23 @@ from typing import Any
 from local.fake_sagemaker.tls import Authority
 
 from .accounts import JOB, Accounts, Clock, Key
-from .http import Answer, Asked
+from .http import Request, Response
 from .iap import Iap
 from .internet import Internet
 from .tokens import IamCredentials, MetadataServer, TokenEndpoint, TokenExchange
 
 HOST = "mlflow-dot-team.ew.r.appspot.com"
 URL = f"https://{HOST}"
-# A host of somebody else's, which works, and notes what it is sent.
-ELSEWHERE = "files.example.net"
-# Shows a certificate of an authority that nobody knows.
+# A host that is not behind IAP and records its requests.
+OTHER_HOST = "files.example.net"
+# Presents a certificate of an unknown authority.
 UNTRUSTED = "untrusted.example.net"
 _GOOGLES = ("oauth2", "sts", "iamcredentials", "cloudresourcemanager")
-_HOSTS = (HOST, ELSEWHERE, UNTRUSTED, *(f"{api}.googleapis.com" for api in _GOOGLES))
+_HOSTS = (HOST, OTHER_HOST, UNTRUSTED, *(f"{api}.googleapis.com" for api in _GOOGLES))
 
 
 class World:
-    """Google, an IAP in front of MLflow at `URL`, and a host elsewhere."""
+    """Google's services, IAP in front of MLflow at `URL`, and two other hosts."""
 
     def __init__(self, folder: Path, authorities: tuple[Authority, Authority], keys: tuple[Key, Key]) -> None:
         self.folder = folder
@@ -40,12 +40,12 @@ class World:
         self.iap.members.add(JOB)
         self.internet.sites |= {
             HOST: self.iap,
-            ELSEWHERE: _elsewhere,
-            UNTRUSTED: _elsewhere,
+            OTHER_HOST: _other_host,
+            UNTRUSTED: _other_host,
             "oauth2.googleapis.com": self.token_endpoint,
             "sts.googleapis.com": self.token_exchange,
-            # google-auth asks it what a federation's project is called, and goes on when it may not.
-            "cloudresourcemanager.googleapis.com": lambda _: Answer.of_json({"error": {"code": 403}}, 403),
+            # google-auth looks up the project of a federated identity, and tolerates an error.
+            "cloudresourcemanager.googleapis.com": lambda _: Response.of_json({"error": {"code": 403}}, 403),
             "iamcredentials.googleapis.com": self.iam,
         }
         self.internet.untrusted.add(UNTRUSTED)
@@ -53,16 +53,18 @@ class World:
 
     @classmethod
     def certificates(cls, folder: Path) -> tuple[Authority, Authority]:
+        """(the authority that clients trust, another one), with certificates for all hosts."""
         return Authority.create(folder / "known", *_HOSTS), Authority.create(folder / "unknown", *_HOSTS)
 
     @contextlib.contextmanager
     def running(self) -> Generator["World"]:
+        """Run the HTTPS proxy and the metadata server."""
         with self.internet.running(), self.internet.listening(self.metadata) as self.metadata_host:
             yield self
 
     @property
     def environ(self) -> dict[str, str]:
-        """For a client that is on no machine of Google's, and has signed in nowhere."""
+        """The environment of a client outside of Google Cloud, without credentials."""
         return {
             "HOME": str(self.folder),
             "HTTPS_PROXY": self.internet.proxy_url,
@@ -71,25 +73,26 @@ class World:
         }
 
     def on_google(self) -> dict[str, str]:
-        """The same on one of Google's machines."""
+        """The environment of a client on a Google Cloud VM."""
         host = self.metadata_host
         return {**self.environ, "NO_GCE_CHECK": "", "GCE_METADATA_HOST": host, "GCE_METADATA_IP": host}
 
     def file(self, name: str, content: Any) -> Path:
+        """Write a file below the folder: text as it is, anything else as JSON."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content if isinstance(content, str) else json.dumps(content))
         return path
 
     def check(self) -> None:
-        """Nothing was asked that no client should ask, and nobody who was not meant."""
+        """Fail if a client sent a malformed request, used an unexpected host, or sent a token to another host."""
         assert self.internet.wrong == [], self.internet.wrong
-        assert self.internet.strangers == [], self.internet.strangers
-        for asked in self.internet.asked_of(ELSEWHERE):
-            assert "eyJ" not in str(asked.headers), "a token went elsewhere"
+        assert self.internet.unexpected_hosts == [], self.internet.unexpected_hosts
+        for request in self.internet.requests_to(OTHER_HOST):
+            assert "eyJ" not in str(request.headers), "a token went to another host"
 
 
-def _elsewhere(asked: Asked) -> Answer:
-    if "path" in asked.query:
-        return Answer.of_json({"files": []})
-    return Answer(200, b"a file", {"Content-Type": "text/plain"})
+def _other_host(request: Request) -> Response:
+    if "path" in request.query:
+        return Response.of_json({"files": []})
+    return Response(200, b"a file", {"Content-Type": "text/plain"})
