@@ -28,13 +28,6 @@ _TRAITS: dict[str, tuple[Trait, ...]] = {
             "`aws secretsmanager delete-secret --force-delete-without-recovery --secret-id ...`",
         ),
     ),
-    "aws:kms/key:Key": (
-        Trait(always, False, "is deleted after a waiting time of {deletionWindowInDays} days", "wait"),
-    ),
-    "aws:cloudwatch/logGroup:LogGroup": (
-        Trait(on("skipDestroy"), False, "stays with its lines", "`aws logs delete-log-group --log-group-name ...`"),
-        Trait(on("deletionProtectionEnabled"), True, "has deletion protection", OFF),
-    ),
     "aws:sagemaker/domain:Domain": (
         Trait(
             other_than("Delete", "retentionPolicy", "homeEfsFileSystem"),
@@ -49,17 +42,9 @@ _TRAITS: dict[str, tuple[Trait, ...]] = {
             "the command in docs/destroy.md",
         ),
     ),
-    "aws:ec2/instance:Instance": (Trait(on("disableApiTermination"), True, "has termination protection", OFF),),
-    "aws:rds/instance:Instance": (
-        Trait(on("deletionProtection"), True, "has deletion protection", OFF),
-        Trait(not_on("skipFinalSnapshot"), False, "leaves a last snapshot", "`aws rds delete-db-snapshot ...`"),
-    ),
-    "aws:route53/zone:Zone": (
-        Trait(not_on("forceDestroy"), True, "is not deleted while it holds other records", "delete them"),
-    ),
 }
 # What the provider takes where a program says nothing.
-_DEFAULTS = {"recoveryWindowInDays": 30, "deletionWindowInDays": 30}
+_DEFAULTS = {"recoveryWindowInDays": 30}
 
 
 def kept(one: Resource) -> Iterator[Kept]:

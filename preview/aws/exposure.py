@@ -66,17 +66,14 @@ def _answers(graph: Graph, names: Names, listener: Resource, balancer: Resource)
     for rule in sorted(rules, key=lambda one: int(one.inputs.get("priority", 0))):
         which = " and ".join(_condition(one) for one in listed(rule.inputs.get("conditions")))
         yield which, *_end(graph, names, listed(rule.inputs.get("actions")), balancer)
-    client = dig(listener.inputs, "mutualAuthentication", "mode") == "verify"
     target, asked = _end(graph, names, listed(listener.inputs.get("defaultActions")), balancer)
-    yield "all others" if rules else "all", target, f"a client certificate, {asked}" if client else asked
+    yield "all others" if rules else "all", target, asked
 
 
 def _condition(condition: Mapping[str, Any]) -> str:
     for name, given in condition.items():
         if name == "httpHeader":
             return f"{given['httpHeaderName']}: {' or '.join(given['values'])}"
-        if name == "queryStrings":
-            return " or ".join(f"?{one.get('key', '')}={one['value']}" for one in given)
         return " or ".join(given["values"])
     return "all"
 
@@ -91,24 +88,17 @@ def _end(graph: Graph, names: Names, actions: Sequence[Mapping[str, Any]], balan
         if kind == "fixed-response":
             return balancer.name, f"none: answered {action['fixedResponse'].get('statusCode', '')}"
         if kind == "forward":
-            targets = [one for group in _groups(action) for one in _members(graph, names, group)]
+            targets = _members(graph, names, action["targetGroupArn"])
             last = _asks(graph, targets, signed_in=bool(asked))
             return f"{balancer.name} > {_together(targets)}", ", then ".join([*asked, last])
-        asked.append(_authentication(kind, action))
+        asked.append(_authentication(action))
     return balancer.name, ", then ".join(asked)
 
 
-def _authentication(kind: str, action: Mapping[str, Any]) -> str:
-    if kind == "jwt-validation":
-        return f"a token of {action['jwtValidation']['issuer']}"
-    said = "authenticateOidc" if "authenticateOidc" in action else "authenticateCognito"
-    where = urlsplit(str(dig(action, said, "issuer"))).hostname or "Cognito"
-    return f"sign-in at {where} ({_ELSE[dig(action, said, 'onUnauthenticatedRequest') or 'authenticate']})"
-
-
-def _groups(action: Mapping[str, Any]) -> list[Any]:
-    several = listed(dig(action, "forward", "targetGroups"))
-    return [action["targetGroupArn"]] if "targetGroupArn" in action else [one["arn"] for one in several]
+def _authentication(action: Mapping[str, Any]) -> str:
+    where = urlsplit(str(dig(action, "authenticateOidc", "issuer"))).hostname
+    otherwise = dig(action, "authenticateOidc", "onUnauthenticatedRequest") or "authenticate"
+    return f"sign-in at {where} ({_ELSE[otherwise]})"
 
 
 def _members(graph: Graph, names: Names, group: Any) -> list[Resource]:

@@ -1,12 +1,11 @@
 """Security groups: which rules let whom in or out, and who is behind them."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from ..graph import Graph, Resource, texts
 
-_WORLD = ("0.0.0.0/0", "::/0")
+_WORLD = "0.0.0.0/0"
 _GROUP = "aws:ec2/securityGroup:SecurityGroup"
 _RULES = {
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": True,
@@ -27,7 +26,7 @@ class Rule:
 
     @property
     def world(self) -> bool:
-        return self.other in _WORLD
+        return self.other == _WORLD
 
     def lets(self, port: int) -> bool:
         return self.low <= port <= self.high
@@ -41,41 +40,22 @@ class Rule:
 
 
 def rules(graph: Graph) -> list[Rule]:
-    """Every rule, whether it is a resource of its own or written into its group."""
-    return [rule for one in graph.resources for rule in _of(one)]
-
-
-def _of(one: Resource) -> Iterator[Rule]:
-    given = one.inputs
-    if one.type in _RULES:
-        yield _rule(given["securityGroupId"], _RULES[one.type], _other(given), given)
-    elif one.type == "aws:ec2/securityGroupRule:SecurityGroupRule":
-        for other in _others(given, given["securityGroupId"]):
-            yield _rule(given["securityGroupId"], given["type"] == "ingress", other, given)
-    elif one.type == _GROUP:
-        for name, inbound in (("ingress", True), ("egress", False)):
-            for inner in cast("list[dict[str, Any]]", given.get(name) or []):
-                for other in _others(inner, one.id):
-                    yield _rule(one.id, inbound, other, inner)
+    """Every rule."""
+    return [
+        _rule(one.inputs["securityGroupId"], _RULES[one.type], _other(one.inputs), one.inputs)
+        for one in graph.resources
+        if one.type in _RULES
+    ]
 
 
 def _other(given: dict[str, Any]) -> str:
-    names = ("cidrIpv4", "cidrIpv6", "referencedSecurityGroupId", "prefixListId")
+    names = ("cidrIpv4", "referencedSecurityGroupId", "prefixListId")
     return next((str(given[name]) for name in names if given.get(name)), "nobody")
 
 
-def _others(given: dict[str, Any], itself: str) -> Iterator[str]:
-    for name in ("cidrBlocks", "ipv6CidrBlocks", "prefixListIds", "securityGroups"):
-        yield from map(str, given.get(name) or [])
-    if given.get("sourceSecurityGroupId"):
-        yield str(given["sourceSecurityGroupId"])
-    if given.get("self"):
-        yield itself
-
-
 def _rule(group: str, inbound: bool, other: str, given: dict[str, Any]) -> Rule:
-    protocol = str(given.get("ipProtocol", given.get("protocol", "-1")))
-    every = protocol in ("-1", "all")
+    protocol = str(given.get("ipProtocol", "-1"))
+    every = protocol == "-1"
     return Rule(
         group=group,
         inbound=inbound,
@@ -88,5 +68,5 @@ def _rule(group: str, inbound: bool, other: str, given: dict[str, Any]) -> Rule:
 
 def behind(graph: Graph, group: str) -> list[Resource]:
     """The resources that a group belongs to."""
-    own = (_GROUP, "aws:ec2/securityGroupRule:SecurityGroupRule", *_RULES)
+    own = (_GROUP, *_RULES)
     return [one for one in graph.resources if one.custom and one.type not in own and group in texts(one.inputs)]

@@ -3,15 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..graph import Graph, Resource, listed, texts
-from ..names import Names
+from ..graph import Graph, Resource, texts
 from . import policies
 
 ROLE = "aws:iam/role:Role"
 _INLINE = "aws:iam/rolePolicy:RolePolicy"
 _ATTACHED = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
 _PROFILE = "aws:iam/instanceProfile:InstanceProfile"
-_POLICY = "aws:iam/policy:Policy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,24 +73,12 @@ def _profiles(one: Resource) -> tuple[str, ...]:
 
 
 def _may(graph: Graph, role: Resource) -> Iterator[May]:
-    names = Names(graph)
     for one in graph.resources:
         if one.type == _INLINE and one.inputs.get("role") in _calls(role):
             yield from _statements(one.inputs.get("policy"))
         elif one.type == _ATTACHED and one.inputs.get("role") in _calls(role):
-            yield from _attached(names, str(one.inputs.get("policyArn")))
-    for inline in listed(role.inputs.get("inlinePolicies")):
-        yield from _statements(inline.get("policy"))
-    for arn in listed(role.inputs.get("managedPolicyArns")):
-        yield from _attached(names, str(arn))
-
-
-def _attached(names: Names, arn: str) -> Iterator[May]:
-    own = names.resource(arn)
-    if own is not None and own.type == _POLICY:
-        yield from _statements(own.inputs.get("policy"))
-    else:
-        yield May(allow=True, actions=(), resources=(), conditions=(), managed=arn.rpartition("/")[2])
+            managed = str(one.inputs.get("policyArn")).rpartition("/")[2]
+            yield May(allow=True, actions=(), resources=(), conditions=(), managed=managed)
 
 
 def _statements(document: object) -> Iterator[May]:

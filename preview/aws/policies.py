@@ -52,8 +52,8 @@ def _statement(one: Mapping[str, Any]) -> Statement:
     return Statement(
         allow=one.get("Effect") == "Allow",
         who=tuple(_who(one)),
-        actions=tuple(_but(one, "Action")),
-        resources=tuple(_but(one, "Resource")),
+        actions=tuple(map(str, _list(one.get("Action", [])))),
+        resources=tuple(map(str, _list(one.get("Resource", [])))),
         conditions=tuple(_conditions(one.get("Condition") or {})),
     )
 
@@ -62,17 +62,8 @@ def _list(value: Any) -> list[Any]:
     return cast("list[Any]", value) if isinstance(value, list) else [value]
 
 
-def _but(one: Mapping[str, Any], name: str) -> Iterator[str]:
-    if f"Not{name}" in one:
-        yield f"everything but {', '.join(map(str, _list(one[f'Not{name}'])))}"
-    if name in one:
-        yield from map(str, _list(one[name]))
-
-
 def _who(one: Mapping[str, Any]) -> Iterator[str]:
     principal = one.get("Principal", {})
-    if "NotPrincipal" in one:
-        yield f"everybody but {json.dumps(one['NotPrincipal'])}"
     if principal == "*":
         yield "everybody"
     elif isinstance(principal, dict):

@@ -1,29 +1,25 @@
 """IAM: who has which role on what, from the resources that say it."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from ..graph import Graph, Resource, dig, listed
+from ..graph import Graph, Resource, dig
 from ..names import Names
 from .kinds import ACCOUNT, FLEXIBLE, STANDARD
 
-# One member, all who have a role, or all roles: pulumi-gcp spells them both IAM and Iam.
-_KIND = re.compile(r"gcp:(\w+)/\w+:(\w*?)I[Aa][Mm](Member|Binding|Policy)")
+# pulumi-gcp spells it both IAM and Iam.
+_KIND = re.compile(r"gcp:(\w+)/\w+:(\w*?)I[Aa][Mm]Member")
 # Inputs that do not say on what.
-_ABOUT = frozenset({"role", "member", "members", "condition", "policyData", "project", "location", "region", "zone"})
+_ABOUT = frozenset({"role", "member", "condition", "project", "location", "region"})
 EVERYBODY = ("allUsers", "allAuthenticatedUsers")
 IAP_ACCESS = "roles/iap.httpsResourceAccessor"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
-    """``resource`` is the one that it is about, if that is in the graph; ``wide`` if it is about many.
-
-    ``only``: nobody else has the role there, since the program says it of all.
-    """
+    """``resource`` is the one that it is about, if that is in the graph; ``wide`` if it is about the whole project."""
 
     member: str
     role: str
@@ -31,7 +27,6 @@ class Binding:
     on: str
     wide: bool
     condition: str
-    only: bool
 
 
 def bindings(graph: Graph) -> list[Binding]:
@@ -45,27 +40,14 @@ def _of(graph: Graph, names: Names, one: Resource) -> Iterator[Binding]:
     if kind is None or one.read:
         return
     resource, on, wide = _subject(graph, names, one, kind[1], kind[2])
-    for said in _roles(one):
-        for member in [said["member"]] if "member" in said else listed(said.get("members")):
-            yield Binding(
-                member=str(member),
-                role=str(said.get("role")),
-                resource=resource,
-                on=on,
-                wide=wide,
-                condition=_condition(said),
-                only=kind[3] != "Member",
-            )
-
-
-def _roles(one: Resource) -> list[Mapping[str, Any]]:
-    if "policyData" not in one.inputs:
-        return [one.inputs]
-    try:
-        document: Any = json.loads(str(one.inputs["policyData"]))
-    except ValueError:
-        return []
-    return cast("list[Mapping[str, Any]]", listed(dig(document, "bindings")))
+    yield Binding(
+        member=str(one.inputs["member"]),
+        role=str(one.inputs["role"]),
+        resource=resource,
+        on=on,
+        wide=wide,
+        condition=_condition(one.inputs),
+    )
 
 
 def _condition(said: Mapping[str, Any]) -> str:
@@ -79,20 +61,10 @@ def _subject(graph: Graph, names: Names, one: Resource, module: str, about: str)
     if module == "iap" and about == "AppEngineService":
         service = str(given.get("service"))
         return _served(graph, service), f"App Engine's service {service}", False
-    if module == "iap":
-        return None, f"all of {_among(one.inputs, 'appId', 'project')} behind Identity-Aware Proxy", True
-    if not given or module in ("projects", "folder", "folders", "organizations"):
-        return None, f"the whole {_whole(module)} {_among(one.inputs, 'folder', 'orgId', 'project')}", True
+    if module == "projects":
+        return None, f"the whole project {one.inputs['project']}", True
     found = next((found for name, value in given.items() if (found := _made(graph, names, one, name, value))), None)
     return found, found.name if found else "/".join(map(str, given.values())), False
-
-
-def _whole(module: str) -> str:
-    return {"folder": "folder", "folders": "folder", "organizations": "organization"}.get(module, "project")
-
-
-def _among(inputs: Mapping[str, Any], *names: str) -> str:
-    return next((str(inputs[name]) for name in names if inputs.get(name)), "")
 
 
 def _served(graph: Graph, service: str) -> Resource | None:

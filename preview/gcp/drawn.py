@@ -6,9 +6,8 @@ from .kinds import ALERT, APPLICATION, BUCKET, DATABASE, FLEXIBLE, LOG_BUCKET, R
 
 
 def _database(one: Resource) -> str:
-    kind, _, version = str(one.inputs.get("databaseVersion")).partition("_")
-    known = {"MYSQL": "MySQL", "POSTGRES": "PostgreSQL", "SQLSERVER": "SQL Server"}
-    return f"Cloud SQL: {known.get(kind, kind)} {version.replace('_', '.')}"
+    version = str(one.inputs.get("databaseVersion")).removeprefix("MYSQL_")
+    return f"Cloud SQL: MySQL {version.replace('_', '.')}"
 
 
 DRAWN = {

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from ..cloud import Exposure, Holder, Out, Reach
-from ..graph import Graph, Resource, dig, listed
+from ..graph import Graph, Resource, dig
 from ..names import Names
 from . import firewalls
 from .bindings import EVERYBODY, IAP_ACCESS, Binding, bindings, called, served
@@ -14,12 +14,8 @@ _AUDIENCE, _RULES = "MLFLOW_PROXY_IAP_AUDIENCE", "MLFLOW_PROXY_ROLE_RULES"
 _IAP = "Identity-Aware Proxy"
 _WORLD = "the internet"
 # https://cloud.google.com/sql/docs/mysql/configure-ip, https://cloud.google.com/sql/docs/mysql/sql-proxy
-_PORTS = {"MYSQL": "3306", "POSTGRES": "5432", "SQLSERVER": "1433"}
+_MYSQL = "3306"
 _PROXY = "3307"
-_ENCRYPTED = {
-    "ENCRYPTED_ONLY": "a password, over TLS",
-    "TRUSTED_CLIENT_CERTIFICATE_REQUIRED": "a client certificate and a password",
-}
 
 
 def exposure(graph: Graph) -> Exposure:
@@ -60,7 +56,7 @@ def _asked(graph: Graph, version: Resource, found: Sequence[Binding]) -> Iterato
     """Who is let in, those on the same condition together."""
     members: dict[str, list[str]] = {}
     for one in found:
-        here = one.wide or (one.resource is not None and served(one.resource) == served(version))
+        here = one.resource is not None and served(one.resource) == served(version)
         if one.role == IAP_ACCESS and here:
             members.setdefault(one.condition, []).append(called(graph, one.member))
     for condition, names in members.items():
@@ -107,12 +103,8 @@ def _firewalls(graph: Graph) -> Iterator[Reach]:
     names = Names(graph)
     for rule in firewalls.rules(graph):
         versions = firewalls.behind(graph, rule)
-        if not rule.inbound:
-            continue
-        if not rule.allow or not versions:
-            target = ", ".join(one.name for one in versions) or f"VPC {names.called(rule.network)}"
-            yield Reach(rule.others, target, rule.ports, "", "not known" if rule.allow else "refused")
-            continue
+        if not versions:
+            yield Reach(rule.others, f"VPC {names.called(rule.network)}", rule.ports, "", "not known")
         for version in versions:
             yield from _beside(version, rule.others, rule.ports)
 
@@ -121,22 +113,15 @@ def _databases(graph: Graph, found: Sequence[Binding]) -> Iterator[Reach]:
     names = Names(graph)
     for one in graph.of(DATABASE):
         ip = dig(one.inputs, "settings", "ipConfiguration")
-        port = _port(one)
-        password = _ENCRYPTED.get(str(dig(ip, "sslMode")), "a password, with TLS or without")
+        encrypted = dig(ip, "sslMode") == "ENCRYPTED_ONLY"
         if dig(ip, "ipv4Enabled") is not False:
-            for network in listed(dig(ip, "authorizedNetworks")):
-                source = str(dig(network, "value"))
-                yield Reach(_WORLD if source == "0.0.0.0/0" else source, one.name, port, "", password)
             may = dict.fromkeys(called(graph, each.member) for each in found if each.role == "roles/cloudsql.client")
             asked = f"Cloud SQL's certificate (cloudsql.client: {', '.join(may) or 'nobody here'}), then a password"
             yield Reach(_WORLD, one.name, f"{_PROXY} TLS", "", asked)
         network = dig(ip, "privateNetwork")
         if network:
-            yield Reach(f"VPC {_short(names.called(network))}", one.name, port, "", password)
-
-
-def _port(database: Resource) -> str:
-    return _PORTS.get(str(database.inputs.get("databaseVersion")).partition("_")[0], "")
+            password = "a password, over TLS" if encrypted else "a password, with TLS or without"
+            yield Reach(f"VPC {_short(names.called(network))}", one.name, _MYSQL, "", password)
 
 
 def _short(network: str) -> str:
@@ -161,14 +146,8 @@ def _ways_out(graph: Graph) -> Iterator[Out]:
             port = reaches(version, database)
             if port:
                 yield Out(version.name, database.name, port)
-        closed = False
-        for rule in firewalls.rules(graph):
-            if not rule.inbound and version in firewalls.behind(graph, rule):
-                yield Out(version.name, rule.others if rule.allow else f"never {rule.others}", rule.ports)
-                closed = closed or (rule.world and not rule.allow)
-        if not closed:
-            inside = dig(version.inputs, "network", "instanceIpMode") == "INTERNAL"
-            yield Out(version.name, "any address that its routes reach" if inside else "anywhere", "all")
+        inside = dig(version.inputs, "network", "instanceIpMode") == "INTERNAL"
+        yield Out(version.name, "any address that its routes reach" if inside else "anywhere", "all")
 
 
 def reaches(version: Resource, database: Resource) -> str:
@@ -177,7 +156,7 @@ def reaches(version: Resource, database: Resource) -> str:
     if str(database.outputs.get("connectionName")) in told:
         return _PROXY
     private = dig(database.inputs, "settings", "ipConfiguration", "privateNetwork")
-    return _port(database) if private and str(database.outputs.get("privateIpAddress")) in told else ""
+    return _MYSQL if private and str(database.outputs.get("privateIpAddress")) in told else ""
 
 
 def _holders(graph: Graph) -> Iterator[Holder]:

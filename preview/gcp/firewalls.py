@@ -1,6 +1,5 @@
 """A VPC's firewall rules: whom they let in or out, or refuse."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +9,7 @@ from .kinds import FIREWALL, FLEXIBLE, NETWORK
 
 # https://cloud.google.com/load-balancing/docs/firewall-rules
 _GOOGLE = frozenset({"35.191.0.0/16", "130.211.0.0/22"})
-_WORLD = frozenset({"0.0.0.0/0", "::/0"})
-# https://cloud.google.com/firewall/docs/firewalls#protocols_and_ports: no ports are all.
-_SOURCES = ("sourceRanges", "sourceTags", "sourceServiceAccounts")
+_WORLD = "0.0.0.0/0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,44 +17,31 @@ class Rule:
     """``others`` are the other side, in words."""
 
     network: str
-    inbound: bool
-    allow: bool
     others: str
-    world: bool
     ports: str
 
 
 def rules(graph: Graph) -> list[Rule]:
-    return [rule for one in graph.of(FIREWALL) if not one.inputs.get("disabled") for rule in _of(one)]
+    return [
+        Rule(
+            network=str(one.inputs.get("network")),
+            others=_others([str(other) for other in listed(one.inputs.get("sourceRanges"))]),
+            ports=_ports(said),
+        )
+        for one in graph.of(FIREWALL)
+        for said in listed(one.inputs.get("allows"))
+    ]
 
 
-def _of(one: Resource) -> Iterator[Rule]:
-    inbound = one.inputs.get("direction", "INGRESS") == "INGRESS"
-    given = [str(other) for name in (_SOURCES if inbound else ("destinationRanges",)) for other in _some(one, name)]
-    for name in ("allows", "denies"):
-        for said in listed(one.inputs.get(name)):
-            yield Rule(
-                network=str(one.inputs.get("network")),
-                inbound=inbound,
-                allow=name == "allows",
-                others=_others(given, inbound=inbound),
-                world=not given or bool(_WORLD & set(given)),
-                ports=_ports(said),
-            )
-
-
-def _some(one: Resource, name: str) -> list[Any]:
-    return listed(one.inputs.get(name))
-
-
-def _others(given: list[str], *, inbound: bool) -> str:
-    if not given or _WORLD & set(given):
-        return "the internet" if inbound else "anywhere"
+def _others(given: list[str]) -> str:
+    if not given or _WORLD in given:
+        return "the internet"
     if set(given) <= _GOOGLE:
         return "Google's front end and health checks"
     return ", ".join(given)
 
 
+# https://cloud.google.com/firewall/docs/firewalls#protocols_and_ports: no ports are all.
 def _ports(said: Any) -> str:
     protocol, ports = str(dig(said, "protocol")), ", ".join(map(str, listed(dig(said, "ports"))))
     if not ports:

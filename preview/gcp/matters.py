@@ -16,7 +16,7 @@ MATTERS: dict[str, tuple[str, ...]] = {
     "gcp:appengine/standardAppVersion:StandardAppVersion": ("service", "versionId", "runtime", "serviceAccount"),
     "gcp:artifactregistry/repository:Repository": ("location", "format", "dockerConfig.immutableTags"),
     "gcp:artifactregistry/repositoryIamMember:RepositoryIamMember": ("repository", "role", "member"),
-    "gcp:compute/firewall:Firewall": ("direction", "sourceRanges", "destinationRanges"),
+    "gcp:compute/firewall:Firewall": ("direction", "sourceRanges"),
     "gcp:compute/globalAddress:GlobalAddress": ("purpose", "addressType", "prefixLength"),
     "gcp:compute/network:Network": ("autoCreateSubnetworks",),
     "gcp:compute/subnetwork:Subnetwork": ("region", "ipCidrRange", "privateIpGoogleAccess"),

@@ -12,7 +12,6 @@ from .kinds import ACCOUNT
 _WORDS: Mapping[str, str] = {
     "roles/artifactregistry.createOnPushWriter": "push images, the first one to any repository",
     "roles/artifactregistry.reader": "pull images",
-    "roles/artifactregistry.writer": "pull and push images",
     "roles/cloudsql.client": "connect to Cloud SQL",
     "roles/compute.networkUser": "put machines into it",
     "roles/iam.serviceAccountOpenIdTokenCreator": "get ID tokens as it",
@@ -23,8 +22,6 @@ _WORDS: Mapping[str, str] = {
     "roles/logging.logWriter": "write log lines",
     "roles/monitoring.metricWriter": "write metrics",
     "roles/secretmanager.secretAccessor": "read its value",
-    "roles/storage.objectAdmin": "do everything with objects",
-    "roles/storage.objectCreator": "write new objects",
     "roles/storage.objectUser": "read, write and delete objects",
     "roles/storage.objectViewer": "read objects",
     "roles/viewer": "see nearly everything",
@@ -77,4 +74,4 @@ def _cells(one: Binding, style: Style) -> tuple[str, str]:
 
 def _by(one: Binding, style: Style) -> str:
     role = one.role.removeprefix("roles/")
-    return style(f"{role}, and nobody else" if one.only else role, "dim")
+    return style(role, "dim")

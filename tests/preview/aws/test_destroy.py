@@ -20,9 +20,6 @@ STAYS: dict[str, tuple[Callable[[], object], tuple[bool, str]]] = {
         lambda: aws.secretsmanager.Secret("x", recovery_window_in_days=7),
         (False, "can be brought back for 7 days"),
     ),
-    "key": (lambda: aws.kms.Key("x"), (False, "is deleted after a waiting time of 30 days")),
-    "log": (lambda: aws.cloudwatch.LogGroup("x", skip_destroy=True), (False, "stays with its lines")),
-    "zone": (lambda: aws.route53.Zone("x", name="a.com"), (True, "is not deleted while it holds other records")),
 }
 GOES: dict[str, Callable[[], object]] = {
     "bucket": lambda: aws.s3.Bucket("x", force_destroy=True),

@@ -26,19 +26,15 @@ def test_a_role_has_what_its_own_policies_say() -> None:
 
 def test_what_is_attached_counts_too() -> None:
     def program() -> None:
-        made = role("r", "ec2.amazonaws.com", managed_policy_arns=["arn:aws:iam::aws:policy/ReadOnlyAccess"])
+        made = role("r", "ec2.amazonaws.com")
         aws.iam.RolePolicyAttachment("more", role=made.name, policy_arn="arn:aws:iam::aws:policy/job/Billing")
-        role(
-            "inline",
-            "ec2.amazonaws.com",
-            inline_policies=[
-                aws.iam.RoleInlinePolicyArgs(name="x", policy=json.dumps({"Statement": [{**READ, "Effect": "Deny"}]}))
-            ],
-        )
+        aws.iam.RolePolicy("own", role=made.name, policy=json.dumps({"Statement": {**READ, "Effect": "Deny"}}))
 
-    one, inline = roles(record(program))
-    assert [may.managed for may in one.may] == ["Billing", "ReadOnlyAccess"]
-    assert [(may.allow, may.actions) for may in inline.may] == [(False, ("s3:GetObject", "s3:ListBucket"))]
+    (one,) = roles(record(program))
+    assert [(may.managed, may.allow, may.actions) for may in one.may] == [
+        ("Billing", True, ()),
+        ("", False, ("s3:GetObject", "s3:ListBucket")),
+    ]
 
 
 def test_another_roles_policy_is_not_its_own() -> None:

@@ -112,12 +112,8 @@ def vpc() -> gcp.compute.Network:
 class Side(TypedDict, total=False):
     """One side of a firewall's rule."""
 
-    direction: str
     source_ranges: list[str]
-    source_tags: list[str]
-    destination_ranges: list[str]
     allows: list[gcp.compute.FirewallAllowArgs]
-    denies: list[gcp.compute.FirewallDenyArgs]
 
 
 def rule(name: str, network: gcp.compute.Network, **sides: Unpack[Side]) -> None:

@@ -36,8 +36,8 @@ def secret(*, protected: bool) -> gcp.secretmanager.Secret:
     )
 
 
-def log(bucket_id: str) -> gcp.logging.ProjectBucketConfig:
-    return gcp.logging.ProjectBucketConfig("x", project=PROJECT, location="europe-west1", bucket_id=bucket_id)
+def log() -> gcp.logging.ProjectBucketConfig:
+    return gcp.logging.ProjectBucketConfig("x", project=PROJECT, location="europe-west1", bucket_id="own")
 
 
 def connection(policy: str) -> gcp.servicenetworking.Connection:
@@ -54,8 +54,6 @@ STAYS: dict[str, tuple[Callable[[], object], list[tuple[bool, str]]]] = {
         lambda: version(service="default", noop_on_destroy=True),
         [(False, "stays: App Engine never lets go of the service default, and its machines go on")],
     ),
-    "other service": (lambda: version(noop_on_destroy=True), [(False, "stays, and its machines go on")]),
-    "only version": (lambda: version(), [(True, "is not deleted while it is its service's only version")]),
     "database": (
         lambda: database(settings=Settings(tier="x", deletion_protection_enabled=True)),
         [(True, "has deletion protection"), (True, "has Cloud SQL's deletion protection, too")],
@@ -94,24 +92,14 @@ STAYS: dict[str, tuple[Callable[[], object], list[tuple[bool, str]]]] = {
     "soft deletion": (lambda: bucket(30), [(False, "can be brought back, and costs, for 30 days")]),
     "soft deletion by itself": (lambda: bucket(None), [(False, "can be brought back, and costs, for 7 days")]),
     "secret": (lambda: secret(protected=True), [(True, "has deletion protection")]),
-    "log": (lambda: log("own"), [(False, "can be brought back for 7 days")]),
-    "built-in log": (lambda: log("_Default"), [(False, "stays: Cloud Logging made it")]),
+    "log": (lambda: log(), [(False, "can be brought back for 7 days")]),
     "connection": (lambda: connection("ABANDON"), [(False, "stays, since others may use it")]),
-    "policy": (
-        lambda: gcp.compute.Network("x", project=PROJECT, deletion_policy="PREVENT"),
-        [(True, "has the deletion policy PREVENT")],
-    ),
-    "abandoned": (
-        lambda: database(deletion_policy="ABANDON"),
-        [(False, "stays, since others may use it")],
-    ),
 }
 GOES: dict[str, Callable[[], object]] = {
     "api": lambda: gcp.projects.Service("x", service="iap", disable_on_destroy=True),
     "application of others": lambda: gcp.appengine.Application.get("x", PROJECT),
     "service": lambda: version(delete_service_on_destroy=True),
     "database": lambda: database(deletion_protection=False),
-    "what goes with its database": lambda: gcp.sql.User("x", instance="i", deletion_policy="ABANDON"),
     "bucket": lambda: bucket(0),
     "secret": lambda: secret(protected=False),
     "connection": lambda: connection("REMOVE_PEERING"),

@@ -1,4 +1,3 @@
-import json
 from collections.abc import Callable
 
 import pulumi
@@ -26,7 +25,6 @@ def test_what_is_given_in_the_project_is_about_all_of_it() -> None:
         "the whole project my-project",
     )
     assert found.wide
-    assert not found.only
 
 
 def test_what_is_given_on_a_resource_is_about_that() -> None:
@@ -69,24 +67,6 @@ def test_a_condition_is_said_with_its_name() -> None:
     condition = gcp.projects.IAMMemberConditionArgs(title="office hours", expression="request.time.getHours() < 18")
     found = one(lambda: may("x", "roles/viewer", "user:a@example.com", condition=condition))
     assert found.condition == "office hours: request.time.getHours() < 18"
-
-
-def test_bindings_and_policies_are_of_everybody_who_has_the_role() -> None:
-    members = ["user:a@example.com", "group:b@example.com"]
-
-    def program() -> None:
-        bucket = gcp.storage.Bucket("bucket", location="EU")
-        gcp.storage.BucketIAMBinding("x", bucket=bucket.name, role="roles/r", members=members)
-        document = {"bindings": [{"role": "roles/s", "members": members[:1]}]}
-        gcp.storage.BucketIAMPolicy("y", bucket=bucket.name, policy_data=json.dumps(document))
-
-    found = bindings(record(program))
-    assert [(each.member, each.role, each.only) for each in found] == [
-        (members[0], "roles/r", True),
-        (members[1], "roles/r", True),
-        (members[0], "roles/s", True),
-    ]
-    assert {each.resource.name for each in found if each.resource} == {"bucket"}
 
 
 def test_the_report_is_by_member_with_own_accounts_first(a_stack: Stack) -> None:
