@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from .aws.args import AwsMlflowProxyArgs
-from .checked import SettingsError
 from .gcp.args import GcpMlflowArgs
+from .validation import SettingsError
 
 if TYPE_CHECKING:
     from .aws.aws_mlflow_proxy import AwsMlflowProxy

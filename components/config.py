@@ -8,8 +8,8 @@ import pulumi
 from pulumi.runtime import config as runtime
 
 from .aws.args import AwsMlflowProxyArgs
-from .checked import SettingsError, place
 from .gcp.args import GcpMlflowArgs
+from .validation import SettingsError, config_name
 
 Args = TypeVar("Args", AwsMlflowProxyArgs, GcpMlflowArgs)
 
@@ -29,7 +29,7 @@ def read_config() -> Config:
     aws = _read(AwsMlflowProxyArgs, "aws", {}, problems)
     region = pulumi.Config("aws").get("region")
     if aws is not None and region:
-        problems += [f"mlflow:aws.{place(name)}: {sentence}" for name, sentence in aws.elsewhere(region)]
+        problems += [f"mlflow:aws.{config_name(name)}: {sentence}" for name, sentence in aws.wrong_region(region)]
     # Where the provider knows them, nobody should have to say them twice.
     provided = {"project": google.get("project"), "region": google.get("region")}
     gcp = _read(GcpMlflowArgs, "gcp", {name: value for name, value in provided.items() if value}, problems)
@@ -45,7 +45,7 @@ def _unknown_keys() -> Iterator[str]:
     # pulumi.Config tells no keys: a misspelt one would be as if it were not there.
     for key in sorted({*runtime.CONFIG.get(), *runtime.get_config_env()}):
         if key.startswith("mlflow:") and key.removeprefix("mlflow:") not in known:
-            yield f"{key}: no such setting; there are {', '.join(f'mlflow:{name}' for name in sorted(known))}."
+            yield f"{key}: unknown setting, expected one of {', '.join(f'mlflow:{name}' for name in sorted(known))}."
 
 
 def _read(args: type[Args], name: str, provided: Mapping[str, str], problems: list[str]) -> Args | None:
@@ -56,7 +56,7 @@ def _read(args: type[Args], name: str, provided: Mapping[str, str], problems: li
     if given is None:
         return None
     if not isinstance(given, Mapping):
-        problems.append(f"{where}: {given!r} is given; allowed is a group of settings (an object).")
+        problems.append(f"{where}: got {given!r}, expected an object.")
         return None
     values = {**provided, **cast("Mapping[str, Any]", given)}
     wrong: list[str] = []

@@ -3,7 +3,7 @@
 import hashlib
 
 
-def fitted(whole: str, limit: int) -> str:
+def physical_name(whole: str, limit: int) -> str:
     """``whole`` as letters, digits and hyphens, a letter first, at most ``limit`` of them.
 
     It is the same at every run, and another one for another ``whole``.

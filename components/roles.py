@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import ClassVar
 
-from .checked import Checked
+from .validation import ValidatedArgs
 
 # As the proxy reads them (proxy_app/callers/role_rules.py); a test holds the two together.
 _ADDRESS = r"(?:(?![,;<>=@])[!-~])+"
@@ -12,7 +12,7 @@ _RULE = re.compile(rf"group:[^,=\s]+|email:{_ADDRESS}@{_ADDRESS}|domain:[a-z0-9-
 ROLES = ("viewer", "editor", "admin")
 
 
-class RoleRules(Checked):
+class RoleRules(ValidatedArgs):
     """The highest role that fits somebody is theirs. Each entry is group:NAME, email:ADDRESS or domain:NAME."""
 
     entries: ClassVar[str] = "group:NAME, email:ADDRESS or domain:NAME"
@@ -31,8 +31,8 @@ class RoleRules(Checked):
         """The rules as the proxy reads them (MLFLOW_PROXY_ROLE_RULES)."""
         return ", ".join(f"{rule}={role}" for role in ROLES for rule in getattr(self, role))
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[tuple[str, str]]:
         for role in ROLES:
             for rule in getattr(self, role):
                 if not _RULE.fullmatch(rule):
-                    yield role, f"{rule!r} is given; allowed is {self.entries}."
+                    yield role, f"got {rule!r}, expected {self.entries}."

@@ -8,8 +8,8 @@ from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
 from .aws.args import AwsMlflowProxyArgs
-from .checked import Checked, allowed, model_in
 from .gcp.args import GcpMlflowArgs
+from .validation import ValidatedArgs, expected, nested_model
 
 
 class Row(NamedTuple):
@@ -32,7 +32,7 @@ def gcp_settings() -> str:
     return _page("GcpMlflow", "gcp", GcpMlflowArgs, "an image's reference or a secret")
 
 
-def _page(component: str, cloud: str, model: type[Checked], taken: str) -> str:
+def _page(component: str, cloud: str, model: type[ValidatedArgs], taken: str) -> str:
     return "\n".join(
         [
             f"# Settings of {component}",
@@ -47,17 +47,19 @@ def _page(component: str, cloud: str, model: type[Checked], taken: str) -> str:
     )
 
 
-def _groups(model: type[Checked], name: str = "", optional: bool = False) -> Iterator[tuple[str, type[Checked], str]]:
+def _groups(
+    model: type[ValidatedArgs], name: str = "", optional: bool = False
+) -> Iterator[tuple[str, type[ValidatedArgs], str]]:
     """(title, class, prefix of its keys) of each group, outermost first."""
     title = f"`{name}`{' (none, if it is not there)' if optional else ''}" if name else "The whole"
     yield title, model, f"{name}." if name else ""
     for field, info in model.model_fields.items():
-        inner = model_in(info.annotation)
+        inner = nested_model(info.annotation)
         if inner is not None:
             yield from _groups(inner, f"{name}.{to_camel(field)}".lstrip("."), optional=_default(info) is None)
 
 
-def _section(title: str, model: type[Checked], prefix: str) -> list[str]:
+def _section(title: str, model: type[ValidatedArgs], prefix: str) -> list[str]:
     return [
         "",
         f"## {title}",
@@ -70,16 +72,16 @@ def _section(title: str, model: type[Checked], prefix: str) -> list[str]:
     ]
 
 
-def rows(model: type[Checked], prefix: str = "") -> Iterator[Row]:
+def rows(model: type[ValidatedArgs], prefix: str = "") -> Iterator[Row]:
     """The settings of one group, without the groups in it."""
     for name, info in model.model_fields.items():
-        if model_in(info.annotation) is not None:
+        if nested_model(info.annotation) is not None:
             continue
-        production = model.in_production.get(name, _default(info))
+        production = model.production_defaults.get(name, _default(info))
         secret = model.config_secrets.get(name)
         yield Row(
             key=f"mlflow:{secret}" if secret else prefix + to_camel(name),
-            takes="a secret of its own" if secret else allowed(info),
+            takes="a secret of its own" if secret else expected(info),
             development=None if info.is_required() else _shown(_default(info)),
             production=None if info.is_required() else _shown(production),
             sentence=info.description or "",

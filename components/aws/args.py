@@ -9,11 +9,12 @@ from typing import Any, Literal, Self
 
 from pydantic import Field
 
-from ..checked import Arn, Checked, Email, InputText, KmsKey, Policy, Text, checked
 from ..roles import RoleRules
+from ..validation import Email, InputText, Text, ValidatedArgs, validate_args
 from .edge_args import EdgeArgs
 from .network_args import Days, NetworkArgs
 from .targets import is_app
+from .types import Arn, KmsKeyArn, PolicyArn
 
 _PREFIX = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
 _PROFILE = re.compile(r"(?=.{1,63}$)[a-zA-Z0-9](-*[a-zA-Z0-9])*")
@@ -35,10 +36,10 @@ Architecture = Literal["arm64", "amd64"]
 _OWN_TAGS = ("Project", "Stack", "Component", "Name")
 
 
-class TrackingArgs(Checked):
+class TrackingArgs(ValidatedArgs):
     """SageMaker's MLflow and the bucket of its artifacts."""
 
-    in_production = {"old_versions_days": 90}
+    production_defaults = {"old_versions_days": 90}
 
     kind: Literal["app", "server"] = "app"
     """A serverless MLflow app, or a tracking server."""
@@ -57,7 +58,7 @@ class TrackingArgs(Checked):
     old_versions_days: int = Field(default=7, ge=1, le=3650)
     """How long overwritten and deleted artifacts can be brought back."""
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[tuple[str, str]]:
         if self.target_arn is not None:
             for name in ("mlflow_version", "maintenance_window"):
                 if getattr(self, name) is not None:
@@ -88,13 +89,13 @@ class TrackingArgs(Checked):
             yield "maintenance_window", f"{window!r} is given; allowed is a day and a time in UTC, such as Tue:03:30."
 
 
-class StudioArgs(Checked):
+class StudioArgs(ValidatedArgs):
     """A SageMaker Studio domain, VPC-only, with one user profile."""
 
     user_profile: Text = "mlflow"
     """The user profile's name."""
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[tuple[str, str]]:
         if not _PROFILE.fullmatch(self.user_profile):
             yield (
                 "user_profile",
@@ -102,7 +103,7 @@ class StudioArgs(Checked):
             )
 
 
-class ImageArgs(Checked):
+class ImageArgs(ValidatedArgs):
     """The proxy's container image."""
 
     reference: InputText | None = None
@@ -116,7 +117,7 @@ class ImageArgs(Checked):
     kept: int = Field(default=10, ge=2, le=1000)
     """How many images the repository keeps: this one, and those that a failed rollout goes back to."""
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[tuple[str, str]]:
         if isinstance(self.reference, str) and "@sha256:" not in self.reference:
             yield "reference", f"{self.reference!r} is given; allowed is an image by digest (...@sha256:...)."
         if self.package_index is not None and _CREDENTIALS.search(self.package_index):
@@ -127,10 +128,10 @@ class ImageArgs(Checked):
                     yield name, "an image that is there (reference) is not built."
 
 
-class ServiceArgs(Checked):
+class ServiceArgs(ValidatedArgs):
     """The proxy on ECS, on EC2 instances of its own."""
 
-    in_production = {"tasks": 2, "most_tasks": 6}
+    production_defaults = {"tasks": 2, "most_tasks": 6}
 
     instance_type: Text | None = None
     """None: t4g.small for arm64, t3.small for amd64."""
@@ -157,7 +158,7 @@ class ServiceArgs(Checked):
     container_insights: bool = False
     """CloudWatch's Container Insights of the cluster, which bills by metric."""
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[tuple[str, str]]:
         if self.most_tasks < self.tasks:
             yield "most_tasks", f"{self.most_tasks} is too few: it has to be {self.tasks} (tasks) or more."
         if self.body_budget < self.body_limit:
@@ -196,7 +197,7 @@ class ServiceArgs(Checked):
                 yield "task_cpu", f"{self.task_cpu} is too much: {kind} has {cpu}. Set a larger instanceType."
 
 
-class AccessArgs(Checked):
+class AccessArgs(ValidatedArgs):
     """Who may do what."""
 
     roles: RoleRules = RoleRules()
@@ -205,10 +206,10 @@ class AccessArgs(Checked):
     """How long the first admin token holds, from the day it was made."""
 
 
-class WatchingArgs(Checked):
+class WatchingArgs(ValidatedArgs):
     """Logs, alarms and a dashboard."""
 
-    in_production = {"log_days": 365}
+    production_defaults = {"log_days": 365}
 
     log_days: Days = 30
     """How long the proxy's log is kept, in days."""
@@ -220,10 +221,10 @@ class WatchingArgs(Checked):
     """The 95th percentile of the proxy's answers above which an alarm goes off."""
 
 
-class AwsMlflowProxyArgs(Checked):
+class AwsMlflowProxyArgs(ValidatedArgs):
     """SageMaker's MLflow behind the proxy."""
 
-    in_production = {"deletion_protection": True}
+    production_defaults = {"deletion_protection": True}
     config_secrets = {"sso_client_secret": "awsSsoClientSecret"}
 
     environment: Literal["development", "production"] = "development"
@@ -232,9 +233,9 @@ class AwsMlflowProxyArgs(Checked):
     """Nothing that holds data can be destroyed, and secrets can be brought back for 30 days."""
     tags: dict[str, str] = {}
     """Further tags of every resource."""
-    permissions_boundary_arn: Policy | None = None
+    permissions_boundary_arn: PolicyArn | None = None
     """A boundary for every role."""
-    kms_key_arn: KmsKey | None = None
+    kms_key_arn: KmsKeyArn | None = None
     """A customer key for bucket, image, logs, secrets and disks; none: the services' own keys."""
     network: NetworkArgs = NetworkArgs()
     tracking: TrackingArgs = TrackingArgs()
@@ -254,9 +255,9 @@ class AwsMlflowProxyArgs(Checked):
         Raises SettingsError with everything that is wrong.
         """
         named = values.get("environment") if isinstance(values, Mapping) else values.environment
-        return checked(cls, values, where, production=named == "production")
+        return validate_args(cls, values, where, production=named == "production")
 
-    def elsewhere(self, region: str) -> Iterator[tuple[str, str]]:
+    def wrong_region(self, region: str) -> Iterator[tuple[str, str]]:
         """(dotted name of a field, sentence) of what is not in the region where the stack is."""
         there = {"kms_key_arn": self.kms_key_arn, "edge.certificate_arn": self.edge.certificate_arn}
         if self.network.egress == "endpoints":
@@ -265,7 +266,7 @@ class AwsMlflowProxyArgs(Checked):
             if isinstance(arn, str) and arn.split(":")[3] != region:
                 yield name, f"{arn} is given; it has to be in the stack's region (aws:region), {region}."
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[tuple[str, str]]:
         network, edge = self.network, self.edge
         if network.egress == "endpoints" and edge.sso is not None:
             yield (

@@ -32,7 +32,7 @@ def dashboard(
     made = cloudwatch.Dashboard(
         place.named("dashboard"),
         # An account's dashboards share their names, in all its regions.
-        dashboard_name=pulumi.Output.concat(place.fitted("dashboard", 200), "-", place.region),
+        dashboard_name=pulumi.Output.concat(place.physical_name("dashboard", 200), "-", place.region),
         dashboard_body=pulumi.Output.json_dumps(
             {
                 "widgets": [

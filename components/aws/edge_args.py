@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from ..checked import Certificate, Checked, Cidr, Host, Text, ZoneId
+from ..validation import Cidr, Host, Text, ValidatedArgs
+from .types import CertificateArn, ZoneId
 
 
-class DomainArgs(Checked):
+class DomainArgs(ValidatedArgs):
     """A name for the proxy, with a certificate made for it."""
 
     name: Host
@@ -19,7 +20,7 @@ class DomainArgs(Checked):
     """A private hosted zone that holds the name instead: an internal load balancer's."""
 
 
-class SsoArgs(Checked):
+class SsoArgs(ValidatedArgs):
     """Sign-in for browsers, by OpenID Connect at the load balancer."""
 
     issuer: Text
@@ -39,7 +40,7 @@ class SsoArgs(Checked):
     session_hours: int = Field(default=12, ge=1, le=168)
     """How long a sign-in lasts."""
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[tuple[str, str]]:
         for name in ("issuer", "authorization_endpoint", "token_endpoint", "user_info_endpoint"):
             if not getattr(self, name).startswith("https://"):
                 yield name, f"{getattr(self, name)!r} is given; allowed is an https:// URL."
@@ -47,10 +48,10 @@ class SsoArgs(Checked):
             yield "scope", f"{self.scope!r} is given; it has to name openid."
 
 
-class EdgeArgs(Checked):
+class EdgeArgs(ValidatedArgs):
     """The load balancer: where it is reached, and how."""
 
-    in_production = {"waf": True, "access_log_days": 365}
+    production_defaults = {"waf": True, "access_log_days": 365}
 
     public: bool = False
     """Reachable from the internet: with HTTPS and authentication only."""
@@ -58,7 +59,7 @@ class EdgeArgs(Checked):
     """In production, an internal load balancer without HTTPS: tokens travel in plain text in the VPC."""
     allowed_cidrs: list[Cidr] = []
     """Who may connect; none: an internal one's own VPC, a public one's whole internet."""
-    certificate_arn: Certificate | None = None
+    certificate_arn: CertificateArn | None = None
     """HTTPS by an ACM certificate that is there."""
     host_name: Host | None = None
     """The certificate's name that your DNS leads here; none: outputs name the load balancer, which no client trusts."""
@@ -80,7 +81,7 @@ class EdgeArgs(Checked):
         """Whether there is a certificate."""
         return self.certificate_arn is not None or self.domain is not None
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[tuple[str, str]]:
         if self.certificate_arn is not None and self.domain is not None:
             yield "certificate_arn", "give a certificate or a domain, not both."
         if self.host_name is not None and self.certificate_arn is None:

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..checked import Checked, Cidr, ResourceId, Text
+from ..validation import Cidr, Text, ValidatedArgs
+from .types import ResourceId
 
 # What CloudWatch Logs takes.
 Days = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]
@@ -31,10 +32,10 @@ Endpoint = Literal[
 ]
 
 
-class NetworkArgs(Checked):
+class NetworkArgs(ValidatedArgs):
     """A VPC of its own, or parts of one that is there."""
 
-    in_production = {"egress": "endpoints"}
+    production_defaults = {"egress": "endpoints"}
 
     cidr: Cidr = "10.42.0.0/16"
     """The new VPC's addresses, /16 to /22."""
@@ -59,7 +60,7 @@ class NetworkArgs(Checked):
     flow_log_days: Days = 30
     """How long the new VPC's flow logs are kept, in days."""
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[tuple[str, str]]:
         try:
             network = ipaddress.ip_network(self.cidr)
             if not 16 <= network.prefixlen <= 22:

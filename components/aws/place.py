@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from ..names import fitted
+from ..names import physical_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +29,12 @@ class Place:
         """A child's tags; its Name tells stacks apart in the console."""
         return {**self.tags, "Name": f"{self.stack}-{self.name}-{role}"}
 
-    def fitted(self, role: str, limit: int) -> str:
+    def physical_name(self, role: str, limit: int) -> str:
         """A name for a service that wants one chosen: letters, digits and hyphens, at most ``limit`` of them.
 
         It is the same at every run, and another one for another stack, component or role.
         """
-        return fitted(f"{self.stack}-{self.name}-{role}", limit)
+        return physical_name(f"{self.stack}-{self.name}-{role}", limit)
 
     def arn(self, service: str, resource: pulumi.Input[str]) -> pulumi.Output[str]:
         """The ARN of a resource of this account and region."""

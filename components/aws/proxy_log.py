@@ -22,7 +22,7 @@ class ProxyLog(pulumi.ComponentResource):
         name = f"/mlflow/{place.stack}/{place.name}"
         group = aws.cloudwatch.LogGroup(
             place.named("log"),
-            name=name if _NAME.fullmatch(name) else f"/mlflow/{place.fitted('log', 400)}",
+            name=name if _NAME.fullmatch(name) else f"/mlflow/{place.physical_name('log', 400)}",
             retention_in_days=days,
             kms_key_id=place.kms_key_arn,
             tags=place.tagged("log"),

@@ -193,7 +193,7 @@ class Service(pulumi.ComponentResource):
         place, args = self._place, self._args
         return ecs.TaskDefinition(
             place.named("proxy"),
-            family=place.fitted("proxy", 255),
+            family=place.physical_name("proxy", 255),
             container_definitions=pulumi.Output.json_dumps([proxy]),
             requires_compatibilities=["EC2"],
             network_mode="awsvpc",

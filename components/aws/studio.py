@@ -120,7 +120,7 @@ class Studio(pulumi.ComponentResource):
     ) -> sagemaker.Domain:
         return sagemaker.Domain(
             place.named("studio"),
-            domain_name=place.fitted("studio", 63),
+            domain_name=place.physical_name("studio", 63),
             auth_mode="IAM",
             vpc_id=network.vpc_id,
             subnet_ids=network.private_subnet_ids,

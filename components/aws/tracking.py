@@ -123,7 +123,7 @@ class Tracking(pulumi.ComponentResource):
         )
         server = sagemaker.MlflowTrackingServer(
             place.named("tracking"),
-            tracking_server_name=pulumi.Output.concat(place.fitted("tracking", 54), "-", suffix),
+            tracking_server_name=pulumi.Output.concat(place.physical_name("tracking", 54), "-", suffix),
             artifact_store_uri=artifacts,
             role_arn=role.arn,
             tracking_server_size=args.server_size,

@@ -61,7 +61,7 @@ def protect(place: Place, args: EdgeArgs, balancer: lb.LoadBalancer, parent: pul
             )
         ],
         visibility_config=wafv2.WebAclVisibilityConfigArgs(
-            cloudwatch_metrics_enabled=True, metric_name=place.fitted("waf", 100), sampled_requests_enabled=False
+            cloudwatch_metrics_enabled=True, metric_name=place.physical_name("waf", 100), sampled_requests_enabled=False
         ),
         tags=place.tagged("waf"),
         opts=inside,
@@ -134,7 +134,7 @@ def _logged(place: Place, days: int, acl: wafv2.WebAcl, parent: pulumi.Resource)
     group = cloudwatch.LogGroup(
         place.named("waf"),
         # WAF writes to groups of such names only.
-        name=f"aws-waf-logs-{place.fitted('waf', 100)}",
+        name=f"aws-waf-logs-{place.physical_name('waf', 100)}",
         retention_in_days=min(kept for kept in typing.get_args(Days) if kept >= days),
         kms_key_id=place.kms_key_arn,
         tags=place.tagged("waf"),
@@ -143,7 +143,7 @@ def _logged(place: Place, days: int, acl: wafv2.WebAcl, parent: pulumi.Resource)
     # Where there is none, WAF makes one itself, which a destroy would leave behind.
     allowed = cloudwatch.LogResourcePolicy(
         place.named("waf"),
-        policy_name=place.fitted("waf", 100),
+        policy_name=place.physical_name("waf", 100),
         policy_document=document([_delivery(place, group)]),
         opts=inside,
     )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from ..checked import Checked, Email, InputText, Takes, Text, checked
 from ..roles import ROLES, RoleRules
+from ..validation import Email, Expected, InputText, Text, ValidatedArgs, validate_args
 from . import regions
 from .data_args import ArtifactsArgs, DatabaseArgs, NetworkArgs
 from .members import HOW, Member, is_member
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     Project = str
     Region = str
 else:
-    Project = Annotated[str, Takes("a project's id (or gcp:project in the stack's config)")]
-    Region = Annotated[str, Takes("one of Google Cloud's regions (or gcp:region in the stack's config)")]
+    Project = Annotated[str, Expected("a project's id (or gcp:project in the stack's config)")]
+    Region = Annotated[str, Expected("one of Google Cloud's regions (or gcp:region in the stack's config)")]
 # https://cloud.google.com/resource-manager/docs/creating-managing-projects
 _PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
 # https://cloud.google.com/appengine/docs/admin-api/reference/rest/v1/apps.services: one letter of a host's name each.
@@ -34,10 +34,10 @@ _SECRET = re.compile(r"projects/[a-z0-9-]+/secrets/[A-Za-z0-9_-]{1,255}(?:/versi
 _CREDENTIALS = re.compile(r"//[^/@]+@")
 
 
-class AppArgs(Checked):
+class AppArgs(ValidatedArgs):
     """The project's App Engine application, and MLflow's service in it."""
 
-    in_production = {"min_instances": 2, "max_instances": 6}
+    production_defaults = {"min_instances": 2, "max_instances": 6}
 
     mode: Literal["create", "import", "existing"] = "create"
     """create: this project has no application yet; import: take the one that is there over, with its Identity-Aware
@@ -65,7 +65,7 @@ class AppArgs(Checked):
     workers: int = Field(default=0, ge=0, le=64)
     """MLflow's processes in each instance; 0: as many as the memory bears."""
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[tuple[str, str]]:
         if self.location is not None and self.location not in regions.APP_ENGINE:
             older = regions.app_engine_location(self.location)
             known = (
@@ -93,7 +93,7 @@ class AppArgs(Checked):
             yield "memory_gb", f"{self.memory_gb:g} is given; with {cores} (cpu) allowed is {low:g} to {high:g}."
 
 
-class SignInArgs(Checked):
+class SignInArgs(ValidatedArgs):
     """The OAuth client with which Identity-Aware Proxy signs people in, made in Google's console."""
 
     client_id: Text | None = None
@@ -105,7 +105,7 @@ class SignInArgs(Checked):
     desktop_client_ids: list[Text] = []
     """Further OAuth clients whose users may call from programs, such as the one of people's gcloud login."""
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[tuple[str, str]]:
         for name in ("client_id_from", "client_secret_from"):
             value = getattr(self, name)
             if value is not None and not _SECRET.fullmatch(value):
@@ -121,7 +121,7 @@ class SignInArgs(Checked):
             yield "client_secret_from", "give clientIdFrom and clientSecretFrom, or neither."
 
 
-class ConditionArgs(Checked):
+class ConditionArgs(ValidatedArgs):
     """Members who come in while a condition of IAM holds."""
 
     members: list[Member]
@@ -132,7 +132,7 @@ class ConditionArgs(Checked):
     """When, in the Common Expression Language, such as request.time < timestamp("2027-01-01T00:00:00Z")."""
     description: Text | None = None
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[tuple[str, str]]:
         yield from _wrong_members("members", self.members)
         if not self.members:
             yield "members", "it is empty; a condition is about somebody."
@@ -143,15 +143,15 @@ class IapRoleRules(RoleRules):
 
     entries = "email:ADDRESS or domain:NAME"
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        yield from super().contradictions()
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        yield from super().conflicts()
         for role in ROLES:
             for rule in getattr(self, role):
                 if rule.startswith("group:"):
                     yield role, f"{rule!r} is given; Identity-Aware Proxy tells no groups: use email: or domain:."
 
 
-class AccessArgs(Checked):
+class AccessArgs(ValidatedArgs):
     """Who comes through Identity-Aware Proxy, and what they may do."""
 
     members: list[Member] = []
@@ -167,7 +167,7 @@ class AccessArgs(Checked):
     client_users: list[Member] = []
     """Who may act as that account: people, or service accounts of training jobs."""
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[tuple[str, str]]:
         yield from _wrong_members("members", self.members)
         yield from _wrong_members("client_users", self.client_users)
         if self.client_users and not self.client_account:
@@ -193,7 +193,7 @@ class AccessArgs(Checked):
         ]
 
 
-class ImageArgs(Checked):
+class ImageArgs(ValidatedArgs):
     """MLflow's container image, with the proxy in it."""
 
     reference: InputText | None = None
@@ -205,7 +205,7 @@ class ImageArgs(Checked):
     kept: int = Field(default=10, ge=2, le=100)
     """How many images the repository keeps: new instances pull the one that runs again."""
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[tuple[str, str]]:
         if isinstance(self.reference, str) and not re.search(r"@sha256:[0-9a-f]{64}$", self.reference):
             yield "reference", f"{self.reference!r} is given; allowed is an image by digest (...@sha256:...)."
         if self.package_index is not None and _CREDENTIALS.search(self.package_index):
@@ -216,10 +216,10 @@ class ImageArgs(Checked):
                     yield name, "it is for an image built here; with a reference nothing is built."
 
 
-class WatchingArgs(Checked):
+class WatchingArgs(ValidatedArgs):
     """Logs, alerts and a dashboard."""
 
-    in_production = {"log_days": 365}
+    production_defaults = {"log_days": 365}
 
     email: Email | None = None
     """Who is told of alerts."""
@@ -231,10 +231,10 @@ class WatchingArgs(Checked):
     """The 95th percentile of answers above which an alert goes off."""
 
 
-class GcpMlflowArgs(Checked):
+class GcpMlflowArgs(ValidatedArgs):
     """MLflow on App Engine behind Identity-Aware Proxy."""
 
-    in_production = {"deletion_protection": True}
+    production_defaults = {"deletion_protection": True}
     config_secrets = {"oauth_client_secret": "gcpOauthClientSecret"}
 
     project: Project
@@ -266,7 +266,7 @@ class GcpMlflowArgs(Checked):
         Raises SettingsError with everything that is wrong.
         """
         named = values.get("environment") if isinstance(values, Mapping) else values.environment
-        return checked(cls, values, where, production=named == "production")
+        return validate_args(cls, values, where, production=named == "production")
 
     @property
     def app_location(self) -> str:
@@ -278,7 +278,7 @@ class GcpMlflowArgs(Checked):
         """A private database needs a VPC, and none was named."""
         return self.database.private and self.network.name is None
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[tuple[str, str]]:
         if not _PROJECT.fullmatch(self.project):
             yield (
                 "project",

@@ -129,7 +129,7 @@ class Callers(pulumi.ComponentResource):
 
 
 def _client_name(place: Place) -> str:
-    return place.fitted("client", 30)
+    return place.physical_name("client", 30)
 
 
 def _short(text: str) -> str:

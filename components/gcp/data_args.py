@@ -7,17 +7,17 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..checked import Checked, Cidr, Text
+from ..validation import Cidr, Text, ValidatedArgs
 from . import regions
 from .tiers import wrong_tier
 
 _NETWORK = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
-class DatabaseArgs(Checked):
+class DatabaseArgs(ValidatedArgs):
     """Cloud SQL for MySQL."""
 
-    in_production = {
+    production_defaults = {
         "tier": "db-custom-2-7680",
         "availability": "REGIONAL",
         "backups": 30,
@@ -55,7 +55,7 @@ class DatabaseArgs(Checked):
     """A name for the instance, instead of one with a random end. Cloud SQL keeps a name for a week after a deletion.
     Another one is another instance, and the one before is deleted with what is in it."""
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[tuple[str, str]]:
         problem = wrong_tier(self.tier)
         if problem:
             yield "tier", f"{self.tier!r} is given; {problem}."
@@ -79,7 +79,7 @@ class DatabaseArgs(Checked):
             )
 
 
-class NetworkArgs(Checked):
+class NetworkArgs(ValidatedArgs):
     """The VPC in which MLflow's instances run."""
 
     name: Text | None = None
@@ -91,7 +91,7 @@ class NetworkArgs(Checked):
     peered: bool = False
     """The VPC that is there is already connected to Google's services (private services access)."""
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[tuple[str, str]]:
         for name in ("name", "subnetwork"):
             value = getattr(self, name)
             if value is not None and not _NETWORK.fullmatch(value):
@@ -108,10 +108,10 @@ class NetworkArgs(Checked):
             yield "cidr", f"{error}."
 
 
-class ArtifactsArgs(Checked):
+class ArtifactsArgs(ValidatedArgs):
     """The bucket of MLflow's artifacts."""
 
-    in_production = {"old_versions_days": 90, "soft_delete_days": 30}
+    production_defaults = {"old_versions_days": 90, "soft_delete_days": 30}
 
     location: Text | None = None
     """A region, or EU, US, ASIA and the dual regions; none: `region`. No bucket moves: in another place it is another
@@ -129,7 +129,7 @@ class ArtifactsArgs(Checked):
     """A name for the bucket, instead of one with a random end. Another one is another bucket, and the one before is
     deleted."""
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[tuple[str, str]]:
         if self.location is not None and self.location not in regions.WIDE and self.location not in regions.REGIONS:
             yield (
                 "location",

@@ -36,7 +36,7 @@ class Identity(pulumi.ComponentResource):
         account = serviceaccount.Account(
             place.named("server"),
             project=place.project,
-            account_id=place.fitted("server", 30),
+            account_id=place.physical_name("server", 30),
             display_name=f"MLflow of {place.stack} ({place.name})",
             description="MLflow's instances on App Engine",
             opts=self._inside,

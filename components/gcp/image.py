@@ -57,7 +57,7 @@ class Image(pulumi.ComponentResource):
             place.named("images"),
             project=place.project,
             location=place.region,
-            repository_id=place.fitted("images", 63),
+            repository_id=place.physical_name("images", 63),
             format="DOCKER",
             description=f"MLflow of {place.stack}",
             # Nobody may delete a tagged image among immutable tags, the policies below neither

@@ -45,7 +45,7 @@ class LogStore(pulumi.ComponentResource):
             place.named("log"),
             project=place.project,
             location=place.region,
-            bucket_id=pulumi.Output.concat(place.fitted("log", 80), "-", end.hex),
+            bucket_id=pulumi.Output.concat(place.physical_name("log", 80), "-", end.hex),
             description=f"Lines of {place.name} ({place.stack}), service {service}",
             retention_days=days,
             opts=inside,
@@ -56,7 +56,7 @@ class LogStore(pulumi.ComponentResource):
         sink = logging.ProjectSink(
             place.named("log"),
             project=place.project,
-            name=place.fitted("log", 100),
+            name=place.physical_name("log", 100),
             destination=pulumi.Output.concat("logging.googleapis.com/", bucket.id),
             filter=lines,
             description=f"Lines of {place.name} ({place.stack}) go to a bucket of their own",
@@ -65,7 +65,7 @@ class LogStore(pulumi.ComponentResource):
         logging.ProjectExclusion(
             place.named("log"),
             project=place.project,
-            name=place.fitted("log", 100),
+            name=place.physical_name("log", 100),
             filter=lines,
             description=f"Lines of {place.name} ({place.stack}) are in a bucket of their own",
             # Never without the other: a line would be in neither.

@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING, Annotated
 
-from ..checked import Takes
+from ..validation import Expected
 
 # https://cloud.google.com/iam/docs/principals-overview. allUsers and allAuthenticatedUsers are left out on purpose.
 _ADDRESS = r"[^@\s:]+@[^@\s:]+\.[^@\s:]+"
@@ -16,7 +16,7 @@ HOW = "user:, group: or serviceAccount: with an address, domain:NAME, or princip
 if TYPE_CHECKING:
     Member = str
 else:
-    Member = Annotated[str, Takes(HOW)]
+    Member = Annotated[str, Expected(HOW)]
 
 
 def is_member(text: str) -> bool:

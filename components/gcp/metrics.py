@@ -64,7 +64,7 @@ def metrics(place: Place, service: str, parent: pulumi.Resource) -> list[pulumi.
 
 
 def _name(place: Place, role: str) -> str:
-    return place.fitted(role, 100)
+    return place.physical_name(role, 100)
 
 
 def _metric(place: Place, service: str, role: str, counted: Counted, parent: pulumi.Resource) -> logging.Metric:

@@ -50,7 +50,7 @@ class OAuthClient(pulumi.ComponentResource):
         secret = secretmanager.Secret(
             place.named(_ROLE),
             project=place.project,
-            secret_id=place.fitted(_ROLE, 255),
+            secret_id=place.physical_name(_ROLE, 255),
             replication=secretmanager.SecretReplicationArgs(
                 user_managed=secretmanager.SecretReplicationUserManagedArgs(
                     replicas=[secretmanager.SecretReplicationUserManagedReplicaArgs(location=place.region)]

@@ -30,7 +30,7 @@ class Password(pulumi.ComponentResource):
         secret = secretmanager.Secret(
             place.named(_ROLE),
             project=place.project,
-            secret_id=place.fitted(_ROLE, 255),
+            secret_id=place.physical_name(_ROLE, 255),
             # In the region of the database, and not wherever Google likes.
             replication=secretmanager.SecretReplicationArgs(
                 user_managed=secretmanager.SecretReplicationUserManagedArgs(

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from ..names import fitted
+from ..names import physical_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +21,12 @@ class Place:
         """A child's name in the program."""
         return f"{self.name}-{role}"
 
-    def fitted(self, role: str, limit: int) -> str:
+    def physical_name(self, role: str, limit: int) -> str:
         """A name for a service that wants one chosen: lower-case letters, digits and hyphens, at most ``limit``.
 
         It is the same at every run, and another one for another stack, component or role.
         """
-        return fitted(f"{self.stack}-{self.name}-{role}", limit)
+        return physical_name(f"{self.stack}-{self.name}-{role}", limit)
 
 
 def as_label(text: str) -> str:

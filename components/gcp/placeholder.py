@@ -41,7 +41,7 @@ class Placeholder(pulumi.ComponentResource):
         account = serviceaccount.Account(
             place.named("placeholder"),
             project=place.project,
-            account_id=place.fitted("placeholder", 30),
+            account_id=place.physical_name("placeholder", 30),
             display_name=f"The page on App Engine's default service, {place.stack}",
             opts=pulumi.ResourceOptions(parent=self),
         )

@@ -11,8 +11,8 @@ from hypothesis import strategies as some
 from components import AwsMlflowProxyArgs, SettingsError
 from components.aws.edge_args import EdgeArgs, SsoArgs
 from components.aws.network_args import NetworkArgs
-from components.checked import checked
 from components.config import Config, read_config
+from components.validation import validate_args
 from preview.recorder import record
 
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
@@ -48,7 +48,7 @@ def problems(given: object, secret: str | None = None) -> list[str]:
         read(given, secret)
     message = str(caught.value)
     assert all(problem in message for problem in caught.value.problems)
-    assert message.splitlines()[0].endswith("wrong; nothing was created.")
+    assert message.splitlines()[0].endswith("invalid; nothing was created.")
     return caught.value.problems
 
 
@@ -72,34 +72,39 @@ def test_a_misspelt_key_is_named() -> None:
         found.append(caught.value)
 
     record(program, config={"mlflow:aws": "{}", "mlflow:gpc": "{}", "other:gpc": "1"})
-    assert "mlflow:gpc: no such setting; there are mlflow:aws, mlflow:awsSsoClientSecret, mlflow:gcp, " in str(found[0])
+    assert "mlflow:gpc: unknown setting, expected one of mlflow:aws, mlflow:awsSsoClientSecret, mlflow:gcp, " in str(
+        found[0]
+    )
     assert "other:gpc" not in str(found[0])
 
 
 @pytest.mark.parametrize(
     ("wrong", "problem"),
     [
-        ({"tracking": {"colour": "red"}}, "mlflow:aws.tracking.colour: no such setting; there are kind, targetArn, "),
-        ({"colour": "red"}, "mlflow:aws.colour: no such setting; there are environment, "),
-        ({"environment": "staging"}, 'mlflow:aws.environment: "staging" is given; allowed is one of development, pro'),
-        ({"network": {"zones": "2"}}, 'mlflow:aws.network.zones: "2" is given; allowed is a whole number from 2 to 4.'),
-        ({"network": {"zones": 5}}, "mlflow:aws.network.zones: 5 is given; allowed is a whole number from 2 to 4."),
-        ({"network": {"zones": 2.5}}, "mlflow:aws.network.zones: 2.5 is given; allowed is a whole number from 2 to 4."),
-        ({"edge": {"public": 1}}, "mlflow:aws.edge.public: 1 is given; allowed is true or false."),
-        ({"edge": {"waf": None}}, "mlflow:aws.edge.waf: null is given; allowed is true or false."),
-        ({"tags": {"a": 1}}, "mlflow:aws.tags.a: 1 is given; allowed is names and texts."),
-        ({"kmsKeyArn": "key"}, 'mlflow:aws.kmsKeyArn: "key" is given; allowed is a key\'s ARN (arn:aws:kms:'),
-        ({"watching": {"logDays": 31}}, "mlflow:aws.watching.logDays: 31 is given; allowed is one of 1, 3, 5, 7, 14, "),
-        ({"watching": {"email": "me"}}, 'mlflow:aws.watching.email: "me" is given; allowed is an e-mail address.'),
+        (
+            {"tracking": {"colour": "red"}},
+            "mlflow:aws.tracking.colour: unknown setting, expected one of kind, targetArn, ",
+        ),
+        ({"colour": "red"}, "mlflow:aws.colour: unknown setting, expected one of environment, "),
+        ({"environment": "staging"}, 'mlflow:aws.environment: got "staging", expected one of development, pro'),
+        ({"network": {"zones": "2"}}, 'mlflow:aws.network.zones: got "2", expected an integer from 2 to 4.'),
+        ({"network": {"zones": 5}}, "mlflow:aws.network.zones: got 5, expected an integer from 2 to 4."),
+        ({"network": {"zones": 2.5}}, "mlflow:aws.network.zones: got 2.5, expected an integer from 2 to 4."),
+        ({"edge": {"public": 1}}, "mlflow:aws.edge.public: got 1, expected true or false."),
+        ({"edge": {"waf": None}}, "mlflow:aws.edge.waf: got null, expected true or false."),
+        ({"tags": {"a": 1}}, "mlflow:aws.tags.a: got 1, expected a map of strings."),
+        ({"kmsKeyArn": "key"}, 'mlflow:aws.kmsKeyArn: got "key", expected a KMS key ARN (arn:aws:kms:'),
+        ({"watching": {"logDays": 31}}, "mlflow:aws.watching.logDays: got 31, expected one of 1, 3, 5, 7, 14, "),
+        ({"watching": {"email": "me"}}, 'mlflow:aws.watching.email: got "me", expected an e-mail address.'),
         (
             {"network": {"existingEndpoints": ["s3", "s4"]}},
-            'mlflow:aws.network.existingEndpoints[1]: "s4" is given; allowed is a list, each one of ecr.api, ',
+            'mlflow:aws.network.existingEndpoints[1]: got "s4", expected a list, each one of ecr.api, ',
         ),
-        ({"network": "nat"}, 'mlflow:aws.network: "nat" is given; allowed is a group of cidr, zones, '),
-        ({"studio": []}, "mlflow:aws.studio: [] is given; allowed is a group of userProfile."),
-        ({"edge": {"domain": {"name": "a.example.com"}}}, "mlflow:aws.edge.domain.zoneId: it is missing; allowed is a"),
-        ([], "mlflow:aws: [] is given; allowed is a group of settings (an object)."),
-        ("3", "mlflow:aws: 3 is given; allowed is a group of settings (an object)."),
+        ({"network": "nat"}, 'mlflow:aws.network: got "nat", expected an object with cidr, zones, '),
+        ({"studio": []}, "mlflow:aws.studio: got [], expected an object with userProfile."),
+        ({"edge": {"domain": {"name": "a.example.com"}}}, "mlflow:aws.edge.domain.zoneId: missing, expected a"),
+        ([], "mlflow:aws: got [], expected an object."),
+        ("3", "mlflow:aws: got 3, expected an object."),
     ],
     ids=str,
 )
@@ -298,7 +303,7 @@ def test_outputs_of_other_resources_are_taken_for_arns_and_ids() -> None:
             "network": {"vpc_id": output, "vpc_cidr": "10.0.0.0/16", "private_subnet_ids": [output, output]},
             "edge": EdgeArgs(certificate_arn=output),
         }
-        found = checked(AwsMlflowProxyArgs, given, "proxy", production=False)
+        found = validate_args(AwsMlflowProxyArgs, given, "proxy", production=False)
         assert found.kms_key_arn is output
         assert found.tracking.target_arn is output
         assert found.network.private_subnet_ids == [output, output]
@@ -333,20 +338,20 @@ def test_outputs_are_refused_for_what_decides_which_resources_there_are(given: s
         for name in reversed(given.split(".")):
             values = {name: values}
         with pytest.raises(SettingsError, match=given.replace(".", r"\.")):
-            checked(AwsMlflowProxyArgs, values, "proxy", production=False)
+            validate_args(AwsMlflowProxyArgs, values, "proxy", production=False)
 
     record(program)
 
 
 def test_arguments_are_checked_like_config() -> None:
-    with pytest.raises(SettingsError, match=r"proxy\.network\.zones: 7 is given"):
-        checked(AwsMlflowProxyArgs, {"network": {"zones": 7}}, "proxy", production=False)
-    assert checked(AwsMlflowProxyArgs, AwsMlflowProxyArgs(), "proxy", production=False) == AwsMlflowProxyArgs()
+    with pytest.raises(SettingsError, match=r"proxy\.network\.zones: got 7"):
+        validate_args(AwsMlflowProxyArgs, {"network": {"zones": 7}}, "proxy", production=False)
+    assert validate_args(AwsMlflowProxyArgs, AwsMlflowProxyArgs(), "proxy", production=False) == AwsMlflowProxyArgs()
 
 
 def test_arguments_in_classes_get_productions_defaults_where_they_say_nothing() -> None:
     given = AwsMlflowProxyArgs(environment="production", network=NetworkArgs(zones=3), edge=EdgeArgs(allow_http=True))
-    found = checked(AwsMlflowProxyArgs, given, "proxy", production=True)
+    found = validate_args(AwsMlflowProxyArgs, given, "proxy", production=True)
     assert (found.network.zones, found.network.egress) == (3, "endpoints")
     assert found.deletion_protection
 
@@ -379,7 +384,7 @@ garbage = some.recursive(
 @given(garbage)
 def test_garbage_is_never_anything_but_a_settings_error(given: Any) -> None:
     with contextlib.suppress(SettingsError):
-        checked(AwsMlflowProxyArgs, given, "proxy", production=True)
+        validate_args(AwsMlflowProxyArgs, given, "proxy", production=True)
 
 
 @settings(max_examples=300)
@@ -406,7 +411,7 @@ def test_garbage_in_one_place_of_right_settings_is_never_anything_but_a_settings
             break
         place = place[name]
     with contextlib.suppress(SettingsError):
-        checked(AwsMlflowProxyArgs, given, "proxy", production=True)
+        validate_args(AwsMlflowProxyArgs, given, "proxy", production=True)
 
 
 def test_every_sentence_of_the_classes_ends() -> None:

@@ -153,7 +153,7 @@ def test_nothing_is_asked_for_when_settings_are_wrong(
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
-        (aws.config({"network": {"zones": 9}}), r"mlflow:aws\.network\.zones: 9 is given"),
+        (aws.config({"network": {"zones": 9}}), r"mlflow:aws\.network\.zones: got 9"),
         (gcp.config({"database": {"tier": "huge"}}), r"mlflow:gcp\.database\.tier: 'huge' is given"),
         ({}, r"mlflow:aws, mlflow:gcp: neither is there"),
     ],

@@ -137,7 +137,7 @@ _RULES = st.one_of(
 @given(st.lists(_RULES, max_size=3), st.lists(_RULES, max_size=3))
 def test_the_proxy_understands_every_role_rule_that_components_take(viewers: list[str], admins: list[str]) -> None:
     rules = RoleRules(viewer=viewers, admin=admins)
-    if not rules.any() or list(rules.contradictions()):
+    if not rules.any() or list(rules.conflicts()):
         return
     understood = {(rule.kind, rule.value, rule.role.label) for rule in parse(rules.text())}
     meant = {(*one.split(":", 1), "viewer") for one in viewers} | {(*one.split(":", 1), "admin") for one in admins}

@@ -11,7 +11,7 @@ import yaml
 from pydantic.alias_generators import to_camel
 
 from components import GcpMlflowArgs
-from components.checked import Checked, model_in
+from components.validation import ValidatedArgs, nested_model
 from preview.recorder import Graph, record
 from preview.stack_files import read_stack
 
@@ -75,11 +75,13 @@ def _recorded(written: str, stack: str) -> Graph:
     )
 
 
-def every_setting(model: type[Checked] = GcpMlflowArgs, prefix: str = "") -> Iterator[tuple[str, type[Checked], str]]:
+def every_setting(
+    model: type[ValidatedArgs] = GcpMlflowArgs, prefix: str = ""
+) -> Iterator[tuple[str, type[ValidatedArgs], str]]:
     """(dotted name in a stack's config, the group that it is in, its name there)."""
     for name, field in model.model_fields.items():
         yield prefix + to_camel(name), model, name
-        inner = model_in(field.annotation)
+        inner = nested_model(field.annotation)
         if inner is not None:
             yield from every_setting(inner, f"{prefix}{to_camel(name)}.")
 
@@ -101,4 +103,4 @@ def defaults(name: str) -> tuple[str, str]:
     """What a setting is when nobody gives it, in development and in production."""
     model, field = SETTINGS[name]
     usual = model.model_fields[field].get_default(call_default_factory=True)
-    return str(usual), str(model.in_production.get(field, usual))
+    return str(usual), str(model.production_defaults.get(field, usual))

@@ -13,7 +13,7 @@ import yaml
 from policy_sentry.querying.actions import get_actions_for_service
 
 from components import AwsMlflowProxy, AwsMlflowProxyArgs
-from components.checked import model_in
+from components.validation import nested_model
 from preview.answers import ACCOUNT, REGION
 from preview.recorder import record
 
@@ -35,7 +35,7 @@ def settings() -> set[str]:
         found: set[str] = set()
         for name, field in model.model_fields.items():
             key = prefix + re.sub(r"_(\w)", lambda letter: letter[1].upper(), name)
-            inner = model_in(field.annotation)
+            inner = nested_model(field.annotation)
             found |= {key} | (below(inner, f"{key}.") if inner else set[str]())
         return found
 

@@ -156,4 +156,4 @@ def test_a_further_instance_costs_what_the_page_says() -> None:
 def test_the_defaults_are_the_stacks() -> None:
     """The stacks leave the database's machine to the environment."""
     assert settings(graph("gcp-dev"))["tier"] == DatabaseArgs().tier
-    assert settings(graph("gcp-prod"))["tier"] == DatabaseArgs.in_production["tier"]
+    assert settings(graph("gcp-prod"))["tier"] == DatabaseArgs.production_defaults["tier"]

@@ -14,8 +14,8 @@ import pytest
 from pydantic.alias_generators import to_camel
 
 from components.aws.args import AwsMlflowProxyArgs
-from components.checked import Checked, model_in
 from components.gcp.args import GcpMlflowArgs
+from components.validation import ValidatedArgs, nested_model
 from tests.engine import account, programs, setting_changes, setting_changes_gcp
 from tests.engine.conftest import Start
 from tests.engine.engine import Engine, Run
@@ -27,7 +27,7 @@ class Table:
     """The changes of one stack. ``another`` are settings that lose ``data``, ``no_data`` those that only seem to."""
 
     stack: str
-    args: type[Checked]
+    args: type[ValidatedArgs]
     changes: Mapping[str, Change]
     in_ci: tuple[tuple[str, ...], ...]
     not_here: re.Pattern[str]
@@ -63,10 +63,10 @@ def go(engine: Engine, config: dict[str, Any]) -> Run:
 MACHINE_IMAGES = itertools.count(1)
 
 
-def settings_of(model: type[Checked], prefix: str = "") -> list[str]:
+def settings_of(model: type[ValidatedArgs], prefix: str = "") -> list[str]:
     found: list[str] = []
     for name, field in model.model_fields.items():
-        inner = model_in(field.annotation)
+        inner = nested_model(field.annotation)
         path = prefix + to_camel(name)
         found += settings_of(inner, f"{path}.") if inner else [path]
     return found

@@ -75,9 +75,9 @@ def test_a_mistake_in_the_config_is_the_programs_own_message(capsys: pytest.Capt
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.startswith(
-        "error: 2 settings are wrong; nothing was created.\n"
-        "  mlflow:aws.network.zones: 9 is given; allowed is a whole number from 2 to 4.\n"
-        "  mlflow:aws.colour: no such setting; there are environment, "
+        "error: 2 settings are invalid; nothing was created.\n"
+        "  mlflow:aws.network.zones: got 9, expected an integer from 2 to 4.\n"
+        "  mlflow:aws.colour: unknown setting, expected one of environment, "
     )
     assert "Traceback" not in shown.err
 

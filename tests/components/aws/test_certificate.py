@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from components.aws.edge_args import EdgeArgs
-from components.checked import SettingsError, checked
+from components.validation import SettingsError, validate_args
 
 from .boxes import only
 from .test_edge import recorded
@@ -61,4 +61,4 @@ def test_a_certificate_that_was_there_touches_no_zone() -> None:
 
 def test_a_host_name_belongs_to_a_certificate_that_was_there() -> None:
     with pytest.raises(SettingsError, match=r"edge\.hostName: it belongs to a certificate"):
-        checked(EdgeArgs, {"hostName": "mlflow.example.org", "domain": PUBLIC}, "edge", production=False)
+        validate_args(EdgeArgs, {"hostName": "mlflow.example.org", "domain": PUBLIC}, "edge", production=False)

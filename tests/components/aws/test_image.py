@@ -10,7 +10,7 @@ import pytest
 from components.aws import image as module
 from components.aws.args import ImageArgs
 from components.aws.image import Image
-from components.checked import SettingsError, checked
+from components.validation import SettingsError, validate_args
 from preview.answers import ACCOUNT, REGION
 from preview.graph import Graph
 from preview.recorder import SECRET, record
@@ -176,5 +176,5 @@ def test_another_resources_image_outside_ecr_is_refused() -> None:
 def test_credentials_in_the_package_index_are_refused_and_not_shown() -> None:
     given = {"packageIndex": "https://me:hunter2@pypi.example.com/simple"}
     with pytest.raises(SettingsError, match=r"image\.packageIndex: it holds credentials") as caught:
-        checked(ImageArgs, given, "image", production=False)
+        validate_args(ImageArgs, given, "image", production=False)
     assert "hunter2" not in str(caught.value)

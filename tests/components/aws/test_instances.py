@@ -8,7 +8,7 @@ import pytest
 
 from components.aws.args import ServiceArgs
 from components.aws.instances import user_data
-from components.checked import SettingsError, checked
+from components.validation import SettingsError, validate_args
 from preview.graph import Graph, Resource
 
 from .boxes import KEY, only
@@ -37,7 +37,7 @@ def group(**args: Any) -> dict[str, Any]:
 
 def refused(**args: Any) -> str:
     with pytest.raises(SettingsError) as caught:
-        checked(ServiceArgs, args, "service", production=False)
+        validate_args(ServiceArgs, args, "service", production=False)
     (problem,) = caught.value.problems
     return problem
 
@@ -160,7 +160,7 @@ def test_a_task_that_fits_no_instance_is_refused(given: dict[str, Any], name: st
 
 @pytest.mark.parametrize("kind", ["m7g.large", "t4g.2xlarge", "c7gn.16xlarge"])
 def test_of_sizes_that_are_not_known_here_aws_decides(kind: str) -> None:
-    checked(ServiceArgs, {"instance_type": kind, "task_memory": 16384}, "service", production=False)
+    validate_args(ServiceArgs, {"instance_type": kind, "task_memory": 16384}, "service", production=False)
 
 
 # --- How many, and how they are replaced

@@ -15,7 +15,7 @@ from components.aws.network import Network
 from components.aws.network_args import NetworkArgs
 from components.aws.studio import Studio
 from components.aws.tracking import Tracking
-from components.checked import SettingsError, checked
+from components.validation import SettingsError, validate_args
 from preview.answers import ACCOUNT, REGION
 from preview.graph import Graph
 from preview.recorder import record
@@ -186,5 +186,5 @@ def test_its_rights_are_real_and_exact(kind: str) -> None:
 def test_a_name_that_studio_would_not_take_is_refused() -> None:
     for name in ("-ada", "ada.l", "a" * 64, "ada-"):
         with pytest.raises(SettingsError, match=r"studio\.userProfile"):
-            checked(StudioArgs, {"userProfile": name}, "studio", production=False)
-    assert checked(StudioArgs, {"userProfile": "a" * 63}, "studio", production=False)
+            validate_args(StudioArgs, {"userProfile": name}, "studio", production=False)
+    assert validate_args(StudioArgs, {"userProfile": "a" * 63}, "studio", production=False)

@@ -10,7 +10,7 @@ import pytest
 
 from components.aws.args import TrackingArgs
 from components.aws.tracking import Tracking
-from components.checked import SettingsError, checked
+from components.validation import SettingsError, validate_args
 from preview.answers import ACCOUNT, REGION
 from preview.graph import Graph, Resource
 from preview.recorder import record
@@ -218,7 +218,7 @@ def test_govcloud_has_tracking_servers() -> None:
 )
 def test_a_setting_that_cannot_be_is_refused(given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        checked(TrackingArgs, given, "tracking", production=False)
+        validate_args(TrackingArgs, given, "tracking", production=False)
     assert len(caught.value.problems) == 1
     assert caught.value.problems[0].startswith(sentence)
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from components import GcpMlflowArgs, SettingsError
-from components.checked import checked
 from components.config import Config, read_config
 from components.gcp import regions
+from components.validation import validate_args
 from preview.recorder import record
 from tests.components.test_config import garbage
 
@@ -73,10 +73,10 @@ def test_project_and_region_come_from_the_provider_if_the_object_does_not_say_th
             {"database": {"backups": 2}},
             "database.logDays: 3 is given; allowed is as many as there are backups at most (2).",
         ),
-        ({"app": {"memoryGb": "lots"}}, 'app.memoryGb: "lots" is given; allowed is a number from 1 to 104.'),
+        ({"app": {"memoryGb": "lots"}}, 'app.memoryGb: got "lots", expected a number from 1 to 104.'),
         (
             {"access": {"roles": {"admin": ["user:bob@example.com"]}}},
-            "access.roles.admin: 'user:bob@example.com' is given; allowed is email:ADDRESS or domain:NAME.",
+            "access.roles.admin: got 'user:bob@example.com', expected email:ADDRESS or domain:NAME.",
         ),
         (
             {"app": {"location": "europe-west1"}},
@@ -92,7 +92,7 @@ def test_project_and_region_come_from_the_provider_if_the_object_does_not_say_th
         ({"app": {"service": "default", "placeholder": True}}, "app.placeholder: true is given; with service default"),
         ({"app": {"minInstances": 5}}, "app.maxInstances: 4 is given; allowed is 5 (minInstances) or more."),
         ({"app": {"memoryGb": 20}}, "app.memoryGb: 20 is given; with 1 core (cpu) allowed is 1 to 6.1."),
-        ({"app": {"cpu": 3}}, "app.cpu: 3 is given; allowed is one of 1, 2, 4, 6, "),
+        ({"app": {"cpu": 3}}, "app.cpu: got 3, expected one of 1, 2, 4, 6, "),
         (
             {"database": {"tier": "db-n1-standard-1"}},
             "database.tier: 'db-n1-standard-1' is given; that is an older name",
@@ -107,7 +107,7 @@ def test_project_and_region_come_from_the_provider_if_the_object_does_not_say_th
         ({"database": {"name": "a`b"}}, "database.name: 'a`b' is given; allowed are up to 64 letters"),
         ({"database": {"user": "u" * 33}}, "database.user: 'uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu' is given; allowed are"),
         ({"database": {"instance": "I" * 68}}, "database.instance: 'I"),
-        ({"database": {"logDays": 8}}, "database.logDays: 8 is given; allowed is a whole number from 1 to 7."),
+        ({"database": {"logDays": 8}}, "database.logDays: got 8, expected an integer from 1 to 7."),
         ({"network": {"subnetwork": "mine"}}, "network.subnetwork: it belongs to a VPC that is there"),
         (
             {"network": {"cidr": "10.0.0.0/8"}, "database": {"private": True}},
@@ -121,7 +121,7 @@ def test_project_and_region_come_from_the_provider_if_the_object_does_not_say_th
         ({"artifacts": {"location": "EUROPE"}}, "artifacts.location: 'EUROPE' is given; allowed is a region, such as"),
         (
             {"artifacts": {"storageClass": "MULTI_REGIONAL"}},
-            'artifacts.storageClass: "MULTI_REGIONAL" is given; allowed',
+            'artifacts.storageClass: got "MULTI_REGIONAL", expected',
         ),
         ({"artifacts": {"softDeleteDays": 3}}, "artifacts.softDeleteDays: 3 is given; allowed is 0, or 7 to 90."),
         ({"artifacts": {"bucket": "google-things"}}, "artifacts.bucket: 'google-things' is given; allowed are 3 to 63"),
@@ -150,7 +150,7 @@ def test_project_and_region_come_from_the_provider_if_the_object_does_not_say_th
         ({"signIn": {}}, "signIn.clientId: it is missing; make an OAuth client in Google's console"),
         ({"signIn": {"clientId": "abc"}}, "signIn.clientId: 'abc' is given; allowed is NUMBER-"),
         ({"app": {"mode": "existing"}}, "signIn: a client secret is given; with app.mode existing"),
-        ({"colour": "red"}, "colour: no such setting; there are project, region, "),
+        ({"colour": "red"}, "colour: unknown setting, expected one of project, region, "),
     ],
     ids=str,
 )
@@ -282,4 +282,4 @@ def test_garbage_in_one_place_of_right_settings_is_never_anything_but_a_settings
         place[name] = dict(place[name])
         place = place[name]
     with contextlib.suppress(SettingsError):
-        checked(GcpMlflowArgs, right, "mlflow", production=True)
+        validate_args(GcpMlflowArgs, right, "mlflow", production=True)

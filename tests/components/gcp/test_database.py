@@ -7,11 +7,11 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.checked import checked
 from components.gcp.data_args import DatabaseArgs, NetworkArgs
 from components.gcp.database import Database
 from components.gcp.network import Network
 from components.gcp.password import Password
+from components.validation import validate_args
 from mlflow_app import tls
 from mlflow_app.settings import Settings
 from preview.answers import RESOURCES
@@ -35,7 +35,7 @@ def recorded(
     seen: dict[str, Any] = {}
 
     def program() -> None:
-        args = checked(DatabaseArgs, given, "database", production=environment == "production")
+        args = validate_args(DatabaseArgs, given, "database", production=environment == "production")
         place = a_place(deletion_protection=deletion_protection)
         network = Network(place, NetworkArgs(name=vpc), private=args.private, location="europe-west")
         box = Database(place, args, network=network)

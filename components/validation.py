@@ -1,0 +1,270 @@
+"""Validation of settings before any resource is created.
+
+A model is built from a component's arguments or from the stack's config, where names are in camel case. Each field
+declares what it expects; error messages and the settings pages (settings_page.py) use the same words.
+"""
+
+import json
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, Union, cast
+
+import annotated_types
+import pulumi
+from pydantic import AliasChoices, AliasGenerator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import WrapValidator as Wrap
+from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
+
+Path = tuple[str | int, ...]
+
+
+class SettingsError(Exception):
+    """Settings are invalid. The message has one line for each problem: setting, value, expected value."""
+
+    def __init__(self, problems: list[str]) -> None:
+        """``problems`` are the lines of the message, each a setting and a sentence."""
+        self.problems = problems
+        count = "One setting is" if len(problems) == 1 else f"{len(problems)} settings are"
+        super().__init__("\n  ".join([f"{count} invalid; nothing was created.", *problems]))
+
+
+class Expected(str):
+    """What a field expects, in words, where its type alone does not say it."""
+
+    __slots__ = ()
+
+
+def _unless_output(value: Any, check: Callable[[Any], Any]) -> Any:
+    # The value of another resource's output is not known yet.
+    unknown = isinstance(value, pulumi.Output)
+    return cast("Any", value) if unknown else check(value)
+
+
+def text_type(pattern: str, expected: str) -> Any:
+    """The type of a string that matches a regular expression as a whole; ``expected`` describes it in errors."""
+    return Annotated[str, StringConstraints(pattern=f"^(?:{pattern})$"), Expected(expected)]
+
+
+def input_type(pattern: str, expected: str) -> Any:
+    """Like text_type, for a field that also accepts another resource's Output, which is not validated."""
+    return Annotated[str, StringConstraints(pattern=f"^(?:{pattern})$"), Wrap(_unless_output), Expected(expected)]
+
+
+if TYPE_CHECKING:
+    InputText = pulumi.Input[str]
+    Cidr = Email = Host = Text = str
+else:
+    Cidr = text_type(r"\d{1,3}(\.\d{1,3}){3}/\d{1,2}", "an IPv4 CIDR block, such as 10.42.0.0/16")
+    Email = text_type(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address")
+    Host = text_type(
+        r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}", "a lowercase host name, such as mlflow.example.com"
+    )
+    InputText = input_type(r".+", "a string")
+    Text = text_type(r".+", "a string")
+
+
+class ValidatedArgs(BaseModel):
+    """A group of settings. Unknown names, wrong types and values out of range are errors; nothing is coerced."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        arbitrary_types_allowed=True,
+        alias_generator=AliasGenerator(validation_alias=lambda name: AliasChoices(to_camel(name), name)),
+        use_attribute_docstrings=True,
+    )
+
+    # Defaults with environment: production, where they differ from the fields' own defaults.
+    production_defaults: ClassVar[Mapping[str, Any]] = {}
+    # Fields that a stack's config keeps outside the object, each as a secret with this key.
+    config_secrets: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def spellings(cls, field: str) -> tuple[str, str]:
+        """The accepted spellings of a field's name: camel case and snake case."""
+        return to_camel(field), field
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yield (dotted name of a field, sentence) for each problem that no single field's type can express."""
+        return iter(())
+
+
+Model = TypeVar("Model", bound=ValidatedArgs)
+
+
+def validate_args(
+    model: type[Model], values: Mapping[str, Any] | ValidatedArgs, prefix: str, *, production: bool
+) -> Model:
+    """Validate ``values`` and fill in the defaults of the environment.
+
+    Raises SettingsError with all problems at once; each starts with ``prefix`` and the setting's name.
+    """
+    given = _with_defaults(model, _as_given(values), production=production)
+    problems: list[str] = []
+    invalid: list[Path] = []
+    settings: Model | None = None
+    try:
+        settings = model.model_validate(given)
+    except ValidationError as error:
+        for one in error.errors(include_url=False):
+            path = _without_branches(one["loc"], given)
+            invalid.append(path)
+            problems.append(f"{_dotted(prefix, path)}: {_sentence(model, path, one)}")
+    # Conflicts between the valid settings are reported in the same run.
+    skipped = [_dotted(prefix, path) for path in invalid]
+    for path, sentence in _conflicts(model, _without(given, invalid)):
+        full = _dotted(prefix, path)
+        if not any(full.startswith(one) or one.startswith(full + ".") for one in skipped):
+            problems.append(f"{full}: {sentence}")
+    if problems or settings is None:
+        raise SettingsError(list(dict.fromkeys(problems)))
+    return settings
+
+
+def _as_given(values: Any) -> Any:
+    if isinstance(values, ValidatedArgs):
+        return {name: _as_given(getattr(values, name)) for name in values.model_fields_set}
+    if isinstance(values, Mapping):
+        return {name: _as_given(value) for name, value in cast("Mapping[str, Any]", values).items()}
+    return values
+
+
+def _with_defaults(model: type[ValidatedArgs], values: Any, *, production: bool) -> Any:
+    if not isinstance(values, dict):
+        return values
+    given = dict(cast("dict[str, Any]", values))
+    for name, field in model.model_fields.items():
+        key = next((key for key in model.spellings(name) if key in given), None)
+        inner = nested_model(field.annotation)
+        if inner is not None and (key is not None or isinstance(field.get_default(call_default_factory=True), inner)):
+            given[key or name] = _with_defaults(inner, given[key] if key else {}, production=production)
+        elif key is None and production and name in model.production_defaults:
+            given[name] = model.production_defaults[name]
+    return given
+
+
+def config_name(name: str) -> str:
+    """A field's dotted name in the spelling of a stack's config (camel case)."""
+    return ".".join(to_camel(part) for part in name.split("."))
+
+
+def nested_model(annotation: Any) -> type[ValidatedArgs] | None:
+    """The model of a field that holds a group of settings; None for other fields."""
+    options = typing.get_args(annotation) or (annotation,)
+    return next((one for one in options if isinstance(one, type) and issubclass(one, ValidatedArgs)), None)
+
+
+def _without_branches(path: Path, given: Any) -> Path:
+    """A path without the names of union branches, which pydantic adds: only what the user wrote."""
+    kept: list[str | int] = []
+    for part in path:
+        if isinstance(given, dict) and part in given:
+            given = cast("dict[Any, Any]", given)[part]
+        elif isinstance(given, list) and isinstance(part, int) and part < len(cast("list[Any]", given)):
+            given = cast("list[Any]", given)[part]
+        elif kept and not isinstance(given, dict):
+            continue
+        kept.append(part)
+    return tuple(kept)
+
+
+def _without(values: Any, invalid: list[Path]) -> Any:
+    if not isinstance(values, dict):
+        return values
+    given = cast("dict[str, Any]", values)
+    here = {path[0] for path in invalid if len(path) == 1 or not isinstance(given.get(str(path[0])), dict)}
+    return {
+        name: _without(value, [path[1:] for path in invalid if path[0] == name])
+        for name, value in given.items()
+        if name not in here
+    }
+
+
+def _dotted(prefix: str, path: Path) -> str:
+    text = prefix
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{to_camel(part)}"
+    return text
+
+
+def _sentence(model: type[ValidatedArgs], path: Path, error: Any) -> str:
+    owner, field = _field_at(model, path)
+    if error["type"] == "extra_forbidden":
+        names = ", ".join(to_camel(name) for name in owner.model_fields if name not in owner.config_secrets)
+        return f"unknown setting, expected one of {names}."
+    wanted = expected(field) if field else "another value"
+    if error["type"] == "missing":
+        return f"missing, expected {wanted}."
+    return f"got {_shown(error['input'])}, expected {wanted}."
+
+
+def _field_at(model: type[ValidatedArgs], path: Path) -> tuple[type[ValidatedArgs], FieldInfo | None]:
+    owner = model
+    field = None
+    for part in path:
+        if isinstance(part, int):
+            continue
+        known = {key: field for name, field in owner.model_fields.items() for key in (name, to_camel(name))}
+        field = known.get(part)
+        inner = nested_model(field.annotation) if field else None
+        if part == path[-1] or inner is None:
+            return owner, field
+        owner = inner
+    return owner, field
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def expected(field: FieldInfo) -> str:
+    """What a field expects, in words."""
+    return _in_words(field.annotation, list(field.metadata))
+
+
+def _in_words(kind: Any, metadata: list[Any]) -> str:
+    said = next((str(one) for one in metadata if isinstance(one, Expected)), None)
+    if said:
+        return said
+    origin, options = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return _in_words(options[0], [*options[1:], *metadata])
+    if origin is Literal:
+        return "one of " + ", ".join(str(one) for one in options)
+    if origin in (Union, UnionType):
+        return " or ".join(_in_words(one, metadata) for one in options if one is not NoneType)
+    if origin is list:
+        return f"a list, each {_in_words(options[0], [])}"
+    if kind in (int, float):
+        number = "an integer" if kind is int else "a number"
+        least = next((one.ge for one in metadata if isinstance(one, annotated_types.Ge)), None)
+        most = next((one.le for one in metadata if isinstance(one, annotated_types.Le)), None)
+        return number if least is None or most is None else f"{number} from {least} to {most}"
+    if isinstance(kind, type) and issubclass(kind, ValidatedArgs):
+        return "an object with " + ", ".join(to_camel(name) for name in kind.model_fields)
+    return "true or false" if kind is bool else "a string" if kind is str else "a map of strings"
+
+
+def _conflicts(model: type[ValidatedArgs], given: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """(path, sentence) of the conflicts in each group that is valid by itself."""
+    if not isinstance(given, dict):
+        return
+    values = cast("dict[str, Any]", given)
+    for name, field in model.model_fields.items():
+        inner = nested_model(field.annotation)
+        for key in model.spellings(name):
+            if inner is not None and key in values:
+                value = values[key]
+                below = enumerate(cast("list[Any]", value)) if isinstance(value, list) else [(None, value)]
+                for number, one in below:
+                    yield from _conflicts(inner, one, (*path, name, *([] if number is None else [number])))
+    try:
+        settings = model.model_validate(values)
+    except ValidationError:
+        return
+    for name, sentence in settings.conflicts():
+        yield (*path, *name.split(".")), sentence
