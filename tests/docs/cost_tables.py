@@ -9,9 +9,9 @@ from preview.graph import Graph
 
 HOURS = 730
 _ROW = re.compile(
-    r"\| (?P<what>[^|]+) \| (?P<number>\d+) \| (?P<price>[\d.]+) (?P<each>an hour|a month) \| (?P<sum>[\d.]+) \|"
+    r"\| (?P<what>[^|]+) \| (?P<number>\d+) \| (?P<price>[\d.]+) (?P<each>per hour|per month) \| (?P<sum>[\d.]+) \|"
 )
-_ALL = re.compile(r"\| \*\*all\*\* \| \| \| \*\*([\d.]+)\*\* \|")
+_TOTAL = re.compile(r"\| \*\*total\*\* \| \| \| \*\*([\d.]+)\*\* \|")
 
 
 class Row(NamedTuple):
@@ -28,16 +28,16 @@ def section(page: str, stack: str) -> str:
 
 def rows(page: str, stack: str) -> Mapping[str, Row]:
     found = {
-        one["what"]: Row(int(one["number"]), Decimal(one["price"]), one["each"] == "an hour", Decimal(one["sum"]))
+        one["what"]: Row(int(one["number"]), Decimal(one["price"]), one["each"] == "per hour", Decimal(one["sum"]))
         for one in _ROW.finditer(section(page, stack))
     }
     assert len(found) == section(page, stack).count("\n| ") - 2, "a row has another form"
     return found
 
 
-def said_of_all(page: str, stack: str) -> Decimal:
+def stated_total(page: str, stack: str) -> Decimal:
     """The sum below a stack's table."""
-    (said,) = _ALL.findall(section(page, stack))
+    (said,) = _TOTAL.findall(section(page, stack))
     return Decimal(said)
 
 

@@ -15,7 +15,7 @@ from proxy_app.callers import Role
 from proxy_app.settings import Settings
 
 from ..components.aws.scenarios import SCENARIOS
-from .cost_tables import HOURS, kinds, monthly, only, rows, said_of_all
+from .cost_tables import HOURS, kinds, monthly, only, rows, stated_total
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "costs.md").read_text()
@@ -62,8 +62,8 @@ def scaling_alarms(graph: Graph) -> int:
 
 COUNTS: Mapping[str, Callable[[Graph], int]] = {
     "NAT gateway": kinds("aws:ec2/natGateway:NatGateway"),
-    "its public IPv4 address": kinds("aws:ec2/eip:Eip"),
-    "interface endpoint, in each zone": endpoints_in_zones,
+    "public IPv4 address of the NAT gateway": kinds("aws:ec2/eip:Eip"),
+    "interface endpoint, in each availability zone": endpoints_in_zones,
     "load balancer": kinds("aws:lb/loadBalancer:LoadBalancer"),
     "instance, t4g.small": instances("t4g.small"),
     "disk, GB of gp3": gigabytes,
@@ -76,13 +76,13 @@ COUNTS: Mapping[str, Callable[[Graph], int]] = {
         ]
     ),
     "secret": kinds("aws:secretsmanager/secret:Secret"),
-    "proxy reading its tokens": proxies,
-    "metric from the log": metrics,
+    "calls of a task to read the tokens": proxies,
+    "log-based metric": metrics,
     "alarm": kinds("aws:cloudwatch/metricAlarm:MetricAlarm"),
-    "alarm of AWS's own, for scaling": scaling_alarms,
+    "scaling alarm, created by AWS": scaling_alarms,
     "dashboard": kinds("aws:cloudwatch/dashboard:Dashboard"),
-    "firewall (web ACL)": kinds("aws:wafv2/webAcl:WebAcl"),
-    "firewall rule": lambda graph: sum(len(listed(one.inputs["rules"])) for one in graph.of("aws:wafv2/webAcl:WebAcl")),
+    "web ACL (WAF)": kinds("aws:wafv2/webAcl:WebAcl"),
+    "web ACL rule": lambda graph: sum(len(listed(one.inputs["rules"])) for one in graph.of("aws:wafv2/webAcl:WebAcl")),
 }
 # What has no price of its own, or only one that comes with use.
 FREE = re.compile(
@@ -116,30 +116,36 @@ def test_the_sums_are_right(stack: str) -> None:
     found = rows(PAGE, stack).values()
     for row in found:
         assert monthly(row.number, row.price, hourly=row.hourly) == row.sum
-    assert sum(row.sum for row in found) == said_of_all(PAGE, stack)
+    assert sum(row.sum for row in found) == stated_total(PAGE, stack)
 
 
 def test_what_changes_costs_what_the_tables_say() -> None:
     dev, prod = rows(PAGE, "dev"), rows(PAGE, "prod")
     assert f"| `tracking.kind: app` | -{prod['tracking server, Small'].sum} |" in PAGE
-    nat = prod["interface endpoint, in each zone"].sum - dev["NAT gateway"].sum - dev["its public IPv4 address"].sum
+    nat = (
+        prod["interface endpoint, in each availability zone"].sum
+        - dev["NAT gateway"].sum
+        - dev["public IPv4 address of the NAT gateway"].sum
+    )
     assert f"| `network.egress: nat` | -{nat} |" in PAGE
-    assert f"| `edge.waf: false` | -{prod['firewall (web ACL)'].sum + prod['firewall rule'].sum} |" in PAGE
+    assert f"| `edge.waf: false` | -{prod['web ACL (WAF)'].sum + prod['web ACL rule'].sum} |" in PAGE
     assert f"| `watching.dashboard: false` | -{prod['dashboard'].sum} |" in PAGE
-    proxy = sum(dev[what].sum for what in ("instance, t4g.small", "disk, GB of gp3", "proxy reading its tokens"))
+    proxy = sum(
+        dev[what].sum for what in ("instance, t4g.small", "disk, GB of gp3", "calls of a task to read the tokens")
+    )
     assert f"| `service.tasks: 2` | +{proxy} |" in PAGE
 
 
 def test_a_proxy_reads_its_tokens_as_often_as_the_page_says() -> None:
-    (every,) = re.findall(r"reads the secret of its tokens every (\d+) seconds: ([\d,]+) times a month", PAGE)
+    (every,) = re.findall(r"reads the secret with the tokens every (\d+) seconds: ([\d,]+) calls per month", PAGE)
     reload = next(
         float(default) for name, default, _ in Settings.table() if name == "MLFLOW_PROXY_TOKENS_RELOAD_SECONDS"
     )
     assert int(every[0]) == reload
     times = HOURS * 3600 / reload
     assert int(every[1].replace(",", "")) == times
-    assert rows(PAGE, "dev")["proxy reading its tokens"].price == Decimal(str(times / 10000 * 0.05))
+    assert rows(PAGE, "dev")["calls of a task to read the tokens"].price == Decimal(str(times / 10000 * 0.05))
 
 
 def test_the_stacks_file_names_the_total() -> None:
-    assert f"${said_of_all(PAGE, 'dev'):.0f} a month" in (ROOT / "Pulumi.dev.yaml").read_text()
+    assert f"${stated_total(PAGE, 'dev'):.0f} a month" in (ROOT / "Pulumi.dev.yaml").read_text()

@@ -15,7 +15,7 @@ from components.gcp.data_args import DatabaseArgs
 from preview.graph import Graph
 
 from ..components.gcp.scenarios import SCENARIOS
-from .cost_tables import cents, kinds, monthly, only, rows, said_of_all
+from .cost_tables import cents, kinds, monthly, only, rows, stated_total
 
 PAGE = (Path(__file__).parents[2] / "docs" / "gcp-costs.md").read_text()
 STACKS = {"gcp-dev": "development", "gcp-prod": "production"}
@@ -82,11 +82,11 @@ def disk(of_zones: int) -> Callable[[Graph], int]:
 
 
 COUNTS: Mapping[str, Callable[[Graph], int]] = {
-    "App Engine, core": instances("cpu"),
+    "App Engine, vCPU": instances("cpu"),
     "App Engine, GB of memory": instances("memoryGb"),
     "App Engine, GB of disk": instances("diskGb"),
     "database, db-g1-small": lambda graph: int(settings(graph)["tier"] == "db-g1-small"),
-    "database, core in each zone": custom(1, 1),
+    "database, vCPU in each zone": custom(1, 1),
     "database, GB of memory in each zone": custom(2, 1024),
     "database, GB of disk": disk(1),
     "database, GB of disk in each zone": disk(2),
@@ -111,7 +111,7 @@ def test_the_numbers_of_things_are_the_stacks(stack: str) -> None:
 def test_the_sums_are_right(stack: str) -> None:
     for what, row in rows(PAGE, stack).items():
         assert row.sum == monthly(row.number, row.price, hourly=row.hourly), what
-    assert said_of_all(PAGE, stack) == total(row.sum for row in rows(PAGE, stack).values())
+    assert stated_total(PAGE, stack) == total(row.sum for row in rows(PAGE, stack).values())
 
 
 def test_a_thing_costs_the_same_in_both_stacks() -> None:
@@ -134,7 +134,7 @@ def test_what_changes_costs_what_the_tables_say() -> None:
     in_production = total(row.sum for what, row in prod.items() if what.startswith("database, "))
     in_development = total(row.sum for what, row in dev.items() if what.startswith("database, "))
     instance = total(row.sum for what, row in prod.items() if what.startswith("App Engine, ")) / 2
-    (micro,) = re.findall(r"The smallest database \(([\d.]+) an hour\)", PAGE)
+    (micro,) = re.findall(r"The smallest database \(([\d.]+) per hour\)", PAGE)
     small = dev["database, db-g1-small"]
     assert small.hourly
     expected = [
@@ -149,7 +149,7 @@ def test_what_changes_costs_what_the_tables_say() -> None:
 
 def test_a_further_instance_costs_what_the_page_says() -> None:
     dev = rows(PAGE, "gcp-dev")
-    (said,) = re.findall(r"a further one, up to `app.maxInstances`, is ([\d.]+) a\s+month", PAGE)
+    (said,) = re.findall(r"additional instance, up to\s+`app.maxInstances`, costs ([\d.]+) per month", PAGE)
     assert Decimal(said) == total(row.sum for what, row in dev.items() if what.startswith("App Engine, "))
 
 

@@ -139,7 +139,7 @@ def test_a_stacks_file_says_its_project_everywhere(stack: str) -> None:
 
 def test_the_stacks_file_names_what_it_costs() -> None:
     costs = (ROOT / "docs" / "gcp-costs.md").read_text().split("## Pulumi.gcp-dev.yaml")[1]
-    total = re.findall(r"\*\*all\*\* .*\*\*([\d.]+)\*\*", costs)[0]
+    total = re.findall(r"\*\*total\*\* .*\*\*([\d.]+)\*\*", costs)[0]
     assert f"${float(total):.0f} a month" in (ROOT / "Pulumi.gcp-dev.yaml").read_text()
 
 
