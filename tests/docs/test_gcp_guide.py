@@ -207,7 +207,7 @@ def test_what_stops_a_destroy_in_production_is_what_the_page_says() -> None:
         "the password's secret": "gcp:secretmanager/secret:Secret",
         "the bucket": "gcp:storage/bucket:Bucket",
     }
-    sentence = re.findall(r"nothing is gone:(.*?)\.", PAGES["gcp-destroy.md"], re.DOTALL)[0]
+    sentence = re.findall(r"deletes nothing:(.*?)\.", PAGES["gcp-destroy.md"], re.DOTALL)[0]
     said = re.split(r",|\band\b|\bwith\b", " ".join(sentence.split()))
     protected = {one.type for one in graph(stack_settings("gcp-prod"), "gcp-prod").resources if one.protect}
     assert {words[one.strip()] for one in said if one.strip()} == protected
