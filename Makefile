@@ -85,8 +85,9 @@ lock: $(UV)  ## take newer releases into the requirement files (UPGRADE=--upgrad
 		--output-file requirements/local.txt
 	$(LOCK) $(UPGRADE) --group mlflow_app --override mlflow_app/left_out.txt --constraint requirements/local.txt \
 		--output-file mlflow_app/requirements.txt
+	$(LOCK) $(UPGRADE) --group docs --constraint requirements/local.txt --output-file requirements/docs.txt
 	$(LOCK) $(UPGRADE) --group dev --constraint requirements/local.txt --constraint requirements.txt \
-		--constraint mlflow_app/requirements.txt --output-file requirements/dev.txt
+		--constraint mlflow_app/requirements.txt --constraint requirements/docs.txt --output-file requirements/dev.txt
 	$(LOCK) $(UPGRADE) --group mlflow2 --output-file requirements/mlflow2.txt
 	$(LOCK) $(UPGRADE) --output-file requirements/uv.txt requirements/uv.in
 
