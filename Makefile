@@ -21,7 +21,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/$(HERE)/hypothesis
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HERE)/cache/pyc
 
 .DEFAULT_GOAL := help
-.PHONY: help up token test verify preview lint format types lock bench coverage sweep snapshots docs clean
+.PHONY: help up token test verify preview lint format types lock bench coverage sweep snapshots docs site clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -42,7 +42,7 @@ preview: $(HERE)/program.stamp  ## show a stack before it runs, without an accou
 
 # Whole files go to one process each, since their tests share servers.
 ALL_TESTS := --numprocesses auto --maxprocesses 4 --dist loadfile
-test: $(HERE)/dev.stamp $(HERE)/mlflow2.stamp  ## run the tests (ARGS=... goes to pytest)
+test: $(HERE)/dev.stamp $(HERE)/mlflow2.stamp $(VENDORED)  ## run the tests (ARGS=... goes to pytest)
 	@exec $(RUN) -m pytest $(if $(ARGS),$(ARGS),$(ALL_TESTS))
 
 lint: $(HERE)/dev.stamp  ## ruff: style and formatting
@@ -75,6 +75,16 @@ docs: $(HERE)/dev.stamp  ## write the generated pages of docs/
 	@$(RUN) -c 'from components.settings_page import aws_settings; print(aws_settings(), end="")' >docs/aws-settings.md
 	@$(RUN) -c 'from components.settings_page import gcp_settings; print(gcp_settings(), end="")' >docs/gcp-settings.md
 	@$(RUN) -m preview.diagrams
+
+# Pages load nothing from elsewhere, so the scripts that they need come with them.
+VENDORED := $(HERE)/website/vendor/mermaid.min.js
+site: $(HERE)/docs.stamp $(VENDORED)  ## build the documentation as a website in .local/site; warnings fail
+	@NO_MKDOCS_2_WARNING=true $(RUN) -m mkdocs build --strict --quiet
+	@echo "The site: $(HERE)/site/index.html"
+
+$(VENDORED): website/vendor.py $(HERE)/docs.stamp
+	@echo "Setting up: the scripts of the documentation's pages"
+	@$(RUN) -m website.vendor
 
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
