@@ -21,7 +21,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/$(HERE)/hypothesis
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HERE)/cache/pyc
 
 .DEFAULT_GOAL := help
-.PHONY: help up token test verify preview lint format types lock bench coverage sweep snapshots docs site clean
+.PHONY: help up token test verify preview lint format types lock bench coverage sweep snapshots docs site release clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -100,6 +100,9 @@ lock: $(UV)  ## take newer releases into the requirement files (UPGRADE=--upgrad
 		--constraint mlflow_app/requirements.txt --constraint requirements/docs.txt --output-file requirements/dev.txt
 	$(LOCK) $(UPGRADE) --group mlflow2 --output-file requirements/mlflow2.txt
 	$(LOCK) $(UPGRADE) --output-file requirements/uv.txt requirements/uv.in
+
+release:  ## tag this commit with the version in pyproject.toml, after checks; pushes nothing
+	@.ci/release
 
 clean:  ## remove everything that was made here, MLflow's data included
 	@$(PYTHON) -c 'import fcntl, sys; fcntl.flock(open(sys.argv[1], "a"), fcntl.LOCK_EX | fcntl.LOCK_NB)' $(HERE)/up.lock 2>/dev/null \
