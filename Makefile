@@ -79,7 +79,7 @@ docs: $(HERE)/dev.stamp  ## write the generated pages of docs/
 # Pages load nothing from elsewhere, so the scripts that they need come with them.
 VENDORED := $(HERE)/website/vendor/mermaid.min.js
 site: $(HERE)/docs.stamp $(VENDORED)  ## build the documentation as a website in .local/site; warnings fail
-	@NO_MKDOCS_2_WARNING=true $(RUN) -m mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=true $(RUN) -m mkdocs build --strict
 	@echo "The site: $(HERE)/site/index.html"
 
 $(VENDORED): website/vendor.py $(HERE)/docs.stamp

@@ -7,6 +7,7 @@
 - The scripts that the pages load are the ones that website/vendor.py fetched.
 """
 
+import logging
 import posixpath
 import re
 from collections.abc import Callable, Mapping
@@ -16,6 +17,9 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from website.vendor import FOLDER, ROOT, SCRIPTS
+
+# MkDocs counts the warnings of its own loggers, and a strict build fails on one.
+log = logging.getLogger("mkdocs.hooks.website")
 
 # Pages that are not in docs/: path in the repository, and on the site.
 PAGES = {
@@ -71,6 +75,8 @@ def rewrite_links(text: str, source: str, titles: Mapping[str, str]) -> str:
         if page is None and path.startswith("docs/"):
             page = path.removeprefix("docs/")
         if page is None:
+            if not (ROOT / path).exists():
+                log.warning("%s: the link to %s leads to no file", source, link["target"])
             return label if label.startswith("`") or " " in label else f"`{label}`"
         if _FILE_NAME.fullmatch(label):
             label = titles.get(page, label)
