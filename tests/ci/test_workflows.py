@@ -119,6 +119,10 @@ def test_docs_list_the_variables_of_an_example(path: Path) -> None:
     assert used == set(re.findall(r"^\| `([A-Z_]+)` \|", section, re.MULTILINE))
 
 
+def test_pre_commit_configuration_is_valid() -> None:
+    run(tool("pre-commit"), "validate-config", ".pre-commit-config.yaml")
+
+
 def test_commands_of_pre_commit_hooks_exist() -> None:
     config = load(ROOT / ".pre-commit-config.yaml")
     (repository,) = config["repos"]
