@@ -13,8 +13,9 @@ from typing import Any
 from bench import machine, peers
 from bench.bulk import MIB, Transfer, transfer
 from bench.certificates import make_chain
-from bench.processes import Server, free_port, serving, workdir
+from bench.processes import Server, serving, workdir
 from bench.text import goal, table
+from local.ports import free_port
 
 BUDGET_MIB = 128  # MLFLOW_PROXY_BODY_BUDGET_MIB's default
 ABOVE_MIB = 48

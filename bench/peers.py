@@ -12,7 +12,8 @@ from pathlib import Path
 
 from bench.certificates import Chain
 from bench.machine import Unfit, find, need
-from bench.processes import Server, environment, free_port, serving
+from bench.processes import Server, environment, serving
+from local.ports import free_port
 
 TARGET_ARN = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/bench"
 

@@ -31,12 +31,6 @@ class Server:
         return tree(self.pid)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def workdir() -> Generator[Path]:
     """A folder for one run's keys, settings and logs, in the project's ignored one; removed afterwards."""

@@ -1,1 +1,1 @@
-"""`make up`: MLflow, S3, the fake SageMaker and the proxy on one machine; no cloud account."""
+"""`make up`: MLflow, S3, the fake SageMaker and the proxy on one machine, without a cloud account."""

@@ -1,4 +1,4 @@
-"""The token named `local`, made by the proxy's own command and kept in plain text for the next start."""
+"""The admin token named `local`: created by the proxy's token command, kept in plain text for the next start."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ _DAYS = 365
 
 
 class AdminToken:
-    """`tokens` is the proxy's file of hashes, `plain` the file that only its owner can read."""
+    """The token in plain text (`local-token`, readable by its owner only) and the proxy's file of hashes (`tokens`)."""
 
     def __init__(self, data: Path, scratch: Path) -> None:
         self.tokens = data / "tokens.json"
@@ -19,13 +19,13 @@ class AdminToken:
         self._scratch = scratch
 
     def get(self) -> str:
-        """The token of the last start, or a new one. ChildError when none can be made."""
+        """The token of the last start, or a new one. ChildError when none can be created."""
         if self.tokens.exists() and self._plain.exists() and (token := self._plain.read_text().strip()):
             return token
         return self.renew()
 
     def renew(self) -> str:
-        """A new token in place of the one there may be."""
+        """Revoke the current token, if there is one, and create a new one. ChildError when that fails."""
         self.tokens.parent.mkdir(parents=True, exist_ok=True)
         if self.tokens.exists():
             self._command("revoke", _NAME, check=False)
@@ -38,7 +38,7 @@ class AdminToken:
         return token
 
     def _command(self, *arguments: str, check: bool = True) -> str:
-        answer = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-m", "proxy_app", "token", *arguments, "--file", str(self.tokens)],
             cwd=ROOT,
             env=child_environ(self._scratch, {}),
@@ -46,9 +46,9 @@ class AdminToken:
             capture_output=True,
             text=True,
             check=False,
-            # A Ctrl-C in the terminal is for us; this is done in a moment.
+            # Ctrl-C in the terminal must not interrupt this short command.
             start_new_session=True,
         )
-        if check and answer.returncode != 0:
-            raise ChildError(f"No token could be made:\n{answer.stderr.strip()}")
-        return answer.stdout
+        if check and completed.returncode != 0:
+            raise ChildError(f"Cannot create a token:\n{completed.stderr.strip()}")
+        return completed.stdout

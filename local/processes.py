@@ -1,4 +1,4 @@
-"""Child processes: their environment, their logs, their end."""
+"""Child processes: environment, logs, startup and shutdown."""
 
 import collections
 import contextlib
@@ -10,20 +10,20 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from local.announce import announced
+from local.startup_message import parse_startup_message
 
 ROOT = Path(__file__).resolve().parent.parent
-_GUARD = Path(__file__).with_name("guard.py")
-# Nothing else of the developer's environment reaches a child: no AWS profile, no proxy, no setting of the proxy.
+_WATCHDOG = Path(__file__).with_name("watchdog.py")
+# Children inherit no other variable: no AWS profile, no HTTP_PROXY, no MLFLOW_PROXY_* setting.
 _INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 class ChildError(Exception):
-    """A child ended that should not have, or did not get ready; the message holds its last lines."""
+    """A child process ended unexpectedly or did not start; the message holds the last lines of its output."""
 
 
 def child_environ(scratch: Path, extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a child that writes nowhere but in `scratch` and what `extra` tells it."""
+    """The environment of a child process whose home and temporary folder are in `scratch`, plus `extra`."""
     home, temporary = scratch / "home", scratch / "tmp"
     for directory in (home, temporary):
         directory.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def child_environ(scratch: Path, extra: Mapping[str, str]) -> dict[str, str]:
 
 
 def new_log(path: Path) -> Path:
-    """The path, free for a new file: the log of the start before is kept beside it as <name>.1."""
+    """Rotate the log of the previous start to `<name>.1`, create the folder, and return `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         path.replace(path.with_name(f"{path.name}.1"))
@@ -49,10 +49,10 @@ def new_log(path: Path) -> Path:
 
 
 class Child:
-    """A Python module that runs as a process of its own and dies with this one, however that ends.
+    """A Python child process that ends with this one, however this one ends.
 
-    `arguments` go to `python`; output goes to the file `log`, line by line, and to `on_line`, which is called in
-    a thread of this object, as is `on_end`.
+    `arguments` are those of `python`. Each line of output goes to the file `log` and to `on_line`. `on_end` is called
+    when the process ends without `stop`. Both are called in threads of this object.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class Child:
         self._on_end = on_end
         self._last: collections.deque[str] = collections.deque(maxlen=20)
         self._url: str | None = None
-        self._settled = threading.Event()
+        self._startup_finished = threading.Event()
         self._log = new_log(log).open("w", encoding="utf-8")
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_GUARD), sys.executable, *arguments],
+            [sys.executable, "-I", "-S", str(_WATCHDOG), sys.executable, *arguments],
             cwd=ROOT,
             env=dict(environ),
             stdin=subprocess.PIPE,
@@ -90,30 +90,32 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The guard's; the module itself is in its process group."""
+        """The process id of the watchdog, whose process group contains the child itself."""
         return self._process.pid
 
-    def wait_announced(self, seconds: float) -> str:
-        """The origin that the child listens on; ChildError when it ends or the time is over before."""
-        if not self._settled.wait(seconds):
+    def wait_for_url(self, seconds: float) -> str:
+        """The origin that the child listens on. ChildError when it ends first, or after `seconds`."""
+        if not self._startup_finished.wait(seconds):
             raise ChildError(f"{self.name} did not start within {seconds:.0f} s.\n{self.last_lines()}")
         if self._url is None:
             raise self.error()
         return self._url
 
     def error(self) -> ChildError:
-        """What to say of a child that ended by itself."""
+        """The error for a child that ended unexpectedly; waits for its end."""
         return ChildError(f"{self.name} ended with exit code {self._process.wait()}.\n{self.last_lines()}")
 
     def last_lines(self) -> str:
-        return "\n".join(f"  {line}" for line in self._last) or "  (it said nothing)"
+        """The last 20 lines of output, indented."""
+        return "\n".join(f"  {line}" for line in self._last) or "  (no output)"
 
     @property
     def running(self) -> bool:
+        """Whether the process has not ended."""
         return self._process.poll() is None
 
     def stop(self, grace: float) -> None:
-        """SIGTERM, and SIGKILL when it still runs after `grace` seconds. Returns when it is gone."""
+        """Send SIGTERM, and SIGKILL after `grace` seconds. Returns when the process has ended."""
         self._on_end = None
         self._signal(signal.SIGTERM)
         try:
@@ -126,6 +128,7 @@ class Child:
             self._process.stdin.close()
 
     def kill(self) -> None:
+        """Send SIGKILL to the process group."""
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -138,9 +141,9 @@ class Child:
                 self._log.write(line)
                 self._log.flush()
                 line = line.rstrip("\n")
-                if self._url is None and (url := announced(line)):
+                if self._url is None and (url := parse_startup_message(line)):
                     self._url = url
-                    self._settled.set()
+                    self._startup_finished.set()
                     continue
                 self._last.append(line)
                 if self._on_line:
@@ -148,8 +151,8 @@ class Child:
 
     def _wait(self) -> None:
         self._process.wait()
-        self.kill()  # what is left of the group, should only the guard have been killed
+        self.kill()  # the rest of the group, in case only the watchdog was killed
         self._reader.join()
-        self._settled.set()
+        self._startup_finished.set()
         if self._on_end:
             self._on_end(self)

@@ -1,6 +1,6 @@
-"""S3 on this machine: moto's server, with its objects kept on disk."""
+"""A local S3: moto's server with its objects on disk."""
 
-# moto takes any signature; these are only what a client has to have.
+# moto accepts any signature; clients need some credentials nevertheless.
 ACCESS_KEY = "local"
 SECRET_KEY = "local-s3-only"  # noqa: S105
 REGION = "us-east-1"
@@ -8,7 +8,7 @@ BUCKET = "mlflow"
 
 
 def client_environ(url: str) -> dict[str, str]:
-    """What an MLflow client or server needs for the S3 at `url`, and for no other."""
+    """The environment variables with which MLflow's clients and server use the S3 at `url`."""
     return {
         "MLFLOW_S3_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,

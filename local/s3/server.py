@@ -1,4 +1,4 @@
-"""moto's WSGI server, made durable and closed to web pages."""
+"""moto's WSGI server with objects on disk and requests from web pages rejected."""
 
 import io
 import threading
@@ -18,53 +18,56 @@ _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class _Handler(MotoRequestHandler):
-    # Head and body are sent apart: without this each answer waits 40 ms for the client's delayed acknowledgement.
+    # Head and body are written separately: with Nagle's algorithm each response waits 40 ms for a delayed ACK.
     disable_nagle_algorithm = True
 
 
-class Durable:
-    """Passes requests to moto; a write is answered when it is on disk."""
+class DurableS3:
+    """WSGI app that passes requests to moto, and responds to a write after it is on disk."""
 
     def __init__(self, store: Store) -> None:
         self._moto = cast("WSGIApplication", DomainDispatcherApplication(create_backend_app))
         self._store = store
-        # One write at a time: a sync must not see an object that moto has only half made.
-        self._writing = threading.Lock()
+        # One write at a time: Store.sync must not see a half-written object.
+        self._write_lock = threading.Lock()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if refusal := _refusal(environ):
-            return _plain(start_response, "403 Forbidden", refusal)
+        if reason := _rejection_reason(environ):
+            return _text_response(start_response, "403 Forbidden", reason)
         if environ["REQUEST_METHOD"] in _READS:
             return self._moto(environ, start_response)
-        body: bytes = environ["wsgi.input"].read(*_length(environ))
+        body: bytes = environ["wsgi.input"].read(*_read_arguments(environ))
         if len(body) < int(environ.get("CONTENT_LENGTH") or 0):
-            return _plain(start_response, "400 Bad Request", "IncompleteBody")
+            return _text_response(start_response, "400 Bad Request", "IncompleteBody")
         environ["wsgi.input"] = io.BytesIO(body)
-        with self._writing:
-            answer = list(self._moto(environ, start_response))
+        with self._write_lock:
+            response = list(self._moto(environ, start_response))
             self._store.sync()
-        return answer
+        return response
 
 
-def _length(environ: WSGIEnvironment) -> tuple[int, ...]:
-    """What to read: to the end of a chunked body, else as much as was said."""
+def _read_arguments(environ: WSGIEnvironment) -> tuple[int, ...]:
+    """The arguments of `read`: none (to the end) for a chunked body, else the Content-Length."""
     return () if environ.get("wsgi.input_terminated") else (int(environ.get("CONTENT_LENGTH") or 0),)
 
 
-def _refusal(environ: WSGIEnvironment) -> str:
-    """moto asks nobody for a signature, so what a web page could send is kept out; and so is moto's own API,
-    whose reset would take everything from the disk too."""
+def _rejection_reason(environ: WSGIEnvironment) -> str:
+    """Why a request is rejected; empty when it is accepted.
+
+    moto does not check signatures, so requests that a web page could send are rejected. So is moto's own API, whose
+    reset would delete the objects on disk, too.
+    """
     host = str(environ.get("HTTP_HOST", "")).rpartition(":")[0]
     if host not in {"127.0.0.1", "localhost"}:
-        return "This S3 is reached as 127.0.0.1 or localhost, with the bucket in the path."
+        return "Invalid Host: use 127.0.0.1 or localhost, with path-style bucket addresses."
     if "HTTP_ORIGIN" in environ:
-        return "Not for web pages."
+        return "Requests with an Origin header are not allowed."
     if str(environ.get("PATH_INFO", "")).startswith("/moto-api"):
-        return "moto's own API is closed here."
+        return "moto's API is disabled."
     return ""
 
 
-def _plain(start_response: Callable[..., Any], status: str, text: str) -> list[bytes]:
+def _text_response(start_response: Callable[..., Any], status: str, text: str) -> list[bytes]:
     body = text.encode()
     start_response(
         status,
@@ -73,6 +76,6 @@ def _plain(start_response: Callable[..., Any], status: str, text: str) -> list[b
     return [body]
 
 
-def make(store: Store, port: int) -> BaseWSGIServer:
-    """A server on 127.0.0.1 that listens already; port 0 takes a free one."""
-    return make_server("127.0.0.1", port, Durable(store), threaded=True, request_handler=_Handler)
+def create_server(store: Store, port: int) -> BaseWSGIServer:
+    """A server that listens on 127.0.0.1; port 0: any free one."""
+    return make_server("127.0.0.1", port, DurableS3(store), threaded=True, request_handler=_Handler)

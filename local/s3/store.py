@@ -1,15 +1,15 @@
-"""moto's S3 objects on disk, so that they outlive it.
+"""Persists moto's S3 objects on disk.
 
-moto has a recorder, and it does not do here: it keeps every request there ever was, so the file and the time to
-replay it only grow; a replayed multipart upload gets a new id and fails; and chunked bodies are recorded empty.
-So after each write moto's objects are compared with those on disk (by identity: no bytes are read), and the
-difference is written before the answer goes out: what was acknowledged survives a kill -9. It does not promise
-to survive a power cut. At the start the files are put straight into moto, without requests.
+moto's own recorder is not suitable: it keeps all requests, so that its file and the replay time only grow; replayed
+multipart uploads get a new id and fail; chunked bodies are recorded empty. Instead, after each write, moto's objects
+are compared with those on disk (by identity, without reading them), and the difference is written before the response
+is sent: acknowledged writes survive kill -9, but not necessarily a power failure. At startup the files are loaded
+into moto directly.
 
-Kept are buckets and the newest version of each object with its metadata, ETag and date; not kept are tags,
-access lists, bucket settings and unfinished multipart uploads, of which MLflow uses none.
+Persisted: buckets, and the latest version of each object with metadata, ETag and modification time. Not persisted, and
+not used by MLflow: tags, ACLs, bucket settings, unfinished multipart uploads.
 
-One file an object, <bucket>/<sha256 of the key>: a line of JSON, then the bytes.
+Format: one file per object, <bucket>/<sha256 of the key>: a line of JSON, then the object's bytes.
 """
 
 import datetime
@@ -26,7 +26,7 @@ from local.s3 import REGION
 
 
 class Store:
-    """The objects of moto in this process, and their files in `directory`."""
+    """moto's objects in this process, and their files in `directory`."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -34,17 +34,18 @@ class Store:
         self._saved: dict[tuple[str, str], FakeKey] = {}
 
     def ensure_bucket(self, name: str) -> None:
+        """Create the bucket unless it exists."""
         if name not in self._s3.buckets:
             self._s3.create_bucket(name, REGION)
         self.sync()
 
     def load(self) -> int:
-        """Put what is on disk into moto; how many objects there were."""
+        """Load the objects on disk into moto; returns their number."""
         self._directory.mkdir(parents=True, exist_ok=True)
         for bucket in sorted(path for path in self._directory.iterdir() if path.is_dir()):
             self._s3.create_bucket(bucket.name, REGION)
             for file in bucket.iterdir():
-                if file.suffix == ".new":  # a write that was cut off, and so never acknowledged
+                if file.suffix == ".new":  # an interrupted write, which was not acknowledged
                     file.unlink()
                 else:
                     self._load(bucket.name, file)
@@ -67,7 +68,7 @@ class Store:
         self._saved[bucket, header["key"]] = key
 
     def sync(self) -> None:
-        """Bring the disk to what moto has. Not for two threads at a time."""
+        """Write moto's changes to disk. Not thread-safe."""
         present: dict[tuple[str, str], FakeKey] = {}
         for bucket in self._s3.buckets.values():
             keys = cast("Mapping[str, object]", bucket.keys)

@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from local import s3 as s3_settings
-from local import stack
+from local import services
 from local.fake_sagemaker import APP_ARN, TRACKING_SERVER_ARN, Authority, FakeSageMaker, serve
 from tests.doubles.proxy_process import ProxyProcess
 from tests.doubles.running_proxy import Tokens
@@ -56,9 +56,9 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def s3(scratch: Path) -> Generator[Server]:
     """moto's server (S3, and Secrets Manager too) with the bucket `mlflow`."""
-    child = stack.start_s3(scratch, scratch / "s3", scratch / "s3.log")
+    child = services.start_s3(scratch, scratch / "s3", scratch / "s3.log")
     try:
-        url = child.wait_announced(_PATIENCE)
+        url = child.wait_for_url(_PATIENCE)
         yield Server(url, s3_settings.client_environ(url))
     finally:
         child.stop(5)
@@ -67,10 +67,10 @@ def s3(scratch: Path) -> Generator[Server]:
 @pytest.fixture(scope="session")
 def mlflow_server(scratch: Path, s3: Server) -> Generator[Server]:
     """A real MLflow server, plain HTTP, artifacts under s3://mlflow/artifacts; `environ` is for its S3."""
-    child = stack.start_mlflow(scratch, scratch / "mlflow.db", s3.url, scratch / "mlflow.log")
+    child = services.start_mlflow(scratch, scratch / "mlflow.db", s3.url, scratch / "mlflow.log")
     try:
-        url = child.wait_announced(_PATIENCE)
-        stack.wait_answering(child, url + "/health", _PATIENCE)
+        url = child.wait_for_url(_PATIENCE)
+        services.wait_until_ready(child, url + "/health", _PATIENCE)
         yield Server(url, s3.environ)
     finally:
         child.stop(5)

@@ -1,4 +1,4 @@
-"""What a user of the sagemaker-mlflow plugin does, as a process of its own: MLFLOW_TRACKING_URI is an ARN."""
+"""A script that uses MLflow's client with the sagemaker-mlflow plugin or the proxy; prints its results as JSON."""
 
 import json
 import sys
@@ -12,6 +12,7 @@ from mlflow.entities import Metric, Param, RunTag
 
 
 def main(name: str) -> None:
+    """Create an experiment, a run, an artifact and a model version called `name`, and read them back."""
     client: Any = MlflowClient()
     experiment = client.create_experiment(name)
     run = client.create_run(experiment, run_name="it's a+b & c=d")

@@ -1,4 +1,4 @@
-"""S3 keeps what it has acknowledged, and is closed to web pages."""
+"""The local S3 persists acknowledged writes, and rejects requests from web pages."""
 
 import http.client
 import io
@@ -10,23 +10,23 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.exceptions import ClientError
 
-from local import s3, stack
+from local import s3, services
 from local.processes import Child
 from tests.doubles.fixtures import Server, s3_client
 
 BUCKET = s3.BUCKET
 
 
-class Running:
-    """S3 in its own process; `kill` is kill -9."""
+class RunningS3:
+    """S3 as a child process that tests kill and restart."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self.child: Child = self._start()
 
     def _start(self) -> Child:
-        self.child = stack.start_s3(self._directory, self._directory / "data", self._directory / "log")
-        self.url = self.child.wait_announced(60)
+        self.child = services.start_s3(self._directory, self._directory / "data", self._directory / "log")
+        self.url = self.child.wait_for_url(60)
         self.client = s3_client(s3.client_environ(self.url))
         return self.child
 
@@ -40,13 +40,13 @@ class Running:
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> Generator[Running]:
-    running = Running(tmp_path)
+def storage(tmp_path: Path) -> Generator[RunningS3]:
+    running = RunningS3(tmp_path)
     yield running
     running.child.stop(5)
 
 
-def test_what_was_acknowledged_survives_kill_9(storage: Running) -> None:
+def test_acknowledged_writes_survive_kill_9(storage: RunningS3) -> None:
     client = storage.client
     odd = "a b/ü+%2F/it's " + "long" * 100
     client.put_object(Bucket=BUCKET, Key=odd, Body=b"one", ContentType="text/x-odd", Metadata={"who": "me"})
@@ -80,7 +80,7 @@ def test_what_was_acknowledged_survives_kill_9(storage: Running) -> None:
     assert {bucket["Name"] for bucket in client.list_buckets()["Buckets"]} == {BUCKET, "another"}
 
 
-def test_a_deleted_bucket_stays_deleted(storage: Running) -> None:
+def test_deleted_bucket_stays_deleted(storage: RunningS3) -> None:
     storage.client.create_bucket(Bucket="another")
     storage.client.put_object(Bucket="another", Key="a", Body=b"a")
     storage.client.delete_object(Bucket="another", Key="a")
@@ -90,14 +90,14 @@ def test_a_deleted_bucket_stays_deleted(storage: Running) -> None:
         storage.client.list_objects_v2(Bucket="another")
 
 
-def test_a_write_that_was_cut_off_leaves_nothing(storage: Running, tmp_path: Path) -> None:
+def test_interrupted_write_to_disk_is_discarded(storage: RunningS3, tmp_path: Path) -> None:
     (tmp_path / "data" / BUCKET / "cut.new").write_bytes(b'{"key": "cut"')
     storage.kill_and_restart()
     assert storage.names() == []
     assert list((tmp_path / "data" / BUCKET).iterdir()) == []
 
 
-def test_a_body_that_was_cut_off_is_not_stored(storage: Running) -> None:
+def test_truncated_body_returns_400_and_is_not_stored(storage: RunningS3) -> None:
     parts = urlsplit(storage.url)
     connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=10)
     connection.putrequest("PUT", f"/{BUCKET}/half")
@@ -118,7 +118,7 @@ def test_a_body_that_was_cut_off_is_not_stored(storage: Running) -> None:
         ("POST", "/moto-api/reset", {}),
     ],
 )
-def test_web_pages_and_motos_own_api_are_kept_out(s3: Server, method: str, path: str, headers: dict[str, str]) -> None:
+def test_web_pages_and_moto_api_get_403(s3: Server, method: str, path: str, headers: dict[str, str]) -> None:
     parts = urlsplit(s3.url)
     connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=10)
     connection.request(method, path, body=b"x", headers=headers)

@@ -1,4 +1,4 @@
-"""`make up` from start to end, in folders of its own."""
+"""`make up` from start to stop, in temporary folders."""
 
 import contextlib
 import json
@@ -21,22 +21,22 @@ import pytest
 from local.processes import ROOT
 from tests.doubles.fixtures import s3_client
 
-# The first start in a new place compiles MLflow, on a machine that may be busy.
-PATIENCE = 110.0
-READY = "Ctrl-C ends it."
-LOST = "mlp_from-another-time"
+# The first start in a new folder compiles MLflow.
+START_TIMEOUT_SECONDS = 110.0
+READY = "Press Ctrl-C to stop."
+UNKNOWN_TOKEN = "mlp_unknown"
 
 
 class Up:
-    """`python -m local` as the Makefile runs it, with what it shows in a file."""
+    """`python -m local` as the Makefile runs it, with its output in a file."""
 
     def __init__(self, home: Path, *options: str) -> None:
         self.home = home
         self.user_home = home.with_name("user")
         self.user_home.mkdir(exist_ok=True)
-        self._shown = home.with_name(f"shown-{time.monotonic_ns()}")
+        self._output = home.with_name(f"output-{time.monotonic_ns()}")
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MLFLOW_PROXY_"))}
-        # What a developer may have: none of it may matter, and their home stays untouched.
+        # Variables that a developer may have set; none may have an effect. The home folder must stay unchanged.
         environ |= {
             "HOME": str(self.user_home),
             "AWS_PROFILE": "production",
@@ -44,7 +44,7 @@ class Up:
             "MLFLOW_TRACKING_URI": "http://192.0.2.1",
             "HTTP_PROXY": "http://192.0.2.1:3128",
         }
-        with self._shown.open("wb") as out:
+        with self._output.open("wb") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "local", "--home", str(home), *(options or ("--port", "0"))],
                 cwd=ROOT,
@@ -55,26 +55,26 @@ class Up:
             )
 
     @property
-    def shown(self) -> str:
-        return self._shown.read_text()
+    def output(self) -> str:
+        return self._output.read_text()
 
-    def wait_shown(self, text: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while text not in self.shown:
-            assert self.process.poll() is None, self.shown
-            assert time.monotonic() < deadline, self.shown
+    def wait_for_output(self, text: str) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while text not in self.output:
+            assert self.process.poll() is None, self.output
+            assert time.monotonic() < deadline, self.output
             time.sleep(0.05)
 
     @property
     def exports(self) -> dict[str, str]:
-        """The lines to paste, pasted."""
-        return dict(re.findall(r"export (\w+)=(\S+)", self.shown))
+        """The variables of the printed `export` lines."""
+        return dict(re.findall(r"export (\w+)=(\S+)", self.output))
 
     @property
     def url(self) -> str:
         return self.exports["MLFLOW_TRACKING_URI"]
 
-    def call(self, path: str, body: Any = None, token: str | None = None) -> tuple[int, Any]:
+    def request(self, path: str, body: Any = None, token: str | None = None) -> tuple[int, Any]:
         """(status, JSON) of a request to the proxy."""
         headers = {"Authorization": f"Bearer {token or self.exports['MLFLOW_TRACKING_TOKEN']}"}
         data = None if body is None else json.dumps(body).encode()
@@ -90,49 +90,49 @@ class Up:
         own = psutil.Process(self.process.pid)
         return [own, *own.children(recursive=True)]
 
-    def end(self, number: signal.Signals) -> int:
-        """Send the signal, and fail if a process is left; the exit code."""
+    def stop(self, number: signal.Signals) -> int:
+        """Send the signal and return the exit code; fails if a process is left."""
         processes = self.processes()
         self.process.send_signal(number)
         code = self.process.wait(30)
         _, alive = psutil.wait_procs(processes, timeout=10)
-        assert not alive, self.shown
+        assert not alive, self.output
         return code
 
 
 @contextlib.contextmanager
-def started(home: Path) -> Generator[Up]:
+def running(home: Path) -> Generator[Up]:
     up = Up(home)
     try:
-        up.wait_shown(READY)
+        up.wait_for_output(READY)
         yield up
     finally:
         if up.process.poll() is None:
-            up.end(signal.SIGKILL)
+            up.stop(signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Generator[Up]:
-    """One that all but the last tests share. It starts with a token that the proxy no longer knows."""
+    """Shared by most tests. At its start, the stored token is unknown to the proxy."""
     home = tmp_path_factory.mktemp("up") / "local"
     data = home / "data"
     data.mkdir(parents=True)
-    (data / "local-token").write_text(LOST + "\n")
+    (data / "local-token").write_text(UNKNOWN_TOKEN + "\n")
     (data / "tokens.json").write_text('{"tokens": []}')
-    with started(home) as up:
+    with running(home) as up:
         yield up
 
 
-def test_a_token_that_was_revoked_or_has_expired_is_made_anew(up: Up) -> None:
-    assert up.exports["MLFLOW_TRACKING_TOKEN"] != LOST
-    assert up.call("/api/2.0/mlflow/experiments/search?max_results=1")[0] == 200
+def test_invalid_stored_token_is_replaced(up: Up) -> None:
+    assert up.exports["MLFLOW_TRACKING_TOKEN"] != UNKNOWN_TOKEN
+    assert up.request("/api/2.0/mlflow/experiments/search?max_results=1")[0] == 200
 
 
-def test_the_shown_lines_are_all_that_a_client_needs(up: Up, tmp_path: Path) -> None:
+def test_client_works_with_the_printed_variables(up: Up, tmp_path: Path) -> None:
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPYCACHEPREFIX": sys.pycache_prefix or ""}
     environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
     client = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("plugin_client.py")), "from the shown lines"],
+        [sys.executable, str(Path(__file__).with_name("plugin_client.py")), "with the printed variables"],
         env=environ | up.exports,
         cwd=tmp_path,
         capture_output=True,
@@ -141,10 +141,10 @@ def test_the_shown_lines_are_all_that_a_client_needs(up: Up, tmp_path: Path) -> 
     )
     assert client.returncode == 0, client.stderr
     assert json.loads(client.stdout.splitlines()[-1])["kept"] == "kept in S3"
-    assert re.search(r"local +POST +200 +\d+ ms +/api/2.0/mlflow/runs/log-batch", up.shown), up.shown
+    assert re.search(r"local +POST +200 +\d+ ms +/api/2.0/mlflow/runs/log-batch", up.output), up.output
 
 
-def test_verify_passes_with_the_shown_lines(up: Up, tmp_path: Path) -> None:
+def test_verify_passes_with_the_printed_variables(up: Up, tmp_path: Path) -> None:
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPYCACHEPREFIX": sys.pycache_prefix or ""}
     verify = subprocess.run(
         [sys.executable, "-m", "verify"],
@@ -158,87 +158,87 @@ def test_verify_passes_with_the_shown_lines(up: Up, tmp_path: Path) -> None:
     assert re.search(r"PASSED: \d+ ok, in ", verify.stdout), verify.stdout
 
 
-def test_a_line_is_shown_for_a_refused_request(up: Up) -> None:
-    assert up.call("/api/2.0/mlflow/experiments/search?max_results=1", token="wrong")[0] == 401
-    up.wait_shown("GET     401")
+def test_rejected_request_is_shown(up: Up) -> None:
+    assert up.request("/api/2.0/mlflow/experiments/search?max_results=1", token="wrong")[0] == 401
+    up.wait_for_output("GET     401")
 
 
-def test_it_can_be_told_to_fail(up: Up) -> None:
-    faults = re.search(r"curl -d '(.*)' (\S+)", up.shown)
+def test_printed_command_injects_faults(up: Up) -> None:
+    faults = re.search(r"curl -d '(.*)' (\S+)", up.output)
     assert faults is not None
-    told = json.loads(faults[1])
-    with urllib.request.urlopen(faults[2], json.dumps({**told, "times": 1}).encode()) as response:
+    fault = json.loads(faults[1])
+    with urllib.request.urlopen(faults[2], json.dumps({**fault, "times": 1}).encode()) as response:
         assert response.status == 200
-    assert up.call("/api/2.0/mlflow/runs/create", {"experiment_id": "0"})[0] == 429
-    assert up.call("/api/2.0/mlflow/runs/create", {"experiment_id": "0"})[0] == 200
+    assert up.request("/api/2.0/mlflow/runs/create", {"experiment_id": "0"})[0] == 429
+    assert up.request("/api/2.0/mlflow/runs/create", {"experiment_id": "0"})[0] == 200
 
 
-def test_a_second_one_says_that_it_runs_already(up: Up) -> None:
+def test_second_instance_names_the_running_one(up: Up) -> None:
     second = Up(up.home, "--port", "0")
     assert second.process.wait(30) == 1
-    assert second.shown.splitlines() == [
-        f"It runs already: {up.url} (end it with Ctrl-C in its terminal, or: kill {up.process.pid})."
+    assert second.output.splitlines() == [
+        f"make up is already running at {up.url}. Stop it: Ctrl-C in its terminal, or kill {up.process.pid}"
     ]
 
 
-def test_a_port_in_use_is_named_with_a_way_out(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+def test_port_in_use_is_reported_with_a_remedy(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         up = Up(tmp_path / "local", "--port", str(port))
         assert up.process.wait(30) == 1
-    assert up.shown.startswith(f"Port {port} cannot be used")
-    assert f"Port {port} cannot be used" in up.shown
-    assert "make up PORT=" in up.shown
-    assert len(up.shown.splitlines()) == 1
+    assert up.output.startswith(f"Port {port} is not available")
+    assert f"Port {port} is not available" in up.output
+    assert "make up PORT=" in up.output
+    assert len(up.output.splitlines()) == 1
 
 
-def test_only_its_owner_can_read_the_token(up: Up) -> None:
+def test_token_file_is_readable_by_owner_only(up: Up) -> None:
     file = up.home / "data" / "local-token"
     assert file.read_text().strip() == up.exports["MLFLOW_TRACKING_TOKEN"]
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-# After the others that share this one.
-def test_ctrl_c_ends_it_and_leaves_nothing(up: Up) -> None:
-    assert up.end(signal.SIGINT) == 0
-    assert up.shown.rstrip().endswith("Stopped. The data stays for the next start.")
-    assert "Traceback" not in up.shown
-    assert "WARNING" not in up.shown, up.shown
+# The last test that uses the shared instance.
+def test_ctrl_c_stops_all_processes_and_keeps_data(up: Up) -> None:
+    assert up.stop(signal.SIGINT) == 0
+    assert up.output.rstrip().splitlines()[-1].startswith("Stopped. Data is kept in ")
+    assert "Traceback" not in up.output
+    assert "WARNING" not in up.output, up.output
     assert list(up.user_home.rglob("*")) == []
     assert {path.name for path in up.home.iterdir()} == {"data", "logs", "up-scratch", "up.lock"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_it_can_be_ended_in_the_middle_of_its_start(tmp_path: Path, number: signal.Signals) -> None:
+def test_signal_during_startup_stops_all_processes(tmp_path: Path, number: signal.Signals) -> None:
     up = Up(tmp_path / "local")
-    up.wait_shown("fake SageMaker")
+    up.wait_for_output("Fake SageMaker")
     assert len(up.processes()) > 1
-    assert up.end(number) == 0
-    assert "Traceback" not in up.shown
+    assert up.stop(number) == 0
+    assert "Traceback" not in up.output
 
 
-def test_kill_9_leaves_no_process_loses_nothing_and_the_next_start_is_quick(tmp_path: Path) -> None:
+def test_kill_9_leaves_no_process_and_loses_no_data(tmp_path: Path) -> None:
     create = "/api/2.0/mlflow/experiments/create"
-    with started(tmp_path / "local") as up:
-        status, answer = up.call(create, {"name": "kept"})
+    with running(tmp_path / "local") as up:
+        status, answer = up.request(create, {"name": "kept"})
         assert status == 200, answer
         s3_client(up.exports).put_object(Bucket="mlflow", Key="kept", Body=b"kept")
         token = up.exports["MLFLOW_TRACKING_TOKEN"]
-        assert up.end(signal.SIGKILL) == -signal.SIGKILL
+        assert up.stop(signal.SIGKILL) == -signal.SIGKILL
 
-    with started(tmp_path / "local") as again:
-        # A second start takes less than 10 s: by processor time, which other work on the machine disturbs least.
+    with running(tmp_path / "local") as again:
+        # A second start uses less than 10 s of processor time, which depends less on other load than elapsed time.
         assert sum(sum(process.cpu_times()[:4]) for process in again.processes()) < 10
         assert again.exports["MLFLOW_TRACKING_TOKEN"] == token
-        assert again.call(create, {"name": "kept"})[1]["error_code"] == "RESOURCE_ALREADY_EXISTS"
+        assert again.request(create, {"name": "kept"})[1]["error_code"] == "RESOURCE_ALREADY_EXISTS"
         assert s3_client(again.exports).get_object(Bucket="mlflow", Key="kept")["Body"].read() == b"kept"
 
-        # And when one part dies, all end, with what that part said last.
+        # When one service dies, all are stopped, and its last output is shown.
         processes = again.processes()
-        named = [process for process in processes if "local.s3" in process.cmdline()]
-        assert len(named) == 2  # the guard and what it guards
-        named[-1].kill()
+        s3_processes = [process for process in processes if "local.s3" in process.cmdline()]
+        assert len(s3_processes) == 2  # the watchdog and its child
+        s3_processes[-1].kill()
         assert again.process.wait(30) == 1
-        assert "S3 ended with exit code" in again.shown
+        assert "S3 ended with exit code" in again.output
         _, alive = psutil.wait_procs(processes, timeout=10)
         assert not alive

@@ -9,7 +9,7 @@ import time
 import pytest
 from aiohttp import web
 
-from local.lock import free_port
+from local.ports import free_port
 from tests.verify.conftest import Ended, Mlflow, Verify
 from tests.verify.test_passing import assert_nothing_active, name_of, rows
 from tests.verify.toy_proxy import ADMIN, EDITOR, VIEWER, Before, Seen, ToyProxy, error, page

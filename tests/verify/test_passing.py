@@ -7,7 +7,7 @@ from pathlib import Path
 from aiohttp import web
 
 from local.fake_sagemaker.tls import Authority
-from local.lock import free_port
+from local.ports import free_port
 from tests.doubles.fixtures import Server
 from tests.verify.conftest import Ended, Mlflow, Verify
 from tests.verify.toy_proxy import ADMIN, Seen, ToyProxy

@@ -1,10 +1,10 @@
-"""What `make up` shows of its children's logs."""
+"""How `make up` shows the logs of its child processes."""
 
 import json
 
 import pytest
 
-from local.screen import Screen
+from local.console import Console
 
 
 def request_line(**changes: object) -> str:
@@ -22,36 +22,36 @@ def request_line(**changes: object) -> str:
 
 
 def shown(capsys: pytest.CaptureFixture[str], *lines: str) -> str:
-    screen = Screen()
+    console = Console()
     for line in lines:
-        screen.proxy_line(line)
+        console.proxy_log(line)
     return capsys.readouterr().out
 
 
-def test_a_request_is_one_readable_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_request_is_shown_as_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     line = shown(capsys, request_line())
     assert line.split()[1:] == ["ci", "POST", "200", "12", "ms", "/api/2.0/mlflow/runs/create"]
     assert line.count("\n") == 1
 
 
-def test_a_request_of_nobody_to_nowhere_is_shown_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unauthenticated_request_without_route_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     line = shown(capsys, request_line(caller=None, route=None, status=404, error="unknown-route"))
     assert line.split()[1:4] == ["-", "POST", "404"]
     assert line.rstrip().endswith("(no such route)  unknown-route")
 
 
-def test_our_own_requests_are_hidden(capsys: pytest.CaptureFixture[str]) -> None:
-    screen = Screen()
-    screen.hidden_requests = 1
-    screen.proxy_line(request_line(caller="ours"))
-    screen.proxy_line(request_line(caller="theirs"))
-    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["theirs"]
+def test_own_requests_are_hidden(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console()
+    console.hidden_requests = 1
+    console.proxy_log(request_line(caller="internal"))
+    console.proxy_log(request_line(caller="external"))
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["external"]
 
 
-def test_only_warnings_are_shown_of_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
-    quiet = json.dumps({"level": "info", "event": "start", "message": "served"})
-    loud = json.dumps({"level": "warning", "event": "credentials", "message": "no keys"})
-    assert shown(capsys, quiet, loud, "plain text", "Traceback (most recent call last):").splitlines() == [
+def test_other_log_lines_are_shown_from_warning_level(capsys: pytest.CaptureFixture[str]) -> None:
+    info = json.dumps({"level": "info", "event": "start", "message": "served"})
+    warning = json.dumps({"level": "warning", "event": "credentials", "message": "no keys"})
+    assert shown(capsys, info, warning, "plain text", "Traceback (most recent call last):").splitlines() == [
         "proxy: no keys",
         "proxy: Traceback (most recent call last):",
     ]
@@ -66,6 +66,6 @@ def test_only_warnings_are_shown_of_the_rest(capsys: pytest.CaptureFixture[str])
         ("StarletteDeprecationWarning: some day", False),
     ],
 )
-def test_a_childs_warning_is_shown(capsys: pytest.CaptureFixture[str], line: str, is_shown: bool) -> None:
-    Screen().child_line("MLflow", line)
+def test_child_output_shows_warnings_only(capsys: pytest.CaptureFixture[str], line: str, is_shown: bool) -> None:
+    Console().child_output("MLflow", line)
     assert capsys.readouterr().out == (f"MLflow: {line}\n" if is_shown else "")

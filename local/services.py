@@ -1,4 +1,4 @@
-"""How each part is started; used by `make up` and by the tests' fixtures."""
+"""Starts S3, MLflow and the proxy as child processes; used by `make up` and by test fixtures."""
 
 import http.client
 import time
@@ -11,14 +11,14 @@ from local.processes import Child, ChildError, child_environ
 
 
 def start_s3(scratch: Path, data: Path, log: Path, port: int = 0, **hooks: Callable[..., None]) -> Child:
-    """S3 with its objects in `data`; port 0 takes a free one."""
+    """Start S3 with its objects in the folder `data`; port 0: any free one. `hooks`: on_line and on_end of Child."""
     arguments = ["-m", "local.s3", "--data", str(data), "--port", str(port)]
-    # Objects that are not small are kept in files by moto, which TMPDIR puts in `scratch`.
+    # moto keeps larger objects in temporary files; TMPDIR places them in `scratch`.
     return Child("S3", arguments, child_environ(scratch, {"MOTO_DISABLE_GLOBAL_CORS": "true"}), log, **hooks)
 
 
 def start_mlflow(scratch: Path, database: Path, s3_url: str, log: Path, **hooks: Callable[..., None]) -> Child:
-    """A real MLflow server with its records in the SQLite file `database` and its artifacts in S3."""
+    """Start a real MLflow server with its records in the SQLite file `database` and its artifacts in S3."""
     database.parent.mkdir(parents=True, exist_ok=True)
     arguments = ["-m", "local.mlflow_server"]
     arguments += ["--backend-store-uri", f"sqlite:///{database}"]
@@ -28,17 +28,18 @@ def start_mlflow(scratch: Path, database: Path, s3_url: str, log: Path, **hooks:
 
 
 def start_proxy(scratch: Path, environ: Mapping[str, str], log: Path, **hooks: Callable[..., None]) -> Child:
+    """Start the proxy with the settings in `environ`."""
     return Child("The proxy", ["-m", "proxy_app"], child_environ(scratch, environ), log, **hooks)
 
 
-def wait_answering(child: Child, url: str, seconds: float, headers: Mapping[str, str] | None = None) -> int:
-    """Ask `url` until it answers with something else than 5xx; that status.
+def wait_until_ready(child: Child, url: str, seconds: float, headers: Mapping[str, str] | None = None) -> int:
+    """Request `url` until its status is below 500, and return that status.
 
-    ChildError when the child ends, or the time is over, before.
+    ChildError when the child ends first, or after `seconds`.
     """
     parts = urlsplit(url)
     deadline = time.monotonic() + seconds
-    problem = "no answer"
+    problem = "no response"
     while time.monotonic() < deadline:
         if not child.running:
             raise child.error()

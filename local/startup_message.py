@@ -1,15 +1,15 @@
-"""How a child process tells the one that started it that it listens."""
+"""The line with which a child process reports that it listens, and its parser."""
 
 import json
 
 
-def announce(url: str) -> None:
+def print_startup_message(url: str) -> None:
     """Print the line that processes.Child waits for; `url` is the child's origin."""
     print(json.dumps({"event": "ready", "url": url}), flush=True)
 
 
-def announced(line: str) -> str | None:
-    """The origin in such a line; None when it is another line."""
+def parse_startup_message(line: str) -> str | None:
+    """The origin in a startup message; None for any other line."""
     if not line.startswith('{"event": "ready"'):
         return None
     return str(json.loads(line)["url"])
