@@ -1,16 +1,16 @@
-"""Session credentials as a container gets them: made here, known here, expired here."""
+"""Session credentials as a container gets them: issued, looked up and expired."""
 
 import dataclasses
 import datetime
 import secrets
 from collections.abc import Callable
 
-from local.fake_sagemaker.refusals import Refusal
+from local.fake_sagemaker.errors import AwsError
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Credential:
-    """An access key; `expires` is seconds since the epoch."""
+    """Session credentials of a principal; `expires` is in seconds since the epoch."""
 
     access_key: str
     secret_key: str
@@ -19,7 +19,7 @@ class Credential:
     principal: str
 
     def as_json(self) -> dict[str, str]:
-        """As the container credentials endpoint gives it (AWS_CONTAINER_CREDENTIALS_FULL_URI)."""
+        """The response of the container credentials endpoint (AWS_CONTAINER_CREDENTIALS_FULL_URI)."""
         return {
             "AccessKeyId": self.access_key,
             "SecretAccessKey": self.secret_key,
@@ -29,55 +29,56 @@ class Credential:
 
     @property
     def expiration(self) -> str:
+        """`expires` in ISO 8601, UTC."""
         return datetime.datetime.fromtimestamp(self.expires, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Credentials:
-    """Hands out session credentials and knows them again.
+    """Issues session credentials and looks them up.
 
-    Like a container's agent it gives the same ones until half of their lifetime is over. botocore asks again
-    15 minutes before they expire, and insists from 10 minutes on: a `lifetime` under 20 minutes makes it ask
-    again all the time.
+    Like the ECS agent, it returns the same credentials until half of their lifetime (in seconds) has passed. botocore
+    refreshes them 15 minutes before they expire, and requires a refresh from 10 minutes before: with a `lifetime`
+    under 20 minutes it refreshes continually.
     """
 
     def __init__(self, *, account: str, lifetime: float, clock: Callable[[], float]) -> None:
         self.lifetime = lifetime
         self._principal = f"arn:aws:sts::{account}:assumed-role/local-proxy/session"
         self._clock = clock
-        self._known: dict[str, Credential] = {}
+        self._issued: dict[str, Credential] = {}
         self._current: Credential | None = None
 
     def current(self) -> Credential:
-        """What the credentials endpoint answers now."""
+        """The credentials that the credentials endpoint returns now."""
         current = self._current
         if current is None or current.expires - self._clock() < self.lifetime / 2:
             current = self._current = self.issue(self.lifetime)
         return current
 
     def issue(self, lifetime: float, principal: str = "") -> Credential:
-        """New credentials that hold for `lifetime` seconds; negative: they have expired already."""
+        """New credentials that expire in `lifetime` seconds; if negative, they are expired."""
         credential = Credential(
             access_key="ASIA" + secrets.token_hex(8).upper(),
             secret_key=secrets.token_urlsafe(30),
-            # The length of a real one, with the characters that need care in a header.
+            # As long as a real one, with characters that need care in a header.
             token="IQoJb3JpZ2luX2Vj//" + secrets.token_urlsafe(360) + "==",
             expires=self._clock() + lifetime,
             principal=principal or self._principal,
         )
-        self._known[credential.access_key] = credential
+        self._issued[credential.access_key] = credential
         return credential
 
     def expire(self) -> None:
-        """All that were handed out expire at once, whatever was said of their expiration."""
+        """Expire all issued credentials now, regardless of their stated expiration."""
         self._current = None
-        for key, credential in self._known.items():
-            self._known[key] = dataclasses.replace(credential, expires=min(credential.expires, self._clock() - 1))
+        for key, credential in self._issued.items():
+            self._issued[key] = dataclasses.replace(credential, expires=min(credential.expires, self._clock() - 1))
 
     def find(self, access_key: str, token: str) -> Credential:
-        """The credential that signs with this key; Refusal when it is unknown, expired or not its token."""
-        credential = self._known.get(access_key)
+        """The credentials with this access key. AwsError when unknown, expired, or issued with another token."""
+        credential = self._issued.get(access_key)
         if credential is None or not secrets.compare_digest(credential.token.encode(), token.encode()):
-            raise Refusal("UnrecognizedClientException", "The security token included in the request is invalid.")
+            raise AwsError("UnrecognizedClientException", "The security token included in the request is invalid.")
         if credential.expires <= self._clock():
-            raise Refusal("ExpiredTokenException", "The security token included in the request is expired")
+            raise AwsError("ExpiredTokenException", "The security token included in the request is expired")
         return credential

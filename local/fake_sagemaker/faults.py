@@ -1,4 +1,4 @@
-"""Failures on demand, for tests and for demonstration."""
+"""Fault injection, for tests and demonstration."""
 
 import asyncio
 import dataclasses
@@ -10,31 +10,31 @@ from typing import Any, Literal, cast, get_args
 from aiohttp import web
 
 from local.fake_sagemaker.credentials import Credentials
-from local.fake_sagemaker.refusals import Refusal
+from local.fake_sagemaker.errors import AwsError
 
 Kind = Literal["throttle", "error", "deny", "slow", "reset"]
-Place = Literal["api", "control", "credentials"]
+Endpoint = Literal["api", "control", "credentials"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One way to fail.
+    """A fault to inject.
 
-    throttle  429 with Retry-After. Like error and deny: MLflow does not see the request
+    throttle  429 with Retry-After. With throttle, error and deny, MLflow does not receive the request
     error     `status`, with Retry-After when `retry_after` is set
     deny      403 AccessDenied
-    slow      `delay` seconds before the answer, `chunk_delay` before every piece of its body
-    reset     the connection is reset after `after_bytes` of the answer's body; 0: before its first line.
-              With `forward` false MLflow has not seen the request
+    slow      `delay` seconds before the response, `chunk_delay` before each chunk of its body
+    reset     resets the connection after `after_bytes` of the response body; 0: before the status line.
+              If `forward` is false, MLflow does not receive the request
     """
 
     kind: Kind
     times: int | None = 1
-    """How many requests; None: until cleared."""
-    where: Place = "api"
+    """Number of requests affected; None: until cleared."""
+    where: Endpoint = "api"
     """MLflow's endpoint, the control plane (SageMaker, STS), or the credentials endpoint."""
     path: str = ""
-    """Only requests whose path begins with this."""
+    """Prefix of the paths affected."""
     status: int = 503
     retry_after: int | None = 1
     delay: float = 0
@@ -44,19 +44,19 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
-            raise ValueError(f"kind is one of {', '.join(get_args(Kind))} and expire, not {self.kind!r}")
-        if self.where not in get_args(Place):
-            raise ValueError(f"where is one of {', '.join(get_args(Place))}, not {self.where!r}")
+            raise ValueError(f"kind: got {self.kind!r}, expected one of {', '.join(get_args(Kind))}, expire")
+        if self.where not in get_args(Endpoint):
+            raise ValueError(f"where: got {self.where!r}, expected one of {', '.join(get_args(Endpoint))}")
         if self.times is not None and self.times < 1:
-            raise ValueError("times is 1 or more, or null: until cleared")
+            raise ValueError("times: expected 1 or more, or null (until cleared)")
         if not 400 <= self.status <= 599:
-            raise ValueError("status is an HTTP error, 400 to 599")
+            raise ValueError("status: expected 400 to 599")
         if min(self.delay, self.chunk_delay, self.after_bytes, self.retry_after or 0) < 0:
-            raise ValueError("delay, chunk_delay, after_bytes and retry_after are 0 or more")
+            raise ValueError("delay, chunk_delay, after_bytes, retry_after: expected 0 or more")
 
 
 class Faults:
-    """The faults that are switched on; the first that fits a request is used."""
+    """The active faults; the first one that matches a request is injected."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
@@ -64,24 +64,25 @@ class Faults:
 
     @property
     def active(self) -> tuple[Fault, ...]:
-        """Those that are left, with the times that are left."""
+        """The active faults; `times` is the number of requests left."""
         return tuple(self._active)
 
     def add(self, kind: Kind, **options: Any) -> Fault:
-        """Switch one on; the options are Fault's fields. ValueError or TypeError when they are wrong."""
+        """Activate a fault; the options are the fields of Fault. ValueError or TypeError when they are invalid."""
         fault = Fault(kind=kind, **options)
         self._active.append(fault)
         return fault
 
     def expire_credentials(self) -> None:
-        """Requests get 403 ExpiredTokenException until new credentials are fetched."""
+        """Expire all credentials: requests get 403 ExpiredTokenException until the client fetches new ones."""
         self._credentials.expire()
 
     def clear(self) -> None:
+        """Deactivate all faults."""
         self._active.clear()
 
-    def take(self, where: Place, path: str) -> Fault | None:
-        """The fault for this request, counted down."""
+    def next_for(self, where: Endpoint, path: str) -> Fault | None:
+        """The fault to inject into this request, if any; decrements its `times`."""
         for index, fault in enumerate(self._active):
             if fault.where == where and path.startswith(fault.path):
                 if fault.times == 1:
@@ -92,30 +93,30 @@ class Faults:
         return None
 
 
-async def before(fault: Fault | None, request: web.BaseRequest) -> None:
-    """What the fault does before MLflow sees the request; Refusal when it ends here."""
+async def apply_before_forwarding(fault: Fault | None, request: web.BaseRequest) -> None:
+    """Apply the part of the fault that precedes forwarding; AwsError when the request is not forwarded."""
     if fault is None:
         return
     await asyncio.sleep(fault.delay)
     if fault.kind == "throttle":
-        raise Refusal("ThrottlingException", "Rate exceeded", status=429)
+        raise AwsError("ThrottlingException", "Rate exceeded", status=429)
     if fault.kind == "error":
-        raise Refusal("InternalServerException", "Injected: the service failed.", status=fault.status)
+        raise AwsError("InternalServerException", "Injected fault.", status=fault.status)
     if fault.kind == "deny":
-        raise Refusal("AccessDeniedException", "User: injected is not authorized to perform: this")
+        raise AwsError("AccessDeniedException", "User: injected is not authorized to perform: injected fault")
     if fault.kind == "reset" and not fault.forward:
-        reset(request)
+        reset_connection(request)
 
 
-def retry_after(fault: Fault | None) -> dict[str, str]:
-    """The header that goes with a throttled or failed request."""
+def retry_after_header(fault: Fault | None) -> dict[str, str]:
+    """The Retry-After header of a throttled or failed request, if any."""
     if fault is None or fault.kind not in {"throttle", "error"} or fault.retry_after is None:
         return {}
     return {"Retry-After": str(fault.retry_after)}
 
 
-def reset(request: web.BaseRequest) -> None:
-    """Close the connection with a RST, not a FIN. Raises ConnectionResetError to end the handler."""
+def reset_connection(request: web.BaseRequest) -> None:
+    """Close the connection with RST instead of FIN, and raise ConnectionResetError to end the handler."""
     transport = request.transport
     if transport is not None:
         connection = cast("socket.socket", transport.get_extra_info("socket"))
@@ -124,8 +125,11 @@ def reset(request: web.BaseRequest) -> None:
     raise ConnectionResetError("injected")
 
 
-def control_app(faults: Faults) -> web.Application:
-    """POST /faults {"kind": ..., ...Fault's fields}, GET /faults, DELETE /faults; {"kind": "expire"} expires."""
+def faults_app(faults: Faults) -> web.Application:
+    """The API of fault injection: POST (with the fields of Fault as JSON), GET and DELETE /faults.
+
+    POST {"kind": "expire"} expires all credentials.
+    """
 
     async def show(_: web.Request) -> web.Response:
         return web.json_response({"active": [dataclasses.asdict(fault) for fault in faults.active]})
@@ -134,7 +138,7 @@ def control_app(faults: Faults) -> web.Application:
         try:
             options = await request.json()
             if not isinstance(options, Mapping):
-                raise TypeError('a JSON object is needed, such as {"kind": "throttle", "times": 3}')
+                raise TypeError('expected a JSON object, such as {"kind": "throttle", "times": 3}')
             options = dict(cast("Mapping[str, Any]", options))
             if options == {"kind": "expire"}:
                 faults.expire_credentials()

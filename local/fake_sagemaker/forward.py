@@ -1,4 +1,4 @@
-"""The plain way on to the MLflow server: bytes as they are, both ways."""
+"""Forwards requests to the MLflow server, with bodies unchanged in both directions."""
 
 import asyncio
 import io
@@ -9,8 +9,8 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from local.fake_sagemaker import faults
+from local.fake_sagemaker.errors import AwsError
 from local.fake_sagemaker.faults import Fault
-from local.fake_sagemaker.refusals import Refusal
 
 _HOP_BY_HOP = frozenset(
     {
@@ -28,8 +28,8 @@ _HOP_BY_HOP = frozenset(
 _CHUNK = 64 * 1024
 
 
-class Mlflow:
-    """The MLflow server behind a fake SageMaker; `url` is its origin."""
+class MlflowUpstream:
+    """An HTTP client of the MLflow server at the origin `url`."""
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
@@ -43,9 +43,10 @@ class Mlflow:
         )
 
     async def close(self) -> None:
+        """Close all connections."""
         await self._session.close()
 
-    async def answer(
+    async def forward(
         self,
         request: web.BaseRequest,
         body: bytes,
@@ -54,9 +55,9 @@ class Mlflow:
         extra: dict[str, str],
         fault: Fault | None = None,
     ) -> web.StreamResponse:
-        """Send the request on without the headers in `strip`, and stream the answer with those in `extra`.
+        """Forward the request without the headers in `strip`; stream the response with the headers in `extra` added.
 
-        Refusal (503) when MLflow cannot be reached. Breaks the connection when MLflow breaks in mid-answer.
+        AwsError (503) when MLflow is unreachable. Resets the connection when MLflow fails during the response.
         """
         dropped = _HOP_BY_HOP | strip | {"host", "content-length", "expect"}
         headers = CIMultiDict((k, v) for k, v in request.headers.items() if k.lower() not in dropped)
@@ -69,10 +70,10 @@ class Mlflow:
                 allow_redirects=False,
             )
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise Refusal("ServiceUnavailable", f"MLflow does not answer: {error}", status=503) from error
+            raise AwsError("ServiceUnavailable", f"MLflow is unreachable: {error}", status=503) from error
         async with upstream:
             if fault is not None and fault.kind == "reset" and fault.after_bytes == 0:
-                faults.reset(request)
+                faults.reset_connection(request)
             response = web.StreamResponse(status=upstream.status, reason=upstream.reason)
             for name, value in upstream.headers.items():
                 if name.lower() not in _HOP_BY_HOP:
@@ -82,7 +83,7 @@ class Mlflow:
             try:
                 await self._stream(upstream, response, request, fault)
             except aiohttp.ClientError:
-                faults.reset(request)
+                faults.reset_connection(request)
             await response.write_eof()
             return response
 
@@ -93,22 +94,22 @@ class Mlflow:
         request: web.BaseRequest,
         fault: Fault | None,
     ) -> None:
-        left = fault.after_bytes if fault is not None and fault.kind == "reset" else None
+        remaining = fault.after_bytes if fault is not None and fault.kind == "reset" else None
         async for chunk in upstream.content.iter_chunked(_CHUNK):
             if fault is not None:
                 await asyncio.sleep(fault.chunk_delay)
-            if left is None:
+            if remaining is None:
                 await response.write(chunk)
                 continue
-            await response.write(chunk[:left])
-            left -= len(chunk[:left])
-            if left == 0:
-                await _flushed(request)
-                faults.reset(request)
+            await response.write(chunk[:remaining])
+            remaining -= len(chunk[:remaining])
+            if remaining == 0:
+                await _wait_until_flushed(request)
+                faults.reset_connection(request)
 
 
-async def _flushed(request: web.BaseRequest) -> None:
-    """Until all that was written is with the kernel: a reset throws away the rest."""
+async def _wait_until_flushed(request: web.BaseRequest) -> None:
+    """Wait until the kernel has all written data: a reset discards the rest."""
     async with asyncio.timeout(5):
-        while request.transport and request.transport.get_write_buffer_size():  # noqa: ASYNC110 - has no event
+        while request.transport and request.transport.get_write_buffer_size():  # noqa: ASYNC110 - no event exists
             await asyncio.sleep(0.001)

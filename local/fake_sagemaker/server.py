@@ -1,4 +1,4 @@
-"""The fake SageMaker's listeners, all on loopback, and what a client needs to know of them."""
+"""The listeners of the fake SageMaker, all on 127.0.0.1, and their addresses."""
 
 import asyncio
 import contextlib
@@ -12,16 +12,16 @@ from pathlib import Path
 from aiohttp import web
 
 from local.fake_sagemaker import faults
-from local.fake_sagemaker.api import BODY_LIMIT, Api
-from local.fake_sagemaker.control import Control
+from local.fake_sagemaker.control_plane import ControlPlane
 from local.fake_sagemaker.credentials import Credentials
+from local.fake_sagemaker.errors import AwsError, mlflow_api_error
 from local.fake_sagemaker.faults import Faults
-from local.fake_sagemaker.forward import Mlflow
-from local.fake_sagemaker.refusals import Refusal, api_error
-from local.fake_sagemaker.seen import Seen
+from local.fake_sagemaker.forward import MlflowUpstream
+from local.fake_sagemaker.http_message import RecordedRequest
+from local.fake_sagemaker.mlflow_api import BODY_LIMIT, MlflowApi
+from local.fake_sagemaker.mlflow_ui import MlflowUi, PresignedUrls
 from local.fake_sagemaker.target import Target
 from local.fake_sagemaker.tls import Authority
-from local.fake_sagemaker.ui import Tickets, Ui
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -36,20 +36,20 @@ class FakeSageMaker:
     control_endpoint: str
     """https://localhost:port, SageMaker's control plane and STS."""
     ui_endpoint: str
-    """http://127.0.0.1:port, where presigned links lead."""
+    """http://127.0.0.1:port, the origin of presigned URLs."""
     credentials_url: str
-    """For AWS_CONTAINER_CREDENTIALS_FULL_URI."""
+    """The value of AWS_CONTAINER_CREDENTIALS_FULL_URI."""
     faults_url: str
-    """POST, GET, DELETE: see faults.control_app."""
+    """The API of fault injection: see faults.faults_app."""
     ca_file: Path
     credentials: Credentials
     faults: Faults
-    seen: deque[Seen]
+    recorded_requests: deque[RecordedRequest]
     """The last 1,000 requests at MLflow's endpoint, oldest first."""
 
     @property
     def environ(self) -> dict[str, str]:
-        """What botocore has to be told to get credentials here and to reach the control plane."""
+        """The environment variables with which botocore uses these endpoints."""
         return {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": self.credentials_url,
             "AWS_CA_BUNDLE": str(self.ca_file),
@@ -72,47 +72,60 @@ async def serve(
 ) -> AsyncGenerator[FakeSageMaker]:
     """Act as `target_arn` in front of the MLflow server at `upstream` (an origin, plain HTTP).
 
-    `lifetime`: how long credentials hold, in seconds. `clock`: seconds since the epoch, for all that expires.
-    ValueError for a wrong ARN.
+    `lifetime`: of credentials, in seconds. `clock`: returns seconds since the epoch, for all expirations.
+    ValueError for an invalid ARN.
     """
     target = Target.parse(target_arn)
     credentials = Credentials(account=target.account, lifetime=lifetime, clock=clock)
     injected = Faults(credentials)
-    seen: deque[Seen] = deque(maxlen=1000)
-    tickets = Tickets(clock)
+    recorded_requests: deque[RecordedRequest] = deque(maxlen=1000)
+    presigned_urls = PresignedUrls(clock)
     tls = authority.server_context()
     async with contextlib.AsyncExitStack() as stack:
-        mlflow = Mlflow(upstream)
+        mlflow = MlflowUpstream(upstream)
         stack.push_async_callback(mlflow.close)
-        api = Api(target=target, credentials=credentials, mlflow=mlflow, injected=injected, seen=seen, clock=clock)
-        control = Control(target=target, credentials=credentials, tickets=tickets, injected=injected, clock=clock)
+        api = MlflowApi(
+            target=target,
+            credentials=credentials,
+            mlflow=mlflow,
+            injected=injected,
+            recorded_requests=recorded_requests,
+            clock=clock,
+        )
+        control = ControlPlane(
+            target=target,
+            credentials=credentials,
+            presigned_urls=presigned_urls,
+            injected=injected,
+            clock=clock,
+        )
         api.port = await _listen(stack, _app(api.handle), tls)
         control.port = await _listen(stack, _app(control.handle), tls)
-        ui_port = await _listen(stack, _app(Ui(tickets, mlflow).handle))
+        ui_port = await _listen(stack, _app(MlflowUi(presigned_urls, mlflow).handle))
         credentials_port = await _listen(stack, _app(_credentials_handler(credentials, injected)))
-        faults_port = await _listen(stack, faults.control_app(injected))
-        tickets.origin = f"http://127.0.0.1:{ui_port}"
+        faults_port = await _listen(stack, faults.faults_app(injected))
+        presigned_urls.origin = f"http://127.0.0.1:{ui_port}"
         yield FakeSageMaker(
             target=target,
             endpoint=f"https://localhost:{api.port}",
             control_endpoint=f"https://localhost:{control.port}",
-            ui_endpoint=tickets.origin,
+            ui_endpoint=presigned_urls.origin,
             credentials_url=f"http://127.0.0.1:{credentials_port}/credentials",
             faults_url=f"http://127.0.0.1:{faults_port}/faults",
             ca_file=authority.ca_file,
             credentials=credentials,
             faults=injected,
-            seen=seen,
+            recorded_requests=recorded_requests,
         )
 
 
 def _credentials_handler(credentials: Credentials, injected: Faults) -> _Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        fault = injected.take("credentials", request.path)
+        fault = injected.next_for("credentials", request.path)
         try:
-            await faults.before(fault, request)
-        except Refusal as refusal:
-            return api_error(refusal)
+            await faults.apply_before_forwarding(fault, request)
+        except AwsError as error:
+            return mlflow_api_error(error)
         return web.json_response(credentials.current().as_json())
 
     return handle
@@ -123,7 +136,7 @@ def _app(handler: _Handler) -> web.Application:
         try:
             return await handler(request)
         except ConnectionError:
-            # Reset on purpose, or the client has gone: this goes nowhere.
+            # An injected reset, or the client has disconnected: this response is not sent.
             return web.Response()
 
     app = web.Application(client_max_size=BODY_LIMIT)
@@ -132,7 +145,7 @@ def _app(handler: _Handler) -> web.Application:
 
 
 async def _listen(stack: contextlib.AsyncExitStack, app: web.Application, tls: ssl.SSLContext | None = None) -> int:
-    """Start the app on a free loopback port; it stops with the stack."""
+    """Serve the app on a free port of 127.0.0.1 until `stack` closes; returns the port."""
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -148,7 +161,7 @@ async def _listen(stack: contextlib.AsyncExitStack, app: web.Application, tls: s
 
 
 async def _close(runner: web.AppRunner) -> None:
-    """Stop, and wait for no client to say goodbye: TLS would keep its idle connections open for half a minute."""
+    """Stop without waiting for clients: idle TLS connections would stay open for 30 seconds."""
     transports = [connection.transport for connection in runner.server.connections] if runner.server else []
     await runner.cleanup()
     for transport in transports:

@@ -1,4 +1,4 @@
-"""Certificates of the size and shape that AWS's have: an RSA-2048 leaf under an RSA-2048 authority."""
+"""Certificates like those of AWS's endpoints: an RSA-2048 leaf issued by an RSA-2048 authority."""
 
 import dataclasses
 import datetime
@@ -17,9 +17,9 @@ _LIFETIME = datetime.timedelta(days=30)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Authority:
-    """A local authority and one server certificate for localhost, 127.0.0.1 and the hosts that it is given.
+    """A local certificate authority and one server certificate, for localhost, 127.0.0.1 and further hosts.
 
-    `ca_file` is what a client has to trust (AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE).
+    `ca_file`: the CA bundle for clients (AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE).
     """
 
     ca_file: Path
@@ -27,7 +27,7 @@ class Authority:
 
     @classmethod
     def create(cls, directory: Path, *hosts: str) -> Self:
-        """Make both in `directory`, anew; about half a second of processor time."""
+        """Create both in `directory`; takes about half a second of processor time."""
         now = datetime.datetime.now(datetime.UTC)
         ca_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fake SageMaker, local authority")])
@@ -65,6 +65,7 @@ class Authority:
         return cls(ca_file, leaf_file)
 
     def server_context(self) -> ssl.SSLContext:
+        """A TLS context with the server certificate; TLS 1.2 or later."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(self._leaf_file)

@@ -132,7 +132,7 @@ async def test_it_serves_with_the_token_and_the_settings_that_components_made(
         assert await asyncio.to_thread(status, task.port, READ, hashes.token) == 200
         assert await asyncio.to_thread(status, task.port, READ) == 401
         assert await asyncio.to_thread(status, task.port, proxy_environment.HEALTH) == 200
-        assert fake_sagemaker.seen
+        assert fake_sagemaker.recorded_requests
 
 
 async def test_what_confines_it_does(start_task: StartTask, definition: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A fake SageMaker of either kind, and an upstream that only remembers, for what MLflow itself would not tell."""
+"""Fixtures: both kinds of fake SageMaker, and an upstream that records requests."""
 
 from collections.abc import AsyncGenerator
 
@@ -9,12 +9,12 @@ from multidict import CIMultiDictProxy
 
 from local.fake_sagemaker import FakeSageMaker
 
-PIECES = 4
-PIECE = b"x" * 50_000
+CHUNKS = 4
+CHUNK = b"x" * 50_000
 
 
 class Recorder:
-    """Answers everything with 200 KB in four pieces, and keeps the headers of what it was sent."""
+    """Responds to each request with 200 KB in four chunks, and records the request headers."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -25,8 +25,8 @@ class Recorder:
         self.requests.append(request.headers)
         response = web.StreamResponse()
         await response.prepare(request)
-        for _ in range(PIECES):
-            await response.write(PIECE)
+        for _ in range(CHUNKS):
+            await response.write(CHUNK)
         await response.write_eof()
         return response
 
@@ -46,5 +46,5 @@ async def recorder() -> AsyncGenerator[Recorder]:
 
 @pytest.fixture(params=["tracking server", "app"])
 def either(request: pytest.FixtureRequest) -> FakeSageMaker:
-    """A fake SageMaker of each kind in turn."""
+    """A fake tracking server, then a fake app."""
     return request.getfixturevalue("fake_sagemaker" if request.param == "tracking server" else "fake_sagemaker_app")

@@ -1,4 +1,4 @@
-"""Every injected failure does what it says, and stops when it should."""
+"""Each injected fault has its documented effect, for the requested number of requests."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from local.fake_sagemaker import FakeSageMaker
 from tests.doubles.signed import opened, send, signed
-from tests.local.conftest import PIECE, PIECES, Recorder
+from tests.local.conftest import CHUNK, CHUNKS, Recorder
 
 
 @pytest_asyncio.fixture
@@ -19,17 +19,17 @@ async def fake_sagemaker(start_fake_sagemaker: Any, recorder: Recorder) -> FakeS
 
 
 async def read(fake_sagemaker: FakeSageMaker, path: str = "/api/2.0/mlflow/runs/get") -> bytes:
-    """The whole answer; fails when it is not a good one."""
+    """The complete response body; fails unless the status is 200."""
     async with opened(fake_sagemaker, signed(fake_sagemaker, path), path) as response:
         assert response.status == 200
         return await response.read()
 
 
 async def assert_works(fake_sagemaker: FakeSageMaker) -> None:
-    assert await read(fake_sagemaker) == PIECE * PIECES
+    assert await read(fake_sagemaker) == CHUNK * CHUNKS
 
 
-async def test_throttling_lasts_as_often_as_said(fake_sagemaker: FakeSageMaker, recorder: Recorder) -> None:
+async def test_throttle_affects_given_number_of_requests(fake_sagemaker: FakeSageMaker, recorder: Recorder) -> None:
     fake_sagemaker.faults.add("throttle", times=2, retry_after=7)
     for _ in range(2):
         async with opened(fake_sagemaker, signed(fake_sagemaker)) as response:
@@ -41,9 +41,7 @@ async def test_throttling_lasts_as_often_as_said(fake_sagemaker: FakeSageMaker, 
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-async def test_an_error_has_the_status_that_was_asked_for(
-    fake_sagemaker: FakeSageMaker, recorder: Recorder, status: int
-) -> None:
+async def test_error_has_given_status(fake_sagemaker: FakeSageMaker, recorder: Recorder, status: int) -> None:
     fake_sagemaker.faults.add("error", status=status, retry_after=None)
     async with opened(fake_sagemaker, signed(fake_sagemaker)) as response:
         assert response.status == status
@@ -52,7 +50,7 @@ async def test_an_error_has_the_status_that_was_asked_for(
     await assert_works(fake_sagemaker)
 
 
-async def test_a_denial_looks_like_iams(fake_sagemaker: FakeSageMaker) -> None:
+async def test_deny_returns_access_denied(fake_sagemaker: FakeSageMaker) -> None:
     fake_sagemaker.faults.add("deny")
     status, answer, kind = await send(fake_sagemaker, signed(fake_sagemaker))
     assert (status, kind) == (403, "AccessDeniedException")
@@ -60,7 +58,7 @@ async def test_a_denial_looks_like_iams(fake_sagemaker: FakeSageMaker) -> None:
     await assert_works(fake_sagemaker)
 
 
-async def test_a_fault_without_an_end_is_cleared(fake_sagemaker: FakeSageMaker) -> None:
+async def test_unlimited_fault_lasts_until_cleared(fake_sagemaker: FakeSageMaker) -> None:
     fake_sagemaker.faults.add("error", times=None)
     for _ in range(3):
         assert (await send(fake_sagemaker, signed(fake_sagemaker)))[0] == 503
@@ -68,14 +66,14 @@ async def test_a_fault_without_an_end_is_cleared(fake_sagemaker: FakeSageMaker) 
     await assert_works(fake_sagemaker)
 
 
-async def test_a_fault_can_be_for_one_path_only(fake_sagemaker: FakeSageMaker) -> None:
+async def test_fault_is_limited_to_its_path(fake_sagemaker: FakeSageMaker) -> None:
     fake_sagemaker.faults.add("error", path="/api/2.0/mlflow/runs/create")
     await assert_works(fake_sagemaker)
     path = "/api/2.0/mlflow/runs/create?x=1"
     assert (await send(fake_sagemaker, signed(fake_sagemaker, path), path))[0] == 503
 
 
-async def test_slow_waits_before_the_head(fake_sagemaker: FakeSageMaker) -> None:
+async def test_slow_delays_status_line(fake_sagemaker: FakeSageMaker) -> None:
     fake_sagemaker.faults.add("slow", delay=0.3)
     began = time.monotonic()
     async with opened(fake_sagemaker, signed(fake_sagemaker)) as response:
@@ -84,41 +82,44 @@ async def test_slow_waits_before_the_head(fake_sagemaker: FakeSageMaker) -> None
     await assert_works(fake_sagemaker)
 
 
-async def test_slow_waits_between_pieces(fake_sagemaker: FakeSageMaker) -> None:
+async def test_slow_delays_each_chunk(fake_sagemaker: FakeSageMaker) -> None:
     fake_sagemaker.faults.add("slow", chunk_delay=0.2)
     async with opened(fake_sagemaker, signed(fake_sagemaker)) as response:
-        # The head is there, and the body takes its time.
+        # The headers have arrived; the body is delayed.
         began = time.monotonic()
-        assert await response.read() == PIECE * PIECES
+        assert await response.read() == CHUNK * CHUNKS
         assert time.monotonic() - began >= 0.2
 
 
 @pytest.mark.parametrize("after", [1, 70_000])
-async def test_a_reset_in_mid_answer_breaks_it_there(fake_sagemaker: FakeSageMaker, after: int) -> None:
+async def test_reset_truncates_body_at_given_length(fake_sagemaker: FakeSageMaker, after: int) -> None:
     fake_sagemaker.faults.add("reset", after_bytes=after)
     received = bytearray()
     async with opened(fake_sagemaker, signed(fake_sagemaker)) as response:
         assert response.status == 200
-        with pytest.raises(aiohttp.ClientError):  # noqa: PT012 - pieces come before the end
-            async for piece in response.content.iter_any():
-                received += piece
+        with pytest.raises(aiohttp.ClientError):  # noqa: PT012 - chunks arrive before the error
+            async for chunk in response.content.iter_any():
+                received += chunk
     assert len(received) <= after
     await assert_works(fake_sagemaker)
 
 
 @pytest.mark.parametrize("forward", [True, False])
-async def test_a_reset_comes_before_or_after_mlflow_saw_the_request(
+async def test_reset_happens_before_or_after_forwarding(
     fake_sagemaker: FakeSageMaker, recorder: Recorder, forward: bool
 ) -> None:
     fake_sagemaker.faults.add("reset", forward=forward, times=2)
     with pytest.raises(aiohttp.ClientError):
         await read(fake_sagemaker)
-    assert [seen.status for seen in fake_sagemaker.seen] == [0, 0]  # aiohttp's client tries a GET once more by itself
+    assert [request.status for request in fake_sagemaker.recorded_requests] == [
+        0,
+        0,
+    ]  # aiohttp retries a GET once
     assert len(recorder.requests) == 2 * forward
     await assert_works(fake_sagemaker)
 
 
-async def test_expired_credentials_are_refused_until_new_ones_are_fetched(fake_sagemaker: FakeSageMaker) -> None:
+async def test_expired_credentials_are_rejected_until_refreshed(fake_sagemaker: FakeSageMaker) -> None:
     old = fake_sagemaker.credentials.current()
     fake_sagemaker.faults.expire_credentials()
     for _ in range(2):
@@ -129,13 +130,13 @@ async def test_expired_credentials_are_refused_until_new_ones_are_fetched(fake_s
     await assert_works(fake_sagemaker)
 
 
-async def test_faults_hit_only_what_is_well_signed(fake_sagemaker: FakeSageMaker) -> None:
+async def test_faults_apply_to_validly_signed_requests_only(fake_sagemaker: FakeSageMaker) -> None:
     fake_sagemaker.faults.add("error", status=500)
     assert (await send(fake_sagemaker, signed(fake_sagemaker, service="s3")))[0] == 403
     assert (await send(fake_sagemaker, signed(fake_sagemaker)))[0] == 500
 
 
-async def test_mlflow_that_breaks_in_mid_answer_is_never_taken_for_whole(start_fake_sagemaker: Any) -> None:
+async def test_truncated_mlflow_response_resets_connection(start_fake_sagemaker: Any) -> None:
     async def broken(reader: Any, writer: Any) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
@@ -149,13 +150,13 @@ async def test_mlflow_that_breaks_in_mid_answer_is_never_taken_for_whole(start_f
             await read(fake_sagemaker)
 
 
-async def test_mlflow_that_is_down_is_a_503(start_fake_sagemaker: Any, unused_tcp_port: int) -> None:
+async def test_unreachable_mlflow_returns_503(start_fake_sagemaker: Any, unused_tcp_port: int) -> None:
     fake_sagemaker = await start_fake_sagemaker(upstream=f"http://127.0.0.1:{unused_tcp_port}")
     status, answer, kind = await send(fake_sagemaker, signed(fake_sagemaker))
     assert (status, kind) == (503, "ServiceUnavailable"), answer
 
 
-async def test_faults_are_switched_over_http_too(fake_sagemaker: FakeSageMaker) -> None:
+async def test_faults_are_controlled_over_http(fake_sagemaker: FakeSageMaker) -> None:
     async with aiohttp.ClientSession() as session:
         async with session.post(fake_sagemaker.faults_url, json={"kind": "throttle", "times": 3}) as response:
             assert (response.status, (await response.json())["active"][0]["times"]) == (200, 3)
@@ -171,7 +172,7 @@ async def test_faults_are_switched_over_http_too(fake_sagemaker: FakeSageMaker) 
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "invalid",
     [
         "not JSON",
         "[]",
@@ -183,8 +184,8 @@ async def test_faults_are_switched_over_http_too(fake_sagemaker: FakeSageMaker) 
         '{"kind": "throttle", "times": 0}',
     ],
 )
-async def test_a_wrong_fault_is_refused_with_a_reason(fake_sagemaker: FakeSageMaker, wrong: str) -> None:
-    async with aiohttp.ClientSession() as session, session.post(fake_sagemaker.faults_url, data=wrong) as response:
+async def test_invalid_fault_returns_400_with_message(fake_sagemaker: FakeSageMaker, invalid: str) -> None:
+    async with aiohttp.ClientSession() as session, session.post(fake_sagemaker.faults_url, data=invalid) as response:
         assert response.status == 400
         assert (await response.json())["message"]
     assert fake_sagemaker.faults.active == ()

@@ -1,4 +1,4 @@
-"""AWS's own client is content with the fake SageMaker: the sagemaker-mlflow plugin, in both modes."""
+"""AWS's sagemaker-mlflow plugin works with both kinds of fake SageMaker."""
 
 import asyncio
 import json
@@ -14,24 +14,22 @@ from local.processes import ROOT, child_environ
 from tests.doubles.fixtures import Server
 
 
-async def test_the_real_plugin_does_its_work_straight_at_the_fake_sagemaker(
-    either: FakeSageMaker, s3: Server, tmp_path: Path
-) -> None:
-    answer = await _plugin(either, s3, f"it's {either.target.kind} + {time.time_ns()}", tmp_path)
-    assert answer["uri"] == either.target.arn
-    assert answer["by name"]
-    assert answer["found"]
-    assert answer["history"] == [1.0, 0.5, pytest.approx(1 / 3), 0.1]
-    assert answer["artifact_uri"].startswith("s3://mlflow/artifacts/")
-    assert answer["artifacts"] == ["some folder/notes.txt"]
-    assert answer["kept"] == "kept in S3"
-    assert (answer["version"], answer["status"]) == ("1", "FINISHED")
-    assert {seen.headers[either.target.header] for seen in either.seen} == {either.target.arn}
-    assert len([seen for seen in either.seen if seen.status == 200]) > 12
+async def test_plugin_works_with_fake_sagemaker(either: FakeSageMaker, s3: Server, tmp_path: Path) -> None:
+    result = await _run_plugin(either, s3, f"it's {either.target.kind} + {time.time_ns()}", tmp_path)
+    assert result["uri"] == either.target.arn
+    assert result["by name"]
+    assert result["found"]
+    assert result["history"] == [1.0, 0.5, pytest.approx(1 / 3), 0.1]
+    assert result["artifact_uri"].startswith("s3://mlflow/artifacts/")
+    assert result["artifacts"] == ["some folder/notes.txt"]
+    assert result["kept"] == "kept in S3"
+    assert (result["version"], result["status"]) == ("1", "FINISHED")
+    assert {request.headers[either.target.header] for request in either.recorded_requests} == {either.target.arn}
+    assert len([request for request in either.recorded_requests if request.status == 200]) > 12
 
 
-async def _plugin(fake_sagemaker: FakeSageMaker, s3: Server, name: str, directory: Path) -> dict[str, Any]:
-    """One key pair has to do for SageMaker and for S3, as for a user of AWS; moto takes any."""
+async def _run_plugin(fake_sagemaker: FakeSageMaker, s3: Server, name: str, directory: Path) -> dict[str, Any]:
+    """Run plugin_client.py. One key pair is used for SageMaker and S3, as with AWS; moto accepts any."""
     key = fake_sagemaker.credentials.current()
     environ = child_environ(
         directory,
@@ -57,6 +55,10 @@ async def _plugin(fake_sagemaker: FakeSageMaker, s3: Server, name: str, director
         stderr=asyncio.subprocess.PIPE,
     )
     out, err = await process.communicate()
-    refused = [(seen.method, seen.target, seen.status) for seen in fake_sagemaker.seen if seen.status in {400, 403}]
-    assert process.returncode == 0, f"{refused}\n{err.decode()}"
+    rejected = [
+        (request.method, request.target, request.status)
+        for request in fake_sagemaker.recorded_requests
+        if request.status in {400, 403}
+    ]
+    assert process.returncode == 0, f"{rejected}\n{err.decode()}"
     return json.loads(out.decode().splitlines()[-1])

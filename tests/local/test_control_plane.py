@@ -1,4 +1,4 @@
-"""The fake SageMaker's control plane, its UI links and its credentials, asked by botocore itself."""
+"""The control plane, presigned URLs and credentials of the fake SageMaker, tested with botocore's clients."""
 
 import asyncio
 import json
@@ -17,13 +17,13 @@ from botocore.exceptions import ClientError
 from botocore.model import ServiceModel
 
 from local.fake_sagemaker import APP_ARN, FakeSageMaker
-from local.fake_sagemaker.control import OPERATIONS
+from local.fake_sagemaker.control_plane import OPERATIONS
 
 SERVER = {"TrackingServerName": "local"}
 
 
 class Clock:
-    """Time that a test moves."""
+    """A clock that tests advance."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -33,21 +33,21 @@ class Clock:
 
 
 async def client(service: str, fake_sagemaker: FakeSageMaker, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """botocore's own client, which gets everything from the environment."""
+    """A botocore client, configured by environment variables."""
     for name, value in fake_sagemaker.environ.items():
         monkeypatch.setenv(name, value)
-    # One try: a refusal is not to be hidden by a second one.
+    # No retries: they would hide errors.
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     return await call(botocore.session.Session().create_client, service_name=service)
 
 
 async def call(function: Callable[..., Any], **parameters: Any) -> Any:
-    """Off the event loop, on which the fake SageMaker runs."""
+    """Call the function in a thread, since the fake SageMaker runs in this event loop."""
     return await asyncio.to_thread(lambda: function(**parameters))
 
 
-async def refused(function: Callable[..., Any], **parameters: Any) -> str:
-    """The error code."""
+async def error_code(function: Callable[..., Any], **parameters: Any) -> str:
+    """The error code of a call that must fail."""
     with pytest.raises(ClientError) as caught:
         await call(function, **parameters)
     return cast("Any", caught.value.response)["Error"]["Code"]
@@ -63,7 +63,7 @@ def browser() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
 
 
-async def test_a_link_opens_the_ui_once(fake_sagemaker: FakeSageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_presigned_url_opens_ui_once(fake_sagemaker: FakeSageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     sagemaker = await client("sagemaker", fake_sagemaker, monkeypatch)
     link = (await call(sagemaker.create_presigned_mlflow_tracking_server_url, **SERVER))["AuthorizedUrl"]
     assert link.startswith(fake_sagemaker.ui_endpoint + "/auth?authToken=")
@@ -79,7 +79,7 @@ async def test_a_link_opens_the_ui_once(fake_sagemaker: FakeSageMaker, monkeypat
         assert await get(fake_sagemaker.ui_endpoint, second) == 403
 
 
-async def test_the_ui_writes_although_a_browser_sends_an_origin(
+async def test_ui_accepts_writes_with_an_origin_header(
     fake_sagemaker: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sagemaker = await client("sagemaker", fake_sagemaker, monkeypatch)
@@ -94,7 +94,7 @@ async def test_the_ui_writes_although_a_browser_sends_an_origin(
             assert response.status == 200, await response.text()
 
 
-async def test_a_link_expires(start_fake_sagemaker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_presigned_url_expires(start_fake_sagemaker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     fake_sagemaker = await start_fake_sagemaker(clock=clock)
     sagemaker = await client("sagemaker", fake_sagemaker, monkeypatch)
@@ -105,7 +105,7 @@ async def test_a_link_expires(start_fake_sagemaker: Any, monkeypatch: pytest.Mon
         assert await get(link, session) == 403
 
 
-async def test_a_ui_session_expires(start_fake_sagemaker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ui_session_expires(start_fake_sagemaker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     fake_sagemaker = await start_fake_sagemaker(clock=clock)
     sagemaker = await client("sagemaker", fake_sagemaker, monkeypatch)
@@ -117,13 +117,15 @@ async def test_a_ui_session_expires(start_fake_sagemaker: Any, monkeypatch: pyte
         assert await get(fake_sagemaker.ui_endpoint + "/", session) == 403
 
 
-async def test_an_apps_link_goes_by_its_arn(fake_sagemaker_app: FakeSageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_presigned_url_of_app_requires_its_arn(
+    fake_sagemaker_app: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sagemaker = await client("sagemaker", fake_sagemaker_app, monkeypatch)
     create = sagemaker.create_presigned_mlflow_app_url
     async with browser() as session:
         assert await get((await call(create, Arn=APP_ARN))["AuthorizedUrl"], session) == 200
-    assert await refused(create, Arn=APP_ARN + "X") == "ResourceNotFound"
-    assert await refused(sagemaker.create_presigned_mlflow_tracking_server_url, **SERVER) == "ResourceNotFound"
+    assert await error_code(create, Arn=APP_ARN + "X") == "ResourceNotFound"
+    assert await error_code(sagemaker.create_presigned_mlflow_tracking_server_url, **SERVER) == "ResourceNotFound"
 
 
 @pytest.mark.parametrize(
@@ -139,8 +141,10 @@ async def test_an_apps_link_goes_by_its_arn(fake_sagemaker_app: FakeSageMaker, m
         {"Unknown": 1},
     ],
 )
-async def test_a_parameter_out_of_bounds_is_refused(fake_sagemaker: FakeSageMaker, parameters: dict[str, Any]) -> None:
-    # botocore refuses some of these itself, so they are sent without it.
+async def test_invalid_parameter_returns_validation_exception(
+    fake_sagemaker: FakeSageMaker, parameters: dict[str, Any]
+) -> None:
+    # botocore itself rejects some of these, so they are sent with aiohttp.
     url, keys = fake_sagemaker.control_endpoint + "/", fake_sagemaker.credentials.current()
     body = json.dumps({**SERVER, **parameters}).encode()
     request = AWSRequest("POST", url, data=body, headers={"X-Amz-Target": f"SageMaker.{next(iter(OPERATIONS))}"})
@@ -156,7 +160,7 @@ async def test_a_parameter_out_of_bounds_is_refused(fake_sagemaker: FakeSageMake
     assert f"'{next(iter(parameters))}'" in answer["message"]
 
 
-def test_the_limits_are_those_of_botocores_model() -> None:
+def test_limits_match_botocores_model() -> None:
     model: ServiceModel = botocore.session.Session().get_service_model("sagemaker")
     for operation, fields in OPERATIONS.items():
         shape = model.operation_model(operation).input_shape
@@ -170,32 +174,34 @@ def test_the_limits_are_those_of_botocores_model() -> None:
             assert (name in shape.required_members) == field.required
 
 
-async def test_the_control_plane_wants_a_good_signature(
+async def test_control_plane_rejects_invalid_signatures(
     fake_sagemaker: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create = (await client("sagemaker", fake_sagemaker, monkeypatch)).create_presigned_mlflow_tracking_server_url
     await call(create, **SERVER)
     fake_sagemaker.faults.expire_credentials()
-    # The client still holds the old ones.
-    assert await refused(create, **SERVER) == "ExpiredTokenException"
-    elsewhere = dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION"), "eu-west-1")
-    monkeypatch.setattr(FakeSageMaker, "environ", {**fake_sagemaker.environ, **elsewhere})
+    # The client still uses the expired credentials.
+    assert await error_code(create, **SERVER) == "ExpiredTokenException"
+    other_region = dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION"), "eu-west-1")
+    monkeypatch.setattr(FakeSageMaker, "environ", {**fake_sagemaker.environ, **other_region})
     other = await client("sagemaker", fake_sagemaker, monkeypatch)
-    assert await refused(other.create_presigned_mlflow_tracking_server_url, **SERVER) == "InvalidSignatureException"
+    assert await error_code(other.create_presigned_mlflow_tracking_server_url, **SERVER) == "InvalidSignatureException"
 
 
-async def test_the_control_plane_fails_when_told_to(
+async def test_faults_are_injected_into_control_plane(
     fake_sagemaker: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create = (await client("sagemaker", fake_sagemaker, monkeypatch)).create_presigned_mlflow_tracking_server_url
     fake_sagemaker.faults.add("throttle", where="control")
-    assert await refused(create, **SERVER) == "ThrottlingException"
+    assert await error_code(create, **SERVER) == "ThrottlingException"
     fake_sagemaker.faults.add("error", where="control", status=500)
-    assert await refused(create, **SERVER) == "InternalServerException"
+    assert await error_code(create, **SERVER) == "InternalServerException"
     assert (await call(create, **SERVER))["AuthorizedUrl"]
 
 
-async def test_an_assumed_role_signs(fake_sagemaker: FakeSageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_assume_role_returns_valid_credentials(
+    fake_sagemaker: FakeSageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     role = "arn:aws:iam::000000000000:role/team/reader"
     sts = await client("sts", fake_sagemaker, monkeypatch)
     answer = await call(sts.assume_role, RoleArn=role, RoleSessionName="me", DurationSeconds=900)
@@ -206,7 +212,7 @@ async def test_an_assumed_role_signs(fake_sagemaker: FakeSageMaker, monkeypatch:
     assert keys["Expiration"].timestamp() == pytest.approx(time.time() + 900, abs=30)
 
 
-async def test_credentials_rotate_at_half_of_their_life(start_fake_sagemaker: Any) -> None:
+async def test_credentials_rotate_at_half_of_their_lifetime(start_fake_sagemaker: Any) -> None:
     clock = Clock()
     fake_sagemaker = await start_fake_sagemaker(clock=clock, lifetime=100)
     async with aiohttp.ClientSession() as session:
@@ -222,11 +228,11 @@ async def test_credentials_rotate_at_half_of_their_life(start_fake_sagemaker: An
         clock.ahead = 60
         second = await fetch()
         assert second["AccessKeyId"] != first["AccessKeyId"]
-        # The old ones hold until they expire.
+        # The old credentials remain valid until they expire.
         assert fake_sagemaker.credentials.find(first["AccessKeyId"], first["Token"])
 
 
-async def test_the_credentials_endpoint_fails_when_told_to(fake_sagemaker: FakeSageMaker) -> None:
+async def test_faults_are_injected_into_credentials_endpoint(fake_sagemaker: FakeSageMaker) -> None:
     fake_sagemaker.faults.add("error", where="credentials", status=500, times=2)
     async with aiohttp.ClientSession() as session:
         assert [await get(fake_sagemaker.credentials_url, session) for _ in range(3)] == [500, 500, 200]

@@ -13,7 +13,7 @@ from tests.local.conftest import Recorder
 CREATE = "/api/2.0/mlflow/experiments/create"
 
 
-async def assert_taken(fake_sagemaker: FakeSageMaker, target: str = SEARCH, **options: Any) -> None:
+async def assert_accepted(fake_sagemaker: FakeSageMaker, target: str = SEARCH, **options: Any) -> None:
     status, answer, _ = await send(fake_sagemaker, signed(fake_sagemaker, target, **options), target)
     assert status == 200, answer
 
@@ -26,11 +26,11 @@ async def assert_mismatch(
     assert "does not match the signature you provided" in answer["message"]
 
 
-async def test_a_signed_request_is_taken(either: FakeSageMaker) -> None:
-    await assert_taken(either)
+async def test_signed_request_is_accepted(either: FakeSageMaker) -> None:
+    await assert_accepted(either)
 
 
-async def test_a_signed_body_arrives_at_mlflow(either: FakeSageMaker) -> None:
+async def test_signed_body_is_forwarded(either: FakeSageMaker) -> None:
     body = f'{{"name": "signed {time.time_ns()}"}}'.encode()
     content = {"Content-Type": "application/json"}
     headers = signed(either, CREATE, method="POST", body=body, headers=content)
@@ -39,13 +39,13 @@ async def test_a_signed_body_arrives_at_mlflow(either: FakeSageMaker) -> None:
     assert answer["experiment_id"]
 
 
-async def test_mlflows_own_errors_come_through(either: FakeSageMaker) -> None:
+async def test_mlflow_errors_are_forwarded(either: FakeSageMaker) -> None:
     target = "/api/2.0/mlflow/runs/get?run_id=none"
     status, answer, _ = await send(either, signed(either, target), target)
     assert (status, answer["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
 
 
-async def test_mlflow_never_sees_what_was_for_sagemaker(start_fake_sagemaker: Any, recorder: Recorder) -> None:
+async def test_aws_headers_are_not_forwarded_to_mlflow(start_fake_sagemaker: Any, recorder: Recorder) -> None:
     fake_sagemaker = await start_fake_sagemaker(upstream=recorder.url)
     async with opened(fake_sagemaker, signed(fake_sagemaker, headers={"X-Mlflow-Workspace": "w"})) as response:
         assert response.status == 200
@@ -56,7 +56,7 @@ async def test_mlflow_never_sees_what_was_for_sagemaker(start_fake_sagemaker: An
     assert recorder.requests[0]["Host"] == recorder.url.removeprefix("http://")
 
 
-async def test_no_signature_is_refused(either: FakeSageMaker) -> None:
+async def test_missing_signature_returns_403(either: FakeSageMaker) -> None:
     headers = signed(either)
     del headers["Authorization"]
     status, answer, kind = await send(either, headers)
@@ -64,42 +64,42 @@ async def test_no_signature_is_refused(either: FakeSageMaker) -> None:
     assert answer == {"message": "Missing Authentication Token"}
 
 
-async def test_a_bearer_token_is_no_signature(fake_sagemaker: FakeSageMaker) -> None:
+async def test_bearer_token_returns_403(fake_sagemaker: FakeSageMaker) -> None:
     headers = signed(fake_sagemaker)
     headers["Authorization"] = "Bearer mine"
     status, answer, kind = await send(fake_sagemaker, headers)
     assert (status, kind) == (403, "IncompleteSignatureException"), answer
 
 
-async def test_a_wrong_signature_is_refused(either: FakeSageMaker) -> None:
+async def test_wrong_signature_returns_403(either: FakeSageMaker) -> None:
     headers = signed(either)
     last = headers["Authorization"][-1]
     headers["Authorization"] = headers["Authorization"][:-1] + ("0" if last != "0" else "1")
     await assert_mismatch(either, headers)
 
 
-async def test_another_query_than_the_signed_one_is_refused(fake_sagemaker: FakeSageMaker) -> None:
+async def test_changed_query_returns_403(fake_sagemaker: FakeSageMaker) -> None:
     target = "/api/2.0/mlflow/experiments/search?max_results=2"
     await assert_mismatch(fake_sagemaker, signed(fake_sagemaker, target, signed_target=SEARCH), target)
 
 
-async def test_another_method_than_the_signed_one_is_refused(fake_sagemaker: FakeSageMaker) -> None:
+async def test_changed_method_returns_403(fake_sagemaker: FakeSageMaker) -> None:
     await assert_mismatch(fake_sagemaker, signed(fake_sagemaker, method="GET"), method="DELETE")
 
 
-async def test_a_changed_header_is_refused(fake_sagemaker: FakeSageMaker) -> None:
+async def test_changed_header_returns_403(fake_sagemaker: FakeSageMaker) -> None:
     headers = signed(fake_sagemaker, headers={"X-Amz-Meta": "signed"})
     headers["X-Amz-Meta"] = "sent"
     await assert_mismatch(fake_sagemaker, headers)
 
 
-async def test_a_wrong_region_is_refused(either: FakeSageMaker) -> None:
+async def test_wrong_region_returns_403(either: FakeSageMaker) -> None:
     status, answer, _ = await send(either, signed(either, region="eu-west-1"))
     assert (status, "valid region" in answer["message"]) == (403, True)
 
 
 @pytest.mark.parametrize("service", ["sagemaker", "sagemaker-mlflow", "execute-api"])
-async def test_only_the_service_of_its_kind_is_taken(either: FakeSageMaker, service: str) -> None:
+async def test_only_service_of_its_kind_is_accepted(either: FakeSageMaker, service: str) -> None:
     status, answer, _ = await send(either, signed(either, service=service))
     if service == either.target.service:
         assert status == 200
@@ -111,37 +111,37 @@ async def test_only_the_service_of_its_kind_is_taken(either: FakeSageMaker, serv
 
 
 @pytest.mark.parametrize(("seconds", "says"), [(400, "Signature expired"), (-400, "Signature not yet current")])
-async def test_a_skewed_clock_is_refused(start_fake_sagemaker: Any, seconds: float, says: str) -> None:
+async def test_clock_skew_over_five_minutes_returns_403(start_fake_sagemaker: Any, seconds: float, says: str) -> None:
     fake_sagemaker = await start_fake_sagemaker(clock=lambda: time.time() + seconds)
     status, answer, _ = await send(fake_sagemaker, signed(fake_sagemaker))
     assert (status, answer["message"].startswith(says)) == (403, True), answer
 
 
-async def test_a_clock_four_minutes_off_is_taken(start_fake_sagemaker: Any) -> None:
-    await assert_taken(await start_fake_sagemaker(clock=lambda: time.time() + 240))
+async def test_clock_skew_of_four_minutes_is_accepted(start_fake_sagemaker: Any) -> None:
+    await assert_accepted(await start_fake_sagemaker(clock=lambda: time.time() + 240))
 
 
-async def test_a_date_that_is_not_the_scopes_is_refused(fake_sagemaker: FakeSageMaker) -> None:
+async def test_date_outside_credential_scope_returns_403(fake_sagemaker: FakeSageMaker) -> None:
     headers = signed(fake_sagemaker)
     headers["X-Amz-Date"] = "20200101T000000Z"
     status, answer, _ = await send(fake_sagemaker, headers)
     assert (status, "Date in Credential scope" in answer["message"]) == (403, True), answer
 
 
-async def test_an_altered_body_is_refused(either: FakeSageMaker) -> None:
+async def test_changed_body_returns_403(either: FakeSageMaker) -> None:
     headers = signed(either, CREATE, method="POST", body=b'{"name": "a"}')
     status, answer, _ = await send(either, headers, CREATE, method="POST", body=b'{"name": "b"}')
     assert (status, "x-amz-content-sha256" in answer["message"]) == (403, True), answer
 
 
-async def test_an_unsigned_payload_is_refused(fake_sagemaker: FakeSageMaker) -> None:
+async def test_unsigned_payload_returns_403(fake_sagemaker: FakeSageMaker) -> None:
     headers = signed(fake_sagemaker, headers={"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"})
     status, answer, _ = await send(fake_sagemaker, headers)
     assert (status, "x-amz-content-sha256" in answer["message"]) == (403, True), answer
 
 
 @pytest.mark.parametrize("name", ["X-Amz-Content-SHA256", "X-Amz-Date", "X-Amz-Security-Token", "arn"])
-async def test_what_must_be_signed_must_be_sent_and_signed(either: FakeSageMaker, name: str) -> None:
+async def test_missing_or_unsigned_required_header_is_rejected(either: FakeSageMaker, name: str) -> None:
     name = either.target.header if name == "arn" else name
     headers = signed(either)
     headers["Authorization"] = headers["Authorization"].replace(f";{name.lower()}", "")
@@ -153,8 +153,8 @@ async def test_what_must_be_signed_must_be_sent_and_signed(either: FakeSageMaker
 
 
 @pytest.mark.parametrize("name", ["TE", "Upgrade", "Keep-Alive"])
-async def test_a_signed_hop_by_hop_header_is_refused(fake_sagemaker: FakeSageMaker, name: str) -> None:
-    # botocore leaves these out by itself, so the list of the signed ones is made by hand.
+async def test_signed_hop_by_hop_header_returns_403(fake_sagemaker: FakeSageMaker, name: str) -> None:
+    # botocore does not sign these, so SignedHeaders is edited.
     headers = signed(fake_sagemaker, headers={"z": "1"})
     headers[name] = "1"
     names = sorted(["host", "z", name.lower(), *(n.lower() for n in headers if n.lower().startswith("x-"))])
@@ -165,14 +165,14 @@ async def test_a_signed_hop_by_hop_header_is_refused(fake_sagemaker: FakeSageMak
     assert (status, f"'{name.lower()}'" in answer["message"]) == (403, True), answer
 
 
-async def test_the_header_of_the_other_kind_is_refused(either: FakeSageMaker) -> None:
+async def test_arn_header_of_other_kind_returns_400(either: FakeSageMaker) -> None:
     other = {"x-sm-mlflow-app-arn": APP_ARN, "x-mlflow-sm-tracking-server-arn": TRACKING_SERVER_ARN}
     del other[either.target.header]
     status, answer, _ = await send(either, signed(either, headers=other))
     assert (status, next(iter(other)) in answer["message"]) == (400, True), answer
 
 
-async def test_another_arn_is_not_authorized(either: FakeSageMaker) -> None:
+async def test_other_arn_returns_access_denied(either: FakeSageMaker) -> None:
     headers = signed(either, headers={either.target.header: either.target.arn + "x"})
     status, answer, kind = await send(either, headers)
     assert (status, kind) == (403, "AccessDeniedException")
@@ -180,27 +180,27 @@ async def test_another_arn_is_not_authorized(either: FakeSageMaker) -> None:
     assert "is not authorized to perform: sagemaker" in answer["message"]
 
 
-async def test_an_unknown_key_is_refused(either: FakeSageMaker) -> None:
-    stranger = Credential("ASIAUNKNOWN", "secret", "token", time.time() + 60, "nobody")
-    status, answer, kind = await send(either, signed(either, credential=stranger))
+async def test_unknown_access_key_returns_403(either: FakeSageMaker) -> None:
+    unknown = Credential("ASIAUNKNOWN", "secret", "token", time.time() + 60, "")
+    status, answer, kind = await send(either, signed(either, credential=unknown))
     assert (status, kind) == (403, "UnrecognizedClientException"), answer
 
 
-async def test_another_sessions_token_is_refused(fake_sagemaker: FakeSageMaker) -> None:
+async def test_session_token_of_other_credentials_returns_403(fake_sagemaker: FakeSageMaker) -> None:
     first, second = fake_sagemaker.credentials.issue(60), fake_sagemaker.credentials.issue(60)
     mixed = Credential(first.access_key, first.secret_key, second.token, first.expires, "")
     status, answer, kind = await send(fake_sagemaker, signed(fake_sagemaker, credential=mixed))
     assert (status, kind) == (403, "UnrecognizedClientException"), answer
 
 
-async def test_an_expired_token_is_refused(either: FakeSageMaker) -> None:
+async def test_expired_token_returns_403(either: FakeSageMaker) -> None:
     status, answer, kind = await send(either, signed(either, credential=either.credentials.issue(-1)))
     assert (status, kind) == (403, "ExpiredTokenException")
     assert answer == {"message": "The security token included in the request is expired"}
 
 
 @pytest.mark.parametrize("raw", ["name='a'", "name%3D'a'", "a/b", "a:b", "a+b", "a!b", "a*b", "(a)"])
-async def test_a_query_signed_raw_is_refused(fake_sagemaker: FakeSageMaker, raw: str) -> None:
+async def test_query_signed_without_encoding_returns_403(fake_sagemaker: FakeSageMaker, raw: str) -> None:
     target = f"/api/2.0/mlflow/experiments/get-by-name?experiment_name={raw}"
     await assert_mismatch(fake_sagemaker, signed(fake_sagemaker, target), target)
 
@@ -217,7 +217,7 @@ async def test_a_query_signed_raw_is_refused(fake_sagemaker: FakeSageMaker, raw:
         ("100%25", "100%25"),
     ],
 )
-async def test_a_query_signed_in_canonical_form_is_taken(
+async def test_query_signed_in_canonical_form_is_accepted(
     fake_sagemaker: FakeSageMaker, sent: str, canonical: str
 ) -> None:
     start = "/api/2.0/mlflow/experiments/get-by-name?experiment_name="
@@ -226,7 +226,7 @@ async def test_a_query_signed_in_canonical_form_is_taken(
     assert (status, answer["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST"), answer
 
 
-async def test_repeated_and_empty_values_are_sorted_by_name_and_value(fake_sagemaker: FakeSageMaker) -> None:
+async def test_repeated_and_empty_query_values_are_sorted(fake_sagemaker: FakeSageMaker) -> None:
     start = "/ajax-api/2.0/mlflow/metrics/get-history-bulk?"
     sent = "run_ids=b&metric_key=&run_ids=a&&flag"
     canonical = "flag=&metric_key=&run_ids=a&run_ids=b"
@@ -236,43 +236,43 @@ async def test_repeated_and_empty_values_are_sorted_by_name_and_value(fake_sagem
 
 
 @pytest.mark.parametrize("path", ["/api//2.0", "/api/./2.0", "/api/../api", "/api/%2e%2e/api", "//api", "/a:b", "/a=b"])
-async def test_a_path_that_two_readers_read_differently_is_refused(fake_sagemaker: FakeSageMaker, path: str) -> None:
+async def test_ambiguous_path_returns_403(fake_sagemaker: FakeSageMaker, path: str) -> None:
     await assert_mismatch(fake_sagemaker, signed(fake_sagemaker, path), path)
 
 
 @pytest.mark.parametrize("path", ["/a%3Ab", "/a%2Fb", "/a%20b", "/caf%C3%A9", "/a%2Bb", "/a%2525b", "/~a_b-c.d"])
-async def test_an_encoded_path_is_taken(fake_sagemaker: FakeSageMaker, path: str) -> None:
+async def test_encoded_path_is_accepted(fake_sagemaker: FakeSageMaker, path: str) -> None:
     target = "/api/2.0/mlflow" + path
     async with opened(fake_sagemaker, signed(fake_sagemaker, target), target) as response:
-        assert response.status == 404  # MLflow's own: it has no such route
+        assert response.status == 404  # MLflow's response: the route does not exist
 
 
 @pytest.mark.parametrize(
     "name",
     ["Cookie", "Origin", "Referer", "Forwarded", "X-Forwarded-For", "x-amzn-oidc-data", "X-Forwarded-Host"],
 )
-async def test_a_callers_own_header_is_named_as_a_leak(either: FakeSageMaker, name: str) -> None:
+async def test_client_header_returns_400(either: FakeSageMaker, name: str) -> None:
     headers = signed(either)
     headers[name] = "a=b"
     status, answer, _ = await send(either, headers)
     assert status == 400
-    assert answer["message"].startswith(f"The header {name} came through")
+    assert answer["message"].startswith(f"The header {name} was forwarded")
 
 
-async def test_a_callers_own_host_is_named_as_a_leak(fake_sagemaker: FakeSageMaker) -> None:
+async def test_client_host_returns_400(fake_sagemaker: FakeSageMaker) -> None:
     status, answer, _ = await send(fake_sagemaker, signed(fake_sagemaker, headers={"Host": "mlflow.example.com"}))
     assert (status, "Host" in answer["message"]) == (400, True), answer
 
 
-async def test_a_body_over_the_limit_is_refused(fake_sagemaker: FakeSageMaker) -> None:
+async def test_body_over_limit_returns_413(fake_sagemaker: FakeSageMaker) -> None:
     body = bytes(64 * 1024 * 1024 + 1)
     headers = signed(fake_sagemaker, CREATE, method="POST", body=body)
     status, _, kind = await send(fake_sagemaker, headers, CREATE, method="POST", body=body)
     assert (status, kind) == (413, "RequestEntityTooLarge")
 
 
-async def test_what_it_saw_is_kept_for_tests(fake_sagemaker: FakeSageMaker) -> None:
-    await assert_taken(fake_sagemaker)
-    seen = fake_sagemaker.seen[-1]
-    assert (seen.method, seen.target, seen.status) == ("GET", SEARCH, 200)
-    assert seen.headers[fake_sagemaker.target.header] == fake_sagemaker.target.arn
+async def test_requests_are_recorded(fake_sagemaker: FakeSageMaker) -> None:
+    await assert_accepted(fake_sagemaker)
+    request = fake_sagemaker.recorded_requests[-1]
+    assert (request.method, request.target, request.status) == ("GET", SEARCH, 200)
+    assert request.headers[fake_sagemaker.target.header] == fake_sagemaker.target.arn
