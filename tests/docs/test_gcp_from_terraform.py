@@ -75,7 +75,7 @@ def test_every_variable_of_the_module_has_a_row(name: str) -> None:
 
 @pytest.mark.parametrize("value", FIXED)
 def test_every_value_that_the_module_holds_has_a_row(value: str) -> None:
-    rows = [line.split("|")[1] for line in PAGE.split("### What is fixed")[1].split("\n\n")[1].splitlines()]
+    rows = [line.split("|")[1] for line in PAGE.split("### Values that are fixed")[1].split("\n\n")[1].splitlines()]
     assert any(re.search(rf"\b{value}\b", row) for row in rows), value
 
 
