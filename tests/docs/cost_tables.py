@@ -1,4 +1,4 @@
-"""The tables of the pages about costs, and how a stack's resources are counted for them."""
+"""Parse the tables of docs/costs.md and docs/gcp-costs.md, and count the resources of a stack."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,12 +9,14 @@ from preview.graph import Graph
 
 HOURS = 730
 _ROW = re.compile(
-    r"\| (?P<what>[^|]+) \| (?P<number>\d+) \| (?P<price>[\d.]+) (?P<each>per hour|per month) \| (?P<sum>[\d.]+) \|"
+    r"\| (?P<item>[^|]+) \| (?P<number>\d+) \| (?P<price>[\d.]+) (?P<each>per hour|per month) \| (?P<sum>[\d.]+) \|"
 )
 _TOTAL = re.compile(r"\| \*\*total\*\* \| \| \| \*\*([\d.]+)\*\* \|")
 
 
 class Row(NamedTuple):
+    """A row of a cost table: quantity, unit price, whether the price is per hour, and the monthly sum."""
+
     number: int
     price: Decimal
     hourly: bool
@@ -22,37 +24,43 @@ class Row(NamedTuple):
 
 
 def section(page: str, stack: str) -> str:
+    """Return the section of a stack file in a page."""
     (found,) = re.findall(rf"^## Pulumi\.{stack}\.yaml: .*?(?=^## )", page, re.MULTILINE | re.DOTALL)
     return str(found)
 
 
 def rows(page: str, stack: str) -> Mapping[str, Row]:
+    """Return the cost table of a stack by item."""
     found = {
-        one["what"]: Row(int(one["number"]), Decimal(one["price"]), one["each"] == "per hour", Decimal(one["sum"]))
+        one["item"]: Row(int(one["number"]), Decimal(one["price"]), one["each"] == "per hour", Decimal(one["sum"]))
         for one in _ROW.finditer(section(page, stack))
     }
-    assert len(found) == section(page, stack).count("\n| ") - 2, "a row has another form"
+    assert len(found) == section(page, stack).count("\n| ") - 2, "a row has an unknown format"
     return found
 
 
 def stated_total(page: str, stack: str) -> Decimal:
-    """The sum below a stack's table."""
-    (said,) = _TOTAL.findall(section(page, stack))
-    return Decimal(said)
+    """Return the last row of a stack's table, the total."""
+    (total,) = _TOTAL.findall(section(page, stack))
+    return Decimal(total)
 
 
 def cents(amount: Decimal) -> Decimal:
+    """Round an amount in US dollars to cents."""
     return amount.quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
 def monthly(number: int, price: Decimal, *, hourly: bool) -> Decimal:
+    """Return the monthly cost of a quantity at a unit price."""
     return cents(number * price * (HOURS if hourly else 1))
 
 
 def kinds(kind: str) -> Callable[[Graph], int]:
+    """Return a function that counts the resources of a type."""
     return lambda graph: len(graph.of(kind))
 
 
 def only(graph: Graph, kind: str) -> Mapping[str, Any]:
+    """Return the inputs of the only resource of a type."""
     (found,) = graph.of(kind)
     return found.inputs

@@ -1,4 +1,4 @@
-"""The pages about Google Cloud, and what the code has to say to them."""
+"""Read the pages about Google Cloud, and record the program with their settings."""
 
 import functools
 import json
@@ -23,19 +23,19 @@ SECRET_KEY = "mlflow:gcpOauthClientSecret"
 
 
 def blocks(page: str, language: str) -> list[str]:
-    """The code in it, without what an enclosing list has before each line."""
+    """Return a page's code blocks of a language, without the indentation of an enclosing list."""
     found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", PAGES[page], re.MULTILINE | re.DOTALL)
     return [re.sub(rf"^{indent}", "", code, flags=re.MULTILINE) for indent, code in found]
 
 
 def settings_in(page: str) -> list[dict[str, Any]]:
-    """What each block of YAML that has some says of mlflow:gcp."""
+    """Return the mlflow:gcp settings of each YAML block of a page that has them."""
     read = [cast("dict[str, Any]", yaml.safe_load(block)) for block in blocks(page, "yaml")]
     return [one["mlflow:gcp"] for one in read if "mlflow:gcp" in one]
 
 
 def over(below: Any, above: Any) -> Any:
-    """Settings with others over them."""
+    """Return nested settings with others merged over them."""
     if not isinstance(below, Mapping) or not isinstance(above, Mapping):
         return above
     first, second = cast("Mapping[str, Any]", below), cast("Mapping[str, Any]", above)
@@ -43,22 +43,24 @@ def over(below: Any, above: Any) -> Any:
 
 
 def stack_settings(stack: str) -> dict[str, Any]:
-    """Those of Pulumi.<stack>.yaml, as the program reads them."""
+    """Return the settings of Pulumi.<stack>.yaml, as the program reads them."""
     config = read_stack(ROOT, stack).config
     return {"project": config["gcp:project"], "region": config["gcp:region"], **json.loads(config["mlflow:gcp"])}
 
 
 def read(given: Mapping[str, Any]) -> GcpMlflowArgs:
-    """Settings of a page over those of the development stack. Raises SettingsError."""
+    """Validate settings merged over those of the development stack. Raises SettingsError."""
     whole = cast("dict[str, Any]", over(stack_settings("gcp-dev"), given))
-    kept_by_others = "clientIdFrom" in given.get("signIn", {})
-    if kept_by_others:
+    client_in_secrets = "clientIdFrom" in given.get("signIn", {})
+    if client_in_secrets:
         del whole["signIn"]["clientId"]
-    return GcpMlflowArgs.read(whole if kept_by_others else {**whole, "oauth_client_secret": "GOCSPX-a-secret"}, "here")
+    return GcpMlflowArgs.read(
+        whole if client_in_secrets else {**whole, "oauth_client_secret": "GOCSPX-a-secret"}, "here"
+    )
 
 
 def graph(given: Mapping[str, Any], stack: str = "gcp-dev") -> Graph:
-    """What the project's program asks for with these settings, and nothing of the stack's file but its project."""
+    """Record the program with these settings; only the gcp: keys come from the stack file."""
     return _recorded(json.dumps(given), stack)
 
 
@@ -78,7 +80,7 @@ def _recorded(written: str, stack: str) -> Graph:
 def every_setting(
     model: type[ValidatedArgs] = GcpMlflowArgs, prefix: str = ""
 ) -> Iterator[tuple[str, type[ValidatedArgs], str]]:
-    """(dotted name in a stack's config, the group that it is in, its name there)."""
+    """Yield (dotted name in a stack's config, model of its group, field name)."""
     for name, field in model.model_fields.items():
         yield prefix + to_camel(name), model, name
         inner = nested_model(field.annotation)
@@ -87,20 +89,20 @@ def every_setting(
 
 
 SETTINGS = {dotted: (model, name) for dotted, model, name in every_setting()}
-# A setting's name in the first or second column, its default, and production's if that is another one.
+# A setting's name in the first or second column, its default, and production's default if it differs.
 _DEFAULT = re.compile(
     r"^\| (?:[^|]*\| )?`([a-z]\w*(?:\.[a-z]\w*)*)`[^|]* \| `([^`]*)`(?:; `([^`]*)`)? \|", re.MULTILINE
 )
 
 
 def defaults_in(page: str) -> dict[str, tuple[str, str]]:
-    """What its tables say that a setting is in development and in production."""
+    """Return the defaults in a page's tables: (development, production) by setting."""
     found = _DEFAULT.findall(PAGES[page])
     return {name: (first, second or first) for name, first, second in found if name in SETTINGS}
 
 
 def defaults(name: str) -> tuple[str, str]:
-    """What a setting is when nobody gives it, in development and in production."""
+    """Return a setting's defaults in the code: (development, production)."""
     model, field = SETTINGS[name]
     usual = model.model_fields[field].get_default(call_default_factory=True)
     return str(usual), str(model.production_defaults.get(field, usual))

@@ -1,4 +1,4 @@
-"""What docs/aws.md tells people to type and to write is what the code takes."""
+"""docs/aws.md: commands, settings, outputs, code blocks and the key policy match the code."""
 
 import json
 import re
@@ -25,11 +25,12 @@ PAGE = (ROOT / "docs" / "aws.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
+    """Return the page's code blocks of a language."""
     return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def settings() -> set[str]:
-    """Every setting by its dotted name in a stack's config."""
+    """Return every setting by its dotted name in a stack's config."""
 
     def below(model: Any, prefix: str) -> set[str]:
         found: set[str] = set()
@@ -43,13 +44,13 @@ def settings() -> set[str]:
 
 
 @pytest.mark.parametrize("block", blocks("yaml"))
-def test_settings_in_the_page_are_taken(block: str) -> None:
+def test_yaml_blocks_are_valid_settings(block: str) -> None:
     given = cast("dict[str, Any]", yaml.safe_load(block))["mlflow:aws"]
     secret = {"ssoClientSecret": "a-secret"} if "sso" in given["edge"] else {}
     AwsMlflowProxyArgs.read({**given, **secret}, "mlflow:aws")
 
 
-def test_every_setting_that_the_page_names_is_one() -> None:
+def test_named_settings_exist() -> None:
     groups = "|".join(sorted({name.partition(".")[0] for name in settings() if "." in name}))
     named = set(re.findall(rf"`((?:{groups})\.\w+)(?::[^`]*)?`", PAGE))
     named |= set(re.findall(r"`(\w+Arn)`", PAGE))
@@ -61,13 +62,13 @@ def test_every_setting_that_the_page_names_is_one() -> None:
     assert of_a_vpc <= settings()
 
 
-def test_every_output_that_the_page_names_is_one() -> None:
+def test_named_outputs_exist() -> None:
     named = set(re.findall(r"pulumi stack output (\w+)", PAGE))
     assert len(named) > 4
     assert named <= set(AwsMlflowProxy.__annotations__)
 
 
-def test_the_program_of_the_page_builds_a_proxy() -> None:
+def test_python_block_creates_the_component() -> None:
     (block,) = blocks("python")
 
     def program() -> None:
@@ -85,20 +86,20 @@ def test_the_program_of_the_page_builds_a_proxy() -> None:
     assert "::ireland::" in service.provider
 
 
-def test_every_command_of_make_is_there() -> None:
+def test_make_targets_exist() -> None:
     named = set(re.findall(r"^\$ make (\w+)|`make (\w+)", PAGE, re.MULTILINE))
     makefile = (ROOT / "Makefile").read_text()
     for name in {one or other for one, other in named}:
         assert re.search(rf"^{name}:", makefile, re.MULTILINE), name
 
 
-def test_the_secret_of_the_page_is_the_one_that_is_read() -> None:
+def test_config_secret_is_the_one_the_program_reads() -> None:
     (key,) = set(re.findall(r"pulumi config set --secret (\S+)", PAGE))
     scenario = next(one for one in SCENARIOS if one.name == "sso")
     assert key in scenario.config
 
 
-def test_every_page_that_it_leads_to_is_there() -> None:
+def test_links_resolve() -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", PAGE):
         assert (ROOT / "docs" / target).is_file(), target
     headings = {
@@ -107,16 +108,17 @@ def test_every_page_that_it_leads_to_is_there() -> None:
     assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= headings
 
 
-# --- The customer key's policy
+# --- Key policy
 
 
 def key_policy() -> list[dict[str, Any]]:
+    """Return the statements of the page's key policy."""
     (block,) = blocks("json")
     assert (ACCOUNT, REGION) == ("123456789012", "eu-west-1"), "the page's"
     return json.loads(block)["Statement"]
 
 
-def test_every_right_to_the_key_is_real() -> None:
+def test_key_policy_actions_exist() -> None:
     known = [str(one) for one in get_actions_for_service("kms")]
     for statement in key_policy():
         for action in [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]:
@@ -124,11 +126,11 @@ def test_every_right_to_the_key_is_real() -> None:
             assert any(pattern.fullmatch(one) for one in known), action
 
 
-def test_the_key_serves_every_log_group_and_nobody_elses() -> None:
+def test_key_policy_allows_the_stacks_log_groups_only() -> None:
     logs = [one for one in key_policy() if one["Principal"] == {"Service": f"logs.{REGION}.amazonaws.com"}]
     where = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group"
 
-    def served(name: str) -> bool:
+    def is_allowed(name: str) -> bool:
         return allowed(logs, "kms:GenerateDataKey", "*", {"kms:EncryptionContext:aws:logs:arn": f"{where}:{name}"})
 
     graph = next(one for one in SCENARIOS if one.name == "customer-key").graph()
@@ -136,11 +138,11 @@ def test_the_key_serves_every_log_group_and_nobody_elses() -> None:
         str(one.inputs.get("name", f"{one.name}-0a1b2c3")) for one in graph.of("aws:cloudwatch/logGroup:LogGroup")
     ]
     assert len(groups) == 3
-    assert all(served(name) for name in groups)
-    assert not served("/aws/lambda/theirs")
+    assert all(is_allowed(name) for name in groups)
+    assert not is_allowed("/aws/lambda/other")
 
 
-def test_the_key_serves_alarms_and_disks_where_the_program_uses_it_for_them() -> None:
+def test_key_policy_allows_alarms_and_disks() -> None:
     graph = next(one for one in SCENARIOS if one.name == "customer-key").graph()
     (topic,) = graph.of("aws:sns/topic:Topic")
     (template,) = graph.of("aws:ec2/launchTemplate:LaunchTemplate")

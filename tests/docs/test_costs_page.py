@@ -1,7 +1,4 @@
-"""The page of costs cannot go stale unseen: its numbers of things are the stacks', and its sums are right.
-
-Its prices are for people to look up.
-"""
+"""docs/costs.md: quantities match the stacks, and sums are correct. The prices are not tested."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -27,19 +24,19 @@ def graph(stack: str) -> Graph:
     return found.graph()
 
 
-def proxies(graph: Graph) -> int:
+def tasks(graph: Graph) -> int:
     return int(only(graph, "aws:ecs/service:Service")["desiredCount"])
 
 
 def instances(kind: str) -> Callable[[Graph], int]:
-    """Each proxy has one of its own."""
-    return lambda graph: proxies(graph) * (only(graph, "aws:ec2/launchTemplate:LaunchTemplate")["instanceType"] == kind)
+    """Return a function that counts instances of a type. Each task has its own instance."""
+    return lambda graph: tasks(graph) * (only(graph, "aws:ec2/launchTemplate:LaunchTemplate")["instanceType"] == kind)
 
 
 def gigabytes(graph: Graph) -> int:
     disks = listed(only(graph, "aws:ec2/launchTemplate:LaunchTemplate")["blockDeviceMappings"])
     assert {one["ebs"]["volumeType"] for one in disks} == {"gp3"}
-    return proxies(graph) * sum(int(one["ebs"]["volumeSize"]) for one in disks)
+    return tasks(graph) * sum(int(one["ebs"]["volumeSize"]) for one in disks)
 
 
 def endpoints_in_zones(graph: Graph) -> int:
@@ -48,7 +45,7 @@ def endpoints_in_zones(graph: Graph) -> int:
 
 
 def metrics(graph: Graph) -> int:
-    """A metric filter with dimensions makes a metric for each of their values."""
+    """Count custom metrics: a metric filter with dimensions creates one for each of their values."""
     found = [one.inputs["metricTransformation"] for one in graph.of("aws:cloudwatch/logMetricFilter:LogMetricFilter")]
     assert {tuple(one["dimensions"]) for one in found if "dimensions" in one} == {("Role",)}
     return sum(len(Role) if "dimensions" in one else 1 for one in found)
@@ -76,7 +73,7 @@ COUNTS: Mapping[str, Callable[[Graph], int]] = {
         ]
     ),
     "secret": kinds("aws:secretsmanager/secret:Secret"),
-    "calls of a task to read the tokens": proxies,
+    "calls of a task to read the tokens": tasks,
     "log-based metric": metrics,
     "alarm": kinds("aws:cloudwatch/metricAlarm:MetricAlarm"),
     "scaling alarm, created by AWS": scaling_alarms,
@@ -84,7 +81,7 @@ COUNTS: Mapping[str, Callable[[Graph], int]] = {
     "web ACL (WAF)": kinds("aws:wafv2/webAcl:WebAcl"),
     "web ACL rule": lambda graph: sum(len(listed(one.inputs["rules"])) for one in graph.of("aws:wafv2/webAcl:WebAcl")),
 }
-# What has no price of its own, or only one that comes with use.
+# Resource types without a fixed price.
 FREE = re.compile(
     r"pulumi:|random:|docker-build:|aws:(iam|ecr|ecs|autoscaling|appautoscaling|s3|sns|vpc|route53)/"
     r"|aws:ec2/(vpc|subnet|route|routeTable|routeTableAssociation|internetGateway|securityGroup|defaultSecurityGroup"
@@ -98,7 +95,7 @@ PRICED = re.compile(
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_each_number_is_the_stacks(stack: str) -> None:
+def test_quantities_match_the_stack(stack: str) -> None:
     counted = {what: count(graph(stack)) for what, count in COUNTS.items()}
     assert {what: row.number for what, row in rows(PAGE, stack).items()} == {
         what: number for what, number in counted.items() if number
@@ -106,20 +103,20 @@ def test_each_number_is_the_stacks(stack: str) -> None:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_no_kind_of_resource_is_forgotten(stack: str) -> None:
+def test_every_resource_type_is_free_or_priced(stack: str) -> None:
     kinds_there = {one.type for one in graph(stack).resources if one.custom}
     assert not {one for one in kinds_there if not FREE.match(one) and not PRICED.match(one)}
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_the_sums_are_right(stack: str) -> None:
+def test_sums_are_correct(stack: str) -> None:
     found = rows(PAGE, stack).values()
     for row in found:
         assert monthly(row.number, row.price, hourly=row.hourly) == row.sum
     assert sum(row.sum for row in found) == stated_total(PAGE, stack)
 
 
-def test_what_changes_costs_what_the_tables_say() -> None:
+def test_savings_match_the_tables() -> None:
     dev, prod = rows(PAGE, "dev"), rows(PAGE, "prod")
     assert f"| `tracking.kind: app` | -{prod['tracking server, Small'].sum} |" in PAGE
     nat = (
@@ -130,13 +127,13 @@ def test_what_changes_costs_what_the_tables_say() -> None:
     assert f"| `network.egress: nat` | -{nat} |" in PAGE
     assert f"| `edge.waf: false` | -{prod['web ACL (WAF)'].sum + prod['web ACL rule'].sum} |" in PAGE
     assert f"| `watching.dashboard: false` | -{prod['dashboard'].sum} |" in PAGE
-    proxy = sum(
+    task = sum(
         dev[what].sum for what in ("instance, t4g.small", "disk, GB of gp3", "calls of a task to read the tokens")
     )
-    assert f"| `service.tasks: 2` | +{proxy} |" in PAGE
+    assert f"| `service.tasks: 2` | +{task} |" in PAGE
 
 
-def test_a_proxy_reads_its_tokens_as_often_as_the_page_says() -> None:
+def test_token_reads_match_the_reload_interval() -> None:
     (every,) = re.findall(r"reads the secret with the tokens every (\d+) seconds: ([\d,]+) calls per month", PAGE)
     reload = next(
         float(default) for name, default, _ in Settings.table() if name == "MLFLOW_PROXY_TOKENS_RELOAD_SECONDS"
@@ -147,5 +144,5 @@ def test_a_proxy_reads_its_tokens_as_often_as_the_page_says() -> None:
     assert rows(PAGE, "dev")["calls of a task to read the tokens"].price == Decimal(str(times / 10000 * 0.05))
 
 
-def test_the_stacks_file_names_the_total() -> None:
+def test_stack_file_states_the_total() -> None:
     assert f"${stated_total(PAGE, 'dev'):.0f} a month" in (ROOT / "Pulumi.dev.yaml").read_text()

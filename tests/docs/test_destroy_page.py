@@ -1,4 +1,4 @@
-"""The commands of docs/destroy.md: a shell can read them, and the AWS CLI knows every one."""
+"""docs/destroy.md: bash parses the commands, and each AWS CLI operation and option exists."""
 
 import re
 import subprocess
@@ -11,12 +11,12 @@ from botocore import xform_name
 
 PAGE = Path(__file__).parents[2] / "docs/destroy.md"
 BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-# The CLI's own.
+# Options of the CLI itself.
 GLOBAL = {"query", "output"}
 
 
 def calls() -> Iterator[tuple[str, str, frozenset[str]]]:
-    """(service, operation, options) of each call."""
+    """Yield (service, operation, options) of each AWS CLI command."""
     for block in BLOCKS:
         for command in re.split(r"[|;]|\$\(|\bdo\b|\n(?!\s*--)", block.replace("\\\n", " ")):
             found = re.search(r"\baws ([a-z0-9]+) ([a-z-]+)(.*)", command, re.DOTALL)
@@ -25,11 +25,11 @@ def calls() -> Iterator[tuple[str, str, frozenset[str]]]:
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_a_shell_can_read_it(block: str) -> None:
+def test_bash_parses_the_commands(block: str) -> None:
     assert not subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, check=False).stderr
 
 
-def test_the_cli_knows_every_command() -> None:
+def test_aws_cli_commands_and_options_exist() -> None:
     found = list(calls())
     session = botocore.session.Session()
     assert {(service, operation) for service, operation, _ in found} >= {

@@ -1,7 +1,4 @@
-"""The page of Google Cloud's costs cannot go stale unseen: its numbers are the stacks', and its sums are right.
-
-Its prices are for people to look up.
-"""
+"""docs/gcp-costs.md: quantities match the stacks, and sums are correct. The prices are not tested."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -20,14 +17,14 @@ from .cost_tables import cents, kinds, monthly, only, rows, stated_total
 PAGE = (Path(__file__).parents[2] / "docs" / "gcp-costs.md").read_text()
 STACKS = {"gcp-dev": "development", "gcp-prod": "production"}
 DATABASE = "gcp:sql/databaseInstance:DatabaseInstance"
-# What costs something by being there, or by what is put into it; the rest is free, or comes with what is here.
-PAID = {
+# Resource types with a fixed price, and with usage costs; all others are free or included.
+PRICED = {
     "gcp:appengine/flexibleAppVersion:FlexibleAppVersion",
     "gcp:monitoring/alertPolicy:AlertPolicy",
     "gcp:secretmanager/secretVersion:SecretVersion",
     DATABASE,
 }
-WITH_USE = {
+USAGE_BASED = {
     "gcp:artifactregistry/repository:Repository",
     "gcp:logging/metric:Metric",
     "gcp:logging/projectBucketConfig:ProjectBucketConfig",
@@ -46,7 +43,7 @@ def graph(stack: str) -> Graph:
 
 
 def instances(of: str) -> Callable[[Graph], int]:
-    """So much of it has each instance that always runs."""
+    """Return a function that counts a resource (vCPU, memory, disk) over the minimum number of instances."""
 
     def count(graph: Graph) -> int:
         version = only(graph, "gcp:appengine/flexibleAppVersion:FlexibleAppVersion")
@@ -66,7 +63,7 @@ def zones(graph: Graph) -> int:
 
 
 def custom(part: int, unit: int) -> Callable[[Graph], int]:
-    """A part of the database's machine, db-custom-CORES-MIB, in all zones."""
+    """Return a function that counts vCPUs or memory of a db-custom-CPUS-MIB machine in all zones."""
 
     def count(graph: Graph) -> int:
         machine = re.fullmatch(r"db-custom-(\d+)-(\d+)", settings(graph)["tier"])
@@ -102,33 +99,33 @@ def total(sums: Iterable[Decimal]) -> Decimal:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_the_numbers_of_things_are_the_stacks(stack: str) -> None:
+def test_quantities_match_the_stack(stack: str) -> None:
     there = {what: count(graph(stack)) for what, count in COUNTS.items()}
     assert {what: row.number for what, row in rows(PAGE, stack).items()} == {what: n for what, n in there.items() if n}
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_the_sums_are_right(stack: str) -> None:
+def test_sums_are_correct(stack: str) -> None:
     for what, row in rows(PAGE, stack).items():
         assert row.sum == monthly(row.number, row.price, hourly=row.hourly), what
     assert stated_total(PAGE, stack) == total(row.sum for row in rows(PAGE, stack).values())
 
 
-def test_a_thing_costs_the_same_in_both_stacks() -> None:
+def test_unit_prices_are_equal_in_both_stacks() -> None:
     one, other = (rows(PAGE, stack) for stack in STACKS)
     for what in one.keys() & other.keys():
         assert (one[what].price, one[what].hourly) == (other[what].price, other[what].hourly)
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_nothing_that_is_made_is_forgotten(stack: str) -> None:
+def test_every_resource_type_is_free_or_priced(stack: str) -> None:
     made = {one.type for one in graph(stack).resources if one.type.startswith("gcp:")}
-    assert made >= PAID
-    unknown = {kind for kind in made - PAID - WITH_USE if not FREE.match(kind)}
-    assert not unknown, "does it cost something? say it in docs/gcp-costs.md"
+    assert made >= PRICED
+    unknown = {kind for kind in made - PRICED - USAGE_BASED if not FREE.match(kind)}
+    assert not unknown, "if these have a price, add a row to docs/gcp-costs.md"
 
 
-def test_what_changes_costs_what_the_tables_say() -> None:
+def test_savings_match_the_tables() -> None:
     prod, dev = rows(PAGE, "gcp-prod"), rows(PAGE, "gcp-dev")
     standby = total(row.sum for what, row in prod.items() if what.endswith("in each zone")) / 2
     in_production = total(row.sum for what, row in prod.items() if what.startswith("database, "))
@@ -147,13 +144,13 @@ def test_what_changes_costs_what_the_tables_say() -> None:
     assert [Decimal(one) for one in said] == [cents(one) for one in expected]
 
 
-def test_a_further_instance_costs_what_the_page_says() -> None:
+def test_price_of_an_additional_instance_matches_the_rows() -> None:
     dev = rows(PAGE, "gcp-dev")
     (said,) = re.findall(r"additional instance, up to\s+`app.maxInstances`, costs ([\d.]+) per month", PAGE)
     assert Decimal(said) == total(row.sum for what, row in dev.items() if what.startswith("App Engine, "))
 
 
-def test_the_defaults_are_the_stacks() -> None:
-    """The stacks leave the database's machine to the environment."""
+def test_database_tiers_are_the_defaults() -> None:
+    """The stack files do not set the tier."""
     assert settings(graph("gcp-dev"))["tier"] == DatabaseArgs().tier
     assert settings(graph("gcp-prod"))["tier"] == DatabaseArgs.production_defaults["tier"]

@@ -1,4 +1,4 @@
-"""What the pages about Google Cloud tell people to type and to write is what the code takes."""
+"""docs/gcp.md, gcp-destroy.md and from-terraform.md: commands, settings, defaults and outputs match the code."""
 
 import fnmatch
 import re
@@ -33,7 +33,7 @@ OUTPUTS = set(GcpMlflow.__annotations__)
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_settings_in_a_page_are_taken(page: str) -> None:
+def test_yaml_blocks_are_valid_settings(page: str) -> None:
     for given in settings_in(page):
         read(given)
     for block in blocks(page, "yaml"):
@@ -41,7 +41,7 @@ def test_settings_in_a_page_are_taken(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_setting_that_a_page_names_is_one_and_takes_the_value(page: str) -> None:
+def test_named_settings_exist_and_accept_the_value(page: str) -> None:
     groups = "|".join(sorted({name.partition(".")[0] for name in SETTINGS if "." in name}))
     named = re.findall(rf"`((?:{groups})\.[\w.]+)(?:: ([^`]+))?`", PAGES[page])
     assert named
@@ -56,22 +56,22 @@ def test_every_setting_that_a_page_names_is_one_and_takes_the_value(page: str) -
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_defaults_that_a_page_names_are_the_codes(page: str) -> None:
+def test_stated_defaults_match_the_code(page: str) -> None:
     for name, said in defaults_in(page).items():
         assert defaults(name) == said, name
 
 
-def test_the_guide_has_a_table_of_settings() -> None:
+def test_guide_has_a_table_of_settings() -> None:
     assert len(defaults_in("gcp.md")) > 8
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_output_that_a_page_names_is_one(page: str) -> None:
+def test_named_outputs_exist(page: str) -> None:
     named = set(re.findall(r"pulumi stack output (\w+)", PAGES[page]))
     named |= {
         one for several in re.findall(r"outputs? ((?:`\w+`(?:, | and )?)+)", PAGES[page]) for one in _names(several)
     }
-    # Terraform's.
+    # An output of the Terraform module.
     assert named - {"mlflow_artifacts_bucket_name"} <= OUTPUTS
 
 
@@ -80,12 +80,12 @@ def _names(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_secret_of_a_page_is_the_one_that_is_read(page: str) -> None:
+def test_config_secret_is_the_one_the_program_reads(page: str) -> None:
     assert set(re.findall(r"mlflow:gcp\w+", PAGES[page])) <= {"mlflow:gcp", SECRET_KEY}
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_command_of_make_is_there(page: str) -> None:
+def test_make_targets_exist(page: str) -> None:
     makefile = (ROOT / "Makefile").read_text()
     for first, second in re.findall(r"^\$ make (\w+)|`make (\w+)", PAGES[page], re.MULTILINE):
         assert re.search(rf"^{first or second}:", makefile, re.MULTILINE), first or second
@@ -94,7 +94,7 @@ def test_every_command_of_make_is_there(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_shell_can_read_it(page: str) -> None:
+def test_bash_parses_the_commands(page: str) -> None:
     scripts = blocks(page, "bash")
     for block in blocks(page, "console"):
         lines = [line.removeprefix("$ ").removeprefix("    ") for line in block.splitlines()]
@@ -106,23 +106,23 @@ def test_a_shell_can_read_it(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_place_that_a_page_leads_to_is_there(page: str) -> None:
-    for target, place in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", PAGES[page]):
+def test_links_resolve(page: str) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", PAGES[page]):
         file = (ROOT / "docs" / (target or page)).resolve()
         assert file.is_file(), target
-        assert not place or place in _places(file.read_text()), place
+        assert not anchor or anchor in _anchors(file.read_text()), anchor
 
 
-def _places(text: str) -> set[str]:
-    """As GitHub names headings."""
+def _anchors(text: str) -> set[str]:
+    """Return the anchors of the headings, as GitHub generates them."""
     return {
         re.sub(r"[^\w -]", "", line).lower().replace(" ", "-") for line in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     }
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_a_stacks_file_says_its_project_everywhere(stack: str) -> None:
-    """Whoever puts theirs in place of it finds every place by its name, and the provider knows each key."""
+def test_stack_file_uses_one_project_name(stack: str) -> None:
+    """Replacing my-project in the file is sufficient, and the provider has each gcp: key."""
     text = (ROOT / f"Pulumi.{stack}.yaml").read_text()
     config = yaml.safe_load(text)["config"]
     assert config["gcp:project"] == config["gcp:billingProject"] == "my-project"
@@ -137,18 +137,18 @@ def test_a_stacks_file_says_its_project_everywhere(stack: str) -> None:
     assert not made.messages
 
 
-def test_the_stacks_file_names_what_it_costs() -> None:
+def test_stack_file_states_the_total_cost() -> None:
     costs = (ROOT / "docs" / "gcp-costs.md").read_text().split("## Pulumi.gcp-dev.yaml")[1]
     total = re.findall(r"\*\*total\*\* .*\*\*([\d.]+)\*\*", costs)[0]
     assert f"${float(total):.0f} a month" in (ROOT / "Pulumi.gcp-dev.yaml").read_text()
 
 
-def test_the_account_for_ci_is_the_one_that_the_stack_makes() -> None:
+def test_ci_service_account_is_the_stacks() -> None:
     (named,) = set(re.findall(r"MLFLOW_IAP_SERVICE_ACCOUNT: (\S+)", GUIDE))
     assert graph(stack_settings("gcp-dev")).outputs["client_account"] == named
 
 
-def test_the_guides_program_builds_mlflow() -> None:
+def test_python_block_creates_the_component() -> None:
     (block,) = blocks("gcp.md", "python")
     found = record(lambda: exec(block, {"google": gcp.Provider("google", project="my-project")}))
     assert found.outputs["url"].startswith("https://research-dot-my-project.")
@@ -156,29 +156,29 @@ def test_the_guides_program_builds_mlflow() -> None:
     assert "::google::" in service.provider
 
 
-def test_what_is_replaced_to_rotate_is_the_password_alone() -> None:
+def test_rotation_replaces_the_password_only() -> None:
     (pattern,) = re.findall(r"pulumi up --replace '([^']+)'", GUIDE)
     found = [one for one in graph(stack_settings("gcp-dev")).resources if fnmatch.fnmatch(one.urn, pattern)]
     assert [one.type for one in found] == ["random:index/randomPassword:RandomPassword"]
 
 
-def test_the_alerts_are_the_programs() -> None:
+def test_listed_alerts_are_the_stacks() -> None:
     rows = re.findall(r"^\| ([a-z, -]+) \| [^|]+\|$", GUIDE.split("| alert |")[1].split("\n\n")[0], re.MULTILINE)
     said = {name for row in rows for name in row.split(", ")}
     alerts = graph(stack_settings("gcp-dev")).of("gcp:monitoring/alertPolicy:AlertPolicy")
     assert {one.name for one in alerts} == {f"mlflow-alert-{name}" for name in said}
 
 
-# --- Who may deploy
+# --- Permissions of the deployer
 
 
 def roles() -> dict[str, set[str]]:
-    """Kinds of resources by the roles that they need."""
+    """Return the resource types of the guide's table by role."""
     rows = re.findall(r"^\| (.*) \| `roles/([\w.]+)` \|$", GUIDE, re.MULTILINE)
     return {role: set(re.findall(r"`(\w+\.[A-Z]\w+)`", kinds)) for kinds, role in rows}
 
 
-def test_every_kind_of_resource_has_a_role() -> None:
+def test_every_resource_type_has_a_role() -> None:
     there = {
         f"{module}.{kind}"
         for scenario in SCENARIOS
@@ -189,16 +189,16 @@ def test_every_kind_of_resource_has_a_role() -> None:
     assert there == named
 
 
-def test_the_commands_give_every_role_of_the_table() -> None:
+def test_commands_grant_every_role_of_the_table() -> None:
     (script,) = [one for one in blocks("gcp.md", "bash") if "add-iam-policy-binding" in one]
     given = re.findall(r"\b[a-z]+(?:\.[a-zA-Z]+)+\b", script.split("for ROLE in")[1].split("; do")[0])
     assert sorted(given) == sorted(roles())
 
 
-# --- At the end
+# --- Destroy
 
 
-def test_what_stops_a_destroy_in_production_is_what_the_page_says() -> None:
+def test_listed_protected_resources_are_the_stacks() -> None:
     words = {
         "the application": "gcp:appengine/application:Application",
         "the database": "gcp:sql/database:Database",
@@ -213,7 +213,7 @@ def test_what_stops_a_destroy_in_production_is_what_the_page_says() -> None:
     assert {words[one.strip()] for one in said if one.strip()} == protected
 
 
-def test_every_setting_that_keeps_something_is_on_the_page() -> None:
+def test_retention_settings_are_on_the_page() -> None:
     kept = " ".join(str(scenario.graph().outputs.get("kept", "")) for scenario in SCENARIOS)
     named = set(re.findall(r"\b((?:artifacts|database|network)\.\w+)", kept))
     assert named >= {"artifacts.softDeleteDays", "database.lastBackupDays"}
@@ -221,7 +221,7 @@ def test_every_setting_that_keeps_something_is_on_the_page() -> None:
         assert f"`{name}`" in PAGES["gcp-destroy.md"], name
 
 
-def test_the_versions_that_commands_name_are_the_programs() -> None:
+def test_app_engine_versions_in_commands_are_the_stacks() -> None:
     found = graph(stack_settings("gcp-dev"))
     (page,) = found.of("gcp:appengine/standardAppVersion:StandardAppVersion")
     (mlflow,) = found.of("gcp:appengine/flexibleAppVersion:FlexibleAppVersion")
@@ -230,6 +230,6 @@ def test_the_versions_that_commands_name_are_the_programs() -> None:
     assert set(re.findall(r"--splits (\w+)=1", everything)) == {page.inputs["versionId"]}
 
 
-def test_what_lifts_the_protection_is_a_setting() -> None:
+def test_protection_setting_exists() -> None:
     (key,) = re.findall(r"config set --path '(\S+)' false", PAGES["gcp-destroy.md"])
     assert key.removeprefix("mlflow:gcp.") in SETTINGS

@@ -1,6 +1,6 @@
-"""The move of docs/from-terraform.md by Pulumi's real engine: what the page imports stays, and is changed in place.
+"""The move of docs/from-terraform.md with Pulumi's real engine: imported resources are updated, not replaced.
 
-The project that it finds is the double's, with what the module of Terraform leaves in it.
+The project is the mock provider's, with the resources of the Terraform module.
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-# Several of the double's threads would import them at once.
+# Imported here because several threads of the mock provider would import them concurrently.
 from pulumi_gcp import appengine, sql, storage  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 from tests.doubles.provider.cloud import Cloud
@@ -26,19 +26,19 @@ INSTANCE = f"{NAME}-a1b2c3"
 APPLICATION = "gcp:appengine/application:Application"
 DATABASE = "gcp:sql/database:Database"
 BUCKET = "gcp:storage/bucket:Bucket"
-KEPT = {APPLICATION, DATABASE, BUCKET, "gcp:sql/databaseInstance:DatabaseInstance"}
+MOVED = {APPLICATION, DATABASE, BUCKET, "gcp:sql/databaseInstance:DatabaseInstance"}
 
 pytestmark = pytest.mark.timeout(900)
 
 
-def of_terraform(cloud: Cloud) -> None:
-    """What the module leaves behind (f70f70a, mlflow/*.tf)."""
+def create_terraform_resources(cloud: Cloud) -> None:
+    """Create the resources of the module (f70f70a, mlflow/*.tf)."""
     cloud.apis |= {
         f"{name}.googleapis.com"
         for name in ("appengine", "appengineflex", "cloudresourcemanager", "secretmanager", "serviceusage", "sqladmin")
     }
     proxy = {"enabled": True, "oauth2ClientId": "1-a.apps.googleusercontent.com", "oauth2ClientSecret": "GOCSPX-a"}
-    made: list[tuple[str, dict[str, Any]]] = [
+    resources: list[tuple[str, dict[str, Any]]] = [
         (APPLICATION, {"locationId": "europe-west", "iap": proxy}),
         (
             "gcp:sql/databaseInstance:DatabaseInstance",
@@ -57,13 +57,13 @@ def of_terraform(cloud: Cloud) -> None:
                 },
             },
         ),
-        # Not Terraform's character set, but the one of a database from the console: it must stay.
+        # The character set of a database from the console, not Terraform's: it must not change.
         (DATABASE, {"name": "mlflow", "instance": INSTANCE, "charset": "utf8", "collation": "utf8_general_ci"}),
         ("gcp:sql/user:User", {"name": "mlflow", "instance": INSTANCE, "password": "the old one"}),
         (BUCKET, {"name": NAME, "location": "EU", "storageClass": "MULTI_REGIONAL", "uniformBucketLevelAccess": True}),
     ]
-    for kind, inputs in made:
-        cloud.create(kind, "of Terraform's", {"project": PROJECT, **inputs})
+    for kind, inputs in resources:
+        cloud.create(kind, "terraform", {"project": PROJECT, **inputs})
 
 
 @pytest.fixture
@@ -73,10 +73,10 @@ def engine(tmp_path: Path) -> Generator[Engine]:
         pytest.skip(why)
     folder, venv = tmp_path / "stack" / "project", make_venv(tmp_path / "venv")
     cloud = Cloud(programs.GIVEN, folder)
-    of_terraform(cloud)
+    create_terraform_resources(cloud)
     programs.write(folder, venv)
     (settings,) = settings_in("from-terraform.md")
-    # The double keeps no secrets that others made.
+    # The mock provider has no secrets that were created outside of the stack.
     client = {"signIn": {"clientId": "123456789012-abc.apps.googleusercontent.com"}}
     config = {
         "gcp:project": PROJECT,
@@ -90,23 +90,23 @@ def engine(tmp_path: Path) -> Generator[Engine]:
         yield engine
 
 
-def touched(run: Run) -> dict[str, set[str]]:
-    """What would be done, by the kinds that the move is about."""
+def planned_operations(run: Run) -> dict[str, set[str]]:
+    """Return the planned operations by type, for the types of the move."""
     found: dict[str, set[str]] = {}
     for step in run.steps:
-        if step.kind in KEPT:
+        if step.kind in MOVED:
             found.setdefault(step.kind, set()).add(step.op)
     return found
 
 
-def test_what_the_page_imports_is_changed_in_place_and_nothing_is_made_a_second_time(engine: Engine) -> None:
+def test_imported_resources_are_updated_in_place(engine: Engine) -> None:
     (block,) = blocks("from-terraform.md", "json")
     (engine.folder / "import.json").write_text(block.replace("my-project", PROJECT))
     engine.command("import", "--file", "import.json", "--generate-code=false", "--yes", "--skip-preview").ok()
     imported = {one["type"] for one in engine.resources}
-    assert imported == KEPT - {APPLICATION}
-    found = touched(engine.preview().ok())
+    assert imported == MOVED - {APPLICATION}
+    found = planned_operations(engine.preview().ok())
     assert found.pop(APPLICATION) <= {"import", "update"}
-    # The database itself is not even mentioned: its character set is not the program's, and stays.
+    # The database has no operation: its character set differs from the program's and is ignored.
     assert found == {"gcp:sql/databaseInstance:DatabaseInstance": {"update"}, BUCKET: {"update"}}
     assert json.dumps(engine.state).count('"utf8_general_ci"') > 0

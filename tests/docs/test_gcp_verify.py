@@ -1,4 +1,4 @@
-"""`make verify` through Identity-Aware Proxy, as docs/gcp.md has it: with the token of `python -m mlflow_iap token`."""
+"""docs/gcp.md: `make verify` through Identity-Aware Proxy with a token from `python -m mlflow_iap token`."""
 
 import os
 import re
@@ -26,7 +26,7 @@ def world(tmp_path: Path) -> Generator[World]:
 
 
 def run(world: World, module: str, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
-    """In an environment that has nothing of whoever runs the tests."""
+    """Run a module without the environment variables of the test run."""
     caches = {"PYTHONPYCACHEPREFIX": str(ROOT / ".local" / "cache" / "pyc")}
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
@@ -40,10 +40,8 @@ def run(world: World, module: str, *arguments: str, **extra: str) -> subprocess.
 
 
 @pytest.mark.timeout(240)
-def test_a_persons_token_passes_every_step(world: World, mlflow_server: Server) -> None:
-    (named,) = re.findall(
-        r'^\$ URL="\$MLFLOW_TRACKING_URI" TOKEN="\$\(\S+ -m (\w+) token\)" make verify$', PAGE, re.MULTILINE
-    )
+def test_user_token_passes_every_step(world: World, mlflow_server: Server) -> None:
+    (named,) = COMMAND.findall(PAGE)
     world.iap.upstream = mlflow_server.url
     world.iap.members.add(ANN)
     world.accounts.refresh_tokens["1//ann"] = (ANN, DESKTOP_CLIENT)

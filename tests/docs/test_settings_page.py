@@ -5,6 +5,6 @@ from proxy_app.settings import Settings
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_settings_page_is_what_the_code_says() -> None:
+def test_settings_page_is_current() -> None:
     page = (ROOT / "docs" / "settings.md").read_text()
     assert page == Settings.markdown(), "run `make docs`"
