@@ -162,11 +162,19 @@ def test_rotation_replaces_the_password_only() -> None:
     assert [one.type for one in found] == ["random:index/randomPassword:RandomPassword"]
 
 
-def test_listed_alerts_are_the_stacks() -> None:
-    rows = re.findall(r"^\| ([a-z, -]+) \| [^|]+\|$", GUIDE.split("| alert |")[1].split("\n\n")[0], re.MULTILINE)
-    said = {name for row in rows for name in row.split(", ")}
+def test_alert_table_matches_the_stack() -> None:
+    """Names, thresholds and durations of the guide's table are those of the development stack."""
+    listed = re.findall(r"^\| ([a-z-]+) \| .* \| (?:none|> ([\d.]+)) \| (\d+ s) \|$", GUIDE, re.MULTILINE)
     alerts = graph(stack_settings("gcp-dev")).of("gcp:monitoring/alertPolicy:AlertPolicy")
-    assert {one.name for one in alerts} == {f"mlflow-alert-{name}" for name in said}
+    expected: dict[str, tuple[str, str]] = {}
+    for alert in alerts:
+        (condition,) = alert.inputs["conditions"]
+        (kind,) = condition.keys() - {"displayName"}
+        values = condition[kind]
+        (threshold,) = re.findall(r"^.*?> ([\d.]+)", values["query"]) if "query" in values else [""]
+        threshold = f"{values['thresholdValue']:g}" if "thresholdValue" in values else threshold
+        expected[alert.name.removeprefix("mlflow-alert-")] = (threshold, values["duration"].replace("s", " s"))
+    assert {name: (threshold, duration) for name, threshold, duration in listed} == expected
 
 
 # --- Permissions of the deployer

@@ -1,0 +1,55 @@
+"""docs/operate.md: error codes, metrics and alarm thresholds match the code."""
+
+import re
+from pathlib import Path
+
+from ..components.aws.scenarios import SCENARIOS
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "operate.md").read_text()
+SOURCE = "\n".join(path.read_text() for path in (ROOT / "proxy_app").rglob("*.py"))
+COMPARISONS = {"<": "LessThanThreshold", ">": "GreaterThanThreshold"}
+
+
+def section(title: str) -> str:
+    """Return a section of the page, without its heading."""
+    return PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def test_error_codes_match_the_code() -> None:
+    listed = {
+        code
+        for cell in re.findall(r"^\| (?:\d{3}|as returned by AWS) \| ([^|]+) \|", section("Errors"), re.MULTILINE)
+        for code in re.findall(r"`([a-z-]+)`", cell)
+    }
+    assert len(listed) > 30
+    assert {code for code in listed if f'"{code}"' not in SOURCE} == set()
+    in_code = set(re.findall(r'reason="([a-z-]+)"', SOURCE))
+    assert in_code - set(re.findall(r"`([a-z-]+)`", PAGE)) == set()
+
+
+def test_metrics_match_the_code() -> None:
+    listed = {name.removesuffix("_total") for name in re.findall(r"`(mlflow_proxy_\w+)", section("Metrics"))}
+    in_code = {name.removesuffix("_total") for name in re.findall(r'"(mlflow_proxy_\w+)"', SOURCE)}
+    assert listed == in_code
+
+
+def test_alarm_table_matches_the_stack() -> None:
+    """Names, thresholds and periods are those of the development stack."""
+    (development,) = [one for one in SCENARIOS if one.name == "development"]
+    rows = re.findall(
+        r"^\| ([a-z-]+) \| [^|]+ \| ([<>]) (\d+) \| (\d+) of (\d+) s \|", section("Alarms on AWS"), re.MULTILINE
+    )
+    listed = {
+        name: (COMPARISONS[comparison], int(threshold), int(periods), int(seconds))
+        for name, comparison, threshold, periods, seconds in rows
+    }
+    expected = {
+        alarm.name.removeprefix("mlflow-alarm-"): tuple(
+            alarm.inputs[key] for key in ("comparisonOperator", "threshold", "evaluationPeriods", "period")
+        )
+        for alarm in development.graph().of("aws:cloudwatch/metricAlarm:MetricAlarm")
+    }
+    assert listed == expected
+    assert len(expected) == 9
+    assert "has nine alarms" in section("Alarms on AWS")
