@@ -4,7 +4,7 @@ import sys
 
 if __name__ == "__main__":
     try:
-        # Loaded here, so that Ctrl-C shows no traceback while it loads.
+        # Imported here, so that Ctrl-C during the import shows no traceback.
         from verify.command import main
 
         code = main(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""The command: read what to try, run the steps, remove what was made, say how it went."""
+"""The command: reads the target, runs the steps, deletes the created objects, prints the result."""
 
 import datetime
 import os
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from types import FrameType
 
 from verify.client_steps import ClientSteps
-from verify.http_api import Api
+from verify.created_objects import CreatedObjects, delete_objects, describe_leftover
+from verify.http_api import MlflowApi
 from verify.http_steps import HttpSteps
-from verify.made import Made, left_behind, remove
 from verify.report import Report, Status
 from verify.steps import run_steps
 from verify.target import ROLE, Target, UsageError, prepare_environment, read_target
@@ -21,7 +21,7 @@ PASSED, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit code."""
+    """Run the command; returns the exit code (see target.EXIT_CODES)."""
     try:
         target = read_target(arguments, os.environ)
     except UsageError as error:
@@ -39,71 +39,72 @@ class Verification:
         self.target = target
         now = datetime.datetime.now(datetime.UTC)
         name = f"verify-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-        self.made = [Made(f"{name}-http"), Made(f"{name}-client")]
-        self.over_http = HttpSteps(Api(target), self.made[0])
-        self.with_client = ClientSteps(target.url, self.made[1])
+        self.created = [CreatedObjects(f"{name}-http"), CreatedObjects(f"{name}-client")]
+        self.over_http = HttpSteps(MlflowApi(target), self.created[0])
+        self.with_client = ClientSteps(target.url, self.created[1])
         titles = [step.title for part in (self.over_http, self.with_client) for step in part.steps()]
         self.report = Report(sys.stdout, titles, os.environ)
 
     def run(self) -> int:
+        """Run the steps and delete the created objects, also after Ctrl-C; returns the exit code."""
         begin = time.perf_counter()
         interrupted, clean = False, False
         try:
-            self._opening()
-            self._steps()
+            self._print_heading()
+            self._run_steps()
         except KeyboardInterrupt:
             interrupted = True
         finally:
-            clean = self._remove(interrupted)
-        return self._closing(interrupted, clean, time.perf_counter() - begin)
+            clean = self._delete_leftovers(interrupted)
+        return self._print_result(interrupted, clean, time.perf_counter() - begin)
 
-    def _opening(self) -> None:
+    def _print_heading(self) -> None:
         report = self.report
-        report.line(f"Trying {self.target.url}. It needs a token with the role {ROLE}: what is made is deleted again.")
+        report.line(f"Verifying {self.target.url} (token role {ROLE} required: created objects are deleted)")
         if self.target.exposes_token:
-            report.paragraph("Take care: over http:// the token crosses the network readable; https:// hides it.")
+            report.paragraph("Warning: http:// sends the token unencrypted over the network; use https://.")
         report.line()
         report.heading()
 
-    def _steps(self) -> None:
+    def _run_steps(self) -> None:
         over_http, with_client = self.over_http.steps(), self.with_client.steps()
-        whole = run_steps("HTTP", over_http, self.report)
-        if whole:
-            self.report.line("Starting the MLflow client, which takes some seconds.")
-            whole = run_steps("client", with_client, self.report)
-        if not whole:
-            self.report.not_tried(len(over_http) + len(with_client) - self.report.counts.total())
+        completed = run_steps("HTTP", over_http, self.report)
+        if completed:
+            self.report.line("Importing the MLflow client ...")
+            completed = run_steps("client", with_client, self.report)
+        if not completed:
+            self.report.not_run(len(over_http) + len(with_client) - self.report.counts.total())
 
-    def _remove(self, interrupted: bool) -> bool:
-        """Remove what the steps left; True when nothing stays. A second Ctrl-C leaves it, and says what it is."""
-        waiting = [made for made in self.made if made.asked and not made.deleted]
-        if waiting and interrupted:
+    def _delete_leftovers(self, interrupted: bool) -> bool:
+        """Delete what is left; True when nothing remains. A second Ctrl-C skips this and lists what remains."""
+        pending = [created for created in self.created if created.creation_requested and not created.deleted]
+        if pending and interrupted:
             self.report.line()
-            self.report.line("Interrupted: marking as deleted what was made (Ctrl-C again leaves it) ...")
-        # Not the connections that an interrupted step used.
-        api = Api(self.target)
+            self.report.line("Interrupted: deleting the created objects (Ctrl-C again skips this) ...")
+        # New connections: an interrupted step may have left its own in use.
+        api = MlflowApi(self.target)
         left: list[str] = []
         try:
-            while waiting:
-                if reason := remove(api, waiting[0]):
+            while pending:
+                if reason := delete_objects(api, pending[0]):
                     left.append(reason)
-                waiting.pop(0)
+                pending.pop(0)
         except KeyboardInterrupt:
-            left += [left_behind(made, "Its removal was interrupted.") for made in waiting]
+            left += [describe_leftover(created, "Its deletion was interrupted.") for created in pending]
         for reason in left:
             self.report.paragraph(reason)
         return not left
 
-    def _closing(self, interrupted: bool, clean: bool, seconds: float) -> int:
+    def _print_result(self, interrupted: bool, clean: bool, seconds: float) -> int:
         report, counts = self.report, self.report.counts
         report.line()
-        if clean and any(made.experiment_id for made in self.made):
-            report.line(f"All that was made is marked as deleted: {self.made[0].name[:-5]}-*.")
+        if clean and any(created.experiment_id for created in self.created):
+            report.line(f"Deleted (restorable in MLflow): {self.created[0].name[:-5]}-*")
         if interrupted:
             report.line("INTERRUPTED")
             return INTERRUPTED
         tally = ", ".join(f"{counts[status]} {status.value[0].lower()}" for status in Status if counts[status])
-        passed = clean and not counts[Status.FAILED] and not counts[Status.NOT_TRIED]
+        passed = clean and not counts[Status.FAILED] and not counts[Status.NOT_RUN]
         report.line(f"{'PASSED' if passed else 'FAILED'}: {tally}, in {seconds:.1f} s")
         return PASSED if passed else FAILED
 

@@ -1,4 +1,4 @@
-"""One request over plain HTTP, and what to think of its answer."""
+"""A client of MLflow's REST API, and the interpretation of its responses."""
 
 import json
 import re
@@ -9,15 +9,15 @@ from urllib.parse import urlsplit
 import requests
 from requests.auth import AuthBase
 
-from verify.failures import Failed, Stop, explain, plain
+from verify.errors import StepFailed, VerificationAborted, describe_connection_error, sanitize
 from verify.target import ROLE, Target
 
 PREFIX = "/api/2.0/mlflow/"
 CONNECT_SECONDS = 10.0
 
 
-class Answer:
-    """status: the HTTP status; body: the JSON object, empty when there is none."""
+class ApiResponse:
+    """A response. `body`: its JSON object, empty when it has none."""
 
     def __init__(self, response: requests.Response) -> None:
         self.status = response.status_code
@@ -32,24 +32,26 @@ class Answer:
 
     @property
     def error_code(self) -> str:
+        """MLflow's error code; may be empty."""
         return str(self.body.get("error_code", ""))
 
     @property
     def is_page(self) -> bool:
+        """Whether the body looks like HTML."""
         return self.text.lstrip()[:1] == "<"
 
     def __str__(self) -> str:
-        """The status and the server's own words."""
-        if said := " ".join(str(self.body[key]) for key in ("error_code", "message") if self.body.get(key)):
-            return f"{self.status} {plain(said)}"
+        """The status and the server's message."""
+        if message := " ".join(str(self.body[key]) for key in ("error_code", "message") if self.body.get(key)):
+            return f"{self.status} {sanitize(message)}"
         if self.is_page:
             title = re.search(r"<title>(.*?)</title>", self.text, re.IGNORECASE | re.DOTALL)
-            return f"{self.status} and a web page" + (f" ({plain(title[1])})" if title else "")
-        return f"{self.status} {plain(self.text)}".strip()
+            return f"{self.status} and a web page" + (f" ({sanitize(title[1])})" if title else "")
+        return f"{self.status} {sanitize(self.text)}".strip()
 
 
 class _Authorization(AuthBase):
-    """With an object here requests does not look for a .netrc, whose password would win over the token."""
+    """Sets the bearer token. With an auth object, requests does not read .netrc, which would replace the token."""
 
     def __init__(self, token: str | None) -> None:
         self.token = token
@@ -60,21 +62,23 @@ class _Authorization(AuthBase):
         return r
 
 
-class Api:
-    """MLflow's REST API at one target. Methods raise Failed, or Stop when no other request would fare better."""
+class MlflowApi:
+    """MLflow's REST API at the target. Methods raise StepFailed, or VerificationAborted if all requests would fail."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self.session = requests.Session()
 
     def get(self, route: str, **query: str) -> dict[str, Any]:
-        return self._judged(self.ask("GET", route, query, self.target.token))
+        """The JSON object of a GET request with the token."""
+        return self._checked_body(self.request("GET", route, query, self.target.token))
 
     def post(self, route: str, **fields: Any) -> dict[str, Any]:
-        return self._judged(self.ask("POST", route, fields, self.target.token))
+        """The JSON object of a POST request with the token."""
+        return self._checked_body(self.request("POST", route, fields, self.target.token))
 
-    def ask(self, method: str, route: str, fields: Mapping[str, Any], token: str | None) -> Answer:
-        """Whatever the server says; Stop when it says nothing."""
+    def request(self, method: str, route: str, fields: Mapping[str, Any], token: str | None) -> ApiResponse:
+        """The response to a request with any token or none; VerificationAborted when there is no response."""
         query, body = (fields, None) if method == "GET" else (None, _json(fields))
         try:
             response = self.session.request(
@@ -88,60 +92,62 @@ class Api:
                 allow_redirects=False,
             )
         except requests.exceptions.RequestException as error:
-            raise Stop(explain(error, self.target.url) or plain(str(error))) from error
+            raise VerificationAborted(
+                describe_connection_error(error, self.target.url) or sanitize(str(error))
+            ) from error
         finally:
-            # A cookie set by one answer would let the next request in.
+            # A cookie set by one response could authenticate the next request.
             self.session.cookies.clear()
-        answer = Answer(response)
+        answer = ApiResponse(response)
         here, there = urlsplit(self.target.url), urlsplit(answer.location)
         if here.scheme == "http" and there.scheme == "https" and here.hostname == there.hostname:
-            raise Stop(f"{self.target.url} only sends callers on to https://: use URL=https://... instead.")
+            raise VerificationAborted(f"{self.target.url} redirects to https://. Use URL=https://... instead.")
         if here.path and answer.status == 404 and answer.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise Stop(
-                f"No MLflow answers under the path {here.path}: leave it out, URL={here.scheme}://{here.netloc}, "
-                f"unless the deployment has one. The answer: {answer}"
+            raise VerificationAborted(
+                f"No MLflow API at the path {here.path}. Use URL={here.scheme}://{here.netloc} "
+                f"unless the deployment has a path prefix. Response: {answer}"
             )
         return answer
 
-    def stop_if_no_mlflow(self, answer: Answer) -> None:
-        """Stop when the token is not accepted, or when something other than MLflow answers."""
+    def abort_unless_mlflow(self, answer: ApiResponse) -> None:
+        """VerificationAborted when the token is rejected, or when the response is not MLflow's."""
         if answer.status == 401:
-            raise Stop(f"The token is not accepted: wrong, expired or revoked. The answer: {answer}")
+            raise VerificationAborted(f"The token is invalid, expired or revoked. Response: {answer}")
         if 300 <= answer.status < 400 or (answer.is_page and answer.status < 500):
-            where = f", on its way to {plain(answer.location)}" if answer.location else ""
-            raise Stop(
-                f"The answer is not MLflow's but {answer}{where}: "
-                "a login page that knows no tokens, or not the address of MLflow's API."
+            where = f", a redirect to {sanitize(answer.location)}" if answer.location else ""
+            raise VerificationAborted(
+                f"The response is not MLflow's: {answer}{where}. "
+                "The URL leads to a login page that does not accept tokens, or is not that of MLflow's API."
             )
         if answer.is_page:
-            raise Stop(
-                f"Something in front of the proxy answers {answer}: nothing healthy seems to be behind it, "
-                "or this is no proxy's URL."
+            raise VerificationAborted(
+                f"A load balancer or web server responds instead of the proxy: {answer}. It has no healthy target, "
+                "or the URL is not that of the proxy."
             )
 
-    def _judged(self, answer: Answer) -> dict[str, Any]:
-        self.stop_if_no_mlflow(answer)
+    def _checked_body(self, answer: ApiResponse) -> dict[str, Any]:
+        self.abort_unless_mlflow(answer)
         if answer.status == 403:
-            raise Failed(
-                f"The token's role is too weak for this, or the proxy's own rights are; the role must be {ROLE}. "
-                f"The answer: {answer}"
+            raise StepFailed(
+                f"The token's role, or the proxy's own permissions, do not allow this; the role must be {ROLE}. "
+                f"Response: {answer}"
             )
         if answer.status != 200:
-            raise Failed(f"The answer: {answer}")
+            raise StepFailed(f"Response: {answer}")
         if not answer.body and answer.text.strip() not in {"", "{}"}:
-            raise Failed(f"The answer is not a JSON object: {plain(answer.text)}")
+            raise StepFailed(f"The response is not a JSON object: {sanitize(answer.text)}")
         return answer.body
 
 
 def field(answer: Any, *path: str) -> Any:
-    """A value deep in an answer; Failed names the first part of the path that is missing."""
+    """A nested value of a response; StepFailed names the first part of the path that is missing."""
     for depth, name in enumerate(path, 1):
         if not isinstance(answer, dict) or name not in answer:
-            raise Failed(f"The answer has no {'.'.join(path[:depth])}.")
+            raise StepFailed(f"The response has no {'.'.join(path[:depth])}.")
         answer = cast("dict[str, Any]", answer)[name]
     return answer
 
 
 def _json(fields: Mapping[str, Any]) -> bytes:
-    # UTF-8 as it is, where the MLflow client sends escapes: both have to work.
+    # Unescaped UTF-8; the MLflow client sends escapes. Both must work.
     return json.dumps(fields, ensure_ascii=False).encode()

@@ -1,13 +1,13 @@
-"""The steps over plain HTTP: who is let in, then everything that AWS's blog post tries with curl."""
+"""The steps over HTTP: authentication and roles, then the requests that AWS's blog post makes with curl."""
 
 import secrets
 import time
 import uuid
 from typing import Any, cast
 
-from verify.failures import Failed, Stop
-from verify.http_api import Answer, Api, field
-from verify.made import Made, find
+from verify.created_objects import CreatedObjects, find_experiments
+from verify.errors import StepFailed, VerificationAborted
+from verify.http_api import ApiResponse, MlflowApi, field
 from verify.steps import (
     BATCH_METRICS,
     BATCH_PARAM,
@@ -25,23 +25,24 @@ from verify.steps import (
 )
 from verify.target import ROLE
 
-# In a query a space, a plus and a letter beyond ASCII have one right signature and several wrong ones.
+# Proxies often sign a space, a plus or a non-ASCII letter in a query incorrectly.
 FOLDER = "a folder + more/\u00fc"
 
 
 class HttpSteps:
     """Steps that share one experiment and one run."""
 
-    def __init__(self, api: Api, made: Made) -> None:
+    def __init__(self, api: MlflowApi, created: CreatedObjects) -> None:
         self.api = api
-        self.made = made
+        self.created = created
         self.root = ""
 
     def steps(self) -> list[Step]:
+        """All steps, in order."""
         return [
-            Step("refuse a caller with no token", self.refuse_no_token),
-            Step("refuse a caller with a wrong token", self.refuse_wrong_token),
-            Step("accept the token, with its role", self.accept_token),
+            Step("reject a request without a token", self.reject_missing_token),
+            Step("reject an invalid token", self.reject_invalid_token),
+            Step("accept the token and its role", self.accept_token),
             Step("create experiment", self.create_experiment),
             Step("search experiments", self.search_experiments),
             Step("get experiment", self.get_experiment),
@@ -50,131 +51,138 @@ class HttpSteps:
             Step("log metric", self.log_metric),
             Step("log batch", self.log_batch),
             Step("set tag", self.set_tag),
-            Step("read the run back", self.read_back),
+            Step("read the run", self.read_run),
             Step("list artifacts", self.list_artifacts),
             Step("list artifacts of a folder", self.list_folder),
             Step("delete run", self.delete_run),
             Step("delete experiment", self.delete_experiment),
         ]
 
-    # Who is let in
+    # Authentication and roles
 
-    def refuse_no_token(self) -> str:
-        return self._refused(None, "without a token")
+    def reject_missing_token(self) -> str:
+        return self._expect_401(None, "without a token")
 
-    def refuse_wrong_token(self) -> str:
-        return self._refused(_resembling(self.api.target.token), "with a made-up token")
+    def reject_invalid_token(self) -> str:
+        return self._expect_401(_similar_token(self.api.target.token), "with an invalid token")
 
-    def _refused(self, token: str | None, how: str) -> str:
-        answer = self.api.ask("POST", "experiments/search", {"max_results": 1}, token)
+    def _expect_401(self, token: str | None, how: str) -> str:
+        answer = self.api.request("POST", "experiments/search", {"max_results": 1}, token)
         if answer.status == 200:
-            raise Failed(f"A caller {how} was let in, and so is anyone who reaches {self.api.target.url}.")
+            raise StepFailed(f"A request {how} was accepted: {self.api.target.url} is open to anyone who can reach it.")
         if answer.status != 401:
-            raise Failed(f"A caller {how} should be refused with 401; the answer: {answer}")
+            raise StepFailed(f"A request {how}: expected status 401. Response: {answer}")
         return "401"
 
     def accept_token(self) -> str:
-        """Ask to delete a run that does not exist: a role that may not delete is noticed before anything is made."""
-        answer = self._try_on_nothing("runs/delete")
+        """Delete a run that does not exist, to detect a role that may not delete before anything is created."""
+        answer = self._request_for_missing_run("runs/delete")
         if answer.status == 403:
-            may_write = self._try_on_nothing("runs/set-tag", key=TAG[0], value=TAG[1]).status != 403
-            role = "may read and write but not delete, as an editor's" if may_write else "may not write, as a viewer's"
-            raise Stop(
-                f"The token {role}: its role is too weak. It must be {ROLE}, because what is made here is marked as "
-                f"deleted at the end. Nothing was made. The answer: {answer}"
+            may_write = self._request_for_missing_run("runs/set-tag", key=TAG[0], value=TAG[1]).status != 403
+            role = "can read and write but not delete (editor)" if may_write else "can only read (viewer)"
+            raise VerificationAborted(
+                f"The token {role}. Expected the role {ROLE}, since created objects are deleted at the end. "
+                f"Nothing was created. Response: {answer}"
             )
         if answer.error_code != "RESOURCE_DOES_NOT_EXIST":
-            # Whatever this is, nothing should be made before it is known that it can be deleted.
-            self.api.stop_if_no_mlflow(answer)
-            raise Stop(f"Deleting a run that does not exist should be answered so by MLflow; the answer: {answer}")
+            # Create nothing before it is certain that it can be deleted.
+            self.api.abort_unless_mlflow(answer)
+            raise VerificationAborted(
+                f"Deleting a missing run: expected RESOURCE_DOES_NOT_EXIST from MLflow. Response: {answer}"
+            )
         return ROLE
 
-    def _try_on_nothing(self, route: str, **fields: str) -> Answer:
-        return self.api.ask("POST", route, {"run_id": uuid.uuid4().hex, **fields}, self.api.target.token)
+    def _request_for_missing_run(self, route: str, **fields: str) -> ApiResponse:
+        return self.api.request("POST", route, {"run_id": uuid.uuid4().hex, **fields}, self.api.target.token)
 
-    # The article's steps
+    # The steps of AWS's blog post
 
     def create_experiment(self) -> None:
-        self.made.asked = True
-        answer = self.api.post("experiments/create", name=self.made.name, tags=[_pair(NOTE)])
-        self.made.experiment_id = str(field(answer, "experiment_id"))
+        self.created.creation_requested = True
+        answer = self.api.post("experiments/create", name=self.created.name, tags=[_pair(NOTE)])
+        self.created.experiment_id = str(field(answer, "experiment_id"))
 
     def search_experiments(self) -> None:
-        ids = [str(field(experiment, "experiment_id")) for experiment in find(self.api, self.made.name)]
-        expect("The list of experiments found by name", [self.made.the_experiment()], ids)
+        ids = [str(field(experiment, "experiment_id")) for experiment in find_experiments(self.api, self.created.name)]
+        expect("The list of experiments found by name", [self.created.require_experiment_id()], ids)
 
     def get_experiment(self) -> None:
         experiment = self._experiment()
-        expect("The experiment's name", self.made.name, field(experiment, "name"))
+        expect("The experiment's name", self.created.name, field(experiment, "name"))
         expect("The experiment's lifecycle_stage", "active", field(experiment, "lifecycle_stage"))
         same_values("tag", dict([NOTE]), _dict(experiment, "tags"))
 
     def create_run(self) -> None:
         answer = self.api.post(
-            "runs/create", experiment_id=self.made.the_experiment(), run_name=self.made.name, start_time=_now()
+            "runs/create",
+            experiment_id=self.created.require_experiment_id(),
+            run_name=self.created.name,
+            start_time=_now(),
         )
-        self.made.run_id = str(field(answer, "run", "info", "run_id"))
-        expect("The run's experiment", self.made.the_experiment(), field(answer, "run", "info", "experiment_id"))
+        self.created.run_id = str(field(answer, "run", "info", "run_id"))
+        expect(
+            "The run's experiment", self.created.require_experiment_id(), field(answer, "run", "info", "experiment_id")
+        )
 
     def log_param(self) -> None:
-        self.api.post("runs/log-parameter", run_id=self.made.the_run(), **_pair(PARAM))
+        self.api.post("runs/log-parameter", run_id=self.created.require_run_id(), **_pair(PARAM))
 
     def log_metric(self) -> None:
-        self.api.post("runs/log-metric", run_id=self.made.the_run(), **_metric(*METRIC))
+        self.api.post("runs/log-metric", run_id=self.created.require_run_id(), **_metric(*METRIC))
 
     def log_batch(self) -> None:
         self.api.post(
             "runs/log-batch",
-            run_id=self.made.the_run(),
+            run_id=self.created.require_run_id(),
             metrics=[_metric(*metric) for metric in BATCH_METRICS],
             params=[_pair(BATCH_PARAM)],
             tags=[_pair(BATCH_TAG)],
         )
 
     def set_tag(self) -> None:
-        self.api.post("runs/set-tag", run_id=self.made.the_run(), **_pair(TAG))
+        self.api.post("runs/set-tag", run_id=self.created.require_run_id(), **_pair(TAG))
 
-    def read_back(self) -> None:
+    def read_run(self) -> None:
         run = self._run()
-        expect("The run's name", self.made.name, field(run, "info", "run_name"))
+        expect("The run's name", self.created.name, field(run, "info", "run_name"))
         data = field(run, "data")
         same_values("parameter", WRITTEN_PARAMS, _dict(data, "params"))
         same_values("metric", WRITTEN_METRICS, _dict(data, "metrics"))
         same_values("tag", WRITTEN_TAGS, _dict(data, "tags"))
 
     def list_artifacts(self) -> None:
-        answer = self.api.get("artifacts/list", run_id=self.made.the_run())
+        answer = self.api.get("artifacts/list", run_id=self.created.require_run_id())
         self.root = str(field(answer, "root_uri"))
         expect("The run's list of artifacts", [], answer.get("files", []))
         expect("The artifacts' root_uri", field(self._run(), "info", "artifact_uri"), self.root)
 
     def list_folder(self) -> None:
-        answer = self.api.get("artifacts/list", run_id=self.made.the_run(), path=FOLDER)
+        answer = self.api.get("artifacts/list", run_id=self.created.require_run_id(), path=FOLDER)
         expect("The folder's list of artifacts", [], answer.get("files", []))
 
     def delete_run(self) -> None:
-        self.api.post("runs/delete", run_id=self.made.the_run())
+        self.api.post("runs/delete", run_id=self.created.require_run_id())
         expect("The run's lifecycle_stage", "deleted", field(self._run(), "info", "lifecycle_stage"))
-        self.made.run_deleted = True
+        self.created.run_deleted = True
 
     def delete_experiment(self) -> None:
-        self.api.post("experiments/delete", experiment_id=self.made.the_experiment())
+        self.api.post("experiments/delete", experiment_id=self.created.require_experiment_id())
         expect("The experiment's lifecycle_stage", "deleted", field(self._experiment(), "lifecycle_stage"))
-        self.made.deleted = True
+        self.created.deleted = True
 
-    # What the steps share
+    # Shared by several steps
 
     def _experiment(self) -> dict[str, Any]:
-        return field(self.api.get("experiments/get", experiment_id=self.made.the_experiment()), "experiment")
+        return field(self.api.get("experiments/get", experiment_id=self.created.require_experiment_id()), "experiment")
 
     def _run(self) -> dict[str, Any]:
-        return field(self.api.get("runs/get", run_id=self.made.the_run()), "run")
+        return field(self.api.get("runs/get", run_id=self.created.require_run_id()), "run")
 
 
-def _resembling(token: str) -> str:
-    """Another token that begins like the right one: a proxy that looks at the form alone would take it."""
-    kept = token[: len(token) // 2]
-    while (other := kept + secrets.token_hex(len(token))[: len(token) - len(kept)]) == token:
+def _similar_token(token: str) -> str:
+    """An invalid token with the prefix and length of a valid one, which a check of the format alone would accept."""
+    prefix = token[: len(token) // 2]
+    while (other := prefix + secrets.token_hex(len(token))[: len(token) - len(prefix)]) == token:
         continue
     return other
 
@@ -188,11 +196,11 @@ def _metric(key: str, value: float, step: int) -> dict[str, Any]:
 
 
 def _now() -> int:
-    """MLflow's times are milliseconds."""
+    """Milliseconds since the epoch, as MLflow's timestamps."""
     return int(time.time() * 1000)
 
 
 def _dict(parent: dict[str, Any], name: str) -> dict[str, object]:
-    """A list of {key, value}, which MLflow leaves out when it is empty."""
+    """A list of {key, value} objects as a dict; MLflow omits empty lists."""
     pairs = cast("list[dict[str, Any]]", parent.get(name, []))
     return {field(pair, "key"): field(pair, "value") for pair in pairs}

@@ -1,4 +1,4 @@
-"""The table, a row as soon as its step has ended, and the lines around it."""
+"""The table, with a row printed as soon as its step has ended, and the text around it."""
 
 import contextlib
 import enum
@@ -13,45 +13,47 @@ GREEN, RED, YELLOW, PLAIN = "\033[32m", "\033[31m", "\033[33m", "\033[0m"
 
 
 class Status(enum.Enum):
-    """What came of a step: the word, the mark in front of it where the encoding allows, and its colour."""
+    """The result of a step: the word, its mark (if the encoding has it), and its color."""
 
     OK = ("ok", "\u2713", GREEN)
     FAILED = ("FAILED", "\u2717", RED)
     SKIPPED = ("skipped", "-", YELLOW)
-    NOT_TRIED = ("not tried", "-", YELLOW)
+    NOT_RUN = ("not run", "-", YELLOW)
 
 
 class Report:
-    """Writes to one stream; a reader who goes away (`| head`) ends the writing, not the verification."""
+    """Writes to one stream; when its reader ends (`| head`), the verification continues without output."""
 
     def __init__(self, stream: TextIO, titles: Iterable[str], environ: Mapping[str, str]) -> None:
         self.stream = stream
         self.widest = max(map(len, titles))
         self.counts = Counter[Status]()
-        self.colour = stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+        self.color = stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
         self.marks = _can_encode(stream, "".join(status.value[1] for status in Status))
 
     def heading(self) -> None:
+        """Print the head of the table."""
         self.line(f"{'via':<6}  {'step':<{self.widest}}  {'status':<11}  {'ms':>6}")
         self.line(f"{'-' * 6}  {'-' * self.widest}  {'-' * 11}  {'-' * 6}")
 
     def row(self, via: str, title: str, status: Status, milliseconds: float, note: str = "") -> None:
-        """A short note of a passed step stands beside it; a reason stands below, in full."""
+        """Print a row. The note of a passed step is in the row; that of another one is below it, in full."""
         self.counts[status] += 1
-        word, mark, colour = status.value
+        word, mark, color = status.value
         cell = f"{f'{mark} {word}' if self.marks else word:<11}"
-        if self.colour:
-            cell = f"{colour}{cell}{PLAIN}"
+        if self.color:
+            cell = f"{color}{cell}{PLAIN}"
         beside = f"  {note}" if status is Status.OK and note else ""
         self.line(f"{via:<6}  {title:<{self.widest}}  {cell}  {milliseconds:>6.0f}{beside}")
         if note and not beside:
             self.paragraph(note, indent=" " * 8)
 
-    def not_tried(self, steps: int) -> None:
-        """So many steps have no row, because an earlier one made them pointless."""
-        self.counts[Status.NOT_TRIED] += steps
+    def not_run(self, steps: int) -> None:
+        """Count steps that have no row because an earlier step aborted the verification."""
+        self.counts[Status.NOT_RUN] += steps
 
     def paragraph(self, text: str, indent: str = "") -> None:
+        """Print text wrapped to WIDTH; words and URLs are not broken."""
         for line in text.splitlines():
             self.line(
                 textwrap.fill(
@@ -65,11 +67,12 @@ class Report:
             )
 
     def line(self, text: str = "") -> None:
+        """Print one line; characters that the encoding lacks are escaped."""
         encoding = self.stream.encoding or "ascii"
         try:
             print(text.encode(encoding, "backslashreplace").decode(encoding), file=self.stream, flush=True)
         except BrokenPipeError:
-            # Also for what is still in the buffer, which Python writes at its exit.
+            # Redirect the stream, since Python flushes its buffer at exit.
             with contextlib.suppress(OSError), open(os.devnull, "w") as nowhere:  # noqa: PTH123
                 os.dup2(nowhere.fileno(), self.stream.fileno())
 

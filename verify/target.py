@@ -1,4 +1,4 @@
-"""Which deployment is tried, and with which token."""
+"""The deployment to verify and the token, from arguments and environment."""
 
 import argparse
 import dataclasses
@@ -7,35 +7,35 @@ import re
 from collections.abc import Mapping, MutableMapping, Sequence
 from urllib.parse import SplitResult, urlsplit
 
-from verify.failures import plain
+from verify.errors import sanitize
 
 ROLE = "admin"
 EXAMPLE = "make verify URL=https://mlflow.example.com TOKEN=..."
 HELP = f"""\
-Try an MLflow deployment from outside: over plain HTTP, then with the MLflow Python client.
+Verify an MLflow deployment: over HTTP, then with the MLflow Python client.
 
   {EXAMPLE}
-  URL=https://mlflow.example.com TOKEN=... make verify    `ps` shows the token to nobody
+  URL=https://mlflow.example.com TOKEN=... make verify    keeps the token out of `ps`
   URL=https://mlflow.example.com TOKEN=... python -m verify
 
-The token comes from the environment (TOKEN, or MLFLOW_TRACKING_TOKEN), never from a flag: `ps` shows flags to everyone.
-Its role must be {ROLE}, because what is made here is marked as deleted at the end. One experiment is made over HTTP
-and one with the client, named verify-<time>-<random>-http and -client, each with one run.
+The token is read from the environment (TOKEN or MLFLOW_TRACKING_TOKEN), not from a flag, which `ps` would show. Its
+role must be {ROLE}: the command creates two experiments with one run each, named verify-<time>-<random>-http and
+-client, and deletes them at the end.
 """
-EXIT_CODES = "exit code: 0 all steps passed, 1 a step failed, 2 wrong usage, 130 interrupted"
+EXIT_CODES = "exit code: 0 all steps passed, 1 a step failed, 2 invalid usage, 130 interrupted"
 
-# What the AWS libraries in MLflow need to reach S3; every other MLFLOW_* of the user's would change what is tried.
-KEPT = ("MLFLOW_S3_", "MLFLOW_BOTO_")
-AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "MLFLOW_TRACKING_SERVER_CERT_PATH")
+# Required for access to S3. All other MLFLOW_* variables are removed, since they could change what is verified.
+KEPT_PREFIXES = ("MLFLOW_S3_", "MLFLOW_BOTO_")
+CA_BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "MLFLOW_TRACKING_SERVER_CERT_PATH")
 
 
 class UsageError(Exception):
-    """The command was given something wrong; the message says what, and what is right."""
+    """Invalid arguments or environment; the message says what is wrong and what is expected."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """url: scheme://host[:port][/prefix], without a trailing slash. timeout: seconds for one answer."""
+    """`url`: scheme://host[:port][/prefix], without a trailing slash; `timeout`: of a response, in seconds."""
 
     url: str
     token: str = dataclasses.field(repr=False)
@@ -43,26 +43,26 @@ class Target:
 
     @property
     def exposes_token(self) -> bool:
-        """The token would cross a network that others can read."""
+        """Whether the token would cross a network unencrypted."""
         parts = urlsplit(self.url)
         host = parts.hostname or ""
         return parts.scheme == "http" and host not in {"localhost", "::1"} and not host.startswith("127.")
 
 
 def read_target(arguments: Sequence[str], environ: Mapping[str, str]) -> Target:
-    """Flags win over URL and TOKEN, and these over MLflow's own two variables.
+    """Read the target: flags take precedence over URL and TOKEN, and these over MLFLOW_TRACKING_URI and _TOKEN.
 
-    UsageError, or argparse's own exit (with 2; with 0 after --help).
+    UsageError, or SystemExit from argparse (2; after --help 0).
     """
     if any(argument.split("=")[0] == "--token" for argument in arguments):
         raise UsageError(
-            "There is no --token: `ps` shows flags to everyone on the machine. "
-            "Give the token in the environment: TOKEN=... python -m verify"
+            "--token is not supported, since `ps` shows flags to all users. "
+            "Set the token in the environment: TOKEN=... python -m verify"
         )
-    # What was given to make on its command line; it hands that on, but under the name that was typed.
+    # Variables from make's command line, which make passes on with their case unchanged.
     for typed in re.findall(r"(?:^|\s)(\w+)=", environ.get("MAKEFLAGS", "")):
         if typed.upper() in {"URL", "TOKEN"} and typed != typed.upper():
-            raise UsageError(f"{typed}=... is written in capitals: {EXAMPLE}")
+            raise UsageError(f"{typed}=... must be upper case: {EXAMPLE}")
     parser = argparse.ArgumentParser(
         prog="python -m verify",
         description=HELP,
@@ -70,36 +70,34 @@ def read_target(arguments: Sequence[str], environ: Mapping[str, str]) -> Target:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--url", help="URL of the deployment (default: URL or MLFLOW_TRACKING_URI in the environment)")
     parser.add_argument(
-        "--url", help="where the deployment is (default: URL or MLFLOW_TRACKING_URI in the environment)"
-    )
-    parser.add_argument(
-        "--timeout", type=float, default=60.0, metavar="SECONDS", help="for one answer (default: %(default)g)"
+        "--timeout", type=float, default=60.0, metavar="SECONDS", help="timeout of a response (default: %(default)g)"
     )
     flags = parser.parse_args(arguments)
     if not 0 < flags.timeout <= 3600:
-        raise UsageError("--timeout takes seconds above 0 and up to 3600.")
+        raise UsageError(f"--timeout: got {flags.timeout:g}, expected seconds above 0 and up to 3600.")
     token_name, token = _first(environ, "TOKEN", "MLFLOW_TRACKING_TOKEN")
     url_name, url = ("--url", flags.url) if flags.url else _first(environ, "URL", "MLFLOW_TRACKING_URI")
-    own = url.rstrip("/") == environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
-    if token_name == "MLFLOW_TRACKING_TOKEN" and not own:  # noqa: S105 - a variable's name
+    same_url = url.rstrip("/") == environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
+    if token_name == "MLFLOW_TRACKING_TOKEN" and not same_url:  # noqa: S105 - a variable's name
         raise UsageError(
-            "MLFLOW_TRACKING_TOKEN is for MLFLOW_TRACKING_URI, and another deployment was named: "
-            "give that one's token as TOKEN=..."
+            "MLFLOW_TRACKING_TOKEN is the token of MLFLOW_TRACKING_URI, but another URL was given: "
+            "set the token of that deployment with TOKEN=..."
         )
     return Target(url=_checked_url(url_name, url), token=_checked_token(token_name, token), timeout=flags.timeout)
 
 
 def prepare_environment(target: Target, environ: MutableMapping[str, str]) -> None:
-    """Let only the target decide what is tried: for this process, and before MLflow is imported.
+    """Remove variables that would change what is verified; call it before MLflow is imported.
 
-    A user name wins over a token, a .netrc over both (mlflow.utils.rest_utils and requests), and MLflow sends a
-    request again for minutes. requests knows no SSL_CERT_FILE, so it is handed on under the name that it knows.
+    In MLflow's client, a user name takes precedence over a token, and .netrc over both (mlflow.utils.rest_utils,
+    requests); it retries requests for minutes. requests ignores SSL_CERT_FILE, so REQUESTS_CA_BUNDLE is set instead.
     """
-    if authorities := next((environ[name] for name in AUTHORITIES if environ.get(name)), None):
-        environ["REQUESTS_CA_BUNDLE"] = authorities
+    if ca_bundle := next((environ[name] for name in CA_BUNDLE_VARIABLES if environ.get(name)), None):
+        environ["REQUESTS_CA_BUNDLE"] = ca_bundle
     for name in list(environ):
-        if name.startswith(("MLFLOW_", "_MLFLOW_", "DATABRICKS_")) and not name.startswith(KEPT):
+        if name.startswith(("MLFLOW_", "_MLFLOW_", "DATABRICKS_")) and not name.startswith(KEPT_PREFIXES):
             del environ[name]
     environ.update(
         NETRC=os.devnull,
@@ -120,23 +118,23 @@ def _first(environ: Mapping[str, str], *names: str) -> tuple[str, str]:
 def _checked_url(name: str, text: str) -> str:
     text = text.strip()
     if not text:
-        raise UsageError(f"Which deployment? {EXAMPLE}")
+        raise UsageError(f"The URL is missing: {EXAMPLE}")
     try:
         parts = urlsplit(text)
         valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         parts, valid = SplitResult("", "", "", "", ""), False
     if parts.username is not None or parts.password is not None:
-        # Not shown: it holds a password.
-        raise UsageError(f"{name} holds a user name or password, which would win over the token: leave it out.")
-    shown = plain(text)
+        # The value is not shown, since it contains a password.
+        raise UsageError(f"{name} contains a user name or password. Remove it and use a token.")
+    shown = sanitize(text)
     if not valid or any(character.isspace() or not character.isprintable() for character in text):
-        hint = f" Is http://{shown} meant?" if text.partition("/")[0].partition(":")[2].isdecimal() else ""
+        hint = f" Did you mean http://{shown}?" if text.partition("/")[0].partition(":")[2].isdecimal() else ""
         raise UsageError(
-            f"{name}={shown} is not the address of a deployment, such as https://mlflow.example.com.{hint}"
+            f"{name}: got {shown}, expected the URL of a deployment, such as https://mlflow.example.com.{hint}"
         )
     if parts.query or parts.fragment:
-        raise UsageError(f"{name}={shown} is a page of MLflow's UI: leave out what follows the host (from # or ? on).")
+        raise UsageError(f"{name}: got {shown}, a page of MLflow's UI. Remove everything from # or ? on.")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
@@ -144,13 +142,11 @@ def _checked_token(name: str, text: str) -> str:
     text = text.strip()
     if not text:
         raise UsageError(
-            f"With which token? make verify URL=... TOKEN=... (its role must be {ROLE}); "
-            "one is made with `python -m proxy_app token new --help`, and `make up` prints its own."
+            f"The token is missing: make verify URL=... TOKEN=... (role {ROLE}). `make up` prints its token; "
+            "`python -m proxy_app token new --help` creates others."
         )
     if text.lower().startswith("bearer "):
-        raise UsageError(f"{name}: leave out the word Bearer; only the token itself is needed.")
+        raise UsageError(f"{name}: remove the word Bearer; expected the token alone.")
     if not all("!" <= character <= "~" for character in text):
-        raise UsageError(
-            f"{name} holds a space, a line break or a letter that no token has: was it pasted whole, and alone?"
-        )
+        raise UsageError(f"{name} contains a space, a line break or a character that is not valid in a token.")
     return text

@@ -1,4 +1,4 @@
-"""The verification as a process of its own, and a look at what it left on MLflow's server."""
+"""Fixtures: `python -m verify` as a child process, and the objects on MLflow's server."""
 
 import dataclasses
 import json
@@ -19,12 +19,12 @@ ROOT = Path(__file__).parents[2]
 
 @dataclasses.dataclass(frozen=True)
 class Mlflow:
-    """A real server, which lets everyone in and keeps artifacts in S3 as SageMaker's does."""
+    """A real MLflow server without authentication, with artifacts in S3 as on SageMaker."""
 
     url: str
 
     def experiments(self, view: str, name: str) -> dict[str, str]:
-        """The names that contain `name`, with their ids; view: ACTIVE_ONLY or DELETED_ONLY."""
+        """{name: id} of the experiments whose names contain `name`; view: ACTIVE_ONLY or DELETED_ONLY."""
         found = self._post(
             "experiments/search", {"filter": f"name LIKE '%{name}%'", "view_type": view, "max_results": 1000}
         )
@@ -45,8 +45,8 @@ class Mlflow:
 
 
 @dataclasses.dataclass(frozen=True)
-class Ended:
-    """How a verification ended."""
+class Completed:
+    """Exit code and output of a verification."""
 
     code: int
     out: str
@@ -55,13 +55,13 @@ class Ended:
 
 @dataclasses.dataclass(frozen=True)
 class Verify:
-    """`python -m verify` in an empty folder with an empty home."""
+    """`python -m verify` in an empty folder with an empty HOME."""
 
     folder: Path
     command = (sys.executable, "-m", "verify")
 
     def environment(self, **extra: str) -> dict[str, str]:
-        for name in ("home", "here", "tmp"):
+        for name in ("home", "cwd", "tmp"):
             (self.folder / name).mkdir(exist_ok=True)
         return {
             "PATH": os.environ["PATH"],
@@ -77,7 +77,7 @@ class Verify:
     def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [*self.command, *arguments],
-            cwd=self.folder / "here",
+            cwd=self.folder / "cwd",
             env=self.environment(**environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -85,24 +85,24 @@ class Verify:
             text=True,
         )
 
-    def end(self, process: subprocess.Popen[str]) -> Ended:
+    def end(self, process: subprocess.Popen[str]) -> Completed:
         try:
             out, err = process.communicate(timeout=90)
         finally:
             if process.poll() is None:
                 process.kill()
                 process.communicate()
-        return Ended(process.returncode, out, err)
+        return Completed(process.returncode, out, err)
 
-    def __call__(self, *arguments: str, **environ: str) -> Ended:
+    def __call__(self, *arguments: str, **environ: str) -> Completed:
         return self.end(self.start(*arguments, **environ))
 
 
 @pytest.fixture
 def verify(tmp_path: Path) -> Verify:
-    made = Verify(tmp_path)
-    made.environment()
-    return made
+    runner = Verify(tmp_path)
+    runner.environment()
+    return runner
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A deployment that is right passes, with nothing left behind on either side."""
+"""Correct deployments pass the verification, which leaves no objects and no files."""
 
 import re
 from collections import Counter
@@ -9,11 +9,11 @@ from aiohttp import web
 from local.fake_sagemaker.tls import Authority
 from local.ports import free_port
 from tests.doubles.fixtures import Server
-from tests.verify.conftest import Ended, Mlflow, Verify
-from tests.verify.toy_proxy import ADMIN, Seen, ToyProxy
+from tests.verify.conftest import Completed, Mlflow, Verify
+from tests.verify.toy_proxy import ADMIN, RecordedRequest, ToyProxy
 
-ROW = re.compile(r"^(HTTP|client) +(.+?)  +(\S+) (ok|FAILED|skipped|not tried)  +(\d+)(?:  (.*))?$", re.MULTILINE)
-ARTICLE = {
+ROW = re.compile(r"^(HTTP|client) +(.+?)  +(\S+) (ok|FAILED|skipped|not run)  +(\d+)(?:  (.*))?$", re.MULTILINE)
+CLIENT_STEPS = {
     "create experiment",
     "search experiments",
     "get experiment",
@@ -22,20 +22,20 @@ ARTICLE = {
     "log metric",
     "log batch",
     "set tag",
-    "read the run back",
+    "read the run",
     "list artifacts",
     "delete run",
     "delete experiment",
 }
 
 
-def rows(ended: Ended) -> dict[tuple[str, str], str]:
+def rows(ended: Completed) -> dict[tuple[str, str], str]:
     """{(via, step): status}"""
     return {(via, step): status for via, step, _, status, _, _ in ROW.findall(ended.out)}
 
 
-def name_of(ended: Ended) -> str:
-    """What the names of all that was made begin with."""
+def name_of(ended: Completed) -> str:
+    """The common prefix of the created experiments' names."""
     found = re.search(r"verify-\d{8}T\d{6}Z-[0-9a-f]{8}", ended.out)
     assert found, ended
     return found[0]
@@ -53,7 +53,7 @@ def files_below(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def test_a_deployment_that_is_right_passes_whatever_the_user_has_set(mlflow: Mlflow, verify: Verify) -> None:
+def test_correct_deployment_passes_despite_user_settings(mlflow: Mlflow, verify: Verify) -> None:
     home = verify.folder / "home"
     (home / ".mlflow").mkdir()
     (home / ".mlflow/credentials").write_text(
@@ -72,63 +72,59 @@ def test_a_deployment_that_is_right_passes_whatever_the_user_has_set(mlflow: Mlf
             MLFLOW_TRACKING_PASSWORD="no",
             MLFLOW_TRACKING_TOKEN="no",
             MLFLOW_TRACKING_URI="http://127.0.0.1:9",
-            MLFLOW_WORKSPACE="elsewhere",
+            MLFLOW_WORKSPACE="other",
         )
     assert (ended.code, ended.err) == (0, "")
     seen = rows(ended)
-    assert {step for via, step in seen if via == "HTTP"} > ARTICLE
-    assert {step for via, step in seen if via == "client"} == ARTICLE | {"start"}
+    assert {step for via, step in seen if via == "HTTP"} > CLIENT_STEPS
+    assert {step for via, step in seen if via == "client"} == CLIENT_STEPS | {"start"}
     assert {key for key, status in seen.items() if status != "ok"} == {("client", "list artifacts")}
     assert seen["client", "list artifacts"] == "skipped"
-    assert "needs S3 credentials until artifacts go through the proxy" in ended.out
+    assert "requires S3 credentials: artifacts do not pass through the proxy yet" in ended.out
     assert "1 skipped" in ended.out.splitlines()[-1]
     assert "role admin" in ended.out.splitlines()[0]
     assert_nothing_active(mlflow, name_of(ended), made=2)
-    # Only the admin's token was sent, apart from the two requests that have to be refused.
-    sent = Counter(request.authorization for request in proxy.seen)
+    # Apart from the two requests that must be rejected, only the admin token was sent.
+    sent = Counter(request.authorization for request in proxy.requests)
     assert sent.pop(None) == 1
-    assert sent.pop(f"Bearer {ADMIN}") == len(proxy.seen) - 2
-    [wrong] = sent
-    # It has the right one's form, so that it is refused for what it is.
-    assert wrong is not None
-    assert wrong.startswith(f"Bearer {ADMIN[:4]}")
-    assert len(wrong) == len(f"Bearer {ADMIN}")
+    assert sent.pop(f"Bearer {ADMIN}") == len(proxy.requests) - 2
+    [invalid] = sent
+    # It has the format of a valid token.
+    assert invalid is not None
+    assert invalid.startswith(f"Bearer {ADMIN[:4]}")
+    assert len(invalid) == len(f"Bearer {ADMIN}")
     assert files_below(verify.folder) == before
 
 
-def test_a_private_authority_is_trusted_by_both_ways_when_ssl_cert_file_names_it(
-    mlflow: Mlflow, verify: Verify, tmp_path: Path
-) -> None:
+def test_ssl_cert_file_is_trusted_by_http_and_client(mlflow: Mlflow, verify: Verify, tmp_path: Path) -> None:
     authority = Authority.create(tmp_path / "authority")
     with ToyProxy(mlflow.url, tls=authority.server_context()) as proxy:
-        refused = verify(URL=proxy.url, TOKEN=ADMIN)
+        untrusted = verify(URL=proxy.url, TOKEN=ADMIN)
         trusted = verify(URL=proxy.url, TOKEN=ADMIN, SSL_CERT_FILE=str(authority.ca_file))
-    assert refused.code == 1
-    assert "is not trusted here" in refused.out
-    assert "REQUESTS_CA_BUNDLE or SSL_CERT_FILE" in " ".join(refused.out.split())
+    assert untrusted.code == 1
+    assert "is not trusted: " in untrusted.out
+    assert "REQUESTS_CA_BUNDLE or SSL_CERT_FILE" in " ".join(untrusted.out.split())
     assert (trusted.code, trusted.err) == (0, "")
 
 
-def test_artifacts_in_an_s3_out_of_reach_are_skipped_and_do_not_fail(
-    mlflow: Mlflow, verify: Verify, mlflow_server: Server
-) -> None:
+def test_unreachable_s3_is_skipped(mlflow: Mlflow, verify: Verify, mlflow_server: Server) -> None:
     away = {**mlflow_server.environ, "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
     with ToyProxy(mlflow.url) as proxy:
         ended = verify(URL=proxy.url, TOKEN=ADMIN, **away)
     assert (ended.code, ended.err) == (0, "")
     assert rows(ended)["client", "list artifacts"] == "skipped"
-    assert "with those of this machine: Could not connect" in " ".join(ended.out.split())
+    assert "with the current credentials: Could not connect" in " ".join(ended.out.split())
 
 
-def test_artifacts_that_go_through_the_proxy_are_listed_by_the_client(mlflow: Mlflow, verify: Verify) -> None:
-    async def before(seen: Seen, request: web.Request) -> web.StreamResponse | None:
-        return web.json_response({"files": []}) if "mlflow-artifacts" in seen.route else None
+def test_proxied_artifacts_are_listed_by_client(mlflow: Mlflow, verify: Verify) -> None:
+    async def before(recorded: RecordedRequest, request: web.Request) -> web.StreamResponse | None:
+        return web.json_response({"files": []}) if "mlflow-artifacts" in recorded.route else None
 
-    async def after(seen: Seen, body: bytes) -> bytes:
+    async def after(recorded: RecordedRequest, body: bytes) -> bytes:
         return body.replace(b"s3://mlflow/", b"mlflow-artifacts:/")
 
     with ToyProxy(mlflow.url, before=before, after=after) as proxy:
         ended = verify(URL=proxy.url, TOKEN=ADMIN)
     assert (ended.code, ended.err) == (0, "")
     assert set(rows(ended).values()) == {"ok"}
-    assert sum("mlflow-artifacts" in seen.route for seen in proxy.seen) == 1
+    assert sum("mlflow-artifacts" in recorded.route for recorded in proxy.requests) == 1

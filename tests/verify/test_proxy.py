@@ -1,4 +1,4 @@
-"""The verification and the proxy of this repository agree, in front of both kinds of upstream."""
+"""The verification passes with this repository's proxy, in front of both kinds of upstream."""
 
 import asyncio
 from pathlib import Path
@@ -9,17 +9,17 @@ from local.fake_sagemaker import APP_ARN, TRACKING_SERVER_ARN
 from tests.doubles.fixtures import Server, SigningProxy, StartFakeSageMaker
 from tests.doubles.proxy_process import ProxyProcess
 from tests.doubles.running_proxy import Tokens
-from tests.verify.conftest import Ended, Mlflow, Verify
+from tests.verify.conftest import Completed, Mlflow, Verify
 from tests.verify.test_failing import text
 from tests.verify.test_passing import assert_nothing_active, name_of, rows
 
 
-async def verified(verify: Verify, proxy: ProxyProcess, role: str, **environ: str) -> Ended:
-    # In a thread: the proxy's output and the fake SageMaker are served in this one.
+async def verified(verify: Verify, proxy: ProxyProcess, role: str, **environ: str) -> Completed:
+    # In a thread, since the fake SageMaker runs in this event loop.
     return await asyncio.to_thread(verify, URL=proxy.url, TOKEN=proxy.tokens.all[role], **environ)
 
 
-async def test_roles_are_told_apart_in_front_of_a_plain_server(
+async def test_only_admin_passes_with_plain_mlflow(
     mlflow: Mlflow, verify: Verify, tokens: Tokens, tmp_path: Path
 ) -> None:
     async with ProxyProcess.serving(tmp_path, tokens, MLFLOW_PROXY_UPSTREAM_URL=mlflow.url) as proxy:
@@ -27,13 +27,13 @@ async def test_roles_are_told_apart_in_front_of_a_plain_server(
         strong = await verified(verify, proxy, "admin")
     for role, ended in weak.items():
         assert ended.code == 1
-        assert f"{role}'s: its role is too weak. It must be admin" in text(ended)
+        assert f"({role}). Expected the role admin" in text(ended)
     assert (strong.code, strong.err) == (0, ""), strong.out
     assert_nothing_active(mlflow, name_of(strong), made=2)
 
 
 @pytest.mark.parametrize("arn", [TRACKING_SERVER_ARN, APP_ARN], ids=["tracking-server", "app"])
-async def test_every_step_passes_in_front_of_sagemaker(
+async def test_all_steps_pass_with_sagemaker(
     mlflow: Mlflow,
     s3: Server,
     start_fake_sagemaker: StartFakeSageMaker,
@@ -42,7 +42,7 @@ async def test_every_step_passes_in_front_of_sagemaker(
     arn: str,
 ) -> None:
     async with signing_proxy(await start_fake_sagemaker(target_arn=arn)) as proxy:
-        # With credentials for S3 the client lists artifacts there itself.
+        # With S3 credentials, the client lists artifacts in S3.
         ended = await verified(verify, proxy, "admin", **s3.environ)
     assert (ended.code, ended.err) == (0, ""), ended.out
     assert set(rows(ended).values()) == {"ok"}

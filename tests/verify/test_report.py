@@ -1,4 +1,4 @@
-"""The table reads well in a terminal, in a log and in a pipe."""
+"""The format of the table in terminals, logs and pipes."""
 
 import io
 
@@ -8,7 +8,7 @@ from verify.report import Report, Status
 
 
 class Stream(io.StringIO):
-    """Text with an encoding of its own, on a terminal or not."""
+    """A text stream with a given encoding, optionally a terminal."""
 
     def __init__(self, encoding: str, *, terminal: bool = False) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ def table(encoding: str = "utf-8", *, terminal: bool = False, **environ: str) ->
 @pytest.mark.parametrize(
     ("encoding", "ok", "failed"), [("utf-8", "\u2713 ok", "\u2717 FAILED"), ("ascii", "ok", "FAILED")]
 )
-def test_rows_line_up_with_marks_where_the_encoding_has_them(encoding: str, ok: str, failed: str) -> None:
+def test_rows_are_aligned_and_marked_if_encoding_allows(encoding: str, ok: str, failed: str) -> None:
     heading, rule, first, second, reason = table(encoding).splitlines()
     status, end = heading.index("status"), heading.index("ms") + 2
     assert first[status:end] == f"{ok:<11}  {12:>6}"
@@ -45,14 +45,14 @@ def test_rows_line_up_with_marks_where_the_encoding_has_them(encoding: str, ok: 
     assert reason.strip() == ("It \u2026 broke." if encoding == "utf-8" else "It \\u2026 broke.")
 
 
-def test_colour_is_for_terminals_that_want_it() -> None:
+def test_color_is_used_in_terminals_unless_disabled() -> None:
     assert "\033[32m" in table(terminal=True)
     assert "\033[" not in table(terminal=True, NO_COLOR="1")
     assert "\033[" not in table(terminal=True, TERM="dumb")
     assert "\033[" not in table()
 
 
-def test_a_long_reason_is_wrapped_but_names_and_addresses_stay_whole() -> None:
+def test_long_text_is_wrapped_without_breaking_names() -> None:
     stream = Stream("utf-8")
     report = Report(stream, ["step"], {})
     name = "verify-20260101T000000Z-01234567-client"

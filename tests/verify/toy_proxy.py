@@ -1,4 +1,4 @@
-"""A proxy as small as the tests allow: checks a bearer token and its role, passes on, and misbehaves as told."""
+"""A minimal proxy: checks a bearer token and its role, forwards requests, and can be made to misbehave."""
 
 import asyncio
 import dataclasses
@@ -15,17 +15,17 @@ ADMIN, EDITOR, VIEWER = "token-of-an-admin", "token-of-an-editor", "token-of-a-v
 ROLES = {ADMIN: "admin", EDITOR: "editor", VIEWER: "viewer"}
 READS = ("search", "get", "list")
 
-# Sees a request before it is passed on; a response, when it gives one, is the answer.
-Before = Callable[["Seen", web.Request], Awaitable[web.StreamResponse | None]]
-# Gives the body that is passed on instead of the caller's.
-Rewrite = Callable[["Seen"], bytes]
-# Sees the upstream's answer and may change it; it may also keep the caller waiting.
-After = Callable[["Seen", bytes], Awaitable[bytes]]
+# Called before a request is forwarded; may return the response instead.
+Before = Callable[["RecordedRequest", web.Request], Awaitable[web.StreamResponse | None]]
+# Returns the body to forward instead of the client's.
+Rewrite = Callable[["RecordedRequest"], bytes]
+# Called with the upstream's response body; returns the body to send, and may delay it.
+After = Callable[["RecordedRequest", bytes], Awaitable[bytes]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Seen:
-    """One request: route is what follows /api/2.0/mlflow/."""
+class RecordedRequest:
+    """A request; `route` is the path after /api/2.0/mlflow/."""
 
     method: str
     route: str
@@ -34,7 +34,7 @@ class Seen:
 
 
 class ToyProxy:
-    """Runs on a thread of its own, so that a test can wait for a process that talks to it."""
+    """Runs in a thread, so that a test can wait for a child process that uses it."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class ToyProxy:
         self.rewrite = rewrite
         self.after = after
         self.tls = tls
-        self.seen: list[Seen] = []
+        self.requests: list[RecordedRequest] = []
         self.url = ""
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
@@ -70,8 +70,8 @@ class ToyProxy:
         assert not self._thread.is_alive()
         self._loop.close()
 
-    async def die(self) -> None:
-        """Close the door, and hang up on everyone inside."""
+    async def crash(self) -> None:
+        """Stop listening and close all connections."""
         await self._site.stop()
         for transport in list(self._transports):
             transport.abort()
@@ -94,18 +94,18 @@ class ToyProxy:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if isinstance(request.transport, asyncio.Transport):
             self._transports.add(request.transport)
-        seen = Seen(
+        recorded = RecordedRequest(
             request.method,
             request.path.removeprefix("/api/2.0/mlflow/"),
             request.headers.get("Authorization"),
             await request.read(),
         )
-        self.seen.append(seen)
-        if self.before and (response := await self.before(seen, request)):
+        self.requests.append(recorded)
+        if self.before and (response := await self.before(recorded, request)):
             return response
-        if refusal := self._refusal(seen):
-            return refusal
-        body = self.rewrite(seen) if self.rewrite else seen.body
+        if rejection := self._rejection(recorded):
+            return rejection
+        body = self.rewrite(recorded) if self.rewrite else recorded.body
         async with self._session.request(
             request.method,
             URL(self.upstream + request.raw_path, encoded=True),
@@ -114,27 +114,29 @@ class ToyProxy:
         ) as answer:
             body = await answer.read()
             if self.after:
-                body = await self.after(seen, body)
+                body = await self.after(recorded, body)
             return web.Response(status=answer.status, body=body, content_type=answer.content_type)
 
-    def _refusal(self, seen: Seen) -> web.Response | None:
+    def _rejection(self, recorded: RecordedRequest) -> web.Response | None:
         if not self.auth:
             return None
-        role = ROLES.get((seen.authorization or "").removeprefix("Bearer "))
+        role = ROLES.get((recorded.authorization or "").removeprefix("Bearer "))
         if role is None:
             return error(401, "UNAUTHENTICATED", "Send a token: Authorization: Bearer ...")
-        last = seen.route.rpartition("/")[2]
+        last = recorded.route.rpartition("/")[2]
         needed = "viewer" if last.startswith(READS) else "admin" if last.startswith("delete") else "editor"
         ranks = ["viewer", "editor", "admin"]
         if ranks.index(role) < ranks.index(needed):
-            return error(403, "PERMISSION_DENIED", f"This needs the role {needed}; yours is {role}.")
+            return error(403, "PERMISSION_DENIED", f"Requires the role {needed}; got the role {role}.")
         return None
 
 
 def error(status: int, code: str, message: str) -> web.Response:
+    """An error response in MLflow's format."""
     return web.json_response({"error_code": code, "message": message}, status=status)
 
 
 def page(status: int, title: str, **headers: str) -> web.Response:
+    """An HTML response."""
     text = f"<!doctype html><html><head><title>{title}</title></head><body>{title}</body></html>"
     return web.Response(status=status, text=text, content_type="text/html", headers=headers)
