@@ -1,4 +1,4 @@
-"""`make preview STACK=dev FORMAT=text`: a stack before it runs, without a cloud account."""
+"""Preview a stack without a cloud account: resources, network exposure, permissions, outputs and `pulumi destroy`."""
 
 import argparse
 import dataclasses
@@ -14,43 +14,44 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
-    # Nothing here needs to be tidied up, and a stack trace of half an import helps nobody.
+    # Nothing needs cleaning up, and a traceback from the middle of an import is of no use.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import pulumi
 
-from .aws import answers as aws
+from .aws.mock_outputs import REGION
 from .console import Style
-from .drawing import mermaid
-from .recorder import SECRET, Graph, MissingAnswer, record
+from .diagram import mermaid
+from .recorder import SECRET, Graph, MissingMockOutputError, record
 from .report import report
 from .stack_files import Stack, StackError, read_stack
 
 FORMATS = ("text", "mermaid", "json")
-_TO_SET = re.compile(r"`pulumi config set --secret ([\w-]+:[\w-]+)`")
+_MISSING_SECRET = re.compile(r"`pulumi config set --secret ([\w-]+:[\w-]+)`")
 
 
 def graph_of(stack: Stack, folder: Path) -> Graph:
-    """What the project's program asks for with this stack's config. The program's errors come through.
+    """Return the graph that the program in ``folder`` registers with this stack's config.
 
-    Secrets that the program misses, and says how to set, are taken for set, with a warning: files that are shared
-    have none.
+    A stack file in version control holds no secrets. If the program fails because a secret is missing, and names the
+    command that sets it, the program runs again with a placeholder and the graph has a warning. Other errors of the
+    program propagate.
     """
     try:
-        return _recorded(stack, folder)
+        return _record_program(stack, folder)
     except pulumi.RunError as error:
-        missing = tuple(dict.fromkeys(key for key in _TO_SET.findall(str(error)) if key not in stack.config))
+        missing = tuple(dict.fromkeys(key for key in _MISSING_SECRET.findall(str(error)) if key not in stack.config))
         if not missing:
             raise
         try:
-            graph = _recorded(_with_secrets(stack, missing), folder)
+            graph = _record_program(_with_secrets(stack, missing), folder)
         except pulumi.RunError:
             raise error from None
-    graph.messages += [("WARNING", f"{key} is not set yet: `pulumi config set --secret {key}`.") for key in missing]
+    graph.messages += [("WARNING", f"{key} is not set: run `pulumi config set --secret {key}`.") for key in missing]
     return graph
 
 
-def _recorded(stack: Stack, folder: Path) -> Graph:
+def _record_program(stack: Stack, folder: Path) -> Graph:
     program = folder / "__main__.py"
     return record(
         lambda: runpy.run_path(str(program), run_name="__main__") and None,
@@ -67,44 +68,44 @@ def _with_secrets(stack: Stack, keys: Sequence[str]) -> Stack:
 
 
 def main(arguments: Sequence[str] | None = None, folder: Path | None = None) -> int:
-    """The exit code: 1 for whatever would have ended `pulumi preview`, too, but secrets that are still to be set."""
+    """Run the command and return its exit code: 1 if `pulumi preview` would fail, except for missing secrets."""
     parser = argparse.ArgumentParser(prog="make preview", description=__doc__)
-    parser.add_argument("--stack", default="dev")
-    parser.add_argument("--format", default="text")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--stack", default="dev", help="name of the stack: reads Pulumi.<stack>.yaml (default: dev)")
+    parser.add_argument("--format", default="text", help=f"one of {', '.join(FORMATS)} (default: text)")
+    options = parser.parse_args(arguments)
     folder = folder or Path.cwd()
-    if given.format not in FORMATS:
-        return _failed(f"FORMAT={given.format} is not known; there are {', '.join(FORMATS)}.")
+    if options.format not in FORMATS:
+        return _fail(f"unknown FORMAT: got {options.format}, expected {', '.join(FORMATS)}.")
     try:
-        stack = read_stack(folder, given.stack)
+        stack = read_stack(folder, options.stack)
     except StackError as error:
-        return _failed(str(error))
+        return _fail(str(error))
     try:
         graph = graph_of(stack, folder)
-    except (pulumi.RunError, MissingAnswer) as error:
-        return _failed(str(error))
-    except Exception:  # noqa: BLE001 - shown whole, as the engine would
-        return _failed(traceback.format_exc())
+    except (pulumi.RunError, MissingMockOutputError) as error:
+        return _fail(str(error))
+    except Exception:  # noqa: BLE001 - the engine shows the whole traceback, too
+        return _fail(traceback.format_exc())
     if "mlflow:aws" in stack.config and "aws:region" not in stack.config:
-        graph.messages.append(("WARNING", f"aws:region is not set; it is taken for {aws.REGION} here."))
+        graph.messages.append(("WARNING", f"aws:region is not set; this preview uses {REGION}."))
     for level, message in graph.messages:
         print(f"{level.lower()}: {message}", file=sys.stderr)
     colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    written: dict[str, Callable[[], str]] = {
+    writers: dict[str, Callable[[], str]] = {
         "text": lambda: report(stack, graph, Style(colours)),
         "mermaid": lambda: mermaid(graph),
-        "json": lambda: json.dumps(dataclasses.asdict(graph, dict_factory=_without_read), indent=2) + "\n",
+        "json": lambda: json.dumps(dataclasses.asdict(graph, dict_factory=_omit_read_false), indent=2) + "\n",
     }
-    print(written[given.format](), end="")
+    print(writers[options.format](), end="")
     return 0
 
 
-def _without_read(fields: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Said only of those few resources that are read."""
+def _omit_read_false(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Few resources are read (`get`): the field is in the JSON only where it is true."""
     return {name: value for name, value in fields if (name, value) != ("read", False)}
 
 
-def _failed(message: str) -> int:
+def _fail(message: str) -> int:
     print(f"error: {message}", file=sys.stderr)
     return 1
 

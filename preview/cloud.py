@@ -1,4 +1,4 @@
-"""What a preview needs to know of a cloud: aws/ and gcp/ say it, clouds.py lists them."""
+"""What a preview needs to know about a cloud. aws/ and gcp/ provide it; clouds.py lists them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from .console import Style
 from .graph import Graph, Resource
-from .traits import Kept
+from .retention_rules import Retention
 
 
-class Reach(NamedTuple):
-    """One way in. ``requests`` says which of those that come on this port."""
+class Ingress(NamedTuple):
+    """An inbound path. ``requests`` selects among the requests to this port, such as by path."""
 
     source: str
     target: str
@@ -19,67 +19,69 @@ class Reach(NamedTuple):
     authentication: str
 
 
-class Out(NamedTuple):
-    """One way out."""
+class Egress(NamedTuple):
+    """An outbound path."""
 
     source: str
     target: str
     port: str
 
 
-class Grant(NamedTuple):
-    """What a resource's own policy lets others do, or forbids."""
+class PolicyGrant(NamedTuple):
+    """A statement of a resource-based policy. ``effect`` is Allow or Deny."""
 
-    who: str
-    may: str
-    on: str
-    where: str
+    effect: str
+    principals: str
+    actions: str
+    resources: str
+    conditions: str
 
 
-class Holder(NamedTuple):
-    """Who has a role of the proxy's in MLflow. ``where`` tells several proxies apart."""
+class MlflowRoleBinding(NamedTuple):
+    """The members of one of the proxy's roles. ``service`` is empty if the stack has one proxy."""
 
     role: str
-    who: str
-    where: str = ""
+    members: str
+    service: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """The tables."""
+    """The rows of the report's tables."""
 
-    ways_in: list[Reach] = field(default_factory=list[Reach])
-    ways_out: list[Out] = field(default_factory=list[Out])
-    grants: list[Grant] = field(default_factory=list[Grant])
-    holders: list[Holder] = field(default_factory=list[Holder])
+    ingress: list[Ingress] = field(default_factory=list[Ingress])
+    egress: list[Egress] = field(default_factory=list[Egress])
+    policy_grants: list[PolicyGrant] = field(default_factory=list[PolicyGrant])
+    role_bindings: list[MlflowRoleBinding] = field(default_factory=list[MlflowRoleBinding])
 
 
-FoundArrow = tuple[Resource | str | None, Resource | str | None, str]
-"""From whom to whom, and what is written on it. An end that is a text is outside of the stack; one that is None is not
-drawn, and neither is the arrow."""
+Edge = tuple[Resource | str | None, Resource | str | None, str]
+"""Source, target and label. A text is a node outside the stack; an edge with an end that is None is not drawn."""
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """How a type is drawn. ``together``: all of one part as one, with their number; ``named``: with its name;
-    ``said``: what is written instead of ``text`` where it is the only one.
+class Node:
+    """How resources of a type appear in the diagram.
+
+    ``grouped``: all resources of a child component are one node, with their count. ``named``: the label has the
+    resource's name. ``describe`` replaces ``label`` where the node is one resource.
     """
 
-    text: str
+    label: str
     store: bool = False
-    together: bool = False
+    grouped: bool = False
     named: bool = False
-    said: Callable[[Resource], str] | None = None
+    describe: Callable[[Resource], str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cloud:
-    """``rights`` are lines under ``rights_title``; ``drawn`` and ``matters`` go by type."""
+    """``permissions`` yields the lines below ``permissions_title``; the mappings are by type token."""
 
     exposure: Callable[[Graph], Exposure]
-    rights_title: str
-    rights: Callable[[Graph, Style], Iterator[str]]
-    kept: Callable[[Resource], Iterator[Kept]]
-    arrows: Callable[[Graph], Iterator[FoundArrow]]
-    drawn: Mapping[str, Drawn]
-    matters: Mapping[str, tuple[str, ...]]
+    permissions_title: str
+    permissions: Callable[[Graph, Style], Iterator[str]]
+    retentions: Callable[[Resource], Iterator[Retention]]
+    edges: Callable[[Graph], Iterator[Edge]]
+    nodes: Mapping[str, Node]
+    displayed_inputs: Mapping[str, tuple[str, ...]]

@@ -1,4 +1,4 @@
-"""The clouds that a preview knows."""
+"""The clouds that a preview supports."""
 
 from . import aws, gcp
 from .cloud import Cloud

@@ -1,28 +1,28 @@
-"""What is exposed to whom: from where, to what, on which port, and who is asked for what on the way."""
+"""Inbound and outbound access, resource policies and MLflow roles of a stack, over all clouds."""
 
 from collections.abc import Iterable
 
-from .cloud import Exposure, Reach
+from .cloud import Exposure, Ingress
 from .clouds import CLOUDS
 from .graph import Graph
 
 
 def exposure(graph: Graph) -> Exposure:
-    """Derived from the graph, of all clouds."""
+    """Return the exposure that the graph's resources would have."""
     found = [cloud.exposure(graph) for cloud in CLOUDS]
     return Exposure(
-        ways_in=_merged(way for one in found for way in one.ways_in),
-        ways_out=list(dict.fromkeys(way for one in found for way in one.ways_out)),
-        grants=list(dict.fromkeys(grant for one in found for grant in one.grants)),
-        holders=[holder for one in found for holder in one.holders],
+        ingress=_merge_sources(row for one in found for row in one.ingress),
+        egress=list(dict.fromkeys(row for one in found for row in one.egress)),
+        policy_grants=list(dict.fromkeys(row for one in found for row in one.policy_grants)),
+        role_bindings=[row for one in found for row in one.role_bindings],
     )
 
 
-def _merged(ways: Iterable[Reach]) -> list[Reach]:
-    """One row for those who reach the same."""
-    sources: dict[Reach, list[str]] = {}
-    for way in ways:
-        found = sources.setdefault(way._replace(source=""), [])
-        if way.source not in found:
-            found.append(way.source)
-    return [way._replace(source=", ".join(found)) for way, found in sources.items()]
+def _merge_sources(rows: Iterable[Ingress]) -> list[Ingress]:
+    """One row for all sources that reach the same target in the same way."""
+    sources: dict[Ingress, list[str]] = {}
+    for row in rows:
+        found = sources.setdefault(row._replace(source=""), [])
+        if row.source not in found:
+            found.append(row.source)
+    return [row._replace(source=", ".join(found)) for row, found in sources.items()]

@@ -1,18 +1,19 @@
-"""What a program asked for: resources with their options, calls, and the stack's outputs."""
+"""What a program registers: resources with their options, calls, and the stack's outputs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
-SECRET = "[secret]"  # noqa: S105 - what is shown instead of one
+SECRET = "[secret]"  # noqa: S105 - shown in place of a secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """A registration as the engine would have got it. ``parent`` and ``dependencies`` are URNs.
+    """A resource registration as the engine receives it. ``parent`` and ``dependencies`` are URNs.
 
-    ``inputs`` holds SECRET where a secret was given; ``secret_inputs`` names those properties, ``secret_outputs`` the
-    outputs that are to be kept secret, too. ``outputs`` is what the answers say, or a component has registered.
+    ``inputs`` holds SECRET in place of secret values; ``secret_inputs`` names these properties, and ``secret_outputs``
+    the outputs in ``additional_secret_outputs``. ``outputs`` holds the mock outputs, or those that a component
+    registers.
     """
 
     urn: str
@@ -41,42 +42,43 @@ class Resource:
     import_id: str = ""
     version: str = ""
     read: bool = False
-    """It is only looked at (``get``), and nobody's to change or to delete."""
+    """The program reads an existing resource (``get``), and does not manage it."""
 
 
 class Call(NamedTuple):
-    """A question to the cloud (an invoke)."""
+    """A call of a provider function (an invoke)."""
 
     token: str
     args: dict[str, Any]
     provider: str
-    answer: dict[str, Any]
+    result: dict[str, Any]
 
 
 @dataclass(slots=True)
 class Graph:
-    """Everything that a program asked for; resources in the program's order."""
+    """Everything that a program registers; resources are in the program's order."""
 
     resources: list[Resource] = field(default_factory=list[Resource])
     outputs: dict[str, Any] = field(default_factory=dict[str, Any])
     calls: list[Call] = field(default_factory=list[Call])
     messages: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    """What was logged for the engine: (WARNING, text)."""
+    """Log messages for the engine, as (level, text), such as ("WARNING", "...")."""
     stack_urn: str = ""
 
-    def of(self, kind: str) -> list[Resource]:
-        """The resources of a type, such as aws:lb/loadBalancer:LoadBalancer."""
-        return [one for one in self.resources if one.type == kind]
+    def of(self, type_token: str) -> list[Resource]:
+        """Return the resources of a type, such as aws:lb/loadBalancer:LoadBalancer."""
+        return [resource for resource in self.resources if resource.type == type_token]
 
     def children(self, urn: str) -> list[Resource]:
-        return [one for one in self.resources if one.parent == urn]
+        """Return the resources whose parent this is."""
+        return [resource for resource in self.resources if resource.parent == urn]
 
     def by_urn(self, urn: str) -> Resource | None:
-        """None for the stack itself."""
-        return next((one for one in self.resources if one.urn == urn), None)
+        """Return the resource with this URN; None for the stack itself."""
+        return next((resource for resource in self.resources if resource.urn == urn), None)
 
     def ancestors(self, resource: Resource) -> Iterator[Resource]:
-        """From its parent upwards, without the stack."""
+        """Yield the parents, from the nearest, without the stack."""
         above = self.by_urn(resource.parent)
         while above is not None:
             yield above
@@ -84,7 +86,7 @@ class Graph:
 
 
 def texts(value: Any) -> Iterator[str]:
-    """Every text in a value, keys included."""
+    """Yield every string in a value, keys of mappings included."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -97,12 +99,12 @@ def texts(value: Any) -> Iterator[str]:
 
 
 def dig(value: Any, *names: str) -> Any:
-    """What lies at the end of these names; None where something on the way is not there."""
+    """Return the value at this path of names; None where a part of the path is missing."""
     for name in names:
         value = cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
     return value
 
 
 def listed(value: Any) -> list[Any]:
-    """A list's values, none for what is no list."""
+    """Return a list unchanged, and an empty list for any other value."""
     return cast("list[Any]", value) if isinstance(value, list) else []

@@ -1,7 +1,7 @@
-"""Runs a Pulumi program with no cloud and no engine, and keeps all that it asked for.
+"""Runs a Pulumi program without a cloud or an engine, and records everything that it registers.
 
-Pulumi's own mocks keep neither parents nor dependencies nor options: here the raw requests are kept. What a cloud
-would answer comes from answers.py; a program that uses an answer which is not there is told so.
+Pulumi's own mocks record no parents, dependencies or options, so this monitor records the raw requests. Outputs come
+from mock_outputs.py; reading an output that has no mock is an error.
 """
 
 import asyncio
@@ -25,19 +25,20 @@ from pulumi.runtime import config as runtime_config
 from pulumi.runtime import mocks, settings, stack
 from pulumi.runtime.proto import resource_pb2
 
-from .answers import REGION, MissingAnswer, answer_call, answer_resource
+from .aws.mock_outputs import REGION
 from .graph import SECRET, Call, Graph, Resource, texts
+from .mock_outputs import MissingMockOutputError, call_result, resource_outputs
 
-__all__ = ["SECRET", "Call", "Graph", "MissingAnswer", "Resource", "record"]
+__all__ = ["SECRET", "Call", "Graph", "MissingMockOutputError", "Resource", "record"]
 
-# pulumi/sdk/python/lib/pulumi/runtime/rpc.py: how a value says on the wire what it is.
-_KIND = "4dabf18193072939515e22adb298388d"
-_SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - a mark
+# Signatures of special values: pulumi/sdk/python/lib/pulumi/runtime/rpc.py.
+_SIGNATURE = "4dabf18193072939515e22adb298388d"
+_SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - a signature
 _UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 
 _ROOT = str(Path(__file__).resolve().parents[1])
-_MISSING = re.compile(r"<no answer: ([^>]+)>")
-# What becomes of a null that is put into a text: arn:aws:s3:::None.
+_MISSING = re.compile(r"<no mock output: ([^>]+)>")
+# A null in a formatted string: arn:aws:s3:::None.
 _NONE = re.compile(r"(?:^|[\s:/.=\"'])None(?:$|[\s:/.=\"'])")
 
 
@@ -49,24 +50,24 @@ def record(
     config: Mapping[str, str] | None = None,
     secret_keys: Sequence[str] = (),
 ) -> Graph:
-    """The graph that ``program`` registers. ``config`` has full keys (``aws:region``).
+    """Run ``program`` and return the graph that it registers. ``config`` has full keys (``aws:region``).
 
-    The program's errors come through as they are. Raises MissingAnswer for what answers.py should say and does not,
-    and ValueError for two resources with one URN.
+    Errors of the program propagate. Raises MissingMockOutputError if the program uses an output that has no mock, and
+    ValueError if two resources have the same URN.
     """
     graph = Graph()
-    # Pulumi would make a loop for each thread that answers, and leave it open.
-    with contextlib.closing(asyncio.new_event_loop()) as answering, asyncio.Runner() as runner:
+    # Pulumi would create an event loop for each worker thread, and not close it.
+    with contextlib.closing(asyncio.new_event_loop()) as worker_loop, asyncio.Runner() as runner:
         loop = runner.get_loop()
-        loop.set_default_executor(ThreadPoolExecutor(1, initializer=asyncio.set_event_loop, initargs=(answering,)))
-        # One error is reported to everyone who waits for the same answer, and most of them are never asked.
+        loop.set_default_executor(ThreadPoolExecutor(1, initializer=asyncio.set_event_loop, initargs=(worker_loop,)))
+        # Every future that awaits a failed output gets the same error, and most of them are never retrieved.
         loop.set_exception_handler(lambda _loop, _context: None)
         run = _run(program, graph, project, stack_name, dict(config or {}), list(secret_keys))
-        # Pulumi's runtime keeps its state in context variables: each run has a context of its own.
+        # Pulumi's runtime keeps its state in context variables, so each run needs a new context.
         runner.run(run, context=contextvars.Context())
     missing = list(_missing(graph))
     if missing:
-        raise MissingAnswer("\n  ".join(["preview/answers.py does not say:", *missing]))
+        raise MissingMockOutputError("\n  ".join(["preview/mock_outputs.py has no value for:", *missing]))
     return graph
 
 
@@ -81,56 +82,56 @@ async def _run(
     order = _Order()
     monitor = _Monitor(graph, order)
     runtime_config.set_all_config(values, secret_keys)
-    log = logging.Logger("engine", logging.INFO)  # noqa: LOG001 - of this run alone
-    log.addHandler(_Keep(graph))
+    log = logging.Logger("engine", logging.INFO)  # noqa: LOG001 - for this run only
+    log.addHandler(_MessageHandler(graph))
     mocks.set_mocks(_Mocks(graph), project=project, stack=stack_name, preview=False, logger=log, monitor=monitor)
-    # As the CLI says it.
+    # The CLI sets it.
     cast("Any", settings.SETTINGS).root_directory = _ROOT
-    # What a failed run was still waiting for is not ours.
+    # Outputs that a failed run still awaits must not be part of this run.
     cast("Any", settings.SETTINGS).outputs = set[asyncio.Task[Any]]()
-    # set_mocks makes a stack of its own, whose outputs are settled already.
+    # set_mocks creates a stack whose outputs are resolved already.
     settings.set_root_resource(cast("pulumi.Resource", None))
 
     def in_stack() -> Awaitable[None] | None:
-        stack.register_stack_transformation(order.note)
+        stack.register_stack_transformation(order.add)
         result = program()
         return cast("Awaitable[None]", result) if inspect.isawaitable(result) else None
 
     await stack.run_in_stack(in_stack)
-    # The order of registration differs from run to run, with the order in which answers come in.
+    # The order of registration depends on the order in which outputs resolve, and differs between runs.
     graph.resources.sort(key=lambda one: order.of(one.type, one.name))
 
 
 class _Order:
-    """The program's order of resources, and their classes. Pulumi calls a transformation within each constructor."""
+    """The order in which the program creates resources, and their classes, from a stack transformation."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], tuple[int, type[pulumi.Resource]]] = {}
 
-    def note(self, args: pulumi.ResourceTransformationArgs) -> None:
+    def add(self, args: pulumi.ResourceTransformationArgs) -> None:
         self._found.setdefault((args.type_, args.name), (len(self._found), type(args.resource)))
 
     def of(self, kind: str, name: str) -> int:
         return self._found[kind, name][0]
 
     def text_outputs(self, kind: str, name: str) -> tuple[str, ...]:
-        """The outputs that are texts, as the resource's class has them."""
+        """The names of the outputs whose type is a string, from the annotations of the resource's class."""
         return _text_outputs(self._found[kind, name][1])
 
 
 @functools.cache
-def _text_outputs(made: type[pulumi.Resource]) -> tuple[str, ...]:
+def _text_outputs(resource_class: type[pulumi.Resource]) -> tuple[str, ...]:
     found: list[str] = []
-    for _, member in inspect.getmembers(made, lambda one: isinstance(one, property)):
-        wire = getattr(member.fget, "_pulumi_name", None)
-        inside = typing.get_args(getattr(member.fget, "__annotations__", {}).get("return"))
-        if wire and inside and (inside[0] is str or str in typing.get_args(inside[0])):
-            found.append(str(wire))
+    for _, member in inspect.getmembers(resource_class, lambda one: isinstance(one, property)):
+        name = getattr(member.fget, "_pulumi_name", None)
+        inner = typing.get_args(getattr(member.fget, "__annotations__", {}).get("return"))
+        if name and inner and (inner[0] is str or str in typing.get_args(inner[0])):
+            found.append(str(name))
     return tuple(found)
 
 
-class _Keep(logging.Handler):
-    """What the program logs for the engine to show."""
+class _MessageHandler(logging.Handler):
+    """Records what the program logs to the engine."""
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
@@ -141,17 +142,17 @@ class _Keep(logging.Handler):
 
 
 class _Mocks(mocks.Mocks):
-    """Answers to calls; resources are answered by the monitor, which sees their options."""
+    """Results of calls. The monitor handles resources, because only it receives their options."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
-        raise NotImplementedError(f"{args.typ} {args.name}: the monitor answers for resources.")
+        raise NotImplementedError(f"{args.typ} {args.name}: the monitor handles resources.")
 
     def call(self, args: mocks.MockCallArgs) -> Any:
-        answer = answer_call(args.token, cast("dict[str, Any]", cast("Any", args).args))
-        return _moved(answer, _region(self._graph, args.provider))
+        result = call_result(args.token, cast("dict[str, Any]", cast("Any", args).args))
+        return _in_region(result, _region(self._graph, args.provider))
 
 
 class _Monitor(mocks.MockMonitor):
@@ -161,24 +162,24 @@ class _Monitor(mocks.MockMonitor):
         self._order = order
 
     def Invoke(self, request: Any) -> Any:  # noqa: N802 - gRPC's name
-        answer = cast("Any", super()).Invoke(request)
+        response = cast("Any", super()).Invoke(request)
         if request.tok != "pulumi:pulumi:getResource":
-            said = _plain(getattr(answer, "return"))
-            self._graph.calls.append(Call(request.tok, _plain(request.args), request.provider, said))
-        return answer
+            result = _plain(getattr(response, "return"))
+            self._graph.calls.append(Call(request.tok, _plain(request.args), request.provider, result))
+        return response
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - gRPC's name
         urn = self.make_urn(request.parent, request.type, request.name)
         if request.type == "pulumi:pulumi:Stack":
             self._graph.stack_urn = urn
             return resource_pb2.RegisterResourceResponse(urn=urn)
-        answer = self._registered(urn, request, _plain(request.object))
-        # Not yet said means unknown, not null, also outside of a preview.
-        return resource_pb2.RegisterResourceResponse(urn=urn, id=self.resources[urn].id, object=answer, unknown=True)
+        outputs = self._register(urn, request, _plain(request.object))
+        # An output that is missing is unknown, not null, even if this is not a preview.
+        return resource_pb2.RegisterResourceResponse(urn=urn, id=self.resources[urn].id, object=outputs, unknown=True)
 
     def ReadResource(self, request: Any) -> Any:  # noqa: N802 - gRPC's name
         urn = self.make_urn(request.parent, request.type, request.name)
-        as_new = resource_pb2.RegisterResourceRequest(
+        registration = resource_pb2.RegisterResourceRequest(
             type=request.type,
             name=request.name,
             parent=request.parent,
@@ -189,80 +190,80 @@ class _Monitor(mocks.MockMonitor):
             version=request.version,
             additionalSecretOutputs=request.additionalSecretOutputs,
         )
-        answer = self._registered(urn, as_new, {"id": request.id, **_plain(request.properties)})
-        made = self._graph.resources.pop()
-        self._graph.resources.append(dataclasses.replace(made, id=request.id, read=True))
-        return resource_pb2.ReadResourceResponse(urn=urn, properties=answer)
+        outputs = self._register(urn, registration, {"id": request.id, **_plain(request.properties)})
+        resource = self._graph.resources.pop()
+        self._graph.resources.append(dataclasses.replace(resource, id=request.id, read=True))
+        return resource_pb2.ReadResourceResponse(urn=urn, properties=outputs)
 
-    def _registered(self, urn: str, request: Any, given: dict[str, Any]) -> struct_pb2.Struct:
-        """Keeps a resource, and says its outputs."""
+    def _register(self, urn: str, request: Any, inputs: dict[str, Any]) -> struct_pb2.Struct:
+        """Record a resource and return its outputs."""
         if self._graph.by_urn(urn) is not None:
-            raise ValueError(f"Two resources have the URN {urn}: one of them needs another name.")
-        known: dict[str, Any] = {}
-        given_id = ""
+            raise ValueError(f"Two resources have the URN {urn}: rename one of them.")
+        mock: dict[str, Any] = {}
+        mock_id = ""
         if request.custom:
-            answered = answer_resource(request.type, request.name, given)
-            given_id, known = _moved(list(answered), _region(self._graph, request.provider))
-        answer = self._answer(request, known)
-        self._graph.resources.append(_resource(urn, request, _plain(request.object), given_id, answer))
-        self.resources[urn] = mocks.MockMonitor.ResourceRegistration(urn, given_id, _plain(answer))
-        return answer
+            found = resource_outputs(request.type, request.name, inputs)
+            mock_id, mock = _in_region(list(found), _region(self._graph, request.provider))
+        outputs = self._outputs(request, mock)
+        self._graph.resources.append(_resource(urn, request, _plain(request.object), mock_id, outputs))
+        self.resources[urn] = mocks.MockMonitor.ResourceRegistration(urn, mock_id, _plain(outputs))
+        return outputs
 
-    def _answer(self, request: Any, known: Mapping[str, Any]) -> struct_pb2.Struct:
-        """The outputs: what was given (secrets are still secrets), what is known, and marks for what is not."""
-        answer = struct_pb2.Struct()
+    def _outputs(self, request: Any, mock: Mapping[str, Any]) -> struct_pb2.Struct:
+        """The inputs (secrets stay secrets), the mock outputs, and a marker for each string output without a mock."""
+        outputs = struct_pb2.Struct()
         if not request.custom:
-            return answer
-        answer.CopyFrom(request.object)
-        for name, value in known.items():
+            return outputs
+        outputs.CopyFrom(request.object)
+        for name, value in mock.items():
             if name not in request.object.fields or value != _plain(request.object)[name]:
-                answer.update({name: value})
+                outputs.update({name: value})
         for name in self._order.text_outputs(request.type, request.name):
-            if name not in answer.fields:
-                answer.update({name: f"<no answer: {request.type}.{name}>"})
+            if name not in outputs.fields:
+                outputs.update({name: f"<no mock output: {request.type}.{name}>"})
         for name in request.additionalSecretOutputs:
-            if name in answer.fields and not _is_secret(answer.fields[name]):
-                answer.update({name: {_KIND: _SECRET, "value": json_format.MessageToDict(answer.fields[name])}})
-        return answer
+            if name in outputs.fields and not _is_secret(outputs.fields[name]):
+                outputs.update({name: {_SIGNATURE: _SECRET, "value": json_format.MessageToDict(outputs.fields[name])}})
+        return outputs
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - gRPC's name
         outputs = _plain(request.outputs)
         if request.urn == self._graph.stack_urn:
             self._graph.outputs = outputs
-        for place, one in enumerate(self._graph.resources):
-            if one.urn == request.urn:
-                self._graph.resources[place] = dataclasses.replace(one, outputs=outputs)
+        for index, resource in enumerate(self._graph.resources):
+            if resource.urn == request.urn:
+                self._graph.resources[index] = dataclasses.replace(resource, outputs=outputs)
         return cast("Any", super()).RegisterResourceOutputs(request)
 
 
 def _region(graph: Graph, provider: str) -> str:
-    """An explicit provider's region, or the config's."""
+    """The region of an explicit provider, or else of the config."""
     found = graph.by_urn(provider.rpartition("::")[0])
-    given = found.inputs.get("region") if found is not None else pulumi.Config("aws").get("region")
-    return str(given or REGION)
+    region = found.inputs.get("region") if found is not None else pulumi.Config("aws").get("region")
+    return str(region or REGION)
 
 
-def _moved(value: Any, region: str) -> Any:
-    """The answers are of one region."""
+def _in_region(value: Any, region: str) -> Any:
+    """Mock outputs are written for REGION: replace it with the region in use."""
     if isinstance(value, str):
         return value.replace(REGION, region)
     if isinstance(value, dict):
-        return {name: _moved(one, region) for name, one in cast("dict[str, Any]", value).items()}
-    return [_moved(one, region) for one in cast("list[Any]", value)] if isinstance(value, list) else value
+        return {name: _in_region(one, region) for name, one in cast("dict[str, Any]", value).items()}
+    return [_in_region(one, region) for one in cast("list[Any]", value)] if isinstance(value, list) else value
 
 
-def _resource(urn: str, request: Any, inputs: dict[str, Any], given_id: str, answer: struct_pb2.Struct) -> Resource:
+def _resource(urn: str, request: Any, inputs: dict[str, Any], resource_id: str, outputs: struct_pb2.Struct) -> Resource:
     return Resource(
         urn=urn,
         type=request.type,
         name=request.name,
-        id=given_id,
+        id=resource_id,
         custom=request.custom,
         parent=request.parent,
         inputs=inputs,
         outputs={
             name: value
-            for name, value in sorted(_plain(answer).items())
+            for name, value in sorted(_plain(outputs).items())
             if not (isinstance(value, str) and _MISSING.fullmatch(value))
         },
         secret_inputs=tuple(sorted(name for name, value in inputs.items() if SECRET in texts(value))),
@@ -280,7 +281,7 @@ def _resource(urn: str, request: Any, inputs: dict[str, Any], given_id: str, ans
         hide_diffs=tuple(request.hideDiffs),
         delete_before_replace=request.deleteBeforeReplace,
         deleted_with=request.deletedWith,
-        # Those by type alone are the class's own, for its older names.
+        # Aliases without a name are the provider's, for earlier types of the resource class.
         aliases=tuple(alias.urn or alias.spec.name for alias in request.aliases if alias.urn or alias.spec.name),
         timeouts={name: value for name, value in _fields(request.customTimeouts) if value},
         import_id=request.importId,
@@ -293,19 +294,19 @@ def _fields(message: Any) -> list[tuple[str, str]]:
 
 
 def _is_secret(value: struct_pb2.Value) -> bool:
-    return value.struct_value.fields[_KIND].string_value == _SECRET if value.HasField("struct_value") else False
+    return value.struct_value.fields[_SIGNATURE].string_value == _SECRET if value.HasField("struct_value") else False
 
 
 def _plain(struct: struct_pb2.Struct) -> dict[str, Any]:
-    """A struct's values, with SECRET for secrets and whole numbers as such."""
+    """The values of a struct, with SECRET for secrets and int for whole numbers."""
     return _without_secrets(json_format.MessageToDict(struct))
 
 
 def _without_secrets(value: Any) -> Any:
     if isinstance(value, dict):
         items = cast("dict[str, Any]", value)
-        if items.get(_KIND) == _SECRET:
-            # A mark is no secret, and has to be found.
+        if items.get(_SIGNATURE) == _SECRET:
+            # Keep the marker of a missing mock output: _missing has to find it.
             return next((text for text in texts(items) if _MISSING.search(text)), SECRET)
         return {name: _without_secrets(one) for name, one in sorted(items.items())}
     if isinstance(value, list):
@@ -316,31 +317,32 @@ def _without_secrets(value: Any) -> Any:
 
 
 def _missing(graph: Graph) -> Iterator[str]:
-    for one in graph.resources:
-        needs = f"{one.type} {one.name!r}"
-        for name, value in one.inputs.items():
-            yield from _missing_in(value, f"{needs} needs it for {name}", _asked(graph, one, name))
-        if not one.custom:
-            for name, value in one.outputs.items():
-                yield from _missing_in(value, f"{needs} has it as its output {name}", "")
+    for resource in graph.resources:
+        reader = f"{resource.type} {resource.name!r}"
+        for name, value in resource.inputs.items():
+            sources = _source_types(graph, resource, name)
+            yield from _missing_in(value, f"input {name} of {reader}", sources)
+        if not resource.custom:
+            for name, value in resource.outputs.items():
+                yield from _missing_in(value, f"output {name} of {reader}", "")
     for name, value in graph.outputs.items():
-        yield from _missing_in(value, f"the stack has it as its output {name}", "")
+        yield from _missing_in(value, f"stack output {name}", "")
 
 
-def _asked(graph: Graph, resource: Resource, name: str) -> str:
+def _source_types(graph: Graph, resource: Resource, name: str) -> str:
     urns = resource.property_dependencies.get(name, ())
-    kinds = {one.type for one in map(graph.by_urn, urns) if one is not None and one.custom}
-    return ", ".join(sorted(kinds))
+    types = {one.type for one in map(graph.by_urn, urns) if one is not None and one.custom}
+    return ", ".join(sorted(types))
 
 
-def _missing_in(value: Any, who: str, asked: str) -> Iterator[str]:
+def _missing_in(value: Any, reader: str, sources: str) -> Iterator[str]:
     for text in texts(value):
         for found in _MISSING.findall(text):
-            yield f"{found}: {who}"
+            yield f"{found}, used by {reader}"
         if text == _UNKNOWN:
-            yield f"an output of {asked or 'a resource'} that is no text: {who}"
-        elif asked and (_NONE.search(text) or _null_in_json(text)):
-            yield f"an output of {asked}, or an answer to a call: {who}, where a null is now"
+            yield f"an output of {sources or 'a resource'} that is not a string, used by {reader}"
+        elif sources and (_NONE.search(text) or _null_in_json(text)):
+            yield f"an output of {sources}, or the result of a call, used by {reader}: it is null"
 
 
 def _null_in_json(text: str) -> bool:

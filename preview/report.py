@@ -1,4 +1,4 @@
-"""The whole preview as text: resources, exposure, grants, outputs, and what destroy would keep."""
+"""The preview as text: resources, exposure, permissions, outputs, and what `pulumi destroy` leaves."""
 
 import json
 from collections.abc import Container, Iterator, Sequence
@@ -6,31 +6,31 @@ from typing import Any, cast
 
 from .clouds import CLOUDS
 from .console import Style, table
-from .destroy import PROTECTED, kept
+from .destroy import PROTECTED, retentions
 from .exposure import exposure
 from .graph import Graph, Resource
-from .names import kind
+from .names import class_name
+from .retention_rules import DISABLE_PROTECTION, Retention
 from .stack_files import Stack
-from .traits import OFF, Kept
 from .tree import tree
 
 
 def report(stack: Stack, graph: Graph, style: Style) -> str:
-    """Everything that a reader of a stack wants to know before it runs."""
+    """Return the whole report. A section without lines is left out."""
     sections: list[tuple[str, Sequence[str]]] = [
         (f"{stack.project}, stack {stack.name} ({stack.file.name})", _config(stack, style)),
-        (f"Resources: {sum(one.custom for one in graph.resources)}", tree(graph, style)),
-        *exposed(graph, style),
-        *((cloud.rights_title, list(cloud.rights(graph, style))) for cloud in CLOUDS),
+        (f"Resources: {sum(resource.custom for resource in graph.resources)}", tree(graph, style)),
+        *exposure_tables(graph, style),
+        *((cloud.permissions_title, list(cloud.permissions(graph, style))) for cloud in CLOUDS),
         ("Outputs", _outputs(graph, style)),
-        ("pulumi destroy", _kept(graph, style)),
+        ("pulumi destroy", _destroy(graph, style)),
     ]
-    return "\n\n".join("\n".join([style.title(title), *lines]) for title, lines in sections if lines) + "\n"
+    return "\n\n".join("\n".join([style(title, "bold"), *lines]) for title, lines in sections if lines) + "\n"
 
 
 def _config(stack: Stack, style: Style) -> list[str]:
     rows = [(key, value) for name, text in sorted(stack.config.items()) for key, value in _settings(name, text)]
-    return table(style, ["setting", ""], rows) if rows else []
+    return table(style, ["setting", "value"], rows) if rows else []
 
 
 def _settings(name: str, text: str) -> Iterator[tuple[str, str]]:
@@ -45,18 +45,19 @@ def _settings(name: str, text: str) -> Iterator[tuple[str, str]]:
         yield name, value if isinstance(value, str) else text
 
 
-def exposed(graph: Graph, style: Style) -> Iterator[tuple[str, list[str]]]:
-    """(title, lines) of who may come in, what may go out, and what resources' own policies say."""
+def exposure_tables(graph: Graph, style: Style) -> Iterator[tuple[str, list[str]]]:
+    """Yield (title, lines) of each table that has rows: access, resource policies and MLflow roles."""
     found = exposure(graph)
-    if found.ways_in:
-        heads = ["from", "to", "port", "requests", "who is asked for what"]
-        yield "Exposed to whom", table(style, heads, found.ways_in)
-    if found.ways_out:
-        yield "What may go out", table(style, ["from", "to", "port"], found.ways_out)
-    if found.grants:
-        yield "What resources' own policies say", table(style, ["who", "may", "on", "if"], found.grants)
-    if found.holders:
-        yield "Who has which role in MLflow", table(style, ["role", "who", "of"], found.holders)
+    if found.ingress:
+        headings = ["from", "to", "port", "requests", "authentication"]
+        yield "Inbound access", table(style, headings, found.ingress)
+    if found.egress:
+        yield "Outbound access", table(style, ["from", "to", "port"], found.egress)
+    if found.policy_grants:
+        headings = ["effect", "principal", "action", "resource", "condition"]
+        yield "Resource policies", table(style, headings, found.policy_grants)
+    if found.role_bindings:
+        yield "MLflow roles", table(style, ["role", "members", "service"], found.role_bindings)
 
 
 def _outputs(graph: Graph, style: Style) -> list[str]:
@@ -72,36 +73,41 @@ def _lines(name: str, value: Any) -> Iterator[tuple[str, str]]:
         yield name if number == 0 else "", line
 
 
-def _kept(graph: Graph, style: Style) -> list[str]:
-    rows: dict[tuple[bool, str], list[Kept]] = {}
-    found = kept(graph)
-    protected = {one.resource.urn for one in found if one.what == PROTECTED}
+def _destroy(graph: Graph, style: Style) -> list[str]:
+    rows: dict[tuple[bool, str], list[Retention]] = {}
+    found = retentions(graph)
+    protected = {one.resource.urn for one in found if one.reason == PROTECTED}
     for one in found:
-        if one.what != PROTECTED or not _within(graph, one.resource, protected):
-            name = one.together or f"{one.resource.name} ({kind(one.resource)})"
-            rows.setdefault((one.stops, name), []).append(one)
+        if one.reason != PROTECTED or not _within(graph, one.resource, protected):
+            name = one.group or f"{one.resource.name} ({class_name(one.resource)})"
+            rows.setdefault((one.blocks, name), []).append(one)
     lines = [
         (
-            style("stops at", "red") if stops else style("keeps", "yellow"),
-            f"{len(those)} {name}" if those[0].together else name,
-            "; ".join(dict.fromkeys(map(_what, those))),
-            "; or ".join(_lifts(those)),
+            style("fails at", "red") if blocks else style("leaves", "yellow"),
+            f"{len(group)} {name}" if group[0].group else name,
+            "; ".join(dict.fromkeys(map(_reason, group))),
+            "; or ".join(_remedies(group)),
         )
-        for (stops, name), those in rows.items()
+        for (blocks, name), group in rows.items()
     ]
-    return table(style, ["it", "", "which", "to lift that"], lines) if lines else ["  It takes everything away."]
+    headings = ["effect", "resource", "reason", "remedy"]
+    return table(style, headings, lines) if lines else ["  Deletes every resource."]
 
 
-def _what(one: Kept) -> str:
-    return f"{one.what}, with all its parts" if one.what == PROTECTED and not one.resource.custom else one.what
+def _reason(one: Retention) -> str:
+    with_children = one.reason == PROTECTED and not one.resource.custom
+    return f"{one.reason}, with all its children" if with_children else one.reason
 
 
-def _lifts(those: Sequence[Kept]) -> list[str]:
-    found = list(dict.fromkeys(one.lift for one in those))
-    # Nothing else helps what is protected.
-    return [OFF] if OFF in found and all(OFF in one for one in found) else found
+def _remedies(group: Sequence[Retention]) -> list[str]:
+    found = list(dict.fromkeys(one.remedy for one in group))
+    # Where the resource is protected, the other remedies have no effect.
+    protected = DISABLE_PROTECTION in found and all(DISABLE_PROTECTION in one for one in found)
+    return [DISABLE_PROTECTION] if protected else found
 
 
-def _within(graph: Graph, one: Resource, protected: Container[str]) -> bool:
-    """It goes with something else that is protected."""
-    return one.deleted_with in protected or any(above.urn in protected for above in graph.ancestors(one))
+def _within(graph: Graph, resource: Resource, protected: Container[str]) -> bool:
+    """Whether the resource is deleted with another one that is protected."""
+    return resource.deleted_with in protected or any(
+        ancestor.urn in protected for ancestor in graph.ancestors(resource)
+    )

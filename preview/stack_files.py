@@ -1,4 +1,4 @@
-"""A stack's config as the engine would hand it over: Pulumi.yaml and Pulumi.<stack>.yaml, with nothing decrypted."""
+"""Read a stack's config from Pulumi.yaml and Pulumi.<stack>.yaml as the engine does, without decrypting secrets."""
 
 import json
 import re
@@ -13,12 +13,12 @@ from .graph import SECRET
 
 
 class StackError(Exception):
-    """There is no such stack, or its files cannot be read; the message says what to do."""
+    """A stack file is missing or invalid; the message names the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """``config`` has full keys (aws:region) and texts; objects are JSON. A secret is SECRET, and its key is named."""
+    """``config`` maps full keys (aws:region) to strings; objects are JSON, and secrets are SECRET."""
 
     project: str
     name: str
@@ -28,9 +28,9 @@ class Stack:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as Pulumi's own parser reads it: `yes` and `22:30` are texts."""
+    """YAML as Pulumi's parser reads it: `yes` and `22:30` are strings."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - as the class has it
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - as in the base class
 
 
 for _tag, _form, _first in (
@@ -44,18 +44,17 @@ for _tag, _form, _first in (
 
 
 def read_stack(folder: Path, name: str) -> Stack:
-    """The stack's config. Raises StackError."""
+    """Return the config of the stack ``name`` in ``folder``. Raises StackError."""
     project = _read(folder / "Pulumi.yaml")
     file = folder / f"Pulumi.{name}.yaml"
     if not file.is_file():
-        there = sorted(one.name for one in folder.glob("Pulumi.*.yaml"))
-        raise StackError(f"There is no stack file {file.name}; there are {', '.join(there) or 'none'}.")
-    given = _read(file)
-    named = str(project.get("name", ""))
-    values = _defaults(_group(project, "config", folder / "Pulumi.yaml"), named)
-    values |= {_full(key, named): value for key, value in _group(given, "config", file).items()}
+        existing = sorted(one.name for one in folder.glob("Pulumi.*.yaml"))
+        raise StackError(f"Stack file {file.name} does not exist; existing files: {', '.join(existing) or 'none'}.")
+    project_name = str(project.get("name", ""))
+    values = _defaults(_mapping(project, "config", folder / "Pulumi.yaml"), project_name)
+    values |= {_full_key(key, project_name): value for key, value in _mapping(_read(file), "config", file).items()}
     return Stack(
-        project=named,
+        project=project_name,
         name=name,
         file=file,
         config={key: _as_text(value) for key, value in values.items()},
@@ -65,44 +64,44 @@ def read_stack(folder: Path, name: str) -> Stack:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        found: Any = yaml.load(file.read_text(), _Loader)  # noqa: S506 - it is a SafeLoader
+        found: Any = yaml.load(file.read_text(), _Loader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise StackError(f"{file.name} cannot be read: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise StackError(f"{file.name} is not YAML: {error}") from None
     if not isinstance(found, dict | None):
-        raise StackError(f"{file.name} has to hold names and values.")
+        raise StackError(f"{file.name}: expected a mapping.")
     return cast("dict[str, Any]", found or {})
 
 
-def _group(values: Mapping[str, Any], name: str, file: Path) -> dict[str, Any]:
-    group: Any = values.get(name) or {}
-    if not isinstance(group, dict):
-        raise StackError(f"{file.name}: {name} has to hold names and values.")
-    return cast("dict[str, Any]", group)
+def _mapping(values: Mapping[str, Any], name: str, file: Path) -> dict[str, Any]:
+    value: Any = values.get(name) or {}
+    if not isinstance(value, dict):
+        raise StackError(f"{file.name}: {name}: expected a mapping.")
+    return cast("dict[str, Any]", value)
 
 
-def _full(key: str, project: str) -> str:
+def _full_key(key: str, project: str) -> str:
     return key if ":" in key else f"{project}:{key}"
 
 
 def _defaults(declared: Mapping[str, Any], project: str) -> dict[str, Any]:
-    """What the project gives to each of its stacks: a `value`, a `default`, or the value itself."""
+    """The project's values for all of its stacks: a `value`, a `default`, or the value itself."""
     values: dict[str, Any] = {}
-    for key, said in declared.items():
-        known = cast("dict[str, Any]", said) if isinstance(said, dict) else {"value": said}
+    for key, declaration in declared.items():
+        fields = cast("dict[str, Any]", declaration) if isinstance(declaration, dict) else {"value": declaration}
         for name in ("value", "default"):
-            if name in known:
-                values[_full(key, project)] = known[name]
+            if name in fields:
+                values[_full_key(key, project)] = fields[name]
     return values
 
 
-def _secure(value: Any) -> bool:
+def _is_secret(value: Any) -> bool:
     return isinstance(value, dict) and list(cast("dict[str, Any]", value)) == ["secure"]
 
 
 def _holds_secret(value: Any) -> bool:
-    if _secure(value):
+    if _is_secret(value):
         return True
     if isinstance(value, dict):
         return any(map(_holds_secret, cast("dict[str, Any]", value).values()))
@@ -110,13 +109,13 @@ def _holds_secret(value: Any) -> bool:
 
 
 def _without_secrets(value: Any) -> Any:
-    if _secure(value):
+    if _is_secret(value):
         return SECRET
     if isinstance(value, dict):
         return {str(name): _without_secrets(inner) for name, inner in cast("dict[Any, Any]", value).items()}
     if isinstance(value, list):
         return [_without_secrets(inner) for inner in cast("list[Any]", value)]
-    # On its way through the engine's JSON, 3.0 becomes 3.
+    # The engine's JSON turns 3.0 into 3.
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

@@ -1,86 +1,96 @@
-"""Every resource as a tree, with the inputs that matter."""
+"""The resources as a tree, each with the inputs that are worth showing."""
 
 import json
 from collections.abc import Iterator
 from typing import Any, cast
 
+from .clouds import CLOUDS
 from .console import Style, plain
 from .graph import Graph, Resource, dig
-from .matters import MATTERS
-from .names import Names, kind
+from .names import ResourceNames, class_name
 
-_LONGEST = 60
-# Longer types stick out.
-_WIDEST = 32
-# Of a type that matters.py does not know.
-_MOST = 4
+# By type token; the paths use the provider's property names.
+DISPLAYED_INPUTS: dict[str, tuple[str, ...]] = {
+    **{type_token: paths for cloud in CLOUDS for type_token, paths in cloud.displayed_inputs.items()},
+    "docker-build:index:Image": ("push", "platforms", "tags"),
+    "random:index/randomPassword:RandomPassword": ("length",),
+    "random:index/randomString:RandomString": ("length",),
+}
+_MAX_VALUE_LENGTH = 60
+# Longer types are not aligned.
+_MAX_TYPE_WIDTH = 32
+# Number of inputs shown for a type that is not in DISPLAYED_INPUTS.
+_MAX_INPUTS = 4
 
 
 def tree(graph: Graph, style: Style) -> list[str]:
-    """A line for each resource: name, type, options, inputs."""
-    names = Names(graph)
-    lines = [(f"{style(branch, 'dim')}{one.name}", one) for branch, one in _branches(graph, graph.stack_urn, "")]
-    names_wide = max((len(plain(name)) for name, _ in lines), default=0)
-    types_wide = min(_WIDEST, max((len(kind(one)) for _, one in lines), default=0))
+    """Return a line for each resource: name, type, options, inputs."""
+    names = ResourceNames(graph)
+    lines = [
+        (f"{style(branch, 'dim')}{resource.name}", resource)
+        for branch, resource in _branches(graph, graph.stack_urn, "")
+    ]
+    name_width = max((len(plain(name)) for name, _ in lines), default=0)
+    type_width = min(_MAX_TYPE_WIDTH, max((len(class_name(resource)) for _, resource in lines), default=0))
     return [
         "  ".join(
             [
-                f"  {name}{' ' * (names_wide - len(plain(name)))}",
-                f"{style(kind(one), 'cyan')}{' ' * (types_wide - len(kind(one)))}",
-                *(style(option, "yellow") for option in _options(one)),
-                *_inputs(one, names, style),
+                f"  {name}{' ' * (name_width - len(plain(name)))}",
+                f"{style(class_name(resource), 'cyan')}{' ' * (type_width - len(class_name(resource)))}",
+                *(style(option, "yellow") for option in _options(resource)),
+                *_inputs(resource, names, style),
             ]
         ).rstrip()
-        for name, one in lines
+        for name, resource in lines
     ]
 
 
 def _branches(graph: Graph, urn: str, before: str) -> Iterator[tuple[str, Resource]]:
     children = graph.children(urn)
-    for one in children:
-        last = one is children[-1]
+    for child in children:
+        last = child is children[-1]
         top = urn == graph.stack_urn
-        yield "" if top else before + ("└─ " if last else "├─ "), one
-        yield from _branches(graph, one.urn, "" if top else before + ("   " if last else "│  "))
+        yield "" if top else before + ("└─ " if last else "├─ "), child
+        yield from _branches(graph, child.urn, "" if top else before + ("   " if last else "│  "))
 
 
-def _options(one: Resource) -> Iterator[str]:
-    if one.protect:
+def _options(resource: Resource) -> Iterator[str]:
+    if resource.protect:
         yield "[protected]"
-    if one.retain_on_delete:
+    if resource.retain_on_delete:
         yield "[retained]"
-    if one.import_id:
+    if resource.import_id:
         yield "[imported]"
-    if one.read:
+    if resource.read:
         yield "[read]"
 
 
-def _inputs(one: Resource, names: Names, style: Style) -> Iterator[str]:
-    for path in MATTERS.get(one.type, tuple(_scalars(one))):
-        value = dig(one.inputs, *path.split("."))
+def _inputs(resource: Resource, names: ResourceNames, style: Style) -> Iterator[str]:
+    for path in DISPLAYED_INPUTS.get(resource.type, tuple(_scalars(resource))):
+        value = dig(resource.inputs, *path.split("."))
         if value is not None and value != "":
-            yield f"{style(_short(path), 'dim')}={_shown(value, names)}"
+            yield f"{style(_short(path), 'dim')}={_text(value, names)}"
 
 
 def _short(path: str) -> str:
-    """Its last name, where that says what it is."""
+    """The last part of a path; the last two where the last alone is ambiguous."""
     *_, above, last = ["", *path.split(".")]
     return f"{above}.{last}" if above and last in ("enabled", "name") else last
 
 
-def _scalars(one: Resource) -> list[str]:
-    short = (
-        name for name, value in one.inputs.items() if isinstance(value, bool | int | str) and name != "description"
+def _scalars(resource: Resource) -> list[str]:
+    scalars = (
+        name for name, value in resource.inputs.items() if isinstance(value, bool | int | str) and name != "description"
     )
-    return sorted(short)[:_MOST]
+    return sorted(scalars)[:_MAX_INPUTS]
 
 
-def _shown(value: Any, names: Names) -> str:
+def _text(value: Any, names: ResourceNames) -> str:
     if isinstance(value, list):
-        text = ",".join(_shown(one, names) for one in cast("list[Any]", value))
+        text = ",".join(_text(one, names) for one in cast("list[Any]", value))
     elif isinstance(value, str):
-        text = names.called(value)
+        text = names.display(value)
     else:
         text = json.dumps(value)
     text = " ".join(text.split())
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return text if len(text) <= _MAX_VALUE_LENGTH else f"{text[: _MAX_VALUE_LENGTH - 3]}..."

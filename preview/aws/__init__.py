@@ -1,14 +1,14 @@
-"""What a preview knows of AWS."""
+"""What a preview knows about AWS."""
 
 from ..cloud import Cloud
-from . import arrows, destroy, drawn, exposure, matters, rights
+from . import diagram, displayed_inputs, exposure, permissions, retention_rules
 
 CLOUD = Cloud(
     exposure=exposure.exposure,
-    rights_title="IAM roles",
-    rights=rights.lines,
-    kept=destroy.kept,
-    arrows=arrows.arrows,
-    drawn=drawn.DRAWN,
-    matters=matters.MATTERS,
+    permissions_title="IAM roles",
+    permissions=permissions.lines,
+    retentions=retention_rules.retentions,
+    edges=diagram.edges,
+    nodes=diagram.NODES,
+    displayed_inputs=displayed_inputs.DISPLAYED_INPUTS,
 )

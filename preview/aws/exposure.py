@@ -1,177 +1,183 @@
-"""What AWS would let in and out: rules, listeners, policies and endpoints, as it would get them."""
+"""Inbound and outbound access in AWS, from security groups, listeners, tasks, endpoints and resource policies."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..cloud import Exposure, Grant, Out, Reach
+from ..cloud import Egress, Exposure, Ingress, PolicyGrant
 from ..graph import Graph, Resource, dig, listed
-from ..names import Names
-from . import firewalls, policies
+from ..names import ResourceNames
+from . import policies, security_groups
 
-BALANCER = "aws:lb/loadBalancer:LoadBalancer"
+LOAD_BALANCER = "aws:lb/loadBalancer:LoadBalancer"
 LISTENER = "aws:lb/listener:Listener"
 LISTENER_RULE = "aws:lb/listenerRule:ListenerRule"
 SERVICE = "aws:ecs/service:Service"
-TASK = "aws:ecs/taskDefinition:TaskDefinition"
-ENDPOINT = "aws:ec2/vpcEndpoint:VpcEndpoint"
-WAF = "aws:wafv2/webAclAssociation:WebAclAssociation"
-# What the proxy is told when it asks for tokens, and when it believes in sign-ins: components/proxy_environment.py.
-_TOKENS, _SIGN_IN = "MLFLOW_PROXY_TOKENS_SECRET", "MLFLOW_PROXY_OIDC_ISSUER"
-_ELSE = {"authenticate": "else the sign-in page", "deny": "else 401", "allow": "or nobody"}
+VPC_ENDPOINT = "aws:ec2/vpcEndpoint:VpcEndpoint"
+WAF_ASSOCIATION = "aws:wafv2/webAclAssociation:WebAclAssociation"
+# The environment variables of a proxy that authenticates tokens, and that trusts the load balancer's sign-in:
+# components/proxy_environment.py.
+_TOKENS, _OIDC = "MLFLOW_PROXY_TOKENS_SECRET", "MLFLOW_PROXY_OIDC_ISSUER"
+_UNAUTHENTICATED = {"authenticate": "otherwise redirect to sign-in", "deny": "otherwise 401"}
+_CONNECTED = "the VPC and connected networks"
 
 
 def exposure(graph: Graph) -> Exposure:
-    names = Names(graph)
-    found = firewalls.rules(graph)
+    """Return the access that the graph's resources would have."""
+    names = ResourceNames(graph)
+    rules = security_groups.rules(graph)
     return Exposure(
-        ways_in=list(_ways_in(graph, names, found)),
-        ways_out=list(_ways_out(graph, names, found)),
-        grants=list(_grants(graph, names)),
+        ingress=list(_ingress(graph, names, rules)),
+        egress=list(_egress(graph, rules)),
+        policy_grants=list(_policy_grants(graph, names)),
     )
 
 
-def _ways_in(graph: Graph, names: Names, found: Sequence[firewalls.Rule]) -> Iterator[Reach]:
-    inbound = [rule for rule in found if rule.inbound]
-    for balancer in graph.of(BALANCER):
-        yield from _through(graph, names, inbound, balancer)
+def _ingress(graph: Graph, names: ResourceNames, rules: Sequence[security_groups.Rule]) -> Iterator[Ingress]:
+    inbound = [rule for rule in rules if rule.inbound]
+    for load_balancer in graph.of(LOAD_BALANCER):
+        yield from _through(graph, names, inbound, load_balancer)
     for rule in inbound:
-        targets = [one for one in firewalls.behind(graph, rule.group) if one.type != BALANCER]
-        if targets or not firewalls.behind(graph, rule.group):
-            source = who(graph, rule, "anything that reaches the VPC")
-            yield Reach(source, _together(targets), rule.ports, "", _asks(graph, targets))
+        members = security_groups.members(graph, rule.group)
+        targets = [resource for resource in members if resource.type != LOAD_BALANCER]
+        if targets or not members:
+            source = peer(graph, rule, _CONNECTED)
+            yield Ingress(source, _join(targets), rule.ports, "", _authentication(graph, targets))
 
 
-def _through(graph: Graph, names: Names, inbound: Sequence[firewalls.Rule], balancer: Resource) -> Iterator[Reach]:
-    """The ways through a load balancer: who its groups let in, and what its listeners then do."""
-    world = "anything that reaches the VPC" if balancer.inputs.get("internal") else "the internet"
-    groups = listed(balancer.inputs.get("securityGroups"))
-    guarded = any(names.resource(one.inputs.get("resourceArn")) is balancer for one in graph.of(WAF))
+def _through(
+    graph: Graph, names: ResourceNames, inbound: Sequence[security_groups.Rule], load_balancer: Resource
+) -> Iterator[Ingress]:
+    """The paths through a load balancer: the sources that its security groups allow, and its listeners' actions."""
+    everyone = _CONNECTED if load_balancer.inputs.get("internal") else "the internet"
+    groups = listed(load_balancer.inputs.get("securityGroups"))
+    has_waf = any(names.resource(one.inputs.get("resourceArn")) is load_balancer for one in graph.of(WAF_ASSOCIATION))
     for listener in graph.of(LISTENER):
-        if names.resource(listener.inputs.get("loadBalancerArn")) is not balancer:
+        if names.resource(listener.inputs.get("loadBalancerArn")) is not load_balancer:
             continue
         port = int(listener.inputs["port"])
-        shown = f"{port} {listener.inputs.get('protocol', '')}{', WAF' if guarded else ''}"
+        shown = f"{port} {listener.inputs.get('protocol', '')}{', WAF' if has_waf else ''}"
         for rule in inbound:
-            if rule.group in groups and rule.lets(port):
-                source = who(graph, rule, world)
-                for requests, target, asked in _answers(graph, names, listener, balancer):
-                    yield Reach(source, target, shown, requests, asked)
+            if rule.group in groups and rule.allows(port):
+                source = peer(graph, rule, everyone)
+                for requests, target, authentication in _listener_rules(graph, names, listener, load_balancer):
+                    yield Ingress(source, target, shown, requests, authentication)
 
 
-def _answers(graph: Graph, names: Names, listener: Resource, balancer: Resource) -> Iterator[tuple[str, str, str]]:
-    """(which requests, where they end, who is asked for what), in the order in which a listener looks."""
+def _listener_rules(
+    graph: Graph, names: ResourceNames, listener: Resource, load_balancer: Resource
+) -> Iterator[tuple[str, str, str]]:
+    """(requests, target, authentication) of each rule and of the default actions, in the order of evaluation."""
     rules = [one for one in graph.of(LISTENER_RULE) if names.resource(one.inputs.get("listenerArn")) is listener]
     for rule in sorted(rules, key=lambda one: int(one.inputs.get("priority", 0))):
-        which = " and ".join(_condition(one) for one in listed(rule.inputs.get("conditions")))
-        yield which, *_end(graph, names, listed(rule.inputs.get("actions")), balancer)
-    target, asked = _end(graph, names, listed(listener.inputs.get("defaultActions")), balancer)
-    yield "all others" if rules else "all", target, asked
+        requests = " and ".join(_condition(one) for one in listed(rule.inputs.get("conditions")))
+        yield requests, *_target(graph, names, listed(rule.inputs.get("actions")), load_balancer)
+    actions = listed(listener.inputs.get("defaultActions"))
+    yield "all others" if rules else "all", *_target(graph, names, actions, load_balancer)
 
 
 def _condition(condition: Mapping[str, Any]) -> str:
-    for name, given in condition.items():
-        if name == "httpHeader":
-            return f"{given['httpHeaderName']}: {' or '.join(given['values'])}"
-        return " or ".join(given["values"])
+    for name, value in condition.items():
+        values = " or ".join(value["values"])
+        return f"{value['httpHeaderName']}: {values}" if name == "httpHeader" else values
     return "all"
 
 
-def _end(graph: Graph, names: Names, actions: Sequence[Mapping[str, Any]], balancer: Resource) -> tuple[str, str]:
-    asked: list[str] = []
+def _target(
+    graph: Graph, names: ResourceNames, actions: Sequence[Mapping[str, Any]], load_balancer: Resource
+) -> tuple[str, str]:
+    """(target, authentication) of a listener's or a rule's actions."""
+    steps: list[str] = []
     for action in sorted(actions, key=lambda one: int(one.get("order", 0))):
-        kind = str(action["type"])
-        if kind == "redirect":
-            to = action["redirect"]
-            return balancer.name, f"none: sent on to {to.get('protocol', '')} {to.get('port', '')}".strip()
-        if kind == "fixed-response":
-            return balancer.name, f"none: answered {action['fixedResponse'].get('statusCode', '')}"
-        if kind == "forward":
-            targets = _members(graph, names, action["targetGroupArn"])
-            last = _asks(graph, targets, signed_in=bool(asked))
-            return f"{balancer.name} > {_together(targets)}", ", then ".join([*asked, last])
-        asked.append(_authentication(action))
-    return balancer.name, ", then ".join(asked)
+        match str(action["type"]):
+            case "redirect":
+                to = action["redirect"]
+                where = f"{to.get('protocol', '')} {to.get('port', '')}".strip()
+                return load_balancer.name, f"none (redirect to {where})"
+            case "fixed-response":
+                return load_balancer.name, f"none (fixed response {action['fixedResponse'].get('statusCode', '')})"
+            case "forward":
+                targets = _services(graph, names, action["targetGroupArn"])
+                last = _authentication(graph, targets, signed_in=bool(steps))
+                return f"{load_balancer.name} > {_join(targets)}", ", then ".join([*steps, last])
+            case _:
+                steps.append(_oidc(action))
+    return load_balancer.name, ", then ".join(steps)
 
 
-def _authentication(action: Mapping[str, Any]) -> str:
-    where = urlsplit(str(dig(action, "authenticateOidc", "issuer"))).hostname
+def _oidc(action: Mapping[str, Any]) -> str:
+    issuer = urlsplit(str(dig(action, "authenticateOidc", "issuer"))).hostname
     otherwise = dig(action, "authenticateOidc", "onUnauthenticatedRequest") or "authenticate"
-    return f"sign-in at {where} ({_ELSE[otherwise]})"
+    return f"OIDC sign-in at {issuer} ({_UNAUTHENTICATED[otherwise]})"
 
 
-def _members(graph: Graph, names: Names, group: Any) -> list[Resource]:
-    """The services that put their tasks into a target group."""
+def _services(graph: Graph, names: ResourceNames, target_group: Any) -> list[Resource]:
+    """The services that register their tasks with a target group; the target group itself if there is none."""
     return [
-        one
-        for one in graph.of(SERVICE)
-        if any(inner.get("targetGroupArn") == group for inner in listed(one.inputs.get("loadBalancers")))
-    ] or [found for found in [names.resource(group)] if found is not None]
+        service
+        for service in graph.of(SERVICE)
+        if any(one.get("targetGroupArn") == target_group for one in listed(service.inputs.get("loadBalancers")))
+    ] or [found for found in [names.resource(target_group)] if found is not None]
 
 
-def _asks(graph: Graph, targets: Sequence[Resource], *, signed_in: bool = False) -> str:
-    """What those behind a port ask of a caller."""
-    ends = [one for one in targets if one.type == ENDPOINT]
-    said = {_asks_one(graph, one, signed_in=signed_in) for one in targets if one.type != ENDPOINT}
-    if ends:
-        bounded = sum("policy" in one.inputs for one in ends)
-        said.add(f"AWS signature{f'; {bounded} of {len(ends)} have a policy' if bounded else ''}")
-    return " or ".join(sorted(said)) or "nothing listens"
+def _authentication(graph: Graph, targets: Sequence[Resource], *, signed_in: bool = False) -> str:
+    """The authentication that the targets behind a port require."""
+    endpoints = [one for one in targets if one.type == VPC_ENDPOINT]
+    found = {_proxy_authentication(graph, one, signed_in=signed_in) for one in targets if one.type != VPC_ENDPOINT}
+    if endpoints:
+        count = sum("policy" in one.inputs for one in endpoints)
+        found.add(f"AWS signature{f' ({count} of {len(endpoints)} have a policy)' if count else ''}")
+    return " or ".join(sorted(found)) or "no target"
 
 
-def _asks_one(graph: Graph, one: Resource, *, signed_in: bool) -> str:
-    task = Names(graph).resource(one.inputs.get("taskDefinition"))
+def _proxy_authentication(graph: Graph, service: Resource, *, signed_in: bool) -> str:
+    task = ResourceNames(graph).resource(service.inputs.get("taskDefinition"))
     containers: Any = json.loads(task.inputs["containerDefinitions"]) if task is not None else []
-    settings = {dig(one, "name") for each in listed(containers) for one in listed(dig(each, "environment"))}
-    if signed_in and _SIGN_IN in settings:
-        return "a role"
-    return "a token" if _TOKENS in settings else "not known"
+    variables = {dig(one, "name") for each in listed(containers) for one in listed(dig(each, "environment"))}
+    if signed_in and _OIDC in variables:
+        return "role"
+    return "token" if _TOKENS in variables else "unknown"
 
 
-def who(graph: Graph, rule: firewalls.Rule, world: str) -> str:
-    """The other side of a rule; ``world`` if that is everybody."""
-    names = Names(graph)
-    if rule.world:
-        return world
-    if rule.other.startswith("sg-"):
-        return _together(firewalls.behind(graph, rule.other)) or names.called(rule.other)
-    vpc = any(one.inputs.get("cidrBlock") == rule.other for one in graph.of("aws:ec2/vpc:Vpc"))
-    return f"the VPC ({rule.other})" if vpc else names.called(rule.other)
+def peer(graph: Graph, rule: security_groups.Rule, everyone: str) -> str:
+    """Return the other side of a rule as text; ``everyone`` if the rule is for any address."""
+    names = ResourceNames(graph)
+    if rule.is_any_address:
+        return everyone
+    if rule.peer.startswith("sg-"):
+        return _join(security_groups.members(graph, rule.peer)) or names.display(rule.peer)
+    vpc = any(one.inputs.get("cidrBlock") == rule.peer for one in graph.of("aws:ec2/vpc:Vpc"))
+    return f"the VPC ({rule.peer})" if vpc else names.display(rule.peer)
 
 
-def _together(resources: Sequence[Resource]) -> str:
-    ends = [one for one in resources if one.type == ENDPOINT]
-    if len(ends) > 1:
-        rest = [one.name for one in resources if one not in ends]
-        return ", ".join([*rest, f"{len(ends)} VPC endpoints"])
+def _join(resources: Sequence[Resource]) -> str:
+    endpoints = [one for one in resources if one.type == VPC_ENDPOINT]
+    if len(endpoints) > 1:
+        others = [one.name for one in resources if one not in endpoints]
+        return ", ".join([*others, f"{len(endpoints)} VPC endpoints"])
     return ", ".join(one.name for one in resources)
 
 
-def _ways_out(graph: Graph, names: Names, found: Sequence[firewalls.Rule]) -> Iterator[Out]:
-    way = "anywhere" if graph.of("aws:ec2/natGateway:NatGateway") else "any address that its routes reach"
-    for rule in found:
-        source = firewalls.behind(graph, rule.group)
-        if not rule.inbound and source:
-            yield Out(_together(source), who(graph, rule, way), rule.ports)
+def _egress(graph: Graph, rules: Sequence[security_groups.Rule]) -> Iterator[Egress]:
+    everyone = "any address" if graph.of("aws:ec2/natGateway:NatGateway") else "any address with a route"
+    for rule in rules:
+        sources = security_groups.members(graph, rule.group)
+        if not rule.inbound and sources:
+            yield Egress(_join(sources), peer(graph, rule, everyone), rule.ports)
 
 
-def _allowed(said: policies.Statement) -> str:
-    if said.allow:
-        return ", ".join(said.who)
-    return "nobody" if said.who == ("everybody",) else f"never {', '.join(said.who)}"
-
-
-def _grants(graph: Graph, names: Names) -> Iterator[Grant]:
-    for one in graph.resources:
-        if not one.custom or one.type.startswith("aws:iam/") or one.type == ENDPOINT:
+def _policy_grants(graph: Graph, names: ResourceNames) -> Iterator[PolicyGrant]:
+    for resource in graph.resources:
+        if not resource.custom or resource.type.startswith("aws:iam/") or resource.type == VPC_ENDPOINT:
             continue
-        for value in one.inputs.values():
-            for said in policies.statements(value):
-                if said.who:
-                    yield Grant(
-                        who=_allowed(said),
-                        may=", ".join(said.actions),
-                        on=", ".join(map(names.called, said.resources)) or one.name,
-                        where=" and ".join(said.conditions),
+        for value in resource.inputs.values():
+            for statement in policies.statements(value):
+                if statement.principals:
+                    yield PolicyGrant(
+                        effect="Allow" if statement.allow else "Deny",
+                        principals=", ".join(statement.principals),
+                        actions=", ".join(statement.actions),
+                        resources=", ".join(map(names.display, statement.resources)) or resource.name,
+                        conditions=" and ".join(statement.conditions),
                     )

@@ -1,14 +1,13 @@
-"""What a policy document says, in words."""
+"""Statements of IAM policy documents, with their principals and conditions as text."""
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-# Of IAM's condition operators, those that a reader needs no manual for afterwards.
+# Other operators are shown by their name.
 _OPERATORS = {
     "StringEquals": "is",
-    "StringEqualsIgnoreCase": "is",
     "StringNotEquals": "is not",
     "StringLike": "is like",
     "StringNotLike": "is not like",
@@ -16,7 +15,6 @@ _OPERATORS = {
     "ArnLike": "is like",
     "ArnNotEquals": "is not",
     "ArnNotLike": "is not like",
-    "NumericEquals": "is",
     "NumericLessThan": "is less than",
     "NumericLessThanEquals": "is at most",
     "NumericGreaterThan": "is more than",
@@ -28,17 +26,17 @@ _OPERATORS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """One statement; ``who`` is empty in a policy of a role's own."""
+    """A statement; ``principals`` is empty in an identity-based policy."""
 
     allow: bool
-    who: tuple[str, ...]
+    principals: tuple[str, ...]
     actions: tuple[str, ...]
     resources: tuple[str, ...]
     conditions: tuple[str, ...]
 
 
 def statements(document: Any) -> list[Statement]:
-    """The statements of a policy, which is JSON or what it holds. A text that is no policy has none."""
+    """Return the statements of a policy document, given as JSON or parsed; none of a value that is no policy."""
     if isinstance(document, str):
         try:
             document = json.loads(document)
@@ -51,7 +49,7 @@ def statements(document: Any) -> list[Statement]:
 def _statement(one: Mapping[str, Any]) -> Statement:
     return Statement(
         allow=one.get("Effect") == "Allow",
-        who=tuple(_who(one)),
+        principals=tuple(_principals(one.get("Principal"))),
         actions=tuple(map(str, _list(one.get("Action", [])))),
         resources=tuple(map(str, _list(one.get("Resource", [])))),
         conditions=tuple(_conditions(one.get("Condition") or {})),
@@ -62,27 +60,26 @@ def _list(value: Any) -> list[Any]:
     return cast("list[Any]", value) if isinstance(value, list) else [value]
 
 
-def _who(one: Mapping[str, Any]) -> Iterator[str]:
-    principal = one.get("Principal", {})
+def _principals(principal: Any) -> Iterator[str]:
     if principal == "*":
-        yield "everybody"
+        yield "everyone"
     elif isinstance(principal, dict):
         for kind, names in cast("dict[str, Any]", principal).items():
             for name in _list(names):
-                yield "everybody" if name == "*" else str(name) if kind in ("Service", "AWS") else f"{kind} {name}"
+                yield "everyone" if name == "*" else str(name) if kind in ("Service", "AWS") else f"{kind} {name}"
 
 
-def _conditions(given: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    for operator, keys in given.items():
-        each, _, rest = operator.rpartition(":")
-        name, if_there, _ = rest.partition("IfExists")
+def _conditions(conditions: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for operator, keys in conditions.items():
+        quantifier, _, rest = operator.rpartition(":")
+        name, if_exists, _ = rest.partition("IfExists")
         for key, value in keys.items():
             values = " or ".join(map(_text, _list(value)))
             if name == "Null":
-                yield f"{key} is {'not there' if values == 'true' else 'there'}"
+                yield f"{key} is {'absent' if values == 'true' else 'present'}"
                 continue
-            which = {"ForAnyValue": "any of ", "ForAllValues": "all of "}.get(each, "")
-            yield f"{which}{key} {_OPERATORS.get(name, name)} {values}{', if it is there' if if_there else ''}"
+            which = {"ForAnyValue": "any of ", "ForAllValues": "all of "}.get(quantifier, "")
+            yield f"{which}{key} {_OPERATORS.get(name, name)} {values}{', if present' if if_exists else ''}"
 
 
 def _text(value: Any) -> str:

@@ -1,170 +1,169 @@
-"""Google Cloud: whom Identity-Aware Proxy, App Engine's machines, firewalls, databases and buckets let in, and out."""
+"""Inbound and outbound access in Google Cloud: Identity-Aware Proxy, instances, firewalls, databases and buckets."""
 
 from collections.abc import Iterator, Sequence
 
-from ..cloud import Exposure, Holder, Out, Reach
+from ..cloud import Egress, Exposure, Ingress, MlflowRoleBinding
 from ..graph import Graph, Resource, dig
-from ..names import Names
-from . import firewalls
-from .bindings import EVERYBODY, IAP_ACCESS, Binding, bindings, called, served
-from .kinds import APPLICATION, BUCKET, DATABASE, FLEXIBLE, STANDARD
+from ..names import ResourceNames
+from . import firewall_rules
+from .iam_bindings import IAP_ACCESS, PUBLIC, Binding, bindings, display_member, service_of
+from .resource_types import APPLICATION, BUCKET, DATABASE, FLEXIBLE, STANDARD
 
-# What the proxy is told where it stands behind Identity-Aware Proxy: components/proxy_environment.py.
+# Environment variables of a proxy behind Identity-Aware Proxy: components/proxy_environment.py.
 _AUDIENCE, _RULES = "MLFLOW_PROXY_IAP_AUDIENCE", "MLFLOW_PROXY_ROLE_RULES"
-_IAP = "Identity-Aware Proxy"
-_WORLD = "the internet"
+_INTERNET = "the internet"
 # https://cloud.google.com/sql/docs/mysql/configure-ip, https://cloud.google.com/sql/docs/mysql/sql-proxy
-_MYSQL = "3306"
-_PROXY = "3307"
+_MYSQL_PORT = "3306"
+_AUTH_PROXY_PORT = "3307"
 
 
 def exposure(graph: Graph) -> Exposure:
+    """Return the access that the graph's resources would have."""
     found = bindings(graph)
     return Exposure(
-        ways_in=[
+        ingress=[
             *_services(graph, found),
-            *_machines(graph),
+            *_default_networks(graph),
             *_firewalls(graph),
             *_databases(graph, found),
             *_buckets(graph, found),
         ],
-        ways_out=list(_ways_out(graph)),
-        holders=list(_holders(graph)),
+        egress=list(_egress(graph)),
+        role_bindings=list(_role_bindings(graph)),
     )
 
 
-def _services(graph: Graph, found: Sequence[Binding]) -> Iterator[Reach]:
-    guard = _guard(graph)
+def _services(graph: Graph, found: Sequence[Binding]) -> Iterator[Ingress]:
+    iap = _iap(graph)
     for version in [*graph.of(FLEXIBLE), *graph.of(STANDARD)]:
-        if guard is None:
-            asked = _signature(version, "which nobody has") or "nothing"
-            yield Reach(_WORLD, version.name, "443 HTTPS", "all", asked)
+        if iap is None:
+            authentication = f"{_assertion(version)}, which no request has" if _assertion(version) else "none"
+            yield Ingress(_INTERNET, version.name, "443 HTTPS", "all", authentication)
         else:
-            for asked in _asked(graph, version, found):
-                yield Reach(_WORLD, f"{_IAP} > {version.name}", "443 HTTPS", "all", f"{guard} {asked}")
+            target = f"Identity-Aware Proxy > {version.name}"
+            for members in _members(graph, version, found):
+                yield Ingress(_INTERNET, target, "443 HTTPS", "all", f"{iap} {members}")
 
 
-def _guard(graph: Graph) -> str | None:
-    """How Identity-Aware Proxy asks; None where it is off."""
-    for one in graph.of(APPLICATION):
-        if not one.read:
-            return "sign-in" if dig(one.inputs, "iap", "enabled") is True else None
-    return "sign-in, if it is on there,"
+def _iap(graph: Graph) -> str | None:
+    """The authentication of Identity-Aware Proxy; None where it is off."""
+    for application in graph.of(APPLICATION):
+        if not application.read:
+            return "IAP sign-in" if dig(application.inputs, "iap", "enabled") is True else None
+    return "IAP sign-in (if enabled)"
 
 
-def _asked(graph: Graph, version: Resource, found: Sequence[Binding]) -> Iterator[str]:
-    """Who is let in, those on the same condition together."""
+def _members(graph: Graph, version: Resource, found: Sequence[Binding]) -> Iterator[str]:
+    """The members with access to a version's service; one text for all that have the same condition."""
     members: dict[str, list[str]] = {}
     for one in found:
-        here = one.resource is not None and served(one.resource) == served(version)
-        if one.role == IAP_ACCESS and here:
-            members.setdefault(one.condition, []).append(called(graph, one.member))
+        same_service = one.resource is not None and service_of(one.resource) == service_of(version)
+        if one.role == IAP_ACCESS and same_service:
+            members.setdefault(one.condition, []).append(display_member(graph, one.member))
     for condition, names in members.items():
-        who = " or ".join("anybody" if name in EVERYBODY else name for name in dict.fromkeys(names))
+        who = " or ".join("anyone" if name in PUBLIC else name for name in dict.fromkeys(names))
         yield f"as {who}{f' if {condition}' if condition else ''}{_role(version)}"
     if not members:
-        yield "lets nobody in"
+        yield "(no member has access)"
 
 
 def _role(version: Resource) -> str:
-    if not _told(version, _AUDIENCE):
+    if not _variable(version, _AUDIENCE):
         return ""
-    return ", then a role" if _told(version, _RULES) else ", then a role, which nobody has"
+    return ", then role" if _variable(version, _RULES) else ", then role (there are no role rules)"
 
 
-def _told(version: Resource, name: str) -> str:
-    """What a version's container is told by an environment variable."""
+def _variable(version: Resource, name: str) -> str:
+    """The value of an environment variable of a version's container."""
     return str(dig(version.inputs, "envVariables", name) or "")
 
 
-def _signature(version: Resource, more: str = "") -> str:
-    asked = f"{_IAP}'s signature{f', {more}' if more else ''}"
-    return asked if _told(version, _AUDIENCE) else ""
+def _assertion(version: Resource) -> str:
+    return "IAP assertion" if _variable(version, _AUDIENCE) else ""
 
 
-def _machines(graph: Graph) -> Iterator[Reach]:
-    """Past Identity-Aware Proxy: whoever reaches a machine of a version in its network."""
+def _default_networks(graph: Graph) -> Iterator[Ingress]:
+    """Requests that reach an instance in its network, and so do not pass Identity-Aware Proxy."""
     for version in graph.of(FLEXIBLE):
-        if firewalls.vpc(graph, version) is None:
+        if firewall_rules.vpc(graph, version) is None:
             network = dig(version.inputs, "network", "name") or "default"
-            yield from _beside(version, f"Google's health checks, and whom VPC {network} lets in", "all")
+            yield from _instances(version, f"Google's health checks, sources that VPC {network} allows", "all")
 
 
-def _beside(version: Resource, source: str, port: str) -> Iterator[Reach]:
+def _instances(version: Resource, source: str, port: str) -> Iterator[Ingress]:
     paths = [str(dig(version.inputs, check, "path") or "") for check in ("livenessCheck", "readinessCheck")]
     health = ", ".join(path for path in paths if path)
-    signed = _signature(version)
-    if signed and health:
-        yield Reach(source, version.name, port, health, "nothing")
-    yield Reach(source, version.name, port, "all others" if health and signed else "all", signed or "not known")
+    assertion = _assertion(version)
+    if assertion and health:
+        yield Ingress(source, version.name, port, health, "none")
+    requests = "all others" if health and assertion else "all"
+    yield Ingress(source, version.name, port, requests, assertion or "unknown")
 
 
-def _firewalls(graph: Graph) -> Iterator[Reach]:
-    names = Names(graph)
-    for rule in firewalls.rules(graph):
-        versions = firewalls.behind(graph, rule)
+def _firewalls(graph: Graph) -> Iterator[Ingress]:
+    names = ResourceNames(graph)
+    for rule in firewall_rules.rules(graph):
+        versions = firewall_rules.versions(graph, rule)
         if not versions:
-            yield Reach(rule.others, f"VPC {names.called(rule.network)}", rule.ports, "", "not known")
+            yield Ingress(rule.sources, f"VPC {names.display(rule.network)}", rule.ports, "", "unknown")
         for version in versions:
-            yield from _beside(version, rule.others, rule.ports)
+            yield from _instances(version, rule.sources, rule.ports)
 
 
-def _databases(graph: Graph, found: Sequence[Binding]) -> Iterator[Reach]:
-    names = Names(graph)
-    for one in graph.of(DATABASE):
-        ip = dig(one.inputs, "settings", "ipConfiguration")
-        encrypted = dig(ip, "sslMode") == "ENCRYPTED_ONLY"
+def _databases(graph: Graph, found: Sequence[Binding]) -> Iterator[Ingress]:
+    names = ResourceNames(graph)
+    for database in graph.of(DATABASE):
+        ip = dig(database.inputs, "settings", "ipConfiguration")
         if dig(ip, "ipv4Enabled") is not False:
-            may = dict.fromkeys(called(graph, each.member) for each in found if each.role == "roles/cloudsql.client")
-            asked = f"Cloud SQL's certificate (cloudsql.client: {', '.join(may) or 'nobody here'}), then a password"
-            yield Reach(_WORLD, one.name, f"{_PROXY} TLS", "", asked)
+            clients = dict.fromkeys(
+                display_member(graph, one.member) for one in found if one.role == "roles/cloudsql.client"
+            )
+            certificate = f"Cloud SQL client certificate (cloudsql.client: {', '.join(clients) or 'no member'})"
+            port = f"{_AUTH_PROXY_PORT} TLS"
+            yield Ingress(_INTERNET, database.name, port, "", f"{certificate}, then password")
         network = dig(ip, "privateNetwork")
         if network:
-            password = "a password, over TLS" if encrypted else "a password, with TLS or without"
-            yield Reach(f"VPC {_short(names.called(network))}", one.name, _MYSQL, "", password)
+            encrypted = dig(ip, "sslMode") == "ENCRYPTED_ONLY"
+            password = "password over TLS" if encrypted else "password, TLS optional"
+            source = f"VPC {names.display(network).rpartition('/')[2]}"
+            yield Ingress(source, database.name, _MYSQL_PORT, "", password)
 
 
-def _short(network: str) -> str:
-    return network.rpartition("/")[2]
-
-
-def _buckets(graph: Graph, found: Sequence[Binding]) -> Iterator[Reach]:
-    for one in graph.of(BUCKET):
-        public = [
-            each.role.removeprefix("roles/") for each in found if each.resource is one and each.member in EVERYBODY
-        ]
-        if one.inputs.get("publicAccessPrevention") == "enforced":
-            asked = "rights in IAM, which the public cannot have"
+def _buckets(graph: Graph, found: Sequence[Binding]) -> Iterator[Ingress]:
+    for bucket in graph.of(BUCKET):
+        public = [one.role.removeprefix("roles/") for one in found if one.resource is bucket and one.member in PUBLIC]
+        if bucket.inputs.get("publicAccessPrevention") == "enforced":
+            authentication = "IAM, public access prevented"
         else:
-            asked = f"nothing ({', '.join(public)})" if public else "rights in IAM"
-        yield Reach(_WORLD, one.name, "443 HTTPS", "", asked)
+            authentication = f"none ({', '.join(public)})" if public else "IAM"
+        yield Ingress(_INTERNET, bucket.name, "443 HTTPS", "", authentication)
 
 
-def _ways_out(graph: Graph) -> Iterator[Out]:
+def _egress(graph: Graph) -> Iterator[Egress]:
     for version in graph.of(FLEXIBLE):
         for database in graph.of(DATABASE):
-            port = reaches(version, database)
+            port = database_port(version, database)
             if port:
-                yield Out(version.name, database.name, port)
-        inside = dig(version.inputs, "network", "instanceIpMode") == "INTERNAL"
-        yield Out(version.name, "any address that its routes reach" if inside else "anywhere", "all")
+                yield Egress(version.name, database.name, port)
+        internal = dig(version.inputs, "network", "instanceIpMode") == "INTERNAL"
+        yield Egress(version.name, "any address with a route" if internal else "any address", "all")
 
 
-def reaches(version: Resource, database: Resource) -> str:
-    """The port on which a version talks to a database; empty where it does not."""
-    told = " ".join(map(str, [dig(version.inputs, "betaSettings"), dig(version.inputs, "envVariables")]))
-    if str(database.outputs.get("connectionName")) in told:
-        return _PROXY
+def database_port(version: Resource, database: Resource) -> str:
+    """Return the port on which a version connects to a database; an empty text where it does not."""
+    settings = " ".join(map(str, [dig(version.inputs, "betaSettings"), dig(version.inputs, "envVariables")]))
+    if str(database.outputs.get("connectionName")) in settings:
+        return _AUTH_PROXY_PORT
     private = dig(database.inputs, "settings", "ipConfiguration", "privateNetwork")
-    return _MYSQL if private and str(database.outputs.get("privateIpAddress")) in told else ""
+    return _MYSQL_PORT if private and str(database.outputs.get("privateIpAddress")) in settings else ""
 
 
-def _holders(graph: Graph) -> Iterator[Holder]:
-    versions = [one for one in graph.of(FLEXIBLE) if _told(one, _RULES)]
+def _role_bindings(graph: Graph) -> Iterator[MlflowRoleBinding]:
+    versions = [one for one in graph.of(FLEXIBLE) if _variable(one, _RULES)]
     for version in versions:
-        found: dict[str, list[str]] = {}
-        for rule in filter(None, (each.strip() for each in _told(version, _RULES).split(","))):
-            who, _, role = rule.rpartition("=")
-            found.setdefault(role, []).append(who)
-        where = version.name if len(versions) > 1 else ""
-        yield from (Holder(role, ", ".join(who), where) for role, who in found.items())
+        members: dict[str, list[str]] = {}
+        for rule in filter(None, (each.strip() for each in _variable(version, _RULES).split(","))):
+            member, _, role = rule.rpartition("=")
+            members.setdefault(role, []).append(member)
+        service = version.name if len(versions) > 1 else ""
+        yield from (MlflowRoleBinding(role, ", ".join(names), service) for role, names in members.items())

@@ -14,7 +14,7 @@ from typing import Any, cast
 import yaml
 
 from preview.graph import Graph, Resource
-from preview.names import kind
+from preview.names import class_name
 
 _ID = re.compile(r"[a-z]+-0[0-9a-f]{16}")
 # A test of its own holds them.
@@ -60,7 +60,7 @@ def _calls(graph: Graph) -> list[Any]:
 
 
 def _key(one: Resource) -> str:
-    return _IMAGE.sub(r"\1-(content)", f"{kind(one)} {one.name}")
+    return _IMAGE.sub(r"\1-(content)", f"{class_name(one)} {one.name}")
 
 
 def _entry(one: Resource, names: Mapping[str, str], ids: Mapping[str, str]) -> Entry:

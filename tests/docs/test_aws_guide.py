@@ -14,7 +14,7 @@ from policy_sentry.querying.actions import get_actions_for_service
 
 from components import AwsMlflowProxy, AwsMlflowProxyArgs
 from components.validation import nested_model
-from preview.answers import ACCOUNT, REGION
+from preview.aws.mock_outputs import ACCOUNT, REGION
 from preview.recorder import record
 
 from ..components.aws.iam_decision import allowed

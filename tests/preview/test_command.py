@@ -25,17 +25,17 @@ pulumi.export("key", config.get_secret("key"))
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "Pulumi.yaml").write_text("name: mine\n")
     (tmp_path / "Pulumi.dev.yaml").write_text(
-        "config:\n  aws:region: eu-west-1\n  mine:throwaway: true\n  mine:key: {secure: v1:sealed}\n"
+        "config:\n  aws:region: eu-west-1\n  mine:throwaway: true\n  mine:key: {secure: v1:encrypted}\n"
     )
     (tmp_path / "__main__.py").write_text(PROGRAM)
     return tmp_path
 
 
-def test_a_stack_is_shown_whole(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_report_has_every_section(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([], folder) == 0
     shown = capsys.readouterr()
     assert shown.err == ""
-    assert "sealed" not in shown.out
+    assert "v1:encrypted" not in shown.out
     assert "\x1b" not in shown.out
     for line in (
         "mine, stack dev (Pulumi.dev.yaml)",
@@ -45,29 +45,32 @@ def test_a_stack_is_shown_whole(folder: Path, capsys: pytest.CaptureFixture[str]
         "  data  aws.s3.Bucket  forceDestroy=true",
         "  bucket  data",
         "  key     [secret]",
-        "  It takes everything away.",
+        "  Deletes every resource.",
     ):
         assert f"{line}\n" in shown.out, shown.out
 
 
-def test_json_is_the_whole_graph(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_format_prints_the_graph(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--format", "json"], folder) == 0
     found = json.loads(capsys.readouterr().out)
     assert [one["name"] for one in found["resources"]] == ["data"]
     assert found["outputs"]["key"] == "[secret]"
 
 
-def test_a_missing_stack_names_those_there_are(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_stack_lists_existing_stacks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--stack", "prod"], folder) == 1
-    assert capsys.readouterr().err == "error: There is no stack file Pulumi.prod.yaml; there are Pulumi.dev.yaml.\n"
+    assert (
+        capsys.readouterr().err
+        == "error: Stack file Pulumi.prod.yaml does not exist; existing files: Pulumi.dev.yaml.\n"
+    )
 
 
-def test_an_unknown_format_names_those_there_are(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_format_lists_formats(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--format", "svg"], folder) == 1
-    assert capsys.readouterr().err == f"error: FORMAT=svg is not known; there are {', '.join(FORMATS)}.\n"
+    assert capsys.readouterr().err == f"error: unknown FORMAT: got svg, expected {', '.join(FORMATS)}.\n"
 
 
-def test_a_mistake_in_the_config_is_the_programs_own_message(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+def test_config_error_is_printed_as_the_program_words_it(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     shutil.copy(ROOT / "__main__.py", folder)
     (folder / "Pulumi.yaml").write_text("name: mlflow\n")
     (folder / "Pulumi.dev.yaml").write_text("config:\n  mlflow:aws: {network: {zones: 9}, colour: red}\n")
@@ -82,7 +85,7 @@ def test_a_mistake_in_the_config_is_the_programs_own_message(capsys: pytest.Capt
     assert "Traceback" not in shown.err
 
 
-def test_a_program_that_fails_shows_where(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_program_error_prints_a_traceback(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "__main__.py").write_text("def fail():\n    return 1 / 0\nfail()\n")
     assert main([], folder) == 1
     shown = capsys.readouterr().err
@@ -90,15 +93,13 @@ def test_a_program_that_fails_shows_where(folder: Path, capsys: pytest.CaptureFi
     assert f'File "{folder}/__main__.py", line 2, in fail' in shown
 
 
-def test_what_the_program_warns_of_is_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_program_warnings_are_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "__main__.py").write_text("import pulumi\npulumi.log.warn('careful')\n")
     assert main([], folder) == 0
     assert capsys.readouterr().err == "warning: careful\n"
 
 
-def test_a_secret_that_is_still_to_be_set_is_warned_of_and_taken_for_set(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_secret_is_a_warning(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program = """
 import pulumi
 secret = pulumi.Config().get_secret("other")
@@ -109,13 +110,11 @@ pulumi.export("other", secret)
     (folder / "__main__.py").write_text(program)
     assert main([], folder) == 0
     shown = capsys.readouterr()
-    assert shown.err == "warning: mine:other is not set yet: `pulumi config set --secret mine:other`.\n"
+    assert shown.err == "warning: mine:other is not set: run `pulumi config set --secret mine:other`.\n"
     assert "  other   [secret]\n" in shown.out
 
 
-def test_another_mistake_beside_a_missing_secret_is_the_programs_own_message(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_error_beside_a_missing_secret_is_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program = """
 import pulumi
 missing = "" if pulumi.Config().get("other") else " `pulumi config set --secret mine:other`."
@@ -126,7 +125,7 @@ raise pulumi.RunError("The colour is wrong." + missing)
     assert capsys.readouterr().err == "error: The colour is wrong. `pulumi config set --secret mine:other`.\n"
 
 
-def test_what_is_only_looked_at_is_marked_in_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_marks_read_resources(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program = """
 import pulumi_gcp as gcp
 gcp.appengine.Application.get("there", "my-project")
@@ -139,47 +138,47 @@ gcp.storage.Bucket("new", location="EU")
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
-def test_the_stacks_of_this_repository_can_be_seen(stack: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_aws_stacks_of_this_repository_have_a_report(stack: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--stack", stack], ROOT) == 0
     shown = capsys.readouterr().out
-    for title in ("Resources: ", "Exposed to whom", "What may go out", "IAM roles", "Outputs", "pulumi destroy"):
+    for title in ("Resources: ", "Inbound access", "Outbound access", "IAM roles", "Outputs", "pulumi destroy"):
         assert f"\n{title}" in shown
-    assert "not known" not in shown
+    assert "unknown" not in shown
     assert "admin_token             [secret]" in shown
 
 
 @pytest.mark.parametrize("stack", ["gcp-dev", "gcp-prod"])
-def test_those_on_google_cloud_can_be_seen_without_their_secret(stack: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_google_cloud_stacks_have_a_report_without_secrets(stack: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--stack", stack], ROOT) == 0
     shown = capsys.readouterr()
     for title in (
         "Resources: ",
-        "Exposed to whom",
-        "What may go out",
-        "Who has which role in MLflow",
-        "IAM",
+        "Inbound access",
+        "Outbound access",
+        "MLflow roles",
+        "IAM bindings",
         "Outputs",
         "pulumi destroy",
     ):
         assert f"\n{title}" in shown.out
-    for unsaid in ("not known", "nothing (", "None", "no answer"):
-        assert unsaid not in shown.out
-    assert shown.err.startswith("warning: mlflow:gcpOauthClientSecret is not set yet")
+    for unexpected in ("unknown", "none (", "None", "no mock output"):
+        assert unexpected not in shown.out
+    assert shown.err.startswith("warning: mlflow:gcpOauthClientSecret is not set")
 
 
-def test_a_sealed_secret_needs_no_passphrase(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_encrypted_secret_needs_no_passphrase(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("Pulumi.yaml", "__main__.py"):
         shutil.copy(ROOT / name, folder)
-    sealed = "  mlflow:gcpOauthClientSecret: {secure: v1:sealed}\n"
-    (folder / "Pulumi.gcp-dev.yaml").write_text((ROOT / "Pulumi.gcp-dev.yaml").read_text() + sealed)
+    encrypted = "  mlflow:gcpOauthClientSecret: {secure: v1:encrypted}\n"
+    (folder / "Pulumi.gcp-dev.yaml").write_text((ROOT / "Pulumi.gcp-dev.yaml").read_text() + encrypted)
     assert main(["--stack", "gcp-dev"], folder) == 0
     shown = capsys.readouterr()
     assert shown.err == ""
     assert "mlflow:gcpOauthClientSecret      [secret]\n" in shown.out
-    assert "sealed" not in shown.out
+    assert "v1:encrypted" not in shown.out
 
 
-def test_the_command_needs_neither_an_account_nor_the_cli() -> None:
+def test_command_needs_no_account_and_no_pulumi_cli() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "preview", "--format", "mermaid"],
         cwd=ROOT,
@@ -192,14 +191,14 @@ def test_the_command_needs_neither_an_account_nor_the_cli() -> None:
     assert run.stdout.startswith("flowchart LR\n")
 
 
-def test_a_region_that_is_not_said_is_told_of(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_region_is_a_warning(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "Pulumi.dev.yaml").write_text("config:\n  mlflow:aws: {}\n")
     (folder / "__main__.py").write_text("")
     assert main([], folder) == 0
-    assert capsys.readouterr().err == "warning: aws:region is not set; it is taken for eu-west-1 here.\n"
+    assert capsys.readouterr().err == "warning: aws:region is not set; this preview uses eu-west-1.\n"
 
 
-def test_ctrl_c_ends_it_in_no_more_than_a_word() -> None:
+def test_ctrl_c_prints_no_traceback() -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "preview"],
         cwd=ROOT,

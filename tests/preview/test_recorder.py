@@ -9,8 +9,8 @@ import pulumi_gcp as gcp
 import pulumi_random as random
 import pytest
 
-from preview import answers
-from preview.recorder import SECRET, Graph, MissingAnswer, record
+from preview import mock_outputs
+from preview.recorder import SECRET, Graph, MissingMockOutputError, record
 
 BUCKET = "aws:s3/bucket:Bucket"
 
@@ -19,15 +19,15 @@ def bucket(name: str, given: pulumi.Input[str] | None = None, **options: object)
     return aws.s3.Bucket(name, bucket=given, opts=pulumi.ResourceOptions(**options))  # pyright: ignore[reportArgumentType]
 
 
-class Box(pulumi.ComponentResource):
+class Component(pulumi.ComponentResource):
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("test:index:Box", name, {}, opts)
+        super().__init__("test:index:Component", name, {}, opts)
         inner = bucket(f"{name}-inner", "x", parent=self)
         aws.get_region_output(opts=pulumi.InvokeOptions(parent=self))
         self.register_outputs({"bucket": inner.bucket, "hidden": pulumi.Output.secret("planted")})
 
 
-def test_parents_dependencies_and_options_are_kept() -> None:
+def test_parents_dependencies_and_options_are_recorded() -> None:
     def program() -> None:
         first = bucket("first", "one")
         bucket(
@@ -54,7 +54,7 @@ def test_parents_dependencies_and_options_are_kept() -> None:
     assert first.aliases == ()
 
 
-def test_resources_are_in_the_programs_order() -> None:
+def test_resources_are_in_program_order() -> None:
     def program() -> None:
         last = bucket("z", "z")
         bucket("y", last.bucket)
@@ -65,9 +65,9 @@ def test_resources_are_in_the_programs_order() -> None:
     assert names == ["z", "y", *(f"b{number}" for number in range(20))]
 
 
-def test_a_component_has_its_children_its_outputs_and_its_providers() -> None:
+def test_component_has_children_outputs_and_providers() -> None:
     def program() -> None:
-        Box("box", pulumi.ResourceOptions(providers=[aws.Provider("mine", region="eu-north-1")], protect=True))
+        Component("box", pulumi.ResourceOptions(providers=[aws.Provider("mine", region="eu-north-1")], protect=True))
 
     graph = record(program)
     provider, box, inner = graph.resources
@@ -79,7 +79,7 @@ def test_a_component_has_its_children_its_outputs_and_its_providers() -> None:
     assert inner.protect
 
 
-def test_a_secret_is_nowhere_in_the_graph() -> None:
+def test_secret_value_is_not_in_the_graph() -> None:
     def program() -> None:
         planted = pulumi.Config().require_secret("key")
         made = bucket("b", planted.apply(lambda text: f"x-{text}"))
@@ -93,9 +93,9 @@ def test_a_secret_is_nowhere_in_the_graph() -> None:
     assert graph.of(BUCKET)[0].secret_inputs == ("bucket",)
 
 
-def test_outputs_that_a_class_calls_secret_are_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_additional_secret_outputs_are_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     kind = "random:index/randomPassword:RandomPassword"
-    monkeypatch.setitem(answers.RESOURCES, kind, lambda _name, _inputs: {"result": "planted-plain"})
+    monkeypatch.setitem(mock_outputs.RESOURCES, kind, lambda _name, _inputs: {"result": "planted-plain"})
 
     def program() -> None:
         pulumi.export("password", random.RandomPassword("p", length=8).result)
@@ -136,28 +136,31 @@ def output_of_the_stack() -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "named"),
+    ("program", "message"),
     [
-        (text, rf"{BUCKET}\.hostedZoneId: {BUCKET} 'b' needs it for bucket"),
-        (text_within_a_text, rf"{BUCKET}\.hostedZoneId: {BUCKET} 'b' needs it for bucket"),
-        (text_in_a_secret, rf"{BUCKET}\.hostedZoneId: {BUCKET} 'b' needs it for bucket"),
-        (number, "LoadBalancer that is no text: aws:lb/targetGroup:TargetGroup 'b' needs it for port"),
-        (null_of_a_call, f"an output of {BUCKET}, or an answer to a call: {BUCKET} 'b' needs it for bucket"),
-        (null_in_a_document, "aws:s3/bucketPolicy:BucketPolicy 'b' needs it for policy, where a null is"),
-        (output_of_the_stack, rf"{BUCKET}\.hostedZoneId: the stack has it as its output b"),
+        (text, rf"{BUCKET}\.hostedZoneId, used by input bucket of {BUCKET} 'b'"),
+        (text_within_a_text, rf"{BUCKET}\.hostedZoneId, used by input bucket of {BUCKET} 'b'"),
+        (text_in_a_secret, rf"{BUCKET}\.hostedZoneId, used by input bucket of {BUCKET} 'b'"),
+        (number, "LoadBalancer that is not a string, used by input port of aws:lb/targetGroup:TargetGroup 'b'"),
+        (
+            null_of_a_call,
+            f"{BUCKET}, or the result of a call, used by input bucket of {BUCKET} 'b': it is null",
+        ),
+        (null_in_a_document, "input policy of aws:s3/bucketPolicy:BucketPolicy 'b': it is null"),
+        (output_of_the_stack, rf"{BUCKET}\.hostedZoneId, used by stack output b"),
     ],
 )
-def test_an_answer_that_is_not_written_down_is_named(
-    program: Callable[[], None], named: str, monkeypatch: pytest.MonkeyPatch
+def test_missing_mock_output_is_named(
+    program: Callable[[], None], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answers, "RESOURCES", {})
-    with pytest.raises(MissingAnswer, match=named) as caught:
+    monkeypatch.setattr(mock_outputs, "RESOURCES", {})
+    with pytest.raises(MissingMockOutputError, match=message) as caught:
         record(program)
-    assert "preview/answers.py" in str(caught.value)
+    assert "preview/mock_outputs.py" in str(caught.value)
 
 
-def test_a_call_that_nobody_has_written_down_is_named() -> None:
-    with pytest.raises(MissingAnswer, match="getCanonicalUserId"):
+def test_call_without_mock_is_named() -> None:
+    with pytest.raises(MissingMockOutputError, match="getCanonicalUserId"):
         record(lambda: aws.s3.get_canonical_user_id_output().id)
 
 
@@ -185,9 +188,7 @@ def fail() -> str:
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("program", [raises_at_once, raises_later, raises_for_an_input, raises_while_waiting])
-def test_the_programs_error_comes_through_as_it_is(
-    program: Callable[[], object], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_program_error_propagates_unchanged(program: Callable[[], object], capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(pulumi.RunError) as caught:
         record(program)
     assert str(caught.value) == "two\n  lines"
@@ -196,19 +197,19 @@ def test_the_programs_error_comes_through_as_it_is(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_failed_run_leaves_nothing_to_the_next() -> None:
+def test_failed_run_leaves_no_state() -> None:
     for _ in range(2):
         with pytest.raises(pulumi.RunError):
             record(raises_for_an_input)
         assert [one.name for one in record(lambda: bucket("b")).resources] == ["b"]
 
 
-def test_a_program_that_exits_is_not_taken_for_one_that_ended() -> None:
+def test_system_exit_propagates() -> None:
     with pytest.raises(SystemExit):
         record(lambda: sys.exit(3))
 
 
-def test_two_resources_of_one_name_are_an_error() -> None:
+def test_duplicate_urn_is_an_error() -> None:
     def program() -> None:
         bucket("b")
         bucket("b")
@@ -217,7 +218,7 @@ def test_two_resources_of_one_name_are_an_error() -> None:
         record(program)
 
 
-def test_a_program_may_wait() -> None:
+def test_async_program_is_awaited() -> None:
     async def program() -> None:
         await asyncio.sleep(0)
         pulumi.export("b", bucket("b", "x").bucket)
@@ -225,11 +226,11 @@ def test_a_program_may_wait() -> None:
     assert record(program).outputs == {"b": "x"}
 
 
-def test_what_the_engine_would_show_is_kept() -> None:
+def test_log_messages_are_recorded() -> None:
     assert record(lambda: pulumi.log.warn("careful")).messages == [("WARNING", "careful")]
 
 
-def test_project_stack_and_config_are_the_runs_own() -> None:
+def test_project_stack_and_config_are_those_of_the_run() -> None:
     def program() -> None:
         pulumi.export("names", [pulumi.get_project(), pulumi.get_stack(), pulumi.Config("a").get("b") or ""])
 
@@ -240,9 +241,9 @@ def test_project_stack_and_config_are_the_runs_own() -> None:
     assert names(record(program)) == ["mlflow", "dev", ""]
 
 
-def test_what_is_only_looked_at_is_in_the_graph_with_its_answers() -> None:
+def test_read_resource_is_recorded_with_mock_outputs() -> None:
     def program() -> None:
-        top = Box("box")
+        top = Component("box")
         app = gcp.appengine.Application.get("app", "my-project", opts=pulumi.ResourceOptions(parent=top))
         gcp.storage.Bucket("b", name=app.default_hostname, location="EU")
         pulumi.export("id", app.id)
@@ -257,13 +258,13 @@ def test_what_is_only_looked_at_is_in_the_graph_with_its_answers() -> None:
     assert graph.outputs == {"id": "my-project"}
 
 
-def test_what_is_only_looked_at_has_the_id_that_it_is_asked_by(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(answers.RESOURCES, BUCKET, lambda name, _inputs: {"id": f"made-{name}"})
+def test_read_resource_keeps_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(mock_outputs.RESOURCES, BUCKET, lambda name, _inputs: {"id": f"made-{name}"})
     (found,) = record(lambda: aws.s3.Bucket.get("b", "there")).resources
     assert found.id == "there"
 
 
-def test_answers_are_of_the_region_that_is_asked() -> None:
+def test_mock_outputs_use_the_region_of_the_provider() -> None:
     def program() -> None:
         near = aws.get_region_output()
         far = aws.Provider("far", region="eu-north-1")

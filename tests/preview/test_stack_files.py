@@ -12,7 +12,7 @@ def stack(folder: Path, text: str, project: str = "name: mine\n") -> Stack:
     return read_stack(folder, "dev")
 
 
-def test_values_are_texts_and_objects_are_json(tmp_path: Path) -> None:
+def test_values_are_strings_and_objects_are_json(tmp_path: Path) -> None:
     found = stack(
         tmp_path,
         """
@@ -63,29 +63,29 @@ config:
     assert "xyz" not in repr(found)
 
 
-def test_the_projects_own_values_hold_where_the_stack_says_nothing(tmp_path: Path) -> None:
+def test_project_values_are_defaults_for_the_stack(tmp_path: Path) -> None:
     project = "name: mine\nconfig:\n  aws:region: {value: eu-west-1}\n  size: {type: integer, default: 3}\n  a:b: c\n"
     found = stack(tmp_path, "config:\n  mine:size: 4\n", project)
     assert found.config == {"aws:region": "eu-west-1", "mine:size": "4", "a:b": "c"}
 
 
-def test_an_empty_stack_file_is_a_stack_without_config(tmp_path: Path) -> None:
+def test_empty_stack_file_has_no_config(tmp_path: Path) -> None:
     assert stack(tmp_path, "").config == {}
 
 
-def test_a_missing_stack_names_those_that_are_there(tmp_path: Path) -> None:
+def test_missing_stack_file_lists_existing_files(tmp_path: Path) -> None:
     stack(tmp_path, "")
     (tmp_path / "Pulumi.prod.yaml").touch()
-    with pytest.raises(StackError, match=r"no stack file Pulumi\.x\.yaml; there are Pulumi\.dev\.yaml, Pulumi\.prod"):
+    with pytest.raises(StackError, match=r"Pulumi\.x\.yaml does not exist; .*: Pulumi\.dev\.yaml, Pulumi\.prod"):
         read_stack(tmp_path, "x")
 
 
 @pytest.mark.parametrize("text", ["config: [", "- a", "config: text", "config:\n  - a", "a: \x00"])
-def test_a_file_that_is_none_is_named(text: str, tmp_path: Path) -> None:
+def test_invalid_file_is_named(text: str, tmp_path: Path) -> None:
     with pytest.raises(StackError, match=r"Pulumi\.dev\.yaml"):
         stack(tmp_path, text)
 
 
-def test_a_folder_without_a_project_is_an_error(tmp_path: Path) -> None:
+def test_missing_project_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StackError, match=r"Pulumi\.yaml cannot be read: No such file"):
         read_stack(tmp_path, "dev")

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pulumi
 
 from components.aws.place import Place
-from preview.answers import ACCOUNT, PARTITION, REGION
+from preview.aws.mock_outputs import ACCOUNT, PARTITION, REGION
 from preview.graph import Graph, Resource
 
 KEY = f"arn:{PARTITION}:kms:{REGION}:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from preview.answers import ACCOUNT, REGION
+from preview.aws.mock_outputs import ACCOUNT, REGION
 from preview.graph import Graph, Resource, dig
 
 _SUFFIX = "0a1b2c3"

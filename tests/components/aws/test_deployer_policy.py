@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from preview.answers import ACCOUNT, REGION
+from preview.aws.mock_outputs import ACCOUNT, REGION
 from preview.recorder import record
 
 from ..scenario import Scenario

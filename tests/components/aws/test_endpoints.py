@@ -13,8 +13,8 @@ from components.aws.network_args import Endpoint, NetworkArgs
 from components.aws.proxy_log import ProxyLog
 from components.aws.tokens import Tokens
 from components.aws.tracking import Tracking
-from preview import answers
-from preview.answers import ACCOUNT, arn
+from preview import mock_outputs
+from preview.aws.mock_outputs import ACCOUNT, ZONES, arn
 from preview.graph import Graph, Resource
 from preview.recorder import record
 
@@ -189,10 +189,10 @@ def test_buckets_that_are_not_known_are_at_least_of_this_account(bucket: bool, s
 
 def test_an_endpoint_is_in_the_zones_only_that_its_service_is_in(monkeypatch: pytest.MonkeyPatch) -> None:
     def offered(args: Any) -> dict[str, Any]:
-        zones = ["eu-west-1b", "eu-west-1c"] if args["serviceName"].endswith(".mlflow") else answers.ZONES
+        zones = ["eu-west-1b", "eu-west-1c"] if args["serviceName"].endswith(".mlflow") else ZONES
         return {**args, "availabilityZones": zones, "vpcEndpointPolicySupported": True}
 
-    monkeypatch.setitem(answers.CALLS, "aws:ec2/getVpcEndpointService:getVpcEndpointService", offered)
+    monkeypatch.setitem(mock_outputs.CALLS, "aws:ec2/getVpcEndpointService:getVpcEndpointService", offered)
     graph = recorded()
     second = only(graph, "aws:ec2/subnet:Subnet", "proxy-private-2")
     assert endpoint(graph, "mlflow").inputs["subnetIds"] == [second.id]

@@ -11,7 +11,7 @@ from components.aws import image as module
 from components.aws.args import ImageArgs
 from components.aws.image import Image
 from components.validation import SettingsError, validate_args
-from preview.answers import ACCOUNT, REGION
+from preview.aws.mock_outputs import ACCOUNT, REGION
 from preview.graph import Graph
 from preview.recorder import SECRET, record
 

@@ -8,7 +8,7 @@ import pulumi_aws
 import pytest
 
 from preview import destroy
-from preview.aws import exposure, firewalls, policies
+from preview.aws import exposure, policies, security_groups
 from preview.graph import SECRET, Graph, Resource, dig, listed
 
 from ..scenario import Scenario
@@ -39,12 +39,12 @@ def test_the_world_reaches_nothing_but_a_public_load_balancers_web_ports(scenari
     graph = scenario.graph()
     opened = {
         (behind.type, port)
-        for rule in firewalls.rules(graph)
-        if rule.inbound and rule.world
-        for behind in firewalls.behind(graph, rule.group)
+        for rule in security_groups.rules(graph)
+        if rule.inbound and rule.is_any_address
+        for behind in security_groups.members(graph, rule.group)
         for port in (rule.low, rule.high)
     }
-    balancer = exposure.BALANCER
+    balancer = exposure.LOAD_BALANCER
     assert opened == ({(balancer, 80), (balancer, 443)} if scenario.name == "public-domain" else set())
     assert [bool(one.inputs["internal"]) for one in graph.of(balancer)] == [scenario.name not in PUBLIC] * (
         len(graph.of(COMPONENT))
@@ -63,17 +63,17 @@ def test_nothing_that_starts_gets_an_address_of_the_internet(scenario: Scenario)
 
 @every_stack
 def test_whoever_reaches_the_proxy_is_asked_who_they_are(scenario: Scenario) -> None:
-    ways = exposure.exposure(scenario.graph()).ways_in
+    ways = exposure.exposure(scenario.graph()).ingress
     asked = {way.authentication for way in ways if way.target.endswith("-proxy")}
     assert asked
     for one in asked:
-        assert one.startswith(("a token", "sign-in at login.example.com")), asked
+        assert one.startswith(("token", "OIDC sign-in at login.example.com")), asked
 
 
 @every_stack
 def test_a_public_load_balancer_answers_http_with_a_redirect(scenario: Scenario) -> None:
     graph = scenario.graph()
-    for balancer in graph.of(exposure.BALANCER):
+    for balancer in graph.of(exposure.LOAD_BALANCER):
         if not balancer.inputs["internal"]:
             plain = only(graph, exposure.LISTENER, loadBalancerArn=balancer.outputs["arn"], port=80)
             assert [action["type"] for action in plain.inputs["defaultActions"]] == ["redirect"]
@@ -93,14 +93,14 @@ def test_every_bucket_is_closed_to_the_public_and_to_plain_http(scenario: Scenar
         assert (
             policies.Statement(
                 allow=False,
-                who=("everybody",),
+                principals=("everyone",),
                 actions=("s3:*",),
                 resources=(arn, f"{arn}/*"),
                 conditions=("aws:SecureTransport is false",),
             )
             in said
         )
-        assert not any(one.allow and "everybody" in one.who for one in said)
+        assert not any(one.allow and "everyone" in one.principals for one in said)
 
 
 # -- what is kept, and how
@@ -261,14 +261,14 @@ def test_what_destroy_stops_at_is_what_preview_shows(scenario: Scenario) -> None
         or one.inputs.get("recoveryWindowInDays", 0) > 0
         or one.type == "aws:sagemaker/domain:Domain"
     }
-    assert {one.resource.urn for one in destroy.kept(graph)} == held
+    assert {one.resource.urn for one in destroy.retentions(graph)} == held
 
 
 @every_stack
 def test_a_stack_without_deletion_protection_is_destroyed_whole(scenario: Scenario) -> None:
-    kept = destroy.kept(scenario.graph())
+    kept = destroy.retentions(scenario.graph())
     protected = scenario.name in ("production", "serverless-app", "customer-key", "explicit-providers")
-    assert bool([one for one in kept if one.stops]) == protected
+    assert bool([one for one in kept if one.blocks]) == protected
     if scenario.name not in ("studio", "production", "serverless-app", "customer-key", "explicit-providers"):
         assert kept == []
 

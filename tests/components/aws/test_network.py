@@ -11,7 +11,7 @@ import pytest
 from components.aws.network import Network
 from components.aws.network_args import NetworkArgs
 from components.aws.new_vpc import ranges
-from preview.aws import answers
+from preview.aws import mock_outputs
 from preview.graph import Graph, Resource
 from preview.recorder import record
 
@@ -35,7 +35,7 @@ EXISTING: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _four_zones(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
-    monkeypatch.setattr(answers, "ZONES", [f"eu-west-1{letter}" for letter in "abcd"])
+    monkeypatch.setattr(mock_outputs, "ZONES", [f"eu-west-1{letter}" for letter in "abcd"])
 
 
 def recorded(
@@ -112,7 +112,7 @@ def test_each_zone_has_one_private_subnet() -> None:
 
 
 def test_more_zones_than_the_region_has_are_refused_with_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "ZONES", ["eu-west-1a", "eu-west-1b"])
+    monkeypatch.setattr(mock_outputs, "ZONES", ["eu-west-1a", "eu-west-1b"])
     with pytest.raises(pulumi.RunError, match=r"network\.zones: 3 is given; .* 2: eu-west-1a, eu-west-1b"):
         recorded(zones=3)
 
@@ -246,7 +246,7 @@ def test_without_a_nat_https_goes_to_the_endpoints_and_s3_alone() -> None:
     graph = recorded(egress="endpoints", then=let_out("tasks"))
     to_endpoints, to_s3 = (one.inputs for one in graph.of(OUT))
     assert to_endpoints["referencedSecurityGroupId"] == only(graph, GROUP, "proxy-endpoints").id
-    assert to_s3["prefixListId"] == answers.resource_id("pl", "com.amazonaws.eu-west-1.s3")
+    assert to_s3["prefixListId"] == mock_outputs.resource_id("pl", "com.amazonaws.eu-west-1.s3")
     for rule in (to_endpoints, to_s3):
         assert (rule["ipProtocol"], rule["fromPort"], rule["toPort"]) == ("tcp", 443, 443)
         assert "cidrIpv4" not in rule

@@ -16,7 +16,7 @@ from components.aws.network_args import NetworkArgs
 from components.aws.studio import Studio
 from components.aws.tracking import Tracking
 from components.validation import SettingsError, validate_args
-from preview.answers import ACCOUNT, REGION
+from preview.aws.mock_outputs import ACCOUNT, REGION
 from preview.graph import Graph
 from preview.recorder import record
 

@@ -11,7 +11,7 @@ import pytest
 from components.aws.args import TrackingArgs
 from components.aws.tracking import Tracking
 from components.validation import SettingsError, validate_args
-from preview.answers import ACCOUNT, REGION
+from preview.aws.mock_outputs import ACCOUNT, REGION
 from preview.graph import Graph, Resource
 from preview.recorder import record
 

@@ -23,7 +23,7 @@ from components.aws.network_args import NetworkArgs
 from components.aws.proxy_log import ProxyLog
 from components.aws.service import Service
 from components.aws.watching import Watching
-from preview.answers import arn
+from preview.aws.mock_outputs import arn
 from preview.graph import Graph, Resource, texts
 from preview.recorder import record
 from proxy_app import observe

@@ -10,7 +10,7 @@ import botocore.session
 import pytest
 from botocore.exceptions import ClientError, ParamValidationError
 
-from preview.answers import REGION
+from preview.aws.mock_outputs import REGION
 from preview.graph import SECRET, Graph, Resource
 from proxy_app.callers import Role
 from proxy_app.callers.token_store import SecretStore

@@ -1,7 +1,7 @@
 """What a box of Google Cloud's needs around it when it is tested alone."""
 
 from components.gcp.place import Place
-from preview.gcp.answers import NUMBER, PROJECT, REGION
+from preview.gcp.mock_outputs import NUMBER, PROJECT, REGION
 from preview.graph import Graph, Resource
 
 __all__ = ["HOST", "NUMBER", "PROJECT", "REGION", "a_place", "only"]

@@ -18,7 +18,7 @@ import pytest
 from components.gcp import placeholder
 from components.gcp.app_engine import AppEngine
 from components.gcp.args import AppArgs, SignInArgs
-from preview import answers
+from preview import mock_outputs
 from preview.graph import SECRET, Graph, texts
 from preview.recorder import record
 
@@ -161,8 +161,8 @@ def test_a_change_of_region_reaches_that_error_and_not_the_providers(
     def there(name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         return {**known(name, inputs), "locationId": "us-central"}
 
-    known = answers.RESOURCES[APPLICATION]
-    monkeypatch.setitem(answers.RESOURCES, APPLICATION, there)
+    known = mock_outputs.RESOURCES[APPLICATION]
+    monkeypatch.setitem(mock_outputs.RESOURCES, APPLICATION, there)
     with pytest.raises(pulumi.RunError, match="cannot move"):
         recorded(mode=mode)
 
@@ -201,7 +201,7 @@ def test_the_latest_version_has_no_name_for_the_provider() -> None:
 def test_what_comes_from_a_secret_has_no_line_end() -> None:
     graph, seen = recorded(sign_in=BY_NAME)
     # The double's answer has one.
-    assert str(graph.calls[0].answer["secretData"]).endswith("\n")
+    assert str(graph.calls[0].result["secretData"]).endswith("\n")
     assert seen["client_id"] == "what is in oauth-id"
     assert only(graph, APPLICATION).inputs["iap"]["oauth2ClientId"] == "what is in oauth-id"
 
@@ -230,8 +230,8 @@ def test_an_application_of_others_without_its_proxy_is_warned_of(
         return {**known(name, inputs), "iap": iap}
 
     assert recorded(mode="existing")[0].messages == []
-    known = answers.RESOURCES[APPLICATION]
-    monkeypatch.setitem(answers.RESOURCES, APPLICATION, open_to_all)
+    known = mock_outputs.RESOURCES[APPLICATION]
+    monkeypatch.setitem(mock_outputs.RESOURCES, APPLICATION, open_to_all)
     graph, seen = recorded(mode="existing")
     ((level, text),) = graph.messages
     assert (level, "Identity-Aware Proxy is off" in text) == ("WARNING", True)
@@ -245,8 +245,8 @@ def test_the_id_that_is_read_from_beside_a_secret_is_none(monkeypatch: pytest.Mo
         iap = {"enabled": True, "oauth2ClientId": CLIENT, "oauth2ClientSecret": {kind: secret, "value": "hush"}}
         return {**known(name, inputs), "iap": iap}
 
-    known = answers.RESOURCES[APPLICATION]
-    monkeypatch.setitem(answers.RESOURCES, APPLICATION, with_secret)
+    known = mock_outputs.RESOURCES[APPLICATION]
+    monkeypatch.setitem(mock_outputs.RESOURCES, APPLICATION, with_secret)
     assert recorded(mode="existing")[1]["client_id"] == CLIENT
 
 

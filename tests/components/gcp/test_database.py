@@ -14,8 +14,8 @@ from components.gcp.password import Password
 from components.validation import validate_args
 from mlflow_app import tls
 from mlflow_app.settings import Settings
-from preview.answers import RESOURCES
 from preview.graph import SECRET, Graph, texts
+from preview.mock_outputs import RESOURCES
 from preview.recorder import record
 
 from .boxes import PROJECT, REGION, a_place, only

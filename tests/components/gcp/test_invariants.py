@@ -305,7 +305,7 @@ def test_two_in_one_stack_claim_no_name_twice() -> None:
 @every_stack
 def test_production_stops_at_what_holds_data_and_development_stops_at_nothing(scenario: Scenario) -> None:
     graph = scenario.graph()
-    stops = {one.resource.type for one in destroy.kept(graph) if one.stops}
+    stops = {one.resource.type for one in destroy.retentions(graph) if one.blocks}
     if scenario.name in PROTECTED:
         assert {DATABASE, BUCKET} <= stops
     else:
@@ -318,7 +318,7 @@ def test_production_stops_at_what_holds_data_and_development_stops_at_nothing(sc
 @every_stack
 def test_destroy_keeps_what_google_cannot_delete_and_says_so(scenario: Scenario) -> None:
     graph = scenario.graph()
-    kept = {one.resource.type for one in destroy.kept(graph)}
+    kept = {one.resource.type for one in destroy.retentions(graph)}
     managed = any(one.type == APPLICATION and not one.read for one in graph.resources)
     assert (APPLICATION in kept) is managed
     assert "gcp:projects/service:Service" in kept

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlflow_iap.settings import Settings
-from preview import answers
+from preview import mock_outputs
 from preview.graph import SECRET
 
 from .boxes import HOST, NUMBER
@@ -39,8 +39,8 @@ def no_client(monkeypatch: pytest.MonkeyPatch) -> None:
     def googles(name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         return {**known(name, inputs), "iap": {"enabled": True, "oauth2ClientId": ""}}
 
-    known = answers.RESOURCES[APPLICATION]
-    monkeypatch.setitem(answers.RESOURCES, APPLICATION, googles)
+    known = mock_outputs.RESOURCES[APPLICATION]
+    monkeypatch.setitem(mock_outputs.RESOURCES, APPLICATION, googles)
 
 
 def test_a_shell_tells_the_client_where_to_go_and_for_whom_its_tokens_are() -> None:

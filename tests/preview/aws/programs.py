@@ -1,4 +1,4 @@
-"""Small programs with one thing each that a preview has to see."""
+"""Small AWS programs, each for one feature of the preview."""
 
 import json
 from typing import Any, TypedDict, Unpack
@@ -13,33 +13,38 @@ PUBLIC_POLICY = {"Statement": {"Effect": "Allow", "Principal": "*", "Action": "s
 
 
 def group(name: str) -> aws.ec2.SecurityGroup:
+    """A security group."""
     return aws.ec2.SecurityGroup(name, vpc_id="vpc-0123456789abcdef0", description=name)
 
 
-class Other(TypedDict, total=False):
-    """The other side of a rule."""
+class Peer(TypedDict, total=False):
+    """The other side of a security group rule."""
 
     cidr_ipv4: str
     referenced_security_group_id: pulumi.Output[str]
 
 
-def let_in(name: str, to: aws.ec2.SecurityGroup, port: int, **source: Unpack[Other]) -> None:
+def allow_ingress(name: str, to: aws.ec2.SecurityGroup, port: int, **source: Unpack[Peer]) -> None:
+    """An ingress rule for one TCP port."""
     aws.vpc.SecurityGroupIngressRule(
         name, security_group_id=to.id, ip_protocol="tcp", from_port=port, to_port=port, **source
     )
 
 
-def let_out(name: str, of: aws.ec2.SecurityGroup, port: int, **target: Unpack[Other]) -> None:
+def allow_egress(name: str, of: aws.ec2.SecurityGroup, port: int, **target: Unpack[Peer]) -> None:
+    """An egress rule for one TCP port."""
     aws.vpc.SecurityGroupEgressRule(
         name, security_group_id=of.id, ip_protocol="tcp", from_port=port, to_port=port, **target
     )
 
 
 def balancer(name: str, of: aws.ec2.SecurityGroup, *, internal: bool = False) -> aws.lb.LoadBalancer:
+    """An Application Load Balancer."""
     return aws.lb.LoadBalancer(name, internal=internal, security_groups=[of.id])
 
 
 def targets(name: str) -> aws.lb.TargetGroup:
+    """A target group for IP addresses."""
     return aws.lb.TargetGroup(name, port=8080, protocol="HTTP", target_type="ip", vpc_id="vpc-0123456789abcdef0")
 
 
@@ -65,6 +70,7 @@ def service(name: str, of: aws.lb.TargetGroup, within: aws.ec2.SecurityGroup, *s
 
 
 def forward(to: aws.lb.TargetGroup, order: int = 1) -> aws.lb.ListenerDefaultActionArgs:
+    """A default action that forwards to a target group."""
     return aws.lb.ListenerDefaultActionArgs(type="forward", order=order, target_group_arn=to.arn)
 
 
@@ -76,18 +82,18 @@ def proxy_in_front(
     default_actions: list[aws.lb.ListenerDefaultActionArgs] | None = None,
 ) -> aws.lb.Listener:
     """A load balancer that listens on 443 with a service behind it, and does ``before`` first."""
-    edge, proxies = group("edge"), group("proxies")
-    let_in("in", edge, 443, cidr_ipv4=source)
-    let_in("edge-to-proxy", proxies, 8080, referenced_security_group_id=edge.id)
-    let_out("edge-to-proxy", edge, 8080, referenced_security_group_id=proxies.id)
-    alb, to = balancer("alb", edge, internal=internal), targets("to")
+    front, proxies = group("load-balancer"), group("proxies")
+    allow_ingress("in", front, 443, cidr_ipv4=source)
+    allow_ingress("load-balancer-to-proxy", proxies, 8080, referenced_security_group_id=front.id)
+    allow_egress("load-balancer-to-proxy", front, 8080, referenced_security_group_id=proxies.id)
+    alb, to = balancer("alb", front, internal=internal), targets("to")
     service("proxy", to, proxies, *(settings or (proxy_environment.TOKENS_SECRET,)))
     actions = default_actions or [*([before] if before else []), forward(to, order=2)]
     return aws.lb.Listener("https", load_balancer_arn=alb.arn, port=443, protocol="HTTPS", default_actions=actions)
 
 
 class Provider(TypedDict):
-    """Where people sign in."""
+    """An OpenID Connect provider."""
 
     issuer: str
     authorization_endpoint: str
@@ -108,6 +114,7 @@ PROVIDER: Provider = {
 
 
 def role(name: str, service_name: str, *statements: dict[str, Any], **more: Any) -> aws.iam.Role:
+    """A role that a service may assume, with an inline policy if there are statements."""
     trust = {
         "Effect": "Allow",
         "Principal": {"Service": service_name},

@@ -1,4 +1,4 @@
-"""Small programs of Google Cloud's with one thing each that a preview has to see."""
+"""Small Google Cloud programs, each for one feature of the preview."""
 
 from collections.abc import Mapping
 from typing import Any, TypedDict, Unpack
@@ -14,7 +14,7 @@ PROXY = {**AUDIENCE, proxy_environment.ROLE_RULES: "domain:example.com=viewer, e
 
 
 def application(*, iap: bool | None = True) -> gcp.appengine.Application:
-    """``iap``: none does not say whether it is on."""
+    """``iap``: None sets no value."""
     args = None
     if iap is not None:
         args = gcp.appengine.ApplicationIapArgs(enabled=iap, oauth2_client_id="x", oauth2_client_secret="x")
@@ -49,7 +49,7 @@ def version(
 
 
 def page() -> gcp.appengine.StandardAppVersion:
-    """What has to be on the service default."""
+    """The placeholder on the service default."""
     return gcp.appengine.StandardAppVersion(
         "page",
         project=PROJECT,
@@ -62,8 +62,8 @@ def page() -> gcp.appengine.StandardAppVersion:
     )
 
 
-def lets_in(name: str, member: pulumi.Input[str], until: str = "", service: str = "mlflow") -> None:
-    """Through Identity-Aware Proxy; ``until`` is a year."""
+def grant_iap_access(name: str, member: pulumi.Input[str], until: str = "", service: str = "mlflow") -> None:
+    """Grant access through Identity-Aware Proxy; ``until`` is a year."""
     condition = gcp.iap.AppEngineServiceIamMemberConditionArgs(title=f"until {until}", expression=f"year < {until}")
     gcp.iap.AppEngineServiceIamMember(
         name,
@@ -77,11 +77,12 @@ def lets_in(name: str, member: pulumi.Input[str], until: str = "", service: str 
 
 
 def account(name: str) -> gcp.serviceaccount.Account:
+    """A service account."""
     return gcp.serviceaccount.Account(name, project=PROJECT, account_id=name)
 
 
-def may(name: str, role: str, member: pulumi.Input[str], **more: Any) -> None:
-    """In the whole project."""
+def grant(name: str, role: str, member: pulumi.Input[str], **more: Any) -> None:
+    """Grant a role on the project."""
     gcp.projects.IAMMember(name, project=PROJECT, role=role, member=member, **more)
 
 
@@ -93,7 +94,7 @@ def database(
     called: str | None = None,
     **more: Any,
 ) -> gcp.sql.DatabaseInstance:
-    """``called``: the instance's own name."""
+    """``called``: the name of the instance."""
     return gcp.sql.DatabaseInstance(
         name,
         project=PROJECT,
@@ -106,15 +107,17 @@ def database(
 
 
 def vpc() -> gcp.compute.Network:
+    """A network without subnetworks."""
     return gcp.compute.Network("vpc", project=PROJECT, auto_create_subnetworks=False)
 
 
-class Side(TypedDict, total=False):
-    """One side of a firewall's rule."""
+class FirewallRule(TypedDict, total=False):
+    """Arguments of a firewall rule."""
 
     source_ranges: list[str]
     allows: list[gcp.compute.FirewallAllowArgs]
 
 
-def rule(name: str, network: gcp.compute.Network, **sides: Unpack[Side]) -> None:
-    gcp.compute.Firewall(name, project=PROJECT, network=network.id, **sides)
+def rule(name: str, network: gcp.compute.Network, **arguments: Unpack[FirewallRule]) -> None:
+    """A firewall rule."""
+    gcp.compute.Firewall(name, project=PROJECT, network=network.id, **arguments)

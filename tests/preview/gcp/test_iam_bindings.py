@@ -4,12 +4,12 @@ import pulumi
 import pulumi_gcp as gcp
 
 from preview.console import Style
-from preview.gcp.bindings import Binding, bindings
+from preview.gcp.iam_bindings import Binding, bindings
 from preview.recorder import record
 from preview.report import report
 from preview.stack_files import Stack
 
-from .programs import PROJECT, account, lets_in, may, version
+from .programs import PROJECT, account, grant, grant_iap_access, version
 
 
 def one(program: Callable[[], object]) -> Binding:
@@ -17,17 +17,17 @@ def one(program: Callable[[], object]) -> Binding:
     return found
 
 
-def test_what_is_given_in_the_project_is_about_all_of_it() -> None:
-    found = one(lambda: may("x", "roles/logging.logWriter", "user:a@example.com"))
-    assert (found.member, found.role, found.on) == (
+def test_project_binding_is_project_wide() -> None:
+    found = one(lambda: grant("x", "roles/logging.logWriter", "user:a@example.com"))
+    assert (found.member, found.role, found.target) == (
         "user:a@example.com",
         "roles/logging.logWriter",
-        "the whole project my-project",
+        "project my-project",
     )
-    assert found.wide
+    assert found.project_wide
 
 
-def test_what_is_given_on_a_resource_is_about_that() -> None:
+def test_binding_on_a_resource_finds_the_resource() -> None:
     def program() -> None:
         bucket = gcp.storage.Bucket("bucket", location="EU")
         secret = gcp.secretmanager.Secret(
@@ -44,14 +44,14 @@ def test_what_is_given_on_a_resource_is_about_that() -> None:
         )
         gcp.serviceaccount.IAMMember("d", service_account_id=who.name, role="r", member=who.member)
         version()
-        lets_in("e", who.member)
+        grant_iap_access("e", who.member)
 
     found = bindings(record(program))
     assert [each.resource.name for each in found if each.resource] == ["bucket", "secret", "images", "who", "mlflow"]
-    assert not any(each.wide for each in found)
+    assert not any(each.project_wide for each in found)
 
 
-def test_what_others_have_is_called_as_they_do() -> None:
+def test_binding_on_an_external_resource_shows_its_name() -> None:
     def program() -> None:
         app = gcp.appengine.Application("app", project=PROJECT, location_id="europe-west")
         gcp.storage.BucketIAMMember("a", bucket=app.code_bucket, role="r", member="user:a@example.com")
@@ -60,18 +60,21 @@ def test_what_others_have_is_called_as_they_do() -> None:
         )
 
     found = bindings(record(program))
-    assert [(each.resource, each.on) for each in found] == [(None, f"staging.{PROJECT}.appspot.com"), (None, "corp")]
+    assert [(each.resource, each.target) for each in found] == [
+        (None, f"staging.{PROJECT}.appspot.com"),
+        (None, "corp"),
+    ]
 
 
-def test_a_condition_is_said_with_its_name() -> None:
+def test_condition_is_shown_with_its_title() -> None:
     condition = gcp.projects.IAMMemberConditionArgs(title="office hours", expression="request.time.getHours() < 18")
-    found = one(lambda: may("x", "roles/viewer", "user:a@example.com", condition=condition))
+    found = one(lambda: grant("x", "roles/viewer", "user:a@example.com", condition=condition))
     assert found.condition == "office hours: request.time.getHours() < 18"
 
 
-def test_the_report_is_by_member_with_own_accounts_first(a_stack: Stack) -> None:
+def test_report_lists_own_service_accounts_first(a_stack: Stack) -> None:
     def program() -> None:
-        may("before", "roles/owner", "user:a@example.com")
+        grant("before", "roles/owner", "user:a@example.com")
         server, client = account("server"), account("client")
         version(service_account=server.email)
         bucket = gcp.storage.Bucket("data", location="EU")
@@ -90,24 +93,23 @@ def test_the_report_is_by_member_with_own_accounts_first(a_stack: Stack) -> None
             gcp.serviceaccount.IAMMember(name, service_account_id=client.name, role=role, member=who)
 
     text = report(a_stack, record(program), Style(colours=False))
-    shown = text.partition("\n\nIAM\n")[2].partition("\n\n")[0]
-    assert shown.splitlines() == [
-        "  server (gcp.serviceaccount.Account), for mlflow (gcp.appengine.FlexibleAppVersion)",
-        "    may read, write and delete objects    on data (gcp.storage.Bucket)            storage.objectUser",
-        "      if t: e",
-        "    may get ID tokens as it               on client (gcp.serviceaccount.Account)  "
-        "iam.serviceAccountOpenIdTokenCreator",
-        "  client (gcp.serviceaccount.Account)",
-        "    may be acted as by itself, server",
-        "    may get tokens as it, and sign as it  on client (gcp.serviceaccount.Account)  "
-        "iam.serviceAccountTokenCreator",
-        "  user:a@example.com",
-        "    may do everything                     on the whole project my-project         owner",
-        "    may do what its role says             on client (gcp.serviceaccount.Account)  iam.unheardOf",
+    shown = text.partition("\n\nIAM bindings\n")[2].partition("\n\n")[0]
+    assert [" ".join(line.split()) for line in shown.splitlines()] == [
+        "server (gcp.serviceaccount.Account), used by mlflow (gcp.appengine.FlexibleAppVersion)",
+        "can read, write and delete objects on data (gcp.storage.Bucket) storage.objectUser",
+        "if t: e",
+        "can create ID tokens for it on client (gcp.serviceaccount.Account) iam.serviceAccountOpenIdTokenCreator",
+        "client (gcp.serviceaccount.Account)",
+        "impersonated by itself, server",
+        "can create tokens and signatures for it on client (gcp.serviceaccount.Account) iam.serviceAccountTokenCreator",
+        "user:a@example.com",
+        "can do everything on project my-project owner",
+        "can do what the role allows on client (gcp.serviceaccount.Account) iam.unheardOf",
     ]
+    assert len({line.index("  on ") for line in shown.splitlines() if "  on " in line}) == 1, "columns are aligned"
 
 
-def test_what_reaches_far_is_coloured(a_stack: Stack) -> None:
-    text = report(a_stack, record(lambda: may("x", "roles/owner", "allUsers")), Style(colours=True))
-    for far in ("do everything", "the whole project my-project", "allUsers"):
+def test_broad_bindings_are_highlighted(a_stack: Stack) -> None:
+    text = report(a_stack, record(lambda: grant("x", "roles/owner", "allUsers")), Style(colours=True))
+    for far in ("do everything", "project my-project", "allUsers"):
         assert f"\x1b[33m{far}\x1b[0m" in text

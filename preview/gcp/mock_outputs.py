@@ -1,32 +1,32 @@
-"""What Google Cloud would answer, in the forms that it documents: ids, links and names that a reader can tell apart.
+"""Mock outputs of Google Cloud resources and functions: ids, links and names in the documented formats.
 
-components/gcp names the project for each resource, so that answers are of the project that is asked; a resource that
-is read (``get``) has its id among its inputs.
+components/gcp sets the project of each resource, and the mock outputs use it. A resource that is read (``get``) has its
+id among its inputs.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from ..answering import Answer, CallAnswer, digest, hex_id
+from ..mock_ids import CallMock, ResourceMock, digest, hex_id
 
 PROJECT = "my-project"
 NUMBER = "123456789012"
 REGION = "europe-west1"
 
 
-def _named(name: str, inputs: Mapping[str, Any], place: str) -> dict[str, str]:
-    given = inputs.get("name", name)
-    return {"id": f"projects/{inputs['project']}/{place}/{given}", "name": given}
+def _compute(name: str, inputs: Mapping[str, Any], collection: str) -> dict[str, str]:
+    chosen = inputs.get("name", name)
+    return {"id": f"projects/{inputs['project']}/{collection}/{chosen}", "name": chosen}
 
 
 def _account(name: str, project: str) -> dict[str, str]:
     email = f"{name}@{project}.iam.gserviceaccount.com"
-    made = f"projects/{project}/serviceAccounts/{email}"
-    return {"id": made, "name": made, "email": email, "member": f"serviceAccount:{email}"}
+    value = f"projects/{project}/serviceAccounts/{email}"
+    return {"id": value, "name": value, "email": email, "member": f"serviceAccount:{email}"}
 
 
 def _application(_: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """One that is read has been there before, with Identity-Aware Proxy on."""
+    """An application that the program reads exists already, with Identity-Aware Proxy enabled."""
     project = inputs.get("project") or inputs["id"]
     location = inputs.get("locationId", "europe-west")
     code = {"europe-west": "ew", "us-central": "uc"}.get(location, "xx")
@@ -43,21 +43,21 @@ def _application(_: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _app_version(_: str, inputs: Mapping[str, Any]) -> dict[str, str]:
-    made = f"apps/{inputs['project']}/services/{inputs['service']}/versions/{inputs['versionId']}"
-    return {"id": made, "name": made}
+    value = f"apps/{inputs['project']}/services/{inputs['service']}/versions/{inputs['versionId']}"
+    return {"id": value, "name": value}
 
 
-RESOURCES: dict[str, Answer] = {
+RESOURCES: dict[str, ResourceMock] = {
     # -- apis, app_engine
     "gcp:appengine/application:Application": _application,
     "gcp:storage/bucketObject:BucketObject": lambda name, inputs: {"name": inputs.get("name", name)},
     "gcp:appengine/standardAppVersion:StandardAppVersion": _app_version,
     # -- network, database
-    "gcp:compute/network:Network": lambda name, inputs: _named(name, inputs, "global/networks"),
-    "gcp:compute/subnetwork:Subnetwork": lambda name, inputs: _named(
+    "gcp:compute/network:Network": lambda name, inputs: _compute(name, inputs, "global/networks"),
+    "gcp:compute/subnetwork:Subnetwork": lambda name, inputs: _compute(
         name, inputs, f"regions/{inputs['region']}/subnetworks"
     ),
-    "gcp:compute/globalAddress:GlobalAddress": lambda name, inputs: _named(name, inputs, "global/addresses"),
+    "gcp:compute/globalAddress:GlobalAddress": lambda name, inputs: _compute(name, inputs, "global/addresses"),
     "gcp:sql/databaseInstance:DatabaseInstance": lambda name, inputs: {
         "id": inputs.get("name", name),
         "name": inputs.get("name", name),
@@ -86,9 +86,9 @@ RESOURCES: dict[str, Answer] = {
         "registryUri": f"{inputs['location']}-docker.pkg.dev/{inputs['project']}/{inputs['repositoryId']}",
     },
     "gcp:serviceaccount/account:Account": lambda _, inputs: _account(str(inputs["accountId"]), str(inputs["project"])),
-    # -- service, callers
+    # -- service
     "gcp:appengine/flexibleAppVersion:FlexibleAppVersion": _app_version,
-    # -- watching
+    # -- monitoring
     "gcp:logging/projectBucketConfig:ProjectBucketConfig": lambda _, inputs: {
         "id": f"projects/{inputs['project']}/locations/{inputs['location']}/buckets/{inputs['bucketId']}",
     },
@@ -100,7 +100,7 @@ RESOURCES: dict[str, Answer] = {
     },
     "gcp:monitoring/dashboard:Dashboard": lambda name, _: {"id": f"projects/{NUMBER}/dashboards/{hex_id(name)}"},
 }
-CALLS: dict[str, CallAnswer] = {
+CALLS: dict[str, CallMock] = {
     # -- app_engine
     "gcp:secretmanager/getSecretVersion:getSecretVersion": lambda args: {
         **args,

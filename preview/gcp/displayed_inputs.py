@@ -1,6 +1,6 @@
-"""Which inputs of Google Cloud's resources a reader wants to see."""
+"""The inputs of Google Cloud resources that the tree shows."""
 
-MATTERS: dict[str, tuple[str, ...]] = {
+DISPLAYED_INPUTS: dict[str, tuple[str, ...]] = {
     "gcp:appengine/application:Application": ("locationId", "iap.enabled", "iap.oauth2ClientId"),
     "gcp:appengine/engineSplitTraffic:EngineSplitTraffic": ("service", "split.allocations"),
     "gcp:appengine/flexibleAppVersion:FlexibleAppVersion": (

@@ -1,6 +1,6 @@
-"""What AWS would answer, in the forms that it documents: ids, ARNs and names that a reader can tell apart."""
+"""Mock outputs of AWS resources and functions: ids, ARNs and names in the documented formats."""
 
-from ..answering import Answer, CallAnswer, hex_id
+from ..mock_ids import CallMock, ResourceMock, hex_id
 
 ACCOUNT = "123456789012"
 REGION = "eu-west-1"
@@ -9,25 +9,26 @@ ZONES = [f"{REGION}{letter}" for letter in "abc"]
 
 
 def arn(service: str, resource: str) -> str:
+    """Return an ARN in the mock account and region."""
     return f"arn:{PARTITION}:{service}:{REGION}:{ACCOUNT}:{resource}"
 
 
 def resource_id(prefix: str, name: str) -> str:
-    """An id of EC2's, its own for each name and the same at every run."""
+    """Return an EC2 id, such as vpc-0123456789abcdef0, that is unique for each name."""
     return f"{prefix}-0{hex_id(f'{prefix} {name}')}"
 
 
-def elbv2(kind: str, name: str) -> dict[str, str]:
-    made = arn("elasticloadbalancing", f"{kind}/{name}/{hex_id(name)}")
-    return {"id": made, "arn": made}
+def _elbv2(kind: str, name: str) -> dict[str, str]:
+    value = arn("elasticloadbalancing", f"{kind}/{name}/{hex_id(name)}")
+    return {"id": value, "arn": value}
 
 
 def _named_arn(service: str, kind: str, name: str) -> dict[str, str]:
-    made = arn(service, f"{kind}{name}")
-    return {"id": made, "arn": made, "name": name}
+    value = arn(service, f"{kind}{name}")
+    return {"id": value, "arn": value, "name": name}
 
 
-RESOURCES: dict[str, Answer] = {
+RESOURCES: dict[str, ResourceMock] = {
     # -- network, endpoints
     "aws:ec2/vpc:Vpc": lambda name, _: {"id": resource_id("vpc", name)},
     "aws:ec2/subnet:Subnet": lambda name, _: {"id": resource_id("subnet", name)},
@@ -68,18 +69,18 @@ RESOURCES: dict[str, Answer] = {
         "name": inputs.get("name", name),
         "arn": arn("logs", f"log-group:{inputs.get('name', name)}"),
     },
-    # -- edge
+    # -- load balancer
     "aws:lb/loadBalancer:LoadBalancer": lambda name, inputs: {
-        **elbv2("loadbalancer", f"app/{name}"),
+        **_elbv2("loadbalancer", f"app/{name}"),
         "arnSuffix": f"app/{name}/{hex_id(name)}",
         "dnsName": f"{'internal-' if inputs.get('internal') else ''}{name}-1234567890.{REGION}.elb.amazonaws.com",
         "zoneId": "Z32O12XQLNTSW2",
     },
     "aws:lb/targetGroup:TargetGroup": lambda name, _: {
-        **elbv2("targetgroup", name),
+        **_elbv2("targetgroup", name),
         "arnSuffix": f"targetgroup/{name}/{hex_id(name)}",
     },
-    "aws:lb/listener:Listener": lambda name, _: elbv2("listener", f"app/{name}/{hex_id(name)}"),
+    "aws:lb/listener:Listener": lambda name, _: _elbv2("listener", f"app/{name}/{hex_id(name)}"),
     "aws:acm/certificate:Certificate": lambda name, inputs: {
         "id": arn("acm", f"certificate/{name}"),
         "arn": arn("acm", f"certificate/{name}"),
@@ -125,7 +126,7 @@ RESOURCES: dict[str, Answer] = {
         "name": name,
         "arn": arn("autoscaling", f"autoScalingGroup:{hex_id(name)}:autoScalingGroupName/{name}"),
     },
-    # -- watching
+    # -- monitoring
     "aws:sns/topic:Topic": lambda name, _: {"id": arn("sns", name), "arn": arn("sns", name)},
     "aws:cloudwatch/metricAlarm:MetricAlarm": lambda name, _: {"arn": arn("cloudwatch", f"alarm:{name}")},
     # -- identity
@@ -135,7 +136,7 @@ RESOURCES: dict[str, Answer] = {
         "arn": f"arn:{PARTITION}:iam::{ACCOUNT}:role/{inputs.get('name', name)}",
     },
 }
-CALLS: dict[str, CallAnswer] = {
+CALLS: dict[str, CallMock] = {
     "aws:index/getRegion:getRegion": lambda _: {"id": REGION, "name": REGION, "region": REGION},
     "aws:index/getCallerIdentity:getCallerIdentity": lambda _: {"id": ACCOUNT, "accountId": ACCOUNT},
     "aws:index/getPartition:getPartition": lambda _: {
@@ -149,14 +150,13 @@ CALLS: dict[str, CallAnswer] = {
     "aws:ec2/getVpcEndpointService:getVpcEndpointService": lambda args: {
         **args,
         "availabilityZones": ZONES,
-        # These two did not (awsdocs/amazon-ecs-developer-guide#55).
+        # These two do not support policies (awsdocs/amazon-ecs-developer-guide#55).
         "vpcEndpointPolicySupported": not args["serviceName"].endswith((".ecs-agent", ".ecs-telemetry")),
     },
     "aws:ec2/getManagedPrefixList:getManagedPrefixList": lambda args: {"id": resource_id("pl", args["name"])},
     # -- image
     "aws:ecr/getAuthorizationToken:getAuthorizationToken": lambda _: {"userName": "AWS", "password": "a-password"},
-    # -- edge
-    # -- service, instances
+    # -- instances
     "aws:ssm/getParameter:getParameter": lambda args: {
         **args,
         "insecureValue": resource_id("ami", str(args["name"])),

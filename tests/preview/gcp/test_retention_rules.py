@@ -5,7 +5,7 @@ import pulumi_gcp as gcp
 import pytest
 
 from preview.console import Style
-from preview.destroy import kept
+from preview.destroy import retentions
 from preview.recorder import record
 from preview.report import report
 from preview.stack_files import Stack
@@ -16,7 +16,7 @@ Settings = gcp.sql.DatabaseInstanceSettingsArgs
 
 
 def found(program: Callable[[], object]) -> list[tuple[bool, str]]:
-    return [(one.stops, one.what) for one in kept(record(program))]
+    return [(one.blocks, one.reason) for one in retentions(record(program))]
 
 
 def bucket(days: int | None, **more: bool) -> gcp.storage.Bucket:
@@ -46,17 +46,17 @@ def connection(policy: str) -> gcp.servicenetworking.Connection:
     )
 
 
-STAYS: dict[str, tuple[Callable[[], object], list[tuple[bool, str]]]] = {
-    "api": (lambda: gcp.projects.Service("x", service="iap"), [(False, "stay switched on")]),
-    "application": (application, [(False, "stays: no project ever loses it")]),
-    "page": (page, [(False, "stays: App Engine never lets go of the service default; it scales to zero")]),
+RETAINED: dict[str, tuple[Callable[[], object], list[tuple[bool, str]]]] = {
+    "api": (lambda: gcp.projects.Service("x", service="iap"), [(False, "stay enabled")]),
+    "application": (application, [(False, "stays: Google cannot delete an application")]),
+    "page": (page, [(False, "stays: App Engine cannot delete the service default; it scales to zero")]),
     "service default": (
         lambda: version(service="default", noop_on_destroy=True),
-        [(False, "stays: App Engine never lets go of the service default, and its machines go on")],
+        [(False, "stays: App Engine cannot delete the service default, and its instances keep running")],
     ),
     "database": (
         lambda: database(settings=Settings(tier="x", deletion_protection_enabled=True)),
-        [(True, "has deletion protection"), (True, "has Cloud SQL's deletion protection, too")],
+        [(True, "has deletion protection"), (True, "has Cloud SQL's own deletion protection")],
     ),
     "backups": (
         lambda: database(
@@ -69,9 +69,9 @@ STAYS: dict[str, tuple[Callable[[], object], list[tuple[bool, str]]]] = {
             ),
             deletion_protection=False,
         ),
-        [(False, "leaves its backups"), (False, "leaves a last backup for 30 days")],
+        [(False, "leaves its backups"), (False, "leaves a final backup for 30 days")],
     ),
-    "last backup": (
+    "final backup": (
         lambda: database(
             settings=Settings(
                 tier="x",
@@ -79,25 +79,25 @@ STAYS: dict[str, tuple[Callable[[], object], list[tuple[bool, str]]]] = {
             ),
             deletion_protection=False,
         ),
-        [(False, "leaves a last backup")],
+        [(False, "leaves a final backup")],
     ),
     "name": (
         lambda: database(deletion_protection=False, called="a"),
-        [(False, "leaves its name taken for a week")],
+        [(False, "its name is reserved for a week")],
     ),
     "bucket": (
         lambda: bucket(0, force_destroy=False),
-        [(True, "is not deleted while it holds objects")],
+        [(True, "cannot be deleted while it contains objects")],
     ),
-    "soft deletion": (lambda: bucket(30), [(False, "can be brought back, and costs, for 30 days")]),
-    "soft deletion by itself": (lambda: bucket(None), [(False, "can be brought back, and costs, for 7 days")]),
+    "soft deletion": (lambda: bucket(30), [(False, "can be restored, and is billed, for 30 days")]),
+    "default soft deletion": (lambda: bucket(None), [(False, "can be restored, and is billed, for 7 days")]),
     "secret": (lambda: secret(protected=True), [(True, "has deletion protection")]),
-    "log": (lambda: log(), [(False, "can be brought back for 7 days")]),
-    "connection": (lambda: connection("ABANDON"), [(False, "stays, since others may use it")]),
+    "log": (lambda: log(), [(False, "can be restored for 7 days")]),
+    "connection": (lambda: connection("ABANDON"), [(False, "stays, because other resources may use it")]),
 }
-GOES: dict[str, Callable[[], object]] = {
+DELETED: dict[str, Callable[[], object]] = {
     "api": lambda: gcp.projects.Service("x", service="iap", disable_on_destroy=True),
-    "application of others": lambda: gcp.appengine.Application.get("x", PROJECT),
+    "application that is read": lambda: gcp.appengine.Application.get("x", PROJECT),
     "service": lambda: version(delete_service_on_destroy=True),
     "database": lambda: database(deletion_protection=False),
     "bucket": lambda: bucket(0),
@@ -107,13 +107,13 @@ GOES: dict[str, Callable[[], object]] = {
 }
 
 
-@pytest.mark.parametrize(("program", "what"), STAYS.values(), ids=STAYS)
-def test_what_stays_or_stops_is_named(program: Callable[[], object], what: list[tuple[bool, str]]) -> None:
-    assert found(program) == what
+@pytest.mark.parametrize(("program", "expected"), RETAINED.values(), ids=RETAINED)
+def test_retained_resource_is_reported(program: Callable[[], object], expected: list[tuple[bool, str]]) -> None:
+    assert found(program) == expected
 
 
-@pytest.mark.parametrize("program", GOES.values(), ids=GOES)
-def test_what_goes_is_not(program: Callable[[], object]) -> None:
+@pytest.mark.parametrize("program", DELETED.values(), ids=DELETED)
+def test_deleted_resource_is_not_reported(program: Callable[[], object]) -> None:
     assert found(program) == []
 
 
@@ -122,44 +122,44 @@ def lines(stack: Stack, program: Callable[[], object]) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines()[1:]]
 
 
-def test_apis_are_one_line(a_stack: Stack) -> None:
+def test_apis_share_one_line(a_stack: Stack) -> None:
     def program() -> None:
         for name in ("iap", "storage", "sqladmin"):
             gcp.projects.Service(name, project=PROJECT, service=name)
 
-    lift = "`gcloud services disable ... --project my-project`, if nobody else there needs them"
-    assert lines(a_stack, program) == [f"keeps 3 APIs stay switched on {lift}"]
+    remedy = "`gcloud services disable ... --project my-project`, if nothing else uses them"
+    assert lines(a_stack, program) == [f"leaves 3 APIs stay enabled {remedy}"]
 
 
-def test_what_can_be_lifted_is_apart_from_what_stays_anyway(a_stack: Stack) -> None:
+def test_failures_and_leftovers_of_a_resource_are_separate_lines(a_stack: Stack) -> None:
     def program() -> None:
         protected = pulumi.ResourceOptions(protect=True)
         gcp.appengine.Application("app", project=PROJECT, location_id="europe-west", opts=protected)
         gcp.storage.Bucket("data", location="EU", opts=protected)
 
-    lift = "set deletionProtection: false, then `pulumi up`"
+    remedy = "set deletionProtection: false, then run `pulumi up`"
     assert lines(a_stack, program) == [
-        f"stops at app (gcp.appengine.Application) is protected {lift}",
-        "keeps app (gcp.appengine.Application) stays: no project ever loses it delete the project",
-        f"stops at data (gcp.storage.Bucket) is protected; is not deleted while it holds objects {lift}",
-        "keeps data (gcp.storage.Bucket) can be brought back, and costs, for 7 days wait",
+        f"fails at app (gcp.appengine.Application) is protected {remedy}",
+        "leaves app (gcp.appengine.Application) stays: Google cannot delete an application delete the project",
+        f"fails at data (gcp.storage.Bucket) is protected; cannot be deleted while it contains objects {remedy}",
+        "leaves data (gcp.storage.Bucket) can be restored, and is billed, for 7 days wait",
     ]
 
 
-def test_what_goes_with_something_protected_is_not_named(a_stack: Stack) -> None:
+def test_resource_deleted_with_a_protected_one_is_not_listed(a_stack: Stack) -> None:
     def program() -> None:
         made = database(opts=pulumi.ResourceOptions(protect=True))
         gcp.sql.User("user", instance=made.name, opts=pulumi.ResourceOptions(protect=True, deleted_with=made))
 
     (line,) = lines(a_stack, program)
-    assert line.startswith("stops at data (gcp.sql.DatabaseInstance) is protected; has deletion protection set ")
+    assert line.startswith("fails at data (gcp.sql.DatabaseInstance) is protected; has deletion protection set ")
 
 
-def test_an_application_that_is_retained_is_named_once(a_stack: Stack) -> None:
+def test_retained_application_is_listed_once(a_stack: Stack) -> None:
     def program() -> None:
         options = pulumi.ResourceOptions(retain_on_delete=True)
         gcp.appengine.Application("app", project=PROJECT, location_id="europe-west", opts=options)
 
     assert lines(a_stack, program) == [
-        "keeps app (gcp.appengine.Application) stays: no project ever loses it delete the project"
+        "leaves app (gcp.appengine.Application) stays: Google cannot delete an application delete the project"
     ]

@@ -1,6 +1,6 @@
-"""Which inputs of AWS's resources a reader wants to see."""
+"""The inputs of AWS resources that the tree shows."""
 
-MATTERS: dict[str, tuple[str, ...]] = {
+DISPLAYED_INPUTS: dict[str, tuple[str, ...]] = {
     "aws:acm/certificate:Certificate": ("domainName", "validationMethod"),
     "aws:appautoscaling/policy:Policy": ("targetTrackingScalingPolicyConfiguration.targetValue",),
     "aws:appautoscaling/target:Target": ("minCapacity", "maxCapacity"),

@@ -3,10 +3,10 @@ from collections.abc import Callable
 import pulumi
 import pulumi_gcp as gcp
 
-from preview.drawing import mermaid
+from preview.diagram import mermaid
 from preview.recorder import record
 
-from .programs import PROJECT, account, application, database, lets_in, page, version
+from .programs import PROJECT, account, application, database, grant_iap_access, page, version
 
 
 def deployment() -> None:
@@ -19,34 +19,34 @@ def deployment() -> None:
     version(beta_settings={"cloud_sql_instances": made.connection_name}, service_account=server.email)
 
 
-def arrows(program: Callable[[], object]) -> list[str]:
+def edges(program: Callable[[], object]) -> list[str]:
     lines = mermaid(record(program)).splitlines()
     return [line.strip() for line in lines if "-->" in line]
 
 
-def test_a_request_goes_through_identity_aware_proxy_to_the_data() -> None:
+def test_edges_lead_through_identity_aware_proxy_to_the_data() -> None:
     def program() -> None:
         deployment()
-        lets_in("people", "domain:example.com")
-        lets_in("more", "user:a@example.com")
-        lets_in("jobs", "serviceAccount:a@b.iam.gserviceaccount.com")
+        grant_iap_access("people", "domain:example.com")
+        grant_iap_access("more", "user:a@example.com")
+        grant_iap_access("jobs", "serviceAccount:a@b.iam.gserviceaccount.com")
 
-    assert arrows(program) == [
+    assert edges(program) == [
         'outside0 -->|"443"| app_Application',
         'outside1 -->|"443"| app_Application',
-        'app_Application -->|"signed identity"| mlflow_FlexibleAppVersion',
+        'app_Application -->|"IAP assertion"| mlflow_FlexibleAppVersion',
         'mlflow_FlexibleAppVersion -->|"3307"| data_DatabaseInstance',
         'mlflow_FlexibleAppVersion -->|"objectUser"| data_Bucket',
     ]
-    drawn = mermaid(record(program))
-    assert '  outside0(["browsers and notebooks"])\n  outside1(["training jobs"])\n' in drawn
+    flowchart = mermaid(record(program))
+    assert '  outside0(["browsers and notebooks"])\n  outside1(["training jobs"])\n' in flowchart
 
 
-def test_nobody_who_is_not_let_in_is_drawn() -> None:
+def test_no_clients_without_iap_members() -> None:
     assert "outside" not in mermaid(record(deployment))
 
 
-def test_lines_and_metrics_go_where_they_are_watched() -> None:
+def test_logs_and_metrics_lead_to_log_buckets_and_alerts() -> None:
     def program() -> None:
         deployment()
         for name, service in (("mine", "mlflow"), ("other", "others")):
@@ -73,8 +73,8 @@ def test_lines_and_metrics_go_where_they_are_watched() -> None:
                 notification_channels=[channel.name],
             )
 
-    assert arrows(program)[-5:] == [
-        'mlflow_FlexibleAppVersion -->|"log"| mine_ProjectBucketConfig',
+    assert edges(program)[-5:] == [
+        'mlflow_FlexibleAppVersion -->|"logs"| mine_ProjectBucketConfig',
         'mlflow_FlexibleAppVersion -->|"metrics"| up_AlertPolicy',
         'data_DatabaseInstance -->|"metrics"| disk_AlertPolicy',
         'up_AlertPolicy -->|"email"| outside0',

@@ -1,11 +1,11 @@
-"""Google Cloud's types that several modules look for."""
+"""Type tokens of Google Cloud that several modules use."""
 
 APPLICATION = "gcp:appengine/application:Application"
 FLEXIBLE = "gcp:appengine/flexibleAppVersion:FlexibleAppVersion"
 STANDARD = "gcp:appengine/standardAppVersion:StandardAppVersion"
 DATABASE = "gcp:sql/databaseInstance:DatabaseInstance"
 BUCKET = "gcp:storage/bucket:Bucket"
-SECRET = "gcp:secretmanager/secret:Secret"  # noqa: S105 - a type
+SECRET = "gcp:secretmanager/secret:Secret"  # noqa: S105 - a type token
 REPOSITORY = "gcp:artifactregistry/repository:Repository"
 ACCOUNT = "gcp:serviceaccount/account:Account"
 NETWORK = "gcp:compute/network:Network"

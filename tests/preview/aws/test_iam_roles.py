@@ -3,7 +3,7 @@ import json
 import pulumi_aws as aws
 import pytest
 
-from preview.aws.grants import May, roles
+from preview.aws.iam_roles import Permission, roles
 from preview.aws.policies import statements
 from preview.console import Style
 from preview.recorder import record
@@ -15,35 +15,37 @@ from .programs import role
 READ = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket"], "Resource": ["arn:aws:s3:::b", "*"]}
 
 
-def test_a_role_has_what_its_own_policies_say() -> None:
+def test_inline_policies_become_permissions() -> None:
     (found,) = roles(record(lambda: role("reader", "ecs-tasks.amazonaws.com", READ)))
     assert found.role.name == "reader"
     assert found.assumed_by == ("ecs-tasks.amazonaws.com if aws:SourceAccount is 123456789012",)
-    assert found.may == (
-        May(allow=True, actions=("s3:GetObject", "s3:ListBucket"), resources=("arn:aws:s3:::b", "*"), conditions=()),
+    assert found.permissions == (
+        Permission(
+            allow=True, actions=("s3:GetObject", "s3:ListBucket"), resources=("arn:aws:s3:::b", "*"), conditions=()
+        ),
     )
 
 
-def test_what_is_attached_counts_too() -> None:
+def test_attached_managed_policies_become_permissions() -> None:
     def program() -> None:
         made = role("r", "ec2.amazonaws.com")
         aws.iam.RolePolicyAttachment("more", role=made.name, policy_arn="arn:aws:iam::aws:policy/job/Billing")
         aws.iam.RolePolicy("own", role=made.name, policy=json.dumps({"Statement": {**READ, "Effect": "Deny"}}))
 
     (one,) = roles(record(program))
-    assert [(may.managed, may.allow, may.actions) for may in one.may] == [
+    assert [(each.managed, each.allow, each.actions) for each in one.permissions] == [
         ("Billing", True, ()),
         ("", False, ("s3:GetObject", "s3:ListBucket")),
     ]
 
 
-def test_another_roles_policy_is_not_its_own() -> None:
+def test_policy_of_another_role_is_ignored() -> None:
     first, second = roles(record(lambda: (role("first", "a.amazonaws.com", READ), role("second", "a.amazonaws.com"))))
-    assert first.may
-    assert second.may == ()
+    assert first.permissions
+    assert second.permissions == ()
 
 
-def test_a_role_is_named_with_who_uses_it() -> None:
+def test_used_by_lists_tasks_and_launch_templates() -> None:
     def program() -> None:
         task, machine = role("task", "ecs-tasks.amazonaws.com"), role("machine", "ec2.amazonaws.com")
         aws.ecs.TaskDefinition("t", family="t", container_definitions="[]", task_role_arn=task.arn)
@@ -56,29 +58,29 @@ def test_a_role_is_named_with_who_uses_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("condition", "words"),
+    ("condition", "text"),
     [
         ({"StringEquals": {"aws:SourceAccount": "1"}}, ["aws:SourceAccount is 1"]),
         ({"StringLike": {"a:b": ["x", "y"]}}, ["a:b is like x or y"]),
         ({"ForAnyValue:StringEquals": {"aws:CalledVia": ["x"]}}, ["any of aws:CalledVia is x"]),
-        ({"StringEqualsIfExists": {"aws:SourceVpc": "v"}}, ["aws:SourceVpc is v, if it is there"]),
-        ({"Null": {"aws:TokenIssueTime": "true"}}, ["aws:TokenIssueTime is not there"]),
+        ({"StringEqualsIfExists": {"aws:SourceVpc": "v"}}, ["aws:SourceVpc is v, if present"]),
+        ({"Null": {"aws:TokenIssueTime": "true"}}, ["aws:TokenIssueTime is absent"]),
         ({"Bool": {"aws:SecureTransport": False}}, ["aws:SecureTransport is false"]),
         ({"DateGreaterThan": {"aws:CurrentTime": "2026"}}, ["aws:CurrentTime DateGreaterThan 2026"]),
         ({"IpAddress": {"a": "1"}, "NumericLessThan": {"b": 2}}, ["a is in 1", "b is less than 2"]),
     ],
 )
-def test_conditions_are_words(condition: dict[str, object], words: list[str]) -> None:
+def test_condition_is_shown_as_text(condition: dict[str, object], text: list[str]) -> None:
     (found,) = statements({"Statement": {"Effect": "Allow", "Action": "a:b", "Resource": "*", "Condition": condition}})
-    assert list(found.conditions) == words
+    assert list(found.conditions) == text
 
 
 @pytest.mark.parametrize("text", ["", "no", "[]", "3", '{"a": 1}', "null"])
-def test_what_is_no_policy_says_nothing(text: str) -> None:
+def test_value_that_is_no_policy_has_no_statements(text: str) -> None:
     assert statements(text) == []
 
 
-def test_the_report_names_resources_and_each_service_once(a_stack: Stack) -> None:
+def test_report_shows_resource_names_and_groups_actions_by_service(a_stack: Stack) -> None:
     def program() -> None:
         bucket = aws.s3.Bucket("data", bucket="chosen")
         role(
@@ -91,9 +93,9 @@ def test_the_report_names_resources_and_each_service_once(a_stack: Stack) -> Non
     text = report(a_stack, record(program), Style(colours=False))
     assert (
         "  reader\n"
-        "    may be assumed by ecs-tasks.amazonaws.com if aws:SourceAccount is 123456789012\n"
-        "    within arn:aws:iam::123456789012:policy/bound\n"
-        "    may s3:Get, List; kms:Decrypt\n"
+        "    assumed by ecs-tasks.amazonaws.com if aws:SourceAccount is 123456789012\n"
+        "    permissions boundary arn:aws:iam::123456789012:policy/bound\n"
+        "    allow s3:Get, List; kms:Decrypt\n"
         "      on data (aws.s3.Bucket)\n"
-        "      on everything (*)\n"
+        "      on all resources (*)\n"
     ) in text

@@ -1,0 +1,62 @@
+"""Ingress rules of a VPC's firewall."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..graph import Graph, Resource, dig, listed
+from ..names import ResourceNames
+from .resource_types import FIREWALL, FLEXIBLE, NETWORK
+
+# https://cloud.google.com/load-balancing/docs/firewall-rules
+_GOOGLE = frozenset({"35.191.0.0/16", "130.211.0.0/22"})
+_ANY_ADDRESS = "0.0.0.0/0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """``sources`` and ``ports`` are texts."""
+
+    network: str
+    sources: str
+    ports: str
+
+
+def rules(graph: Graph) -> list[Rule]:
+    """Return every rule that allows ingress."""
+    return [
+        Rule(
+            network=str(one.inputs.get("network")),
+            sources=_sources([str(source) for source in listed(one.inputs.get("sourceRanges"))]),
+            ports=_ports(allowed),
+        )
+        for one in graph.of(FIREWALL)
+        for allowed in listed(one.inputs.get("allows"))
+    ]
+
+
+def _sources(ranges: list[str]) -> str:
+    if not ranges or _ANY_ADDRESS in ranges:
+        return "the internet"
+    if set(ranges) <= _GOOGLE:
+        return "Google's front end and health checks"
+    return ", ".join(ranges)
+
+
+def _ports(allowed: Any) -> str:
+    # A rule without ports is for all: https://cloud.google.com/firewall/docs/firewalls#protocols_and_ports
+    protocol, ports = str(dig(allowed, "protocol")), ", ".join(map(str, listed(dig(allowed, "ports"))))
+    if not ports:
+        return "all" if protocol == "all" else f"all {protocol}"
+    return ports if protocol == "tcp" else f"{ports} {protocol}"
+
+
+def vpc(graph: Graph, version: Resource) -> Resource | None:
+    """Return the network of this stack that a version's instances are in."""
+    name = dig(version.inputs, "network", "name")
+    return next((one for one in graph.of(NETWORK) if name is not None and one.outputs.get("name") == name), None)
+
+
+def versions(graph: Graph, rule: Rule) -> list[Resource]:
+    """Return the App Engine versions whose instances a rule applies to."""
+    network = ResourceNames(graph).resource(rule.network)
+    return [one for one in graph.of(FLEXIBLE) if network is not None and vpc(graph, one) is network]
