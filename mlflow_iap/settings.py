@@ -17,12 +17,6 @@ def _path(text: str) -> Path | None:
     return Path(text).expanduser() if text else None
 
 
-def _switch(text: str) -> bool:
-    if text not in {"on", "off"}:
-        raise ValueError("on or off")
-    return text == "on"
-
-
 _AUDIENCE = re.compile(r"\d+-\S+\.apps\.googleusercontent\.com|https://\S+")
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
@@ -96,12 +90,6 @@ class Settings:
         "",
         "The header of the token; empty: Authorization, or Proxy-Authorization if that one is taken.",
         _one_of("", "Authorization", "Proxy-Authorization"),
-    )
-    header_provider: bool = _setting(
-        "HEADER_PROVIDER",
-        "off",
-        "on: MLflow gets the token as a header, for when MLFLOW_TRACKING_AUTH is already something else than iap.",
-        _switch,
     )
 
     @classmethod

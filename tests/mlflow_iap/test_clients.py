@@ -21,7 +21,6 @@ from .installed import MLFLOW2, ROOT, install
 HERE = Path(__file__).parent
 CLIENT = ROOT / "tests" / "end_to_end" / "stock_client.py"
 AUTH = {"MLFLOW_TRACKING_AUTH": "iap"}
-HEADERS = {"MLFLOW_IAP_HEADER_PROVIDER": "on"}
 
 
 @pytest.fixture(scope="session")
@@ -73,9 +72,8 @@ def runs_script(world: World, site: Path, family: str, **extra: str) -> dict[str
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("family", ["3", "2"])
-@pytest.mark.parametrize("plugin", [AUTH, HEADERS], ids=["auth", "headers"])
-def test_a_stock_client_logs_a_run_through_iap(iap: World, site: Path, plugin: dict[str, str], family: str) -> None:
-    said = runs_script(iap, site, family, **plugin)
+def test_a_stock_client_logs_a_run_through_iap(iap: World, site: Path, family: str) -> None:
+    said = runs_script(iap, site, family, **AUTH)
     assert said["version"].split(".")[0] == family
     assert said["found"]
     assert said["history"] == [0.5, 0.25]
@@ -85,12 +83,9 @@ def test_a_stock_client_logs_a_run_through_iap(iap: World, site: Path, plugin: d
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("family", ["3", "2"])
-@pytest.mark.parametrize("plugin", [AUTH, HEADERS], ids=["auth", "headers"])
-def test_a_file_that_mlflow_gets_from_another_host_gets_no_token(
-    iap: World, site: Path, plugin: dict[str, str], family: str
-) -> None:
+def test_a_file_that_mlflow_gets_from_another_host_gets_no_token(iap: World, site: Path, family: str) -> None:
     url = f"https://{OTHER_HOST}/api/2.0/mlflow-artifacts/artifacts/folder/file.txt"
-    code, out, err = run(iap, site, HERE / "other_host.py", url, family=family, **plugin)
+    code, out, err = run(iap, site, HERE / "other_host.py", url, family=family, **AUTH)
     assert (code, out.strip()) == (0, "a file"), err
     assert iap.iap.seen
     asked = iap.internet.requests_to(OTHER_HOST)

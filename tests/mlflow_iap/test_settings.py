@@ -22,7 +22,6 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
                 "MLFLOW_IAP_SOURCE": "magic",
                 "MLFLOW_IAP_AUDIENCE": "my-client",
                 "MLFLOW_IAP_SERVICE_ACCOUNT": "nobody",
-                "MLFLOW_IAP_HEADER_PROVIDER": "1",
                 "MLFLOW_IAP_KEY_FILE": "a.json",
                 "MLFLOW_IAP_TOKEN": "eyJsecret",
             }
@@ -34,7 +33,6 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         "MLFLOW_IAP_AUDIENCE: 'my-client' is not right; it takes IAP's OAuth client id, NUMBER-",
         "MLFLOW_IAP_SERVICE_ACCOUNT: 'nobody' is not right; it takes a service account's address, NAME@PROJECT.",
         "MLFLOW_IAP_SOURCE: 'magic' is not right; it takes metadata or login.",
-        "MLFLOW_IAP_HEADER_PROVIDER: '1' is not right; it takes on or off.",
         "Set one of MLFLOW_IAP_TOKEN, MLFLOW_IAP_SERVICE_ACCOUNT, MLFLOW_IAP_KEY_FILE: each says where tokens come",
     ):
         assert line in said
