@@ -102,7 +102,7 @@ def _lock(engine: Engine, settings: Settings) -> Generator[None]:
         if (wait := end - time.monotonic()) <= 0:
             raise SchemaError(
                 f"Another instance has been at work on the schema for {settings.schema_wait:g} s. If it is an upgrade "
-                "of a large database, let it finish, or set MLFLOW_APP_SCHEMA_WAIT_SECONDS higher."
+                "of a large database, let it finish, or set MLFLOW_APP_SCHEMA_LOCK_TIMEOUT_SECONDS higher."
             )
         log.info("Another instance is at work on the schema: waiting for it")
     try:

@@ -108,7 +108,7 @@ class Settings(SettingTable):
         "MLFLOW_APP_DATABASE_ADDRESS", "", "The database's host:port, instead of a socket.", _address
     )
     database_ca: str = setting(
-        "MLFLOW_APP_DATABASE_CA",
+        "MLFLOW_APP_DATABASE_CA_PEM",
         "",
         "Certificates of authorities, as PEM text, in which \\n may stand for the end of a line: the certificate of "
         "the server at the address has to be by one of them. Empty: a connection is encrypted if the server offers it, "
@@ -128,7 +128,7 @@ class Settings(SettingTable):
         _secret,
     )
     database_wait: float = setting(
-        "MLFLOW_APP_DATABASE_WAIT_SECONDS", "300", "How long a start waits for the database to let it in.", _seconds
+        "MLFLOW_APP_DATABASE_STARTUP_TIMEOUT_SECONDS", "300", "How long a start waits for the database to let it in.", _seconds
     )
 
     # Its schema
@@ -139,7 +139,7 @@ class Settings(SettingTable):
         switch,
     )
     schema_wait: float = setting(
-        "MLFLOW_APP_SCHEMA_WAIT_SECONDS",
+        "MLFLOW_APP_SCHEMA_LOCK_TIMEOUT_SECONDS",
         "1800",
         "How long a start waits for another instance that is upgrading the schema.",
         _seconds,
@@ -147,7 +147,7 @@ class Settings(SettingTable):
 
     # Artifacts
     artifacts: str = setting(
-        "MLFLOW_APP_ARTIFACTS", "", "Where artifacts are kept: gs://bucket or gs://bucket/folder.", _artifacts
+        "MLFLOW_APP_ARTIFACTS_DESTINATION", "", "Where artifacts are kept: gs://bucket or gs://bucket/folder.", _artifacts
     )
     artifacts_proxied: bool = setting(
         "MLFLOW_APP_ARTIFACT_ACCESS",
@@ -162,10 +162,10 @@ class Settings(SettingTable):
         "MLFLOW_APP_WORKERS", "0", "How many processes serve MLflow; 0: as many as the memory bears.", _whole
     )
     memory: int = setting(
-        "MLFLOW_APP_MEMORY_MIB", "0", "The memory that there is, in MiB; 0: what the container may take.", _whole
+        "MLFLOW_APP_MEMORY_LIMIT_MIB", "0", "The memory that there is, in MiB; 0: what the container may take.", _whole
     )
     stop: float = setting(
-        "MLFLOW_APP_STOP_SECONDS", "25", "Everything has ended within this time after SIGTERM.", _seconds
+        "MLFLOW_APP_SHUTDOWN_TIMEOUT_SECONDS", "25", "Everything has ended within this time after SIGTERM.", _seconds
     )
     secret_manager: str = setting(
         "MLFLOW_APP_SECRET_MANAGER_URL",
@@ -180,15 +180,15 @@ class Settings(SettingTable):
         if bool(self.database_socket) == bool(self.database_address):
             yield place, "Set one of MLFLOW_APP_DATABASE_SOCKET and MLFLOW_APP_DATABASE_ADDRESS."
         if self.database_ca and self.database_socket:
-            yield place, "MLFLOW_APP_DATABASE_CA goes with MLFLOW_APP_DATABASE_ADDRESS only."
+            yield place, "MLFLOW_APP_DATABASE_CA_PEM goes with MLFLOW_APP_DATABASE_ADDRESS only."
         if bool(self.database_password) == bool(self.database_password_secret):
             yield password, "Set one of MLFLOW_APP_DATABASE_PASSWORD_SECRET and MLFLOW_APP_DATABASE_PASSWORD."
         if not self.artifacts:
-            yield ("MLFLOW_APP_ARTIFACTS",), "Set MLFLOW_APP_ARTIFACTS to gs://bucket, for the artifacts."
+            yield ("MLFLOW_APP_ARTIFACTS_DESTINATION",), "Set MLFLOW_APP_ARTIFACTS_DESTINATION to gs://bucket, for the artifacts."
         elif not self.artifacts_proxied and not self.artifacts.startswith("gs://"):
             yield (), "MLFLOW_APP_ARTIFACT_ACCESS=direct takes a bucket: clients do not see this folder."
         if self.stop <= MLFLOW_STOP + 1:
-            yield (), f"MLFLOW_APP_STOP_SECONDS must be above {MLFLOW_STOP + 1:g}: MLflow takes {MLFLOW_STOP:g} of it."
+            yield (), f"MLFLOW_APP_SHUTDOWN_TIMEOUT_SECONDS must be above {MLFLOW_STOP + 1:g}: MLflow takes {MLFLOW_STOP:g} of it."
 
     @classmethod
     def markdown(cls) -> str:
@@ -239,7 +239,7 @@ def read(environ: Mapping[str, str]) -> tuple[Settings, ProxySettings]:
         problems.append(
             f"MLFLOW_PROXY_GRACE_SECONDS may be {settings.stop - MLFLOW_STOP - 1:g} at most: MLflow ends after the "
             f"proxy, "
-            f"and both within MLFLOW_APP_STOP_SECONDS ({settings.stop:g})."
+            f"and both within MLFLOW_APP_SHUTDOWN_TIMEOUT_SECONDS ({settings.stop:g})."
         )
     if problems or settings is None or proxy is None:
         raise SettingsError("\n".join(problems))

@@ -29,5 +29,5 @@ def _lines(found: list[str | None]) -> str:
         f"export MLFLOW_IAP_AUDIENCE='{audience}'",
     ]
     if client:
-        lines.append(f"export MLFLOW_IAP_SERVICE_ACCOUNT={client}")
+        lines.append(f"export MLFLOW_IAP_IMPERSONATE_SERVICE_ACCOUNT={client}")
     return "\n".join([*lines, 'python -m mlflow_iap check "$MLFLOW_TRACKING_URI"'])

@@ -66,7 +66,7 @@ def choose(settings: Settings, environ: Mapping[str, str], now: Now) -> Source:
             if settings.source
             else "GOOGLE_APPLICATION_CREDENTIALS is not set, there is no metadata server here, and "
         )
-        + f"nobody has signed in by gcloud ({signed_in} is missing). Set MLFLOW_IAP_SERVICE_ACCOUNT to impersonate, or "
+        + f"nobody has signed in by gcloud ({signed_in} is missing). Set MLFLOW_IAP_IMPERSONATE_SERVICE_ACCOUNT to impersonate, or "
         "MLFLOW_IAP_KEY_FILE, or sign in: gcloud auth application-default login --client-id-file=FILE."
     )
 
@@ -97,7 +97,7 @@ def _of_file(path: Path, settings: Settings, now: Now) -> Source:
             )
     raise SettingsError(
         f"{path} holds credentials of the type {kind}, which can only impersonate: "
-        "set MLFLOW_IAP_SERVICE_ACCOUNT to the service account that IAP knows."
+        "set MLFLOW_IAP_IMPERSONATE_SERVICE_ACCOUNT to the service account that IAP knows."
     )
 
 

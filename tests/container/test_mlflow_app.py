@@ -285,7 +285,7 @@ def test_of_four_on_an_old_schema_one_upgrades_it(engine: Engine, mlflow_image: 
 
 
 def test_wrong_settings_end_it_with_a_line_for_each(engine: Engine, mlflow_image: str) -> None:
-    with engine.container(mlflow_image, *TMP, "--env", "MLFLOW_APP_ARTIFACTS=s3://bucket") as container:
+    with engine.container(mlflow_image, *TMP, "--env", "MLFLOW_APP_ARTIFACTS_DESTINATION=s3://bucket") as container:
         assert container.exit_code() == 2
-        assert "MLFLOW_APP_ARTIFACTS: 's3://bucket' is not right" in container.log
+        assert "MLFLOW_APP_ARTIFACTS_DESTINATION: 's3://bucket' is not right" in container.log
         assert "Set one of MLFLOW_APP_DATABASE_SOCKET" in container.log

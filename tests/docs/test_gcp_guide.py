@@ -144,7 +144,7 @@ def test_stack_file_states_the_total_cost() -> None:
 
 
 def test_ci_service_account_is_the_stacks() -> None:
-    (named,) = set(re.findall(r"MLFLOW_IAP_SERVICE_ACCOUNT: (\S+)", GUIDE))
+    (named,) = set(re.findall(r"MLFLOW_IAP_IMPERSONATE_SERVICE_ACCOUNT: (\S+)", GUIDE))
     assert graph(stack_settings("gcp-dev")).outputs["client_account"] == named
 
 

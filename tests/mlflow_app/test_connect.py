@@ -101,11 +101,11 @@ def test_with_an_authority_a_connection_is_encrypted_and_the_server_is_known(pla
     try:
         # Encrypted, too, but to anybody.
         assert log_in(plain) == database.name
-        assert log_in({**plain, "MLFLOW_APP_DATABASE_CA": ours.ca_file.read_text()}) == database.name
+        assert log_in({**plain, "MLFLOW_APP_DATABASE_CA_PEM": ours.ca_file.read_text()}) == database.name
         in_one_line = ours.ca_file.read_text().replace("\n", "\\n")
-        assert log_in({**plain, "MLFLOW_APP_DATABASE_CA": in_one_line}) == database.name
+        assert log_in({**plain, "MLFLOW_APP_DATABASE_CA_PEM": in_one_line}) == database.name
         with pytest.raises(OperationalError, match="certificate verify failed"):
-            log_in({**plain, "MLFLOW_APP_DATABASE_CA": stranger.ca_file.read_text()})
+            log_in({**plain, "MLFLOW_APP_DATABASE_CA_PEM": stranger.ca_file.read_text()})
     finally:
         place.server.stop()
         place.server.start()

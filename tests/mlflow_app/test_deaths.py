@@ -29,7 +29,7 @@ def database(place: Place, old_for_four: FourAtOnce) -> Database:
 
 @pytest.fixture(scope="module")
 def four(place: Place, database: Database, tmp_path_factory: pytest.TempPathFactory) -> Generator[list[AppProcess]]:
-    settings = place.settings(database, MLFLOW_APP_WORKERS="1", MLFLOW_APP_STOP_SECONDS=str(STOP))
+    settings = place.settings(database, MLFLOW_APP_WORKERS="1", MLFLOW_APP_SHUTDOWN_TIMEOUT_SECONDS=str(STOP))
     with together(tmp_path_factory.mktemp("four"), [settings] * 4) as apps:
         for app in apps:
             app.wait_ready()

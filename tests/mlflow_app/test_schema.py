@@ -153,7 +153,7 @@ def test_a_first_start_that_was_cut_off_is_done_again_from_the_start(place: Plac
 def test_a_database_that_lets_nobody_in_is_waited_for_and_then_told(
     place: Place, schemas: SchemaRunner, current: Database, changes: dict[str, str], sentence: str
 ) -> None:
-    made = schemas.run(place.settings(current, MLFLOW_APP_DATABASE_WAIT_SECONDS="1", **changes))[0]
+    made = schemas.run(place.settings(current, MLFLOW_APP_DATABASE_STARTUP_TIMEOUT_SECONDS="1", **changes))[0]
     assert made.code == 2
     assert "Waiting for the database: " in made.messages[0]
     assert "lets nobody in after 1 s" in made.messages[-1]
@@ -186,7 +186,7 @@ def test_who_waits_too_long_for_another_instance_says_so(
     name = "mlflow-schema-" + hashlib.sha256(current.name.encode()).hexdigest()[:32]
     with place.server.connected() as cursor:
         cursor.execute("SELECT GET_LOCK(%s, 0)", (name,))
-        made = schemas.run(place.settings(current, MLFLOW_APP_SCHEMA_WAIT_SECONDS="1"))[0]
+        made = schemas.run(place.settings(current, MLFLOW_APP_SCHEMA_LOCK_TIMEOUT_SECONDS="1"))[0]
     assert made.code == 2
     assert "Another instance has been at work on the schema for 1 s" in made.said
     assert schemas.run(place.settings(current))[0].code == 0

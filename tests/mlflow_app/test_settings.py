@@ -12,7 +12,7 @@ SECRET = "projects/team-ml/secrets/database-password"
 RIGHT = {
     "MLFLOW_APP_DATABASE_SOCKET": "/cloudsql/team-ml:europe-west1:mlflow",
     "MLFLOW_APP_DATABASE_PASSWORD_SECRET": SECRET,
-    "MLFLOW_APP_ARTIFACTS": "gs://team-artifacts",
+    "MLFLOW_APP_ARTIFACTS_DESTINATION": "gs://team-artifacts",
 }
 PROXY = {"MLFLOW_PROXY_TOKENS_FILE": "/tokens.json", "MLFLOW_PROXY_LISTEN": "0.0.0.0:8080"}
 
@@ -37,21 +37,21 @@ def test_every_wrong_setting_is_named_at_once() -> None:
         {
             "MLFLOW_APP_DATABASE_SOCKET": "cloudsql",
             "MLFLOW_APP_DATABASE_PASSWORD_SECRET": "database-password",
-            "MLFLOW_APP_ARTIFACTS": "s3://bucket",
+            "MLFLOW_APP_ARTIFACTS_DESTINATION": "s3://bucket",
             "MLFLOW_APP_ARTIFACT_ACCESS": "both",
             "MLFLOW_APP_WORKERS": "-1",
             "MLFLOW_APP_DATABSE_NAME": "x",
-            "MLFLOW_APP_STOP_SECONDS": "5",
+            "MLFLOW_APP_SHUTDOWN_TIMEOUT_SECONDS": "5",
         }
     )
     assert [problem.split(":")[0].split(" ")[0] for problem in found] == [
         "MLFLOW_APP_DATABSE_NAME",
         "MLFLOW_APP_DATABASE_SOCKET",
         "MLFLOW_APP_DATABASE_PASSWORD_SECRET",
-        "MLFLOW_APP_ARTIFACTS",
+        "MLFLOW_APP_ARTIFACTS_DESTINATION",
         "MLFLOW_APP_ARTIFACT_ACCESS",
         "MLFLOW_APP_WORKERS",
-        "MLFLOW_APP_STOP_SECONDS",
+        "MLFLOW_APP_SHUTDOWN_TIMEOUT_SECONDS",
     ]
     assert found[0] == "MLFLOW_APP_DATABSE_NAME is not a setting; is MLFLOW_APP_DATABASE_NAME meant?"
 
@@ -68,16 +68,16 @@ def test_every_wrong_setting_is_named_at_once() -> None:
             {"MLFLOW_APP_DATABASE_PASSWORD": "x"},
             "Set one of MLFLOW_APP_DATABASE_PASSWORD_SECRET and MLFLOW_APP_DATABASE_PASSWORD.",
         ),
-        ({"MLFLOW_APP_ARTIFACTS": ""}, "Set MLFLOW_APP_ARTIFACTS to gs://bucket, for the artifacts."),
+        ({"MLFLOW_APP_ARTIFACTS_DESTINATION": ""}, "Set MLFLOW_APP_ARTIFACTS_DESTINATION to gs://bucket, for the artifacts."),
         (
-            {"MLFLOW_APP_ARTIFACTS": "/data", "MLFLOW_APP_ARTIFACT_ACCESS": "direct"},
+            {"MLFLOW_APP_ARTIFACTS_DESTINATION": "/data", "MLFLOW_APP_ARTIFACT_ACCESS": "direct"},
             "MLFLOW_APP_ARTIFACT_ACCESS=direct takes a bucket: clients do not see this folder.",
         ),
         (
             {"MLFLOW_APP_DATABASE_SOCKET": "/" + "s" * 107},
             "MLFLOW_APP_DATABASE_SOCKET: '/sssss",
         ),
-        ({"MLFLOW_APP_DATABASE_CA": "no certificate"}, "MLFLOW_APP_DATABASE_CA: 'no certificate' is not right; it"),
+        ({"MLFLOW_APP_DATABASE_CA_PEM": "no certificate"}, "MLFLOW_APP_DATABASE_CA_PEM: 'no certificate' is not right; it"),
         ({"MLFLOW_APP_SECRET_MANAGER_URL": "http://example.org"}, "MLFLOW_APP_SECRET_MANAGER_URL: 'http://example"),
     ],
 )
@@ -102,7 +102,7 @@ def test_a_password_is_taken_as_it_is_and_never_shown() -> None:
     settings = Settings.from_env({**environ, "MLFLOW_APP_DATABASE_PASSWORD": "  hush \n"})
     assert settings.database_password == "  hush \n"
     assert "hush" not in repr(settings)
-    wrong = {**environ, "MLFLOW_APP_DATABASE_PASSWORD": "hush", "MLFLOW_APP_ARTIFACTS": "gs://user:hush@bucket"}
+    wrong = {**environ, "MLFLOW_APP_DATABASE_PASSWORD": "hush", "MLFLOW_APP_ARTIFACTS_DESTINATION": "gs://user:hush@bucket"}
     assert "hush" not in "\n".join(problems(wrong))
 
 
@@ -110,13 +110,13 @@ def test_the_proxy_wrong_settings_are_named_together_with_ours() -> None:
     with pytest.raises(SettingsError) as raised:
         read(
             {
-                "MLFLOW_APP_ARTIFACTS": "x",
+                "MLFLOW_APP_ARTIFACTS_DESTINATION": "x",
                 "MLFLOW_PROXY_MAX_REQUESTS": "many",
                 "MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:5000",
             }
         )
     said = str(raised.value)
-    for name in ("MLFLOW_APP_ARTIFACTS", "MLFLOW_APP_DATABASE_SOCKET", "MLFLOW_PROXY_MAX_REQUESTS"):
+    for name in ("MLFLOW_APP_ARTIFACTS_DESTINATION", "MLFLOW_APP_DATABASE_SOCKET", "MLFLOW_PROXY_MAX_REQUESTS"):
         assert name in said
     assert "MLFLOW_PROXY_UPSTREAM_URL is not for this image" in said
 
@@ -144,7 +144,7 @@ def test_the_proxy_and_mlflow_end_within_the_time_that_there_is() -> None:
     assert proxy.grace + 5 <= settings.stop == 25
     with pytest.raises(SettingsError, match=r"MLFLOW_PROXY_GRACE_SECONDS may be 20 at most: .* \(25\)"):
         read({**RIGHT, **PROXY, "MLFLOW_PROXY_GRACE_SECONDS": "21"})
-    _, longer = read({**RIGHT, **PROXY, "MLFLOW_APP_STOP_SECONDS": "60"})
+    _, longer = read({**RIGHT, **PROXY, "MLFLOW_APP_SHUTDOWN_TIMEOUT_SECONDS": "60"})
     assert longer.grace == 55
 
 

@@ -35,11 +35,11 @@ def run(folder: Path, *arguments: str, **settings: str) -> tuple[int, list[str]]
 
 
 def test_wrong_settings_end_it_with_a_line_for_each(tmp_path: Path) -> None:
-    code, messages = run(tmp_path, MLFLOW_APP_ARTIFACTS="s3://bucket", MLFLOW_PROXY_AUTH="no")
+    code, messages = run(tmp_path, MLFLOW_APP_ARTIFACTS_DESTINATION="s3://bucket", MLFLOW_PROXY_AUTH="no")
     assert code == 2
     assert messages[0] == "The container cannot start."
     assert [message.split(":")[0] for message in messages[1:3]] == [
-        "MLFLOW_APP_ARTIFACTS",
+        "MLFLOW_APP_ARTIFACTS_DESTINATION",
         "Set one of MLFLOW_APP_DATABASE_SOCKET and MLFLOW_APP_DATABASE_ADDRESS.",
     ]
     assert messages[-1].startswith("MLFLOW_PROXY_AUTH")

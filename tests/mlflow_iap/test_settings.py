@@ -19,9 +19,9 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
             {
                 "MLFLOW_IAP_AUDIENC": "x",
                 "MLFLOW_IAP_HOSTS": "https://a.example",
-                "MLFLOW_IAP_SOURCE": "magic",
+                "MLFLOW_IAP_CREDENTIAL_SOURCE": "magic",
                 "MLFLOW_IAP_AUDIENCE": "my-client",
-                "MLFLOW_IAP_SERVICE_ACCOUNT": "nobody",
+                "MLFLOW_IAP_IMPERSONATE_SERVICE_ACCOUNT": "nobody",
                 "MLFLOW_IAP_KEY_FILE": "a.json",
                 "MLFLOW_IAP_TOKEN": "eyJsecret",
             }
@@ -31,9 +31,9 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         "MLFLOW_IAP_AUDIENC is not a setting; is MLFLOW_IAP_AUDIENCE meant?",
         "MLFLOW_IAP_HOSTS: 'https://a.example' is not right; it takes hosts without https:// or a path, such as",
         "MLFLOW_IAP_AUDIENCE: 'my-client' is not right; it takes IAP's OAuth client id, NUMBER-",
-        "MLFLOW_IAP_SERVICE_ACCOUNT: 'nobody' is not right; it takes a service account's address, NAME@PROJECT.",
-        "MLFLOW_IAP_SOURCE: 'magic' is not right; it takes metadata or login.",
-        "Set one of MLFLOW_IAP_TOKEN, MLFLOW_IAP_SERVICE_ACCOUNT, MLFLOW_IAP_KEY_FILE: each says where tokens come",
+        "MLFLOW_IAP_IMPERSONATE_SERVICE_ACCOUNT: 'nobody' is not right; it takes a service account's address, NAME@PROJECT.",
+        "MLFLOW_IAP_CREDENTIAL_SOURCE: 'magic' is not right; it takes metadata or login.",
+        "Set one of MLFLOW_IAP_TOKEN, MLFLOW_IAP_IMPERSONATE_SERVICE_ACCOUNT, MLFLOW_IAP_KEY_FILE: each says where tokens come",
     ):
         assert line in said
     assert "eyJsecret" not in said

@@ -30,7 +30,7 @@ def metadata_that_signs(world: World) -> Environ:
 def impersonation_by_a_key(world: World) -> Environ:
     world.accounts.may_impersonate.add((ROBOT, JOB))
     path = world.file("robot.json", world.accounts.key_file(ROBOT))
-    return {"GOOGLE_APPLICATION_CREDENTIALS": str(path), "MLFLOW_IAP_SERVICE_ACCOUNT": JOB}
+    return {"GOOGLE_APPLICATION_CREDENTIALS": str(path), "MLFLOW_IAP_IMPERSONATE_SERVICE_ACCOUNT": JOB}
 
 
 def impersonation_that_signs(world: World) -> Environ:
@@ -40,13 +40,13 @@ def impersonation_that_signs(world: World) -> Environ:
 def impersonation_on_googles_machine(world: World) -> Environ:
     world.metadata.account = ROBOT
     world.accounts.may_impersonate.add((ROBOT, JOB))
-    return {**world.on_google(), "MLFLOW_IAP_SERVICE_ACCOUNT": JOB}
+    return {**world.on_google(), "MLFLOW_IAP_IMPERSONATE_SERVICE_ACCOUNT": JOB}
 
 
 def impersonation_by_a_person(world: World) -> Environ:
     world.accounts.may_impersonate.add((ANN, JOB))
     world.file(LOGIN, world.accounts.sign_in(ANN))
-    return {"MLFLOW_IAP_SERVICE_ACCOUNT": JOB}
+    return {"MLFLOW_IAP_IMPERSONATE_SERVICE_ACCOUNT": JOB}
 
 
 def impersonation_by_federation(world: World) -> Environ:
@@ -61,7 +61,7 @@ def impersonation_by_federation(world: World) -> Environ:
         "credential_source": {"file": str(world.file("github-token", "a token of GitHub's"))},
     }
     path = world.file("github.json", credentials)
-    return {"GOOGLE_APPLICATION_CREDENTIALS": str(path), "MLFLOW_IAP_SERVICE_ACCOUNT": JOB}
+    return {"GOOGLE_APPLICATION_CREDENTIALS": str(path), "MLFLOW_IAP_IMPERSONATE_SERVICE_ACCOUNT": JOB}
 
 
 def gclouds_impersonation(world: World) -> Environ:
@@ -232,7 +232,7 @@ def no_role_to_sign(world: World) -> Environ:
 
 
 def nobody_to_impersonate_by(world: World) -> Environ:
-    return {"MLFLOW_IAP_SERVICE_ACCOUNT": JOB}
+    return {"MLFLOW_IAP_IMPERSONATE_SERVICE_ACCOUNT": JOB}
 
 
 def machine_without_an_account(world: World) -> Environ:
@@ -288,7 +288,7 @@ def no_metadata_server(world: World) -> Environ:
 
 
 def metadata_that_is_not_there(world: World) -> Environ:
-    return {"MLFLOW_IAP_SOURCE": "login"}
+    return {"MLFLOW_IAP_CREDENTIAL_SOURCE": "login"}
 
 
 FAILURES = [
@@ -348,7 +348,7 @@ def test_the_metadata_server_comes_before_a_login_unless_the_login_is_asked_for(
     login(world)
     enter(world, monkeypatch, metadata(world))
     assert str(IapAuth(now=world.clock.now).source) == "the metadata server"
-    monkeypatch.setenv("MLFLOW_IAP_SOURCE", "login")
+    monkeypatch.setenv("MLFLOW_IAP_CREDENTIAL_SOURCE", "login")
     assert str(IapAuth(now=world.clock.now).source).startswith("the login")
 
 

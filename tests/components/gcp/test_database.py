@@ -180,7 +180,7 @@ def test_the_image_takes_the_authorities_as_they_are_put_together(monkeypatch: p
     believed: list[str] = []
     monkeypatch.setattr(tls, "trusting", believed.append)
     _, seen = recorded(private=True)
-    Settings.from_env(_environment(seen, {"MLFLOW_APP_DATABASE_CA": seen["server_ca"]}))
+    Settings.from_env(_environment(seen, {"MLFLOW_APP_DATABASE_CA_PEM": seen["server_ca"]}))
     assert believed == [seen["server_ca"].strip()]
 
 
@@ -194,7 +194,7 @@ def _environment(seen: Mapping[str, Any], further: Mapping[str, str]) -> dict[st
     return {
         "MLFLOW_APP_DATABASE_ADDRESS": "10.99.0.3:3306",
         "MLFLOW_APP_DATABASE_PASSWORD_SECRET": seen["password_secret"],
-        "MLFLOW_APP_ARTIFACTS": "gs://artifacts",
+        "MLFLOW_APP_ARTIFACTS_DESTINATION": "gs://artifacts",
         **further,
     }
 
