@@ -16,12 +16,18 @@ from pathlib import Path
 import pulumi
 import pulumi_docker_build as docker_build
 
+# The package itself holds the project's version and nothing else.
+from proxy_app import __version__
+
 from .build_context import content_hash, location
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """What is built. ``dockerfile`` is its path from ``context``; arguments that are None are left out."""
+    """What is built. ``dockerfile`` is its path from ``context``; arguments that are None are left out.
+
+    The project's version is added as the argument VERSION.
+    """
 
     context: Path
     dockerfile: str = "Dockerfile"
@@ -43,7 +49,8 @@ class Registry:
 
 def built_image(name: str, build: Build, registry: Registry, *, parent: pulumi.Resource) -> pulumi.Output[str]:
     """The image by its digest. Its resource has ``name`` and the beginning of its content's hash."""
-    given = {argument: value for argument, value in build.arguments.items() if value is not None}
+    given = {"VERSION": __version__}
+    given |= {argument: value for argument, value in build.arguments.items() if value is not None}
     context = location(build.context)
     dockerfile = posixpath.normpath(f"{context}/{build.dockerfile}")
     content = content_hash(

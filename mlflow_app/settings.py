@@ -128,7 +128,10 @@ class Settings(SettingTable):
         _secret,
     )
     database_wait: float = setting(
-        "MLFLOW_APP_DATABASE_STARTUP_TIMEOUT_SECONDS", "300", "How long a start waits for the database to let it in.", _seconds
+        "MLFLOW_APP_DATABASE_STARTUP_TIMEOUT_SECONDS",
+        "300",
+        "How long a start waits for the database to let it in.",
+        _seconds,
     )
 
     # Its schema
@@ -147,7 +150,10 @@ class Settings(SettingTable):
 
     # Artifacts
     artifacts: str = setting(
-        "MLFLOW_APP_ARTIFACTS_DESTINATION", "", "Where artifacts are kept: gs://bucket or gs://bucket/folder.", _artifacts
+        "MLFLOW_APP_ARTIFACTS_DESTINATION",
+        "",
+        "Where artifacts are kept: gs://bucket or gs://bucket/folder.",
+        _artifacts,
     )
     artifacts_proxied: bool = setting(
         "MLFLOW_APP_ARTIFACT_ACCESS",
@@ -184,11 +190,17 @@ class Settings(SettingTable):
         if bool(self.database_password) == bool(self.database_password_secret):
             yield password, "Set one of MLFLOW_APP_DATABASE_PASSWORD_SECRET and MLFLOW_APP_DATABASE_PASSWORD."
         if not self.artifacts:
-            yield ("MLFLOW_APP_ARTIFACTS_DESTINATION",), "Set MLFLOW_APP_ARTIFACTS_DESTINATION to gs://bucket, for the artifacts."
+            yield (
+                ("MLFLOW_APP_ARTIFACTS_DESTINATION",),
+                "Set MLFLOW_APP_ARTIFACTS_DESTINATION to gs://bucket, for the artifacts.",
+            )
         elif not self.artifacts_proxied and not self.artifacts.startswith("gs://"):
             yield (), "MLFLOW_APP_ARTIFACT_ACCESS=direct takes a bucket: clients do not see this folder."
         if self.stop <= MLFLOW_STOP + 1:
-            yield (), f"MLFLOW_APP_SHUTDOWN_TIMEOUT_SECONDS must be above {MLFLOW_STOP + 1:g}: MLflow takes {MLFLOW_STOP:g} of it."
+            yield (
+                (),
+                f"MLFLOW_APP_SHUTDOWN_TIMEOUT_SECONDS must be above {MLFLOW_STOP + 1:g}: MLflow takes {MLFLOW_STOP:g} of it.",
+            )
 
     @classmethod
     def markdown(cls) -> str:

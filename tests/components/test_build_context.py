@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import re
 import shutil
 import stat
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from components import build_context
 from components.build_context import content_hash, files, location
 from preview.recorder import record
+from proxy_app import __version__
 
 ROOT = Path(__file__).parents[2]
 PROXY = ROOT / "proxy_app"
@@ -54,6 +57,20 @@ def test_mlflows_build_gets_both_folders_modules_and_nothing_else() -> None:
     proxy = {f"proxy_app/{path}" for path in files(PROXY)} - {"proxy_app/requirements.txt"}
     ours = {path.relative_to(ROOT).as_posix() for path in (ROOT / "mlflow_app").rglob("*.py")}
     assert set(files(ROOT)) == proxy | ours | {"mlflow_app/requirements.txt"}
+
+
+def test_dockerignore_lists_the_same_proxy_folders_for_both_builds() -> None:
+    def folders(file: Path, pattern: str) -> list[str]:
+        return re.findall(pattern, file.read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert folders(PROXY / ".dockerignore", r"^!(\w+)/\*\.py$") == folders(
+        ROOT / ".dockerignore", r"^!proxy_app/(\w+)/\*\.py$"
+    )
+
+
+def test_every_package_has_the_same_version() -> None:
+    for file in (ROOT / "pyproject.toml", ROOT / "mlflow_iap" / "pyproject.toml"):
+        assert tomllib.loads(file.read_text(encoding="utf-8"))["project"]["version"] == __version__
 
 
 def test_nothing_is_looked_for_where_nothing_is_let_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,10 @@ def test_every_wrong_setting_is_named_at_once() -> None:
             {"MLFLOW_APP_DATABASE_PASSWORD": "x"},
             "Set one of MLFLOW_APP_DATABASE_PASSWORD_SECRET and MLFLOW_APP_DATABASE_PASSWORD.",
         ),
-        ({"MLFLOW_APP_ARTIFACTS_DESTINATION": ""}, "Set MLFLOW_APP_ARTIFACTS_DESTINATION to gs://bucket, for the artifacts."),
+        (
+            {"MLFLOW_APP_ARTIFACTS_DESTINATION": ""},
+            "Set MLFLOW_APP_ARTIFACTS_DESTINATION to gs://bucket, for the artifacts.",
+        ),
         (
             {"MLFLOW_APP_ARTIFACTS_DESTINATION": "/data", "MLFLOW_APP_ARTIFACT_ACCESS": "direct"},
             "MLFLOW_APP_ARTIFACT_ACCESS=direct takes a bucket: clients do not see this folder.",
@@ -77,7 +80,10 @@ def test_every_wrong_setting_is_named_at_once() -> None:
             {"MLFLOW_APP_DATABASE_SOCKET": "/" + "s" * 107},
             "MLFLOW_APP_DATABASE_SOCKET: '/sssss",
         ),
-        ({"MLFLOW_APP_DATABASE_CA_PEM": "no certificate"}, "MLFLOW_APP_DATABASE_CA_PEM: 'no certificate' is not right; it"),
+        (
+            {"MLFLOW_APP_DATABASE_CA_PEM": "no certificate"},
+            "MLFLOW_APP_DATABASE_CA_PEM: 'no certificate' is not right; it",
+        ),
         ({"MLFLOW_APP_SECRET_MANAGER_URL": "http://example.org"}, "MLFLOW_APP_SECRET_MANAGER_URL: 'http://example"),
     ],
 )
@@ -102,7 +108,11 @@ def test_a_password_is_taken_as_it_is_and_never_shown() -> None:
     settings = Settings.from_env({**environ, "MLFLOW_APP_DATABASE_PASSWORD": "  hush \n"})
     assert settings.database_password == "  hush \n"
     assert "hush" not in repr(settings)
-    wrong = {**environ, "MLFLOW_APP_DATABASE_PASSWORD": "hush", "MLFLOW_APP_ARTIFACTS_DESTINATION": "gs://user:hush@bucket"}
+    wrong = {
+        **environ,
+        "MLFLOW_APP_DATABASE_PASSWORD": "hush",
+        "MLFLOW_APP_ARTIFACTS_DESTINATION": "gs://user:hush@bucket",
+    }
     assert "hush" not in "\n".join(problems(wrong))
 
 

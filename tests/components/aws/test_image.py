@@ -14,6 +14,7 @@ from components.validation import SettingsError, validate_args
 from preview.aws.mock_outputs import ACCOUNT, REGION
 from preview.graph import Graph
 from preview.recorder import SECRET, record
+from proxy_app import __version__
 
 from .boxes import KEY, a_place, only
 
@@ -74,8 +75,12 @@ def test_it_is_built_for_the_instances_architecture(architecture: str) -> None:
 
 def test_base_and_package_index_reach_the_build() -> None:
     inputs = only(recorded(base="python:3.12-slim", package_index="https://pypi.example.com/simple")[0], BUILT).inputs
-    assert inputs["buildArgs"] == {"BASE": "python:3.12-slim", "PIP_INDEX_URL": "https://pypi.example.com/simple"}
-    assert not only(recorded()[0], BUILT).inputs.get("buildArgs")
+    assert inputs["buildArgs"] == {
+        "BASE": "python:3.12-slim",
+        "PIP_INDEX_URL": "https://pypi.example.com/simple",
+        "VERSION": __version__,
+    }
+    assert only(recorded()[0], BUILT).inputs["buildArgs"] == {"VERSION": __version__}
 
 
 def test_its_tag_is_in_the_repository() -> None:

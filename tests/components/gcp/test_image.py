@@ -12,6 +12,7 @@ from components.gcp.args import ImageArgs
 from components.gcp.image import Image
 from preview.graph import SECRET, Graph
 from preview.recorder import record
+from proxy_app import __version__
 
 from .boxes import PROJECT, REGION, a_place, only
 
@@ -70,8 +71,9 @@ def test_base_and_package_index_reach_the_build() -> None:
     assert only(recorded(**given)[0], BUILT).inputs["buildArgs"] == {
         "BASE": "python:3.12-slim",
         "PIP_INDEX_URL": "https://pypi.example.com/simple",
+        "VERSION": __version__,
     }
-    assert not only(recorded()[0], BUILT).inputs.get("buildArgs")
+    assert only(recorded()[0], BUILT).inputs["buildArgs"] == {"VERSION": __version__}
 
 
 def test_its_tag_is_in_the_repository() -> None:
