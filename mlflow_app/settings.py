@@ -199,7 +199,8 @@ class Settings(SettingTable):
         if self.stop <= MLFLOW_STOP + 1:
             yield (
                 (),
-                f"MLFLOW_APP_SHUTDOWN_TIMEOUT_SECONDS must be above {MLFLOW_STOP + 1:g}: MLflow takes {MLFLOW_STOP:g} of it.",
+                f"MLFLOW_APP_SHUTDOWN_TIMEOUT_SECONDS must be above {MLFLOW_STOP + 1:g}: MLflow takes {MLFLOW_STOP:g} "
+                "of it.",
             )
 
     @classmethod

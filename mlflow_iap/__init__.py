@@ -1,4 +1,4 @@
-"""Lets MLflow's client, and anything that uses `requests`, through Google's Identity-Aware Proxy. See README.md."""
+"""Authenticates MLflow's client and `requests` at Google's Identity-Aware Proxy. See README.md."""
 
 from .auth import IapAuth
 from .errors import IapError, SettingsError, TokenError

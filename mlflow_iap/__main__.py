@@ -1,4 +1,4 @@
-"""The command line: a token for curl, and what is wrong when access fails."""
+"""The command line: print a token for curl, or diagnose why access fails."""
 
 import argparse
 import dataclasses
@@ -8,16 +8,17 @@ import sys
 import textwrap
 
 from .auth import IapAuth
-from .check import Exit, Problem, check
+from .check import CheckError, ExitCode, check
 from .errors import IapError, SettingsError
 from .hosts import host_of
 from .settings import Settings
 
 
 def main() -> int:
+    """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m mlflow_iap",
-        description="Access to an MLflow behind Google's Identity-Aware Proxy (IAP).",
+        description="Access to an MLflow server behind Google's Identity-Aware Proxy (IAP).",
         epilog=_epilog(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -25,7 +26,7 @@ def main() -> int:
     commands.add_parser(
         "token", help='print a token: curl -H "Authorization: Bearer $(python -m mlflow_iap token)" ...'
     )
-    check_parser = commands.add_parser("check", help="try access to MLflow, and say what is wrong")
+    check_parser = commands.add_parser("check", help="test access to MLflow and report the first problem")
     check_parser.add_argument("url", metavar="URL", help="MLflow's tracking URI")
     arguments = parser.parse_args()
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
@@ -37,8 +38,8 @@ def _token() -> int:
         print(IapAuth().token().text)
     except IapError as error:
         print(error, file=sys.stderr)
-        return Exit.SETTINGS if isinstance(error, SettingsError) else Exit.NO_TOKEN
-    return Exit.OK
+        return ExitCode.SETTINGS if isinstance(error, SettingsError) else ExitCode.NO_TOKEN
+    return ExitCode.OK
 
 
 def _check(url: str) -> int:
@@ -47,21 +48,21 @@ def _check(url: str) -> int:
         host = host_of(url)
         if not settings.hosts and host:
             settings = dataclasses.replace(settings, hosts=frozenset({host}))
-        check(url, IapAuth(settings), lambda step, what: print(f"ok    {step:<11} {what}"))
+        check(url, IapAuth(settings), lambda step, result: print(f"ok    {step:<11} {result}"))
     except SettingsError as error:
-        print(f"WRONG settings    {error}")
-        return Exit.SETTINGS
-    except Problem as problem:
-        print(f"WRONG {problem.step:<11} {problem}")
-        return problem.code
-    return Exit.OK
+        print(f"FAIL  settings    {error}")
+        return ExitCode.SETTINGS
+    except CheckError as error:
+        print(f"FAIL  {error.step:<11} {error}")
+        return error.code
+    return ExitCode.OK
 
 
 def _epilog() -> str:
     lines = ["environment variables:"]
-    for name, sentence in Settings.table():
-        lines += [f"  {name}", textwrap.fill(sentence, 96, initial_indent=" " * 6, subsequent_indent=" " * 6)]
-    lines += ["", "exit codes:", *(f"  {code.value:>2}  {code.meaning}" for code in Exit)]
+    for name, description in Settings.table():
+        lines += [f"  {name}", textwrap.fill(description, 96, initial_indent=" " * 6, subsequent_indent=" " * 6)]
+    lines += ["", "exit codes:", *(f"  {code.value:>2}  {code.meaning}" for code in ExitCode)]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""`IapAuth` for `requests`: puts the token on requests to the hosts that were named, and on no others."""
+"""`IapAuth` for `requests`: adds the token to requests to the configured hosts, and to no others."""
 
 import logging
 import os
@@ -10,8 +10,8 @@ from requests.auth import AuthBase
 
 from . import sources
 from .cache import TokenCache
-from .hosts import gets_token, host_of
-from .jwt import Token, read
+from .hosts import host_of, may_receive_token
+from .jwt import Token, parse_token
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ log = logging.getLogger("mlflow_iap")
 class IapAuth(AuthBase):
     """`requests.get(url, auth=IapAuth())`.
 
-    Settings come from the environment when the first request needs them, and stay. One object is for all threads
-    and for processes forked from this one; each keeps one token.
+    Settings are read from the environment at the first request and then kept. One object can be shared by all threads
+    and by processes forked from this one; each process caches one token.
     """
 
     def __init__(
@@ -35,46 +35,46 @@ class IapAuth(AuthBase):
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._settings = settings
-        self._source: sources.Source | None = None
+        self._source: sources.TokenSource | None = None
         self._now = now
         self._cache = TokenCache(self._fetch, now=now, sleep=sleep)
-        self._told: set[str] = set()
+        self._warned_hosts: set[str] = set()
 
     @property
     def settings(self) -> Settings:
-        """Raises SettingsError; what is wrong can be put right, and is read again."""
+        """The settings. Raises SettingsError; the next access reads the environment again."""
         if self._settings is None:
             self._settings = Settings.from_env(os.environ)
         return self._settings
 
     @property
-    def source(self) -> sources.Source:
-        """Where tokens come from. Raises SettingsError or TokenError when there is nowhere."""
+    def source(self) -> sources.TokenSource:
+        """The source of tokens. Raises SettingsError or TokenError if there is none."""
         if self._source is None:
-            self._source = sources.choose(self.settings, os.environ, self._now)
+            self._source = sources.select_source(self.settings, os.environ, self._now)
         return self._source
 
     def token(self) -> Token:
-        """The current token, fetched or renewed if need be. Raises SettingsError or TokenError."""
+        """The current token, fetched or renewed if necessary. Raises SettingsError or TokenError."""
         return self._cache.get()
 
-    def allowed(self, url: str) -> bool:
-        """Whether the token may go there; if not, the log says so once for each host. Raises SettingsError."""
-        if gets_token(url, self.settings.hosts):
-            return True
-        host = str(host_of(url) or "")
-        if host not in self._told:
-            self._told.add(host)
-            named = ", ".join(sorted(map(str, self.settings.hosts))) or "none"
-            log.warning("%s gets no token for IAP: MLFLOW_IAP_HOSTS names %s.", host or "A request", named)
-        return False
-
     def __call__(self, request: "PreparedRequest") -> "PreparedRequest":
-        if self.allowed(request.url or ""):
-            taken = "Authorization" in request.headers
-            name = self.settings.header or ("Proxy-Authorization" if taken else "Authorization")
+        if self._may_send_token(request.url or ""):
+            in_use = "Authorization" in request.headers
+            name = self.settings.header or ("Proxy-Authorization" if in_use else "Authorization")
             request.headers[name] = f"Bearer {self.token().text}"
         return request
 
+    def _may_send_token(self, url: str) -> bool:
+        """Whether the URL's host is configured; logs one warning for each other host. Raises SettingsError."""
+        if may_receive_token(url, self.settings.hosts):
+            return True
+        host = str(host_of(url) or "")
+        if host not in self._warned_hosts:
+            self._warned_hosts.add(host)
+            configured = ", ".join(sorted(map(str, self.settings.hosts))) or "none"
+            log.warning("No IAP token is sent to %s: MLFLOW_IAP_HOSTS is %s.", host or "this URL", configured)
+        return False
+
     def _fetch(self) -> Token:
-        return read(self.source.fetch())
+        return parse_token(self.source.fetch())

@@ -1,4 +1,4 @@
-"""One token, kept fresh: for many threads, in forked processes, over days."""
+"""Caches one token and renews it before it expires, for threads and forked processes."""
 
 import logging
 import os
@@ -12,19 +12,19 @@ from .jwt import Token
 
 log = logging.getLogger("mlflow_iap")
 
-# A token is replaced this long before its end, and then every so often until that works.
-EARLY = 300.0
-AGAIN = 30.0
-# What is left of a token must be enough for the way to IAP.
-_TRAVEL = 10.0
-# With no token at hand, pauses between tries when it is Google or the network that fails.
-PAUSES = (1.0, 2.0, 4.0, 8.0)
+# A token is renewed this long before it expires; a failed renewal is retried at this interval.
+RENEWAL_MARGIN_SECONDS = 300.0
+RENEWAL_INTERVAL_SECONDS = 30.0
+# A token that expires sooner counts as expired: the request needs time to reach IAP.
+_MIN_VALIDITY_SECONDS = 10.0
+# Without a valid token, the delays between retries after a transient failure.
+RETRY_DELAYS_SECONDS = (1.0, 2.0, 4.0, 8.0)
 
 
 class TokenCache:
-    """`get()` is the current token. `fetch` makes a new one and is never called twice at a time.
+    """Thread-safe cache of one token. `fetch` creates a new token; it is never called concurrently.
 
-    Times are seconds since 1970 by `now`.
+    Times are seconds since 1970, from `now`.
     """
 
     def __init__(
@@ -38,83 +38,88 @@ class TokenCache:
         self._now = now
         self._sleep = sleep
         self._token: Token | None = None
-        self._refresh_at = 0.0
+        self._renew_at = 0.0
         self._failures = 0
-        self._failure = TokenError("")
+        self._last_error = TokenError("")
         self.lock = threading.Lock()
         _caches.add(self)
 
     def get(self) -> Token:
-        """Raises TokenError when there is no valid token and none can be had."""
+        """The current token, fetched or renewed if necessary. Raises TokenError if there is no valid token."""
         token, now = self._token, self._now()
-        if token is None or now >= token.expires - _TRAVEL:
-            return self._fetched()
-        return token if now < self._refresh_at else self._refreshed_early(token)
+        if token is None or now >= token.expires - _MIN_VALIDITY_SECONDS:
+            return self._wait_for_token()
+        return token if now < self._renew_at else self._renew_early(token)
 
-    def _refreshed_early(self, token: Token) -> Token:
-        """A new token, or the old one while another thread is at it or it does not work: nobody waits for it."""
+    def _renew_early(self, token: Token) -> Token:
+        """A new token; the old one, without waiting, if another thread is renewing it or the renewal fails."""
         lock = self.lock
         if not lock.acquire(blocking=False):
             return token
         try:
-            self._refresh_at = self._now() + AGAIN
+            self._renew_at = self._now() + RENEWAL_INTERVAL_SECONDS
             return self._renew()
         except TokenError as error:
-            log.warning("The token for IAP could not be renewed; the old one is good until %s. %s", at(token), error)
+            log.warning(
+                "Renewing the IAP token failed; the current one is valid until %s. %s", format_expiry(token), error
+            )
             return token
         finally:
             lock.release()
 
-    def _fetched(self) -> Token:
+    def _wait_for_token(self) -> Token:
         failures = self._failures
         with self.lock:
             token = self._token
-            if token and self._now() < token.expires - _TRAVEL:
+            if token and self._now() < token.expires - _MIN_VALIDITY_SECONDS:
                 return token
-            # Whoever waited for a try that failed shares its outcome, rather than trying one after the other.
+            # Threads that waited for an attempt that failed share its error instead of retrying one after the other.
             if self._failures != failures:
-                known = self._failure
-                raise TokenError(str(known), transient=known.transient, late=known.late) from known
+                known = self._last_error
+                raise TokenError(str(known), transient=known.transient, time_related=known.time_related) from known
             try:
-                return self._tried()
+                return self._renew_with_retries()
             except TokenError as error:
                 self._failures += 1
-                self._failure = error
+                self._last_error = error
                 raise
 
-    def _tried(self) -> Token:
-        for pause in PAUSES:
+    def _renew_with_retries(self) -> Token:
+        for delay in RETRY_DELAYS_SECONDS:
             try:
                 return self._renew()
             except TokenError as error:
                 if not error.transient:
                     raise
-                log.warning("No token for IAP yet, next try in %.0f s. %s", pause, error)
-                self._sleep(pause)
+                log.warning("Fetching an IAP token failed; retrying in %.0f s. %s", delay, error)
+                self._sleep(delay)
         return self._renew()
 
     def _renew(self) -> Token:
         token, now = self._fetch(), self._now()
-        if token.expires - _TRAVEL <= now:
-            raise TokenError(f"The token for IAP has expired at {at(token)}; a token lasts an hour.", late=True)
+        if token.expires - _MIN_VALIDITY_SECONDS <= now:
+            raise TokenError(
+                f"The IAP token expired at {format_expiry(token)}; a token is valid for one hour.", time_related=True
+            )
         self._token = token
-        # Something that keeps a token itself may hand out one that is near its end, again and again.
-        self._refresh_at = max(token.expires - EARLY, now + AGAIN)
+        # A source with a cache of its own may return the same token again shortly before it expires.
+        self._renew_at = max(token.expires - RENEWAL_MARGIN_SECONDS, now + RENEWAL_INTERVAL_SECONDS)
         return token
 
 
-def at(token: Token) -> str:
+def format_expiry(token: Token) -> str:
+    """The token's expiry time in UTC, for messages."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(token.expires))
 
 
-# A fork copies locks as they are: one that another thread holds would never be released in the child.
+# A fork copies locks in their current state: one held by another thread would never be released in the child.
 _caches: "weakref.WeakSet[TokenCache]" = weakref.WeakSet()
 
 
-def _after_fork() -> None:
+def _replace_locks() -> None:
     for cache in _caches:
         cache.lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_replace_locks)

@@ -1,7 +1,7 @@
-"""`python -m mlflow_iap check URL`: what is wrong when access fails, step by step until something is.
+"""`python -m mlflow_iap check URL`: tests access step by step and reports the first problem.
 
-What IAP answers: https://cloud.google.com/iap/docs/faq and .../authentication-howto; its own answers have the header
-X-Goog-IAP-Generated-Response, the reason of a 401 is in the body (googleapis/google-auth-library-nodejs#792,
+IAP's responses: https://cloud.google.com/iap/docs/faq and .../authentication-howto. Responses that IAP generates have
+the header X-Goog-IAP-Generated-Response; the reason of a 401 is in the body (googleapis/google-auth-library-nodejs#792,
 GoogleCloudPlatform/professional-services#603, kubeflow/pipelines#4321).
 """
 
@@ -15,151 +15,162 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 
 from .auth import IapAuth
-from .cache import at
+from .cache import format_expiry
 from .errors import IapError, SettingsError, TokenError
-from .hosts import gets_token, host_of
+from .hosts import host_of, may_receive_token
 from .jwt import Token
 
-# A read that each MLflow has had since 1.0.
+# A read request that every MLflow since 1.0 supports.
 _PROBE = "/api/2.0/mlflow/experiments/search?max_results=1"
-_TIMEOUT = 20
-# Google lets a token's times be off by half a minute; a clock that is more than this off spoils them.
-_SKEW = 240.0
+_TIMEOUT_SECONDS = 20
+# Google tolerates half a minute; self-signed tokens are rejected if the clock is off by more than this.
+_MAX_CLOCK_SKEW_SECONDS = 240.0
 
 
-class Exit(enum.IntEnum):
-    """The exit code, and its meaning as the help shows it."""
+class ExitCode(enum.IntEnum):
+    """Exit codes of `check`, with the meaning that `--help` shows."""
 
     meaning: str
 
-    def __new__(cls, code: int, meaning: str) -> "Exit":
+    def __new__(cls, code: int, meaning: str) -> "ExitCode":
         member = int.__new__(cls, code)
         member._value_ = code
         member.meaning = meaning
         return member
 
-    OK = 0, "MLflow answers through IAP"
-    SETTINGS = 2, "a setting is wrong or missing"
-    NO_TOKEN = 3, "no token can be had: no credentials, an expired or deleted key, a missing role"
-    UNREACHABLE = 4, "the host is not reached: DNS, connection, TLS"
-    NO_IAP = 5, "it is not IAP that answers at this URL"
-    AUDIENCE = 6, "the token is for somebody else"
+    OK = 0, "MLflow responds through IAP"
+    SETTINGS = 2, "a setting is invalid or missing"
+    NO_TOKEN = 3, "no token is available: no credentials, an expired or deleted key, a missing role"
+    UNREACHABLE = 4, "the host is unreachable: DNS, connection, TLS"
+    NO_IAP = 5, "the response at this URL does not come from IAP"
+    AUDIENCE = 6, "the token's audience is wrong"
     CLOCK = 7, "this machine's clock is wrong, or the token has expired"
-    NOT_A_MEMBER = 8, "IAP knows the caller and does not let them in"
-    REFUSED = 9, "IAP refuses the token for another reason"
-    BEHIND = 10, "IAP lets the caller in, and what is behind it fails"
+    NOT_A_MEMBER = 8, "IAP authenticates the account and denies access"
+    TOKEN_REJECTED = 9, "IAP rejects the token for another reason"
+    BACKEND = 10, "IAP allows access, and the server behind it fails"
 
 
-class Problem(Exception):
-    def __init__(self, code: Exit, step: str, message: str) -> None:
+class CheckError(Exception):
+    """A step of `check` failed; the message says why and what to do."""
+
+    def __init__(self, code: ExitCode, step: str, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.step = step
 
 
-Say = Callable[[str, str], None]
+Report = Callable[[str, str], None]
 
 
-def check(url: str, auth: IapAuth, say: Say, now: Callable[[], float] = time.time) -> None:
-    """`say(step, what)` for each step that is right. Raises Problem with the first that is not."""
+def check(url: str, auth: IapAuth, report: Report, now: Callable[[], float] = time.time) -> None:
+    """Test access to the MLflow server at `url`.
+
+    Calls `report(step, result)` for each step that succeeds. Raises CheckError for the first step that fails.
+    """
     url = url.rstrip("/")
     try:
-        host, goes = host_of(url), gets_token(url, auth.settings.hosts)
+        host, allowed = host_of(url), may_receive_token(url, auth.settings.hosts)
     except SettingsError as error:
-        raise Problem(Exit.SETTINGS, "settings", str(error)) from error
+        raise CheckError(ExitCode.SETTINGS, "settings", str(error)) from error
     if host is None:
-        raise Problem(Exit.SETTINGS, "settings", f"{url} is no URL that begins with https://.")
-    if not goes:
-        named = ", ".join(sorted(map(str, auth.settings.hosts))) or "none"
-        raise Problem(
-            Exit.SETTINGS, "settings", f"{host} gets no token: MLFLOW_IAP_HOSTS or MLFLOW_TRACKING_URI names {named}."
+        raise CheckError(ExitCode.SETTINGS, "settings", f"{url} is not a URL that starts with https://.")
+    if not allowed:
+        configured = ", ".join(sorted(map(str, auth.settings.hosts))) or "none"
+        raise CheckError(
+            ExitCode.SETTINGS,
+            "settings",
+            f"No token is sent to {host}: MLFLOW_IAP_HOSTS or MLFLOW_TRACKING_URI is {configured}.",
         )
 
-    # First, so that somebody who has neither a login nor the host hears of both; what is wrong has to wait for what
-    # the host says of its client and of the time.
-    token, missing = _token(auth)
+    # The token is fetched first, so that a missing token and an unreachable host are reported together. A token error
+    # is raised only after the request: the response has the OAuth client and the time, which may explain it.
+    token, token_error = _fetch_token(auth)
     try:
-        stranger = _get(url, {})
-    except Problem as problem:
-        if missing is None:
+        unauthenticated = _get(url, {})
+    except CheckError as error:
+        if token_error is None:
             raise
-        raise Problem(problem.code, problem.step, f"{problem} Besides: {missing}") from problem
-    say("connection", f"{host} answers")
-    client = _client_of_iap(stranger)
-    say("IAP", f"is on{f', and its OAuth client is {client}' if client else ''}")
-    skew = _skew(stranger.headers, now())
-    if abs(skew) > _SKEW:
-        raise Problem(Exit.CLOCK, "clock", f"This machine's clock is {_minutes(skew)}: set it (NTP).")
+        raise CheckError(error.code, error.step, f"{error} In addition: {token_error}") from error
+    report("connection", f"{host} responds")
+    client = _client_of_iap(unauthenticated)
+    report("IAP", f"is on{f', with the OAuth client {client}' if client else ''}")
+    skew = _clock_skew(unauthenticated.headers, now())
+    if abs(skew) > _MAX_CLOCK_SKEW_SECONDS:
+        raise CheckError(ExitCode.CLOCK, "clock", f"This machine's clock is {_minutes(skew)}: set it (NTP).")
 
     if token is None:
-        raise _no_token(missing, client)
-    good_for = f"good for {(token.expires - now()) / 60:.0f} minutes"
-    say("token", f"by {auth.source}, for {token.email or 'nobody'}, {good_for}")
-    _compare_audience(token, url)
-    answer = _get(url, {"Authorization": f"Bearer {token.text}"})
-    _judge(answer, token, client)
-    say("access", f"IAP lets {token.email} in, and MLflow answers")
+        raise _no_token(token_error, client)
+    validity = f"valid for {(token.expires - now()) / 60:.0f} minutes"
+    report("token", f"from {auth.source}, of {token.email or 'no account'}, {validity}")
+    _check_audience(token, url)
+    response = _get(url, {"Authorization": f"Bearer {token.text}"})
+    _check_access(response, token, client)
+    report("access", f"IAP allows {token.email}, and MLflow responds")
 
 
-def _token(auth: IapAuth) -> tuple[Token | None, IapError | None]:
-    """The token, or why there is none."""
+def _fetch_token(auth: IapAuth) -> tuple[Token | None, IapError | None]:
+    """The token, or the reason why there is none."""
     try:
         return auth.token(), None
     except IapError as error:
         return None, error
 
 
-def _no_token(error: IapError | None, client: str) -> Problem:
+def _no_token(error: IapError | None, client: str) -> CheckError:
     if isinstance(error, TokenError):
-        return Problem(Exit.CLOCK if error.late else Exit.NO_TOKEN, "token", str(error))
-    # Only said, never taken from there: whoever has the host would choose whom a token is for.
-    hint = f" IAP's OAuth client id here is {client}." if client else ""
-    return Problem(Exit.SETTINGS, "settings", f"{error}{hint}")
+        return CheckError(ExitCode.CLOCK if error.time_related else ExitCode.NO_TOKEN, "token", str(error))
+    # Shown only, never used: otherwise the server at the URL could choose the token's audience.
+    hint = f" IAP's OAuth client id at this URL is {client}." if client else ""
+    return CheckError(ExitCode.SETTINGS, "settings", f"{error}{hint}")
 
 
 def _get(url: str, headers: Mapping[str, str]) -> requests.Response:
     try:
         with requests.Session() as session:
             session.auth = lambda request: request  # no .netrc
-            # With this Accept IAP redirects to the sign-in page, which names its client; without, it answers 401.
+            # With this Accept header IAP redirects to the sign-in page, whose URL has the client; else it sends 401.
             accept = {"Accept": "text/html,*/*", **headers}
-            return session.get(url + _PROBE, headers=accept, allow_redirects=False, timeout=_TIMEOUT)
+            return session.get(url + _PROBE, headers=accept, allow_redirects=False, timeout=_TIMEOUT_SECONDS)
     except requests.RequestException as error:
-        raise Problem(Exit.UNREACHABLE, "connection", _why(error)) from error
+        raise CheckError(ExitCode.UNREACHABLE, "connection", _cause(error)) from error
 
 
-def _why(error: requests.RequestException) -> str:
-    """The reason below the layers of `requests` and urllib3."""
+def _cause(error: requests.RequestException) -> str:
+    """The underlying error, without the wrappers of `requests` and urllib3."""
     text, reason = str(error), getattr(error.args[0] if error.args else None, "reason", None)
     if isinstance(error, requests.exceptions.SSLError):
         advice = (
-            " If a proxy of yours opens TLS, set REQUESTS_CA_BUNDLE to its authority." if "CERTIFICATE" in text else ""
+            " If an intercepting proxy terminates TLS, set REQUESTS_CA_BUNDLE to its CA certificate."
+            if "CERTIFICATE" in text
+            else ""
         )
-        return f"TLS fails: {reason or text}{advice}"
+        return f"TLS failed: {reason or text}{advice}"
     if "resolve" in text or "getaddrinfo" in text or "Name or service" in text:
-        return f"The host's name is not found in DNS: {reason or text}"
+        return f"The host name does not resolve: {reason or text}"
     if isinstance(error, requests.Timeout):
-        return f"No answer within {_TIMEOUT} s: a firewall or a proxy in between? {reason or text}"
+        return f"No response within {_TIMEOUT_SECONDS} s: is there a firewall or a proxy? {reason or text}"
     return f"No connection: {reason or text}"
 
 
-def _from_iap(response: requests.Response) -> bool:
+def _is_from_iap(response: requests.Response) -> bool:
     return response.headers.get("X-Goog-IAP-Generated-Response", "").lower() == "true"
 
 
 def _client_of_iap(response: requests.Response) -> str:
     """The OAuth client id of the sign-in page; empty if IAP did not redirect to it."""
-    if not _from_iap(response):
-        hint = "IAP is off for this service, or this is not its host." if response.ok else "Is this the service's host?"
-        raise Problem(
-            Exit.NO_IAP, "IAP", f"A request without a token is answered {response.status_code}, not by IAP. {hint}"
+    if not _is_from_iap(response):
+        hint = "IAP is off for this service, or the host is wrong." if response.ok else "Is the host right?"
+        raise CheckError(
+            ExitCode.NO_IAP,
+            "IAP",
+            f"The response to a request without a token is {response.status_code}, not from IAP. {hint}",
         )
     query = parse_qs(urlsplit(response.headers.get("Location", "")).query)
     return query.get("client_id", [""])[0]
 
 
-def _skew(headers: Mapping[str, str], now: float) -> float:
-    """Seconds that this machine's clock is ahead of the server's; 0 without a Date."""
+def _clock_skew(headers: Mapping[str, str], now: float) -> float:
+    """Seconds by which this machine's clock is ahead of the server's; 0 without a Date header."""
     try:
         return now - parsedate_to_datetime(headers["Date"]).timestamp()
     except (KeyError, ValueError, TypeError):
@@ -170,51 +181,61 @@ def _minutes(skew: float) -> str:
     return f"{abs(skew) / 60:.0f} minutes {'ahead' if skew > 0 else 'behind'}"
 
 
-def _compare_audience(token: Token, url: str) -> None:
+def _check_audience(token: Token, url: str) -> None:
     audience = str(token.claims.get("aud", ""))
     if audience.startswith("https://"):
-        fits = (url + _PROBE).startswith(audience[:-1]) if audience.endswith("*") else False
-        if not fits:
+        matches = (url + _PROBE).startswith(audience[:-1]) if audience.endswith("*") else False
+        if not matches:
             host = host_of(url)
-            raise Problem(
-                Exit.AUDIENCE,
+            raise CheckError(
+                ExitCode.AUDIENCE,
                 "audience",
-                f"The token is for {audience} only: set MLFLOW_IAP_AUDIENCE=https://{host}/*.",
+                f"The token's audience is {audience}: set MLFLOW_IAP_AUDIENCE=https://{host}/*.",
             )
     elif "email" not in token.claims:
-        raise Problem(Exit.REFUSED, "token", "The token has no e-mail, which IAP needs: ask for it (--include-email).")
-    # Another client may be right: one on IAP's list of programmatic clients. IAP itself decides that below.
+        raise CheckError(
+            ExitCode.TOKEN_REJECTED,
+            "token",
+            "The token has no claim `email`, which IAP requires: request it (--include-email).",
+        )
+    # Another OAuth client may be valid: one of IAP's programmatic clients. IAP's response decides.
 
 
-def _judge(answer: requests.Response, token: Token, client: str) -> None:
-    status, said = answer.status_code, " ".join(answer.text[:300].split())
-    if not _from_iap(answer):
-        if status == 200 and _is_json(answer):
+def _check_access(response: requests.Response, token: Token, client: str) -> None:
+    status, body = response.status_code, " ".join(response.text[:300].split())
+    if not _is_from_iap(response):
+        if status == 200 and _is_json(response):
             return
-        raise Problem(
-            Exit.BEHIND, "access", f"IAP lets {token.email} in, and what is behind it answers {status}: {said}"
+        raise CheckError(
+            ExitCode.BACKEND, "access", f"IAP allows {token.email}, and the server behind it responds {status}: {body}"
         )
     if status == 403:
-        raise Problem(
-            Exit.NOT_A_MEMBER,
+        raise CheckError(
+            ExitCode.NOT_A_MEMBER,
             "access",
-            f"IAP knows {token.email} and does not let them in: add them to the members of the deployment, "
-            "that is grant roles/iap.httpsResourceAccessor on the service. A new grant takes some minutes.",
+            f"IAP authenticates {token.email} and denies access: add the account to the deployment's members, which "
+            "grants roles/iap.httpsResourceAccessor on the service. A new grant takes a few minutes.",
         )
-    if "audience" in said:
-        meant = f": set MLFLOW_IAP_AUDIENCE={client}" if client else ""
-        raise Problem(Exit.AUDIENCE, "audience", f"The token is for {token.claims.get('aud')}{meant}. IAP says: {said}")
-    if "expired" in said or "future" in said or "too early" in said:
-        raise Problem(
-            Exit.CLOCK, "clock", f"The token is good until {at(token)} by this machine's clock. IAP says: {said}"
+    if "audience" in body:
+        advice = f": set MLFLOW_IAP_AUDIENCE={client}" if client else ""
+        raise CheckError(
+            ExitCode.AUDIENCE,
+            "audience",
+            f"The token's audience is {token.claims.get('aud')}{advice}. IAP's message: {body}",
         )
-    hint = "The key that signed it was deleted or has expired." if "signature" in said else ""
-    raise Problem(Exit.REFUSED, "access", f"IAP answers {status}: {said} {hint}".strip())
+    if "expired" in body or "future" in body or "too early" in body:
+        raise CheckError(
+            ExitCode.CLOCK,
+            "clock",
+            f"By this machine's clock the token is valid until {format_expiry(token)}. IAP's message: {body}",
+        )
+    hint = "The key that signed it was deleted or has expired." if "signature" in body else ""
+    raise CheckError(ExitCode.TOKEN_REJECTED, "access", f"IAP responds {status}: {body} {hint}".strip())
 
 
-def _is_json(answer: requests.Response) -> bool:
+def _is_json(response: requests.Response) -> bool:
     try:
-        json.loads(answer.content)
+        json.loads(response.content)
     except ValueError:
         return False
     return True

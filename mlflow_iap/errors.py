@@ -1,18 +1,21 @@
-"""What can go wrong. Each message names what is missing and what to set."""
+"""Exceptions. Each message says what is missing or wrong, and which setting or command fixes it."""
 
 
 class IapError(Exception):
-    """Any error of this package."""
+    """Base class of this package's exceptions."""
 
 
 class SettingsError(IapError):
-    """One or more settings are wrong or missing; the message has a line for each."""
+    """Settings are invalid or missing; the message has one line for each problem."""
 
 
 class TokenError(IapError):
-    """A token could not be had; `transient` if another try may help, `late` if the token or the clock is to blame."""
+    """No token is available.
 
-    def __init__(self, message: str, *, transient: bool = False, late: bool = False) -> None:
+    `transient`: a retry may succeed. `time_related`: the token has expired, or this machine's clock is wrong.
+    """
+
+    def __init__(self, message: str, *, transient: bool = False, time_related: bool = False) -> None:
         super().__init__(message)
         self.transient = transient
-        self.late = late
+        self.time_related = time_related

@@ -1,11 +1,11 @@
-"""Which requests get a token: those to the hosts that were named, over TLS or on this machine."""
+"""Decides which requests carry the token: those to the configured hosts, over TLS or on this machine."""
 
 import re
 from collections.abc import Collection
 from ipaddress import ip_address
 from typing import NamedTuple
 
-# The parser that decides where `requests` connects to: no other could be told a different host by the same text.
+# `requests` uses this parser to decide where it connects: another parser could see a different host in the same URL.
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
@@ -16,11 +16,14 @@ _ENTRY = re.compile(r"(?:([a-z0-9][a-z0-9._-]*)|\[([0-9a-f:.]+)\])(?::(\d{1,5}))
 
 
 class Host(NamedTuple):
+    """A host name or IP address, in lower case and without brackets, and a port."""
+
     name: str
     port: int
 
     @property
     def loopback(self) -> bool:
+        """Whether the host is this machine."""
         if self.name == "localhost":
             return True
         try:
@@ -34,9 +37,9 @@ class Host(NamedTuple):
 
 
 def parse_hosts(text: str) -> frozenset[Host]:
-    """`mlflow.example.com, other.example.com:8443`; without a port it is 443.
+    """Parse `mlflow.example.com, other.example.com:8443`; the default port is 443.
 
-    Raises ValueError with what is expected.
+    Raises ValueError with the expected form.
     """
     hosts: set[Host] = set()
     for entry in filter(None, (part.strip().lower() for part in text.split(","))):
@@ -48,15 +51,15 @@ def parse_hosts(text: str) -> frozenset[Host]:
 
 
 def host_of(url: str) -> Host | None:
-    """The host that a request to this URL goes to; None for what is not http or https."""
+    """The host of an http or https URL; None for any other text."""
     found = _parts(url)
     return found[1] if found else None
 
 
-def gets_token(url: str, hosts: Collection[Host]) -> bool:
+def may_receive_token(url: str, hosts: Collection[Host]) -> bool:
     """Whether a request to this URL may carry the token.
 
-    Raises SettingsError for a host that may, but over plain http, where anyone on the way could read it.
+    Raises SettingsError for a configured host over plain http, where the network could read the token.
     """
     found = _parts(url)
     if found is None:
@@ -65,7 +68,7 @@ def gets_token(url: str, hosts: Collection[Host]) -> bool:
     if scheme == "https" or (host.loopback and host in hosts):
         return host in hosts
     if host in hosts or (host.port == _PORTS["http"] and host._replace(port=_PORTS["https"]) in hosts):
-        raise SettingsError(f"No token goes to {host.name} over plain http://: use https:// in MLFLOW_TRACKING_URI.")
+        raise SettingsError(f"No token is sent to {host.name} over http://: use https:// in MLFLOW_TRACKING_URI.")
     return False
 
 

@@ -1,4 +1,4 @@
-"""What stands in a token, read without verifying it: that is IAP's work."""
+"""Reads a token's claims without verifying its signature, which is IAP's task."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from google.auth import jwt as google_jwt
 
 from .errors import TokenError
 
-LIFETIME = 3600
+_LIFETIME_SECONDS = 3600
 
 
 @dataclasses.dataclass(frozen=True)
 class Token:
-    """`expires` is in seconds since 1970; `claims` are as the token has them."""
+    """A JWT. `expires` is in seconds since 1970; `claims` are those of the token."""
 
     text: str = dataclasses.field(repr=False)
     expires: float
@@ -22,25 +22,25 @@ class Token:
 
     @property
     def email(self) -> str:
-        """Whose token it is; a service account that signs itself is its own issuer."""
+        """The account's e-mail address; a self-signed token has it in `sub` only."""
         return str(self.claims.get("email") or self.claims.get("sub", ""))
 
 
-def read(text: str) -> Token:
-    """Raises TokenError for what is not a JWT with an end."""
+def parse_token(text: str) -> Token:
+    """Parse a JWT. Raises TokenError for any other text, and for a JWT without `exp`."""
     untyped: Any = google_jwt
     try:
         claims: Mapping[str, Any] = untyped.decode(text, verify=False)
         return Token(text, float(claims["exp"]), claims)
     except (ValueError, KeyError, TypeError, exceptions.GoogleAuthError) as error:
-        raise TokenError("This is not a token for IAP: it takes a JWT (eyJ...) with an end, `exp`.") from error
+        raise TokenError("Not an IAP token: expected a JWT (eyJ...) with the claim `exp`.") from error
 
 
-def own_claims(account: str, audience: str, now: float) -> dict[str, Any]:
-    """What a service account signs itself, good for an hour.
+def self_signed_claims(account: str, audience: str, now: float) -> dict[str, Any]:
+    """The claims of a JWT that a service account signs itself, valid for one hour.
 
-    https://cloud.google.com/iap/docs/authentication-howto, "Authenticate with a service account JWT". It begins half
-    a minute ago, so that a clock that is a little fast does no harm.
+    https://cloud.google.com/iap/docs/authentication-howto, "Authenticate with a service account JWT". `iat` is half a
+    minute in the past, so that a clock that is slightly fast does not invalidate the token.
     """
     begin = int(now) - 30
-    return {"iss": account, "sub": account, "aud": audience, "iat": begin, "exp": begin + LIFETIME}
+    return {"iss": account, "sub": account, "aud": audience, "iat": begin, "exp": begin + _LIFETIME_SECONDS}

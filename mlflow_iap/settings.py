@@ -1,4 +1,8 @@
-"""Every setting of the client: its environment variable and a sentence, in one table."""
+"""The client's settings: environment variables and their descriptions, in one table.
+
+The reader is separate from proxy_app/setting_table.py because this package is installed without the proxy, next to the
+user's MLflow, and supports Python 3.10.
+"""
 
 import dataclasses
 import difflib
@@ -18,7 +22,7 @@ def _path(text: str) -> Path | None:
 
 
 _AUDIENCE = re.compile(r"\d+-\S+\.apps\.googleusercontent\.com|https://\S+")
-_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
 def _audience(text: str) -> str:
@@ -27,81 +31,86 @@ def _audience(text: str) -> str:
     return text
 
 
-def _account(text: str) -> str:
-    if text and not _ADDRESS.fullmatch(text):
-        raise ValueError("a service account's address, NAME@PROJECT.iam.gserviceaccount.com")
+def _service_account(text: str) -> str:
+    if text and not _EMAIL.fullmatch(text):
+        raise ValueError("a service account's e-mail address, NAME@PROJECT.iam.gserviceaccount.com")
     return text
 
 
-def _one_of(*allowed: str) -> Callable[[str], str]:
+def _one_of(*values: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(" or ".join(value for value in allowed if value))
+        if text not in values:
+            raise ValueError(" or ".join(value for value in values if value))
         return text
 
     return parse
 
 
-def _setting(name: str, default: str, sentence: str, parse: Callable[[str], Any] = str, *, secret: bool = False) -> Any:
+def _setting(
+    name: str, default: str, description: str, parse: Callable[[str], Any] = str, *, secret: bool = False
+) -> Any:
     return dataclasses.field(
         default_factory=lambda: parse(default),
         repr=not secret,
-        metadata={"env": _PREFIX + name, "default": default, "sentence": sentence, "parse": parse},
+        metadata={"env": _PREFIX + name, "description": description, "parse": parse},
     )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the client is told."""
+    """The client's settings; each field is an environment variable."""
 
     audience: str = _setting(
         "AUDIENCE",
         "",
-        "Whom tokens are for: IAP's OAuth client id, or https://HOST/* for tokens that a service account signs itself.",
+        "The tokens' audience: IAP's OAuth client id, or https://HOST/* for tokens that a service account signs "
+        "itself.",
         _audience,
     )
     hosts: frozenset[Host] = _setting(
         "HOSTS",
         "",
-        "The hosts that get the token, and no other ever does, with commas; "
-        "empty: the one of an audience https://HOST/*, or of MLFLOW_TRACKING_URI at the first request.",
+        "The only hosts to which the token is sent, separated by commas; default: the host of an audience "
+        "https://HOST/*, or that of MLFLOW_TRACKING_URI at the first request.",
         parse_hosts,
     )
-    service_account: str = _setting(
-        "SERVICE_ACCOUNT",
+    impersonate_service_account: str = _setting(
+        "IMPERSONATE_SERVICE_ACCOUNT",
         "",
-        "Impersonate this service account, by whatever credentials Google's own clients find.",
-        _account,
+        "Impersonate this service account, with Application Default Credentials.",
+        _service_account,
     )
-    key_file: Path | None = _setting("KEY_FILE", "", "The JSON file of a service account's key.", _path)
-    token: str = _setting("TOKEN", "", "A ready token, for a short try: it lasts an hour at most.", secret=True)
+    key_file: Path | None = _setting("KEY_FILE", "", "A service account's key, a JSON file.", _path)
+    token: str = _setting("TOKEN", "", "A token, for a short test: it is valid for an hour at most.", secret=True)
     token_file: Path | None = _setting(
-        "TOKEN_FILE", "", "A file with a ready token that something else keeps fresh; it is read again in time.", _path
+        "TOKEN_FILE", "", "A file with a token that another program renews; it is read again before it expires.", _path
     )
-    source: str = _setting(
-        "SOURCE",
+    credential_source: str = _setting(
+        "CREDENTIAL_SOURCE",
         "",
-        "Where to look if none of the four above is set: metadata (the metadata server alone) or login "
-        "(gcloud's login alone); empty: GOOGLE_APPLICATION_CREDENTIALS, the metadata server, gcloud's login.",
-        _one_of("", "metadata", "login"),
+        "Where to find credentials if none of the four variables above is set: metadata (the metadata server only) or "
+        "gcloud (the login of gcloud only); default: GOOGLE_APPLICATION_CREDENTIALS, then the metadata server, then "
+        "the login of gcloud.",
+        _one_of("", "metadata", "gcloud"),
     )
     header: str = _setting(
         "HEADER",
         "",
-        "The header of the token; empty: Authorization, or Proxy-Authorization if that one is taken.",
+        "The token's header; default: Authorization, or Proxy-Authorization if the request already has an "
+        "Authorization header.",
         _one_of("", "Authorization", "Proxy-Authorization"),
     )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
-        """Read the settings; SettingsError names every one that is wrong."""
+        """Read the settings. Raises SettingsError with one line for each invalid variable."""
         problems: list[str] = []
         values: dict[str, Any] = {}
         known = {field.metadata["env"]: field for field in dataclasses.fields(cls)}
         for name in sorted(environ):
             if name.startswith(_PREFIX) and name not in known:
                 close = difflib.get_close_matches(name, known, 1)
-                problems.append(f"{name} is not a setting" + (f"; is {close[0]} meant?" if close else "."))
+                problems.append(f"{name} is not a setting" + (f"; did you mean {close[0]}?" if close else "."))
         for name, field in known.items():
             text = environ.get(name, "").strip()
             if not text:
@@ -109,25 +118,25 @@ class Settings:
             try:
                 values[field.name] = field.metadata["parse"](text)
             except ValueError as error:
-                problems.append(f"{name}: {text!r} is not right; it takes {error}.")
-        sources = [_PREFIX + name for name in ("TOKEN", "TOKEN_FILE", "SERVICE_ACCOUNT", "KEY_FILE")]
+                problems.append(f"{name}: got {text!r}, expected {error}.")
+        sources = [_PREFIX + name for name in ("TOKEN", "TOKEN_FILE", "IMPERSONATE_SERVICE_ACCOUNT", "KEY_FILE")]
         given = [name for name in sources if environ.get(name, "").strip()]
         if len(given) > 1:
-            problems.append(f"Set one of {', '.join(given)}: each says where tokens come from.")
+            problems.append(f"Set only one of {', '.join(given)}: each selects a source of tokens.")
         if problems:
             raise SettingsError("\n".join(problems))
         settings = cls(**values)
-        meant = host_of(settings.audience) or host_of(environ.get("MLFLOW_TRACKING_URI", ""))
-        if settings.hosts or meant is None:
+        default_host = host_of(settings.audience) or host_of(environ.get("MLFLOW_TRACKING_URI", ""))
+        if settings.hosts or default_host is None:
             return settings
-        return dataclasses.replace(settings, hosts=frozenset({meant}))
+        return dataclasses.replace(settings, hosts=frozenset({default_host}))
 
     @property
     def self_signed(self) -> bool:
-        """The audience asks for a JWT that the service account signs, not for Google's ID token."""
+        """Whether the audience requires a JWT that the service account signs, instead of Google's ID token."""
         return self.audience.startswith("https://")
 
     @classmethod
     def table(cls) -> list[tuple[str, str]]:
-        """(environment variable, sentence) of every setting, in reading order."""
-        return [(field.metadata["env"], field.metadata["sentence"]) for field in dataclasses.fields(cls)]
+        """(environment variable, description) of every setting, in the order of the documentation."""
+        return [(field.metadata["env"], field.metadata["description"]) for field in dataclasses.fields(cls)]

@@ -1,4 +1,4 @@
-"""A person's own login, by a desktop client: `gcloud auth application-default login --client-id-file=FILE`."""
+"""Tokens by a user's login with a desktop client: `gcloud auth application-default login --client-id-file=FILE`."""
 
 import dataclasses
 import json
@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import TokenError
-from .google import explained, post
+from .google_api import post, token_errors
 
-_TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
-# gcloud's own client, by which people sign in without --client-id-file: of no project that has an IAP.
-_GCLOUD = "764086051850-"
+_TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105 - a URL
+# The project number of gcloud's own OAuth client, the default without --client-id-file. Its tokens are not for IAP.
+_GCLOUD_CLIENT = "764086051850-"
 
 
-def path(environ: Mapping[str, str]) -> Path:
-    """Where gcloud keeps it; https://cloud.google.com/docs/authentication/application-default-credentials."""
+def login_path(environ: Mapping[str, str]) -> Path:
+    """gcloud's credentials file; https://cloud.google.com/docs/authentication/application-default-credentials."""
     if folder := environ.get("CLOUDSDK_CONFIG"):
         return Path(folder) / "application_default_credentials.json"
     base = Path(environ["APPDATA"]) if os.name == "nt" else Path.home() / ".config"
@@ -23,7 +23,9 @@ def path(environ: Mapping[str, str]) -> Path:
 
 
 @dataclasses.dataclass(frozen=True)
-class Login:
+class GcloudLogin:
+    """A user's refresh token, in a credentials file of gcloud."""
+
     path: Path
     audience: str
 
@@ -31,19 +33,20 @@ class Login:
         return f"the login {self.path}"
 
     def fetch(self) -> str:
-        """The refresh token's exchange, which google-auth has too, but without a word about the audience.
+        """A new token. Raises TokenError.
 
-        https://cloud.google.com/iap/docs/authentication-howto, "Refresh token": what comes is for the desktop client
-        itself, which IAP takes if it is on its list of programmatic clients; `audience` asks for one that is for
-        IAP's own client, of the same project.
+        The exchange of a refresh token, which google-auth implements without the parameter `audience`.
+        https://cloud.google.com/iap/docs/authentication-howto, "Refresh token": without `audience` the token is for the
+        desktop client itself, which IAP accepts if it is one of its programmatic clients; with it, the token is for
+        IAP's client in the same project.
         """
-        with explained(f"No token by the login {self.path}"):
+        with token_errors(f"The login {self.path} gives no token"):
             info = json.loads(self.path.read_text(encoding="utf-8"))
             client = str(info["client_id"])
-            if client.startswith(_GCLOUD):
+            if client.startswith(_GCLOUD_CLIENT):
                 raise TokenError(
-                    f"The login {self.path} is by gcloud's own client, which IAP does not take: make a desktop OAuth "
-                    "client in IAP's project, and gcloud auth application-default login --client-id-file=FILE."
+                    f"The login {self.path} uses gcloud's own OAuth client, which IAP rejects: create a desktop OAuth "
+                    "client in IAP's project, then: gcloud auth application-default login --client-id-file=FILE."
                 )
             form = {
                 "grant_type": "refresh_token",
@@ -53,7 +56,7 @@ class Login:
             }
             if self.audience != client:
                 form["audience"] = self.audience
-            answer = post(_TOKEN_URL, str(self), data=form)
-            if "id_token" not in answer:
-                raise TokenError(f"{self} was made without the scopes openid and email: sign in again with them.")
-            return str(answer["id_token"])
+            result = post(_TOKEN_URL, str(self), data=form)
+            if "id_token" not in result:
+                raise TokenError(f"{self} lacks the scopes openid and email: sign in again with them.")
+            return str(result["id_token"])

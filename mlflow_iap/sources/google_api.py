@@ -1,4 +1,4 @@
-"""What the sources share: sessions, and Google's errors in words that say what to do."""
+"""Calls to Google's APIs: sessions, POST requests, and errors with a remedy."""
 
 import contextlib
 from collections.abc import Generator
@@ -10,90 +10,97 @@ from google.auth.transport.requests import Request
 
 from ..errors import TokenError
 
-TIMEOUT = 20
+_TIMEOUT_SECONDS = 20
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
-_LATE = "short-lived token"
-# Google's words, and the remedy.
+_CLOCK_ERROR = "short-lived token"
+_GCLOUD_LOGIN = "Sign in again: gcloud auth application-default login --client-id-file=FILE."
+# A part of Google's message, and the remedy.
 _ADVICE = (
-    ("Invalid JWT Signature", "The key was deleted or has expired: make another, or impersonate, which needs none."),
-    ("account not found", "The service account is gone: make another and a key for it."),
-    (_LATE, "This machine's clock is wrong: set it."),
-    ("expired or revoked", "Sign in again: gcloud auth application-default login --client-id-file=FILE."),
-    ("invalid_rapt", "Sign in again: gcloud auth application-default login --client-id-file=FILE."),
-    ("getOpenIdToken", "Grant roles/iam.serviceAccountOpenIdTokenCreator on the account to whoever impersonates it."),
-    ("signJwt", "Grant roles/iam.serviceAccountTokenCreator on the account to whoever has it sign, itself included."),
+    ("Invalid JWT Signature", "The key was deleted or has expired: create a new one, or impersonate the account."),
+    ("account not found", "The service account does not exist: create it and a key for it."),
+    (_CLOCK_ERROR, "This machine's clock is wrong: set it."),
+    ("expired or revoked", _GCLOUD_LOGIN),
+    ("invalid_rapt", _GCLOUD_LOGIN),
+    ("getOpenIdToken", "Grant the impersonating account roles/iam.serviceAccountOpenIdTokenCreator on it."),
+    (
+        "signJwt",
+        "Grant the calling account, which may be the account itself, roles/iam.serviceAccountTokenCreator on it.",
+    ),
     ("has not been used in project", "Enable iamcredentials.googleapis.com in that project."),
     (
         "invalid_audience",
-        "The desktop client must be of the same project as IAP's client, or be IAP's audience itself.",
+        "The desktop client must be in the same project as IAP's client, or be IAP's audience itself.",
     ),
-    ("invalid_client", "The desktop client is gone or its secret changed: get its file again, and sign in by it."),
+    (
+        "invalid_client",
+        "The desktop client was deleted or its secret has changed: download its file again and sign in with it.",
+    ),
     ("default credentials were not found", "Sign in: gcloud auth application-default login."),
-    ("service-accounts/default", "This machine has no service account: give it one, or set MLFLOW_IAP_KEY_FILE."),
+    ("service-accounts/default", "This machine has no service account: attach one, or set MLFLOW_IAP_KEY_FILE."),
 )
 
 
-def session(*, proxies: bool = True) -> requests.Session:
-    """A session for one exchange: none outlives it, so that threads and forks share no connection."""
-    made = requests.Session()
-    made.trust_env = proxies
-    # Without an auth of its own `requests` would put what a .netrc has, `default` lines too, over ours.
-    made.auth = _as_it_is
-    return made
+def create_session(*, use_proxies: bool = True) -> requests.Session:
+    """A session for one exchange: threads and forked processes share no connection."""
+    session = requests.Session()
+    session.trust_env = use_proxies
+    # Without an auth object `requests` would replace the Authorization header with credentials from .netrc.
+    session.auth = _unchanged
+    return session
 
 
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+def _unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def request_of(made: requests.Session) -> Any:
-    """google-auth's way to call, which it wants untyped."""
-    return Request(made)
+def auth_request(session: requests.Session) -> Any:
+    """The session as google-auth's transport, which is untyped."""
+    return Request(session)
 
 
-def post(url: str, what: str, **body: Any) -> dict[str, Any]:
-    """The JSON answer to a POST. Raises TokenError with Google's own reason."""
-    with session() as made:
-        response = made.post(url, timeout=TIMEOUT, allow_redirects=False, **body)
+def post(url: str, operation: str, **body: Any) -> dict[str, Any]:
+    """The JSON object that a POST returns. Raises TokenError with `operation` and Google's reason."""
+    with create_session() as session:
+        response = session.post(url, timeout=_TIMEOUT_SECONDS, allow_redirects=False, **body)
     try:
-        answer: Any = response.json()
+        result: Any = response.json()
     except ValueError:
-        answer = None
-    if response.status_code == 200 and isinstance(answer, dict):
-        return cast("dict[str, Any]", answer)
-    reason = _reason(answer) or response.text[:200]
+        result = None
+    if response.status_code == 200 and isinstance(result, dict):
+        return cast("dict[str, Any]", result)
+    reason = _reason(result) or response.text[:200]
     transient = response.status_code >= 500 or response.status_code in {408, 429}
-    raise failed(f"{what}: Google answers {response.status_code}: {reason}", transient=transient)
+    raise _token_error(f"{operation}: Google responds {response.status_code}: {reason}", transient=transient)
 
 
-def _reason(answer: Any) -> str:
-    """Of OAuth's errors ({"error": "...", "error_description"}) and of Google's APIs' ({"error": {"message"}})."""
+def _reason(result: Any) -> str:
+    """From an OAuth error ({"error": "...", "error_description"}) or a Google API's ({"error": {"message"}})."""
     try:
-        error = answer["error"]
-        return f"{error}: {answer.get('error_description', '')}" if isinstance(error, str) else str(error["message"])
+        error = result["error"]
+        return f"{error}: {result.get('error_description', '')}" if isinstance(error, str) else str(error["message"])
     except (KeyError, TypeError, AttributeError):
         return ""
 
 
 @contextlib.contextmanager
-def explained(what: str) -> Generator[None]:
-    """Turns the errors of google-auth, of the network and of files into a TokenError that begins with `what`."""
+def token_errors(message: str) -> Generator[None]:
+    """Convert errors of google-auth, the network and files to TokenError; its text starts with `message`."""
     try:
         yield
     except exceptions.GoogleAuthError as error:
-        # A failure of a token endpoint has Google's answer as a second argument.
+        # The first argument is the message; errors of a token endpoint have Google's response as the second.
         reason = str(error.args[0]) if error.args else type(error).__name__
         untyped: Any = error
         transient = isinstance(error, exceptions.TransportError) or bool(untyped.retryable)
-        raise failed(f"{what}: {reason}", transient=transient) from error
+        raise _token_error(f"{message}: {reason}", transient=transient) from error
     except requests.RequestException as error:
-        raise TokenError(f"{what}: Google cannot be reached: {error}", transient=True) from error
+        raise TokenError(f"{message}: Google is unreachable: {error}", transient=True) from error
     except (OSError, ValueError, KeyError) as error:
-        raise TokenError(f"{what}: {type(error).__name__}: {error}") from error
+        raise TokenError(f"{message}: {type(error).__name__}: {error}") from error
 
 
-def failed(message: str, *, transient: bool) -> TokenError:
-    """The message with the remedy, if one is known for Google's words in it."""
-    advice = next((f" {advice}" for words, advice in _ADVICE if words in message), "")
-    return TokenError(message + advice, transient=transient, late=_LATE in message)
+def _token_error(message: str, *, transient: bool) -> TokenError:
+    """A TokenError; the remedy is added if the message has a known part."""
+    advice = next((f" {advice}" for part, advice in _ADVICE if part in message), "")
+    return TokenError(message + advice, transient=transient, time_related=_CLOCK_ERROR in message)

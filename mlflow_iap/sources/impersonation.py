@@ -1,7 +1,7 @@
-"""A service account that somebody else may act as, by the IAM Service Account Credentials API.
+"""Impersonates a service account by the IAM Service Account Credentials API.
 
 https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts. google-auth has no signJwt,
-and its generateIdToken waits two minutes, does not try again, and stumbles over an answer that is not JSON.
+and its generateIdToken has a timeout of two minutes, no retries, and fails on responses that are not JSON.
 """
 
 import dataclasses
@@ -11,31 +11,32 @@ from typing import Any
 
 import google.auth
 
-from ..jwt import own_claims
-from .google import SCOPES, explained, post, request_of, session
+from ..jwt import self_signed_claims
+from .google_api import SCOPES, auth_request, create_session, post, token_errors
 
 _API = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts"
 
 
 @dataclasses.dataclass(frozen=True)
 class Impersonation:
-    """`by` is the credentials of whoever impersonates; they are asked for an access token for each of ours."""
+    """Tokens of `account`. `source_credentials` returns those of the impersonating account, refreshed at each fetch."""
 
     account: str
     audience: str
     self_signed: bool
     now: Callable[[], float]
-    by: Callable[[], Any]
+    source_credentials: Callable[[], Any]
     delegates: Sequence[str] = ()
 
     def __str__(self) -> str:
         return f"impersonation of {self.account}"
 
     def fetch(self) -> str:
-        with explained(f"{self.account} cannot be impersonated"):
-            credentials = self.by()
-            with session() as made:
-                credentials.refresh(request_of(made))
+        """A new token. Raises TokenError."""
+        with token_errors(f"Impersonating {self.account} failed"):
+            credentials = self.source_credentials()
+            with create_session() as session:
+                credentials.refresh(auth_request(session))
             if self.self_signed:
                 return sign_jwt(self.account, self.audience, credentials, self.now(), self.delegates)
             body: dict[str, Any] = {"audience": self.audience, "includeEmail": True, "delegates": list(self.delegates)}
@@ -43,15 +44,15 @@ class Impersonation:
 
 
 def sign_jwt(account: str, audience: str, credentials: Any, now: float, delegates: Sequence[str] = ()) -> str:
-    """A JWT that `account` signs for itself; `credentials` are fresh and may have it do so. Raises TokenError."""
-    payload = json.dumps(own_claims(account, audience, now))
-    with explained(f"{account} cannot be made to sign"):
-        answer = _call(account, "signJwt", credentials, {"payload": payload, "delegates": list(delegates)})
-        return str(answer["signedJwt"])
+    """A JWT signed as `account`; `credentials` must be fresh and permitted to call signJwt. Raises TokenError."""
+    payload = json.dumps(self_signed_claims(account, audience, now))
+    with token_errors(f"Signing a token as {account} failed"):
+        result = _call(account, "signJwt", credentials, {"payload": payload, "delegates": list(delegates)})
+        return str(result["signedJwt"])
 
 
 def default_credentials() -> Any:
-    """Whatever Google's own clients would find on this machine."""
+    """Application Default Credentials. Raises DefaultCredentialsError."""
     untyped: Any = google.auth
     return untyped.default(scopes=SCOPES)[0]
 
@@ -59,4 +60,4 @@ def default_credentials() -> Any:
 def _call(account: str, method: str, credentials: Any, body: dict[str, Any]) -> dict[str, Any]:
     headers: dict[str, str] = {}
     credentials.apply(headers)
-    return post(f"{_API}/{account}:{method}", f"{method} of {account}", json=body, headers=headers)
+    return post(f"{_API}/{account}:{method}", f"{method} for {account}", json=body, headers=headers)

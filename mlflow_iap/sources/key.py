@@ -1,4 +1,4 @@
-"""A service account's key."""
+"""Tokens by a service account's key."""
 
 import dataclasses
 import json
@@ -9,13 +9,13 @@ from typing import Any
 from google.auth import crypt, jwt
 from google.oauth2 import service_account
 
-from ..jwt import own_claims
-from .google import explained, request_of, session
+from ..jwt import self_signed_claims
+from .google_api import auth_request, create_session, token_errors
 
 
 @dataclasses.dataclass(frozen=True)
-class Key:
-    """The file is read for each token, once an hour: a new key takes over without a restart."""
+class ServiceAccountKey:
+    """A key file. It is read for each token, once an hour: a new key takes effect without a restart."""
 
     path: Path
     audience: str
@@ -26,18 +26,19 @@ class Key:
         return f"the key {self.path}"
 
     def fetch(self) -> str:
-        with explained(f"No token by the key {self.path}"):
+        """A new token. Raises TokenError."""
+        with token_errors(f"The key {self.path} gives no token"):
             info = json.loads(self.path.read_text(encoding="utf-8"))
             if self.self_signed:
-                claims = own_claims(info["client_email"], self.audience, self.now())
+                claims = self_signed_claims(info["client_email"], self.audience, self.now())
                 return _untyped(jwt).encode(_untyped(crypt.RSASigner).from_service_account_info(info), claims).decode()
             credentials = _untyped(service_account.IDTokenCredentials).from_service_account_info(
                 info, target_audience=self.audience
             )
-            with session() as made:
-                credentials.refresh(request_of(made))
+            with create_session() as session:
+                credentials.refresh(auth_request(session))
             return str(credentials.token)
 
 
-def _untyped(thing: Any) -> Any:
-    return thing
+def _untyped(value: Any) -> Any:
+    return value

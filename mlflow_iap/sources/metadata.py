@@ -1,4 +1,4 @@
-"""The metadata server of Compute Engine, GKE, Cloud Run, App Engine, Vertex AI: the service account of the machine."""
+"""Tokens of a machine's service account, by the metadata server of Compute Engine, GKE, Cloud Run and others."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -7,33 +7,35 @@ from typing import Any
 import requests
 from google.auth import compute_engine
 
-from .google import explained, request_of, session
+from .google_api import auth_request, create_session, token_errors
 from .impersonation import sign_jwt
 
-# Google's own clients ask this address too, and take the same variables for another.
+# The default of Google's client libraries; the environment variables below are theirs, too.
 _ADDRESS = "169.254.169.254"
 
 
-def present(environ: Mapping[str, str]) -> bool:
-    """Whether there is a metadata server; two seconds when there is none and packets to it are lost.
+def has_metadata_server(environ: Mapping[str, str]) -> bool:
+    """Whether there is a metadata server; takes two seconds if packets to its address are dropped.
 
     https://cloud.google.com/compute/docs/instances/detect-compute-engine
     """
     if environ.get("NO_GCE_CHECK") == "true":
         return False
     address = environ.get("GCE_METADATA_IP") or environ.get("GCE_METADATA_HOST") or _ADDRESS
-    with session(proxies=False) as made:
+    with create_session(use_proxies=False) as session:
         for _ in range(2):
             try:
-                answer = made.get(f"http://{address}", headers={"Metadata-Flavor": "Google"}, timeout=1)
-                return answer.headers.get("Metadata-Flavor") == "Google"
+                response = session.get(f"http://{address}", headers={"Metadata-Flavor": "Google"}, timeout=1)
+                return response.headers.get("Metadata-Flavor") == "Google"
             except requests.RequestException:
                 continue
     return False
 
 
 @dataclasses.dataclass(frozen=True)
-class Metadata:
+class MetadataServer:
+    """The metadata server of this machine."""
+
     audience: str
     self_signed: bool
     now: Callable[[], float]
@@ -42,10 +44,11 @@ class Metadata:
         return "the metadata server"
 
     def fetch(self) -> str:
-        with explained("The metadata server gives no token"), session(proxies=False) as made:
-            request, untyped = request_of(made), _untyped(compute_engine)
+        """A new token. Raises TokenError."""
+        with token_errors("The metadata server gives no token"), create_session(use_proxies=False) as session:
+            request, untyped = auth_request(session), _untyped(compute_engine)
             if not self.self_signed:
-                # It asks with format=full: only that has the e-mail, without which IAP refuses.
+                # google-auth requests format=full: only then does the token have the e-mail that IAP requires.
                 credentials = untyped.IDTokenCredentials(request, self.audience, use_metadata_identity_endpoint=True)
                 credentials.refresh(request)
                 return str(credentials.token)

@@ -4,7 +4,7 @@ import re
 
 from tests.engine.setting_changes import REBUILT, Change
 
-ELSEWHERE = f"europe-west1-docker.pkg.dev/other-project/images/mlflow@sha256:{'0' * 64}"
+OTHER_HOST = f"europe-west1-docker.pkg.dev/other-project/images/mlflow@sha256:{'0' * 64}"
 # What sends all its lines elsewhere, and what is counted and told of them.
 WATCHED = (
     "update AlertPolicy",
@@ -152,7 +152,7 @@ CHANGES = {
         ("replace Bucket", "replace BucketIAMMember", "update FlexibleAppVersion"),
     ),
     "image.reference": Change(
-        {"image": {"reference": ELSEWHERE}},
+        {"image": {"reference": OTHER_HOST}},
         (
             "delete Image",
             "delete Repository",

@@ -1,4 +1,4 @@
-"""Google's side, and a process that finds nothing else: no proxy, credentials or settings of whoever runs the tests."""
+"""The simulated Google services, in a process without the user's own proxies, credentials and settings."""
 
 import datetime
 import os
@@ -32,14 +32,14 @@ def world(
     keys: tuple[Key, Key],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Generator[World]:
-    """This process lives in it, by Google's clock."""
+    """The simulated services; this process's environment and google-auth's clock are set to them."""
     for name in os.environ:
         if name.upper().startswith((*_OTHERS, "HTTPS_PROXY", "ALL_PROXY")):
             monkeypatch.delenv(name)
     with World(tmp_path, certificates, keys).running() as world:
         for name, value in world.environ.items():
             monkeypatch.setenv(name, value)
-        # google-auth has read its variables when it was imported, and keeps its own clock.
+        # google-auth reads its variables on import, and has a clock of its own.
         monkeypatch.setattr("google.auth.compute_engine._metadata._GCE_METADATA_HOST", world.metadata_host)
         monkeypatch.setattr("google.auth._helpers.utcnow", lambda: _naive(world.clock.now()))
         yield world
@@ -52,5 +52,5 @@ def _naive(now: float) -> datetime.datetime:
 
 @pytest.fixture
 def auth(world: World) -> IapAuth:
-    """Takes its settings from the environment when it is first used; sleeps by moving the clock."""
+    """Reads the environment at first use; sleeping moves the simulated clock."""
     return IapAuth(now=world.clock.now, sleep=lambda seconds: world.clock.forward(minutes=seconds / 60))

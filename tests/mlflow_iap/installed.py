@@ -1,4 +1,4 @@
-"""The package as pip installs it: a wheel, unpacked where PYTHONPATH finds it and its entry points."""
+"""The package as a wheel, unpacked in a folder for PYTHONPATH."""
 
 import subprocess
 import sys
@@ -10,8 +10,8 @@ MLFLOW2 = ROOT / ".local" / "mlflow2" / "bin" / "python"
 
 
 def install(folder: Path) -> Path:
-    """Build it without asking a package registry, and unpack it in `folder`/site."""
-    # -P: not with our modules in the place of others' of the same name.
+    """Build the wheel without a package index and unpack it in `folder`/site, which is returned."""
+    # -P: modules of this project must not shadow others.
     build = (sys.executable, "-P", "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder))
     subprocess.run(build, cwd=ROOT / "mlflow_iap", check=True, capture_output=True)
     (wheel,) = folder.glob("*.whl")

@@ -1,4 +1,4 @@
-"""A stock client that downloads a file from a host that has nothing to do with its tracking server."""
+"""A stock MLflow client that downloads a file from a host other than its tracking server."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One token for all threads, renewed in time by one of them, and used to its end when that fails."""
+"""The token cache: one fetch for all threads, early renewal, retries, forks."""
 
 import concurrent.futures
 import os
@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 
 from mlflow_iap import TokenError
-from mlflow_iap.cache import PAUSES, TokenCache
+from mlflow_iap.cache import RETRY_DELAYS_SECONDS, TokenCache
 from mlflow_iap.jwt import Token
 
 START = 1_800_000_000.0
 
 
-class Mint:
-    """Makes a token an hour long at each call; waits while `open` is not set; raises what is in `failures` first."""
+class Issuer:
+    """Issues a token valid for one hour at each call, when `open` is set; raises the errors in `failures` first."""
 
     def __init__(self) -> None:
         self.now = START
         self.calls = 0
-        self.at_once = 0
-        self.most_at_once = 0
+        self.active = 0
+        self.max_active = 0
         self.failures: list[TokenError] = []
         self.slept: list[float] = []
         self.open = threading.Event()
@@ -33,8 +33,8 @@ class Mint:
 
     def __call__(self) -> Token:
         self.calls += 1
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
+        self.active += 1
+        self.max_active = max(self.max_active, self.active)
         try:
             self.entered.set()
             assert self.open.wait(10)
@@ -42,125 +42,125 @@ class Mint:
                 raise self.failures.pop(0)
             return Token(f"token {self.calls}", self.now + 3600, {})
         finally:
-            self.at_once -= 1
+            self.active -= 1
 
     def get(self) -> str:
         return self.cache.get().text
 
 
-def fifty(call: Callable[[], str]) -> list[concurrent.futures.Future[str]]:
-    """The call in 50 threads that begin together; all have ended when this returns."""
-    together = threading.Barrier(50)
+def in_50_threads(call: Callable[[], str]) -> list[concurrent.futures.Future[str]]:
+    """Make the call in 50 threads that start barrier; returns when all have ended."""
+    barrier = threading.Barrier(50)
 
-    def begin() -> str:
-        together.wait(10)
+    def run() -> str:
+        barrier.wait(10)
         return call()
 
     with concurrent.futures.ThreadPoolExecutor(50) as pool:
-        return [pool.submit(begin) for _ in range(50)]
+        return [pool.submit(run) for _ in range(50)]
 
 
-def test_fifty_threads_that_have_no_token_fetch_one() -> None:
-    mint = Mint()
-    mint.open.clear()
-    threading.Timer(0.2, mint.open.set).start()
-    assert {future.result() for future in fifty(mint.get)} == {"token 1"}
-    assert mint.calls == 1
+def test_50_threads_without_token_fetch_one() -> None:
+    issuer = Issuer()
+    issuer.open.clear()
+    threading.Timer(0.2, issuer.open.set).start()
+    assert {future.result() for future in in_50_threads(issuer.get)} == {"token 1"}
+    assert issuer.calls == 1
 
 
-def test_while_one_thread_renews_early_the_others_go_on_with_the_old_token() -> None:
-    mint = Mint()
-    assert mint.get() == "token 1"
-    mint.now += 3600 - 200
-    mint.open.clear()
+def test_other_threads_use_old_token_during_early_renewal() -> None:
+    issuer = Issuer()
+    assert issuer.get() == "token 1"
+    issuer.now += 3600 - 200
+    issuer.open.clear()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        renewing = pool.submit(mint.get)
-        assert mint.entered.wait(10)
-        assert {future.result() for future in fifty(mint.get)} == {"token 1"}
-        mint.open.set()
+        renewing = pool.submit(issuer.get)
+        assert issuer.entered.wait(10)
+        assert {future.result() for future in in_50_threads(issuer.get)} == {"token 1"}
+        issuer.open.set()
         assert renewing.result() == "token 2"
-    assert mint.get() == "token 2"
-    assert (mint.calls, mint.most_at_once) == (2, 1)
+    assert issuer.get() == "token 2"
+    assert (issuer.calls, issuer.max_active) == (2, 1)
 
 
-def test_fifty_threads_whose_try_fails_share_the_failure_and_the_next_call_tries_again() -> None:
-    mint = Mint()
-    mint.failures.append(TokenError("no role"))
-    mint.open.clear()
-    threading.Timer(0.5, mint.open.set).start()
-    failed = [str(future.exception()) for future in fifty(mint.get)]
+def test_50_threads_share_one_failure_and_next_call_retries() -> None:
+    issuer = Issuer()
+    issuer.failures.append(TokenError("no role"))
+    issuer.open.clear()
+    threading.Timer(0.5, issuer.open.set).start()
+    failed = [str(future.exception()) for future in in_50_threads(issuer.get)]
     assert failed == ["no role"] * 50
-    assert mint.calls == 1
-    assert mint.get() == "token 2"
+    assert issuer.calls == 1
+    assert issuer.get() == "token 2"
 
 
-def test_a_token_whose_renewal_fails_is_used_until_its_end_with_a_try_every_half_minute(
+def test_failed_renewal_uses_token_until_expiry_and_retries_every_30_seconds(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    mint = Mint()
-    assert mint.get() == "token 1"
-    mint.failures = [TokenError("Google is down", transient=True) for _ in range(1000)]
-    mint.now += 3600 - 299
-    while mint.now < START + 3590:
-        assert mint.get() == "token 1"
-        mint.now += 1
-    assert 10 <= mint.calls - 1 <= 11
-    assert mint.slept == []
-    assert "the old one is good until 2027-01-15 09:00:00 UTC. Google is down" in caplog.text
+    issuer = Issuer()
+    assert issuer.get() == "token 1"
+    issuer.failures = [TokenError("Google is down", transient=True) for _ in range(1000)]
+    issuer.now += 3600 - 299
+    while issuer.now < START + 3590:
+        assert issuer.get() == "token 1"
+        issuer.now += 1
+    assert 10 <= issuer.calls - 1 <= 11
+    assert issuer.slept == []
+    assert "the current one is valid until 2027-01-15 09:00:00 UTC. Google is down" in caplog.text
     with pytest.raises(TokenError, match="Google is down"):
-        mint.get()
-    mint.failures.clear()
-    assert mint.get().startswith("token")
+        issuer.get()
+    issuer.failures.clear()
+    assert issuer.get().startswith("token")
 
 
-def test_a_failure_of_google_or_the_network_is_tried_again_and_any_other_is_not() -> None:
-    mint = Mint()
-    mint.failures = [TokenError("503", transient=True) for _ in range(3)]
-    assert mint.get() == "token 4"
-    assert mint.slept == [1, 2, 4]
-    other = Mint()
+def test_only_transient_failures_are_retried() -> None:
+    issuer = Issuer()
+    issuer.failures = [TokenError("503", transient=True) for _ in range(3)]
+    assert issuer.get() == "token 4"
+    assert issuer.slept == [1, 2, 4]
+    other = Issuer()
     other.failures = [TokenError("no role")]
     with pytest.raises(TokenError, match="no role"):
         other.get()
     assert (other.calls, other.slept) == (1, [])
 
 
-def test_it_gives_up_after_the_last_pause() -> None:
-    mint = Mint()
-    mint.failures = [TokenError("503", transient=True) for _ in range(100)]
+def test_error_is_raised_after_last_retry() -> None:
+    issuer = Issuer()
+    issuer.failures = [TokenError("503", transient=True) for _ in range(100)]
     with pytest.raises(TokenError, match="503"):
-        mint.get()
-    assert mint.slept == list(PAUSES)
+        issuer.get()
+    assert issuer.slept == list(RETRY_DELAYS_SECONDS)
 
 
-def test_a_source_that_hands_out_an_old_token_again_is_not_asked_at_every_call() -> None:
-    mint = Mint()
+def test_source_returning_same_token_is_not_called_at_every_get() -> None:
+    issuer = Issuer()
     old = Token("old", START + 120, {})
-    cache = TokenCache(lambda: (mint(), old)[1], now=lambda: mint.now)
+    cache = TokenCache(lambda: (issuer(), old)[1], now=lambda: issuer.now)
     for _ in range(60):
         assert cache.get() is old
-        mint.now += 1
-    assert mint.calls <= 3
+        issuer.now += 1
+    assert issuer.calls <= 3
 
 
-def test_an_expired_token_is_never_handed_out() -> None:
+def test_expired_token_raises_error() -> None:
     cache = TokenCache(lambda: Token("old", START - 1, {}), now=lambda: START)
-    with pytest.raises(TokenError, match="has expired at 2027-01-15 07:59:59 UTC") as raised:
+    with pytest.raises(TokenError, match="expired at 2027-01-15 07:59:59 UTC") as raised:
         cache.get()
-    assert raised.value.late
+    assert raised.value.time_related
 
 
-def test_a_clock_that_jumps_back_does_no_harm() -> None:
-    mint = Mint()
-    assert mint.get() == "token 1"
-    mint.now -= 86400
-    assert mint.get() == "token 1"
-    mint.now += 86400 + 3600
-    assert mint.get() == "token 2"
+def test_clock_set_back_keeps_token_until_expiry() -> None:
+    issuer = Issuer()
+    assert issuer.get() == "token 1"
+    issuer.now -= 86400
+    assert issuer.get() == "token 1"
+    issuer.now += 86400 + 3600
+    assert issuer.get() == "token 2"
 
 
 def in_child(call: Callable[[], Any]) -> int:
-    """The exit code of a forked process that makes the call: 0 if it returns, 1 if it raises, 2 if it hangs."""
+    """Exit code of a forked process that makes the call: 0 if it returns, 1 if it raises, 2 if it hangs."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -180,31 +180,31 @@ def in_child(call: Callable[[], Any]) -> int:
     return 2
 
 
-def test_a_process_forked_while_a_thread_fetches_gets_its_own_token() -> None:
-    mint = Mint()
-    mint.open.clear()
+def test_process_forked_during_fetch_fetches_its_own_token() -> None:
+    issuer = Issuer()
+    issuer.open.clear()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        fetching = pool.submit(mint.get)
-        assert mint.entered.wait(10)
+        fetching = pool.submit(issuer.get)
+        assert issuer.entered.wait(10)
 
         def in_the_child() -> None:
-            mint.open = threading.Event()
-            mint.open.set()
-            assert mint.get() == "token 2"
+            issuer.open = threading.Event()
+            issuer.open.set()
+            assert issuer.get() == "token 2"
 
         assert in_child(in_the_child) == 0
-        mint.open.set()
+        issuer.open.set()
         assert fetching.result() == "token 1"
 
 
-def test_a_forked_process_goes_on_with_the_token_and_renews_it_itself() -> None:
-    mint = Mint()
-    assert mint.get() == "token 1"
+def test_forked_process_keeps_token_and_renews_it_itself() -> None:
+    issuer = Issuer()
+    assert issuer.get() == "token 1"
 
     def in_the_child() -> None:
-        assert (mint.get(), mint.calls) == ("token 1", 1)
-        mint.now += 3600
-        assert mint.get() == "token 2"
+        assert (issuer.get(), issuer.calls) == ("token 1", 1)
+        issuer.now += 3600
+        assert issuer.get() == "token 2"
 
     assert in_child(in_the_child) == 0
-    assert mint.calls == 1
+    assert issuer.calls == 1

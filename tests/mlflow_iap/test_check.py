@@ -1,9 +1,9 @@
-"""`check URL` says what is wrong, with a remedy and an exit code for each kind."""
+"""`check URL` reports each kind of problem with a remedy and an exit code."""
 
 import pytest
 
 from mlflow_iap import IapAuth
-from mlflow_iap.check import Exit, Problem, check
+from mlflow_iap.check import CheckError, ExitCode, check
 from tests.doubles.google.accounts import ANN, DESKTOP_CLIENT, IAP_CLIENT, JOB, OTHER_CLIENT, Key
 from tests.doubles.google.http import Response
 from tests.doubles.google.world import HOST, OTHER_HOST, UNTRUSTED, URL, World
@@ -11,191 +11,193 @@ from tests.doubles.google.world import HOST, OTHER_HOST, UNTRUSTED, URL, World
 
 @pytest.fixture(autouse=True)
 def _token(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All is well."""
+    """A setup without problems."""
     monkeypatch.setenv("MLFLOW_IAP_KEY_FILE", str(world.file("job.json", world.accounts.key_file(JOB))))
     monkeypatch.setenv("MLFLOW_IAP_AUDIENCE", IAP_CLIENT)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", URL)
 
 
-def outcome(world: World, url: str = URL, ahead: float = 0) -> tuple[Exit, str]:
-    """(code, all that was said); this machine's clock is `ahead` of Google's by so many seconds."""
-    said: list[str] = []
+def outcome(world: World, url: str = URL, ahead: float = 0) -> tuple[ExitCode, str]:
+    """(exit code, report); this machine's clock is `ahead` of Google's by the given number of seconds."""
+    lines: list[str] = []
 
     def now() -> float:
         return world.clock.now() + ahead
 
     try:
-        check(url, IapAuth(now=now, sleep=lambda _: None), lambda step, what: said.append(f"{step}: {what}"), now)
-    except Problem as problem:
-        return problem.code, "\n".join([*said, f"{problem.step}: {problem}"])
-    return Exit.OK, "\n".join(said)
+        check(url, IapAuth(now=now, sleep=lambda _: None), lambda step, result: lines.append(f"{step}: {result}"), now)
+    except CheckError as error:
+        return error.code, "\n".join([*lines, f"{error.step}: {error}"])
+    return ExitCode.OK, "\n".join(lines)
 
 
-def test_when_all_is_well_each_step_says_so(world: World) -> None:
-    code, said = outcome(world)
-    assert code == Exit.OK
-    assert said.splitlines() == [
-        f"connection: {HOST} answers",
-        f"IAP: is on, and its OAuth client is {IAP_CLIENT}",
-        f"token: by the key {world.folder}/job.json, for {JOB}, good for 60 minutes",
-        f"access: IAP lets {JOB} in, and MLflow answers",
+def test_every_step_is_reported_on_success(world: World) -> None:
+    code, report = outcome(world)
+    assert code == ExitCode.OK
+    assert report.splitlines() == [
+        f"connection: {HOST} responds",
+        f"IAP: is on, with the OAuth client {IAP_CLIENT}",
+        f"token: from the key {world.folder}/job.json, of {JOB}, valid for 60 minutes",
+        f"access: IAP allows {JOB}, and MLflow responds",
     ]
 
 
-def test_not_a_member(world: World) -> None:
+def test_account_without_access(world: World) -> None:
     world.iap.members = {ANN}
-    code, said = outcome(world)
-    assert code == Exit.NOT_A_MEMBER
-    assert f"IAP knows {JOB} and does not let them in" in said
-    assert "roles/iap.httpsResourceAccessor" in said
+    code, report = outcome(world)
+    assert code == ExitCode.NOT_A_MEMBER
+    assert f"IAP authenticates {JOB} and denies access" in report
+    assert "roles/iap.httpsResourceAccessor" in report
 
 
 def test_wrong_audience(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_IAP_AUDIENCE", OTHER_CLIENT)
-    code, said = outcome(world)
-    assert code == Exit.AUDIENCE
-    assert f"The token is for {OTHER_CLIENT}: set MLFLOW_IAP_AUDIENCE={IAP_CLIENT}." in said
+    code, report = outcome(world)
+    assert code == ExitCode.AUDIENCE
+    assert f"The token's audience is {OTHER_CLIENT}: set MLFLOW_IAP_AUDIENCE={IAP_CLIENT}." in report
 
 
-def test_an_audience_that_is_a_url_of_another_host(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_url_audience_of_another_host(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_IAP_HOSTS", HOST)
     for audience in (f"https://{OTHER_HOST}/*", f"https://{HOST}/", f"https://{HOST}"):
         monkeypatch.setenv("MLFLOW_IAP_AUDIENCE", audience)
-        code, said = outcome(world)
-        assert code == Exit.AUDIENCE
-        assert f"The token is for {audience} only: set MLFLOW_IAP_AUDIENCE=https://{HOST}/*." in said
+        code, report = outcome(world)
+        assert code == ExitCode.AUDIENCE
+        assert f"The token's audience is {audience}: set MLFLOW_IAP_AUDIENCE=https://{HOST}/*." in report
 
 
-def test_a_missing_audience_is_named_from_iaps_own_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_audience_shows_client_id_of_sign_in_redirect(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_IAP_AUDIENCE", "")
-    code, said = outcome(world)
-    assert code == Exit.SETTINGS
-    assert "settings: MLFLOW_IAP_AUDIENCE is not set" in said
-    assert f"IAP's OAuth client id here is {IAP_CLIENT}." in said
+    code, report = outcome(world)
+    assert code == ExitCode.SETTINGS
+    assert "settings: MLFLOW_IAP_AUDIENCE is not set" in report
+    assert f"IAP's OAuth client id at this URL is {IAP_CLIENT}." in report
 
 
-def test_a_client_on_iaps_list_is_left_to_iap_to_judge(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_programmatic_client_is_accepted_if_iap_accepts_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_IAP_AUDIENCE", DESKTOP_CLIENT)
-    assert outcome(world)[0] == Exit.AUDIENCE
+    assert outcome(world)[0] == ExitCode.AUDIENCE
     world.iap.programmatic_clients.add(DESKTOP_CLIENT)
-    assert outcome(world)[0] == Exit.OK
+    assert outcome(world)[0] == ExitCode.OK
 
 
-def test_a_key_that_was_deleted(world: World) -> None:
+def test_deleted_key(world: World) -> None:
     world.token_endpoint.deleted_keys.add(world.accounts.key_of[JOB].id)
-    code, said = outcome(world)
-    assert code == Exit.NO_TOKEN
-    assert "The key was deleted or has expired: make another" in said
+    code, report = outcome(world)
+    assert code == ExitCode.NO_TOKEN
+    assert "The key was deleted or has expired: create a new one" in report
 
 
-def test_a_key_that_was_deleted_and_signs_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deleted_key_that_signs_tokens_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_IAP_AUDIENCE", f"https://{HOST}/*")
-    assert outcome(world)[0] == Exit.OK
+    assert outcome(world)[0] == ExitCode.OK
     world.accounts.key_of[JOB] = Key.new()
-    code, said = outcome(world)
-    assert code == Exit.REFUSED
-    assert "JWT signature is invalid The key that signed it was deleted or has expired." in said
+    code, report = outcome(world)
+    assert code == ExitCode.TOKEN_REJECTED
+    assert "JWT signature is invalid The key that signed it was deleted or has expired." in report
 
 
-def test_a_wrong_clock(world: World) -> None:
-    for ahead, says in ((900, "15 minutes ahead"), (-900, "15 minutes behind")):
-        code, said = outcome(world, ahead=ahead)
-        assert code == Exit.CLOCK
-        assert f"clock is {says}: set it" in said
+def test_wrong_clock(world: World) -> None:
+    for ahead, expected in ((900, "15 minutes ahead"), (-900, "15 minutes behind")):
+        code, report = outcome(world, ahead=ahead)
+        assert code == ExitCode.CLOCK
+        assert f"clock is {expected}: set it" in report
 
 
-def test_a_clock_that_is_a_little_off_does_no_harm(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clock_skew_of_45_seconds_is_accepted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_IAP_AUDIENCE", f"https://{HOST}/*")
     for ahead in (45, -45):
-        assert outcome(world, ahead=ahead)[0] == Exit.OK
+        assert outcome(world, ahead=ahead)[0] == ExitCode.OK
 
 
-def test_a_token_that_has_expired(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_token(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_IAP_KEY_FILE")
     monkeypatch.setenv("MLFLOW_IAP_TOKEN", world.accounts.id_token(IAP_CLIENT, JOB))
-    assert outcome(world)[0] == Exit.OK
+    assert outcome(world)[0] == ExitCode.OK
     world.clock.forward(hours=2)
-    code, said = outcome(world)
-    assert code == Exit.CLOCK
-    assert "The token for IAP has expired at" in said
+    code, report = outcome(world)
+    assert code == ExitCode.CLOCK
+    assert "The IAP token expired at" in report
 
 
-def test_a_token_that_expires_on_the_way_is_iaps_word(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token_that_iap_calls_expired(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.accounts.lifetime = 200
     token = world.accounts.id_token(IAP_CLIENT, JOB)
     monkeypatch.delenv("MLFLOW_IAP_KEY_FILE")
     monkeypatch.setenv("MLFLOW_IAP_TOKEN", token)
-    # Behind by less than a wrong clock is.
+    # Less than the skew that is reported as a wrong clock.
     world.clock.forward(minutes=235 / 60)
-    code, said = outcome(world, ahead=-230)
-    assert code == Exit.CLOCK
-    assert "IAP says: OpenID Connect token expired: JWT has expired" in said
+    code, report = outcome(world, ahead=-230)
+    assert code == ExitCode.CLOCK
+    assert "IAP's message: OpenID Connect token expired: JWT has expired" in report
 
 
-def test_a_token_without_an_email(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token_without_email(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_IAP_KEY_FILE")
     monkeypatch.setenv("MLFLOW_IAP_TOKEN", world.accounts.id_token(IAP_CLIENT, JOB, with_email=False))
-    code, said = outcome(world)
-    assert code == Exit.REFUSED
-    assert "The token has no e-mail, which IAP needs" in said
+    code, report = outcome(world)
+    assert code == ExitCode.TOKEN_REJECTED
+    assert "The token has no claim `email`, which IAP requires" in report
 
 
 def test_iap_is_off(world: World) -> None:
     world.iap.on = False
-    code, said = outcome(world)
-    assert code == Exit.NO_IAP
-    assert "answered 200, not by IAP. IAP is off for this service" in said
+    code, report = outcome(world)
+    assert code == ExitCode.NO_IAP
+    assert "is 200, not from IAP. IAP is off for this service" in report
     assert all("eyJ" not in str(asked.headers) for asked in world.internet.requests_to(HOST))
 
 
-def test_what_is_behind_iap_fails(world: World) -> None:
-    for answer in (Response(503, b"no instance"), Response(403, b'{"message": "viewer"}'), Response(200, b"<html>")):
-        world.iap.answer_of_application = answer
-        code, said = outcome(world)
-        assert code == Exit.BEHIND
-        assert f"IAP lets {JOB} in, and what is behind it answers {answer.status}: {answer.body.decode()}" in said
+def test_failing_server_behind_iap(world: World) -> None:
+    for response in (Response(503, b"no instance"), Response(403, b'{"message": "viewer"}'), Response(200, b"<html>")):
+        world.iap.answer_of_application = response
+        code, report = outcome(world)
+        assert code == ExitCode.BACKEND
+        assert (
+            f"IAP allows {JOB}, and the server behind it responds {response.status}: {response.body.decode()}" in report
+        )
 
 
-def test_a_host_that_is_not_the_configured_one(world: World) -> None:
-    code, said = outcome(world, f"https://{OTHER_HOST}")
-    assert code == Exit.SETTINGS
-    assert f"{OTHER_HOST} gets no token: MLFLOW_IAP_HOSTS or MLFLOW_TRACKING_URI names {HOST}." in said
+def test_host_that_is_not_configured(world: World) -> None:
+    code, report = outcome(world, f"https://{OTHER_HOST}")
+    assert code == ExitCode.SETTINGS
+    assert f"No token is sent to {OTHER_HOST}: MLFLOW_IAP_HOSTS or MLFLOW_TRACKING_URI is {HOST}." in report
 
 
-def test_plain_http_and_what_is_no_url(world: World) -> None:
+def test_plain_http_url_and_invalid_url(world: World) -> None:
     assert outcome(world, f"http://{HOST}") == (
-        Exit.SETTINGS,
-        f"settings: No token goes to {HOST} over plain http://: use https:// in MLFLOW_TRACKING_URI.",
+        ExitCode.SETTINGS,
+        f"settings: No token is sent to {HOST} over http://: use https:// in MLFLOW_TRACKING_URI.",
     )
-    assert outcome(world, "mlflow")[0] == Exit.SETTINGS
+    assert outcome(world, "mlflow")[0] == ExitCode.SETTINGS
 
 
-def test_a_certificate_that_is_not_trusted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_untrusted_certificate(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_IAP_HOSTS", UNTRUSTED)
-    code, said = outcome(world, f"https://{UNTRUSTED}")
-    assert code == Exit.UNREACHABLE
-    assert "TLS fails" in said
-    assert "set REQUESTS_CA_BUNDLE" in said
+    code, report = outcome(world, f"https://{UNTRUSTED}")
+    assert code == ExitCode.UNREACHABLE
+    assert "TLS failed" in report
+    assert "set REQUESTS_CA_BUNDLE" in report
 
 
-def test_a_name_that_is_not_in_dns_and_a_port_where_nobody_listens(
+def test_unknown_host_name_and_closed_port(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HTTPS_PROXY")
+    monkeypatch.setenv("MLFLOW_IAP_HOSTS", "no-such-host.invalid, localhost:9")
+    code, report = outcome(world, "https://no-such-host.invalid")
+    assert code == ExitCode.UNREACHABLE
+    assert "The host name does not resolve" in report
+    code, report = outcome(world, "https://localhost:9")
+    assert code == ExitCode.UNREACHABLE
+    assert "No connection" in report
+
+
+def test_unreachable_host_and_missing_credentials_are_reported_together(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HTTPS_PROXY")
-    monkeypatch.setenv("MLFLOW_IAP_HOSTS", "no-such-host.invalid, localhost:9")
-    code, said = outcome(world, "https://no-such-host.invalid")
-    assert code == Exit.UNREACHABLE
-    assert "The host's name is not found in DNS" in said
-    code, said = outcome(world, "https://localhost:9")
-    assert code == Exit.UNREACHABLE
-    assert "No connection" in said
-
-
-def test_who_has_neither_host_nor_credentials_hears_of_both(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HTTPS_PROXY")
     monkeypatch.setenv("MLFLOW_IAP_HOSTS", "no-such-host.invalid")
     monkeypatch.setenv("MLFLOW_IAP_KEY_FILE", "no-such-key.json")
-    code, said = outcome(world, "https://no-such-host.invalid")
-    assert code == Exit.UNREACHABLE
-    assert "not found in DNS" in said
-    assert "no-such-key.json" in said
+    code, report = outcome(world, "https://no-such-host.invalid")
+    assert code == ExitCode.UNREACHABLE
+    assert "does not resolve" in report
+    assert "no-such-key.json" in report

@@ -1,4 +1,4 @@
-"""Stock MLflow clients with the package installed, through IAP, to a real MLflow server."""
+"""Stock MLflow clients with the package installed, through a simulated IAP, to a real MLflow server."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def iap(mlflow_server: Server, world: World) -> World:
-    """IAP stands in front of MLflow, and the machine is one of Google's."""
+    """IAP in front of MLflow; the client runs on a machine of Google Cloud."""
     world.iap.upstream = mlflow_server.url
     return world
 
@@ -38,7 +38,7 @@ def iap(mlflow_server: Server, world: World) -> World:
 def run(
     world: World, site: Path, script: Path, *arguments: str, family: str = "3", **extra: str
 ) -> tuple[int, str, str]:
-    """(exit code, standard output, standard error) of the client."""
+    """(exit code, stdout, stderr) of the client."""
     if family == "2" and not MLFLOW2.exists():
         pytest.skip("needs the packages of requirements/mlflow2.txt: make test installs them")
     environ = {
@@ -64,7 +64,7 @@ def run(
     return done.returncode, done.stdout, done.stderr
 
 
-def runs_script(world: World, site: Path, family: str, **extra: str) -> dict[str, Any]:
+def run_client(world: World, site: Path, family: str, **extra: str) -> dict[str, Any]:
     code, out, err = run(world, site, CLIENT, f"iap-{uuid.uuid4().hex[:8]}", family=family, **extra)
     assert code == 0, err
     return json.loads(out.splitlines()[-1])
@@ -72,58 +72,58 @@ def runs_script(world: World, site: Path, family: str, **extra: str) -> dict[str
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("family", ["3", "2"])
-def test_a_stock_client_logs_a_run_through_iap(iap: World, site: Path, family: str) -> None:
-    said = runs_script(iap, site, family, **AUTH)
-    assert said["version"].split(".")[0] == family
-    assert said["found"]
-    assert said["history"] == [0.5, 0.25]
+def test_stock_client_logs_run_through_iap(iap: World, site: Path, family: str) -> None:
+    result = run_client(iap, site, family, **AUTH)
+    assert result["version"].split(".")[0] == family
+    assert result["found"]
+    assert result["history"] == [0.5, 0.25]
     assert len(iap.iap.passed) > 10
     assert len(set(iap.iap.seen)) == 1
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("family", ["3", "2"])
-def test_a_file_that_mlflow_gets_from_another_host_gets_no_token(iap: World, site: Path, family: str) -> None:
+def test_download_from_another_host_sends_no_token(iap: World, site: Path, family: str) -> None:
     url = f"https://{OTHER_HOST}/api/2.0/mlflow-artifacts/artifacts/folder/file.txt"
     code, out, err = run(iap, site, HERE / "other_host.py", url, family=family, **AUTH)
     assert (code, out.strip()) == (0, "a file"), err
     assert iap.iap.seen
-    asked = iap.internet.requests_to(OTHER_HOST)
-    assert asked
-    for request in asked:
+    requested = iap.internet.requests_to(OTHER_HOST)
+    assert requested
+    for request in requested:
         assert not request.headers["Authorization"]
         assert not request.headers["Proxy-Authorization"]
 
 
 @pytest.mark.timeout(240)
-def test_threads_and_forked_processes_share_one_token(iap: World, site: Path) -> None:
+def test_threads_and_forked_processes_use_one_token(iap: World, site: Path) -> None:
     code, out, err = run(iap, site, HERE / "workers.py", **AUTH)
     assert (code, out.splitlines()[-1:]) == (0, ["[0, 0] 22"]), err
     assert len(set(iap.iap.seen)) == 1
 
 
 @pytest.mark.timeout(240)
-def test_mlflows_own_credentials_stay_for_what_is_behind_iap(iap: World, site: Path) -> None:
-    runs_script(iap, site, "3", MLFLOW_TRACKING_TOKEN="for-mlflow", **AUTH)
+def test_mlflow_tracking_token_reaches_server_behind_iap(iap: World, site: Path) -> None:
+    run_client(iap, site, "3", MLFLOW_TRACKING_TOKEN="for-mlflow", **AUTH)
     assert {asked.headers["Authorization"] for asked in iap.iap.passed} == {"Bearer for-mlflow"}
 
 
 @pytest.mark.timeout(240)
-def test_a_stock_client_shows_what_is_missing_and_who_may_not(iap: World, site: Path) -> None:
-    """One client for each: no credentials, a wrong audience, not a member."""
-    shown: list[str] = []
+def test_stock_client_shows_reason_for_missing_access(iap: World, site: Path) -> None:
+    """Three clients: no credentials, a wrong audience, an account without access."""
+    errors: list[str] = []
     for change in ({"NO_GCE_CHECK": "true"}, {"MLFLOW_IAP_AUDIENCE": OTHER_CLIENT}, {}):
         if not change:
             iap.iap.members.clear()
         code, _, err = run(iap, site, CLIENT, "refused", **AUTH, **change)
         assert code != 0
-        shown.append(err)
-    assert "There are no credentials for IAP: GOOGLE_APPLICATION_CREDENTIALS is not set" in shown[0]
-    assert "JWT audience doesn't match this application" in shown[1]
-    assert "You don't have access" in shown[2]
+        errors.append(err)
+    assert "No credentials for IAP: GOOGLE_APPLICATION_CREDENTIALS is not set" in errors[0]
+    assert "JWT audience doesn't match this application" in errors[1]
+    assert "You don't have access" in errors[2]
 
 
-def test_without_a_setting_the_installed_package_does_nothing(iap: World, site: Path) -> None:
+def test_installed_package_is_inactive_without_settings(iap: World, site: Path) -> None:
     code, _, err = run(iap, site, CLIENT, "nothing")
     assert code != 0
     assert "302" in err or "accounts.google.com" in err
@@ -132,8 +132,8 @@ def test_without_a_setting_the_installed_package_does_nothing(iap: World, site: 
 
 
 @pytest.mark.timeout(300)
-def test_a_run_of_three_days_logs_every_half_hour(iap: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """MLflow's client in this process, by a clock that is moved."""
+def test_run_of_three_days_logs_every_half_hour(iap: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow's client in this process, with a simulated clock."""
     from mlflow import MlflowClient
     from mlflow.tracking.request_auth import registry
 
@@ -154,9 +154,9 @@ def test_a_run_of_three_days_logs_every_half_hour(iap: World, monkeypatch: pytes
     assert 60 <= len(set(iap.iap.seen)) <= 80
 
 
-def test_requests_gets_through_with_the_auth_alone(iap: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_with_iap_auth_reaches_mlflow(iap: World, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**iap.on_google(), "MLFLOW_IAP_AUDIENCE": IAP_CLIENT, "MLFLOW_TRACKING_URI": URL}.items():
         monkeypatch.setenv(name, value)
-    answer = requests.get(f"{URL}/api/2.0/mlflow/experiments/search?max_results=1", auth=IapAuth(), timeout=30)
-    assert "experiments" in answer.json()
+    response = requests.get(f"{URL}/api/2.0/mlflow/experiments/search?max_results=1", auth=IapAuth(), timeout=30)
+    assert "experiments" in response.json()
     assert iap.iap.members == {JOB}

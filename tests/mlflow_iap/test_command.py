@@ -1,4 +1,4 @@
-"""`python -m mlflow_iap`, as a person types it."""
+"""The command line, `python -m mlflow_iap`."""
 
 import subprocess
 import sys
@@ -6,14 +6,14 @@ import sys
 import pytest
 
 from mlflow_iap import Settings
-from mlflow_iap.check import Exit
+from mlflow_iap.check import ExitCode
 from tests.doubles.google.accounts import IAP_CLIENT, JOB
 from tests.doubles.google.world import URL, World
 
 from .installed import ROOT
 
 
-def command(world: World, *arguments: str, **extra: str) -> tuple[int, str, str]:
+def run_command(world: World, *arguments: str, **extra: str) -> tuple[int, str, str]:
     done = subprocess.run(
         [sys.executable, "-m", "mlflow_iap", *arguments],
         env={**world.on_google(), "PYTHONPYCACHEPREFIX": str(ROOT / ".local" / "cache" / "pyc"), **extra},
@@ -25,27 +25,27 @@ def command(world: World, *arguments: str, **extra: str) -> tuple[int, str, str]
     return done.returncode, done.stdout, done.stderr
 
 
-def test_token_prints_a_token_that_iap_takes_and_nothing_else(world: World) -> None:
-    code, out, err = command(world, "token", MLFLOW_IAP_AUDIENCE=IAP_CLIENT)
+def test_token_prints_only_the_token(world: World) -> None:
+    code, out, err = run_command(world, "token", MLFLOW_IAP_AUDIENCE=IAP_CLIENT)
     assert (code, err) == (0, "")
     assert out.count("\n") == 1
     assert out.startswith("eyJ")
 
 
-def test_token_says_on_standard_error_what_is_missing(world: World) -> None:
-    assert command(world, "token") == (
-        Exit.SETTINGS,
+def test_token_writes_errors_to_stderr(world: World) -> None:
+    assert run_command(world, "token") == (
+        ExitCode.SETTINGS,
         "",
-        "MLFLOW_IAP_AUDIENCE is not set: IAP's OAuth client id (...apps.googleusercontent.com), or https://HOST/* "
-        "for tokens that a service account signs itself.\n",
+        "MLFLOW_IAP_AUDIENCE is not set: set it to IAP's OAuth client id (...apps.googleusercontent.com), or to "
+        "https://HOST/* for tokens that a service account signs itself.\n",
     )
-    code, out, err = command(world, "token", MLFLOW_IAP_AUDIENCE=IAP_CLIENT, NO_GCE_CHECK="true")
-    assert (code, out) == (Exit.NO_TOKEN, "")
-    assert err.startswith("There are no credentials for IAP")
+    code, out, err = run_command(world, "token", MLFLOW_IAP_AUDIENCE=IAP_CLIENT, NO_GCE_CHECK="true")
+    assert (code, out) == (ExitCode.NO_TOKEN, "")
+    assert err.startswith("No credentials for IAP")
 
 
-def test_check_needs_no_tracking_uri_and_ends_with_the_problems_code(world: World) -> None:
-    code, out, err = command(world, "check", URL + "/", MLFLOW_IAP_AUDIENCE=IAP_CLIENT)
+def test_check_works_without_tracking_uri_and_returns_exit_code(world: World) -> None:
+    code, out, err = run_command(world, "check", URL + "/", MLFLOW_IAP_AUDIENCE=IAP_CLIENT)
     assert (code, err) == (0, "")
     assert [line.split()[:2] for line in out.splitlines()] == [
         ["ok", "connection"],
@@ -54,22 +54,22 @@ def test_check_needs_no_tracking_uri_and_ends_with_the_problems_code(world: Worl
         ["ok", "access"],
     ]
     world.iap.members.clear()
-    code, out, err = command(world, "check", URL, MLFLOW_IAP_AUDIENCE=IAP_CLIENT)
-    assert (code, err) == (Exit.NOT_A_MEMBER, "")
-    assert out.splitlines()[-1].startswith(f"WRONG access      IAP knows {JOB} and does not let them in")
-    assert command(world, "check", URL, MLFLOW_IAP_HEADER="X")[:2] == (
-        Exit.SETTINGS,
-        "WRONG settings    MLFLOW_IAP_HEADER: 'X' is not right; it takes Authorization or Proxy-Authorization.\n",
+    code, out, err = run_command(world, "check", URL, MLFLOW_IAP_AUDIENCE=IAP_CLIENT)
+    assert (code, err) == (ExitCode.NOT_A_MEMBER, "")
+    assert out.splitlines()[-1].startswith(f"FAIL  access      IAP authenticates {JOB} and denies access")
+    assert run_command(world, "check", URL, MLFLOW_IAP_HEADER="X")[:2] == (
+        ExitCode.SETTINGS,
+        "FAIL  settings    MLFLOW_IAP_HEADER: got 'X', expected Authorization or Proxy-Authorization.\n",
     )
     assert "eyJ" not in out
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("check", "--help")])
-def test_help_has_every_setting_and_every_exit_code(world: World, arguments: tuple[str, ...]) -> None:
-    code, out, _ = command(world, *arguments)
+def test_help_lists_every_setting_and_exit_code(world: World, arguments: tuple[str, ...]) -> None:
+    code, out, _ = run_command(world, *arguments)
     assert code == 0
     if arguments == ("--help",):
         for name, _ in Settings.table():
             assert name in out
-        for meaning in Exit:
+        for meaning in ExitCode:
             assert f"{meaning.value:>2}  {meaning.meaning}" in out

@@ -1,4 +1,4 @@
-"""A token goes to the hosts that were named, over TLS, and nowhere else."""
+"""The token is sent to the configured hosts only, over TLS."""
 
 import logging
 from urllib.parse import quote
@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from urllib3.util import parse_url
 
 from mlflow_iap import IapAuth, SettingsError
-from mlflow_iap.hosts import gets_token, parse_hosts
+from mlflow_iap.hosts import may_receive_token, parse_hosts
 from tests.doubles.google.accounts import IAP_CLIENT, JOB
-from tests.doubles.google.http import Request, Response
+from tests.doubles.google.http import Response, Request
 from tests.doubles.google.world import HOST, OTHER_HOST, URL, World
 
 HOSTS = parse_hosts("mlflow.example.com, other.example.com:8443, 127.0.0.1:5000, [::1]:5000, localhost:5000")
@@ -31,8 +31,8 @@ HOSTS = parse_hosts("mlflow.example.com, other.example.com:8443, 127.0.0.1:5000,
         "http://localhost:5000/",
     ],
 )
-def test_a_named_host_gets_the_token(url: str) -> None:
-    assert gets_token(url, HOSTS)
+def test_configured_host_gets_token(url: str) -> None:
+    assert may_receive_token(url, HOSTS)
 
 
 @pytest.mark.parametrize(
@@ -56,21 +56,21 @@ def test_a_named_host_gets_the_token(url: str) -> None:
         "",
     ],
 )
-def test_no_other_gets_it(url: str) -> None:
-    assert not gets_token(url, HOSTS)
+def test_other_url_gets_no_token(url: str) -> None:
+    assert not may_receive_token(url, HOSTS)
 
 
 @pytest.mark.parametrize(
     "url", ["http://mlflow.example.com/", "http://mlflow.example.com:443", "http://other.example.com:8443/"]
 )
-def test_a_named_host_over_plain_http_is_an_error_that_says_so(url: str) -> None:
-    with pytest.raises(SettingsError, match="over plain http://: use https://"):
-        gets_token(url, HOSTS)
+def test_configured_host_over_plain_http_raises_error(url: str) -> None:
+    with pytest.raises(SettingsError, match="over http://: use https://"):
+        may_receive_token(url, HOSTS)
 
 
 @hypothesis.given(st.text(alphabet="htps:/\\@.#?[]%aelmoxvi-w0185 \t", max_size=60))
 @hypothesis.example("https://evil.example\\.mlflow.example.com")
-def test_whatever_the_url_requests_connects_to_a_named_host_if_a_token_goes_along(text: str) -> None:
+def test_requests_connects_to_configured_host_whenever_token_is_sent(text: str) -> None:
     for url in (
         text,
         "https://" + text,
@@ -80,10 +80,10 @@ def test_whatever_the_url_requests_connects_to_a_named_host_if_a_token_goes_alon
         request = requests.Request("GET", url)
         try:
             prepared = request.prepare()
-            goes = gets_token(prepared.url or "", HOSTS)
+            allowed = may_receive_token(prepared.url or "", HOSTS)
         except (requests.RequestException, SettingsError):
             continue
-        if goes:
+        if allowed:
             parts = parse_url(prepared.url or "")
             assert f"{parts.host}:{parts.port or {'https': 443, 'http': 80}[parts.scheme or '']}" in {
                 "mlflow.example.com:443",
@@ -97,24 +97,22 @@ def test_whatever_the_url_requests_connects_to_a_named_host_if_a_token_goes_alon
 @pytest.mark.parametrize(
     "text", ["https://mlflow.example.com", "a/b", "a b", "*.example.com", "a:0x1", "a:99999", "-a"]
 )
-def test_what_is_no_host_is_refused(text: str) -> None:
+def test_invalid_host_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="hosts without https://"):
         parse_hosts(text)
 
 
-def enter(world: World, monkeypatch: pytest.MonkeyPatch, uri: str = URL) -> None:
+def set_environment(world: World, monkeypatch: pytest.MonkeyPatch, uri: str = URL) -> None:
     monkeypatch.setenv("MLFLOW_IAP_TOKEN", world.accounts.id_token(IAP_CLIENT, JOB))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
 
 
-def test_a_redirect_to_another_host_does_not_take_the_token_along(
-    world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    enter(world, monkeypatch)
+def test_redirect_to_another_host_drops_token(world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_environment(world, monkeypatch)
     world.iap.answer_of_application = Response(302, b"", {"Location": f"https://{OTHER_HOST}/file"})
     for headers in ({}, {"Authorization": "Basic eA=="}):
-        answer = requests.get(URL, auth=auth, headers=headers, timeout=30)
-        assert answer.text == "a file"
+        response = requests.get(URL, auth=auth, headers=headers, timeout=30)
+        assert response.text == "a file"
     sent = world.internet.requests_to(OTHER_HOST)
     assert len(sent) == 2
     for asked in sent:
@@ -122,43 +120,41 @@ def test_a_redirect_to_another_host_does_not_take_the_token_along(
         assert not asked.headers["Proxy-Authorization"]
 
 
-def test_another_host_gets_no_token_and_the_log_says_so_once(
+def test_other_host_gets_no_token_and_one_warning_is_logged(
     world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    enter(world, monkeypatch)
+    set_environment(world, monkeypatch)
     with caplog.at_level(logging.WARNING, "mlflow_iap"):
         for _ in range(3):
             assert requests.get(f"https://{OTHER_HOST}/file", auth=auth, timeout=30).text == "a file"
-    told = f"{OTHER_HOST} gets no token for IAP: MLFLOW_IAP_HOSTS names {HOST}."
-    assert [record.message for record in caplog.records] == [told]
+    warning = f"No IAP token is sent to {OTHER_HOST}: MLFLOW_IAP_HOSTS is {HOST}."
+    assert [record.message for record in caplog.records] == [warning]
     assert not world.internet.requests_to(OTHER_HOST)[0].headers["Authorization"]
 
 
-def test_a_tracking_uri_that_changes_later_does_not_move_the_token_there(
+def test_later_change_of_tracking_uri_does_not_change_hosts(
     world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    enter(world, monkeypatch)
+    set_environment(world, monkeypatch)
     assert requests.get(URL, auth=auth, timeout=30).status_code == 200
-    # As mlflow.set_tracking_uri does.
+    # mlflow.set_tracking_uri does the same.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://{OTHER_HOST}")
     requests.get(f"https://{OTHER_HOST}/", auth=auth, timeout=30)
     assert not world.internet.requests_to(OTHER_HOST)[0].headers["Authorization"]
 
 
-def test_plain_http_gets_no_token_unless_it_is_this_machine(
-    world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plain_http_gets_token_on_loopback_only(world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Request] = []
     with world.internet.listening(lambda asked: (seen.append(asked), Response(200))[1]) as address:
-        enter(world, monkeypatch, f"http://{address}")
+        set_environment(world, monkeypatch, f"http://{address}")
         assert requests.get(f"http://{address}/", auth=auth, timeout=30).status_code == 200
         assert seen[0].headers["Authorization"].startswith("Bearer eyJ")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{HOST}")
-        with pytest.raises(SettingsError, match=f"No token goes to {HOST} over plain http"):
+        with pytest.raises(SettingsError, match=f"No token is sent to {HOST} over http"):
             requests.get(f"http://{HOST}/", auth=IapAuth(), timeout=30)
 
 
-def test_an_audience_that_is_a_url_names_the_host(world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch) -> None:
-    enter(world, monkeypatch, f"https://{OTHER_HOST}")
+def test_default_host_is_that_of_a_url_audience(world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_environment(world, monkeypatch, f"https://{OTHER_HOST}")
     monkeypatch.setenv("MLFLOW_IAP_AUDIENCE", f"https://{HOST}/*")
     assert {str(host) for host in auth.settings.hosts} == {HOST}

@@ -1,4 +1,4 @@
-"""What is installed, and what it brings along."""
+"""The wheel: its files, entry point and dependencies."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return install(tmp_path_factory.mktemp("wheel"))
 
 
-def test_the_wheel_has_every_module_and_nothing_else(site: Path) -> None:
+def test_wheel_has_all_modules_and_nothing_else(site: Path) -> None:
     folder = ROOT / "mlflow_iap"
     modules = {path.relative_to(folder) for path in folder.rglob("*.py")} | {Path("py.typed")}
     installed = {path.relative_to(site / "mlflow_iap") for path in (site / "mlflow_iap").rglob("*") if path.is_file()}

@@ -1,4 +1,4 @@
-"""A stock client with 20 threads, then two forked processes, one run."""
+"""A stock MLflow client that logs to one run from 20 threads, then from two forked processes."""
 
 import os
 import threading
@@ -23,7 +23,7 @@ for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
-# Not while they run: MLflow imports at each request, and a fork in the midst of an import hangs, with any plugin.
+# Not while they run: MLflow imports modules at each request, and a fork during an import hangs, with any plugin.
 children: list[int] = []
 for worker in (20, 21):
     if (child := os.fork()) == 0:

@@ -22,7 +22,7 @@ GOV = "arn:aws-us-gov:sagemaker:us-gov-west-1:123456789012:mlflow-tracking-serve
 BOTOCORE = botocore.session.Session()
 KINDS = ["mlflow-tracking-server", "mlflow-app"]
 SERVED = ["aws", "aws-us-gov"]
-ELSEWHERE = ["aws-cn", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"]
+OTHER_HOST = ["aws-cn", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"]
 
 
 def arns(partition: str) -> list[str]:
@@ -40,7 +40,7 @@ def plugin() -> dict[str, list[str] | str]:
     silence = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
     run = subprocess.run(
         [sys.executable, Path(__file__).with_name("plugin_targets.py")],
-        input=json.dumps([arn for partition in SERVED + ELSEWHERE for arn in arns(partition)]),
+        input=json.dumps([arn for partition in SERVED + OTHER_HOST for arn in arns(partition)]),
         env={**environ, **keys, **silence},
         capture_output=True,
         text=True,
@@ -101,7 +101,7 @@ def test_everything_is_what_the_plugin_says_in_every_region(partition: str, plug
         assert [target.origin, target.region, target.service, target.arn_header] == plugin[arn]
 
 
-@pytest.mark.parametrize("partition", ELSEWHERE)
+@pytest.mark.parametrize("partition", OTHER_HOST)
 def test_a_partition_that_is_not_served_is_refused_by_name(partition: str, plugin: dict[str, list[str] | str]) -> None:
     for arn in arns(partition):
         with pytest.raises(TargetError, match=f"not served in the partition '{partition}'") as refused:
