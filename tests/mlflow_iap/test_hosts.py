@@ -12,7 +12,7 @@ from urllib3.util import parse_url
 from mlflow_iap import IapAuth, SettingsError
 from mlflow_iap.hosts import may_receive_token, parse_hosts
 from tests.doubles.google.accounts import IAP_CLIENT, JOB
-from tests.doubles.google.http import Response, Request
+from tests.doubles.google.http import Request, Response
 from tests.doubles.google.world import HOST, OTHER_HOST, URL, World
 
 HOSTS = parse_hosts("mlflow.example.com, other.example.com:8443, 127.0.0.1:5000, [::1]:5000, localhost:5000")

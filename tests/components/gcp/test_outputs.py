@@ -58,7 +58,7 @@ def test_a_shell_tells_the_client_where_to_go_and_for_whom_its_tokens_are() -> N
 
 def test_with_an_account_for_programs_they_act_as_it() -> None:
     settings = Settings.from_env(pasted(printed(WITH_ACCOUNT)["notebook"]))
-    assert settings.service_account == printed(WITH_ACCOUNT)["client_account"]
+    assert settings.impersonate_service_account == printed(WITH_ACCOUNT)["client_account"]
 
 
 def test_where_others_look_after_sign_in_its_client_is_read() -> None:
