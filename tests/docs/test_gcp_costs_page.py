@@ -128,15 +128,15 @@ def test_every_resource_type_is_free_or_priced(stack: str) -> None:
 def test_savings_match_the_tables() -> None:
     prod, dev = rows(PAGE, "gcp-prod"), rows(PAGE, "gcp-dev")
     standby = total(row.sum for what, row in prod.items() if what.endswith("in each zone")) / 2
-    in_production = total(row.sum for what, row in prod.items() if what.startswith("database, "))
-    in_development = total(row.sum for what, row in dev.items() if what.startswith("database, "))
+    prod_database = total(row.sum for what, row in prod.items() if what.startswith("database, "))
+    dev_database = total(row.sum for what, row in dev.items() if what.startswith("database, "))
     instance = total(row.sum for what, row in prod.items() if what.startswith("App Engine, ")) / 2
     (micro,) = re.findall(r"The smallest database \(([\d.]+) per hour\)", PAGE)
     small = dev["database, db-g1-small"]
     assert small.hourly
     expected = [
         standby,
-        in_production - in_development,
+        prod_database - dev_database,
         instance,
         small.sum - monthly(1, Decimal(micro), hourly=True),
     ]
