@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .aws.args import AwsMlflowProxyArgs
+from .aws.settings import AwsMlflowProxySettings
 from .gcp.args import GcpMlflowArgs
 from .validation import SettingsError
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .aws.aws_mlflow_proxy import AwsMlflowProxy
     from .gcp.gcp_mlflow import GcpMlflow
 
-__all__ = ["AwsMlflowProxy", "AwsMlflowProxyArgs", "GcpMlflow", "GcpMlflowArgs", "SettingsError"]
+__all__ = ["AwsMlflowProxy", "AwsMlflowProxySettings", "GcpMlflow", "GcpMlflowArgs", "SettingsError"]
 
 
 def __getattr__(name: str) -> Any:

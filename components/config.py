@@ -7,18 +7,18 @@ from typing import Any, TypeVar, cast
 import pulumi
 from pulumi.runtime import config as runtime
 
-from .aws.args import AwsMlflowProxyArgs
+from .aws.settings import AwsMlflowProxySettings
 from .gcp.args import GcpMlflowArgs
 from .validation import SettingsError, config_name
 
-Args = TypeVar("Args", AwsMlflowProxyArgs, GcpMlflowArgs)
+Args = TypeVar("Args", AwsMlflowProxySettings, GcpMlflowArgs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """What the stack is to have; None for a component that it does not name."""
 
-    aws: AwsMlflowProxyArgs | None
+    aws: AwsMlflowProxySettings | None
     gcp: GcpMlflowArgs | None
 
 
@@ -26,7 +26,7 @@ def read_config() -> Config:
     """The stack's config, checked as a whole. Raises SettingsError with everything that is wrong."""
     google = pulumi.Config("gcp")
     problems = list(_unknown_keys())
-    aws = _read(AwsMlflowProxyArgs, "aws", {}, problems)
+    aws = _read(AwsMlflowProxySettings, "aws", {}, problems)
     region = pulumi.Config("aws").get("region")
     if aws is not None and region:
         problems += [f"mlflow:aws.{config_name(name)}: {sentence}" for name, sentence in aws.wrong_region(region)]
@@ -41,7 +41,7 @@ def read_config() -> Config:
 
 
 def _unknown_keys() -> Iterator[str]:
-    known = {"aws", "gcp", *AwsMlflowProxyArgs.config_secrets.values(), *GcpMlflowArgs.config_secrets.values()}
+    known = {"aws", "gcp", *AwsMlflowProxySettings.config_secrets.values(), *GcpMlflowArgs.config_secrets.values()}
     # pulumi.Config tells no keys: a misspelt one would be as if it were not there.
     for key in sorted({*runtime.CONFIG.get(), *runtime.get_config_env()}):
         if key.startswith("mlflow:") and key.removeprefix("mlflow:") not in known:

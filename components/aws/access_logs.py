@@ -3,29 +3,29 @@
 import pulumi
 
 from .bucket import PrivateBucket, private_bucket
+from .deployment import Deployment
 from .identity import Statement
-from .place import Place
 
 
-def access_logs(place: Place, *, days: int, parent: pulumi.Resource) -> PrivateBucket:
+def access_logs(deployment: Deployment, *, days: int, parent: pulumi.Resource) -> PrivateBucket:
     """A load balancer depends on it: on enabling logs, AWS writes a test file, and refuses if that fails.
 
     On destroy the load balancer goes first, the policy next: no late log file makes the emptied bucket undeletable.
     """
     return private_bucket(
-        place,
+        deployment,
         "access-logs",
         parent=parent,
-        versions_days=None,
+        noncurrent_days=None,
         expire_days=days,
-        statements=lambda bucket: [_delivery(place, bucket)],
-        protect=place.deletion_protection,
+        statements=lambda bucket: [_delivery(deployment, bucket)],
+        protect=deployment.deletion_protection,
         # The only encryption that access logs take is S3's own.
         kms=False,
     )
 
 
-def _delivery(place: Place, bucket: pulumi.Output[str]) -> Statement:
+def _delivery(deployment: Deployment, bucket: pulumi.Output[str]) -> Statement:
     """Elastic Load Balancing's log delivery may write the logs of this account's load balancers.
 
     The service's name holds in every region and has replaced the account id of each; the account in the path is what
@@ -38,5 +38,5 @@ def _delivery(place: Place, bucket: pulumi.Output[str]) -> Statement:
         "Effect": "Allow",
         "Principal": {"Service": "logdelivery.elasticloadbalancing.amazonaws.com"},
         "Action": "s3:PutObject",
-        "Resource": pulumi.Output.concat(bucket, "/AWSLogs/", place.account, "/*"),
+        "Resource": pulumi.Output.concat(bucket, "/AWSLogs/", deployment.account, "/*"),
     }

@@ -1,4 +1,4 @@
-"""What somebody should know of, and what to look at first then."""
+"""CloudWatch alarms for the load balancer and the proxy; each description says what to check first."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,21 +7,21 @@ from typing import Literal
 import pulumi
 from pulumi_aws import cloudwatch
 
-from .args import WatchingArgs
-from .edge import Edge
+from .deployment import Deployment
+from .load_balancer import LoadBalancer
 from .metrics import namespace
-from .place import Place
 from .service import Service
+from .settings import MonitoringSettings
 
-_BALANCER = "AWS/ApplicationELB"
+_ALB_NAMESPACE = "AWS/ApplicationELB"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Alarm:
-    """It goes off when ``metric`` is over ``above``, or under ``below``, so many ``periods`` in a row."""
+    """An alarm on ``metric`` above or below a threshold for ``periods`` periods of ``period`` seconds in a row."""
 
     metric: str
-    says: str
+    description: str
     namespace: str
     statistic: str = "Sum"
     period: int = 300
@@ -33,21 +33,21 @@ class _Alarm:
 
 
 def alarms(
-    place: Place,
-    args: WatchingArgs,
+    deployment: Deployment,
+    args: MonitoringSettings,
     *,
-    edge: Edge,
+    load_balancer: LoadBalancer,
     service: Service,
     topic_arn: pulumi.Output[str],
     parent: pulumi.Resource,
 ) -> Sequence[cloudwatch.MetricAlarm]:
-    """All of them; each tells the topic when it goes off, and when it is over."""
-    # There from when the service is, and gone before it goes: what is being built or destroyed is no reason for mail.
+    """Create all alarms; each notifies the SNS topic when it starts and when it ends."""
+    # Created after the service and deleted before it, so that neither `up` nor `destroy` raises an alarm.
     inside = pulumi.ResourceOptions(parent=parent, depends_on=[service])
     return [
         cloudwatch.MetricAlarm(
-            place.named(f"alarm-{role}"),
-            alarm_description=f"{place.name} ({place.stack}): {alarm.says}",
+            deployment.logical_name(f"alarm-{role}"),
+            alarm_description=f"{deployment.name} ({deployment.stack}): {alarm.description}",
             namespace=alarm.namespace,
             metric_name=alarm.metric,
             dimensions=alarm.dimensions or None,
@@ -60,103 +60,108 @@ def alarms(
             treat_missing_data=alarm.missing,
             alarm_actions=[topic_arn],
             ok_actions=[topic_arn],
-            tags=place.tagged(f"alarm-{role}"),
+            tags=deployment.tags_for(f"alarm-{role}"),
             opts=inside,
         )
-        for role, alarm in {**_of_the_balancer(edge), **_of_the_proxy(namespace(place), args.slow_seconds)}.items()
+        for role, alarm in {
+            **_load_balancer_alarms(load_balancer),
+            **_proxy_alarms(namespace(deployment), args.latency_threshold_seconds),
+        }.items()
     ]
 
 
-def _of_the_balancer(edge: Edge) -> dict[str, _Alarm]:
-    balancer: dict[str, pulumi.Input[str]] = {"LoadBalancer": edge.load_balancer_suffix}
-    proxies: dict[str, pulumi.Input[str]] = {**balancer, "TargetGroup": edge.target_group_suffix}
+def _load_balancer_alarms(load_balancer: LoadBalancer) -> dict[str, _Alarm]:
+    of_load_balancer: dict[str, pulumi.Input[str]] = {"LoadBalancer": load_balancer.arn_suffix}
+    of_tasks: dict[str, pulumi.Input[str]] = {**of_load_balancer, "TargetGroup": load_balancer.target_group_suffix}
     return {
-        "no-proxy": _Alarm(
-            says="no proxy is in service, and callers get nothing. Look at the ECS service's events first, then at the "
-            "last lines of the log: a proxy that cannot start says why.",
-            namespace=_BALANCER,
+        "no-healthy-task": _Alarm(
+            description="no task is healthy: clients get no response. Look at the events of the ECS service first, "
+            "then at the last log lines: a proxy that cannot start logs the reason.",
+            namespace=_ALB_NAMESPACE,
             metric="HealthyHostCount",
-            dimensions=proxies,
-            # Of what the load balancer's nodes see, the best.
+            dimensions=of_tasks,
+            # The highest count among the load balancer's nodes.
             statistic="Maximum",
             below=1,
             period=60,
             periods=3,
-            # With no target at all there is nothing to report.
+            # Without any target, the metric has no data.
             missing="breaching",
         ),
-        "unhealthy-proxy": _Alarm(
-            says="a proxy does not answer the load balancer. Look at the stopped tasks' reasons in ECS, and at memory "
-            "and CPU of the service.",
-            namespace=_BALANCER,
+        "unhealthy-task": _Alarm(
+            description="a task fails the load balancer's health checks. Look at the stopped tasks' reasons in ECS, "
+            "and at memory and CPU of the service.",
+            namespace=_ALB_NAMESPACE,
             metric="UnHealthyHostCount",
-            dimensions=proxies,
+            dimensions=of_tasks,
             statistic="Maximum",
             above=0,
             period=60,
             periods=5,
         ),
-        "balancer-errors": _Alarm(
-            says="the load balancer answers with errors of its own (5xx): proxies break connections, or there are "
-            "none. "
-            "Look at the access logs' error reasons, and whether a deployment is under way.",
-            namespace=_BALANCER,
+        "load-balancer-errors": _Alarm(
+            description="the load balancer itself returns 5xx: tasks close connections, or there are none. Look at the "
+            "error reasons in the access logs, and whether a deployment is in progress.",
+            namespace=_ALB_NAMESPACE,
             metric="HTTPCode_ELB_5XX_Count",
-            dimensions=balancer,
+            dimensions=of_load_balancer,
             above=4,
         ),
     }
 
 
-def _of_the_proxy(where: str, slow_seconds: int) -> dict[str, _Alarm]:
+def _proxy_alarms(namespace: str, latency_threshold_seconds: int) -> dict[str, _Alarm]:
     return {
         "proxy-errors": _Alarm(
-            says="the proxy fails requests (5xx). Look at the word in `error` in the log: fault has its traceback in a "
-            "line beside it, no-credentials and credentials-refused mean the task role, body-budget wants memory.",
-            namespace=where,
+            description="the proxy fails requests (5xx). Look at `error` in the log: fault has a traceback "
+            "in the next line, no-credentials and credentials-refused point to the task role, body-budget means that "
+            "more memory is needed.",
+            namespace=namespace,
             metric="ProxyErrors",
             above=4,
         ),
         "upstream-errors": _Alarm(
-            says="SageMaker's MLflow fails, cannot be reached, or refuses the proxy's role. Look at the status of the "
-            "tracking server or app, then at `error` and `upstream_ms` in the log; aws-error with 403 is IAM.",
-            namespace=where,
+            description="SageMaker MLflow returns errors, is unreachable, or rejects the proxy's role. Look at the "
+            "status of the tracking server or app, then at `error` and `upstream_ms` in the log; aws-error with 403 is "
+            "IAM.",
+            namespace=namespace,
             metric="UpstreamErrors",
             above=4,
             periods=2,
         ),
-        "slow": _Alarm(
-            says=f"a twentieth of all answers take more than {slow_seconds} s. Look at the slowest routes on the "
-            "dashboard: where upstream_ms is as high, it is SageMaker, else the proxy's CPU or callers' own lines.",
-            namespace=where,
+        "high-latency": _Alarm(
+            description=f"the 95th percentile of response times is above {latency_threshold_seconds} s. Look at the "
+            "slowest routes on the dashboard: where upstream_ms is as high, SageMaker is slow; otherwise look at the "
+            "proxy's CPU and the clients' connections.",
+            namespace=namespace,
             metric="Latency",
             statistic="p95",
-            above=slow_seconds * 1000,
-            # A few slow requests at night are a twentieth, too.
+            above=latency_threshold_seconds * 1000,
+            # With little traffic, a few slow requests are enough to move the percentile.
             periods=3,
         ),
         "throttled": _Alarm(
-            says="callers are told to slow down (429). Look at `error` in the log: too-many is the proxy's own limit "
-            "(more tasks), all else is SageMaker's throttling; the dashboard says who asks that much.",
-            namespace=where,
+            description="clients get 429. Look at `error` in the log: too-many is the proxy's own limit (add tasks), "
+            "otherwise SageMaker throttles; the dashboard shows which clients send the most requests.",
+            namespace=namespace,
             metric="Throttled",
             above=20,
             periods=2,
         ),
-        "credentials": _Alarm(
-            says="the proxy cannot renew its AWS credentials; when those it has end, it can sign nothing. Look at the "
-            "lines with event credentials in the log, and at the task role.",
-            namespace=where,
+        "credential-failures": _Alarm(
+            description="the proxy cannot refresh its AWS credentials; when the current ones expire, it cannot sign "
+            "requests. Look at the log lines with event credentials, and at the task role.",
+            namespace=namespace,
             metric="CredentialFailures",
-            # The first tries after a failure come within seconds.
+            # The first attempts after a failure follow within seconds.
             above=2,
         ),
-        "tokens": _Alarm(
-            says="the proxy cannot read the callers' tokens: those read before stay in force, and none can be revoked. "
-            "Look at the lines with event tokens in the log, and at the secret.",
-            namespace=where,
-            metric="TokensUnread",
-            # Told once, and not at every try.
+        "token-read-failures": _Alarm(
+            description="the proxy cannot read the tokens: those read before stay valid, and revocations have no "
+            "effect. Look at the log lines with event tokens, and at the secret.",
+            namespace=namespace,
+            metric="TokenReadFailures",
+            # Logged once per outage, not on each attempt.
             above=0,
         ),
     }

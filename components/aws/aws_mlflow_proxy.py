@@ -11,19 +11,19 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from .args import AwsMlflowProxyArgs
-from .edge import Edge
+from .deployment import Deployment
 from .endpoints import Endpoints
 from .image import Image
+from .load_balancer import LoadBalancer
+from .monitoring import Monitoring
 from .network import Network
 from .outputs import lines_for_clients
-from .place import Place
 from .proxy_log import ProxyLog
 from .service import Service
+from .settings import AwsMlflowProxySettings
 from .studio import Studio
 from .tokens import Tokens
 from .tracking import Tracking
-from .watching import Watching
 
 # What fits into the load balancer's name: 32 letters, and not beginning with what AWS keeps for itself.
 _NAME = re.compile(r"(?!internal-)[a-z][a-z0-9-]{0,15}")
@@ -53,18 +53,18 @@ class AwsMlflowProxy(pulumi.ComponentResource):
     tokens_secret_arn: pulumi.Output[str]
     """Where the proxy reads the hashes of all tokens; ``python -m proxy_app token`` changes them."""
     load_balancer_dns_name: pulumi.Output[str]
-    """The load balancer's own name: what a CNAME of yours for ``edge.host_name`` points to."""
+    """The load balancer's own name: what a CNAME of yours for ``load_balancer.host_name`` points to."""
     load_balancer_zone_id: pulumi.Output[str]
     """The hosted zone of that name, for an alias in Route 53 instead."""
     port_forward: pulumi.Output[str | None]
     """The command that brings an internal load balancer to a laptop; None for a public one."""
-    notebook: pulumi.Output[str]
+    client_setup: pulumi.Output[str]
     """The lines to paste where MLflow's client runs."""
 
     def __init__(
         self,
         name: str,
-        args: AwsMlflowProxyArgs | Mapping[str, Any] | None = None,
+        args: AwsMlflowProxySettings | Mapping[str, Any] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Raises SettingsError with everything that is wrong in ``args``, ValueError for a ``name`` that is none."""
@@ -72,11 +72,11 @@ class AwsMlflowProxy(pulumi.ComponentResource):
             raise ValueError(
                 f"AwsMlflowProxy {name!r}: a name has 1 to 16 letters of a-z, digits and -, a letter first."
             )
-        settings = AwsMlflowProxyArgs.read(args or {}, name)
+        settings = AwsMlflowProxySettings.read(args or {}, name)
         super().__init__("mlflow:index:AwsMlflowProxy", name, {}, opts)
         inside = pulumi.ResourceOptions(parent=self)
         asking = pulumi.InvokeOptions(parent=self)
-        place = Place(
+        deployment = Deployment(
             name=name,
             stack=pulumi.get_stack(),
             region=aws.get_region_output(opts=asking).region,
@@ -92,16 +92,29 @@ class AwsMlflowProxy(pulumi.ComponentResource):
             kms_key_arn=settings.kms_key_arn,
             permissions_boundary_arn=settings.permissions_boundary_arn,
         )
-        network = Network(place, settings.network, public=settings.edge.public, opts=inside)
-        tracking = Tracking(place, settings.tracking, opts=inside)
-        image = Image(place, settings.image, opts=inside)
-        tokens = Tokens(place, days=settings.access.admin_token_days, opts=inside)
-        edge = Edge(place, settings.edge, network=network, sso_client_secret=settings.sso_client_secret, opts=inside)
+        network = Network(deployment, settings.network, public=settings.load_balancer.public, opts=inside)
+        tracking = Tracking(deployment, settings.tracking, opts=inside)
+        image = Image(deployment, settings.image, opts=inside)
+        tokens = Tokens(deployment, days=settings.access.admin_token_days, opts=inside)
+        load_balancer = LoadBalancer(
+            deployment,
+            settings.load_balancer,
+            network=network,
+            oidc_client_secret=settings.oidc_client_secret,
+            opts=inside,
+        )
         if settings.studio is not None:
-            Studio(place, settings.studio, network=network, tracking=tracking, edge=edge, opts=inside)
-        log = ProxyLog(place, days=settings.watching.log_days, opts=inside)
+            Studio(
+                deployment,
+                settings.studio,
+                network=network,
+                tracking=tracking,
+                load_balancer=load_balancer,
+                opts=inside,
+            )
+        log = ProxyLog(deployment, days=settings.monitoring.log_retention_days, opts=inside)
         endpoints = Endpoints(
-            place,
+            deployment,
             settings.network,
             network=network,
             tracking=tracking,
@@ -112,7 +125,7 @@ class AwsMlflowProxy(pulumi.ComponentResource):
             opts=inside,
         )
         service = Service(
-            place,
+            deployment,
             settings.service,
             architecture=settings.image.architecture,
             roles=settings.access.roles,
@@ -120,23 +133,27 @@ class AwsMlflowProxy(pulumi.ComponentResource):
             tracking=tracking,
             image=image,
             tokens=tokens,
-            edge=edge,
+            load_balancer=load_balancer,
             log=log,
             # Without its way out an instance could not start, nor its tasks be stopped when all is destroyed.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[network, endpoints]),
         )
-        watching = Watching(place, settings.watching, log=log, edge=edge, service=service, opts=inside)
+        monitoring = Monitoring(
+            deployment, settings.monitoring, log=log, load_balancer=load_balancer, service=service, opts=inside
+        )
 
-        self.url = edge.url
-        self.ui_url = pulumi.Output.concat(edge.url, "/")
-        self.tracking_uri = edge.url
+        self.url = load_balancer.url
+        self.ui_url = pulumi.Output.concat(load_balancer.url, "/")
+        self.tracking_uri = load_balancer.url
         self.target_arn = tracking.target_arn
         self.bucket = tracking.bucket
         self.log_group = log.name
-        self.dashboard_url = watching.dashboard_url
+        self.dashboard_url = monitoring.dashboard_url
         self.admin_token = tokens.admin_token
         self.admin_token_secret_arn = tokens.admin_token_secret_arn
         self.tokens_secret_arn = tokens.hashes_secret_arn
-        self.load_balancer_dns_name, self.load_balancer_zone_id = edge.dns_name, edge.dns_zone_id
-        self.port_forward, self.notebook = lines_for_clients(place, edge=edge, service=service, tokens=tokens)
+        self.load_balancer_dns_name, self.load_balancer_zone_id = load_balancer.dns_name, load_balancer.dns_zone_id
+        self.port_forward, self.client_setup = lines_for_clients(
+            deployment, load_balancer=load_balancer, service=service, tokens=tokens
+        )
         self.register_outputs({output: getattr(self, output) for output in self.__class__.__annotations__})

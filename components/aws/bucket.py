@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import pulumi
 from pulumi_aws import s3
 
+from .deployment import Deployment
 from .identity import Statement, document
-from .place import Place
 
 Statements = Callable[[pulumi.Output[str]], Sequence[Statement]]
 
@@ -23,21 +23,23 @@ class PrivateBucket(pulumi.ComponentResource):
 
     def __init__(
         self,
-        place: Place,
+        deployment: Deployment,
         role: str,
         *,
-        versions_days: int | None,
+        noncurrent_days: int | None,
         expire_days: int | None,
         statements: Statements | None,
         kms: bool,
         opts: pulumi.ResourceOptions,
     ) -> None:
-        super().__init__("mlflow:aws:PrivateBucket", place.named(role), {}, opts)
-        name = place.named(role)
+        super().__init__("mlflow:aws:PrivateBucket", deployment.logical_name(role), {}, opts)
+        name = deployment.logical_name(role)
         inside = pulumi.ResourceOptions(parent=self)
-        made = s3.Bucket(name, force_destroy=not place.deletion_protection, tags=place.tagged(role), opts=inside)
+        made = s3.Bucket(
+            name, force_destroy=not deployment.deletion_protection, tags=deployment.tags_for(role), opts=inside
+        )
         self.bucket, self.arn = made.bucket, made.arn
-        _encrypted(name, made, place.kms_key_arn if kms else None, inside)
+        _encrypted(name, made, deployment.kms_key_arn if kms else None, inside)
         ready = _closed(name, made, self)
         s3.BucketPolicy(
             name,
@@ -45,30 +47,31 @@ class PrivateBucket(pulumi.ComponentResource):
             policy=document([_tls_only(made.arn), *(statements(made.arn) if statements else ())]),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[ready]),
         )
-        _cleaned_up(name, made, versions_days, expire_days, self)
+        _cleaned_up(name, made, noncurrent_days, expire_days, self)
         self.register_outputs({"bucket": self.bucket, "arn": self.arn})
 
 
 def private_bucket(
-    place: Place,
+    deployment: Deployment,
     role: str,
     *,
     parent: pulumi.Resource,
-    versions_days: int | None,
+    noncurrent_days: int | None,
     expire_days: int | None,
     statements: Statements | None = None,
     protect: bool,
     kms: bool = True,
 ) -> PrivateBucket:
-    """A bucket whose objects go after ``expire_days``, and old versions after ``versions_days``; None keeps them.
+    """A bucket with optional versioning and expiration.
 
-    ``versions_days`` None makes no versions. ``statements`` are further ones of the bucket's policy, made from its ARN.
-    ``kms`` False is for writers that cannot use a customer key.
+    ``expire_days``: objects are deleted after that many days; None keeps them. ``noncurrent_days``: noncurrent versions
+    are deleted after that many days; None disables versioning. ``statements`` returns additional statements of the
+    bucket policy for the bucket's ARN. ``kms`` False is for writers that cannot use a customer managed key.
     """
     return PrivateBucket(
-        place,
+        deployment,
         role,
-        versions_days=versions_days,
+        noncurrent_days=noncurrent_days,
         expire_days=expire_days,
         statements=statements,
         kms=kms,
@@ -128,10 +131,10 @@ def _tls_only(arn: pulumi.Output[str]) -> Statement:
 
 
 def _cleaned_up(
-    name: str, bucket: s3.Bucket, versions_days: int | None, expire_days: int | None, parent: pulumi.Resource
+    name: str, bucket: s3.Bucket, noncurrent_days: int | None, expire_days: int | None, parent: pulumi.Resource
 ) -> None:
     versioning: list[pulumi.Resource] = []
-    if versions_days is not None:
+    if noncurrent_days is not None:
         versioning.append(
             s3.BucketVersioning(
                 name,
@@ -143,12 +146,12 @@ def _cleaned_up(
     s3.BucketLifecycleConfiguration(
         name,
         bucket=bucket.bucket,
-        rules=_rules(versions_days, expire_days),
+        rules=_rules(noncurrent_days, expire_days),
         opts=pulumi.ResourceOptions(parent=parent, depends_on=versioning),
     )
 
 
-def _rules(versions_days: int | None, expire_days: int | None) -> list[s3.BucketLifecycleConfigurationRuleArgs]:
+def _rules(noncurrent_days: int | None, expire_days: int | None) -> list[s3.BucketLifecycleConfigurationRuleArgs]:
     # Of every object; without a filter the provider finds a change at every refresh (pulumi-aws#2128).
     every = s3.BucketLifecycleConfigurationRuleFilterArgs(prefix="")
     rules = [
@@ -161,14 +164,14 @@ def _rules(versions_days: int | None, expire_days: int | None) -> list[s3.Bucket
             ),
         )
     ]
-    if versions_days is not None:
+    if noncurrent_days is not None:
         rules.append(
             s3.BucketLifecycleConfigurationRuleArgs(
                 id="old-versions",
                 status="Enabled",
                 filter=every,
                 noncurrent_version_expiration=s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(
-                    noncurrent_days=versions_days
+                    noncurrent_days=noncurrent_days
                 ),
                 # S3 takes this and a number of days in two rules only.
                 expiration=s3.BucketLifecycleConfigurationRuleExpirationArgs(expired_object_delete_marker=True),

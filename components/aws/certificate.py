@@ -6,23 +6,23 @@ The hosted zones are the caller's.
 import pulumi
 from pulumi_aws import acm, lb, route53
 
-from .edge_args import DomainArgs
-from .place import Place
+from .deployment import Deployment
+from .load_balancer_settings import DomainSettings
 
 
-def certificate(place: Place, domain: DomainArgs, parent: pulumi.Resource) -> pulumi.Output[str]:
+def certificate(deployment: Deployment, domain: DomainSettings, parent: pulumi.Resource) -> pulumi.Output[str]:
     """The ARN of a new certificate, once it is issued."""
     inside = pulumi.ResourceOptions(parent=parent)
     made = acm.Certificate(
-        place.named("certificate"),
+        deployment.logical_name("certificate"),
         domain_name=domain.name,
         validation_method="DNS",
-        tags=place.tagged("certificate"),
+        tags=deployment.tags_for("certificate"),
         opts=inside,
     )
     wanted = made.domain_validation_options[0]
     proof = route53.Record(
-        place.named("certificate-proof"),
+        deployment.logical_name("certificate-validation"),
         zone_id=domain.zone_id,
         name=wanted.resource_record_name,
         type=wanted.resource_record_type,
@@ -33,15 +33,20 @@ def certificate(place: Place, domain: DomainArgs, parent: pulumi.Resource) -> pu
         opts=inside,
     )
     issued = acm.CertificateValidation(
-        place.named("certificate"), certificate_arn=made.arn, validation_record_fqdns=[proof.fqdn], opts=inside
+        deployment.logical_name("certificate"),
+        certificate_arn=made.arn,
+        validation_record_fqdns=[proof.fqdn],
+        opts=inside,
     )
     return issued.certificate_arn
 
 
-def name_in_dns(place: Place, domain: DomainArgs, balancer: lb.LoadBalancer, parent: pulumi.Resource) -> None:
+def name_in_dns(
+    deployment: Deployment, domain: DomainSettings, balancer: lb.LoadBalancer, parent: pulumi.Resource
+) -> None:
     """The name leads to the load balancer: in the private zone if there is one, else in the public one."""
     route53.Record(
-        place.named("name"),
+        deployment.logical_name("dns-record"),
         zone_id=domain.private_zone_id or domain.zone_id,
         name=domain.name,
         type="A",

@@ -6,9 +6,9 @@ from typing import Any
 import pulumi
 from pulumi_aws import cloudwatch
 
-from .edge import Edge
+from .deployment import Deployment
+from .load_balancer import LoadBalancer
 from .metrics import namespace
-from .place import Place
 from .proxy_log import ProxyLog
 from .service import Service
 
@@ -20,43 +20,45 @@ Widget = dict[str, Any]
 
 
 def dashboard(
-    place: Place,
+    deployment: Deployment,
     *,
     log: ProxyLog,
-    edge: Edge,
+    load_balancer: LoadBalancer,
     service: Service,
     alarms: Sequence[cloudwatch.MetricAlarm],
     parent: pulumi.Resource,
 ) -> pulumi.Output[str]:
     """Its address in the console."""
     made = cloudwatch.Dashboard(
-        place.named("dashboard"),
+        deployment.logical_name("dashboard"),
         # An account's dashboards share their names, in all its regions.
-        dashboard_name=pulumi.Output.concat(place.physical_name("dashboard", 200), "-", place.region),
+        dashboard_name=pulumi.Output.concat(deployment.physical_name("dashboard", 200), "-", deployment.region),
         dashboard_body=pulumi.Output.json_dumps(
             {
                 "widgets": [
-                    *_is_it_up(place, edge, service, alarms),
-                    *_who_uses_it(place, log),
-                    *_what_is_slow(place, log),
+                    *_is_it_up(deployment, load_balancer, service, alarms),
+                    *_who_uses_it(deployment, log),
+                    *_what_is_slow(deployment, log),
                 ]
             }
         ),
         opts=pulumi.ResourceOptions(parent=parent),
     )
-    console = place.partition.apply(lambda partition: _CONSOLES.get(partition, _CONSOLES["aws"]))
+    console = deployment.partition.apply(lambda partition: _CONSOLES.get(partition, _CONSOLES["aws"]))
     return pulumi.Output.format(
         "https://{0}.{1}/cloudwatch/home?region={0}#dashboards/dashboard/{2}",
-        place.region,
+        deployment.region,
         console,
         made.dashboard_name,
     )
 
 
-def _is_it_up(place: Place, edge: Edge, service: Service, alarms: Sequence[cloudwatch.MetricAlarm]) -> list[Widget]:
-    where = namespace(place)
-    balancer = ["LoadBalancer", edge.load_balancer_suffix]
-    proxies = ["TargetGroup", edge.target_group_suffix, *balancer]
+def _is_it_up(
+    deployment: Deployment, load_balancer: LoadBalancer, service: Service, alarms: Sequence[cloudwatch.MetricAlarm]
+) -> list[Widget]:
+    where = namespace(deployment)
+    balancer = ["LoadBalancer", load_balancer.arn_suffix]
+    proxies = ["TargetGroup", load_balancer.target_group_suffix, *balancer]
     ecs = ["ClusterName", service.cluster_name, "ServiceName", service.service_name]
     return [
         _title("Is it up?"),
@@ -67,7 +69,7 @@ def _is_it_up(place: Place, edge: Edge, service: Service, alarms: Sequence[cloud
             "properties": {"title": "Alarms", "alarms": [alarm.arn for alarm in alarms]},
         },
         _graph(
-            place,
+            deployment,
             "Proxies",
             [
                 ["AWS/ApplicationELB", "HealthyHostCount", *proxies, {"stat": "Maximum"}],
@@ -75,7 +77,7 @@ def _is_it_up(place: Place, edge: Edge, service: Service, alarms: Sequence[cloud
             ],
         ),
         _graph(
-            place,
+            deployment,
             "Errors and refusals",
             [
                 [where, "ProxyErrors"],
@@ -86,7 +88,7 @@ def _is_it_up(place: Place, edge: Edge, service: Service, alarms: Sequence[cloud
             ],
         ),
         _graph(
-            place,
+            deployment,
             "CPU and memory, percent",
             [
                 ["AWS/ECS", "CPUUtilization", *ecs, {"stat": "Average"}],
@@ -96,21 +98,21 @@ def _is_it_up(place: Place, edge: Edge, service: Service, alarms: Sequence[cloud
     ]
 
 
-def _who_uses_it(place: Place, log: ProxyLog) -> list[Widget]:
-    where = namespace(place)
+def _who_uses_it(deployment: Deployment, log: ProxyLog) -> list[Widget]:
+    where = namespace(deployment)
     by_role = [[where, "RequestsByRole", "Role", role] for role in ("viewer", "editor", "admin")]
     return [
         _title("Who uses it?"),
-        _graph(place, "Requests", [[where, "Requests"], *by_role], width=_HALF),
+        _graph(deployment, "Requests", [[where, "Requests"], *by_role], width=_HALF),
         _table(
-            place,
+            deployment,
             log,
             "Callers",
             "| stats count(*) as requests, sum(bytes_in + bytes_out) as bytes, max(@timestamp) as seen by caller, role "
             "| sort requests desc | limit 20",
         ),
         _table(
-            place,
+            deployment,
             log,
             "Refused",
             "| filter ispresent(error) | stats count(*) as requests by error, status, caller "
@@ -120,25 +122,25 @@ def _who_uses_it(place: Place, log: ProxyLog) -> list[Widget]:
     ]
 
 
-def _what_is_slow(place: Place, log: ProxyLog) -> list[Widget]:
-    where = namespace(place)
+def _what_is_slow(deployment: Deployment, log: ProxyLog) -> list[Widget]:
+    where = namespace(deployment)
     return [
         _title("What is slow?"),
         _graph(
-            place,
+            deployment,
             "Answers, in milliseconds",
             [[where, "Latency", {"stat": stat}] for stat in ("p50", "p95", "p99")],
             width=_HALF,
         ),
         _table(
-            place,
+            deployment,
             log,
             "Routes by the time they take in all",
             "| stats count(*) as requests, pct(ms, 95) as p95, pct(upstream_ms, 95) as upstream_p95, sum(ms) as total "
             "by route, method | sort total desc | limit 20",
         ),
         _table(
-            place,
+            deployment,
             log,
             "Slowest requests",
             "| fields @timestamp, ms, upstream_ms, attempts, status, caller, method, route, request_id "
@@ -152,14 +154,14 @@ def _title(text: str) -> Widget:
     return {"type": "text", "width": _WHOLE, "height": 1, "properties": {"markdown": f"## {text}"}}
 
 
-def _graph(place: Place, title: str, metrics: list[list[Any]], *, width: int = _THIRD) -> Widget:
+def _graph(deployment: Deployment, title: str, metrics: list[list[Any]], *, width: int = _THIRD) -> Widget:
     return {
         "type": "metric",
         "width": width,
         "height": 6,
         "properties": {
             "title": title,
-            "region": place.region,
+            "region": deployment.region,
             "metrics": metrics,
             "stat": "Sum",
             "period": 300,
@@ -168,14 +170,14 @@ def _graph(place: Place, title: str, metrics: list[list[Any]], *, width: int = _
     }
 
 
-def _table(place: Place, log: ProxyLog, title: str, query: str, *, width: int = _HALF) -> Widget:
+def _table(deployment: Deployment, log: ProxyLog, title: str, query: str, *, width: int = _HALF) -> Widget:
     return {
         "type": "log",
         "width": width,
         "height": 6,
         "properties": {
             "title": title,
-            "region": place.region,
+            "region": deployment.region,
             "view": "table",
             "query": pulumi.Output.concat("SOURCE '", log.name, '\' | filter event = "request" ', query),
         },

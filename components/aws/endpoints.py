@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 import pulumi
 import pulumi_aws as aws
 
+from .deployment import Deployment
 from .endpoint_policies import endpoint_statements
 from .identity import Statement, document
 from .image import Image
 from .network import Network
-from .network_args import Endpoint, NetworkArgs
-from .place import Place
+from .network_settings import Endpoint, NetworkSettings
 from .proxy_log import ProxyLog
 from .tokens import Tokens
 from .tracking import Tracking
@@ -35,8 +35,8 @@ class Endpoints(pulumi.ComponentResource):
 
     def __init__(
         self,
-        place: Place,
-        args: NetworkArgs,
+        deployment: Deployment,
+        args: NetworkSettings,
         *,
         network: Network,
         tracking: Tracking,
@@ -47,8 +47,8 @@ class Endpoints(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """``studio``: a Studio domain lives in the VPC, too."""
-        super().__init__("mlflow:aws:Endpoints", place.named("endpoints"), {}, opts)
-        self._place = place
+        super().__init__("mlflow:aws:Endpoints", deployment.logical_name("endpoints"), {}, opts)
+        self._deployment = deployment
         self._network = network
         alone = args.egress == "endpoints"
         # In a VPC that is there, a policy would hold for everybody who finds these services by the endpoints' private
@@ -56,12 +56,12 @@ class Endpoints(pulumi.ComponentResource):
         # that come from S3.
         bounded = alone and args.vpc_id is None
         policies: Mapping[Endpoint, Sequence[Statement]] = (
-            endpoint_statements(place, tracking=tracking, image=image, tokens=tokens, log=log, studio=studio)
+            endpoint_statements(deployment, tracking=tracking, image=image, tokens=tokens, log=log, studio=studio)
             if bounded
             else {}
         )
         if alone:
-            for name in _wanted(place, studio=studio):
+            for name in _wanted(deployment, studio=studio):
                 if name not in args.existing_endpoints:
                     service = self._service(name, args, serverless=tracking.serverless)
                     self._interface(name, service, policies.get(name))
@@ -71,8 +71,8 @@ class Endpoints(pulumi.ComponentResource):
             self._s3(policies.get("s3"))
         self.register_outputs({})
 
-    def _service(self, name: Endpoint, args: NetworkArgs, *, serverless: bool) -> pulumi.Output[str]:
-        region = self._place.region
+    def _service(self, name: Endpoint, args: NetworkSettings, *, serverless: bool) -> pulumi.Output[str]:
+        region = self._deployment.region
         if name == "mlflow":
             if args.mlflow_endpoint_service is not None:
                 return pulumi.Output.from_input(args.mlflow_endpoint_service)
@@ -92,7 +92,7 @@ class Endpoints(pulumi.ComponentResource):
         )
         group = network.endpoints_security_group_id
         aws.ec2.VpcEndpoint(
-            self._place.named(role),
+            self._deployment.logical_name(role),
             vpc_id=network.vpc_id,
             vpc_endpoint_type="Interface",
             service_name=service,
@@ -105,27 +105,27 @@ class Endpoints(pulumi.ComponentResource):
                 of_subnets=network.private_zones,
             ).apply(lambda known: one_in_each_zone(**known)),
             policy=_where_taken(offer.vpc_endpoint_policy_supported, statements),
-            tags=self._place.tagged(role),
+            tags=self._deployment.tags_for(role),
             opts=pulumi.ResourceOptions(parent=self),
         )
 
     def _s3(self, statements: Sequence[Statement] | None) -> None:
-        place = self._place
+        deployment = self._deployment
         aws.ec2.VpcEndpoint(
-            place.named("endpoint-s3"),
+            deployment.logical_name("endpoint-s3"),
             vpc_id=self._network.vpc_id,
             vpc_endpoint_type="Gateway",
-            service_name=pulumi.Output.concat("com.amazonaws.", place.region, ".s3"),
+            service_name=pulumi.Output.concat("com.amazonaws.", deployment.region, ".s3"),
             route_table_ids=self._network.private_route_table_ids,
             policy=document(statements) if statements is not None else None,
-            tags=place.tagged("endpoint-s3"),
+            tags=deployment.tags_for("endpoint-s3"),
             opts=pulumi.ResourceOptions(parent=self),
         )
 
 
-def _wanted(place: Place, *, studio: bool) -> list[Endpoint]:
+def _wanted(deployment: Deployment, *, studio: bool) -> list[Endpoint]:
     # ECS Exec and Session Manager encrypt with a customer key from the instance; all others use it where they are.
-    key: tuple[Endpoint, ...] = ("kms",) if place.kms_key_arn is not None else ()
+    key: tuple[Endpoint, ...] = ("kms",) if deployment.kms_key_arn is not None else ()
     return [*_BOOT, *_SESSIONS, *_PROXY, *key, *(_STUDIO if studio else ())]
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
+from .deployment import Deployment
 from .mlflow_actions import DELETE, READ, WRITE
-from .place import Place
 
 Statement = Mapping[str, Any]
 
@@ -24,7 +24,7 @@ def allow(actions: Sequence[str], resources: Sequence[pulumi.Input[str]], **cond
 
 
 def service_role(
-    place: Place,
+    deployment: Deployment,
     role: str,
     service: str,
     statements: Sequence[Statement],
@@ -38,26 +38,32 @@ def service_role(
         "Principal": {"Service": service},
         "Action": "sts:AssumeRole",
         # EC2 assumes an instance's role without saying for whom.
-        **({} if service.startswith("ec2.") else {"Condition": {"StringEquals": {"aws:SourceAccount": place.account}}}),
+        **(
+            {}
+            if service.startswith("ec2.")
+            else {"Condition": {"StringEquals": {"aws:SourceAccount": deployment.account}}}
+        ),
     }
     made = aws.iam.Role(
-        place.named(role),
-        description=f"{role} of {place.name} ({place.stack})",
+        deployment.logical_name(role),
+        description=f"{role} of {deployment.name} ({deployment.stack})",
         assume_role_policy=document([trust]),
-        permissions_boundary=place.permissions_boundary_arn,
+        permissions_boundary=deployment.permissions_boundary_arn,
         managed_policy_arns=list(managed_policy_arns) or None,
-        tags=place.tagged(role),
+        tags=deployment.tags_for(role),
         opts=pulumi.ResourceOptions(parent=parent),
     )
     if statements:
-        role_policy(place, role, made, statements)
+        role_policy(deployment, role, made, statements)
     return made
 
 
-def role_policy(place: Place, role: str, made: aws.iam.Role, statements: Sequence[Statement]) -> aws.iam.RolePolicy:
+def role_policy(
+    deployment: Deployment, role: str, made: aws.iam.Role, statements: Sequence[Statement]
+) -> aws.iam.RolePolicy:
     """The inline policy of a role that was made without statements, for those who have to wait for it."""
     return aws.iam.RolePolicy(
-        place.named(role),
+        deployment.logical_name(role),
         role=made.name,
         policy=document(statements),
         opts=pulumi.ResourceOptions(parent=made),
@@ -75,30 +81,33 @@ def flow_log_statements(log_group_arn: pulumi.Input[str]) -> list[Statement]:
 
 
 def tracking_statements(
-    place: Place, *, bucket_arn: pulumi.Input[str], prefix: str, registers_models: bool
+    deployment: Deployment, *, bucket_arn: pulumi.Input[str], prefix: str, registers_models: bool
 ) -> list[Statement]:
     """For SageMaker's MLflow: its artifacts in the bucket and, if it registers models, SageMaker's model registry."""
-    statements = artifact_statements(place, bucket_arn=bucket_arn, prefix=prefix)
+    statements = artifact_statements(deployment, bucket_arn=bucket_arn, prefix=prefix)
     if registers_models:
-        registry = [place.arn("sagemaker", "model-package-group/*"), place.arn("sagemaker", "model-package/*")]
+        registry = [
+            deployment.arn("sagemaker", "model-package-group/*"),
+            deployment.arn("sagemaker", "model-package/*"),
+        ]
         actions = ["CreateModelPackageGroup", "DescribeModelPackageGroup", "CreateModelPackage", "UpdateModelPackage"]
         statements.append(allow([f"sagemaker:{action}" for action in [*actions, "AddTags"]], registry))
     return statements
 
 
-def artifact_statements(place: Place, *, bucket_arn: pulumi.Input[str], prefix: str) -> list[Statement]:
+def artifact_statements(deployment: Deployment, *, bucket_arn: pulumi.Input[str], prefix: str) -> list[Statement]:
     """For whoever reads and writes artifacts; nobody deletes them."""
     statements = [
         allow(["s3:ListBucket"], [bucket_arn]),
         allow(["s3:GetObject", "s3:PutObject"], [pulumi.Output.concat(bucket_arn, f"/{prefix}/*")]),
     ]
-    if place.kms_key_arn is not None:
+    if deployment.kms_key_arn is not None:
         # Through S3, and for nothing else.
-        s3 = pulumi.Output.concat("s3.", place.region, ".amazonaws.com")
+        s3 = pulumi.Output.concat("s3.", deployment.region, ".amazonaws.com")
         statements.append(
             allow(
                 ["kms:Decrypt", "kms:GenerateDataKey"],
-                [place.kms_key_arn],
+                [deployment.kms_key_arn],
                 StringEquals={"kms:ViaService": s3},
             )
         )
@@ -123,14 +132,19 @@ def mlflow_statements(
 
 
 def studio_statements(
-    place: Place, *, domain_id: pulumi.Input[str], user_profile: str, target_arn: pulumi.Input[str], serverless: bool
+    deployment: Deployment,
+    *,
+    domain_id: pulumi.Input[str],
+    user_profile: str,
+    target_arn: pulumi.Input[str],
+    serverless: bool,
 ) -> list[Statement]:
     """For one Studio user: own private spaces with their apps, and to find the MLflow; AWS's page "Give your users
     access to spaces" gives the rights to spaces of everybody's domains.
     """
 
     def named(kind: str, *name: str) -> pulumi.Output[str]:
-        return pulumi.Output.concat(place.arn("sagemaker", f"{kind}/"), domain_id, *(f"/{part}" for part in name))
+        return pulumi.Output.concat(deployment.arn("sagemaker", f"{kind}/"), domain_id, *(f"/{part}" for part in name))
 
     profile, spaces, apps = named("user-profile", user_profile), named("space", "*"), named("app", "*")
     own = {
@@ -155,26 +169,26 @@ def studio_statements(
 
 
 def proxy_statements(
-    place: Place,
+    deployment: Deployment,
     *,
     target_arn: pulumi.Input[str],
     serverless: bool,
     tokens_secret_arn: pulumi.Input[str],
-    exec_access: bool,
+    enable_execute_command: bool,
 ) -> list[Statement]:
     """For the proxy itself (the task role): all of that one MLflow, and to read the tokens' hashes.
 
-    Which caller may do what there is the proxy's own decision. ``exec_access``: also to be reached by ECS Exec.
+    The proxy itself enforces the roles of its users. ``enable_execute_command`` adds the permissions of ECS Exec.
     """
     statements = [
         *mlflow_statements(target_arn=target_arn, serverless=serverless, deletes=True, interface=True),
         allow(["secretsmanager:GetSecretValue"], [tokens_secret_arn]),
     ]
-    key = place.kms_key_arn
+    key = deployment.kms_key_arn
     if key is not None:
-        secrets = pulumi.Output.concat("secretsmanager.", place.region, ".amazonaws.com")
+        secrets = pulumi.Output.concat("secretsmanager.", deployment.region, ".amazonaws.com")
         statements.append(allow(["kms:Decrypt"], [key], StringEquals={"kms:ViaService": secrets}))
-    if exec_access:
+    if enable_execute_command:
         statements.append(_sessions())
         if key is not None:
             # A session's own encryption, by the agent that ECS puts beside the proxy.
@@ -199,7 +213,7 @@ def execution_statements(
 
 
 def instance_statements(
-    place: Place, *, cluster_arn: pulumi.Input[str], cluster_name: pulumi.Input[str]
+    deployment: Deployment, *, cluster_arn: pulumi.Input[str], cluster_name: pulumi.Input[str]
 ) -> list[Statement]:
     """For the agents on an instance: to be a part of this one cluster, and to be reached by Session Manager.
 
@@ -207,14 +221,14 @@ def instance_statements(
     that the agent does not use (amazon-ecs-agent's ecs_client.go). AmazonSSMManagedInstanceCore has Run Command,
     patching and every parameter beside; AWS names these as the least for Session Manager.
     """
-    members = place.arn("ecs", pulumi.Output.concat("container-instance/", cluster_name, "/*"))
+    members = deployment.arn("ecs", pulumi.Output.concat("container-instance/", cluster_name, "/*"))
     states = [f"ecs:Submit{what}" for what in ("AttachmentStateChanges", "ContainerStateChange", "TaskStateChange")]
     return [
         # It takes no ARN.
         allow(["ecs:DiscoverPollEndpoint"], ["*"]),
         allow(["ecs:RegisterContainerInstance", *states], [cluster_arn]),
         allow(["ecs:Poll", "ecs:StartTelemetrySession"], [members]),
-        allow(["ssm:UpdateInstanceInformation"], [place.arn("ec2", "instance/*")]),
+        allow(["ssm:UpdateInstanceInformation"], [deployment.arn("ec2", "instance/*")]),
         _sessions(),
     ]
 

@@ -12,8 +12,8 @@ import pulumi_docker_build as docker_build
 from pulumi_aws import ecr
 
 from ..built_image import Build, Registry, built_image
-from .args import ImageArgs
-from .place import Place
+from .deployment import Deployment
+from .settings import ImageSettings
 
 _CONTEXT = Path(__file__).resolve().parents[2] / "proxy_app"
 _ECR = re.compile(
@@ -24,39 +24,41 @@ _ECR = re.compile(
 class Image(pulumi.ComponentResource):
     """What the proxy's tasks run."""
 
-    reference: pulumi.Output[str]
+    uri: pulumi.Output[str]
     """By digest."""
     repository_arn: pulumi.Output[str] | None
     """None for an image that was there and is not in ECR."""
 
-    def __init__(self, place: Place, args: ImageArgs, *, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("mlflow:aws:Image", place.named("image"), {}, opts)
-        if args.reference is not None:
-            self.reference = pulumi.Output.from_input(args.reference)
-            self.repository_arn = _repository_of(place, args.reference)
+    def __init__(
+        self, deployment: Deployment, args: ImageSettings, *, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("mlflow:aws:Image", deployment.logical_name("image"), {}, opts)
+        if args.image_uri is not None:
+            self.uri = pulumi.Output.from_input(args.image_uri)
+            self.repository_arn = _repository_of(deployment, args.image_uri)
         else:
-            repository = self._repository(place, args)
-            self.reference = self._built(place, args, repository)
+            repository = self._repository(deployment, args)
+            self.uri = self._built(deployment, args, repository)
             self.repository_arn = repository.arn
-        self.register_outputs({"reference": self.reference, "repository_arn": self.repository_arn})
+        self.register_outputs({"uri": self.uri, "repository_arn": self.repository_arn})
 
-    def _repository(self, place: Place, args: ImageArgs) -> ecr.Repository:
-        key = place.kms_key_arn
+    def _repository(self, deployment: Deployment, args: ImageSettings) -> ecr.Repository:
+        key = deployment.kms_key_arn
         made = ecr.Repository(
-            place.named("proxy"),
+            deployment.logical_name("proxy"),
             image_tag_mutability="IMMUTABLE",
             image_scanning_configuration=ecr.RepositoryImageScanningConfigurationArgs(scan_on_push=True),
             encryption_configurations=[
                 ecr.RepositoryEncryptionConfigurationArgs(encryption_type="KMS" if key else "AES256", kms_key=key)
             ],
-            force_delete=not place.deletion_protection,
-            tags=place.tagged("proxy"),
+            force_delete=not deployment.deletion_protection,
+            tags=deployment.tags_for("proxy"),
             opts=pulumi.ResourceOptions(parent=self),
         )
         # Every build is pushed anew, so what runs is always among the newest.
-        newest = {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": args.kept}
+        newest = {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": args.keep_images}
         ecr.LifecyclePolicy(
-            place.named("proxy"),
+            deployment.logical_name("proxy"),
             repository=made.name,
             policy=json.dumps({"rules": [{"rulePriority": 1, "selection": newest, "action": {"type": "expire"}}]}),
             # A repository has one: deleting the old one after the new one was put would delete the new one.
@@ -64,16 +66,16 @@ class Image(pulumi.ComponentResource):
         )
         return made
 
-    def _built(self, place: Place, args: ImageArgs, repository: ecr.Repository) -> pulumi.Output[str]:
-        key = place.kms_key_arn
+    def _built(self, deployment: Deployment, args: ImageSettings, repository: ecr.Repository) -> pulumi.Output[str]:
+        key = deployment.kms_key_arn
         # Its password holds 12 hours.
         login = ecr.get_authorization_token_output(opts=pulumi.InvokeOptions(parent=self))
         return built_image(
-            place.named("proxy"),
+            deployment.logical_name("proxy"),
             Build(
                 context=_CONTEXT,
                 platform=f"linux/{args.architecture}",
-                arguments={"BASE": args.base, "PIP_INDEX_URL": args.package_index},
+                arguments={"BASE": args.base_image, "PIP_INDEX_URL": args.package_index_url},
             ),
             Registry(
                 image=repository.repository_url,
@@ -89,15 +91,17 @@ class Image(pulumi.ComponentResource):
         )
 
 
-def _repository_of(place: Place, reference: pulumi.Input[str]) -> pulumi.Output[str] | None:
-    """The ARN of the repository that an existing image is in; None for a text that names another registry."""
-    if isinstance(reference, str) and _ECR.fullmatch(reference) is None:
+def _repository_of(deployment: Deployment, image_uri: pulumi.Input[str]) -> pulumi.Output[str] | None:
+    """The ARN of an existing image's ECR repository; None for a string that names another registry."""
+    if isinstance(image_uri, str) and _ECR.fullmatch(image_uri) is None:
         return None
-    return pulumi.Output.all(place.partition, reference).apply(lambda known: _arn(str(known[0]), str(known[1])))
+    return pulumi.Output.all(deployment.partition, image_uri).apply(lambda known: _arn(str(known[0]), str(known[1])))
 
 
-def _arn(partition: str, reference: str) -> str:
-    found = _ECR.fullmatch(reference)
+def _arn(partition: str, image_uri: str) -> str:
+    found = _ECR.fullmatch(image_uri)
     if found is None:
-        raise pulumi.RunError(f"image.reference is {reference}: an image outside Amazon ECR has to be given as a text.")
+        raise pulumi.RunError(
+            f"image.imageUri: got {image_uri} from an output; an image outside Amazon ECR must be a plain string."
+        )
     return f"arn:{partition}:ecr:{found['region']}:{found['account']}:repository/{found['name']}"

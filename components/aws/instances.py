@@ -1,7 +1,7 @@
 """The EC2 instances under the proxies: launch template, autoscaling group, and the cluster's capacity provider of it.
 
 They boot without installing anything. ECS starts and ends them as its tasks need: one for each proxy, more for the time
-of a rollout. Left to the caller: with a customer key (``place.kms_key_arn``) its policy has to let Auto Scaling's
+of a rollout. Left to the caller: with a customer key (``deployment.kms_key_arn``) its policy has to let Auto Scaling's
 service-linked role use it, or no instance starts.
 https://docs.aws.amazon.com/autoscaling/ec2/userguide/key-policy-requirements-EBS-encryption.html
 """
@@ -12,11 +12,11 @@ import re
 import pulumi
 from pulumi_aws import autoscaling, ec2, ecs, iam, ssm
 
-from .args import Architecture, ServiceArgs
-from .doors import Doors
+from .deployment import Deployment
 from .identity import instance_statements, role_policy, service_role
 from .network import Network
-from .place import Place
+from .security_groups import SecurityGroups
+from .settings import Architecture, ServiceSettings
 
 _AMI = re.compile(r"ami-[0-9a-f]{8,17}")
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/retrieve-ecs-optimized_AMI.html
@@ -32,7 +32,7 @@ _WARMUP = 120
 
 
 class Instances(pulumi.ComponentResource):
-    """Where ECS may place proxies."""
+    """The EC2 instances on which ECS places tasks."""
 
     group_name: pulumi.Output[str]
     """The autoscaling group's."""
@@ -43,26 +43,37 @@ class Instances(pulumi.ComponentResource):
 
     def __init__(
         self,
-        place: Place,
-        args: ServiceArgs,
+        deployment: Deployment,
+        args: ServiceSettings,
         *,
         architecture: Architecture,
         network: Network,
-        doors: Doors,
+        security_groups: SecurityGroups,
         cluster: ecs.Cluster,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mlflow:aws:Instances", place.named("instances"), {}, opts)
-        role = service_role(place, "instance", "ec2.amazonaws.com", [], parent=self)
+        super().__init__("mlflow:aws:Instances", deployment.logical_name("instances"), {}, opts)
+        role = service_role(deployment, "instance", "ec2.amazonaws.com", [], parent=self)
         rights = role_policy(
-            place, "instance", role, instance_statements(place, cluster_arn=cluster.arn, cluster_name=cluster.name)
+            deployment,
+            "instance",
+            role,
+            instance_statements(deployment, cluster_arn=cluster.arn, cluster_name=cluster.name),
         )
-        template = _template(place, args, architecture, doors=doors, cluster=cluster, role=role, parent=self)
+        template = _template(
+            deployment, args, architecture, security_groups=security_groups, cluster=cluster, role=role, parent=self
+        )
         # Without its rights or its way out, an agent would neither join nor, when all is destroyed, end its tasks.
-        group = _group(place, args, network, template, pulumi.ResourceOptions(parent=self, depends_on=[rights, doors]))
-        provider = _capacity_provider(place, args, group, self)
+        group = _group(
+            deployment,
+            args,
+            network,
+            template,
+            pulumi.ResourceOptions(parent=self, depends_on=[rights, security_groups]),
+        )
+        provider = _capacity_provider(deployment, args, group, self)
         self.in_cluster = ecs.ClusterCapacityProviders(
-            place.named("instances"),
+            deployment.logical_name("instances"),
             cluster_name=cluster.name,
             capacity_providers=[provider.name],
             opts=pulumi.ResourceOptions(parent=self),
@@ -72,17 +83,19 @@ class Instances(pulumi.ComponentResource):
         self.register_outputs({"group_name": self.group_name, "capacity_provider": self.capacity_provider})
 
 
-def _image(place: Place, args: ServiceArgs, architecture: Architecture, parent: pulumi.Resource) -> pulumi.Input[str]:
+def _image(
+    deployment: Deployment, args: ServiceSettings, architecture: Architecture, parent: pulumi.Resource
+) -> pulumi.Input[str]:
     """The AMI that is given, or the one that was the newest when the label was new.
 
     The stash keeps that one in Pulumi's state. A new label is a new stash, and so a new version of the same template:
     the old version stays, which is what an instance refresh goes back to when the new one does not work.
     """
-    if _AMI.fullmatch(args.machine_image):
-        return args.machine_image
+    if _AMI.fullmatch(args.ami):
+        return args.ami
     newest = ssm.get_parameter_output(name=_NEWEST[architecture], opts=pulumi.InvokeOptions(parent=parent))
     pinned = pulumi.Stash(
-        place.named(f"machine-image-{args.machine_image}-{architecture}"),
+        deployment.logical_name(f"ami-{args.ami}-{architecture}"),
         # Public, though the provider takes every parameter's ``value`` for a secret.
         input=newest.insecure_value,
         opts=pulumi.ResourceOptions(parent=parent, ignore_changes=["input"]),
@@ -91,28 +104,28 @@ def _image(place: Place, args: ServiceArgs, architecture: Architecture, parent: 
 
 
 def _template(
-    place: Place,
-    args: ServiceArgs,
+    deployment: Deployment,
+    args: ServiceSettings,
     architecture: Architecture,
     *,
-    doors: Doors,
+    security_groups: SecurityGroups,
     cluster: ecs.Cluster,
     role: iam.Role,
     parent: pulumi.Resource,
 ) -> ec2.LaunchTemplate:
     inside = pulumi.ResourceOptions(parent=parent)
-    tags = place.tagged("instance")
-    profile = iam.InstanceProfile(place.named("instance"), role=role.name, tags=tags, opts=inside)
+    tags = deployment.tags_for("instance")
+    profile = iam.InstanceProfile(deployment.logical_name("instance"), role=role.name, tags=tags, opts=inside)
     return ec2.LaunchTemplate(
-        place.named("instance"),
+        deployment.logical_name("instance"),
         description="An instance for one proxy",
-        image_id=_image(place, args, architecture, parent),
+        image_id=_image(deployment, args, architecture, parent),
         instance_type=args.instance_type or _USUAL[architecture],
         iam_instance_profile=ec2.LaunchTemplateIamInstanceProfileArgs(arn=profile.arn),
         user_data=cluster.name.apply(user_data),
-        network_interfaces=[_interface(doors)],
+        network_interfaces=[_interface(security_groups)],
         metadata_options=_metadata(),
-        block_device_mappings=[_disk(place)],
+        block_device_mappings=[_disk(deployment)],
         # Not by the minute, which is billed: nothing here scales or alarms by an instance's metrics.
         monitoring=ec2.LaunchTemplateMonitoringArgs(enabled=False),
         # The group tags the instances themselves.
@@ -125,13 +138,13 @@ def _template(
     )
 
 
-def _interface(doors: Doors) -> ec2.LaunchTemplateNetworkInterfaceArgs:
+def _interface(security_groups: SecurityGroups) -> ec2.LaunchTemplateNetworkInterfaceArgs:
     return ec2.LaunchTemplateNetworkInterfaceArgs(
         device_index=0,
         # Whatever the subnet would do.
         associate_public_ip_address="false",
         delete_on_termination="true",
-        security_groups=[doors.instances],
+        security_groups=[security_groups.instances],
     )
 
 
@@ -146,14 +159,14 @@ def _metadata() -> ec2.LaunchTemplateMetadataOptionsArgs:
     )
 
 
-def _disk(place: Place) -> ec2.LaunchTemplateBlockDeviceMappingArgs:
+def _disk(deployment: Deployment) -> ec2.LaunchTemplateBlockDeviceMappingArgs:
     return ec2.LaunchTemplateBlockDeviceMappingArgs(
         device_name=_DISK,
         ebs=ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
             volume_type="gp3",
             volume_size=_DISK_GIB,
             encrypted="true",
-            kms_key_id=place.kms_key_arn,
+            kms_key_id=deployment.kms_key_arn,
             delete_on_termination="true",
         ),
     )
@@ -181,19 +194,23 @@ def user_data(cluster: str) -> str:
 
 
 def _group(
-    place: Place, args: ServiceArgs, network: Network, template: ec2.LaunchTemplate, opts: pulumi.ResourceOptions
+    deployment: Deployment,
+    args: ServiceSettings,
+    network: Network,
+    template: ec2.LaunchTemplate,
+    opts: pulumi.ResourceOptions,
 ) -> autoscaling.Group:
     # ECS knows its groups by this one. Missing here, an update would take it away, or instances start without it
     # (https://registry.terraform.io/providers/hashicorp/aws/latest/docs/resources/ecs_capacity_provider).
-    tags = {**place.tagged("instance"), "AmazonECSManaged": "true"}
+    tags = {**deployment.tags_for("instance"), "AmazonECSManaged": "true"}
     return autoscaling.Group(
-        place.named("instances"),
+        deployment.logical_name("instances"),
         vpc_zone_identifiers=list(network.private_subnet_ids),
         # Empty at first: instances that join before the capacity provider knows the group may never belong to it
         # (AWS: "We recommend that you create a new empty Auto Scaling group"). From then on ECS says how many.
         min_size=0,
         # All proxies, and as many new ones in a rollout.
-        max_size=args.most_tasks * 2,
+        max_size=args.max_tasks * 2,
         launch_template=autoscaling.GroupLaunchTemplateArgs(
             id=template.id,
             # A number: a refresh can go back from no other.
@@ -239,12 +256,12 @@ def _refresh() -> autoscaling.GroupInstanceRefreshArgs:
 
 
 def _capacity_provider(
-    place: Place, args: ServiceArgs, group: autoscaling.Group, parent: pulumi.Resource
+    deployment: Deployment, args: ServiceSettings, group: autoscaling.Group, parent: pulumi.Resource
 ) -> ecs.CapacityProvider:
     return ecs.CapacityProvider(
-        place.named("instances"),
+        deployment.logical_name("instances"),
         # AWS refuses names that begin with aws, ecs or fargate. Another group would be another name.
-        name=pulumi.Output.concat("proxies-", group.name),
+        name=pulumi.Output.concat("instances-", group.name),
         auto_scaling_group_provider=ecs.CapacityProviderAutoScalingGroupProviderArgs(
             auto_scaling_group_arn=group.arn,
             managed_scaling=ecs.CapacityProviderAutoScalingGroupProviderManagedScalingArgs(
@@ -252,13 +269,13 @@ def _capacity_provider(
                 target_capacity=100,
                 instance_warmup_period=_WARMUP,
                 minimum_scaling_step_size=1,
-                maximum_scaling_step_size=args.most_tasks * 2,
+                maximum_scaling_step_size=args.max_tasks * 2,
             ),
             managed_draining="ENABLED",
             # Else the group might end an instance with a proxy beside an empty one. All is safe by draining, but
             # slower.
             managed_termination_protection="ENABLED",
         ),
-        tags=place.tagged("instances"),
+        tags=deployment.tags_for("instances"),
         opts=pulumi.ResourceOptions(parent=parent),
     )

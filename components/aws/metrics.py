@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_aws import cloudwatch
 
-from .place import Place
+from .deployment import Deployment
 from .proxy_log import ProxyLog
 
 _REQUEST = '$.event = "request"'
@@ -47,23 +47,23 @@ METRICS = {
     "Throttled": Counted(pattern=f"{{ {_REQUEST} && $.status = 429 }}"),
     # A refresh begins a quarter of an hour before the keys end: this comes before anybody is refused.
     "CredentialFailures": Counted(pattern='{ $.event = "credentials" && $.level = "warning" }'),
-    "TokensUnread": Counted(pattern='{ $.event = "tokens" && $.level = "error" }'),
+    "TokenReadFailures": Counted(pattern='{ $.event = "tokens" && $.level = "error" }'),
 }
 
 
-def namespace(place: Place) -> str:
-    return f"MLflow/{place.stack}/{place.name}"
+def namespace(deployment: Deployment) -> str:
+    return f"MLflow/{deployment.stack}/{deployment.name}"
 
 
-def metric_filters(place: Place, log: ProxyLog, parent: pulumi.Resource) -> None:
+def metric_filters(deployment: Deployment, log: ProxyLog, parent: pulumi.Resource) -> None:
     """CloudWatch counts from now on; lines from before are not looked at."""
     for metric, counted in METRICS.items():
         cloudwatch.LogMetricFilter(
-            place.named(f"count-{metric}"),
+            deployment.logical_name(f"metric-{metric}"),
             log_group_name=log.name,
             pattern=counted.pattern,
             metric_transformation=cloudwatch.LogMetricFilterMetricTransformationArgs(
-                namespace=namespace(place),
+                namespace=namespace(deployment),
                 name=metric,
                 value=counted.value,
                 unit=counted.unit,

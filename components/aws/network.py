@@ -9,15 +9,15 @@ from collections.abc import Sequence
 import pulumi
 import pulumi_aws as aws
 
-from .network_args import NetworkArgs
+from .deployment import Deployment
+from .network_settings import NetworkSettings
 from .new_vpc import NewVpc
-from .place import Place
 
 _HTTPS = 443
 
 
-def way(
-    place: Place,
+def allow_traffic(
+    deployment: Deployment,
     role: str,
     *,
     source: pulumi.Input[str],
@@ -28,7 +28,7 @@ def way(
     into: str | None = None,
 ) -> list[pulumi.Resource]:
     """Out of one security group, and in at the other; ``out`` and ``into`` are the rules' descriptions."""
-    name, tags, inside = place.named(role), place.tagged(role), pulumi.ResourceOptions(parent=parent)
+    name, tags, inside = deployment.logical_name(role), deployment.tags_for(role), pulumi.ResourceOptions(parent=parent)
     return [
         aws.vpc.SecurityGroupEgressRule(
             name,
@@ -70,11 +70,11 @@ class Network(pulumi.ComponentResource):
     """Who may be asked instead of the internet; None where there is a NAT."""
 
     def __init__(
-        self, place: Place, args: NetworkArgs, *, public: bool, opts: pulumi.ResourceOptions | None = None
+        self, deployment: Deployment, args: NetworkSettings, *, public: bool, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         """``public``: the load balancer needs public subnets."""
-        super().__init__("mlflow:aws:Network", place.named("network"), {}, opts)
-        self._place = place
+        super().__init__("mlflow:aws:Network", deployment.logical_name("network"), {}, opts)
+        self._deployment = deployment
         self._args = args
         self._asking = pulumi.InvokeOptions(parent=self)
         if args.vpc_id is None:
@@ -91,8 +91,8 @@ class Network(pulumi.ComponentResource):
             }
         )
 
-    def let_out(
-        self, place: Place, role: str, security_group_id: pulumi.Input[str], parent: pulumi.Resource
+    def allow_egress(
+        self, deployment: Deployment, role: str, security_group_id: pulumi.Input[str], parent: pulumi.Resource
     ) -> list[pulumi.Resource]:
         """HTTPS from a security group to AWS: to the endpoints alone, or to anywhere through the NAT.
 
@@ -102,13 +102,13 @@ class Network(pulumi.ComponentResource):
 
         def rule(way: str, description: str, **to: pulumi.Input[str]) -> pulumi.Resource:
             return aws.vpc.SecurityGroupEgressRule(
-                place.named(f"{role}-to-{way}"),
+                deployment.logical_name(f"{role}-to-{way}"),
                 security_group_id=security_group_id,
                 description=description,
                 ip_protocol="tcp",
                 from_port=_HTTPS,
                 to_port=_HTTPS,
-                tags=place.tagged(f"{role}-to-{way}"),
+                tags=deployment.tags_for(f"{role}-to-{way}"),
                 opts=pulumi.ResourceOptions(parent=parent),
                 **to,
             )
@@ -126,7 +126,7 @@ class Network(pulumi.ComponentResource):
         return rules
 
     def _build(self, *, public: bool) -> None:
-        vpc = NewVpc(self._place, self._args, public=public, parent=self)
+        vpc = NewVpc(self._deployment, self._args, public=public, parent=self)
         self.vpc_id = vpc.id
         self.cidr = vpc.cidr
         self.private_subnet_ids = vpc.private_subnet_ids
@@ -137,7 +137,7 @@ class Network(pulumi.ComponentResource):
     def _adopt(self, vpc_id: pulumi.Input[str]) -> None:
         args = self._args
         self.vpc_id = pulumi.Output.from_input(vpc_id)
-        # NetworkArgs are refused without it.
+        # NetworkSettings are refused without it.
         self.cidr = pulumi.Output.from_input(args.vpc_cidr or "")
         self.private_subnet_ids = args.private_subnet_ids
         self.private_zones = (
@@ -149,30 +149,30 @@ class Network(pulumi.ComponentResource):
         self.private_route_table_ids = args.private_route_table_ids
 
     def _endpoints_group(self) -> pulumi.Output[str]:
-        place = self._place
+        deployment = self._deployment
         inside = pulumi.ResourceOptions(parent=self)
         group = aws.ec2.SecurityGroup(
-            place.named("endpoints"),
+            deployment.logical_name("endpoints"),
             vpc_id=self.vpc_id,
             description="VPC endpoints of AWS services",
-            tags=place.tagged("endpoints"),
+            tags=deployment.tags_for("endpoints"),
             opts=inside,
         )
         # From the whole VPC, and not only from who is let out: by their private DNS the endpoints are where everybody
         # in it finds these services, Studio's notebooks too. They never open a connection themselves: no egress.
         aws.vpc.SecurityGroupIngressRule(
-            place.named("endpoints-from-vpc"),
+            deployment.logical_name("endpoints-from-vpc"),
             security_group_id=group.id,
             description="HTTPS from the VPC",
             ip_protocol="tcp",
             from_port=_HTTPS,
             to_port=_HTTPS,
             cidr_ipv4=self.cidr,
-            tags=place.tagged("endpoints-from-vpc"),
+            tags=deployment.tags_for("endpoints-from-vpc"),
             opts=inside,
         )
         return group.id
 
     def _s3_addresses(self) -> pulumi.Output[str]:
-        name = pulumi.Output.concat("com.amazonaws.", self._place.region, ".s3")
+        name = pulumi.Output.concat("com.amazonaws.", self._deployment.region, ".s3")
         return aws.ec2.get_managed_prefix_list_output(name=name, opts=self._asking).id

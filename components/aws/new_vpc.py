@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from .deployment import Deployment
 from .identity import flow_log_statements, service_role
-from .network_args import NetworkArgs
-from .place import Place
+from .network_settings import NetworkSettings
 
 _MOST_ZONES = 4
 _ANYWHERE = "0.0.0.0/0"
@@ -28,25 +28,25 @@ class Internet:
 class NewVpc:
     """Its resources are children of ``parent``. No IPv6, and no address of the internet for anything that starts."""
 
-    def __init__(self, place: Place, args: NetworkArgs, *, public: bool, parent: pulumi.Resource) -> None:
-        self._place = place
+    def __init__(self, deployment: Deployment, args: NetworkSettings, *, public: bool, parent: pulumi.Resource) -> None:
+        self._deployment = deployment
         self._args = args
         self._parent = parent
         self._inside = pulumi.ResourceOptions(parent=parent)
         self._vpc = aws.ec2.Vpc(
-            place.named("vpc"),
+            deployment.logical_name("vpc"),
             cidr_block=args.cidr,
             # The endpoints' private names need both.
             enable_dns_support=True,
             enable_dns_hostnames=True,
-            tags=place.tagged("vpc"),
+            tags=deployment.tags_for("vpc"),
             opts=self._inside,
         )
         self._close_default_group()
         self._log_flows()
         private_ranges, public_ranges = ranges(args.cidr)
         zones = self._zones()
-        nats = {"nat": 1, "nat-per-zone": args.zones, "endpoints": 0}[args.egress]
+        nats = {"nat": 1, "nat-per-az": args.az_count, "endpoints": 0}[args.egress]
         fronts = zones if public else zones[:nats]
         internet = self._internet(fronts, public_ranges, nats=nats) if fronts else Internet()
         private = [
@@ -65,33 +65,33 @@ class NewVpc:
     def _close_default_group(self) -> None:
         # AWS's default lets its members talk to each other and out; whatever is started without a group is in it.
         aws.ec2.DefaultSecurityGroup(
-            self._place.named("default"),
+            self._deployment.logical_name("default"),
             vpc_id=self._vpc.id,
             ingress=[],
             egress=[],
-            tags=self._place.tagged("default"),
+            tags=self._deployment.tags_for("default"),
             opts=self._inside,
         )
 
     def _log_flows(self) -> None:
-        place = self._place
+        deployment = self._deployment
         group = aws.cloudwatch.LogGroup(
-            place.named("flow-log"),
-            retention_in_days=self._args.flow_log_days,
-            kms_key_id=place.kms_key_arn,
-            tags=place.tagged("flow-log"),
+            deployment.logical_name("flow-log"),
+            retention_in_days=self._args.flow_log_retention_days,
+            kms_key_id=deployment.kms_key_arn,
+            tags=deployment.tags_for("flow-log"),
             opts=self._inside,
         )
         statements = flow_log_statements(group.arn)
-        role = service_role(place, "flow-log", "vpc-flow-logs.amazonaws.com", statements, parent=self._parent)
+        role = service_role(deployment, "flow-log", "vpc-flow-logs.amazonaws.com", statements, parent=self._parent)
         aws.ec2.FlowLog(
-            place.named("flow-log"),
+            deployment.logical_name("flow-log"),
             vpc_id=self._vpc.id,
             traffic_type="ALL",
             log_destination_type="cloud-watch-logs",
             log_destination=group.arn,
             iam_role_arn=role.arn,
-            tags=place.tagged("flow-log"),
+            tags=deployment.tags_for("flow-log"),
             opts=self._inside,
         )
 
@@ -107,12 +107,12 @@ class NewVpc:
             ],
             opts=pulumi.InvokeOptions(parent=self._parent),
         )
-        wanted = self._args.zones
+        wanted = self._args.az_count
 
         def pick(names: Sequence[str], index: int) -> str:
             if index >= len(names):
                 raise pulumi.RunError(
-                    f"network.zones: {wanted} is given; in this region there are {len(names)}: {', '.join(names)}."
+                    f"network.azCount: got {wanted}, expected at most {len(names)} in this region: {', '.join(names)}."
                 )
             return names[index]
 
@@ -122,12 +122,12 @@ class NewVpc:
         self, role: str, zone: pulumi.Input[str], cidr: str, after: Sequence[pulumi.Resource] = ()
     ) -> aws.ec2.Subnet:
         return aws.ec2.Subnet(
-            self._place.named(role),
+            self._deployment.logical_name(role),
             vpc_id=self._vpc.id,
             cidr_block=cidr,
             availability_zone=zone,
             map_public_ip_on_launch=False,
-            tags=self._place.tagged(role),
+            tags=self._deployment.tags_for(role),
             # A subnet's zone is chosen once. AWS's list of zones changes over the years; without this, a change would
             # replace the subnets, and with them all that is in them.
             opts=pulumi.ResourceOptions(
@@ -136,15 +136,21 @@ class NewVpc:
         )
 
     def _internet(self, zones: Sequence[pulumi.Output[str]], cidrs: Sequence[str], *, nats: int) -> Internet:
-        place = self._place
+        deployment = self._deployment
         gateway = aws.ec2.InternetGateway(
-            place.named("internet"), vpc_id=self._vpc.id, tags=place.tagged("internet"), opts=self._inside
+            deployment.logical_name("internet"),
+            vpc_id=self._vpc.id,
+            tags=deployment.tags_for("internet"),
+            opts=self._inside,
         )
         table = aws.ec2.RouteTable(
-            place.named("public"), vpc_id=self._vpc.id, tags=place.tagged("public"), opts=self._inside
+            deployment.logical_name("public"),
+            vpc_id=self._vpc.id,
+            tags=deployment.tags_for("public"),
+            opts=self._inside,
         )
         route = aws.ec2.Route(
-            place.named("public"),
+            deployment.logical_name("public"),
             route_table_id=table.id,
             destination_cidr_block=_ANYWHERE,
             gateway_id=gateway.id,
@@ -157,7 +163,10 @@ class NewVpc:
             # detached while a load balancer has public addresses. Load balancers know their subnets only.
             subnet = self._subnet(f"public-{number}", zone, cidr, after=[gateway])
             way = aws.ec2.RouteTableAssociation(
-                place.named(f"public-{number}"), subnet_id=subnet.id, route_table_id=table.id, opts=self._inside
+                deployment.logical_name(f"public-{number}"),
+                subnet_id=subnet.id,
+                route_table_id=table.id,
+                opts=self._inside,
             )
             subnets.append(subnet)
             if number <= nats:
@@ -168,12 +177,14 @@ class NewVpc:
         role = f"nat-{number}"
         # Its address goes after the NAT gateway, and before the internet gateway, which cannot be detached till then.
         held = pulumi.ResourceOptions(parent=self._parent, depends_on=list(after))
-        address = aws.ec2.Eip(self._place.named(role), domain="vpc", tags=self._place.tagged(role), opts=held)
+        address = aws.ec2.Eip(
+            self._deployment.logical_name(role), domain="vpc", tags=self._deployment.tags_for(role), opts=held
+        )
         return aws.ec2.NatGateway(
-            self._place.named(role),
+            self._deployment.logical_name(role),
             subnet_id=subnet.id,
             allocation_id=address.id,
-            tags=self._place.tagged(role),
+            tags=self._deployment.tags_for(role),
             opts=held,
         )
 
@@ -183,14 +194,17 @@ class NewVpc:
         """A route table for each zone, so that each can have its own NAT; without any there is no default route."""
         role = f"private-{number}"
         table = aws.ec2.RouteTable(
-            self._place.named(role), vpc_id=self._vpc.id, tags=self._place.tagged(role), opts=self._inside
+            self._deployment.logical_name(role),
+            vpc_id=self._vpc.id,
+            tags=self._deployment.tags_for(role),
+            opts=self._inside,
         )
         aws.ec2.RouteTableAssociation(
-            self._place.named(role), subnet_id=subnet.id, route_table_id=table.id, opts=self._inside
+            self._deployment.logical_name(role), subnet_id=subnet.id, route_table_id=table.id, opts=self._inside
         )
         if nats:
             aws.ec2.Route(
-                self._place.named(role),
+                self._deployment.logical_name(role),
                 route_table_id=table.id,
                 destination_cidr_block=_ANYWHERE,
                 nat_gateway_id=nats[(number - 1) % len(nats)].id,

@@ -5,7 +5,7 @@ import re
 import pulumi
 import pulumi_aws as aws
 
-from .place import Place
+from .deployment import Deployment
 
 _NAME = re.compile(r"[\w./#-]{1,512}", re.ASCII)
 
@@ -16,16 +16,16 @@ class ProxyLog(pulumi.ComponentResource):
     name: pulumi.Output[str]
     arn: pulumi.Output[str]
 
-    def __init__(self, place: Place, *, days: int, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("mlflow:aws:ProxyLog", place.named("log"), {}, opts)
+    def __init__(self, deployment: Deployment, *, days: int, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("mlflow:aws:ProxyLog", deployment.logical_name("log"), {}, opts)
         # A name to type: `aws logs tail /mlflow/dev/mlflow`.
-        name = f"/mlflow/{place.stack}/{place.name}"
+        name = f"/mlflow/{deployment.stack}/{deployment.name}"
         group = aws.cloudwatch.LogGroup(
-            place.named("log"),
-            name=name if _NAME.fullmatch(name) else f"/mlflow/{place.physical_name('log', 400)}",
+            deployment.logical_name("log"),
+            name=name if _NAME.fullmatch(name) else f"/mlflow/{deployment.physical_name('log', 400)}",
             retention_in_days=days,
-            kms_key_id=place.kms_key_arn,
-            tags=place.tagged("log"),
+            kms_key_id=deployment.kms_key_arn,
+            tags=deployment.tags_for("log"),
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.name, self.arn = group.name, group.arn

@@ -16,15 +16,15 @@ from pulumi_aws.appautoscaling import (
 
 from .. import proxy_environment
 from ..roles import RoleRules
-from .args import Architecture, ServiceArgs
-from .doors import Doors
-from .edge import Edge
+from .deployment import Deployment
 from .identity import Statement, execution_statements, proxy_statements, role_policy, service_role
 from .image import Image
 from .instances import Instances
+from .load_balancer import LoadBalancer
 from .network import Network
-from .place import Place
 from .proxy_log import ProxyLog
+from .security_groups import SecurityGroups
+from .settings import Architecture, ServiceSettings
 from .task import CONTAINER, container, environment
 from .tokens import Tokens
 from .tracking import Tracking
@@ -51,11 +51,11 @@ class _Rolling(TypedDict):
 
 
 def _rolling() -> _Rolling:
-    """How new proxies take over, and where they run.
+    """Settings for rolling updates and for the placement of tasks.
 
-    They start beside all old ones, each on an instance of its own. The capacity provider brings these instances, since
-    it scales by tasks that find no place, and takes the empty ones away a quarter of an hour later: so one proxy rolls
-    over as many do. https://docs.aws.amazon.com/AmazonECS/latest/developerguide/managed-scaling-behavior.html
+    New tasks start beside the old ones, each on its own instance. The capacity provider adds instances for tasks that
+    cannot be placed, and removes empty ones after 15 minutes, so this also works with a single task.
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/managed-scaling-behavior.html
     """
     return {
         "deployment_minimum_healthy_percent": 100,
@@ -86,8 +86,8 @@ class Service(pulumi.ComponentResource):
 
     def __init__(
         self,
-        place: Place,
-        args: ServiceArgs,
+        deployment: Deployment,
+        args: ServiceSettings,
         *,
         architecture: Architecture,
         roles: RoleRules,
@@ -95,33 +95,45 @@ class Service(pulumi.ComponentResource):
         tracking: Tracking,
         image: Image,
         tokens: Tokens,
-        edge: Edge,
+        load_balancer: LoadBalancer,
         log: ProxyLog,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mlflow:aws:Service", place.named("service"), {}, opts)
+        super().__init__("mlflow:aws:Service", deployment.logical_name("service"), {}, opts)
         inside = pulumi.ResourceOptions(parent=self)
-        self._place, self._args, self._edge = place, args, edge
+        self._deployment, self._args, self._load_balancer = deployment, args, load_balancer
         cluster = self._cluster()
-        doors = Doors(place, network=network, edge=edge, opts=inside)
+        security_groups = SecurityGroups(deployment, network=network, load_balancer=load_balancer, opts=inside)
         instances = Instances(
-            place, args, architecture=architecture, network=network, doors=doors, cluster=cluster, opts=inside
+            deployment,
+            args,
+            architecture=architecture,
+            network=network,
+            security_groups=security_groups,
+            cluster=cluster,
+            opts=inside,
         )
         running = self._running(tracking, tokens)
         starting = self._starting(image, log)
         settings = environment(
             args,
-            region=place.region,
+            region=deployment.region,
             target_arn=tracking.target_arn,
             tokens_secret_arn=tokens.hashes_secret_arn,
-            timing=edge.timing,
+            timing=load_balancer.timing,
             roles=roles,
-            of_edge=edge.proxy_settings,
+            load_balancer_environment=load_balancer.proxy_settings,
         )
         task = self._task(architecture, self._container(settings, image, log), running, starting)
         # A task does not start without its rights, and loses requests without them in its last minutes.
-        until_the_end = [running.rights, starting.rights, instances.in_cluster, *edge.listeners, tokens.hashes_ready]
-        service = self._service(cluster, task, instances, doors, network, [*until_the_end, doors])
+        until_the_end = [
+            running.rights,
+            starting.rights,
+            instances.in_cluster,
+            *load_balancer.listeners,
+            tokens.hashes_ready,
+        ]
+        service = self._service(cluster, task, instances, security_groups, network, [*until_the_end, security_groups])
         self._scaling(cluster, service)
 
         self.cluster_name = cluster.name
@@ -136,14 +148,14 @@ class Service(pulumi.ComponentResource):
         )
 
     def _cluster(self) -> ecs.Cluster:
-        place, args = self._place, self._args
+        deployment, args = self._deployment, self._args
         sessions = ecs.ClusterConfigurationExecuteCommandConfigurationArgs(
             # What is typed there is kept nowhere; who came in, and when, is in CloudTrail.
             logging="NONE",
-            kms_key_id=place.kms_key_arn,
+            kms_key_id=deployment.kms_key_arn,
         )
         return ecs.Cluster(
-            place.named("cluster"),
+            deployment.logical_name("cluster"),
             settings=[
                 ecs.ClusterSettingArgs(
                     # Said also when it is off: an account may have it on for every new cluster.
@@ -152,20 +164,20 @@ class Service(pulumi.ComponentResource):
                 )
             ],
             configuration=ecs.ClusterConfigurationArgs(execute_command_configuration=sessions)
-            if args.exec_access
+            if args.enable_execute_command
             else None,
-            tags=place.tagged("cluster"),
+            tags=deployment.tags_for("cluster"),
             opts=pulumi.ResourceOptions(parent=self),
         )
 
     def _running(self, tracking: Tracking, tokens: Tokens) -> _Role:
         """The task role: what the proxy may do."""
         statements = proxy_statements(
-            self._place,
+            self._deployment,
             target_arn=tracking.target_arn,
             serverless=tracking.serverless,
             tokens_secret_arn=tokens.hashes_secret_arn,
-            exec_access=self._args.exec_access,
+            enable_execute_command=self._args.enable_execute_command,
         )
         return self._role("proxy", statements)
 
@@ -174,37 +186,37 @@ class Service(pulumi.ComponentResource):
         return self._role("execution", execution_statements(repository_arn=image.repository_arn, log_group_arn=log.arn))
 
     def _role(self, role: str, statements: Sequence[Statement]) -> _Role:
-        made = service_role(self._place, role, "ecs-tasks.amazonaws.com", [], parent=self)
-        return _Role(made.arn, role_policy(self._place, role, made, statements))
+        made = service_role(self._deployment, role, "ecs-tasks.amazonaws.com", [], parent=self)
+        return _Role(made.arn, role_policy(self._deployment, role, made, statements))
 
     def _container(self, settings: Mapping[str, pulumi.Input[str]], image: Image, log: ProxyLog) -> Mapping[str, Any]:
         return container(
             self._args,
-            image=image.reference,
+            image=image.uri,
             settings=settings,
             log_group=log.name,
-            region=self._place.region,
-            timing=self._edge.timing,
+            region=self._deployment.region,
+            timing=self._load_balancer.timing,
         )
 
     def _task(
         self, architecture: Architecture, proxy: Mapping[str, Any], running: _Role, starting: _Role
     ) -> ecs.TaskDefinition:
-        place, args = self._place, self._args
+        deployment, args = self._deployment, self._args
         return ecs.TaskDefinition(
-            place.named("proxy"),
-            family=place.physical_name("proxy", 255),
+            deployment.logical_name("proxy"),
+            family=deployment.physical_name("proxy", 255),
             container_definitions=pulumi.Output.json_dumps([proxy]),
             requires_compatibilities=["EC2"],
             network_mode="awsvpc",
-            cpu=str(args.task_cpu),
-            memory=str(args.task_memory),
+            cpu=str(args.task_cpu_units),
+            memory=str(args.task_memory_mib),
             runtime_platform=ecs.TaskDefinitionRuntimePlatformArgs(
                 cpu_architecture=_CPU[architecture], operating_system_family="LINUX"
             ),
             task_role_arn=running.arn,
             execution_role_arn=starting.arn,
-            tags=place.tagged("proxy"),
+            tags=deployment.tags_for("proxy"),
             opts=pulumi.ResourceOptions(parent=self),
         )
 
@@ -213,59 +225,61 @@ class Service(pulumi.ComponentResource):
         cluster: ecs.Cluster,
         task: ecs.TaskDefinition,
         instances: Instances,
-        doors: Doors,
+        security_groups: SecurityGroups,
         network: Network,
         until_the_end: Sequence[pulumi.Resource],
     ) -> ecs.Service:
-        place, args, edge = self._place, self._args, self._edge
-        rollout = f"{edge.timing.rollout}s"
+        deployment, args, load_balancer = self._deployment, self._args, self._load_balancer
+        rollout = f"{load_balancer.timing.rollout}s"
         return ecs.Service(
-            place.named("proxy"),
+            deployment.logical_name("proxy"),
             cluster=cluster.arn,
             task_definition=task.arn,
-            desired_count=args.tasks,
+            desired_count=args.min_tasks,
             capacity_provider_strategies=[
                 ecs.ServiceCapacityProviderStrategyArgs(capacity_provider=instances.capacity_provider, weight=1)
             ],
             network_configuration=ecs.ServiceNetworkConfigurationArgs(
-                subnets=list(network.private_subnet_ids), security_groups=[doors.proxies], assign_public_ip=False
+                subnets=list(network.private_subnet_ids),
+                security_groups=[security_groups.tasks],
+                assign_public_ip=False,
             ),
             load_balancers=[
                 ecs.ServiceLoadBalancerArgs(
-                    target_group_arn=edge.target_group_arn,
+                    target_group_arn=load_balancer.target_group_arn,
                     container_name=CONTAINER,
                     container_port=proxy_environment.PORT,
                 )
             ],
             **_rolling(),
-            enable_execute_command=args.exec_access,
+            enable_execute_command=args.enable_execute_command,
             enable_ecs_managed_tags=True,
             propagate_tags="SERVICE",
-            tags=place.tagged("proxy"),
+            tags=deployment.tags_for("proxy"),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=until_the_end,
-                # Scaling changes it; its lower bound is args.tasks.
+                # Scaling changes it; its lower bound is args.min_tasks.
                 ignore_changes=["desired_count"],
                 custom_timeouts=pulumi.CustomTimeouts(create=rollout, update=rollout, delete=rollout),
             ),
         )
 
     def _scaling(self, cluster: ecs.Cluster, service: ecs.Service) -> None:
-        place, args, edge = self._place, self._args, self._edge
+        deployment, args, load_balancer = self._deployment, self._args, self._load_balancer
         target = appautoscaling.Target(
-            place.named("proxy"),
+            deployment.logical_name("proxy"),
             service_namespace="ecs",
             scalable_dimension="ecs:service:DesiredCount",
             resource_id=pulumi.Output.concat("service/", cluster.name, "/", service.name),
-            min_capacity=args.tasks,
-            max_capacity=args.most_tasks,
-            tags=place.tagged("proxy"),
+            min_capacity=args.min_tasks,
+            max_capacity=args.max_tasks,
+            tags=deployment.tags_for("proxy"),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        label = pulumi.Output.concat(edge.load_balancer_suffix, "/", edge.target_group_suffix)
+        label = pulumi.Output.concat(load_balancer.arn_suffix, "/", load_balancer.target_group_suffix)
         self._follow(target, "requests", "ALBRequestCountPerTarget", args.requests_per_task, label)
-        self._follow(target, "cpu", "ECSServiceAverageCPUUtilization", args.cpu_percent)
+        self._follow(target, "cpu", "ECSServiceAverageCPUUtilization", args.cpu_target_percent)
 
     def _follow(
         self,
@@ -276,7 +290,7 @@ class Service(pulumi.ComponentResource):
         label: pulumi.Input[str] | None = None,
     ) -> None:
         appautoscaling.Policy(
-            self._place.named(f"scale-by-{role}"),
+            self._deployment.logical_name(f"scale-by-{role}"),
             policy_type="TargetTrackingScaling",
             service_namespace=target.service_namespace,
             scalable_dimension=target.scalable_dimension,

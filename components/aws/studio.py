@@ -7,8 +7,7 @@ remove it, is in docs/destroy.md.
 import pulumi
 from pulumi_aws import ec2, iam, sagemaker, vpc
 
-from .args import StudioArgs
-from .edge import Edge
+from .deployment import Deployment
 from .identity import (
     Statement,
     artifact_statements,
@@ -17,8 +16,9 @@ from .identity import (
     service_role,
     studio_statements,
 )
-from .network import Network, way
-from .place import Place
+from .load_balancer import LoadBalancer
+from .network import Network, allow_traffic
+from .settings import StudioSettings
 from .tracking import Tracking
 
 _NFS = 2049
@@ -33,94 +33,101 @@ class Studio(pulumi.ComponentResource):
 
     def __init__(
         self,
-        place: Place,
-        args: StudioArgs,
+        deployment: Deployment,
+        args: StudioSettings,
         *,
         network: Network,
         tracking: Tracking,
-        edge: Edge,
+        load_balancer: LoadBalancer,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mlflow:aws:Studio", place.named("studio"), {}, opts)
+        super().__init__("mlflow:aws:Studio", deployment.logical_name("studio"), {}, opts)
         group = ec2.SecurityGroup(
-            place.named("studio"),
+            deployment.logical_name("studio"),
             vpc_id=network.vpc_id,
             description="The apps of SageMaker Studio",
-            tags=place.tagged("studio"),
+            tags=deployment.tags_for("studio"),
             opts=pulumi.ResourceOptions(parent=self),
         )
         ways = [
-            *self._rules(place, network, group),
-            *self._to_the_proxy(place, edge, group),
-            *network.let_out(place, "studio", group.id, self),
+            *self._rules(deployment, network, group),
+            *self._to_the_proxy(deployment, load_balancer, group),
+            *network.allow_egress(deployment, "studio", group.id, self),
         ]
-        role = service_role(place, "studio", "sagemaker.amazonaws.com", [], parent=self)
-        domain = self._domain(place, network, group, role, ways)
+        role = service_role(deployment, "studio", "sagemaker.amazonaws.com", [], parent=self)
+        domain = self._domain(deployment, network, group, role, ways)
         # Here its id is known.
-        role_policy(place, "studio", role, self._statements(place, args, domain, tracking))
+        role_policy(deployment, "studio", role, self._statements(deployment, args, domain, tracking))
         sagemaker.UserProfile(
-            place.named("studio"),
+            deployment.logical_name("studio"),
             domain_id=domain.id,
             user_profile_name=args.user_profile,
-            tags=place.tagged("studio"),
+            tags=deployment.tags_for("studio"),
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.domain_id = domain.id
         self.register_outputs({"domain_id": self.domain_id})
 
-    def _rules(self, place: Place, network: Network, group: ec2.SecurityGroup) -> list[pulumi.Resource]:
+    def _rules(self, deployment: Deployment, network: Network, group: ec2.SecurityGroup) -> list[pulumi.Resource]:
         inside = pulumi.ResourceOptions(parent=self)
 
         def to(role: str, ports: tuple[int, int], **other: pulumi.Input[str]) -> pulumi.Resource:
             return vpc.SecurityGroupEgressRule(
-                place.named(f"studio-to-{role}"),
+                deployment.logical_name(f"studio-to-{role}"),
                 security_group_id=group.id,
                 ip_protocol="tcp",
                 from_port=ports[0],
                 to_port=ports[1],
-                tags=place.tagged(f"studio-to-{role}"),
+                tags=deployment.tags_for(f"studio-to-{role}"),
                 opts=inside,
                 **other,
             )
 
         return [
             vpc.SecurityGroupIngressRule(
-                place.named("studio-from-apps"),
+                deployment.logical_name("studio-from-apps"),
                 security_group_id=group.id,
                 referenced_security_group_id=group.id,
                 description="Between apps",
                 ip_protocol="tcp",
                 from_port=_APPS[0],
                 to_port=_APPS[1],
-                tags=place.tagged("studio-from-apps"),
+                tags=deployment.tags_for("studio-from-apps"),
                 opts=inside,
             ),
             to("apps", _APPS, referenced_security_group_id=group.id, description="Between apps"),
             to("files", (_NFS, _NFS), cidr_ipv4=network.cidr, description="The file system of the domain"),
         ]
 
-    def _to_the_proxy(self, place: Place, edge: Edge, group: ec2.SecurityGroup) -> list[pulumi.Resource]:
+    def _to_the_proxy(
+        self, deployment: Deployment, load_balancer: LoadBalancer, group: ec2.SecurityGroup
+    ) -> list[pulumi.Resource]:
         """Notebooks may come through the proxy, too. A public one is reached as everything on the internet is."""
-        if edge.public:
+        if load_balancer.public:
             return []
         # The VPC's addresses may not be among those that are allowed.
-        return way(
-            place,
-            "studio-to-edge",
+        return allow_traffic(
+            deployment,
+            "studio-to-load-balancer",
             source=group.id,
-            target=edge.security_group_id,
-            port=edge.port,
+            target=load_balancer.security_group_id,
+            port=load_balancer.port,
             parent=self,
             out="The proxy",
             into="Notebooks of Studio",
         )
 
     def _domain(
-        self, place: Place, network: Network, group: ec2.SecurityGroup, role: iam.Role, ways: list[pulumi.Resource]
+        self,
+        deployment: Deployment,
+        network: Network,
+        group: ec2.SecurityGroup,
+        role: iam.Role,
+        ways: list[pulumi.Resource],
     ) -> sagemaker.Domain:
         return sagemaker.Domain(
-            place.named("studio"),
-            domain_name=place.physical_name("studio", 63),
+            deployment.logical_name("studio"),
+            domain_name=deployment.physical_name("studio", 63),
             auth_mode="IAM",
             vpc_id=network.vpc_id,
             subnet_ids=network.private_subnet_ids,
@@ -128,27 +135,27 @@ class Studio(pulumi.ComponentResource):
             default_user_settings=sagemaker.DomainDefaultUserSettingsArgs(
                 execution_role=role.arn, security_groups=[group.id]
             ),
-            kms_key_id=place.kms_key_arn,
+            kms_key_id=deployment.kms_key_arn,
             # Notebooks live in it: without this, they stay and cost.
             retention_policy=sagemaker.DomainRetentionPolicyArgs(home_efs_file_system="Delete"),
-            tags=place.tagged("studio"),
+            tags=deployment.tags_for("studio"),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=ways,
                 # Two cannot have one name.
                 delete_before_replace=True,
                 # Home directories, like artifacts, are not destroyed in production.
-                protect=place.deletion_protection,
+                protect=deployment.deletion_protection,
             ),
         )
 
     def _statements(
-        self, place: Place, args: StudioArgs, domain: sagemaker.Domain, tracking: Tracking
+        self, deployment: Deployment, args: StudioSettings, domain: sagemaker.Domain, tracking: Tracking
     ) -> list[Statement]:
         target, serverless = tracking.target_arn, tracking.serverless
         statements = [
             *studio_statements(
-                place,
+                deployment,
                 domain_id=domain.id,
                 user_profile=args.user_profile,
                 target_arn=target,
@@ -157,5 +164,7 @@ class Studio(pulumi.ComponentResource):
             *mlflow_statements(target_arn=target, serverless=serverless, deletes=False, interface=True),
         ]
         if tracking.bucket_arn is not None:
-            statements += artifact_statements(place, bucket_arn=tracking.bucket_arn, prefix=tracking.artifact_prefix)
+            statements += artifact_statements(
+                deployment, bucket_arn=tracking.bucket_arn, prefix=tracking.artifact_prefix
+            )
         return statements

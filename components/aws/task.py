@@ -7,7 +7,7 @@ import pulumi
 
 from .. import proxy_environment
 from ..roles import RoleRules
-from .args import ServiceArgs
+from .settings import ServiceSettings
 from .timing import Timing
 
 CONTAINER = "proxy"
@@ -16,14 +16,14 @@ _FILES = 8192
 
 
 def environment(
-    args: ServiceArgs,
+    args: ServiceSettings,
     *,
     region: pulumi.Input[str],
     target_arn: pulumi.Input[str],
     tokens_secret_arn: pulumi.Input[str],
     timing: Timing,
     roles: RoleRules,
-    of_edge: Mapping[str, pulumi.Input[str]],
+    load_balancer_environment: Mapping[str, pulumi.Input[str]],
 ) -> dict[str, pulumi.Input[str]]:
     """The proxy's settings, by their names in its contract. None of them is a secret: the proxy reads those itself."""
     rules = {proxy_environment.ROLE_RULES: roles.text()} if roles.any() else {}
@@ -37,20 +37,20 @@ def environment(
         proxy_environment.LISTEN: f"0.0.0.0:{proxy_environment.PORT}",
         proxy_environment.TARGET_ARN: target_arn,
         proxy_environment.TOKENS_SECRET: tokens_secret_arn,
-        proxy_environment.BODY_LIMIT_MIB: str(args.body_limit),
-        proxy_environment.BODY_BUDGET_MIB: str(args.body_budget),
+        proxy_environment.BODY_LIMIT_MIB: str(args.body_limit_mib),
+        proxy_environment.BODY_BUDGET_MIB: str(args.body_budget_mib),
         proxy_environment.BODY_TIMEOUT_SECONDS: str(timing.body_timeout),
         proxy_environment.UPSTREAM_TIMEOUT_SECONDS: str(timing.upstream_timeout),
         proxy_environment.KEEPALIVE_SECONDS: str(timing.keepalive),
         proxy_environment.DRAIN_SECONDS: str(timing.drain),
         proxy_environment.GRACE_SECONDS: str(timing.grace),
         **rules,
-        **of_edge,
+        **load_balancer_environment,
     }
 
 
 def container(
-    args: ServiceArgs,
+    args: ServiceSettings,
     *,
     image: pulumi.Input[str],
     settings: Mapping[str, pulumi.Input[str]],
@@ -81,20 +81,20 @@ def container(
     }
 
 
-def _confined(args: ServiceArgs) -> dict[str, Any]:
+def _confined(args: ServiceSettings) -> dict[str, Any]:
     return {
         "user": proxy_environment.USER,
         "privileged": False,
         # ECS Exec's agent lives in the container and has to write there: AWS supports it with no read-only root
         # (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-exec.html, considerations).
-        "readonlyRootFilesystem": not args.exec_access,
+        "readonlyRootFilesystem": not args.enable_execute_command,
         "dockerSecurityOptions": ["no-new-privileges"],
         "linuxParameters": {
             # Both lists, since ECS returns both: without "add" each update would replace the task definition
             # (braintrustdata/terraform-aws-braintrust-data-plane#335).
             "capabilities": {"add": [], "drop": ["ALL"]},
             # The proxy is a good first process itself; that agent leaves children behind.
-            "initProcessEnabled": args.exec_access,
+            "initProcessEnabled": args.enable_execute_command,
         },
     }
 

@@ -1,4 +1,4 @@
-"""How long everybody waits, in one place: these numbers fit each other, and a rollout drops no request by that.
+"""All timeouts of the load balancer and the tasks. They depend on each other, so that rolling updates drop no request.
 
 All in seconds. A stopping task is first taken out of the target group, for ``deregistration_delay`` at most, and only
 then told to stop (SIGTERM); it is killed after ``stop_timeout``.
@@ -17,18 +17,18 @@ _NEW_TASK = 1200
 class Timing:
     """What follows from the load balancer's idle timeout."""
 
-    idle_timeout: int
+    idle_timeout_seconds: int
 
     @property
     def keepalive(self) -> int:
         """The proxy keeps idle connections longer than the load balancer: else it might close one that is being
         used."""
-        return self.idle_timeout + 15
+        return self.idle_timeout_seconds + 15
 
     @property
     def body_timeout(self) -> int:
         """How long a request may wait for its share of the proxy's memory, or its body stand still."""
-        return min(60, self.idle_timeout // 4)
+        return min(60, self.idle_timeout_seconds // 4)
 
     @property
     def upstream_timeout(self) -> int:
@@ -36,13 +36,13 @@ class Timing:
 
         A short request has arrived as a whole before it waits for memory: from then on the load balancer hears nothing.
         """
-        return self.idle_timeout - self.body_timeout - _CONNECTING
+        return self.idle_timeout_seconds - self.body_timeout - _CONNECTING
 
     @property
     def deregistration_delay(self) -> int:
         """A request to which nothing moves ends by itself within that time."""
         # A target group takes an hour at most.
-        return min(self.idle_timeout, 3600)
+        return min(self.idle_timeout_seconds, 3600)
 
     @property
     def drain(self) -> int:

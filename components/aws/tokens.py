@@ -12,7 +12,7 @@ import pulumi_aws as aws
 import pulumi_random as random
 
 from ..proxy_environment import TOKEN_PREFIX
-from .place import Place
+from .deployment import Deployment
 
 # How the proxy's command names its holder.
 _HOLDER = "admin"
@@ -41,20 +41,24 @@ class Tokens(pulumi.ComponentResource):
     hashes_ready: pulumi.Resource
     """The secret's first value: a proxy that starts before it is there does not start."""
 
-    def __init__(self, place: Place, *, days: int, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("mlflow:aws:Tokens", place.named("tokens"), {}, opts)
+    def __init__(self, deployment: Deployment, *, days: int, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("mlflow:aws:Tokens", deployment.logical_name("tokens"), {}, opts)
         inside = pulumi.ResourceOptions(parent=self)
-        token_id = random.RandomString(place.named("token-id"), length=8, special=False, upper=False, opts=inside)
+        token_id = random.RandomString(
+            deployment.logical_name("token-id"), length=8, special=False, upper=False, opts=inside
+        )
         # As many letters as 32 bytes make in URL-safe base64.
-        part = random.RandomPassword(place.named("token"), length=43, override_special="_-", opts=inside)
+        part = random.RandomPassword(deployment.logical_name("token"), length=43, override_special="_-", opts=inside)
         token = pulumi.Output.concat(TOKEN_PREFIX, "_", token_id.result, "_", part.result)
         now = datetime.now(UTC)
         document = token.apply(lambda made: first_document(made, days, now))
 
-        plain = self._secret(place, "admin-token", "The proxy's first admin token, in plain")
-        self._first_value(place, "admin-token", plain, token)
-        hashes = self._secret(place, "tokens", "Hashes of the proxy's tokens; edit with `python -m proxy_app token`")
-        self.hashes_ready = self._first_value(place, "tokens", hashes, document)
+        plain = self._secret(deployment, "admin-token", "The proxy's first admin token, in plain")
+        self._first_value(deployment, "admin-token", plain, token)
+        hashes = self._secret(
+            deployment, "tokens", "Hashes of the proxy's tokens; edit with `python -m proxy_app token`"
+        )
+        self.hashes_ready = self._first_value(deployment, "tokens", hashes, document)
 
         self.admin_token = pulumi.Output.secret(token)
         self.admin_token_secret_arn = plain.arn
@@ -67,22 +71,22 @@ class Tokens(pulumi.ComponentResource):
             }
         )
 
-    def _secret(self, place: Place, role: str, description: str) -> aws.secretsmanager.Secret:
+    def _secret(self, deployment: Deployment, role: str, description: str) -> aws.secretsmanager.Secret:
         return aws.secretsmanager.Secret(
-            place.named(role),
+            deployment.logical_name(role),
             description=description,
-            kms_key_id=place.kms_key_arn,
-            recovery_window_in_days=30 if place.deletion_protection else 0,
-            tags=place.tagged(role),
+            kms_key_id=deployment.kms_key_arn,
+            recovery_window_in_days=30 if deployment.deletion_protection else 0,
+            tags=deployment.tags_for(role),
             opts=pulumi.ResourceOptions(parent=self),
         )
 
     def _first_value(
-        self, place: Place, role: str, secret: aws.secretsmanager.Secret, value: pulumi.Output[str]
+        self, deployment: Deployment, role: str, secret: aws.secretsmanager.Secret, value: pulumi.Output[str]
     ) -> aws.secretsmanager.SecretVersion:
         """Written once. What people change afterwards stays, also where somebody uses ``pulumi refresh``."""
         return aws.secretsmanager.SecretVersion(
-            place.named(role),
+            deployment.logical_name(role),
             secret_id=secret.id,
             secret_string=pulumi.Output.secret(value),
             # AWS forgets versions without a label. This one would then be missing at a refresh, and the next update

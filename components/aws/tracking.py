@@ -9,11 +9,11 @@ from typing import cast
 import pulumi
 from pulumi_aws import iam, sagemaker
 
-from .args import TrackingArgs
 from .bucket import PrivateBucket, private_bucket
+from .deployment import Deployment
 from .identity import role_policy, service_role, tracking_statements
-from .place import Place
-from .targets import check_partition, is_app
+from .settings import TrackingSettings
+from .types import check_partition, is_mlflow_app
 
 
 class Tracking(pulumi.ComponentResource):
@@ -26,43 +26,45 @@ class Tracking(pulumi.ComponentResource):
     bucket_arn: pulumi.Output[str] | None
     artifact_prefix: str
 
-    def __init__(self, place: Place, args: TrackingArgs, *, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("mlflow:aws:Tracking", place.named("tracking"), {}, opts)
+    def __init__(
+        self, deployment: Deployment, args: TrackingSettings, *, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("mlflow:aws:Tracking", deployment.logical_name("tracking"), {}, opts)
         self.artifact_prefix = args.artifact_prefix
-        self.serverless = is_app(args.target_arn) if isinstance(args.target_arn, str) else args.kind == "app"
+        self.serverless = is_mlflow_app(args.target_arn) if isinstance(args.target_arn, str) else args.kind == "app"
         if args.target_arn is not None:
             self.target_arn = pulumi.Output.from_input(args.target_arn).apply(self._fitting)
             self.bucket, self.bucket_arn = pulumi.Output.from_input(None), None
         else:
             bucket = private_bucket(
-                place,
+                deployment,
                 "artifacts",
                 parent=self,
-                versions_days=args.old_versions_days,
+                noncurrent_days=args.noncurrent_version_days,
                 expire_days=None,
-                protect=place.deletion_protection,
+                protect=deployment.deletion_protection,
             )
-            self.target_arn = self._new(place, args, bucket)
+            self.target_arn = self._new(deployment, args, bucket)
             self.bucket, self.bucket_arn = cast("pulumi.Output[str | None]", bucket.bucket), bucket.arn
         self.register_outputs({"target_arn": self.target_arn, "bucket": self.bucket})
 
     def _fitting(self, target_arn: str) -> str:
         """What another resource says is known only now. Raises RunError where the proxy would have the wrong rights."""
-        if is_app(target_arn) != self.serverless:
+        if is_mlflow_app(target_arn) != self.serverless:
             kind = "server" if self.serverless else "app"
             raise pulumi.RunError(f"tracking.targetArn is {target_arn}: set tracking.kind to {kind}.")
         return target_arn
 
-    def _new(self, place: Place, args: TrackingArgs, bucket: PrivateBucket) -> pulumi.Output[str]:
-        role = service_role(place, "tracking", "sagemaker.amazonaws.com", [], parent=self)
+    def _new(self, deployment: Deployment, args: TrackingSettings, bucket: PrivateBucket) -> pulumi.Output[str]:
+        role = service_role(deployment, "tracking", "sagemaker.amazonaws.com", [], parent=self)
         statements = tracking_statements(
-            place,
+            deployment,
             bucket_arn=bucket.arn,
             prefix=args.artifact_prefix,
             registers_models=args.automatic_model_registration,
         )
-        policy = role_policy(place, "tracking", role, statements)
-        here = place.partition.apply(self._served)
+        policy = role_policy(deployment, "tracking", role, statements)
+        here = deployment.partition.apply(self._served)
         artifacts = pulumi.Output.all(bucket.bucket, here).apply(
             lambda known: f"s3://{known[0]}/{args.artifact_prefix}"
         )
@@ -70,13 +72,13 @@ class Tracking(pulumi.ComponentResource):
             parent=self,
             # SageMaker tries the role and the bucket when it starts, and the provider tries a server once only.
             depends_on=[policy, bucket],
-            # Moved in place, servers have been stuck; and the old runs' artifacts would not be found.
+            # An update in place has left servers stuck, and existing runs would point to the old location.
             replace_on_changes=["artifact_store_uri"],
-            protect=place.deletion_protection,
+            protect=deployment.deletion_protection,
         )
         if self.serverless:
-            return self._app(place, args, role, artifacts, opts)
-        return self._server(place, args, role, artifacts, opts)
+            return self._app(deployment, args, role, artifacts, opts)
+        return self._server(deployment, args, role, artifacts, opts)
 
     def _served(self, partition: str) -> str:
         try:
@@ -87,30 +89,30 @@ class Tracking(pulumi.ComponentResource):
 
     def _app(
         self,
-        place: Place,
-        args: TrackingArgs,
+        deployment: Deployment,
+        args: TrackingSettings,
         role: iam.Role,
         artifacts: pulumi.Output[str],
         opts: pulumi.ResourceOptions,
     ) -> pulumi.Output[str]:
         registers = "Enabled" if args.automatic_model_registration else "Disabled"
         app = sagemaker.MlflowApp(
-            place.named("tracking"),
+            deployment.logical_name("tracking"),
             artifact_store_uri=artifacts,
             role_arn=role.arn,
             model_registration_mode=f"AutoModelRegistration{registers}",
             weekly_maintenance_window_start=args.maintenance_window,
             # The provider's own 10 minutes are short for AWS's two or three, when it is busy.
             timeouts=sagemaker.MlflowAppTimeoutsArgs(create="30m", update="30m", delete="30m"),
-            tags=place.tagged("tracking"),
+            tags=deployment.tags_for("tracking"),
             opts=opts,
         )
         return app.arn
 
     def _server(
         self,
-        place: Place,
-        args: TrackingArgs,
+        deployment: Deployment,
+        args: TrackingSettings,
         role: iam.Role,
         artifacts: pulumi.Output[str],
         opts: pulumi.ResourceOptions,
@@ -122,15 +124,15 @@ class Tracking(pulumi.ComponentResource):
             lambda replacing: hashlib.sha256(replacing.encode()).hexdigest()[:8]
         )
         server = sagemaker.MlflowTrackingServer(
-            place.named("tracking"),
-            tracking_server_name=pulumi.Output.concat(place.physical_name("tracking", 54), "-", suffix),
+            deployment.logical_name("tracking"),
+            tracking_server_name=pulumi.Output.concat(deployment.physical_name("tracking", 54), "-", suffix),
             artifact_store_uri=artifacts,
             role_arn=role.arn,
             tracking_server_size=args.server_size,
             mlflow_version=args.mlflow_version,
             automatic_model_registration=args.automatic_model_registration,
             weekly_maintenance_window_start=args.maintenance_window,
-            tags=place.tagged("tracking"),
+            tags=deployment.tags_for("tracking"),
             opts=opts,
         )
         return server.arn

@@ -1,5 +1,6 @@
-"""Types of settings that hold AWS identifiers; each also accepts another resource's Output."""
+"""Types of settings that hold AWS identifiers, each of which may also be another resource's Output, and their ARNs."""
 
+import re
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -19,3 +20,31 @@ else:
     )
     ResourceId = input_type(r"[a-z]+-[0-9a-f]{8,}", "an AWS resource ID, such as vpc-0123456789abcdef0")
     ZoneId = input_type(r"Z[A-Z0-9]{3,31}", "a Route 53 hosted zone ID, such as Z0123456789ABCDEFGHIJ")
+
+_MLFLOW_ARN = re.compile(
+    r"arn:([a-z-]+):sagemaker:[a-z0-9-]+:\d{12}:mlflow-(tracking-server|app)/[A-Za-z0-9][A-Za-z0-9-]*"
+)
+
+
+def is_mlflow_app(target_arn: str) -> bool:
+    """Whether an ARN is that of a serverless MLflow app (True) or of a tracking server (False).
+
+    Raises ValueError for any other ARN, and for a partition without that kind of MLflow.
+    """
+    found = _MLFLOW_ARN.fullmatch(target_arn)
+    if found is None:
+        raise ValueError(
+            f"got {target_arn!r}, expected the ARN of a SageMaker MLflow app or tracking server: "
+            "arn:aws:sagemaker:<region>:<account>:mlflow-app/<id> or ...:mlflow-tracking-server/<name>."
+        )
+    app = found[2] == "app"
+    check_partition(found[1], app=app)
+    return app
+
+
+def check_partition(partition: str, *, app: bool) -> None:
+    """Raise ValueError if SageMaker does not offer that kind of MLflow in an AWS partition."""
+    if app and partition != "aws":
+        raise ValueError(f"SageMaker offers serverless MLflow apps only in the partition aws, not in {partition}.")
+    if partition not in ("aws", "aws-us-gov"):
+        raise ValueError(f"SageMaker offers MLflow only in the partitions aws and aws-us-gov, not in {partition}.")

@@ -8,10 +8,10 @@ import typing
 import pulumi
 from pulumi_aws import cloudwatch, lb, wafv2
 
-from .args import Days
-from .edge_args import EdgeArgs
+from .deployment import Deployment
 from .identity import document
-from .place import Place
+from .load_balancer_settings import LoadBalancerSettings
+from .settings import RetentionDays
 
 # AWS's groups in the order in which they are tried, with the rules that count only.
 # https://docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-list.html
@@ -42,13 +42,15 @@ _GROUPS = {
 _SLOW_DOWN = "slow-down"
 
 
-def protect(place: Place, args: EdgeArgs, balancer: lb.LoadBalancer, parent: pulumi.Resource) -> None:
+def protect(
+    deployment: Deployment, args: LoadBalancerSettings, balancer: lb.LoadBalancer, parent: pulumi.Resource
+) -> None:
     """Every request to the load balancer passes the rules first."""
     inside = pulumi.ResourceOptions(parent=parent)
-    rules = [_rate(args.requests_per_address)]
+    rules = [_rate(args.rate_limit_per_ip)]
     rules += [_managed(number, group, counted) for number, (group, counted) in enumerate(_GROUPS.items(), 1)]
     acl = wafv2.WebAcl(
-        place.named("waf"),
+        deployment.logical_name("waf"),
         scope="REGIONAL",
         default_action=wafv2.WebAclDefaultActionArgs(allow=wafv2.WebAclDefaultActionAllowArgs()),
         rules=rules,
@@ -61,20 +63,22 @@ def protect(place: Place, args: EdgeArgs, balancer: lb.LoadBalancer, parent: pul
             )
         ],
         visibility_config=wafv2.WebAclVisibilityConfigArgs(
-            cloudwatch_metrics_enabled=True, metric_name=place.physical_name("waf", 100), sampled_requests_enabled=False
+            cloudwatch_metrics_enabled=True,
+            metric_name=deployment.physical_name("waf", 100),
+            sampled_requests_enabled=False,
         ),
-        tags=place.tagged("waf"),
+        tags=deployment.tags_for("waf"),
         opts=inside,
     )
     wafv2.WebAclAssociation(
-        place.named("waf"),
+        deployment.logical_name("waf"),
         resource_arn=balancer.arn,
         web_acl_arn=acl.arn,
         # A load balancer has one: removing the old one after the new one is there would remove the new one
         # (pulumi/pulumi-aws#4782).
         opts=pulumi.ResourceOptions(parent=parent, delete_before_replace=True),
     )
-    _logged(place, args.access_log_days, acl, parent)
+    _logged(deployment, args.access_log_retention_days, acl, parent)
 
 
 def _rate(requests: int) -> wafv2.WebAclRuleArgs:
@@ -128,27 +132,27 @@ def _visible(metric: str) -> wafv2.WebAclRuleVisibilityConfigArgs:
     )
 
 
-def _logged(place: Place, days: int, acl: wafv2.WebAcl, parent: pulumi.Resource) -> None:
+def _logged(deployment: Deployment, days: int, acl: wafv2.WebAcl, parent: pulumi.Resource) -> None:
     """What was refused, and by which rule; access logs have the rest."""
     inside = pulumi.ResourceOptions(parent=parent)
     group = cloudwatch.LogGroup(
-        place.named("waf"),
+        deployment.logical_name("waf"),
         # WAF writes to groups of such names only.
-        name=f"aws-waf-logs-{place.physical_name('waf', 100)}",
-        retention_in_days=min(kept for kept in typing.get_args(Days) if kept >= days),
-        kms_key_id=place.kms_key_arn,
-        tags=place.tagged("waf"),
+        name=f"aws-waf-logs-{deployment.physical_name('waf', 100)}",
+        retention_in_days=min(kept for kept in typing.get_args(RetentionDays) if kept >= days),
+        kms_key_id=deployment.kms_key_arn,
+        tags=deployment.tags_for("waf"),
         opts=inside,
     )
     # Where there is none, WAF makes one itself, which a destroy would leave behind.
     allowed = cloudwatch.LogResourcePolicy(
-        place.named("waf"),
-        policy_name=place.physical_name("waf", 100),
-        policy_document=document([_delivery(place, group)]),
+        deployment.logical_name("waf"),
+        policy_name=deployment.physical_name("waf", 100),
+        policy_document=document([_delivery(deployment, group)]),
         opts=inside,
     )
     wafv2.WebAclLoggingConfiguration(
-        place.named("waf"),
+        deployment.logical_name("waf"),
         resource_arn=acl.arn,
         log_destination_configs=[group.arn],
         logging_filter=wafv2.WebAclLoggingConfigurationLoggingFilterArgs(
@@ -179,7 +183,7 @@ def _logged(place: Place, days: int, acl: wafv2.WebAcl, parent: pulumi.Resource)
     )
 
 
-def _delivery(place: Place, group: cloudwatch.LogGroup) -> dict[str, object]:
+def _delivery(deployment: Deployment, group: cloudwatch.LogGroup) -> dict[str, object]:
     """CloudWatch's log delivery may write WAF's lines, for this account.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/AWS-logs-infrastructure-CWL.html
@@ -190,7 +194,7 @@ def _delivery(place: Place, group: cloudwatch.LogGroup) -> dict[str, object]:
         "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
         "Resource": pulumi.Output.concat(group.arn, ":log-stream:*"),
         "Condition": {
-            "StringEquals": {"aws:SourceAccount": place.account},
-            "ArnLike": {"aws:SourceArn": place.arn("logs", "*")},
+            "StringEquals": {"aws:SourceAccount": deployment.account},
+            "ArnLike": {"aws:SourceArn": deployment.arn("logs", "*")},
         },
     }

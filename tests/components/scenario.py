@@ -9,7 +9,7 @@ from pathlib import Path
 from preview.recorder import Graph, record
 
 ROOT = Path(__file__).parents[2]
-SECRET_KEYS = ("mlflow:awsSsoClientSecret", "mlflow:gcpOauthClientSecret")
+SECRET_KEYS = ("mlflow:awsOidcClientSecret", "mlflow:gcpOauthClientSecret")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

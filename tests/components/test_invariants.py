@@ -73,7 +73,7 @@ def _planted(graph: Graph) -> set[str]:
     """What preview's answers give for random things, and the secrets of sign-in."""
     made = {hashlib.sha256(one.name.encode()).hexdigest()[:43] for one in graph.of(RANDOM)}
     assert made
-    return {*made, aws.SSO_SECRET, gcp.OAUTH_SECRET}
+    return {*made, aws.OIDC_CLIENT_SECRET, gcp.OAUTH_SECRET}
 
 
 @every_stack
@@ -128,10 +128,10 @@ def test_both_clouds_in_one_stack_have_their_outputs_apart() -> None:
     ("component", "given"),
     [
         (AwsMlflowProxy, {"colour": "red"}),
-        (AwsMlflowProxy, {"network": {"zones": 9}}),
-        (AwsMlflowProxy, {"edge": {"public": True}}),
+        (AwsMlflowProxy, {"network": {"azCount": 9}}),
+        (AwsMlflowProxy, {"loadBalancer": {"public": True}}),
         (AwsMlflowProxy, {"image": {"architecture": "amd64"}, "service": {"instance_type": "t4g.small"}}),
-        (AwsMlflowProxy, {"edge": {"sso": {"issuer": "https://login.example.com"}}}),
+        (AwsMlflowProxy, {"loadBalancer": {"oidc": {"issuer": "https://login.example.com"}}}),
         (GcpMlflow, {}),
         (GcpMlflow, {**gcp.MINIMAL, "colour": "red"}),
         (GcpMlflow, {**gcp.MINIMAL, "oauth_client_secret": "x", "region": "europe-west"}),
@@ -153,7 +153,7 @@ def test_nothing_is_asked_for_when_settings_are_wrong(
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
-        (aws.config({"network": {"zones": 9}}), r"mlflow:aws\.network\.zones: got 9"),
+        (aws.config({"network": {"azCount": 9}}), r"mlflow:aws\.network\.zones: got 9"),
         (gcp.config({"database": {"tier": "huge"}}), r"mlflow:gcp\.database\.tier: 'huge' is given"),
         ({}, r"mlflow:aws, mlflow:gcp: neither is there"),
     ],

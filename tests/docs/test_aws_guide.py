@@ -12,7 +12,7 @@ import pytest
 import yaml
 from policy_sentry.querying.actions import get_actions_for_service
 
-from components import AwsMlflowProxy, AwsMlflowProxyArgs
+from components import AwsMlflowProxy, AwsMlflowProxySettings
 from components.validation import nested_model
 from preview.aws.mock_outputs import ACCOUNT, REGION
 from preview.recorder import record
@@ -40,14 +40,14 @@ def settings() -> set[str]:
             found |= {key} | (below(inner, f"{key}.") if inner else set[str]())
         return found
 
-    return below(AwsMlflowProxyArgs, "")
+    return below(AwsMlflowProxySettings, "")
 
 
 @pytest.mark.parametrize("block", blocks("yaml"))
 def test_yaml_blocks_are_valid_settings(block: str) -> None:
     given = cast("dict[str, Any]", yaml.safe_load(block))["mlflow:aws"]
-    secret = {"ssoClientSecret": "a-secret"} if "sso" in given["edge"] else {}
-    AwsMlflowProxyArgs.read({**given, **secret}, "mlflow:aws")
+    secret = {"oidcClientSecret": "a-secret"} if "oidc" in given["loadBalancer"] else {}
+    AwsMlflowProxySettings.read({**given, **secret}, "mlflow:aws")
 
 
 def test_named_settings_exist() -> None:
@@ -95,7 +95,7 @@ def test_make_targets_exist() -> None:
 
 def test_config_secret_is_the_one_the_program_reads() -> None:
     (key,) = set(re.findall(r"pulumi config set --secret (\S+)", PAGE))
-    scenario = next(one for one in SCENARIOS if one.name == "sso")
+    scenario = next(one for one in SCENARIOS if one.name == "oidc")
     assert key in scenario.config
 
 

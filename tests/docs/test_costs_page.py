@@ -125,12 +125,12 @@ def test_savings_match_the_tables() -> None:
         - dev["public IPv4 address of the NAT gateway"].sum
     )
     assert f"| `network.egress: nat` | -{nat} |" in PAGE
-    assert f"| `edge.waf: false` | -{prod['web ACL (WAF)'].sum + prod['web ACL rule'].sum} |" in PAGE
-    assert f"| `watching.dashboard: false` | -{prod['dashboard'].sum} |" in PAGE
+    assert f"| `loadBalancer.waf: false` | -{prod['web ACL (WAF)'].sum + prod['web ACL rule'].sum} |" in PAGE
+    assert f"| `monitoring.dashboard: false` | -{prod['dashboard'].sum} |" in PAGE
     task = sum(
         dev[what].sum for what in ("instance, t4g.small", "disk, GB of gp3", "calls of a task to read the tokens")
     )
-    assert f"| `service.tasks: 2` | +{task} |" in PAGE
+    assert f"| `service.minTasks: 2` | +{task} |" in PAGE
 
 
 def test_token_reads_match_the_reload_interval() -> None:

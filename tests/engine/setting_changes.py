@@ -24,8 +24,8 @@ DATA = {"Bucket", "MlflowApp", "MlflowTrackingServer"}
 NO_DATA: set[str] = set()
 # Chosen once, or tried elsewhere: what was there before; production's own; sign-in and Studio in test_life.py.
 NOT_HERE = re.compile(
-    r"environment|ssoClientSecret|network\.(vpc|private|public|existing|mlflow)\w+|tracking\.(targetArn|serverSize|mlflowVersion)"
-    r"|studio.*|image\.packageIndex|service\.bodyBudget|edge\.(sso.*|hostName|domain.*|allowHttp|requestsPerAddress)|access\.roles.*"
+    r"environment|oidcClientSecret|network\.(vpc|private|public|existing|mlflow)\w+|tracking\.(targetArn|serverSize|mlflowVersion)"
+    r"|studio.*|image\.packageIndexUrl|service\.bodyBudgetMib|loadBalancer\.(oidc.*|hostName|domain.*|allowHttp|rateLimitPerIp)|access\.roles.*"
 )
 
 
@@ -103,8 +103,8 @@ CHANGES = {
     ),
     # Nothing moves to another VPC: a stack with other addresses is another stack.
     "network.cidr": Change({"network": {"cidr": "10.43.0.0/16"}}, refused="DependencyViolation"),
-    "network.zones": Change(
-        {"network": {"zones": 3}},
+    "network.azCount": Change(
+        {"network": {"azCount": 3}},
         (
             "create Route",
             "create RouteTable",
@@ -116,8 +116,8 @@ CHANGES = {
             "update VpcEndpoint",
         ),
     ),
-    "network.egress: nat-per-zone": Change(
-        {"network": {"egress": "nat-per-zone"}},
+    "network.egress: nat-per-az": Change(
+        {"network": {"egress": "nat-per-az"}},
         ("create Eip", "create NatGateway", "create RouteTableAssociation", "create Subnet", "update Route"),
     ),
     "network.egress: endpoints": Change(
@@ -138,7 +138,7 @@ CHANGES = {
             "update VpcEndpoint",
         ),
     ),
-    "network.flowLogDays": Change({"network": {"flowLogDays": 90}}, ("update LogGroup",)),
+    "network.flowLogRetentionDays": Change({"network": {"flowLogRetentionDays": 90}}, ("update LogGroup",)),
     "tracking.kind": Change(
         {"tracking": {"kind": "server"}},
         (*ROLLED_OUT, "create MlflowTrackingServer", "delete MlflowApp", "update RolePolicy"),
@@ -150,9 +150,11 @@ CHANGES = {
     "tracking.artifactPrefix": Change(
         {"tracking": {"artifactPrefix": "elsewhere"}}, (*ROLLED_OUT, "replace MlflowApp", "update RolePolicy")
     ),
-    "tracking.oldVersionsDays": Change({"tracking": {"oldVersionsDays": 30}}, ("update BucketLifecycleConfiguration",)),
-    "image.kept": Change(
-        {"image": {"kept": 20}},
+    "tracking.noncurrentVersionDays": Change(
+        {"tracking": {"noncurrentVersionDays": 30}}, ("update BucketLifecycleConfiguration",)
+    ),
+    "image.keepImages": Change(
+        {"image": {"keepImages": 20}},
         ("replace LifecyclePolicy",),
     ),
     "image.architecture": Change(
@@ -166,9 +168,9 @@ CHANGES = {
             "update LaunchTemplate",
         ),
     ),
-    "image.base": Change({"image": {"base": "python:3.12-slim"}}, (*ROLLED_OUT, *REBUILT)),
-    "image.reference": Change(
-        {"image": {"reference": IN_ECR}},
+    "image.baseImage": Change({"image": {"baseImage": "python:3.12-slim"}}, (*ROLLED_OUT, *REBUILT)),
+    "image.imageUri": Change(
+        {"image": {"imageUri": IN_ECR}},
         (
             *ROLLED_OUT,
             "delete Image",
@@ -181,31 +183,31 @@ CHANGES = {
         {"service": {"instanceType": "t4g.medium"}}, ("update Group", "update LaunchTemplate")
     ),
     # A newer image has come out: that alone changes nothing.
-    "service.machineImage": Change(
-        {"service": {"machineImage": "second"}},
+    "service.ami": Change(
+        {"service": {"ami": "second"}},
         ("create Stash", "delete Stash", "update Group", "update LaunchTemplate"),
     ),
-    "service.tasks": Change({"service": {"tasks": 2}}, ("update Target",)),
-    "service.mostTasks": Change(
-        {"service": {"mostTasks": 4}}, ("update CapacityProvider", "update Group", "update Target")
+    "service.minTasks": Change({"service": {"minTasks": 2}}, ("update Target",)),
+    "service.maxTasks": Change(
+        {"service": {"maxTasks": 4}}, ("update CapacityProvider", "update Group", "update Target")
     ),
     "service.requestsPerTask": Change({"service": {"requestsPerTask": 9000}}, ("update Policy",)),
-    "service.cpuPercent": Change({"service": {"cpuPercent": 50}}, ("update Policy",)),
-    "service.taskMemory": Change({"service": {"taskMemory": 1200}}, ROLLED_OUT),
-    "service.taskCpu": Change({"service": {"taskCpu": 512}}, ROLLED_OUT),
-    "service.bodyLimit": Change({"service": {"bodyLimit": 16}}, ROLLED_OUT),
-    "service.execAccess": Change(
-        {"service": {"execAccess": True}}, (*ROLLED_OUT, "update Cluster", "update RolePolicy")
+    "service.cpuTargetPercent": Change({"service": {"cpuTargetPercent": 50}}, ("update Policy",)),
+    "service.taskMemoryMib": Change({"service": {"taskMemoryMib": 1200}}, ROLLED_OUT),
+    "service.taskCpuUnits": Change({"service": {"taskCpuUnits": 512}}, ROLLED_OUT),
+    "service.bodyLimitMib": Change({"service": {"bodyLimitMib": 16}}, ROLLED_OUT),
+    "service.enableExecuteCommand": Change(
+        {"service": {"enableExecuteCommand": True}}, (*ROLLED_OUT, "update Cluster", "update RolePolicy")
     ),
     "service.containerInsights": Change({"service": {"containerInsights": True}}, ("update Cluster",)),
     # The new load balancer is made before the old one goes, and a target group serves one load balancer.
-    "edge.public": Change({"edge": {"public": True, **HTTPS}}, refused="TargetGroupAssociationLimit"),
-    "edge.allowedCidrs": Change(
-        {"edge": {"allowedCidrs": ["10.0.0.0/8"]}},
+    "loadBalancer.public": Change({"loadBalancer": {"public": True, **HTTPS}}, refused="TargetGroupAssociationLimit"),
+    "loadBalancer.allowedCidrs": Change(
+        {"loadBalancer": {"allowedCidrs": ["10.0.0.0/8"]}},
         ("create SecurityGroupIngressRule", "delete SecurityGroupIngressRule"),
     ),
-    "edge.certificateArn": Change(
-        {"edge": HTTPS},
+    "loadBalancer.certificateArn": Change(
+        {"loadBalancer": HTTPS},
         (
             *ROLLED_OUT,
             "create Listener",
@@ -215,8 +217,8 @@ CHANGES = {
             "update SecurityGroupIngressRule",
         ),
     ),
-    "edge.domain": Change(
-        {"edge": {"domain": {"name": "mlflow.example.com", "zoneId": "Z0123456789ABCDEFGHIJ"}}},
+    "loadBalancer.domain": Change(
+        {"loadBalancer": {"domain": {"name": "mlflow.example.com", "zoneId": "Z0123456789ABCDEFGHIJ"}}},
         (
             *ROLLED_OUT,
             "create Certificate",
@@ -229,11 +231,11 @@ CHANGES = {
             "update SecurityGroupIngressRule",
         ),
     ),
-    "edge.idleTimeout": Change(
-        {"edge": {"idleTimeout": 300}}, (*ROLLED_OUT, "update LoadBalancer", "update TargetGroup")
+    "loadBalancer.idleTimeoutSeconds": Change(
+        {"loadBalancer": {"idleTimeoutSeconds": 300}}, (*ROLLED_OUT, "update LoadBalancer", "update TargetGroup")
     ),
-    "edge.waf": Change(
-        {"edge": {"waf": True}},
+    "loadBalancer.waf": Change(
+        {"loadBalancer": {"waf": True}},
         (
             "create LogGroup",
             "create LogResourcePolicy",
@@ -242,17 +244,33 @@ CHANGES = {
             "create WebAclLoggingConfiguration",
         ),
     ),
-    "edge.accessLogDays": Change({"edge": {"accessLogDays": 90}}, ("update BucketLifecycleConfiguration",)),
+    "loadBalancer.accessLogRetentionDays": Change(
+        {"loadBalancer": {"accessLogRetentionDays": 90}}, ("update BucketLifecycleConfiguration",)
+    ),
     # It holds for a token's first day, and never again.
     "access.adminTokenDays": Change({"access": {"adminTokenDays": 30}}, ()),
-    "watching.logDays": Change({"watching": {"logDays": 90}}, ("update LogGroup",)),
-    "watching.email": Change({"watching": {"email": "ops@example.com"}}, ("create TopicSubscription",)),
-    "watching.dashboard": Change({"watching": {"dashboard": False}}, ("delete Dashboard",)),
-    "watching.slowSeconds": Change({"watching": {"slowSeconds": 2}}, ("update MetricAlarm",)),
+    "monitoring.logRetentionDays": Change({"monitoring": {"logRetentionDays": 90}}, ("update LogGroup",)),
+    "monitoring.alarmEmail": Change({"monitoring": {"alarmEmail": "ops@example.com"}}, ("create TopicSubscription",)),
+    "monitoring.dashboard": Change({"monitoring": {"dashboard": False}}, ("delete Dashboard",)),
+    "monitoring.latencyThresholdSeconds": Change(
+        {"monitoring": {"latencyThresholdSeconds": 2}}, ("update MetricAlarm",)
+    ),
 }
 # In CI they are changed a few at a time, in this order, each group over the one before: what touches what is sampled.
 IN_CI = (
-    ("tags", "network.flowLogDays", "tracking.maintenanceWindow", "watching.slowSeconds"),
-    ("service.machineImage", "service.tasks", "service.requestsPerTask", "edge.accessLogDays", "watching.email"),
-    ("edge.idleTimeout", "edge.waf", "network.zones", "image.base", "service.containerInsights"),
+    ("tags", "network.flowLogRetentionDays", "tracking.maintenanceWindow", "monitoring.latencyThresholdSeconds"),
+    (
+        "service.ami",
+        "service.minTasks",
+        "service.requestsPerTask",
+        "loadBalancer.accessLogRetentionDays",
+        "monitoring.alarmEmail",
+    ),
+    (
+        "loadBalancer.idleTimeoutSeconds",
+        "loadBalancer.waf",
+        "network.azCount",
+        "image.baseImage",
+        "service.containerInsights",
+    ),
 )

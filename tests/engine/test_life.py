@@ -15,7 +15,7 @@ from tests.engine import account, programs
 from tests.engine.conftest import Start
 from tests.engine.engine import Engine, Run
 
-SSO = {
+OIDC = {
     "issuer": "https://login.example.com",
     "authorizationEndpoint": "https://login.example.com/authorize",
     "tokenEndpoint": "https://login.example.com/token",
@@ -25,15 +25,15 @@ SSO = {
 PLANTED = "planted-client-secret-6f1d"
 EVERYTHING: Mapping[str, Any] = {
     "tracking": {"kind": "server", "mlflowVersion": "3.0", "automaticModelRegistration": True},
-    "edge": {
+    "loadBalancer": {
         "public": True,
         "domain": {"name": "mlflow.example.com", "zoneId": "Z0123456789ABCDEFGHIJ"},
-        "sso": SSO,
+        "oidc": OIDC,
         "waf": True,
     },
     "access": {"roles": {"viewer": ["domain:example.com"]}},
-    "watching": {"email": "ops@example.com"},
-    "network": {"egress": "nat-per-zone", "zones": 3},
+    "monitoring": {"alarmEmail": "ops@example.com"},
+    "network": {"egress": "nat-per-az", "azCount": 3},
     "kmsKeyArn": programs.KEY,
     "permissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary",
 }
@@ -53,7 +53,7 @@ GCP_EVERYTHING: Mapping[str, Any] = {
     },
     "database": {"private": True, "availability": "REGIONAL", "lastBackupDays": 7},
     "artifacts": {"access": "direct", "location": "EU"},
-    "watching": {"email": "ops@example.com"},
+    "monitoring": {"alarmEmail": "ops@example.com"},
 }
 
 
@@ -78,7 +78,7 @@ AWS_CALLS = frozenset(
 GCP_CALLS = frozenset({"gcp:organizations/getProject:getProject", "gcp:organizations/getClientConfig:getClientConfig"})
 GCP_SECRETS = programs.secrets_of("gcp-dev")
 STACKS = {
-    "everything": Stack("dev", 90, AWS_CALLS, EVERYTHING, {"mlflow:awsSsoClientSecret": PLANTED}),
+    "everything": Stack("dev", 90, AWS_CALLS, EVERYTHING, {"mlflow:awsOidcClientSecret": PLANTED}),
     "small": Stack("dev", 90, AWS_CALLS),
     "gcp-everything": Stack("gcp-dev", 70, GCP_CALLS | {"gcp:sql/getCaCerts:getCaCerts"}, GCP_EVERYTHING, GCP_SECRETS),
     "gcp-small": Stack("gcp-dev", 60, GCP_CALLS, secrets=GCP_SECRETS),

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pydantic.alias_generators import to_camel
 
-from components.aws.args import AwsMlflowProxyArgs
+from components.aws.settings import AwsMlflowProxySettings
 from components.gcp.args import GcpMlflowArgs
 from components.validation import ValidatedArgs, nested_model
 from tests.engine import account, programs, setting_changes, setting_changes_gcp
@@ -39,7 +39,7 @@ class Table:
 TABLES = {
     stack: Table(stack, args, its.CHANGES, its.IN_CI, its.NOT_HERE, its.ANOTHER, its.DATA, its.NO_DATA)
     for stack, args, its in (
-        ("dev", AwsMlflowProxyArgs, setting_changes),
+        ("dev", AwsMlflowProxySettings, setting_changes),
         ("gcp-dev", GcpMlflowArgs, setting_changes_gcp),
     )
 }

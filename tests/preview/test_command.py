@@ -79,7 +79,7 @@ def test_config_error_is_printed_as_the_program_words_it(capsys: pytest.CaptureF
     assert shown.out == ""
     assert shown.err.startswith(
         "error: 2 settings are invalid; nothing was created.\n"
-        "  mlflow:aws.network.zones: got 9, expected an integer from 2 to 4.\n"
+        "  mlflow:aws.network.azCount: got 9, expected an integer from 2 to 4.\n"
         "  mlflow:aws.colour: unknown setting, expected one of environment, "
     )
     assert "Traceback" not in shown.err

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pulumi
 
-from components.aws.place import Place
+from components.aws.deployment import Deployment
 from preview.aws.mock_outputs import ACCOUNT, PARTITION, REGION
 from preview.graph import Graph, Resource
 
@@ -15,9 +15,9 @@ KEY = f"arn:{PARTITION}:kms:{REGION}:{ACCOUNT}:key/11111111-2222-3333-4444-55555
 
 def a_place(
     *, deletion_protection: bool = False, kms_key_arn: str | None = None, permissions_boundary_arn: str | None = None
-) -> Place:
+) -> Deployment:
     """To be called inside a program."""
-    return Place(
+    return Deployment(
         name="proxy",
         stack="dev",
         region=pulumi.Output.from_input(REGION),

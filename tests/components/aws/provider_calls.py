@@ -502,7 +502,7 @@ CALLS: Mapping[str, tuple[_Row, ...]] = {
         ),
         _with_key("secretsmanager", "Decrypt GenerateDataKey"),
     ),
-    # -- watching
+    # -- monitoring
     "aws:cloudwatch/logGroup:LogGroup": (
         _at(
             "logs",

@@ -18,15 +18,15 @@ from ..scenario import ROOT
 
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"
-SSO_SECRET = "planted-sign-in-secret"
-_SSO_KEY = "mlflow:awsSsoClientSecret"
+OIDC_CLIENT_SECRET = "planted-sign-in-secret"
+_OIDC_SECRET_KEY = "mlflow:awsOidcClientSecret"
 _REGION = {"aws:region": "eu-west-1"}
 Scenario = functools.partial(scenario.Scenario, cloud="aws")
 
 
 def config(given: Mapping[str, Any], secret: str | None = None) -> dict[str, str]:
     """The config of a stack with these settings."""
-    return {**_REGION, "mlflow:aws": json.dumps(given), **({_SSO_KEY: secret} if secret else {})}
+    return {**_REGION, "mlflow:aws": json.dumps(given), **({_OIDC_SECRET_KEY: secret} if secret else {})}
 
 
 def _two() -> None:
@@ -42,10 +42,10 @@ def _with_providers() -> None:
             docker_build.Provider("mine-docker"),
         ]
     )
-    AwsMlflowProxy("proxy", {"environment": "production", "edge": {"certificate_arn": CERTIFICATE}}, given)
+    AwsMlflowProxy("proxy", {"environment": "production", "loadBalancer": {"certificate_arn": CERTIFICATE}}, given)
 
 
-SSO: Mapping[str, Any] = {
+OIDC: Mapping[str, Any] = {
     "issuer": "https://login.example.com",
     "authorizationEndpoint": "https://login.example.com/authorize",
     "tokenEndpoint": "https://login.example.com/token",
@@ -90,7 +90,7 @@ SCENARIOS = (
             {
                 "environment": "production",
                 "tracking": {"kind": "app", "automaticModelRegistration": True, "maintenanceWindow": "Sun:02:00"},
-                "edge": {"certificateArn": CERTIFICATE, "hostName": "mlflow.example.com"},
+                "loadBalancer": {"certificateArn": CERTIFICATE, "hostName": "mlflow.example.com"},
             }
         ),
         stack="prod",
@@ -116,31 +116,31 @@ SCENARIOS = (
         about="public, with a name and a certificate of its own, a NAT in each of three zones, WAF",
         config=config(
             {
-                "network": {"egress": "nat-per-zone", "zones": 3},
-                "edge": {
+                "network": {"egress": "nat-per-az", "azCount": 3},
+                "loadBalancer": {
                     "public": True,
                     "domain": {"name": "mlflow.example.com", "zoneId": "Z0123456789ABCDEFGHIJ"},
                     "waf": True,
                 },
-                "watching": {"email": "ops@example.com"},
+                "monitoring": {"alarmEmail": "ops@example.com"},
             }
         ),
     ),
     Scenario(
-        name="sso",
+        name="oidc",
         about="public for some addresses, sign-in beside tokens",
         config=config(
             {
-                "edge": {
+                "loadBalancer": {
                     "public": True,
                     "allowedCidrs": ["198.51.100.0/24", "203.0.113.0/24"],
                     "certificateArn": CERTIFICATE,
                     "hostName": "mlflow.example.com",
-                    "sso": SSO,
+                    "oidc": OIDC,
                 },
                 "access": {"roles": {"viewer": ["domain:example.com"], "admin": ["group:ml-admins"]}},
             },
-            SSO_SECRET,
+            OIDC_CLIENT_SECRET,
         ),
     ),
     Scenario(
@@ -148,7 +148,7 @@ SCENARIOS = (
         about="internal, with a name in a private zone",
         config=config(
             {
-                "edge": {
+                "loadBalancer": {
                     "domain": {
                         "name": "mlflow.corp.example.com",
                         "zoneId": "Z0123456789ABCDEFGHIJ",
@@ -164,10 +164,10 @@ SCENARIOS = (
         config=config(
             {
                 "image": {
-                    "reference": f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/proxy@sha256:{'0' * 64}",
+                    "imageUri": f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/proxy@sha256:{'0' * 64}",
                     "architecture": "amd64",
                 },
-                "service": {"execAccess": True},
+                "service": {"enableExecuteCommand": True},
             }
         ),
     ),
@@ -181,7 +181,7 @@ SCENARIOS = (
                 "kmsKeyArn": KEY,
                 "permissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary",
                 "tags": {"CostCentre": "4711"},
-                "edge": {"certificateArn": CERTIFICATE},
+                "loadBalancer": {"certificateArn": CERTIFICATE},
             }
         ),
         stack="prod",

@@ -26,7 +26,7 @@ def recorded(
     *,
     deletion_protection: bool = False,
     kms_key_arn: str | None = None,
-    versions_days: int | None = 7,
+    noncurrent_days: int | None = 7,
     expire_days: int | None = None,
     statements: Callable[[pulumi.Output[str]], Sequence[Statement]] | None = None,
     kms: bool = True,
@@ -36,7 +36,7 @@ def recorded(
             a_place(deletion_protection=deletion_protection, kms_key_arn=kms_key_arn),
             "files",
             parent=pulumi.ComponentResource("test:test:Owner", "owner", {}),
-            versions_days=versions_days,
+            noncurrent_days=noncurrent_days,
             expire_days=expire_days,
             statements=statements,
             protect=deletion_protection,
@@ -89,7 +89,7 @@ def test_it_is_encrypted(kms_key_arn: str | None, kms: bool, algorithm: str, key
 
 
 def test_dangling_uploads_always_go() -> None:
-    graph = recorded(versions_days=None)
+    graph = recorded(noncurrent_days=None)
     assert rules(graph) == {
         "dangling-uploads": {
             "id": "dangling-uploads",
@@ -102,7 +102,7 @@ def test_dangling_uploads_always_go() -> None:
 
 
 def test_old_versions_go_with_their_delete_markers() -> None:
-    graph = recorded(versions_days=30)
+    graph = recorded(noncurrent_days=30)
     rule = rules(graph)["old-versions"]
     assert rule["noncurrentVersionExpiration"] == {"noncurrentDays": 30}
     assert rule["expiration"] == {"expiredObjectDeleteMarker": True}
@@ -112,7 +112,7 @@ def test_old_versions_go_with_their_delete_markers() -> None:
 
 
 def test_no_rule_names_days_and_delete_markers() -> None:
-    found = rules(recorded(versions_days=30, expire_days=90))
+    found = rules(recorded(noncurrent_days=30, expire_days=90))
     assert found["old-objects"]["expiration"] == {"days": 90}
     # S3 refuses both in one rule.
     assert all(len(rule.get("expiration", {"one": 1})) == 1 for rule in found.values())
@@ -155,7 +155,7 @@ def test_whoever_waits_for_it_waits_for_its_policy() -> None:
             a_place(),
             "files",
             parent=pulumi.ComponentResource("test:test:Owner", "owner", {}),
-            versions_days=None,
+            noncurrent_days=None,
             expire_days=None,
             protect=False,
         )

@@ -9,7 +9,7 @@ import pytest
 from components.aws.endpoints import Endpoints, one_in_each_zone
 from components.aws.image import Image
 from components.aws.network import Network
-from components.aws.network_args import Endpoint, NetworkArgs
+from components.aws.network_settings import Endpoint, NetworkSettings
 from components.aws.proxy_log import ProxyLog
 from components.aws.tokens import Tokens
 from components.aws.tracking import Tracking
@@ -46,8 +46,8 @@ def recorded(
     known = pulumi.Output.from_input
 
     def program() -> None:
-        place = a_place(kms_key_arn=kms_key_arn)
-        settings = NetworkArgs.model_validate({"egress": "endpoints", **args})
+        deployment = a_place(kms_key_arn=kms_key_arn)
+        settings = NetworkSettings.model_validate({"egress": "endpoints", **args})
         tracking = SimpleNamespace(
             target_arn=known(APP if app else SERVER),
             serverless=app,
@@ -55,9 +55,9 @@ def recorded(
             artifact_prefix="mlflow",
         )
         Endpoints(
-            place,
+            deployment,
             settings,
-            network=Network(place, settings, public=False),
+            network=Network(deployment, settings, public=False),
             tracking=cast("Tracking", tracking),
             image=cast("Image", SimpleNamespace(repository_arn=known(REPOSITORY))),
             tokens=cast("Tokens", SimpleNamespace(hashes_secret_arn=known(HASHES))),
@@ -116,7 +116,7 @@ def test_interface_endpoints_answer_to_the_public_names_in_every_private_subnet(
 
 
 def test_s3_is_on_every_private_route_table_with_a_nat_too() -> None:
-    for egress in ("endpoints", "nat", "nat-per-zone"):
+    for egress in ("endpoints", "nat", "nat-per-az"):
         graph = recorded(egress=egress)
         tables = {one.id for one in graph.of("aws:ec2/routeTable:RouteTable") if "private" in one.name}
         gateway = endpoint(graph, "s3").inputs

@@ -8,13 +8,13 @@ import pulumi
 import pytest
 from policy_sentry.querying.actions import get_actions_for_service
 
-from components.aws.args import ImageArgs, StudioArgs, TrackingArgs
-from components.aws.edge import Edge
-from components.aws.edge_args import EdgeArgs
 from components.aws.image import Image
+from components.aws.load_balancer import LoadBalancer
+from components.aws.load_balancer_settings import LoadBalancerSettings
 from components.aws.mlflow_actions import DELETE, READ, WRITE
 from components.aws.network import Network
-from components.aws.network_args import NetworkArgs
+from components.aws.network_settings import NetworkSettings
+from components.aws.settings import ImageSettings, StudioSettings, TrackingSettings
 from components.aws.studio import Studio
 from components.aws.tokens import Tokens
 from components.aws.tracking import Tracking
@@ -27,14 +27,14 @@ from .policies import faults, policy_documents, reasons_are_true
 
 def boxes(kind: str, kms_key_arn: str | None) -> Callable[[], None]:
     def program() -> None:
-        place = a_place(kms_key_arn=kms_key_arn)
-        network = Network(place, NetworkArgs(), public=False)
+        deployment = a_place(kms_key_arn=kms_key_arn)
+        network = Network(deployment, NetworkSettings(), public=False)
         args: dict[str, Any] = {"kind": kind, "automatic_model_registration": True}
-        tracking = Tracking(place, TrackingArgs(**args))
-        edge = Edge(place, EdgeArgs(), network=network, sso_client_secret=None)
-        Studio(place, StudioArgs(), network=network, tracking=tracking, edge=edge)
-        Image(place, ImageArgs())
-        Tokens(place, days=1)
+        tracking = Tracking(deployment, TrackingSettings(**args))
+        load_balancer = LoadBalancer(deployment, LoadBalancerSettings(), network=network, oidc_client_secret=None)
+        Studio(deployment, StudioSettings(), network=network, tracking=tracking, load_balancer=load_balancer)
+        Image(deployment, ImageSettings())
+        Tokens(deployment, days=1)
 
     return program
 

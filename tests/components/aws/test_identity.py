@@ -13,7 +13,7 @@ from .whole import DIGEST, whole
 
 SERVER = {"tracking": {"kind": "server"}}
 APP = {"tracking": {"kind": "app"}}
-HARDENED = {"kmsKeyArn": KEY, "service": {"execAccess": True}, **SERVER}
+HARDENED = {"kmsKeyArn": KEY, "service": {"enableExecuteCommand": True}, **SERVER}
 
 
 def rights(role: str, settings: dict[str, Any] | None = None) -> list[dict[str, Any]]:
@@ -92,7 +92,7 @@ def test_the_customer_key_serves_the_proxy_for_secrets_alone() -> None:
 
 def test_only_exec_access_opens_channels_into_a_proxy() -> None:
     assert not [action for action in by_action("proxy") if action.startswith("ssmmessages")]
-    opened = by_action("proxy", {"service": {"execAccess": True}})
+    opened = by_action("proxy", {"service": {"enableExecuteCommand": True}})
     assert len([action for action in opened if action.startswith("ssmmessages")]) == 4
 
 
@@ -110,7 +110,7 @@ def test_ecs_may_pull_this_repository_and_write_this_log() -> None:
 
 
 def test_an_image_that_is_not_in_ecr_needs_no_rights() -> None:
-    elsewhere = {"image": {"reference": f"registry.example.com/proxy@{DIGEST.partition('@')[2]}"}}
+    elsewhere = {"image": {"imageUri": f"registry.example.com/proxy@{DIGEST.partition('@')[2]}"}}
     assert not [action for action in by_action("execution", elsewhere) if action.startswith("ecr")]
 
 

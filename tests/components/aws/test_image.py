@@ -8,8 +8,8 @@ import pulumi
 import pytest
 
 from components.aws import image as module
-from components.aws.args import ImageArgs
 from components.aws.image import Image
+from components.aws.settings import ImageSettings
 from components.validation import SettingsError, validate_args
 from preview.aws.mock_outputs import ACCOUNT, REGION
 from preview.graph import Graph
@@ -27,17 +27,17 @@ DIGEST = f"sha256:{'0' * 64}"
 def recorded(
     *, deletion_protection: bool = False, kms_key_arn: str | None = None, later: str | None = None, **args: Any
 ) -> tuple[Graph, str, str | None]:
-    """(graph, what tasks run, its repository's ARN); ``later`` is a reference known only when the program runs."""
+    """(graph, what tasks run, its repository's ARN); ``later`` is an image URI known only when the program runs."""
     found: list[str] = []
     images: list[Image] = []
 
     def program() -> None:
-        given = {"reference": pulumi.Output.from_input(later)} if later else {}
+        given = {"image_uri": pulumi.Output.from_input(later)} if later else {}
         made = Image(
-            a_place(deletion_protection=deletion_protection, kms_key_arn=kms_key_arn), ImageArgs(**given, **args)
+            a_place(deletion_protection=deletion_protection, kms_key_arn=kms_key_arn), ImageSettings(**given, **args)
         )
         images.append(made)
-        made.reference.apply(found.append)
+        made.uri.apply(found.append)
 
     graph = record(program)
     outputs = only(graph, "mlflow:aws:Image").outputs
@@ -51,8 +51,8 @@ def build(**args: Any) -> str:
 
 
 def test_tasks_run_it_by_digest() -> None:
-    _, reference, repository_arn = recorded()
-    assert reference.startswith(f"{REGISTRY}/proxy-proxy@sha256:")
+    _, uri, repository_arn = recorded()
+    assert uri.startswith(f"{REGISTRY}/proxy-proxy@sha256:")
     assert repository_arn == f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/proxy-proxy"
 
 
@@ -74,7 +74,9 @@ def test_it_is_built_for_the_instances_architecture(architecture: str) -> None:
 
 
 def test_base_and_package_index_reach_the_build() -> None:
-    inputs = only(recorded(base="python:3.12-slim", package_index="https://pypi.example.com/simple")[0], BUILT).inputs
+    inputs = only(
+        recorded(base_image="python:3.12-slim", package_index_url="https://pypi.example.com/simple")[0], BUILT
+    ).inputs
     assert inputs["buildArgs"] == {
         "BASE": "python:3.12-slim",
         "PIP_INDEX_URL": "https://pypi.example.com/simple",
@@ -92,8 +94,8 @@ def test_its_tag_is_in_the_repository() -> None:
     "change",
     [
         {"architecture": "amd64"},
-        {"base": "python:3.12-slim"},
-        {"package_index": "https://pypi.example.com/simple"},
+        {"base_image": "python:3.12-slim"},
+        {"package_index_url": "https://pypi.example.com/simple"},
         # A repository keeps its key: there will be another one, without this image.
         {"kms_key_arn": KEY},
     ],
@@ -144,7 +146,7 @@ def test_the_repository_goes_with_its_images_in_development_only() -> None:
 
 
 def test_the_repository_keeps_the_newest() -> None:
-    policy = json.loads(only(recorded(kept=3)[0], "aws:ecr/lifecyclePolicy:LifecyclePolicy").inputs["policy"])
+    policy = json.loads(only(recorded(keep_images=3)[0], "aws:ecr/lifecyclePolicy:LifecyclePolicy").inputs["policy"])
     assert policy == {
         "rules": [
             {
@@ -159,27 +161,27 @@ def test_the_repository_keeps_the_newest() -> None:
 @pytest.mark.parametrize("later", [False, True])
 def test_an_image_in_ecr_that_is_there_is_pulled_from_its_repository(later: bool) -> None:
     given = f"210987654321.dkr.ecr.us-east-1.amazonaws.com/team/proxy@{DIGEST}"
-    graph, reference, repository_arn = recorded(later=given) if later else recorded(reference=given)
+    graph, uri, repository_arn = recorded(later=given) if later else recorded(image_uri=given)
     assert [one.type for one in graph.resources] == ["mlflow:aws:Image"]
     assert not graph.calls
-    assert reference == given
+    assert uri == given
     assert repository_arn == "arn:aws:ecr:us-east-1:210987654321:repository/team/proxy"
 
 
 def test_an_image_elsewhere_needs_no_rights() -> None:
     given = f"ghcr.io/team/proxy@{DIGEST}"
-    graph, reference, repository_arn = recorded(reference=given)
+    graph, uri, repository_arn = recorded(image_uri=given)
     assert [one.type for one in graph.resources] == ["mlflow:aws:Image"]
-    assert (reference, repository_arn) == (given, None)
+    assert (uri, repository_arn) == (given, None)
 
 
 def test_another_resources_image_outside_ecr_is_refused() -> None:
-    with pytest.raises(pulumi.RunError, match="outside Amazon ECR has to be given as a text"):
+    with pytest.raises(pulumi.RunError, match="outside Amazon ECR must be a plain string"):
         recorded(later=f"ghcr.io/team/proxy@{DIGEST}")
 
 
 def test_credentials_in_the_package_index_are_refused_and_not_shown() -> None:
-    given = {"packageIndex": "https://me:hunter2@pypi.example.com/simple"}
-    with pytest.raises(SettingsError, match=r"image\.packageIndex: it holds credentials") as caught:
-        validate_args(ImageArgs, given, "image", production=False)
+    given = {"packageIndexUrl": "https://me:hunter2@pypi.example.com/simple"}
+    with pytest.raises(SettingsError, match=r"image\.packageIndexUrl: contains credentials") as caught:
+        validate_args(ImageSettings, given, "image", production=False)
     assert "hunter2" not in str(caught.value)

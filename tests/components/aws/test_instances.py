@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from components.aws.args import ServiceArgs
 from components.aws.instances import user_data
+from components.aws.settings import ServiceSettings
 from components.validation import SettingsError, validate_args
 from preview.graph import Graph, Resource
 
@@ -37,7 +37,7 @@ def group(**args: Any) -> dict[str, Any]:
 
 def refused(**args: Any) -> str:
     with pytest.raises(SettingsError) as caught:
-        validate_args(ServiceArgs, args, "service", production=False)
+        validate_args(ServiceSettings, args, "service", production=False)
     (problem,) = caught.value.problems
     return problem
 
@@ -57,13 +57,13 @@ def asked_for(graph: Graph) -> list[str]:
     ],
 )
 def test_instance_and_image_are_of_the_architecture(architecture: str, kind: str, image: str) -> None:
-    graph = whole({"image": {"reference": DIGEST, "architecture": architecture}})
+    graph = whole({"image": {"imageUri": DIGEST, "architecture": architecture}})
     assert asked_for(graph) == [f"/aws/service/ecs/optimized-ami/{image}/image_id"]
     assert only(graph, TEMPLATE).inputs["instanceType"] == kind
 
 
 def test_a_label_keeps_the_image_that_was_the_newest() -> None:
-    graph = whole(service(machineImage="2026-11"))
+    graph = whole(service(ami="2026-11"))
     stash = only(graph, STASH)
     assert stash.ignore_changes == ("input",)
     assert stash.urn in only(graph, TEMPLATE).property_dependencies["imageId"]
@@ -71,7 +71,7 @@ def test_a_label_keeps_the_image_that_was_the_newest() -> None:
 
 
 def test_a_new_label_is_a_new_version_of_the_same_template() -> None:
-    before, after = whole(service(machineImage="2026-11")), whole(service(machineImage="2026-12"))
+    before, after = whole(service(ami="2026-11")), whole(service(ami="2026-12"))
     assert only(before, STASH).urn != only(after, STASH).urn
     # A refresh that fails goes back to the version before, which would be gone with its template.
     assert only(before, TEMPLATE).urn == only(after, TEMPLATE).urn
@@ -79,7 +79,7 @@ def test_a_new_label_is_a_new_version_of_the_same_template() -> None:
 
 
 def test_an_image_by_its_id_is_taken_as_it_is() -> None:
-    graph = whole(service(machineImage=AMI))
+    graph = whole(service(ami=AMI))
     assert only(graph, TEMPLATE).inputs["imageId"] == AMI
     assert graph.of(STASH) == []
     assert asked_for(graph) == []
@@ -87,7 +87,7 @@ def test_an_image_by_its_id_is_taken_as_it_is() -> None:
 
 @pytest.mark.parametrize("given", ["ami-123", "ami-0123456789abcdefg", "my label", "a/b", "x" * 41])
 def test_what_is_neither_an_id_nor_a_label_is_refused(given: str) -> None:
-    assert "service.machineImage" in refused(machine_image=given)
+    assert "service.ami" in refused(ami=given)
 
 
 # --- What it is
@@ -149,9 +149,9 @@ def test_volumes_interfaces_and_instances_have_the_tags() -> None:
 @pytest.mark.parametrize(
     ("given", "name"),
     [
-        ({"task_memory": 2048, "body_budget": 256}, "taskMemory"),
-        ({"task_memory": 1024, "instance_type": "t4g.micro"}, "taskMemory"),
-        ({"task_cpu": 4096}, "taskCpu"),
+        ({"task_memory_mib": 2048, "body_budget_mib": 256}, "taskMemoryMib"),
+        ({"task_memory_mib": 1024, "instance_type": "t4g.micro"}, "taskMemoryMib"),
+        ({"task_cpu_units": 4096}, "taskCpuUnits"),
     ],
 )
 def test_a_task_that_fits_no_instance_is_refused(given: dict[str, Any], name: str) -> None:
@@ -160,7 +160,7 @@ def test_a_task_that_fits_no_instance_is_refused(given: dict[str, Any], name: st
 
 @pytest.mark.parametrize("kind", ["m7g.large", "t4g.2xlarge", "c7gn.16xlarge"])
 def test_of_sizes_that_are_not_known_here_aws_decides(kind: str) -> None:
-    validate_args(ServiceArgs, {"instance_type": kind, "task_memory": 16384}, "service", production=False)
+    validate_args(ServiceSettings, {"instance_type": kind, "task_memory_mib": 16384}, "service", production=False)
 
 
 # --- How many, and how they are replaced
@@ -168,7 +168,7 @@ def test_of_sizes_that_are_not_known_here_aws_decides(kind: str) -> None:
 
 def test_a_rollout_of_all_proxy_finds_instances() -> None:
     for most in (2, 7):
-        graph = whole(service(mostTasks=most))
+        graph = whole(service(maxTasks=most))
         assert only(graph, GROUP).inputs["maxSize"] >= 2 * most
         provider = only(graph, PROVIDER).inputs["autoScalingGroupProvider"]
         assert provider["managedScaling"]["maximumScalingStepSize"] >= most

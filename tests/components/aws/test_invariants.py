@@ -18,7 +18,7 @@ every_stack = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one
 BUCKET = "aws:s3/bucket:Bucket"
 COMPONENT = "mlflow:index:AwsMlflowProxy"
 # By name, since that is what the test is about: these are meant to be reached from the internet.
-PUBLIC = ("public-domain", "sso")
+PUBLIC = ("public-domain", "oidc")
 
 
 def stack(name: str) -> Graph:
@@ -188,7 +188,7 @@ def test_what_is_secret_stays_it_on_its_way(scenario: Scenario) -> None:
 
 
 def test_the_sign_in_secret_is_one_in_every_action() -> None:
-    graph = stack("sso")
+    graph = stack("oidc")
     actions = [
         dig(action, "authenticateOidc", "clientSecret")
         for one in [*graph.of(exposure.LISTENER), *graph.of(exposure.LISTENER_RULE)]

@@ -9,7 +9,7 @@ import pulumi_aws as aws
 import pytest
 
 from components.aws.network import Network
-from components.aws.network_args import NetworkArgs
+from components.aws.network_settings import NetworkSettings
 from components.aws.new_vpc import ranges
 from preview.aws import mock_outputs
 from preview.graph import Graph, Resource
@@ -46,7 +46,7 @@ def recorded(
     **args: Any,
 ) -> Graph:
     def program() -> None:
-        then(Network(a_place(kms_key_arn=kms_key_arn), NetworkArgs(**args), public=public))
+        then(Network(a_place(kms_key_arn=kms_key_arn), NetworkSettings(**args), public=public))
 
     return record(program)
 
@@ -55,17 +55,17 @@ def subnets(graph: Graph, kind: str) -> dict[str, Resource]:
     return {one.name: one for one in graph.of(SUBNET) if one.name.startswith(f"proxy-{kind}-")}
 
 
-def let_out(*roles: str) -> Callable[[Network], None]:
+def allow_egress(*roles: str) -> Callable[[Network], None]:
     def then(network: Network) -> None:
         for role in roles:
             group = aws.ec2.SecurityGroup(f"{role}-group")
-            network.let_out(a_place(), role, group.id, network)
+            network.allow_egress(a_place(), role, group.id, network)
 
     return then
 
 
 def test_more_zones_renumber_no_subnet() -> None:
-    two, three, four = (recorded(zones=zones, egress="nat-per-zone", public=True) for zones in (2, 3, 4))
+    two, three, four = (recorded(az_count=zones, egress="nat-per-az", public=True) for zones in (2, 3, 4))
     for fewer, more in ((two, three), (three, four)):
         after = {one.name: one.inputs for one in more.of(SUBNET)}
         assert len(after) > len(fewer.of(SUBNET))
@@ -101,20 +101,22 @@ def test_zones_are_real_ones_that_are_available() -> None:
 
 
 def test_a_list_of_zones_that_changes_replaces_no_subnet() -> None:
-    graph = recorded(egress="nat-per-zone")
+    graph = recorded(egress="nat-per-az")
     assert len(graph.of(SUBNET)) == 4
     assert all(one.ignore_changes == ("availabilityZone",) for one in graph.of(SUBNET))
 
 
 def test_each_zone_has_one_private_subnet() -> None:
-    zones = [one.inputs["availabilityZone"] for one in subnets(recorded(zones=3), "private").values()]
+    zones = [one.inputs["availabilityZone"] for one in subnets(recorded(az_count=3), "private").values()]
     assert zones == ["eu-west-1a", "eu-west-1b", "eu-west-1c"]
 
 
 def test_more_zones_than_the_region_has_are_refused_with_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mock_outputs, "ZONES", ["eu-west-1a", "eu-west-1b"])
-    with pytest.raises(pulumi.RunError, match=r"network\.zones: 3 is given; .* 2: eu-west-1a, eu-west-1b"):
-        recorded(zones=3)
+    with pytest.raises(
+        pulumi.RunError, match=r"network\.azCount: got 3, expected at most 2 in this region: eu-west-1a, eu-west-1b"
+    ):
+        recorded(az_count=3)
 
 
 def test_nothing_gets_a_public_address_by_itself() -> None:
@@ -139,12 +141,12 @@ def test_a_public_load_balancer_does_not_let_private_subnets_out() -> None:
 
 
 def test_an_internal_load_balancer_gets_no_public_subnet_beyond_the_nats() -> None:
-    assert list(subnets(recorded(egress="nat", zones=3), "public")) == ["proxy-public-1"]
+    assert list(subnets(recorded(egress="nat", az_count=3), "public")) == ["proxy-public-1"]
 
 
-@pytest.mark.parametrize(("egress", "count"), [("nat", 1), ("nat-per-zone", 3)])
+@pytest.mark.parametrize(("egress", "count"), [("nat", 1), ("nat-per-az", 3)])
 def test_each_private_subnet_goes_out_by_a_nat_of_its_zone_if_there_is_one(egress: str, count: int) -> None:
-    graph = recorded(egress=egress, zones=3)
+    graph = recorded(egress=egress, az_count=3)
     assert len(graph.of(NAT)) == count
     nat_of = {one.id: one for one in graph.of(NAT)}
     subnet_of = {one.id: one for one in graph.of(SUBNET)}
@@ -185,7 +187,7 @@ def test_the_default_security_group_lets_nothing_through() -> None:
 
 
 def test_flow_logs_are_kept_for_as_long_as_is_set_and_with_the_key() -> None:
-    graph = recorded(flow_log_days=90, kms_key_arn=KEY)
+    graph = recorded(flow_log_retention_days=90, kms_key_arn=KEY)
     group = only(graph, "aws:cloudwatch/logGroup:LogGroup")
     assert group.inputs["retentionInDays"] == 90
     assert group.inputs["kmsKeyId"] == KEY
@@ -237,13 +239,13 @@ def test_endpoints_take_https_from_the_vpc_and_call_nobody() -> None:
 
 
 def test_with_a_nat_https_goes_anywhere_and_nothing_else_goes_out() -> None:
-    rule = only(recorded(egress="nat", then=let_out("tasks")), OUT).inputs
+    rule = only(recorded(egress="nat", then=allow_egress("tasks")), OUT).inputs
     assert (rule["ipProtocol"], rule["fromPort"], rule["toPort"]) == ("tcp", 443, 443)
     assert rule["cidrIpv4"] == "0.0.0.0/0"
 
 
 def test_without_a_nat_https_goes_to_the_endpoints_and_s3_alone() -> None:
-    graph = recorded(egress="endpoints", then=let_out("tasks"))
+    graph = recorded(egress="endpoints", then=allow_egress("tasks"))
     to_endpoints, to_s3 = (one.inputs for one in graph.of(OUT))
     assert to_endpoints["referencedSecurityGroupId"] == only(graph, GROUP, "proxy-endpoints").id
     assert to_s3["prefixListId"] == mock_outputs.resource_id("pl", "com.amazonaws.eu-west-1.s3")
@@ -253,21 +255,21 @@ def test_without_a_nat_https_goes_to_the_endpoints_and_s3_alone() -> None:
 
 
 def test_endpoints_that_were_there_can_be_reached_too() -> None:
-    graph = recorded(egress="endpoints", existing_endpoints=["sts"], then=let_out("tasks"), **EXISTING)
+    graph = recorded(egress="endpoints", existing_endpoints=["sts"], then=allow_egress("tasks"), **EXISTING)
     rule = only(graph, OUT, "proxy-tasks-to-vpc").inputs
     assert (rule["cidrIpv4"], rule["fromPort"], rule["toPort"]) == (EXISTING["vpc_cidr"], 443, 443)
 
 
 @pytest.mark.parametrize("egress", ["nat", "endpoints"])
 def test_two_callers_are_let_out_by_rules_of_their_own(egress: str) -> None:
-    graph = recorded(egress=egress, then=let_out("tasks", "edge"))
+    graph = recorded(egress=egress, then=allow_egress("tasks", "load-balancer"))
     groups = {one.id: one.name for one in graph.of(GROUP)}
-    assert {groups[one.inputs["securityGroupId"]] for one in graph.of(OUT)} == {"tasks-group", "edge-group"}
+    assert {groups[one.inputs["securityGroupId"]] for one in graph.of(OUT)} == {"tasks-group", "load-balancer-group"}
     assert all(one.inputs["description"] for one in graph.of(OUT))
 
 
 def test_everything_that_can_be_tagged_is_and_belongs_to_the_box() -> None:
-    graph = recorded(egress="nat-per-zone", public=True)
+    graph = recorded(egress="nat-per-az", public=True)
     box = only(graph, "mlflow:aws:Network")
     without = {ROUTE, "aws:ec2/routeTableAssociation:RouteTableAssociation", "aws:iam/rolePolicy:RolePolicy"}
     for one in graph.resources:

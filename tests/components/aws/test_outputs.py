@@ -9,7 +9,7 @@ from typing import Any, cast
 import pulumi
 import pytest
 
-from components.aws.edge import Edge
+from components.aws.load_balancer import LoadBalancer
 from components.aws.outputs import lines_for_clients
 from components.aws.service import Service
 from components.aws.tokens import Tokens
@@ -22,7 +22,7 @@ ALB = "internal-proxy-alb-1234567890.eu-west-1.elb.amazonaws.com"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Edge:
+class _LoadBalancer:
     public: bool = False
     https: bool = False
     host_name: str | None = None
@@ -51,24 +51,27 @@ class _Tokens:
         self.admin_token = pulumi.Output.secret("mlp_k3v9x2ab_in-plain")
 
 
-HTTP = _Edge()
-NAMED = _Edge(https=True, host_name="mlflow.example.com")
-UNNAMED = _Edge(https=True)
-PUBLIC = _Edge(https=True, public=True, host_name="mlflow.example.com")
+HTTP = _LoadBalancer()
+NAMED = _LoadBalancer(https=True, host_name="mlflow.example.com")
+UNNAMED = _LoadBalancer(https=True)
+PUBLIC = _LoadBalancer(https=True, public=True, host_name="mlflow.example.com")
 
 
-def lines(edge: _Edge) -> tuple[str | None, str]:
-    """(port forward, notebook), as the stack has them for its outputs."""
+def lines(load_balancer: _LoadBalancer) -> tuple[str | None, str]:
+    """(port forward, client_setup), as the stack has them for its outputs."""
 
     def program() -> None:
-        forward, notebook = lines_for_clients(
-            a_place(), edge=cast("Edge", edge), service=cast("Service", _Service()), tokens=cast("Tokens", _Tokens())
+        forward, client_setup = lines_for_clients(
+            a_place(),
+            load_balancer=cast("LoadBalancer", load_balancer),
+            service=cast("Service", _Service()),
+            tokens=cast("Tokens", _Tokens()),
         )
         pulumi.export("forward", forward)
-        pulumi.export("notebook", notebook)
+        pulumi.export("client_setup", client_setup)
 
     outputs = record(program).outputs
-    return outputs.get("forward"), outputs["notebook"]
+    return outputs.get("forward"), outputs["client_setup"]
 
 
 def run(script: str) -> list[str]:
@@ -93,12 +96,12 @@ def after(words: list[str], option: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("edge", "port", "local"), [(HTTP, "80", "8080"), (NAMED, "443", "8443"), (UNNAMED, "443", "8443")]
+    ("load_balancer", "port", "local"), [(HTTP, "80", "8080"), (NAMED, "443", "8443"), (UNNAMED, "443", "8443")]
 )
 def test_the_port_forward_goes_through_an_instance_of_the_service_to_the_load_balancer(
-    edge: _Edge, port: str, local: str
+    load_balancer: _LoadBalancer, port: str, local: str
 ) -> None:
-    forward, _ = lines(edge)
+    forward, _ = lines(load_balancer)
     assert forward is not None
     words = run(forward)
     assert "Name=tag:aws:autoscaling:groupName,Values=proxy-instances-1234567" in words
@@ -109,28 +112,31 @@ def test_the_port_forward_goes_through_an_instance_of_the_service_to_the_load_ba
 
 
 def test_a_public_one_needs_no_port_forward() -> None:
-    forward, notebook = lines(PUBLIC)
+    forward, client_setup = lines(PUBLIC)
     assert forward is None
-    assert "laptop" not in notebook
+    assert "laptop" not in client_setup
 
 
-@pytest.mark.parametrize("edge", [HTTP, NAMED, UNNAMED, PUBLIC])
-def test_the_notebooks_lines_set_the_two_variables_and_nothing_shows_the_token(edge: _Edge) -> None:
-    forward, notebook = lines(edge)
-    assert "mlp_" not in f"{forward}{notebook}"
-    words = run(f'{notebook}\necho "uri $MLFLOW_TRACKING_URI"; echo "token $MLFLOW_TRACKING_TOKEN"')
+@pytest.mark.parametrize("load_balancer", [HTTP, NAMED, UNNAMED, PUBLIC])
+def test_the_notebooks_lines_set_the_two_variables_and_nothing_shows_the_token(load_balancer: _LoadBalancer) -> None:
+    forward, client_setup = lines(load_balancer)
+    assert "mlp_" not in f"{forward}{client_setup}"
+    words = run(f'{client_setup}\necho "uri $MLFLOW_TRACKING_URI"; echo "token $MLFLOW_TRACKING_TOKEN"')
     assert after(words, "--secret-id") == SECRET_ARN
-    assert words[-2:] == [f"uri http{'s' if edge.https else ''}://{edge.host_name or ALB}", "token mlp_from_the_secret"]
+    assert words[-2:] == [
+        f"uri http{'s' if load_balancer.https else ''}://{load_balancer.host_name or ALB}",
+        "token mlp_from_the_secret",
+    ]
 
 
 def test_a_laptop_is_told_the_name_that_its_certificate_has() -> None:
-    notebook = lines(NAMED)[1]
-    assert "`127.0.0.1 mlflow.example.com` to /etc/hosts" in notebook
-    assert "https://mlflow.example.com:8443" in notebook
+    client_setup = lines(NAMED)[1]
+    assert "`127.0.0.1 mlflow.example.com` to /etc/hosts" in client_setup
+    assert "https://mlflow.example.com:8443" in client_setup
     assert "http://localhost:8080" in lines(HTTP)[1]
-    assert "localhost" not in notebook
+    assert "localhost" not in client_setup
 
 
 def test_a_certificate_whose_name_is_not_known_is_said_to_be_one() -> None:
-    assert "edge.hostName" in lines(UNNAMED)[1]
-    assert "edge.hostName" not in lines(NAMED)[1] + lines(HTTP)[1] + lines(PUBLIC)[1]
+    assert "loadBalancer.hostName" in lines(UNNAMED)[1]
+    assert "loadBalancer.hostName" not in lines(NAMED)[1] + lines(HTTP)[1] + lines(PUBLIC)[1]

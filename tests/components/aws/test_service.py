@@ -21,17 +21,17 @@ def inputs(**service: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("tasks", [1, 3])
 def test_no_proxy_ends_before_a_new_one_has_taken_over(tasks: int) -> None:
-    made = inputs(tasks=tasks, mostTasks=tasks)
+    made = inputs(minTasks=tasks, maxTasks=tasks)
     assert made["deploymentMinimumHealthyPercent"] == 100
     assert made["deploymentMaximumPercent"] == 200
-    group = only(whole({"service": {"tasks": tasks, "mostTasks": tasks}}), "aws:autoscaling/group:Group")
+    group = only(whole({"service": {"minTasks": tasks, "maxTasks": tasks}}), "aws:autoscaling/group:Group")
     # Each proxy has an instance of its own, the new ones too.
     assert made["placementConstraints"] == [{"type": "distinctInstance"}]
     assert group.inputs["maxSize"] >= 2 * tasks
 
 
 def test_proxy_are_in_different_zones_and_get_back_there() -> None:
-    made = inputs(tasks=2)
+    made = inputs(minTasks=2)
     assert made["orderedPlacementStrategies"] == [{"type": "spread", "field": "attribute:ecs.availability-zone"}]
     assert made["availabilityZoneRebalancing"] == "ENABLED"
     assert len(made["networkConfiguration"]["subnets"]) >= 2
@@ -44,9 +44,9 @@ def test_a_rollout_that_fails_is_undone_and_told() -> None:
     assert made["waitForSteadyState"] is True
 
 
-@pytest.mark.parametrize("idle_timeout", [180, 4000])
-def test_a_rollout_has_the_time_that_draining_takes(idle_timeout: int) -> None:
-    graph = whole({"edge": {"idleTimeout": idle_timeout}})
+@pytest.mark.parametrize("idle_timeout_seconds", [180, 4000])
+def test_a_rollout_has_the_time_that_draining_takes(idle_timeout_seconds: int) -> None:
+    graph = whole({"loadBalancer": {"idleTimeoutSeconds": idle_timeout_seconds}})
     (proxies,) = graph.of("aws:lb/targetGroup:TargetGroup")
     for seconds in only(graph, SERVICE).timeouts.values():
         assert int(seconds.removesuffix("s")) > 2 * proxies.inputs["deregistrationDelay"]
@@ -57,7 +57,7 @@ def test_scaling_may_change_the_number_of_proxy() -> None:
 
 
 def test_scaling_keeps_to_its_bounds_and_goes_by_requests_and_processor() -> None:
-    graph = whole({"service": {"tasks": 2, "mostTasks": 5, "requestsPerTask": 1200, "cpuPercent": 40}})
+    graph = whole({"service": {"minTasks": 2, "maxTasks": 5, "requestsPerTask": 1200, "cpuTargetPercent": 40}})
     target = only(graph, TARGET).inputs
     assert (target["minCapacity"], target["maxCapacity"]) == (2, 5)
     policies = {
@@ -87,7 +87,11 @@ def test_a_proxy_has_its_rights_its_tokens_and_its_ways_from_start_to_end() -> N
     rights = [
         only(graph, "aws:iam/rolePolicy:RolePolicy", f"proxy-{role}") for role in ("proxy", "execution", "instance")
     ]
-    rules = [one for one in graph.resources if one.type.startswith("aws:vpc/securityGroup") and "Doors" in one.parent]
+    rules = [
+        one
+        for one in graph.resources
+        if one.type.startswith("aws:vpc/securityGroup") and "SecurityGroups" in one.parent
+    ]
     hashes = only(graph, "aws:secretsmanager/secretVersion:SecretVersion", "proxy-tokens")
     listeners = graph.of("aws:lb/listener:Listener")
     assert len(rules) == 6
@@ -111,11 +115,11 @@ def test_another_capacity_provider_is_an_update_and_no_error() -> None:
 def test_nobody_gets_into_a_proxy_unless_told_so() -> None:
     assert inputs()["enableExecuteCommand"] is False
     assert "configuration" not in only(whole(), CLUSTER).inputs
-    assert inputs(execAccess=True)["enableExecuteCommand"] is True
+    assert inputs(enableExecuteCommand=True)["enableExecuteCommand"] is True
 
 
 def test_sessions_are_encrypted_with_the_customer_key() -> None:
-    graph = whole({"kmsKeyArn": KEY, "service": {"execAccess": True}})
+    graph = whole({"kmsKeyArn": KEY, "service": {"enableExecuteCommand": True}})
     assert only(graph, CLUSTER).inputs["configuration"] == {
         "executeCommandConfiguration": {"kmsKeyId": KEY, "logging": "NONE"}
     }

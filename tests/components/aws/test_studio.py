@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from components.aws.args import StudioArgs, TrackingArgs
-from components.aws.edge import Edge
-from components.aws.edge_args import EdgeArgs
+from components.aws.load_balancer import LoadBalancer
+from components.aws.load_balancer_settings import LoadBalancerSettings
 from components.aws.mlflow_actions import DELETE, READ, WRITE
 from components.aws.network import Network
-from components.aws.network_args import NetworkArgs
+from components.aws.network_settings import NetworkSettings
+from components.aws.settings import StudioSettings, TrackingSettings
 from components.aws.studio import Studio
 from components.aws.tracking import Tracking
 from components.validation import SettingsError, validate_args
@@ -34,22 +34,24 @@ ROLE_POLICY = "aws:iam/rolePolicy:RolePolicy"
 
 def recorded(
     *,
-    place: Mapping[str, Any] | None = None,
+    deployment: Mapping[str, Any] | None = None,
     stack: str = "dev",
     network: Mapping[str, Any] | None = None,
     studio: Mapping[str, Any] | None = None,
-    edge: Mapping[str, Any] | None = None,
+    load_balancer: Mapping[str, Any] | None = None,
     **tracking: Any,
 ) -> Graph:
     def program() -> None:
-        here = dataclasses.replace(a_place(**(place or {})), stack=stack)
-        around = Network(here, NetworkArgs(**(network or {})), public=False)
+        here = dataclasses.replace(a_place(**(deployment or {})), stack=stack)
+        around = Network(here, NetworkSettings(**(network or {})), public=False)
         Studio(
             here,
-            StudioArgs(**(studio or {})),
+            StudioSettings(**(studio or {})),
             network=around,
-            tracking=Tracking(here, TrackingArgs(**tracking)),
-            edge=Edge(here, EdgeArgs(**(edge or {})), network=around, sso_client_secret=None),
+            tracking=Tracking(here, TrackingSettings(**tracking)),
+            load_balancer=LoadBalancer(
+                here, LoadBalancerSettings(**(load_balancer or {})), network=around, oidc_client_secret=None
+            ),
         )
 
     return record(program)
@@ -92,8 +94,8 @@ def test_its_apps_reach_aws_their_files_and_each_other(egress: str) -> None:
 
 
 def test_notebooks_come_through_the_proxy_whoever_else_may() -> None:
-    graph = recorded(edge={"allowed_cidrs": ["192.168.0.0/16"], "certificate_arn": CERTIFICATE})
-    studio, balancer = (only(graph, GROUP, name) for name in ("proxy-studio", "proxy-edge"))
+    graph = recorded(load_balancer={"allowed_cidrs": ["192.168.0.0/16"], "certificate_arn": CERTIFICATE})
+    studio, balancer = (only(graph, GROUP, name) for name in ("proxy-studio", "proxy-load-balancer"))
     (out,) = [one for one in of_studio(graph, OUT) if one.get("referencedSecurityGroupId") == balancer.id]
     (way_in,) = [
         one.inputs
@@ -105,8 +107,8 @@ def test_notebooks_come_through_the_proxy_whoever_else_may() -> None:
 
 
 def test_a_public_proxy_is_reached_as_everything_on_the_internet_is() -> None:
-    graph = recorded(edge={"public": True, "certificate_arn": CERTIFICATE})
-    assert not [one for one in graph.resources if one.name == "proxy-studio-to-edge"]
+    graph = recorded(load_balancer={"public": True, "certificate_arn": CERTIFICATE})
+    assert not [one for one in graph.resources if one.name == "proxy-studio-to-load-balancer"]
 
 
 def test_without_internet_no_address_outside_is_allowed() -> None:
@@ -119,12 +121,12 @@ def test_home_directories_do_not_stay_and_cost() -> None:
 
 
 def test_in_production_home_directories_cannot_be_destroyed() -> None:
-    assert only(recorded(place={"deletion_protection": True}), DOMAIN).protect
+    assert only(recorded(deployment={"deletion_protection": True}), DOMAIN).protect
     assert not only(recorded(), DOMAIN).protect
 
 
 def test_files_use_the_customers_key() -> None:
-    assert only(recorded(place={"kms_key_arn": KEY}), DOMAIN).inputs["kmsKeyId"] == KEY
+    assert only(recorded(deployment={"kms_key_arn": KEY}), DOMAIN).inputs["kmsKeyId"] == KEY
 
 
 @pytest.mark.parametrize("stack", ["dev", "9", "Team_A.prod", "x" * 100, "é"])
@@ -180,11 +182,11 @@ def test_an_existing_targets_bucket_is_not_guessed() -> None:
 
 @pytest.mark.parametrize("kind", ["app", "server"])
 def test_its_rights_are_real_and_exact(kind: str) -> None:
-    assert not faults(recorded(kind=kind, place={"kms_key_arn": KEY}))
+    assert not faults(recorded(kind=kind, deployment={"kms_key_arn": KEY}))
 
 
 def test_a_name_that_studio_would_not_take_is_refused() -> None:
     for name in ("-ada", "ada.l", "a" * 64, "ada-"):
         with pytest.raises(SettingsError, match=r"studio\.userProfile"):
-            validate_args(StudioArgs, {"userProfile": name}, "studio", production=False)
-    assert validate_args(StudioArgs, {"userProfile": "a" * 63}, "studio", production=False)
+            validate_args(StudioSettings, {"userProfile": name}, "studio", production=False)
+    assert validate_args(StudioSettings, {"userProfile": "a" * 63}, "studio", production=False)

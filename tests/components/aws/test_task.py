@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from components import proxy_environment
-from components.aws.args import ServiceArgs
+from components.aws.settings import ServiceSettings
 from components.aws.task import container, environment
 from components.aws.timing import Timing
 from components.roles import RoleRules
@@ -16,12 +16,12 @@ from tests.doubles.provider.kinds import KINDS
 from .whole import DIGEST, container_definition, whole
 
 TASK_DEFINITION = "aws:ecs/taskDefinition:TaskDefinition"
-TIMING = Timing(idle_timeout=180)
+TIMING = Timing(idle_timeout_seconds=180)
 
 
-def definition(args: ServiceArgs | None = None) -> dict[str, Any]:
+def definition(args: ServiceSettings | None = None) -> dict[str, Any]:
     return container(
-        args or ServiceArgs(),
+        args or ServiceSettings(),
         image=DIGEST,
         settings={"MLFLOW_PROXY_B": "2", "MLFLOW_PROXY_A": "1"},
         log_group="/mlflow/dev/proxy",
@@ -31,16 +31,18 @@ def definition(args: ServiceArgs | None = None) -> dict[str, Any]:
 
 
 def settings(
-    args: ServiceArgs | None = None, roles: RoleRules | None = None, of_edge: dict[str, Any] | None = None
+    args: ServiceSettings | None = None,
+    roles: RoleRules | None = None,
+    load_balancer_environment: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     return environment(
-        args or ServiceArgs(),
+        args or ServiceSettings(),
         region="eu-west-1",
         target_arn="arn:target",
         tokens_secret_arn="arn:secret",
         timing=TIMING,
         roles=roles or RoleRules(),
-        of_edge=of_edge or {},
+        load_balancer_environment=load_balancer_environment or {},
     )
 
 
@@ -55,7 +57,7 @@ def test_it_runs_as_nobody_in_particular_with_nothing_to_write_to_and_no_rights(
 
 
 def test_only_exec_access_gives_it_a_root_to_write_to() -> None:
-    opened = definition(ServiceArgs(exec_access=True))
+    opened = definition(ServiceSettings(enable_execute_command=True))
     closed = definition()
     changed = {name for name in closed if closed[name] != opened[name]}
     assert changed == {"readonlyRootFilesystem", "linuxParameters"}
@@ -99,25 +101,25 @@ def test_roles_are_told_only_where_there_are_some() -> None:
 
 
 def test_sizes_are_the_settings() -> None:
-    told = settings(ServiceArgs(body_limit=64, body_budget=512, task_memory=1024))
+    told = settings(ServiceSettings(body_limit_mib=64, body_budget_mib=512, task_memory_mib=1024))
     assert (told[proxy_environment.BODY_LIMIT_MIB], told[proxy_environment.BODY_BUDGET_MIB]) == ("64", "512")
 
 
 def test_what_the_load_balancer_says_of_itself_arrives() -> None:
-    edge = {proxy_environment.PUBLIC_URL: "https://mlflow.example.com"}
-    assert edge.items() <= settings(of_edge=edge).items()
+    load_balancer = {proxy_environment.PUBLIC_URL: "https://mlflow.example.com"}
+    assert load_balancer.items() <= settings(load_balancer_environment=load_balancer).items()
 
 
-@pytest.mark.parametrize("idle_timeout", [60, 180, 4000])
-def test_the_proxy_and_the_target_group_go_by_the_same_load_balancer(idle_timeout: int) -> None:
-    graph = whole({"edge": {"idleTimeout": idle_timeout}})
-    timing = Timing(idle_timeout=idle_timeout)
+@pytest.mark.parametrize("idle_timeout_seconds", [60, 180, 4000])
+def test_the_proxy_and_the_target_group_go_by_the_same_load_balancer(idle_timeout_seconds: int) -> None:
+    graph = whole({"loadBalancer": {"idleTimeoutSeconds": idle_timeout_seconds}})
+    timing = Timing(idle_timeout_seconds=idle_timeout_seconds)
     found = container_definition(graph)
     told = {one["name"]: one["value"] for one in found["environment"]}
     (proxies,) = graph.of("aws:lb/targetGroup:TargetGroup")
     (balancer,) = graph.of("aws:lb/loadBalancer:LoadBalancer")
-    assert balancer.inputs["idleTimeout"] == idle_timeout < int(told[proxy_environment.KEEPALIVE_SECONDS])
-    assert int(told[proxy_environment.UPSTREAM_TIMEOUT_SECONDS]) < idle_timeout
+    assert balancer.inputs["idleTimeout"] == idle_timeout_seconds < int(told[proxy_environment.KEEPALIVE_SECONDS])
+    assert int(told[proxy_environment.UPSTREAM_TIMEOUT_SECONDS]) < idle_timeout_seconds
     assert proxies.inputs["deregistrationDelay"] == timing.deregistration_delay
     assert (
         found["stopTimeout"] > int(told[proxy_environment.GRACE_SECONDS]) > int(told[proxy_environment.DRAIN_SECONDS])
@@ -138,13 +140,13 @@ def test_no_secret_gets_into_the_definition_and_nothing_is_missing() -> None:
 
 @pytest.mark.parametrize("enable_execute_command", [False, True])
 def test_container_definitions_have_the_normal_form_that_ecs_returns(*, enable_execute_command: bool) -> None:
-    (task,) = whole({"service": {"exec_access": enable_execute_command}}).of(TASK_DEFINITION)
+    (task,) = whole({"service": {"enable_execute_command": enable_execute_command}}).of(TASK_DEFINITION)
     assert KINDS[TASK_DEFINITION].normal_form(task.inputs) == task.inputs
 
 
 def test_the_task_is_for_the_instances_that_there_are() -> None:
     for architecture, platform in (("arm64", "ARM64"), ("amd64", "X86_64")):
-        graph = whole({"image": {"reference": DIGEST, "architecture": architecture}})
+        graph = whole({"image": {"imageUri": DIGEST, "architecture": architecture}})
         (task,) = graph.of("aws:ecs/taskDefinition:TaskDefinition")
         assert task.inputs["runtimePlatform"] == {"cpuArchitecture": platform, "operatingSystemFamily": "LINUX"}
         assert task.inputs["requiresCompatibilities"] == ["EC2"]

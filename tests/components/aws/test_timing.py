@@ -2,34 +2,34 @@
 
 import pytest
 
-from components.aws.edge_args import EdgeArgs
+from components.aws.load_balancer_settings import LoadBalancerSettings
 from components.aws.timing import Timing
 from proxy_app.settings import Settings
 
 # The bounds that the setting has, AWS's own default, and ours.
-BOUNDS = [60, 61, 120, EdgeArgs().idle_timeout, 600, 3599, 3600, 4000]
+BOUNDS = [60, 61, 120, LoadBalancerSettings().idle_timeout_seconds, 600, 3599, 3600, 4000]
 # What the proxy has where nobody says otherwise; three attempts at connecting are the most that it makes.
 CONNECTING = 3 * Settings(upstream_url="http://127.0.0.1:1").connect_timeout
 
 
 @pytest.fixture(params=BOUNDS)
 def timing(request: pytest.FixtureRequest) -> Timing:
-    return Timing(idle_timeout=request.param)
+    return Timing(idle_timeout_seconds=request.param)
 
 
 def test_the_load_balancer_closes_idle_connections_before_the_proxy_does(timing: Timing) -> None:
-    assert timing.idle_timeout < timing.keepalive
+    assert timing.idle_timeout_seconds < timing.keepalive
 
 
 def test_the_proxy_gives_up_before_the_load_balancer_also_after_it_had_to_wait(timing: Timing) -> None:
-    assert timing.body_timeout + CONNECTING + timing.upstream_timeout < timing.idle_timeout
+    assert timing.body_timeout + CONNECTING + timing.upstream_timeout < timing.idle_timeout_seconds
 
 
 def test_the_usual_settings_leave_an_answer_as_long_as_the_clients_wait() -> None:
     # MLflow's clients give up after 120 seconds, the proxy by its own default a little before.
     assert (
         Settings(upstream_url="http://127.0.0.1:1").upstream_timeout
-        <= Timing(idle_timeout=EdgeArgs().idle_timeout).upstream_timeout
+        <= Timing(idle_timeout_seconds=LoadBalancerSettings().idle_timeout_seconds).upstream_timeout
     )
 
 

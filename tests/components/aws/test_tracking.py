@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.aws.args import TrackingArgs
+from components.aws.settings import TrackingSettings
 from components.aws.tracking import Tracking
 from components.validation import SettingsError, validate_args
 from preview.aws.mock_outputs import ACCOUNT, REGION
@@ -29,7 +29,7 @@ EXISTING_SERVER = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:mlflow-tracking-server/
 
 def recorded(
     *,
-    place: Mapping[str, Any] | None = None,
+    deployment: Mapping[str, Any] | None = None,
     partition: str = "aws",
     stack: str = "dev",
     another_resources: str | None = None,
@@ -39,10 +39,10 @@ def recorded(
     found: list[Tracking] = []
 
     def program() -> None:
-        here = a_place(**(place or {}))
+        here = a_place(**(deployment or {}))
         here = dataclasses.replace(here, partition=pulumi.Output.from_input(partition), stack=stack)
         given = {"target_arn": pulumi.Output.from_input(another_resources)} if another_resources else {}
-        found.append(Tracking(here, TrackingArgs(**given, **args)))
+        found.append(Tracking(here, TrackingSettings(**given, **args)))
 
     graph = record(program)
     return graph, found[0]
@@ -102,10 +102,10 @@ def test_a_server_that_replaces_another_has_a_name_of_its_own(change: dict[str, 
         {"server_size": "Large"},
         {"maintenance_window": "Sun:01:00"},
         {"automatic_model_registration": True},
-        {"old_versions_days": 30},
-        {"place": {"kms_key_arn": KEY}},
-        {"place": {"deletion_protection": True}},
-        {"place": {"permissions_boundary_arn": f"arn:aws:iam::{ACCOUNT}:policy/boundary"}},
+        {"noncurrent_version_days": 30},
+        {"deployment": {"kms_key_arn": KEY}},
+        {"deployment": {"deletion_protection": True}},
+        {"deployment": {"permissions_boundary_arn": f"arn:aws:iam::{ACCOUNT}:policy/boundary"}},
     ],
 )
 def test_nothing_else_gives_a_server_another_name(change: dict[str, Any]) -> None:
@@ -121,7 +121,7 @@ def test_a_servers_name_is_one_that_sagemaker_takes(stack: str) -> None:
 
 def test_in_production_neither_runs_nor_artifacts_can_be_destroyed() -> None:
     for kind, target in (("app", APP), ("server", SERVER)):
-        graph, _ = recorded(kind=kind, place={"deletion_protection": True})
+        graph, _ = recorded(kind=kind, deployment={"deletion_protection": True})
         assert only(graph, target).protect
         assert only(graph, BUCKET).protect
         graph, _ = recorded(kind=kind)
@@ -143,7 +143,7 @@ def test_its_role_reads_and_writes_its_prefix_alone() -> None:
 
 
 def test_its_role_uses_the_key_through_s3_alone() -> None:
-    by_action = granted(place={"kms_key_arn": KEY})
+    by_action = granted(deployment={"kms_key_arn": KEY})
     assert by_action["kms:GenerateDataKey"]["Resource"] == [KEY]
     assert by_action["kms:Decrypt"]["Condition"] == {"StringEquals": {"kms:ViaService": f"s3.{REGION}.amazonaws.com"}}
 
@@ -181,9 +181,9 @@ def test_a_target_of_another_resource_is_what_the_setting_says() -> None:
 @pytest.mark.parametrize(
     ("partition", "kind", "sentence"),
     [
-        ("aws-cn", "app", "no serverless MLflow apps in the partition aws-cn"),
-        ("aws-cn", "server", "not in the partition aws-cn"),
-        ("aws-us-gov", "app", "no serverless MLflow apps in the partition aws-us-gov"),
+        ("aws-cn", "app", "only in the partition aws, not in aws-cn"),
+        ("aws-cn", "server", "aws and aws-us-gov, not in aws-cn"),
+        ("aws-us-gov", "app", "only in the partition aws, not in aws-us-gov"),
     ],
 )
 def test_where_aws_has_no_mlflow_the_preview_says_so(partition: str, kind: str, sentence: str) -> None:
@@ -201,24 +201,27 @@ def test_govcloud_has_tracking_servers() -> None:
     [
         (
             {"targetArn": EXISTING_APP.replace("arn:aws:", "arn:aws-cn:")},
-            "tracking.targetArn: SageMaker has no serverless MLflow apps in the partition aws-cn, only in aws.",
+            "tracking.targetArn: SageMaker offers serverless MLflow apps only in the partition aws, not in aws-cn.",
         ),
         (
             {"targetArn": EXISTING_SERVER.replace("arn:aws:", "arn:aws-iso:")},
-            "tracking.targetArn: SageMaker's MLflow is not in the partition aws-iso, only in aws and aws-us-gov.",
+            "tracking.targetArn: SageMaker offers MLflow only in the partitions aws and aws-us-gov, not in aws-iso.",
         ),
         (
             {"targetArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:domain/d-1"},
-            "tracking.targetArn: 'arn:aws:sagemaker:eu-west-1:123456789012:domain/d-1' is given; allowed is the ARN",
+            "tracking.targetArn: got 'arn:aws:sagemaker:eu-west-1:123456789012:domain/d-1', expected the ARN",
         ),
-        ({"kind": "server", "mlflowVersion": "3.0.1"}, "tracking.mlflowVersion: '3.0.1' is given; allowed are two"),
-        ({"artifactPrefix": "all/*"}, "tracking.artifactPrefix: 'all/*' is given; allowed are letters"),
-        ({"artifactPrefix": "runs/"}, "tracking.artifactPrefix: 'runs/' is given; allowed are letters"),
+        (
+            {"kind": "server", "mlflowVersion": "3.0.1"},
+            "tracking.mlflowVersion: got '3.0.1', expected a major and minor version",
+        ),
+        ({"artifactPrefix": "all/*"}, "tracking.artifactPrefix: got 'all/*', expected letters"),
+        ({"artifactPrefix": "runs/"}, "tracking.artifactPrefix: got 'runs/', expected letters"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused(given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        validate_args(TrackingArgs, given, "tracking", production=False)
+        validate_args(TrackingSettings, given, "tracking", production=False)
     assert len(caught.value.problems) == 1
     assert caught.value.problems[0].startswith(sentence)
 

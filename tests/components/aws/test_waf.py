@@ -8,7 +8,7 @@ import pytest
 from preview.graph import Graph
 
 from .boxes import KEY, only, statements
-from .test_edge import recorded
+from .test_load_balancer import recorded
 
 ACL = "aws:wafv2/webAcl:WebAcl"
 LOG = "aws:cloudwatch/logGroup:LogGroup"
@@ -40,7 +40,7 @@ A_RATE_RULE = 2
 
 @functools.cache
 def graph() -> Graph:
-    return recorded(waf=True, requests_per_address=4321, access_log_days=100, kms_key_arn=KEY)
+    return recorded(waf=True, rate_limit_per_ip=4321, access_log_retention_days=100, kms_key_arn=KEY)
 
 
 def rules() -> list[dict[str, Any]]:
@@ -130,7 +130,7 @@ def test_aws_need_not_make_a_policy_that_would_stay_behind() -> None:
 
 @pytest.mark.parametrize(("days", "kept"), [(1, 1), (365, 365), (3650, 3653)])
 def test_every_age_of_access_logs_is_one_that_cloudwatch_can_keep(days: int, kept: int) -> None:
-    assert only(recorded(waf=True, access_log_days=days), LOG, "proxy-waf").inputs["retentionInDays"] == kept
+    assert only(recorded(waf=True, access_log_retention_days=days), LOG, "proxy-waf").inputs["retentionInDays"] == kept
 
 
 def test_it_is_there_when_it_is_wanted_only() -> None:

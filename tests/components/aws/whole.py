@@ -14,7 +14,7 @@ DIGEST = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/proxy@sha256:{'0' * 64}"
 
 def whole(settings: Mapping[str, Any] | None = None, name: str = "proxy") -> Graph:
     """The graph of one component with these settings and an image that is there; recorded once."""
-    return _recorded(json.dumps({"image": {"reference": DIGEST}, **(settings or {})}), name)
+    return _recorded(json.dumps({"image": {"imageUri": DIGEST}, **(settings or {})}), name)
 
 
 @functools.cache

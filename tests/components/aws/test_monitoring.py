@@ -14,15 +14,15 @@ import pulumi_aws as aws
 import pytest
 
 import proxy_app
-from components.aws.args import WatchingArgs
-from components.aws.edge import Edge
-from components.aws.edge_args import EdgeArgs
+from components.aws.load_balancer import LoadBalancer
+from components.aws.load_balancer_settings import LoadBalancerSettings
 from components.aws.metrics import METRICS
+from components.aws.monitoring import Monitoring
 from components.aws.network import Network
-from components.aws.network_args import NetworkArgs
+from components.aws.network_settings import NetworkSettings
 from components.aws.proxy_log import ProxyLog
 from components.aws.service import Service
-from components.aws.watching import Watching
+from components.aws.settings import MonitoringSettings
 from preview.aws.mock_outputs import arn
 from preview.graph import Graph, Resource, texts
 from preview.recorder import record
@@ -59,24 +59,24 @@ class _Service(pulumi.ComponentResource):
 
 def recorded(*, kms_key_arn: str | None = None, **args: Any) -> Graph:
     def program() -> None:
-        place = a_place(kms_key_arn=kms_key_arn)
-        network = Network(place, NetworkArgs(), public=False)
-        watching = Watching(
-            place,
-            WatchingArgs(**args),
+        deployment = a_place(kms_key_arn=kms_key_arn)
+        network = Network(deployment, NetworkSettings(), public=False)
+        monitoring = Monitoring(
+            deployment,
+            MonitoringSettings(**args),
             log=cast("ProxyLog", _Log()),
-            edge=Edge(place, EdgeArgs(), network=network, sso_client_secret=None),
+            load_balancer=LoadBalancer(deployment, LoadBalancerSettings(), network=network, oidc_client_secret=None),
             service=cast("Service", _Service()),
         )
-        pulumi.export("dashboard_url", watching.dashboard_url)
-        pulumi.export("topic_arn", watching.topic_arn)
+        pulumi.export("dashboard_url", monitoring.dashboard_url)
+        pulumi.export("topic_arn", monitoring.topic_arn)
 
     return record(program)
 
 
 @functools.cache
 def graph() -> Graph:
-    return recorded(email="ops@example.com", slow_seconds=7)
+    return recorded(alarm_email="ops@example.com", latency_threshold_seconds=7)
 
 
 def alarms() -> list[Resource]:
@@ -182,7 +182,7 @@ def test_only_answers_that_mlflow_was_asked_for_can_be_slow() -> None:
 
 def test_credentials_and_tokens_count_when_they_fail_and_not_when_they_come_back() -> None:
     assert counted(event_line("credentials", logging.WARNING)) == {"CredentialFailures"}
-    assert counted(event_line("tokens", logging.ERROR)) == {"TokensUnread"}
+    assert counted(event_line("tokens", logging.ERROR)) == {"TokenReadFailures"}
     assert counted(event_line("credentials", logging.INFO)) == counted(event_line("tokens", logging.INFO)) == set()
 
 
@@ -207,7 +207,7 @@ def test_each_metric_is_made_from_the_proxy_log_in_a_namespace_of_this_deploymen
 
 
 def test_no_latency_is_made_up_where_there_was_no_request() -> None:
-    (latency,) = [one for one in graph().of(FILTER) if one.name == "proxy-count-Latency"]
+    (latency,) = [one for one in graph().of(FILTER) if one.name == "proxy-metric-Latency"]
     assert "defaultValue" not in latency.inputs["metricTransformation"]
 
 
@@ -233,7 +233,7 @@ def test_every_alarm_says_what_to_look_at_first_and_tells_somebody() -> None:
 
 def test_only_a_missing_proxy_is_alarming_when_nothing_is_measured() -> None:
     breaching = [one.name for one in alarms() if one.inputs["treatMissingData"] == "breaching"]
-    assert breaching == ["proxy-alarm-no-proxy"]
+    assert breaching == ["proxy-alarm-no-healthy-task"]
     assert {one.inputs["treatMissingData"] for one in alarms()} == {"breaching", "notBreaching"}
 
 
@@ -243,7 +243,7 @@ def test_no_alarm_goes_off_for_a_service_that_is_not_there_yet_or_no_more() -> N
 
 
 def test_slow_is_what_the_setting_says() -> None:
-    slow = only(graph(), ALARM, "proxy-alarm-slow").inputs
+    slow = only(graph(), ALARM, "proxy-alarm-high-latency").inputs
     assert (slow["threshold"], slow["extendedStatistic"], slow["comparisonOperator"]) == (
         7000,
         "p95",

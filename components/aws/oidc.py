@@ -12,8 +12,8 @@ import pulumi
 from pulumi_aws import lb
 
 from .. import proxy_environment
-from .edge_args import SsoArgs
-from .place import Place
+from .deployment import Deployment
+from .load_balancer_settings import OidcSettings
 
 # A rule takes five values and six wildcards at most.
 _TOKENS = ("Bearer *", "Basic *")
@@ -37,10 +37,10 @@ class _Provider(TypedDict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SignIn:
+class OidcSignIn:
     """The provider, and this deployment's secret there."""
 
-    sso: SsoArgs
+    settings: OidcSettings
     client_secret: pulumi.Input[str]
 
     def action(self) -> lb.ListenerDefaultActionArgs:
@@ -53,7 +53,9 @@ class SignIn:
             ),
         )
 
-    def rules(self, place: Place, listener: lb.Listener, proxies: lb.TargetGroup, parent: pulumi.Resource) -> None:
+    def rules(
+        self, deployment: Deployment, listener: lb.Listener, proxies: lb.TargetGroup, parent: pulumi.Resource
+    ) -> None:
         """Requests that must not end at a login page, in the order in which they are tried."""
         session = lb.ListenerRuleActionArgs(
             type="authenticate-oidc",
@@ -70,12 +72,12 @@ class SignIn:
         for number, (role, condition, first) in enumerate(rules, 1):
             forward = lb.ListenerRuleActionArgs(type="forward", order=len(first) + 1, target_group_arn=proxies.arn)
             lb.ListenerRule(
-                place.named(f"{role}-rule"),
+                deployment.logical_name(f"{role}-rule"),
                 listener_arn=listener.arn,
                 priority=number * 10,
                 conditions=[condition],
                 actions=[*first, forward],
-                tags=place.tagged(f"{role}-rule"),
+                tags=deployment.tags_for(f"{role}-rule"),
                 opts=pulumi.ResourceOptions(parent=parent, additional_secret_outputs=["actions"] if first else None),
             )
 
@@ -83,22 +85,22 @@ class SignIn:
         """What the proxy checks the load balancer's word by."""
         return {
             proxy_environment.ALB_ARN: balancer.arn,
-            proxy_environment.OIDC_ISSUER: self.sso.issuer,
-            proxy_environment.OIDC_CLIENT_ID: self.sso.client_id,
-            proxy_environment.OIDC_GROUPS_CLAIM: self.sso.groups_claim,
+            proxy_environment.OIDC_ISSUER: self.settings.issuer,
+            proxy_environment.OIDC_CLIENT_ID: self.settings.client_id,
+            proxy_environment.OIDC_GROUPS_CLAIM: self.settings.groups_claim,
         }
 
     def _provider(self) -> _Provider:
         """The same in every action: by another cookie, one rule's session would be none in the next."""
         return {
-            "issuer": self.sso.issuer,
-            "authorization_endpoint": self.sso.authorization_endpoint,
-            "token_endpoint": self.sso.token_endpoint,
-            "user_info_endpoint": self.sso.user_info_endpoint,
-            "client_id": self.sso.client_id,
+            "issuer": self.settings.issuer,
+            "authorization_endpoint": self.settings.authorization_endpoint,
+            "token_endpoint": self.settings.token_endpoint,
+            "user_info_endpoint": self.settings.user_info_endpoint,
+            "client_id": self.settings.client_id,
             "client_secret": pulumi.Output.secret(self.client_secret),
-            "scope": self.sso.scope,
-            "session_timeout": self.sso.session_hours * 3600,
+            "scope": self.settings.scope,
+            "session_timeout": self.settings.session_hours * 3600,
             "session_cookie_name": "mlflow-sign-in",
         }
 

@@ -8,10 +8,10 @@ import pulumi
 import pytest
 
 from components import proxy_environment
-from components.aws.edge import Edge
-from components.aws.edge_args import EdgeArgs
+from components.aws.load_balancer import LoadBalancer
+from components.aws.load_balancer_settings import LoadBalancerSettings
 from components.aws.network import Network
-from components.aws.network_args import NetworkArgs
+from components.aws.network_settings import NetworkSettings
 from components.aws.timing import Timing
 from preview.graph import SECRET, Graph, texts
 from preview.recorder import record
@@ -27,7 +27,7 @@ OUT = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
 POLICY = "aws:s3/bucketPolicy:BucketPolicy"
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 DOMAIN: dict[str, Any] = {"name": "mlflow.example.com", "zone_id": "ZPUBLIC"}
-SSO: dict[str, Any] = {
+OIDC: dict[str, Any] = {
     "issuer": "https://login.example.com",
     "authorization_endpoint": "https://login.example.com/authorize",
     "token_endpoint": "https://login.example.com/token",
@@ -38,7 +38,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "internal": {},
     "internal with a certificate": {"certificate_arn": CERTIFICATE},
     "public with a domain": {"public": True, "domain": DOMAIN},
-    "public with sign-in and WAF": {"public": True, "domain": DOMAIN, "sso": SSO, "waf": True},
+    "public with sign-in and WAF": {"public": True, "domain": DOMAIN, "oidc": OIDC, "waf": True},
 }
 
 
@@ -47,34 +47,34 @@ def recorded(
     name: str = "proxy",
     deletion_protection: bool = False,
     kms_key_arn: str | None = None,
-    then: Callable[[Edge], object] = lambda _: None,
+    then: Callable[[LoadBalancer], object] = lambda _: None,
     **args: Any,
 ) -> Graph:
     def program() -> None:
-        settings = EdgeArgs.model_validate(args)
-        place = a_place(deletion_protection=deletion_protection, kms_key_arn=kms_key_arn)
-        place = dataclasses.replace(place, name=name)
-        network = Network(place, NetworkArgs(), public=settings.public)
-        secret = pulumi.Output.secret("client-secret") if settings.sso else None
-        then(Edge(place, settings, network=network, sso_client_secret=secret))
+        settings = LoadBalancerSettings.model_validate(args)
+        deployment = a_place(deletion_protection=deletion_protection, kms_key_arn=kms_key_arn)
+        deployment = dataclasses.replace(deployment, name=name)
+        network = Network(deployment, NetworkSettings(), public=settings.public)
+        secret = pulumi.Output.secret("client-secret") if settings.oidc else None
+        then(LoadBalancer(deployment, settings, network=network, oidc_client_secret=secret))
 
     return record(program)
 
 
 def told(**args: Any) -> dict[str, Any]:
-    """The edge's outputs, and what it says to the proxy."""
+    """The load_balancer's outputs, and what it says to the proxy."""
 
-    def export(edge: Edge) -> None:
-        pulumi.export("url", edge.url)
-        pulumi.export("port", edge.port)
-        pulumi.export("proxy", edge.proxy_settings)
+    def export(load_balancer: LoadBalancer) -> None:
+        pulumi.export("url", load_balancer.url)
+        pulumi.export("port", load_balancer.port)
+        pulumi.export("proxy", load_balancer.proxy_settings)
 
     return recorded(then=export, **args).outputs
 
 
 def connections(graph: Graph) -> set[tuple[int, str]]:
     """(port, from where) of all that may come in at the load balancer."""
-    (group,) = [one.id for one in graph.of(GROUP) if one.name == "proxy-edge"]
+    (group,) = [one.id for one in graph.of(GROUP) if one.name == "proxy-load-balancer"]
     rules = [one.inputs for one in graph.of(IN) if one.inputs["securityGroupId"] == group]
     assert all(rule["fromPort"] == rule["toPort"] and rule["ipProtocol"] == "tcp" for rule in rules)
     return {(rule["fromPort"], rule["cidrIpv4"]) for rule in rules}
@@ -116,10 +116,10 @@ def test_public_subnets_are_for_a_public_one_only(way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_it_reaches_nobody_but_a_provider_that_it_asks_who_somebody_is(way: str) -> None:
     graph = recorded(**WAYS[way])
-    group = only(graph, GROUP, "proxy-edge")
+    group = only(graph, GROUP, "proxy-load-balancer")
     assert "egress" not in group.inputs
     ports = [one.inputs["toPort"] for one in graph.of(OUT) if one.inputs["securityGroupId"] == group.id]
-    assert ports == ([443] if "sso" in WAYS[way] else [])
+    assert ports == ([443] if "oidc" in WAYS[way] else [])
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -141,7 +141,7 @@ def test_plain_http_ends_in_a_redirect_where_there_is_a_certificate(way: str) ->
 @pytest.mark.parametrize("way", WAYS)
 def test_the_listener_that_a_service_waits_for_uses_its_target_group(way: str) -> None:
     waited: list[pulumi.Resource] = []
-    graph = recorded(then=lambda edge: waited.extend(edge.listeners), **WAYS[way])
+    graph = recorded(then=lambda load_balancer: waited.extend(load_balancer.listeners), **WAYS[way])
     target_group = only(graph, PROXIES).urn
     names = [one.name for one in graph.of(LISTENER) if target_group in one.dependencies]
     assert names == ["proxy-http" if way == "internal" else "proxy-https"]
@@ -197,7 +197,7 @@ def test_access_logs_use_s3s_own_key_even_where_there_is_another() -> None:
 
 
 def test_access_logs_expire() -> None:
-    graph = recorded(access_log_days=77)
+    graph = recorded(access_log_retention_days=77)
     rules = only(graph, "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration").inputs["rules"]
     assert [rule["expiration"]["days"] for rule in rules if "days" in rule.get("expiration", {})] == [77]
 
@@ -209,15 +209,17 @@ def test_a_proxy_is_judged_by_whether_it_runs_and_not_by_sagemaker() -> None:
     assert inputs["healthCheck"]["path"] == proxy_environment.HEALTH
 
 
-@pytest.mark.parametrize("idle_timeout", [60, 180, 4000])
-def test_waiting_times_fit_each_other(idle_timeout: int) -> None:
+@pytest.mark.parametrize("idle_timeout_seconds", [60, 180, 4000])
+def test_waiting_times_fit_each_other(idle_timeout_seconds: int) -> None:
     timing: list[Timing] = []
-    graph = recorded(idle_timeout=idle_timeout, then=lambda edge: timing.append(edge.timing))
-    assert only(graph, BALANCER).inputs["idleTimeout"] == idle_timeout
+    graph = recorded(
+        idle_timeout_seconds=idle_timeout_seconds, then=lambda load_balancer: timing.append(load_balancer.timing)
+    )
+    assert only(graph, BALANCER).inputs["idleTimeout"] == idle_timeout_seconds
     delay = only(graph, PROXIES).inputs["deregistrationDelay"]
     # A target group's limit.
-    assert delay == min(idle_timeout, 3600) == timing[0].deregistration_delay
-    assert timing[0].upstream_timeout < idle_timeout < timing[0].keepalive
+    assert delay == min(idle_timeout_seconds, 3600) == timing[0].deregistration_delay
+    assert timing[0].upstream_timeout < idle_timeout_seconds < timing[0].keepalive
 
 
 def test_names_fit_with_the_longest_name_of_a_component() -> None:
@@ -265,8 +267,8 @@ def test_no_secret_shows() -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_everything_is_tagged_and_belongs_to_the_edge(way: str) -> None:
     graph = recorded(**WAYS[way])
-    edge = only(graph, "mlflow:aws:Edge")
-    inside = [one for one in graph.resources if edge in list(graph.ancestors(one))]
+    load_balancer = only(graph, "mlflow:aws:LoadBalancer")
+    inside = [one for one in graph.resources if load_balancer in list(graph.ancestors(one))]
     assert inside
     for kind in (BALANCER, PROXIES, LISTENER, "aws:lb/listenerRule:ListenerRule", "aws:wafv2/webAcl:WebAcl"):
         for one in graph.of(kind):

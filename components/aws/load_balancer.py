@@ -12,10 +12,10 @@ from pulumi_aws import ec2, lb, vpc
 from .. import proxy_environment
 from . import certificate, waf
 from .access_logs import access_logs
-from .edge_args import EdgeArgs
+from .deployment import Deployment
+from .load_balancer_settings import LoadBalancerSettings
 from .network import Network
-from .place import Place
-from .sign_in import SignIn
+from .oidc import OidcSignIn
 from .timing import Timing
 
 # TLS 1.2 and 1.3, forward secrecy only; AWS's own recommendation.
@@ -24,7 +24,7 @@ _TLS = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
 _WORLD = "0.0.0.0/0"
 
 
-class Edge(pulumi.ComponentResource):
+class LoadBalancer(pulumi.ComponentResource):
     """Where callers come in."""
 
     url: pulumi.Output[str]
@@ -37,8 +37,8 @@ class Edge(pulumi.ComponentResource):
     https: bool
     public: bool
     timing: Timing
-    load_balancer_arn: pulumi.Output[str]
-    load_balancer_suffix: pulumi.Output[str]
+    arn: pulumi.Output[str]
+    arn_suffix: pulumi.Output[str]
     """As CloudWatch names it: app/name/id."""
     target_group_arn: pulumi.Output[str]
     target_group_suffix: pulumi.Output[str]
@@ -52,41 +52,41 @@ class Edge(pulumi.ComponentResource):
 
     def __init__(
         self,
-        place: Place,
-        args: EdgeArgs,
+        deployment: Deployment,
+        args: LoadBalancerSettings,
         *,
         network: Network,
-        sso_client_secret: pulumi.Input[str] | None,
+        oidc_client_secret: pulumi.Input[str] | None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mlflow:aws:Edge", place.named("edge"), {}, opts)
+        super().__init__("mlflow:aws:LoadBalancer", deployment.logical_name("load-balancer"), {}, opts)
         self.public = args.public
         self.https = args.https
         self.port = 443 if self.https else 80
         self.host_name = args.domain.name if args.domain else args.host_name
-        self.timing = Timing(idle_timeout=args.idle_timeout)
+        self.timing = Timing(idle_timeout_seconds=args.idle_timeout_seconds)
         sign_in = None
-        if args.sso is not None and sso_client_secret is not None:
-            sign_in = SignIn(sso=args.sso, client_secret=sso_client_secret)
+        if args.oidc is not None and oidc_client_secret is not None:
+            sign_in = OidcSignIn(settings=args.oidc, client_secret=oidc_client_secret)
 
-        self.security_group_id = _security_group(place, args, network, self)
+        self.security_group_id = _security_group(deployment, args, network, self)
         if sign_in is not None:
             # The load balancer itself asks the provider who somebody is.
-            network.let_out(place, "edge", self.security_group_id, self)
-        balancer = _load_balancer(place, args, network, self.security_group_id, self)
-        proxies = _target_group(place, network, self.timing, self)
+            network.allow_egress(deployment, "load-balancer", self.security_group_id, self)
+        balancer = _load_balancer(deployment, args, network, self.security_group_id, self)
+        proxies = _target_group(deployment, network, self.timing, self)
         if self.https:
-            self.listeners = [_https(place, args, balancer, proxies, sign_in, self)]
+            self.listeners = [_https(deployment, args, balancer, proxies, sign_in, self)]
         else:
             forward = lb.ListenerDefaultActionArgs(type="forward", target_group_arn=proxies.arn)
-            self.listeners = [_http(place, balancer, forward, self)]
+            self.listeners = [_http(deployment, balancer, forward, self)]
         if args.domain is not None:
-            certificate.name_in_dns(place, args.domain, balancer, self)
+            certificate.name_in_dns(deployment, args.domain, balancer, self)
         if args.waf:
-            waf.protect(place, args, balancer, self)
+            waf.protect(deployment, args, balancer, self)
 
         self.dns_name, self.dns_zone_id = balancer.dns_name, balancer.zone_id
-        self.load_balancer_arn, self.load_balancer_suffix = balancer.arn, balancer.arn_suffix
+        self.arn, self.arn_suffix = balancer.arn, balancer.arn_suffix
         self.target_group_arn, self.target_group_suffix = proxies.arn, proxies.arn_suffix
         # Without a name of the certificate's this leads there, but no client will trust it.
         host = pulumi.Output.from_input(self.host_name) if self.host_name else balancer.dns_name
@@ -98,41 +98,43 @@ class Edge(pulumi.ComponentResource):
             {
                 "url": self.url,
                 "dns_name": self.dns_name,
-                "load_balancer_arn": self.load_balancer_arn,
+                "arn": self.arn,
                 "target_group_arn": self.target_group_arn,
                 "security_group_id": self.security_group_id,
             }
         )
 
 
-def _security_group(place: Place, args: EdgeArgs, network: Network, parent: pulumi.Resource) -> pulumi.Output[str]:
+def _security_group(
+    deployment: Deployment, args: LoadBalancerSettings, network: Network, parent: pulumi.Resource
+) -> pulumi.Output[str]:
     ports = (80, 443) if args.https else (80,)
     inside = pulumi.ResourceOptions(parent=parent)
     group = ec2.SecurityGroup(
-        place.named("edge"),
-        # Another text would be another group.
+        deployment.logical_name("load-balancer"),
+        # A change of the description replaces the group.
         description="The load balancer: who may reach it, and whom it may reach",
         vpc_id=network.vpc_id,
-        tags=place.tagged("edge"),
+        tags=deployment.tags_for("load-balancer"),
         opts=inside,
     )
     for source, cidr in _sources(args, network).items():
         for port in ports:
-            role = f"edge-{port}-from-{source}"
+            role = f"load-balancer-{port}-from-{source}"
             vpc.SecurityGroupIngressRule(
-                place.named(role),
+                deployment.logical_name(role),
                 security_group_id=group.id,
                 ip_protocol="tcp",
                 from_port=port,
                 to_port=port,
                 cidr_ipv4=cidr,
-                tags=place.tagged(role),
+                tags=deployment.tags_for(role),
                 opts=inside,
             )
     return group.id
 
 
-def _sources(args: EdgeArgs, network: Network) -> Mapping[str, pulumi.Input[str]]:
+def _sources(args: LoadBalancerSettings, network: Network) -> Mapping[str, pulumi.Input[str]]:
     """Who may connect, by a word for each: a rule's name stays when the list's order changes."""
     if args.allowed_cidrs:
         return {cidr.replace("/", "-"): cidr for cidr in args.allowed_cidrs}
@@ -140,34 +142,38 @@ def _sources(args: EdgeArgs, network: Network) -> Mapping[str, pulumi.Input[str]
 
 
 def _load_balancer(
-    place: Place, args: EdgeArgs, network: Network, security_group_id: pulumi.Output[str], parent: pulumi.Resource
+    deployment: Deployment,
+    args: LoadBalancerSettings,
+    network: Network,
+    security_group_id: pulumi.Output[str],
+    parent: pulumi.Resource,
 ) -> lb.LoadBalancer:
-    logs = access_logs(place, days=args.access_log_days, parent=parent)
+    logs = access_logs(deployment, days=args.access_log_retention_days, parent=parent)
     return lb.LoadBalancer(
         # Seven letters at most, here and for the target group: AWS takes 32, and eight are added.
-        place.named("alb"),
+        deployment.logical_name("alb"),
         load_balancer_type="application",
         internal=not args.public,
         ip_address_type="ipv4",
         subnets=list(network.public_subnet_ids if args.public else network.private_subnet_ids),
         security_groups=[security_group_id],
-        idle_timeout=args.idle_timeout,
+        idle_timeout=args.idle_timeout_seconds,
         client_keep_alive=3600,
         drop_invalid_header_fields=True,
         desync_mitigation_mode="strictest",
         # What a browser calls the proxy tells it which pages are its own; a port forward has another name.
         preserve_host_header=True,
         enable_tls_version_and_cipher_suite_headers=False,
-        enable_deletion_protection=place.deletion_protection,
+        enable_deletion_protection=deployment.deletion_protection,
         access_logs=lb.LoadBalancerAccessLogsArgs(enabled=True, bucket=logs.bucket),
-        tags=place.tagged("alb"),
+        tags=deployment.tags_for("alb"),
         opts=pulumi.ResourceOptions(parent=parent, depends_on=[logs]),
     )
 
 
-def _target_group(place: Place, network: Network, timing: Timing, parent: pulumi.Resource) -> lb.TargetGroup:
+def _target_group(deployment: Deployment, network: Network, timing: Timing, parent: pulumi.Resource) -> lb.TargetGroup:
     return lb.TargetGroup(
-        place.named("proxies"),
+        deployment.logical_name("tasks"),
         target_type="ip",
         vpc_id=network.vpc_id,
         port=proxy_environment.PORT,
@@ -187,53 +193,55 @@ def _target_group(place: Place, network: Network, timing: Timing, parent: pulumi
             healthy_threshold=2,
             unhealthy_threshold=3,
         ),
-        tags=place.tagged("proxies"),
+        tags=deployment.tags_for("tasks"),
         opts=pulumi.ResourceOptions(parent=parent),
     )
 
 
 def _http(
-    place: Place, balancer: lb.LoadBalancer, action: lb.ListenerDefaultActionArgs, parent: pulumi.Resource
+    deployment: Deployment, balancer: lb.LoadBalancer, action: lb.ListenerDefaultActionArgs, parent: pulumi.Resource
 ) -> lb.Listener:
     return lb.Listener(
-        place.named("http"),
+        deployment.logical_name("http"),
         load_balancer_arn=balancer.arn,
         port=80,
         protocol="HTTP",
         default_actions=[action],
         routing_http_response_server_enabled=False,
-        tags=place.tagged("http"),
+        tags=deployment.tags_for("http"),
         opts=pulumi.ResourceOptions(parent=parent),
     )
 
 
 def _https(
-    place: Place,
-    args: EdgeArgs,
+    deployment: Deployment,
+    args: LoadBalancerSettings,
     balancer: lb.LoadBalancer,
     proxies: lb.TargetGroup,
-    sign_in: SignIn | None,
+    sign_in: OidcSignIn | None,
     parent: pulumi.Resource,
 ) -> lb.Listener:
     to_https = lb.ListenerDefaultActionRedirectArgs(status_code="HTTP_301", protocol="HTTPS", port="443")
-    _http(place, balancer, lb.ListenerDefaultActionArgs(type="redirect", redirect=to_https), parent)
+    _http(deployment, balancer, lb.ListenerDefaultActionArgs(type="redirect", redirect=to_https), parent)
     first = [sign_in.action()] if sign_in else []
     listener = lb.Listener(
-        place.named("https"),
+        deployment.logical_name("https"),
         load_balancer_arn=balancer.arn,
         port=443,
         protocol="HTTPS",
         ssl_policy=_TLS,
-        certificate_arn=certificate.certificate(place, args.domain, parent) if args.domain else args.certificate_arn,
+        certificate_arn=certificate.certificate(deployment, args.domain, parent)
+        if args.domain
+        else args.certificate_arn,
         default_actions=[
             *first,
             lb.ListenerDefaultActionArgs(type="forward", order=len(first) + 1, target_group_arn=proxies.arn),
         ],
         routing_http_response_server_enabled=False,
         routing_http_response_strict_transport_security_header_value="max-age=31536000",
-        tags=place.tagged("https"),
+        tags=deployment.tags_for("https"),
         opts=pulumi.ResourceOptions(parent=parent, additional_secret_outputs=["default_actions"] if first else None),
     )
     if sign_in is not None:
-        sign_in.rules(place, listener, proxies, parent)
+        sign_in.rules(deployment, listener, proxies, parent)
     return listener

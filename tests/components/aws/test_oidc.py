@@ -12,7 +12,7 @@ from preview.graph import Graph
 from proxy_app.route_table import OLDER, TABLE
 
 from .boxes import only
-from .test_edge import DOMAIN, SSO, recorded, told
+from .test_load_balancer import DOMAIN, OIDC, recorded, told
 
 LISTENER = "aws:lb/listener:Listener"
 RULE = "aws:lb/listenerRule:ListenerRule"
@@ -23,7 +23,7 @@ ROUTES = sorted({line.split()[3] for line in (TABLE + OLDER).splitlines() if len
 
 @functools.cache
 def graph() -> Graph:
-    return recorded(domain=DOMAIN, sso=SSO)
+    return recorded(domain=DOMAIN, oidc=OIDC)
 
 
 def fate(path: str, headers: Mapping[str, str] | None = None) -> str:
@@ -102,13 +102,13 @@ def test_a_session_holds_for_pages_and_for_what_they_fetch() -> None:
     page, script = ({**one[0]["authenticateOidc"], "onUnauthenticatedRequest": ""} for one in actions)
     assert page == script
     assert page["sessionTimeout"] == 12 * 3600
-    assert page["issuer"] == SSO["issuer"]
+    assert page["issuer"] == OIDC["issuer"]
 
 
 def test_the_proxy_is_told_whose_word_to_check_and_by_the_names_it_knows() -> None:
-    said = told(domain=DOMAIN, sso={**SSO, "groups_claim": "cognito:groups"})["proxy"]
+    said = told(domain=DOMAIN, oidc={**OIDC, "groups_claim": "cognito:groups"})["proxy"]
     assert said["MLFLOW_PROXY_ALB_ARN"] == only(graph(), "aws:lb/loadBalancer:LoadBalancer").outputs["arn"]
-    assert said["MLFLOW_PROXY_OIDC_ISSUER"] == SSO["issuer"]
+    assert said["MLFLOW_PROXY_OIDC_ISSUER"] == OIDC["issuer"]
     assert said["MLFLOW_PROXY_OIDC_CLIENT_ID"] == "mlflow"
     assert said["MLFLOW_PROXY_OIDC_GROUPS_CLAIM"] == "cognito:groups"
 
