@@ -73,7 +73,7 @@ def test_unknown_format_lists_formats(folder: Path, capsys: pytest.CaptureFixtur
 def test_config_error_is_printed_as_the_program_words_it(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     shutil.copy(ROOT / "__main__.py", folder)
     (folder / "Pulumi.yaml").write_text("name: mlflow\n")
-    (folder / "Pulumi.dev.yaml").write_text("config:\n  mlflow:aws: {network: {zones: 9}, colour: red}\n")
+    (folder / "Pulumi.dev.yaml").write_text("config:\n  mlflow:aws: {network: {azCount: 9}, colour: red}\n")
     assert main([], folder) == 1
     shown = capsys.readouterr()
     assert shown.out == ""
