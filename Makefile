@@ -21,7 +21,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/$(HERE)/hypothesis
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HERE)/cache/pyc
 
 .DEFAULT_GOAL := help
-.PHONY: help up token test verify preview lint format types lock bench coverage sweep snapshots docs site release clean
+.PHONY: help up token test verify preview lint format types lock bench coverage fault-injection snapshots docs site release clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -62,9 +62,9 @@ coverage: $(HERE)/dev.stamp  ## what of the proxy its tests do not reach; less t
 bench: $(HERE)/dev.stamp  ## throughput, memory and signing, side by side with peers (ARGS=...)
 	@exec $(RUN) -m bench $(ARGS)
 
-sweep: $(HERE)/dev.stamp  ## each create, update and delete fails once in the real engine: hours (ARGS="--stack dev --every 10")
+fault-injection: $(HERE)/dev.stamp  ## fail each create, update and delete once in the real engine; takes hours (ARGS="--stack dev --every 10")
 	@ENGINE_TESTS=all $(RUN) -m pytest -q tests/engine
-	@exec $(RUN) -m tests.engine.sweep $(ARGS)
+	@exec $(RUN) -m tests.engine.fault_injection $(ARGS)
 
 snapshots: $(HERE)/dev.stamp  ## write what stacks ask for anew, for a review of the difference
 	@SNAPSHOTS=write $(RUN) -m pytest -q tests/components/test_snapshots.py

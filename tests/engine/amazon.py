@@ -1,9 +1,9 @@
-"""An account at AWS, for tests of the double."""
+"""An AWS account for tests of the double."""
 
 import json
 from typing import Any
 
-from tests.doubles.provider.cloud import Cloud, Thing
+from tests.doubles.provider.cloud import Cloud, Resource
 
 VPC = "aws:ec2/vpc:Vpc"
 SUBNET = "aws:ec2/subnet:Subnet"
@@ -37,28 +37,28 @@ class Account(Cloud):
         self.subnets = [self.subnet(index) for index in (1, 2)]
         self.group = self.create(GROUP, "group", {"name": "group", "vpcId": self.vpc.id})
 
-    def subnet(self, index: int) -> Thing:
+    def subnet(self, index: int) -> Resource:
         zone = f"eu-west-1{'abc'[index % 3]}"
         return self.create(
             SUBNET, f"s{index}", {"vpcId": self.vpc.id, "cidrBlock": f"10.0.{index}.0/24", "availabilityZone": zone}
         )
 
-    def balancer(self, name: str = "alb", **more: Any) -> Thing:
+    def balancer(self, name: str = "alb", **more: Any) -> Resource:
         inputs = {"internal": True, "subnets": [one.id for one in self.subnets], "securityGroups": [self.group.id]}
         return self.create(BALANCER, name, {"name": name, **inputs, **more})
 
-    def targets(self) -> Thing:
+    def targets(self) -> Resource:
         return self.create(
             TARGETS,
             "proxies",
             {"name": "proxies", "port": 80, "protocol": "HTTP", "vpcId": self.vpc.id, "targetType": "ip"},
         )
 
-    def listener(self, balancer: Thing, targets: Thing, port: int = 80) -> Thing:
+    def listener(self, balancer: Resource, targets: Resource, port: int = 80) -> Resource:
         forward = [{"type": "forward", "targetGroupArn": targets.id}]
         return self.create(
             LISTENER, f"l{port}", {"loadBalancerArn": balancer.id, "port": port, "defaultActions": forward}
         )
 
-    def gone(self, thing: Thing) -> None:
-        self.delete(thing.kind.token, thing.id, thing.outputs)
+    def delete_resource(self, resource: Resource) -> None:
+        self.delete(resource.kind.token, resource.id, resource.outputs)

@@ -1,4 +1,4 @@
-"""Stacks for the real engine, each with an account of its own."""
+"""Fixtures: stacks for the real engine, each with its own account."""
 
 import contextlib
 from collections.abc import Callable, Generator, Mapping
@@ -10,32 +10,33 @@ import pytest
 from tests.doubles.provider.cloud import Cloud
 from tests.doubles.provider.server import Double
 from tests.engine import account, programs
-from tests.engine.engine import Engine, make_venv, missing
+from tests.engine.engine import Engine, make_venv, missing_tool
 
-# A run of the engine takes seconds, and a test has many, on a machine that may be busy.
-SLOWEST = 900
+# Seconds. A test has many engine runs of some seconds each.
+TEST_TIMEOUT = 900
 Start = Callable[..., Engine]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.timeout(SLOWEST))
+            item.add_marker(pytest.mark.timeout(TEST_TIMEOUT))
 
 
 @pytest.fixture(scope="session")
 def program_venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    why = missing()
-    if why is not None:
-        pytest.skip(why)
+    """Return a virtual environment for the programs. Skips if a tool is missing."""
+    missing = missing_tool()
+    if missing is not None:
+        pytest.skip(missing)
     return make_venv(tmp_path_factory.mktemp("program") / "venv")
 
 
 @pytest.fixture(scope="module")
 def start(program_venv: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Start]:
-    """`start(program)` for a program's text, `start()` for the project.
+    """Return a function that starts an engine: `start(program)` for a program's text, `start()` for the project.
 
-    `given` and what `prepare` makes is what the account had before.
+    `existing` and the resources that `prepare` creates are in the account before the first run.
     """
     with contextlib.ExitStack() as running:
 
@@ -43,11 +44,11 @@ def start(program_venv: Path, tmp_path_factory: pytest.TempPathFactory) -> Gener
             program: str | None = None,
             config: Mapping[str, Any] = programs.CONFIG,
             secrets: Mapping[str, str] | None = None,
-            given: tuple[str, ...] = programs.GIVEN,
+            existing: tuple[str, ...] = programs.EXISTING,
             prepare: Callable[[Cloud], object] = account.prepare,
         ) -> Engine:
             folder = tmp_path_factory.mktemp("stack") / "project"
-            double = Double(cloud=Cloud(given, folder))
+            double = Double(cloud=Cloud(existing, folder))
             prepare(double.cloud)
             programs.write(folder, program_venv, program)
             providers = running.enter_context(double.serve())

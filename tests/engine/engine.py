@@ -1,4 +1,4 @@
-"""The real engine: a project in a folder of its own, and `pulumi` run in it against the double's providers."""
+"""Runs the real Pulumi CLI in a project folder against the double's providers."""
 
 import json
 import os
@@ -16,25 +16,25 @@ import yaml
 
 from tests.doubles.provider.server import Double
 
-PASSPHRASE = "of no use elsewhere"
+PASSPHRASE = "a-passphrase-for-tests"
 PROJECT = "mlflow"
 STACK = "dev"
-# What a run may take on a machine that is busy.
-PATIENCE = 240.0
+# Seconds for one command.
+TIMEOUT = 240.0
 
 
-def missing() -> str | None:
-    """What to say where the engine is not there; None where it is."""
+def missing_tool() -> str | None:
+    """Return which tools the tests need, if one is missing."""
     if shutil.which("pulumi") is None or shutil.which("pulumi-language-python") is None:
         return "needs pulumi on PATH, with pulumi-language-python"
     return None
 
 
 def make_venv(folder: Path) -> Path:
-    """A venv with pip, which the engine asks for the packages, and with the packages of this interpreter."""
+    """Create a venv with pip, from which the engine lists packages, and with this interpreter's packages."""
     venv.create(folder, with_pip=True)
     there = sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)})
-    # A program lives for seconds and is mostly imports: without garbage collection they take a fifth less.
+    # A program spends its few seconds on imports, which take a fifth less time without garbage collection.
     lines = [sysconfig.get_path("purelib"), "import gc; gc.disable()"]
     (Path(there) / "packages-of-the-tests.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder
@@ -42,7 +42,7 @@ def make_venv(folder: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What the engine did, or in a preview would do, with a resource."""
+    """An operation of the engine on a resource, done or (in a preview) planned."""
 
     op: str
     urn: str
@@ -58,7 +58,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How a command of the engine ended. ``output`` is all that it showed."""
+    """A finished command. ``output`` is its standard output and error."""
 
     code: int
     output: str
@@ -66,7 +66,7 @@ class Run:
 
     @property
     def steps(self) -> list[Step]:
-        """Without what stayed as it was."""
+        """The operations that change something."""
         found = [event["resourcePreEvent"]["metadata"] for event in self.events if "resourcePreEvent" in event]
         return [Step(one["op"], one["urn"]) for one in found if one["op"] not in ("same", "read", "refresh")]
 
@@ -81,14 +81,14 @@ class Run:
         return [one["message"] for one in found if one["severity"] == "warning"]
 
     def ok(self) -> "Run":
-        """This run. Raises AssertionError if it failed."""
+        """Return this run. Raises AssertionError if the command failed."""
         assert self.code == 0, f"pulumi failed ({self.code}):\n{self.output[-6000:]}"
         return self
 
 
 @dataclass(slots=True)
 class Engine:
-    """One stack. ``folder`` is the project's; state and home are beside it."""
+    """A stack. ``folder`` is the project's; the folders of state and home are beside it."""
 
     folder: Path
     venv: Path
@@ -97,7 +97,7 @@ class Engine:
     config: dict[str, Any] = field(default_factory=dict[str, Any])
     secrets: dict[str, str] = field(default_factory=dict[str, str])
     runs: int = 0
-    shown: list[str] = field(default_factory=list[str])
+    console_output: list[str] = field(default_factory=list[str])
 
     @property
     def state_file(self) -> Path:
@@ -105,7 +105,7 @@ class Engine:
 
     @property
     def environ(self) -> dict[str, str]:
-        # Nothing of this machine's accounts, and nothing that asks the network.
+        # No cloud credentials of this machine, and no network access.
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
         return kept | {
             "HOME": str(self.folder.parent / "home"),
@@ -114,14 +114,17 @@ class Engine:
             "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            # A provider plugin on PATH would be used instead of the double.
+            "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
             "PULUMI_DEBUG_PROVIDERS": self.debug_providers,
             # For --event-log.
             "PULUMI_DEBUG_COMMANDS": "true",
-            # Compiled once in a test run, and not into the folders of the packages.
+            # Shared by all runs, outside of the packages' folders.
             "PYTHONPYCACHEPREFIX": os.environ.get("PYTHONPYCACHEPREFIX") or str(self.venv.parent / "compiled"),
         }
 
     def init(self) -> None:
+        """Create the stack and set its config and secrets."""
         for name in ("home", "state"):
             (self.folder.parent / name).mkdir()
         self.command("stack", "init", STACK).ok()
@@ -130,7 +133,7 @@ class Engine:
         self.configure(self.config)
 
     def configure(self, config: Mapping[str, Any]) -> None:
-        """The stack's config, as in its file; what is encrypted stays."""
+        """Write the stack's config file; encrypted values stay."""
         file = self.folder / f"Pulumi.{STACK}.yaml"
         read: Any = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
         before: dict[str, Any] = read.get("config") or {}
@@ -140,50 +143,55 @@ class Engine:
         self.config = dict(config)
 
     def up(self, *flags: str) -> Run:
-        return self.command("up", "--yes", "--skip-preview", *_OFTEN, *flags)
+        """Run `pulumi up`."""
+        return self.command("up", "--yes", "--skip-preview", *_COMMON_FLAGS, *flags)
 
     def preview(self, *flags: str) -> Run:
-        return self.command("preview", *_OFTEN, *flags)
+        """Run `pulumi preview`."""
+        return self.command("preview", *_COMMON_FLAGS, *flags)
 
     def refresh(self, *flags: str) -> Run:
-        return self.command("refresh", "--yes", "--skip-preview", *_OFTEN, *flags)
+        """Run `pulumi refresh`."""
+        return self.command("refresh", "--yes", "--skip-preview", *_COMMON_FLAGS, *flags)
 
     def destroy(self, *flags: str) -> Run:
-        return self.command("destroy", "--yes", "--skip-preview", *_OFTEN, *flags)
+        """Run `pulumi destroy`."""
+        return self.command("destroy", "--yes", "--skip-preview", *_COMMON_FLAGS, *flags)
 
     def outputs(self) -> dict[str, Any]:
-        """Those of the stack, secret ones too."""
+        """Return the stack outputs, with secrets in plain text."""
         shown = self.command("stack", "output", "--json", "--show-secrets").ok().output
-        # What it was asked to show is no leak.
-        self.shown.pop()
+        # Secrets in this output are expected: do not search it for leaks.
+        self.console_output.pop()
         return json.loads(shown)
 
     def kept(self) -> list[str]:
-        """What the stack says that its destroy leaves."""
+        """Return the output `kept`: what `destroy` leaves."""
         return self.outputs().get("kept", [])
 
     def cancel(self) -> Run:
+        """Run `pulumi cancel`, which removes the lock of a killed engine."""
         return self.command("cancel", "--yes")
 
     def command(self, *arguments: str) -> Run:
-        """Run it to its end."""
+        """Run a command until it exits."""
         with self.started(*arguments) as running:
-            output, _ = running.process.communicate(timeout=PATIENCE)
+            output, _ = running.process.communicate(timeout=TIMEOUT)
         return running.run(output)
 
     def started(self, *arguments: str) -> "Running":
-        """A command that runs in a process group of its own."""
+        """Start a command in its own process group."""
         self.runs += 1
         return Running(self, arguments)
 
     @property
     def state(self) -> dict[str, Any]:
-        """The deployment as it is on disk."""
+        """The deployment in the state file."""
         return json.loads(self.state_file.read_text(encoding="utf-8"))["checkpoint"]["latest"] or {}
 
     @property
     def resources(self) -> list[dict[str, Any]]:
-        """Those that a provider manages."""
+        """The resources in the state that a provider manages."""
         found = self.state.get("resources", [])
         return [one for one in found if one.get("custom") and not one["type"].startswith("pulumi:")]
 
@@ -192,17 +200,17 @@ class Engine:
         return self.state.get("pending_operations", [])
 
 
-_OFTEN = ("--parallel", "32", "--suppress-progress")
-_WITH_EVENTS = ("up", "preview", "refresh", "destroy")
+_COMMON_FLAGS = ("--parallel", "32", "--suppress-progress")
+_COMMANDS_WITH_EVENTS = ("up", "preview", "refresh", "destroy")
 
 
 class Running:
-    """A command under way; a context manager that leaves nothing of it behind."""
+    """A running command; a context manager that kills it at exit."""
 
     def __init__(self, engine: Engine, arguments: tuple[str, ...]) -> None:
         self.engine = engine
         self.log = engine.folder.parent / f"events-{engine.runs}.json"
-        events = ("--event-log", str(self.log)) if arguments[0] in _WITH_EVENTS else ()
+        events = ("--event-log", str(self.log)) if arguments[0] in _COMMANDS_WITH_EVENTS else ()
         self.process = subprocess.Popen(
             ["pulumi", *arguments, *events, "--non-interactive", "--color", "never"],
             cwd=engine.folder,
@@ -221,7 +229,7 @@ class Running:
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL to the engine and to all that it started; nothing gets the chance to tidy up."""
+        """Send SIGKILL to the engine and its child processes."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -229,7 +237,8 @@ class Running:
             self.process.stdout.close()
 
     def run(self, output: str) -> Run:
-        self.engine.shown.append(output)
+        """Return the finished command."""
+        self.engine.console_output.append(output)
         return Run(self.process.returncode, output, list(self._events()))
 
     def _events(self) -> Iterator[dict[str, Any]]:

@@ -1,9 +1,9 @@
-"""A project of Google's, for tests of the double."""
+"""A Google Cloud project for tests of the double."""
 
 from pathlib import Path
 from typing import Any
 
-from tests.doubles.provider.cloud import Cloud, Thing
+from tests.doubles.provider.cloud import Cloud, Resource
 from tests.doubles.provider.kinds.gcp import app_engine, network, sql, storage
 
 REGION = "europe-west1"
@@ -17,7 +17,7 @@ SCALING = {"automaticScaling": {"cpuUtilization": {"targetUtilization": 0.5}}}
 
 
 def flexible(**more: Any) -> dict[str, Any]:
-    image = {"deployment": {"container": {"image": f"elsewhere.example.com/mlflow@{DIGEST}"}}}
+    image = {"deployment": {"container": {"image": f"registry.example.com/mlflow@{DIGEST}"}}}
     return {"service": "mlflow", "versionId": "v1", "runtime": "custom", **CHECKS, **SCALING, **image, **more}
 
 
@@ -32,7 +32,7 @@ def instance(**settings: Any) -> dict[str, Any]:
 
 
 class Project(Cloud):
-    """With its APIs on, an application, and somebody's page on the service default."""
+    """A project with enabled APIs, an application, and a version on the service default."""
 
     def __init__(self, *, page: bool = True, folder: Path = Path()) -> None:
         super().__init__(["default"], folder)
@@ -43,16 +43,16 @@ class Project(Cloud):
             self.create(storage.OBJECT, "code", {"bucket": code.id, "name": "main.py", "content": "1"})
             self.standard()
 
-    def standard(self, **more: Any) -> Thing:
+    def standard(self, **more: Any) -> Resource:
         file = {"name": "main.py", "sourceUrl": "https://storage.googleapis.com/some-code/main.py"}
         page = {"service": "default", "versionId": "page", "runtime": "python313", "entrypoint": {"shell": "x"}}
         return self.create(app_engine.STANDARD, "page", {**page, "deployment": {"files": [file]}, **more})
 
-    def version(self, name: str = "v", **more: Any) -> Thing:
+    def version(self, name: str = "v", **more: Any) -> Resource:
         return self.create(app_engine.FLEXIBLE, name, flexible(**more))
 
-    def private(self) -> tuple[Thing, Thing, Thing, Thing]:
-        """A network with a connection to Google's services, and an instance that uses it."""
+    def private(self) -> tuple[Resource, Resource, Resource, Resource]:
+        """Create a network with a connection to Google's services, and an instance that uses it."""
         vpc = self.create(network.NETWORK, "vpc", {"name": "vpc", "autoCreateSubnetworks": False})
         held = self.create(
             network.ADDRESS,
@@ -75,5 +75,5 @@ class Project(Cloud):
         )
         return vpc, held, peering, made
 
-    def gone(self, thing: Thing) -> None:
-        self.delete(thing.kind.token, thing.id, thing.outputs)
+    def delete_resource(self, resource: Resource) -> None:
+        self.delete(resource.kind.token, resource.id, resource.outputs)

@@ -1,4 +1,4 @@
-"""Programs for the engine: a few lines for one thing to be seen, and the project as it is."""
+"""Programs for the engine: a short program for one test, or the project itself."""
 
 import shutil
 import textwrap
@@ -12,18 +12,18 @@ ROOT = Path(__file__).parents[2]
 CONFIG = {"aws:region": "eu-west-1"}
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-0000-0000-000000000000"
-# `default` is the VPC that every project of Google's has.
-GIVEN = (CERTIFICATE, KEY, "default")
+# `default` is the VPC that every Google Cloud project has.
+EXISTING = (CERTIFICATE, KEY, "default")
 OAUTH_SECRET = "planted-oauth-client-secret-9c2f"
 
 
 def secrets_of(stack: str) -> dict[str, str]:
-    """Those that somebody sets beside the config of Pulumi.<stack>.yaml."""
+    """Return the secrets that a stack needs beside Pulumi.<stack>.yaml."""
     return {"mlflow:gcpOauthClientSecret": OAUTH_SECRET} if stack.startswith("gcp") else {}
 
 
 def write(folder: Path, venv: Path, program: str | None = None) -> None:
-    """A project for the engine: this program, or the project itself, as it was at one moment."""
+    """Write a project for the engine: this program, or a copy of the repository's program."""
     folder.mkdir(parents=True)
     project: Any = yaml.safe_load((ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))
     project["runtime"]["options"]["virtualenv"] = str(venv)
@@ -38,13 +38,13 @@ def write(folder: Path, venv: Path, program: str | None = None) -> None:
 
 
 def config_of(stack: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The config of Pulumi.<stack>.yaml, with other settings over its own."""
+    """Return the config of Pulumi.<stack>.yaml, merged with these settings of the component."""
     config: dict[str, Any] = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"))["config"]
     return with_settings(config, settings or {})
 
 
 def with_settings(config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Config with other settings of its component."""
+    """Return the config, merged with these settings of its component."""
     component = next(name for name in ("mlflow:aws", "mlflow:gcp") if name in config)
     return {**config, component: _over(config[component], settings)}
 

@@ -17,17 +17,17 @@ ALL = os.environ.get("ENGINE_TESTS") == "all"
 
 def somebodys(cloud: Cloud) -> None:
     account.prepare(cloud)
-    account.with_application(cloud)
+    account.add_application(cloud)
 
 
 def elsewhere(cloud: Cloud) -> None:
     account.prepare(cloud)
-    account.with_application(cloud, "us-central")
+    account.add_application(cloud, "us-central")
 
 
 def without_proxy(cloud: Cloud) -> None:
     account.prepare(cloud)
-    account.with_application(cloud, proxy=False)
+    account.add_application(cloud, proxy=False)
 
 
 def stack(start: Start, mode: str, prepare: Callable[[Cloud], object] = somebodys) -> Engine:
@@ -57,7 +57,7 @@ def is_left_as_it_was(engine: Engine) -> None:
     assert [line for line in kept if "placeholder" in line or "service default" in line] == []
 
 
-def test_where_there_is_one_the_error_names_the_modes_and_import_goes_on_from_there(start: Start) -> None:
+def test_existing_application_fails_with_the_modes_and_can_be_imported(start: Start) -> None:
     engine = stack(start, "create")
     refused = engine.up()
     assert refused.code != 0
@@ -77,7 +77,7 @@ def test_where_there_is_one_the_error_names_the_modes_and_import_goes_on_from_th
     is_left_as_it_was(engine)
 
 
-def test_an_existing_one_is_used_and_not_touched(start: Start) -> None:
+def test_mode_existing_changes_nothing_in_the_application(start: Start) -> None:
     engine = stack(start, "existing")
     run = engine.up().ok()
     assert of_application(run) == set()
@@ -127,19 +127,19 @@ if ALL:
     def test_a_client_in_secrets_that_are_there_is_read_and_copied_nowhere(start: Start) -> None:
         names = {"id": "1-theirs.apps.googleusercontent.com", "secret": "their-client-secret-77"}
 
-        def with_secrets(cloud: Cloud) -> None:
+        def add_secrets(cloud: Cloud) -> None:
             account.prepare(cloud)
-            account.with_secrets(cloud, names)
+            account.add_secrets(cloud, names)
 
         sign_in = {f"client{name.title()}From": f"projects/my-project/secrets/their-{name}" for name in names}
         settings = {"signIn": {"clientId": None, **sign_in}}
-        engine = start(config=programs.config_of("gcp-dev", settings), prepare=with_secrets)
+        engine = start(config=programs.config_of("gcp-dev", settings), prepare=add_secrets)
         engine.up().ok()
         assert clients(engine) == (names["id"], names["secret"])
         outputs = engine.outputs()
         assert outputs["token_audience"] == names["id"]
         assert outputs["oauth_client_secret"] == "projects/my-project/secrets/their-secret"
-        assert names["secret"] not in engine.state_file.read_text(encoding="utf-8") + "".join(engine.shown)
+        assert names["secret"] not in engine.state_file.read_text(encoding="utf-8") + "".join(engine.console_output)
         assert engine.up("--expect-no-changes").ok().steps == []
         engine.destroy().ok()
         assert [one for one in engine.double.cloud.left if "secrets/their-" in one]

@@ -12,7 +12,7 @@ from tests.doubles.provider.faults import EachOnce, Fault, Nth
 from tests.doubles.provider.kind import Name
 from tests.doubles.provider.kinds import KINDS
 from tests.doubles.provider.kinds.aws import calls
-from tests.doubles.provider.names import TooLongError, chosen_and_kept, with_name
+from tests.doubles.provider.names import TooLongError, has_same_chosen_name, with_name
 from tests.doubles.provider.wire import UNKNOWN
 from tests.engine.amazon import BALANCER, GROUP, IMAGE, LISTENER, ROLE, RULE, SECRET, SUBNET, TARGETS, TRUST, VPC
 
@@ -25,16 +25,16 @@ def problems(kind: str, inputs: dict[str, Any]) -> list[str]:
 # -- fields
 
 
-def test_a_field_that_the_sdk_does_not_have_is_refused() -> None:
+def test_unknown_field_is_refused() -> None:
     assert problems(VPC, {"cidrBlock": "10.0.0.0/16", "cidr": "10.0.0.0/16"}) == ["cidr"]
 
 
-def test_a_nested_field_that_the_sdk_does_not_have_is_refused() -> None:
+def test_unknown_nested_field_is_refused() -> None:
     inputs = {"name": "a", "port": 80, "protocol": "HTTP", "vpcId": "vpc-1", "healthCheck": {"pth": "/"}}
     assert problems(TARGETS, inputs) == ["healthCheck.pth"]
 
 
-def test_a_required_field_that_is_missing_is_refused() -> None:
+def test_missing_required_field_is_refused() -> None:
     assert problems(SUBNET, {}) == ["vpcId"]
 
 
@@ -50,15 +50,15 @@ def test_a_required_field_that_is_missing_is_refused() -> None:
         (BALANCER, {"name": "a", "subnets": "subnet-1"}),
     ],
 )
-def test_a_value_of_another_type_is_refused(kind: str, inputs: dict[str, Any]) -> None:
+def test_value_of_wrong_type_is_refused(kind: str, inputs: dict[str, Any]) -> None:
     assert problems(kind, inputs)
 
 
-def test_a_value_that_is_not_in_the_sdks_enum_is_refused() -> None:
+def test_value_outside_enum_is_refused() -> None:
     assert problems(IMAGE, {"push": False, "platforms": ["linux/arm65"]})[0] == "platforms[0]"
 
 
-def test_a_value_that_nobody_knows_yet_is_no_problem() -> None:
+def test_unknown_value_is_accepted() -> None:
     assert not problems(SUBNET, {"vpcId": UNKNOWN, "cidrBlock": UNKNOWN, "tags": UNKNOWN})
 
 
@@ -82,11 +82,11 @@ def test_a_value_that_nobody_knows_yet_is_no_problem() -> None:
         ("aws:sagemaker/mlflowTrackingServer:MlflowTrackingServer", {"mlflowVersion": "3.0.1"}),
     ],
 )
-def test_what_the_provider_or_aws_checks_is_checked(kind: str, inputs: dict[str, Any]) -> None:
+def test_invalid_input_is_refused(kind: str, inputs: dict[str, Any]) -> None:
     assert [path for path, _ in KINDS[kind].check(inputs)]
 
 
-def test_a_container_definition_is_held_against_ecs_own_model() -> None:
+def test_container_definitions_match_the_ecs_model() -> None:
     kind = "aws:ecs/taskDefinition:TaskDefinition"
     container = {"name": "proxy", "image": "a", "memory": 128, "readOnlyRootFilesystem": True}
     inputs = {"family": "proxy", "containerDefinitions": json.dumps([container])}
@@ -112,7 +112,7 @@ def test_ecs_returns_both_lists_of_capabilities(capabilities: dict[str, Any], re
 # -- names
 
 
-def test_a_name_is_made_of_the_programs_name_and_seven_digits_and_kept() -> None:
+def test_automatic_name_has_seven_digits_and_stays() -> None:
     first = with_name(Name(), "proxy", {}, {}, b"seed")
     assert first["name"].startswith("proxy-")
     assert len(first["name"]) == len("proxy-") + 7
@@ -120,36 +120,36 @@ def test_a_name_is_made_of_the_programs_name_and_seven_digits_and_kept() -> None
     assert with_name(Name(), "proxy", {}, {}, b"other")["name"] != first["name"]
 
 
-def test_a_name_that_leaves_no_room_for_the_digits_is_refused() -> None:
+def test_too_long_pulumi_name_is_refused() -> None:
     with_name(Name(limit=32), "a" * 24, {}, {}, b"")
     with pytest.raises(TooLongError):
         with_name(Name(limit=32), "a" * 25, {}, {}, b"")
 
 
-def test_what_has_a_chosen_name_is_deleted_before_it_is_replaced() -> None:
-    assert chosen_and_kept(Name(), {"name": "a"}, {"name": "a"})
-    assert not chosen_and_kept(Name(), {"name": "a"}, {"name": "b"})
+def test_resource_with_chosen_name_is_deleted_before_replacement() -> None:
+    assert has_same_chosen_name(Name(), {"name": "a"}, {"name": "a"})
+    assert not has_same_chosen_name(Name(), {"name": "a"}, {"name": "b"})
     given = with_name(Name(), "proxy", {}, {}, b"")
-    assert not chosen_and_kept(Name(), given, given)
+    assert not has_same_chosen_name(Name(), given, given)
 
 
 # -- changes
 
 
-def test_a_change_is_found_however_deep_and_a_document_is_compared_by_what_it_says() -> None:
+def test_diff_is_deep_and_compares_json_by_value() -> None:
     old = {"a": {"b": [{"c": 1}, {"c": 2}]}, "policy": '{"x": 1, "y": 2}', "same": "s", "tags": {}}
     new = {"a": {"b": [{"c": 1}, {"c": 3}]}, "policy": '{"y":2,"x":1}', "same": "s", "new": UNKNOWN}
     assert list(changed_paths(old, new)) == ["a.b[1].c", "new"]
 
 
-def test_a_capacity_provider_is_replaced_for_another_group_only() -> None:
+def test_only_another_group_replaces_a_capacity_provider() -> None:
     entry = table()["aws:ecs/capacityProvider:CapacityProvider"]
     assert entry.replaces("autoScalingGroupProvider.autoScalingGroupArn", {}, {})
     assert entry.replaces("autoScalingGroupProvider", {}, {})
     assert not entry.replaces("autoScalingGroupProvider.managedScaling.targetCapacity", {}, {})
 
 
-def test_a_rule_is_replaced_for_another_kind_of_source_only() -> None:
+def test_only_another_kind_of_source_replaces_a_rule() -> None:
     entry = table()[RULE]
     assert not entry.replaces("cidrIpv4", {"cidrIpv4": "10.0.0.0/8"}, {"cidrIpv4": "11.0.0.0/8"})
     assert entry.replaces("cidrIpv4", {"cidrIpv4": "10.0.0.0/8"}, {"referencedSecurityGroupId": "sg-1"})
@@ -158,12 +158,12 @@ def test_a_rule_is_replaced_for_another_kind_of_source_only() -> None:
 # -- faults
 
 
-def test_each_operation_fails_once() -> None:
+def test_each_once_fails_each_operation_once() -> None:
     plan = EachOnce((Fault.BEFORE,))
     assert [plan("create", "a"), plan("create", "a"), plan("delete", "a")] == [Fault.BEFORE, None, Fault.BEFORE]
 
 
-def test_the_nth_operation_fails_and_tells_which_it_was() -> None:
+def test_nth_fails_the_nth_operation_and_records_its_urn() -> None:
     plan = Nth("create", 2, Fault.AFTER)
     assert [plan("create", "a"), plan("delete", "b"), plan("create", "c"), plan("create", "d")] == [
         None,
@@ -171,13 +171,13 @@ def test_the_nth_operation_fails_and_tells_which_it_was() -> None:
         Fault.AFTER,
         None,
     ]
-    assert plan.hit == "c"
+    assert plan.urn == "c"
 
 
 # -- itself
 
 
-def test_the_answers_to_calls_have_the_fields_of_the_sdk() -> None:
+def test_call_results_have_the_fields_of_the_sdk() -> None:
     cloud = Cloud(["subnet-0123"])
     asked: dict[str, dict[str, Any]] = {
         "aws:ssm/getParameter:getParameter": {"name": next(iter(cloud.parameters))},
@@ -186,18 +186,18 @@ def test_the_answers_to_calls_have_the_fields_of_the_sdk() -> None:
         "aws:ec2/getSubnet:getSubnet": {"id": "subnet-0123"},
     }
     for token, answer in calls.CALLS.items():
-        unknown = set(answer(asked.get(token, {}), cloud)) - schema.fields_of_answer(token)
+        unknown = set(answer(asked.get(token, {}), cloud)) - schema.result_fields(token)
         assert not unknown, token
 
 
-def test_every_reference_and_name_is_a_field_of_the_sdk() -> None:
+def test_references_and_names_are_fields_of_the_sdk() -> None:
     for token, kind in KINDS.items():
         fields = schema.schema_of(token)
-        for refers in kind.refers:
-            assert refers.path.split(".")[0].removesuffix("[*]") in fields.inputs, (token, refers.path)
+        for reference in kind.references:
+            assert reference.path.split(".")[0].removesuffix("[*]") in fields.inputs, (token, reference.path)
         if kind.name is not None:
             assert kind.name.field in fields.inputs, token
-        assert set(kind.moves) <= fields.outputs, token
+        assert set(kind.updated_outputs) <= fields.outputs, token
         assert kind.key == "id" or kind.key in fields.outputs, token
-        for group in kind.one_of:
+        for group in kind.unique:
             assert set(group) <= set(fields.inputs), (token, group)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.doubles.provider.changes import changed_paths, table
 from tests.doubles.provider.cloud import Cloud
-from tests.doubles.provider.kind import RefusedError
+from tests.doubles.provider.kind import CloudError
 from tests.doubles.provider.kinds import KINDS
 from tests.doubles.provider.kinds.gcp import (
     app_engine,
@@ -17,21 +17,21 @@ from tests.doubles.provider.paths import without
 from tests.engine.google import DIGEST, REGION, Project, flexible
 
 
-def test_a_project_has_one_application_for_good() -> None:
+def test_project_has_one_application_that_cannot_be_deleted() -> None:
     cloud = Project()
-    cloud.gone(cloud.application)
+    cloud.delete_resource(cloud.application)
     assert f"Application {project.PROJECT}" in cloud.left
-    with pytest.raises(RefusedError, match="409: This application already exists and cannot be re-created"):
+    with pytest.raises(CloudError, match="409: This application already exists and cannot be re-created"):
         cloud.create(app_engine.APPLICATION, "app", {"locationId": "us-central"})
 
 
-def test_an_application_stays_where_it_is() -> None:
-    stuck = KINDS[app_engine.APPLICATION].stuck
-    assert stuck({"locationId": "europe-west"}, {"locationId": "us-central"})
-    assert stuck({"locationId": "europe-west"}, {"locationId": "europe-west"}) is None
+def test_application_cannot_change_its_location() -> None:
+    update_error = KINDS[app_engine.APPLICATION].update_error
+    assert update_error({"locationId": "europe-west"}, {"locationId": "us-central"})
+    assert update_error({"locationId": "europe-west"}, {"locationId": "europe-west"}) is None
 
 
-def test_without_its_block_the_proxy_stays_on() -> None:
+def test_iap_stays_on_without_its_block() -> None:
     cloud = Project()
     proxy = {"enabled": True, "oauth2ClientId": "1", "oauth2ClientSecret": "s"}
     inputs = {"locationId": "europe-west", "iap": proxy}
@@ -40,75 +40,75 @@ def test_without_its_block_the_proxy_stays_on() -> None:
     assert changed.inputs["iap"] == proxy
     kept = table()[app_engine.APPLICATION].kept
     assert list(changed_paths(inputs, {"locationId": "europe-west"}, kept)) == []
-    assert without(changed.inputs, changed.kind.untold)["iap"] == {"enabled": True, "oauth2ClientId": "1"}
+    assert without(changed.inputs, changed.kind.write_only)["iap"] == {"enabled": True, "oauth2ClientId": "1"}
 
 
-def test_the_first_service_is_default() -> None:
+def test_first_service_must_be_default() -> None:
     cloud = Project(page=False)
-    with pytest.raises(RefusedError, match="must be the 'default' service"):
+    with pytest.raises(CloudError, match="must be the 'default' service"):
         cloud.version()
     cloud.version(service="default")
     cloud.version()
 
 
-def test_without_an_application_there_is_no_version() -> None:
+def test_version_needs_an_application() -> None:
     cloud = Cloud()
     cloud.apis |= {"appengine.googleapis.com", "appengineflex.googleapis.com", "compute.googleapis.com"}
-    with pytest.raises(RefusedError, match="Could not find Application"):
+    with pytest.raises(CloudError, match="Could not find Application"):
         cloud.create(app_engine.FLEXIBLE, "v", flexible())
 
 
-def test_the_service_default_is_not_deleted() -> None:
+def test_default_service_cannot_be_deleted() -> None:
     cloud = Project(page=False)
-    with pytest.raises(RefusedError, match="default service"):
-        cloud.gone(cloud.version(service="default", deleteServiceOnDestroy=True))
+    with pytest.raises(CloudError, match="default service"):
+        cloud.delete_resource(cloud.version(service="default", deleteServiceOnDestroy=True))
 
 
-def test_the_last_version_and_one_with_traffic_go_with_their_service_only() -> None:
+def test_last_version_and_version_with_traffic_cannot_be_deleted() -> None:
     cloud = Project()
     first, second = cloud.version("one"), cloud.version("two", versionId="v2")
-    with pytest.raises(RefusedError, match="non-zero traffic"):
-        cloud.gone(first)
-    cloud.gone(second)
-    with pytest.raises(RefusedError, match="final version"):
-        cloud.gone(first)
+    with pytest.raises(CloudError, match="non-zero traffic"):
+        cloud.delete_resource(first)
+    cloud.delete_resource(second)
+    with pytest.raises(CloudError, match="final version"):
+        cloud.delete_resource(first)
 
 
-def test_traffic_goes_where_it_is_split_to() -> None:
+def test_traffic_follows_the_split() -> None:
     cloud = Project()
     first, second = cloud.version("one"), cloud.version("two", versionId="v2")
     cloud.create(app_engine.SPLIT, "s", {"service": "mlflow", "split": {"allocations": {"v2": "1"}}})
-    with pytest.raises(RefusedError, match="non-zero traffic"):
-        cloud.gone(second)
-    cloud.gone(first)
-    with pytest.raises(RefusedError, match="is not there"):
+    with pytest.raises(CloudError, match="non-zero traffic"):
+        cloud.delete_resource(second)
+    cloud.delete_resource(first)
+    with pytest.raises(CloudError, match="is not there"):
         cloud.create(app_engine.SPLIT, "s", {"service": "mlflow", "split": {"allocations": {"v1": "1"}}})
 
 
-def test_traffic_of_flexible_versions_does_not_move_slowly() -> None:
+def test_flexible_versions_cannot_migrate_traffic_gradually() -> None:
     cloud = Project()
     cloud.version()
     split = {"service": "mlflow", "migrateTraffic": True, "split": {"allocations": {"v1": "1"}}}
-    with pytest.raises(RefusedError, match="does not support App Engine Flexible"):
+    with pytest.raises(CloudError, match="does not support App Engine Flexible"):
         cloud.create(app_engine.SPLIT, "s", split)
 
 
-def test_a_deleted_service_takes_newer_versions_along() -> None:
+def test_deleting_a_service_deletes_newer_versions() -> None:
     cloud = Project()
     first = cloud.version("one", deleteServiceOnDestroy=True)
     cloud.version("two", versionId="v2")
-    cloud.gone(first)
+    cloud.delete_resource(first)
     assert app_engine.services_of(cloud) == {"default"}
 
 
-def test_a_version_that_is_only_forgotten_stays() -> None:
+def test_version_with_noop_on_destroy_stays() -> None:
     cloud = Project(page=False)
     made = cloud.version(service="default", noopOnDestroy=True)
-    cloud.gone(made)
+    cloud.delete_resource(made)
     assert str(made) in cloud.left
 
 
-def test_a_version_in_another_service_leaves_the_old_one_behind() -> None:
+def test_changing_the_service_leaves_the_old_version() -> None:
     cloud = Project()
     made = cloud.version()
     cloud.update(app_engine.FLEXIBLE, made.id, {}, flexible(service="runs"))
@@ -124,18 +124,18 @@ def test_a_version_in_another_service_leaves_the_old_one_behind() -> None:
         {"deployment": {"container": {"image": f"{REGION}-docker.pkg.dev/my-project/images/mlflow@{DIGEST}"}}},
     ],
 )
-def test_what_a_version_names_has_to_be_there(more: dict[str, Any]) -> None:
-    with pytest.raises(RefusedError, match=r"does not exist|could not be found"):
+def test_version_references_must_exist(more: dict[str, Any]) -> None:
+    with pytest.raises(CloudError, match=r"does not exist|could not be found"):
         Project().version(**more)
 
 
-def test_the_code_of_a_page_has_to_be_in_its_bucket() -> None:
+def test_standard_version_needs_its_source_object() -> None:
     file = {"name": "main.py", "sourceUrl": "https://storage.googleapis.com/some-code/other.py"}
-    with pytest.raises(RefusedError, match="could not be read"):
+    with pytest.raises(CloudError, match="could not be read"):
         Project().standard(versionId="other", deployment={"files": [file]})
 
 
-def test_a_version_is_in_a_subnetwork_of_its_region_and_holds_it() -> None:
+def test_version_needs_a_subnetwork_of_its_region_and_blocks_its_deletion() -> None:
     cloud = Project()
     vpc = cloud.create(network.NETWORK, "vpc", {"name": "vpc", "autoCreateSubnetworks": False})
     subnets = [
@@ -146,13 +146,13 @@ def test_a_version_is_in_a_subnetwork_of_its_region_and_holds_it() -> None:
         )
         for index, region in enumerate((REGION, "us-central1"))
     ]
-    with pytest.raises(RefusedError, match="name one"):
+    with pytest.raises(CloudError, match="name one"):
         cloud.version(network={"name": "vpc"})
-    with pytest.raises(RefusedError, match="where App Engine is"):
+    with pytest.raises(CloudError, match="where App Engine is"):
         cloud.version(network={"name": "vpc", "subnetwork": "us-central1"})
     made = cloud.version(network={"name": "vpc", "subnetwork": REGION}, deleteServiceOnDestroy=True)
     for one in (vpc, subnets[0]):
-        with pytest.raises(RefusedError, match="in use by"):
-            cloud.gone(one)
+        with pytest.raises(CloudError, match="in use by"):
+            cloud.delete_resource(one)
     for one in (made, *subnets, vpc):
-        cloud.gone(one)
+        cloud.delete_resource(one)

@@ -8,19 +8,19 @@ import pytest
 from tests.doubles.provider import schema
 from tests.doubles.provider.changes import table
 from tests.doubles.provider.cloud import Cloud
-from tests.doubles.provider.kind import RefusedError
+from tests.doubles.provider.kind import CloudError
 from tests.doubles.provider.kinds.gcp import (
     app_engine,
     calls,
     identity,
     logs,
+    monitoring,
     network,
     project,
     registry,
     secrets,
     sql,
     storage,
-    watching,
 )
 from tests.doubles.provider.kinds.images import IMAGE
 from tests.engine.google import DIGEST, MEMBER, REGION, Project, instance
@@ -28,9 +28,9 @@ from tests.engine.google import DIGEST, MEMBER, REGION, Project, instance
 # -- APIs
 
 
-def test_an_api_that_is_off_is_named_and_one_that_is_switched_on_answers() -> None:
+def test_disabled_api_is_named_and_enabled_api_works() -> None:
     cloud = Cloud()
-    with pytest.raises(RefusedError, match=r"403: sqladmin\.googleapis\.com API has not been used .*SERVICE_DISABLED"):
+    with pytest.raises(CloudError, match=r"403: sqladmin\.googleapis\.com API has not been used .*SERVICE_DISABLED"):
         cloud.create(sql.INSTANCE, "i", instance())
     made = cloud.create(project.SERVICE, "s", {"service": "sqladmin.googleapis.com"})
     cloud.create(sql.INSTANCE, "i", instance())
@@ -39,12 +39,12 @@ def test_an_api_that_is_off_is_named_and_one_that_is_switched_on_answers() -> No
     assert "sqladmin.googleapis.com" in cloud.apis
 
 
-def test_an_api_in_use_is_not_switched_off() -> None:
+def test_api_in_use_cannot_be_disabled() -> None:
     cloud = Cloud()
     inputs = {"service": "sqladmin.googleapis.com", "disableOnDestroy": True}
     made = cloud.create(project.SERVICE, "s", inputs)
     there = cloud.create(sql.INSTANCE, "i", instance())
-    with pytest.raises(RefusedError, match="SERVICE_IN_USE"):
+    with pytest.raises(CloudError, match="SERVICE_IN_USE"):
         cloud.delete(project.SERVICE, made.id, made.outputs)
     cloud.remove(there)
     cloud.delete(project.SERVICE, made.id, made.outputs)
@@ -54,24 +54,24 @@ def test_an_api_in_use_is_not_switched_off() -> None:
 # -- identity
 
 
-def test_a_member_of_the_project_exists() -> None:
+def test_project_member_must_exist() -> None:
     cloud = Project()
     email = f"server@{project.PROJECT}.iam.gserviceaccount.com"
     inputs = {"project": project.PROJECT, "role": "roles/logging.logWriter", "member": f"serviceAccount:{email}"}
-    with pytest.raises(RefusedError, match=f"Service account {email} does not exist"):
+    with pytest.raises(CloudError, match=f"Service account {email} does not exist"):
         cloud.create(identity.OF_PROJECT, "m", inputs)
     account = cloud.create(identity.ACCOUNT, "server", {"accountId": "server"})
     assert account.computed["email"] == email
     cloud.create(identity.OF_PROJECT, "m", inputs)
-    with pytest.raises(RefusedError, match="409: Service account server already exists"):
+    with pytest.raises(CloudError, match="409: Service account server already exists"):
         cloud.create(identity.ACCOUNT, "other", {"accountId": "server"})
-    cloud.gone(account)
+    cloud.delete_resource(account)
     assert any(one.startswith("member deleted:serviceAccount:server@") for one in cloud.left)
-    with pytest.raises(RefusedError, match=r"was deleted|does not exist"):
+    with pytest.raises(CloudError, match=r"was deleted|does not exist"):
         cloud.create(identity.OF_PROJECT, "m", inputs)
 
 
-def test_a_member_of_a_service_needs_the_service() -> None:
+def test_service_member_needs_the_service() -> None:
     cloud = Project()
     inputs = {
         "appId": project.PROJECT,
@@ -79,7 +79,7 @@ def test_a_member_of_a_service_needs_the_service() -> None:
         "role": "roles/iap.httpsResourceAccessor",
         "member": "user:ann@example.com",
     }
-    with pytest.raises(RefusedError, match="service mlflow"):
+    with pytest.raises(CloudError, match="service mlflow"):
         cloud.create(MEMBER, "m", inputs)
     cloud.version()
     cloud.create(MEMBER, "m", inputs)
@@ -88,113 +88,113 @@ def test_a_member_of_a_service_needs_the_service() -> None:
 # -- data
 
 
-def test_an_instances_name_is_taken_for_a_week_after_it_is_gone() -> None:
+def test_instance_name_stays_reserved_after_deletion() -> None:
     cloud = Project()
-    cloud.gone(cloud.create(sql.INSTANCE, "i", instance()))
-    with pytest.raises(RefusedError, match="until one week from the deletion date"):
+    cloud.delete_resource(cloud.create(sql.INSTANCE, "i", instance()))
+    with pytest.raises(CloudError, match="until one week from the deletion date"):
         cloud.create(sql.INSTANCE, "i", instance())
 
 
-def test_an_instance_is_protected_twice() -> None:
+def test_instance_has_two_deletion_protections() -> None:
     cloud = Project()
     made = cloud.create(sql.INSTANCE, "i", {**instance(), "deletionProtection": True})
-    with pytest.raises(RefusedError, match="deletion_protection is set to true"):
-        cloud.gone(made)
+    with pytest.raises(CloudError, match="deletion_protection is set to true"):
+        cloud.delete_resource(made)
     cloud.update(sql.INSTANCE, made.id, {}, instance(deletionProtectionEnabled=True))
-    with pytest.raises(RefusedError, match="The instance is protected"):
-        cloud.gone(made)
+    with pytest.raises(CloudError, match="The instance is protected"):
+        cloud.delete_resource(made)
     cloud.update(sql.INSTANCE, made.id, {}, instance(deletionProtectionEnabled=False))
-    cloud.gone(made)
+    cloud.delete_resource(made)
     # The provider's own is on where nothing is said.
     plain = {name: value for name, value in instance().items() if name != "deletionProtection"}
-    with pytest.raises(RefusedError, match="deletion_protection is set to true"):
-        cloud.gone(cloud.create(sql.INSTANCE, "i", {**plain, "name": "another"}))
+    with pytest.raises(CloudError, match="deletion_protection is set to true"):
+        cloud.delete_resource(cloud.create(sql.INSTANCE, "i", {**plain, "name": "another"}))
 
 
-def test_a_user_and_a_database_go_with_their_instance_and_backups_stay() -> None:
+def test_deleting_an_instance_deletes_users_and_keeps_backups() -> None:
     cloud = Project()
     kept = instance(retainBackupsOnDelete=True, finalBackupConfig={"enabled": True, "retentionDays": 30})
     made = cloud.create(sql.INSTANCE, "i", kept)
     user = cloud.create(sql.USER, "u", {"instance": "some-instance", "name": "mlflow", "password": "p"})
     cloud.create(sql.DATABASE, "d", {"instance": "some-instance", "name": "mlflow"})
     assert user.computed["host"] == "%"
-    cloud.gone(made)
+    cloud.delete_resource(made)
     assert cloud.of(sql.USER) == cloud.of(sql.DATABASE) == []
     assert "final backup and backups of database instance some-instance" in cloud.left
 
 
-def test_a_disk_does_not_shrink() -> None:
+def test_disk_cannot_shrink() -> None:
     cloud = Project()
     made = cloud.create(sql.INSTANCE, "i", instance(diskSize=20))
-    with pytest.raises(RefusedError, match="cannot become"):
+    with pytest.raises(CloudError, match="cannot become"):
         cloud.update(sql.INSTANCE, made.id, {}, instance(diskSize=10))
 
 
-def test_a_version_of_mysql_is_only_exchanged_for_a_newer_one() -> None:
+def test_mysql_version_can_only_be_upgraded() -> None:
     cloud = Project()
     made = cloud.create(sql.INSTANCE, "i", {**instance(), "databaseVersion": "MYSQL_8_0"})
     cloud.update(sql.INSTANCE, made.id, {}, instance())
-    with pytest.raises(RefusedError, match="no downgrades"):
+    with pytest.raises(CloudError, match="no downgrades"):
         cloud.update(sql.INSTANCE, made.id, {}, {**instance(), "databaseVersion": "MYSQL_8_0"})
 
 
-def test_a_private_instance_needs_the_connection_and_the_connection_is_in_use_for_days_after_it() -> None:
+def test_private_instance_needs_the_connection_and_blocks_it_after_deletion() -> None:
     cloud = Project()
     alone = cloud.create(network.NETWORK, "alone", {"name": "alone", "autoCreateSubnetworks": False})
-    with pytest.raises(RefusedError, match="SERVICE_NETWORKING_NOT_ENABLED"):
+    with pytest.raises(CloudError, match="SERVICE_NETWORKING_NOT_ENABLED"):
         cloud.create(sql.INSTANCE, "i", instance(ipConfiguration={"privateNetwork": alone.id}))
     vpc, held, peering, made = cloud.private()
     assert made.computed["privateIpAddress"]
     for one in (vpc, held):
-        with pytest.raises(RefusedError, match="in use by"):
-            cloud.gone(one)
-    cloud.gone(made)
-    with pytest.raises(RefusedError, match=r"Producer services .* are still using this connection"):
-        cloud.gone(peering)
+        with pytest.raises(CloudError, match="in use by"):
+            cloud.delete_resource(one)
+    cloud.delete_resource(made)
+    with pytest.raises(CloudError, match=r"Producer services .* are still using this connection"):
+        cloud.delete_resource(peering)
     peering.inputs["deletionPolicy"] = "REMOVE_PEERING"
     for one in (peering, held, vpc):
-        cloud.gone(one)
+        cloud.delete_resource(one)
 
 
-def test_a_peering_is_not_removed_under_an_instance() -> None:
+def test_peering_in_use_cannot_be_removed() -> None:
     cloud = Project()
     *_, peering, _ = cloud.private()
     peering.inputs["deletionPolicy"] = "REMOVE_PEERING"
-    with pytest.raises(RefusedError, match="is reached through it"):
-        cloud.gone(peering)
+    with pytest.raises(CloudError, match="is reached through it"):
+        cloud.delete_resource(peering)
 
 
-def test_a_bucket_goes_when_it_is_empty_or_forced_and_its_name_is_one_of_all_the_world() -> None:
+def test_bucket_deletion_needs_force_or_no_objects_and_names_are_global() -> None:
     cloud = Project()
-    cloud.given.add("gs://taken")
-    with pytest.raises(RefusedError, match="shared by all"):
+    cloud.existing.add("gs://taken")
+    with pytest.raises(CloudError, match="shared by all"):
         cloud.create(storage.BUCKET, "b", {"name": "taken", "location": "EU"})
     made = cloud.create(storage.BUCKET, "b", {"name": "some", "location": "EU"})
-    with pytest.raises(RefusedError, match="409"):
+    with pytest.raises(CloudError, match="409"):
         cloud.create(storage.BUCKET, "c", {"name": "some", "location": "EU"})
     made.inside["model.pkl"] = ""
-    with pytest.raises(RefusedError, match="without `force_destroy`"):
-        cloud.gone(made)
+    with pytest.raises(CloudError, match="without `force_destroy`"):
+        cloud.delete_resource(made)
     cloud.update(storage.BUCKET, made.id, {}, {**made.inputs, "forceDestroy": True})
-    cloud.gone(made)
+    cloud.delete_resource(made)
     assert "soft-deleted bucket some for 7 days" in cloud.left
 
 
-def test_a_secret_that_is_protected_or_prevented_stays() -> None:
+def test_protected_secret_cannot_be_deleted() -> None:
     cloud = Project()
     inputs: dict[str, Any] = {"secretId": "some-secret", "replication": {"auto": {}}}
     made = cloud.create(secrets.SECRET, "s", {**inputs, "deletionProtection": True})
-    with pytest.raises(RefusedError, match="deletion_protection"):
-        cloud.gone(made)
+    with pytest.raises(CloudError, match="deletion_protection"):
+        cloud.delete_resource(made)
     cloud.update(secrets.SECRET, made.id, {}, {**inputs, "deletionPolicy": "PREVENT"})
-    with pytest.raises(RefusedError, match="deletion_policy"):
-        cloud.gone(made)
+    with pytest.raises(CloudError, match="deletion_policy"):
+        cloud.delete_resource(made)
     cloud.update(secrets.SECRET, made.id, {}, {**inputs, "deletionPolicy": "ABANDON"})
-    cloud.gone(made)
+    cloud.delete_resource(made)
     assert cloud.of(secrets.SECRET) == [made]
 
 
-def test_a_version_of_a_secret_has_a_number_of_its_own() -> None:
+def test_secret_versions_are_numbered() -> None:
     cloud = Project()
     made = cloud.create(secrets.SECRET, "s", {"secretId": "some-secret", "replication": {"auto": {}}})
     versions = [cloud.create(secrets.VERSION, "v", {"secret": made.id, "secretData": data}) for data in "ab"]
@@ -204,7 +204,7 @@ def test_a_version_of_a_secret_has_a_number_of_its_own() -> None:
 # -- the rest
 
 
-def test_an_image_is_pulled_by_a_digest_that_was_pushed(tmp_path: Path) -> None:
+def test_version_needs_a_pushed_image_digest(tmp_path: Path) -> None:
     cloud = Project(folder=tmp_path)
     (tmp_path / "Dockerfile").write_text("FROM scratch")
     repository = cloud.create(
@@ -213,23 +213,23 @@ def test_an_image_is_pulled_by_a_digest_that_was_pushed(tmp_path: Path) -> None:
     name = f"{repository.computed['registryUri']}/mlflow"
     sign_in = {"address": f"{REGION}-docker.pkg.dev", "username": "oauth2accesstoken", "password": "token"}
     inputs = {"push": True, "tags": [f"{name}:one"], "context": {"location": "."}, "registries": [sign_in]}
-    with pytest.raises(RefusedError, match="nobody has signed in"):
+    with pytest.raises(CloudError, match="nobody has signed in"):
         cloud.create(IMAGE, "i", {**inputs, "registries": []})
     image = cloud.create(IMAGE, "i", inputs)
     for reference, there in ((f"{name}@{image.id}", True), (f"{name}@{DIGEST}", False), (f"{name}:two", False)):
         assert registry.has_image(reference, cloud) is there
-    cloud.gone(repository)
+    cloud.delete_resource(repository)
     assert cloud.of(IMAGE) == []
 
 
-def test_only_what_dockerignore_lets_in_makes_another_image(tmp_path: Path) -> None:
+def test_dockerignored_files_do_not_change_the_image(tmp_path: Path) -> None:
     cloud = Project(folder=tmp_path)
     (tmp_path / "app").mkdir()
     for name, text in {"Dockerfile": "FROM scratch", ".dockerignore": "*\n!app/*.py\n**/.*\n", "app/a.py": "1"}.items():
         (tmp_path / name).write_text(text)
 
     def digest() -> str:
-        return cloud.create(IMAGE, f"i{cloud.ticket()}", {"context": {"location": "."}, "tags": ["t"]}).computed[
+        return cloud.create(IMAGE, f"i{cloud.next_number()}", {"context": {"location": "."}, "tags": ["t"]}).computed[
             "contextHash"
         ]
 
@@ -241,44 +241,44 @@ def test_only_what_dockerignore_lets_in_makes_another_image(tmp_path: Path) -> N
     assert digest() != first
 
 
-def test_a_log_buckets_name_is_taken_for_a_week_after_it_is_gone() -> None:
+def test_log_bucket_name_stays_reserved_after_deletion() -> None:
     cloud = Project()
     inputs = {"project": project.PROJECT, "location": REGION, "bucketId": "lines"}
-    cloud.gone(cloud.create(logs.BUCKET, "b", inputs))
+    cloud.delete_resource(cloud.create(logs.BUCKET, "b", inputs))
     assert "log bucket lines for 7 days" in cloud.left
-    with pytest.raises(RefusedError, match="pending deletion"):
+    with pytest.raises(CloudError, match="pending deletion"):
         cloud.create(logs.BUCKET, "b", inputs)
 
 
-def test_an_alert_is_about_a_metric_that_is_there_and_tells_a_channel_that_stays() -> None:
+def test_alert_needs_its_metric_and_blocks_its_channel() -> None:
     cloud = Project()
-    channel = cloud.create(watching.CHANNEL, "c", {"type": "email", "labels": {"email_address": "a@example.com"}})
+    channel = cloud.create(monitoring.CHANNEL, "c", {"type": "email", "labels": {"email_address": "a@example.com"}})
     text = 'metric.type = "logging.googleapis.com/user/ends" AND resource.type = "gae_app"'
     condition = {
         "displayName": "c",
         "conditionThreshold": {"filter": text, "comparison": "COMPARISON_GT", "duration": "0s"},
     }
     inputs = {"combiner": "OR", "displayName": "d", "conditions": [condition], "notificationChannels": [channel.id]}
-    with pytest.raises(RefusedError, match="Cannot find metric"):
-        cloud.create(watching.POLICY, "p", inputs)
+    with pytest.raises(CloudError, match="Cannot find metric"):
+        cloud.create(monitoring.POLICY, "p", inputs)
     cloud.create(logs.METRIC, "m", {"name": "ends", "filter": "f"})
-    cloud.create(watching.POLICY, "p", inputs)
+    cloud.create(monitoring.POLICY, "p", inputs)
     query = {"query": "logging_googleapis_com:user_ends > 0"}
     in_promql = {**inputs, "conditions": [{"displayName": "c", "conditionPrometheusQueryLanguage": query}]}
-    with pytest.raises(RefusedError, match="no metric"):
-        cloud.create(watching.POLICY, "q", in_promql)
-    with pytest.raises(RefusedError, match="used by"):
-        cloud.gone(channel)
+    with pytest.raises(CloudError, match="no metric"):
+        cloud.create(monitoring.POLICY, "q", in_promql)
+    with pytest.raises(CloudError, match="used by"):
+        cloud.delete_resource(channel)
 
 
-def test_subnetworks_do_not_overlap_and_only_grow() -> None:
+def test_subnetworks_must_not_overlap_or_shrink() -> None:
     cloud = Project()
     vpc = cloud.create(network.NETWORK, "vpc", {"name": "vpc", "autoCreateSubnetworks": False})
     inputs = {"name": "s", "network": vpc.id, "region": REGION, "ipCidrRange": "10.0.16.0/20"}
     made = cloud.create(network.SUBNETWORK, "s", inputs)
-    with pytest.raises(RefusedError, match="conflicts with existing"):
+    with pytest.raises(CloudError, match="conflicts with existing"):
         cloud.create(network.SUBNETWORK, "t", {**inputs, "name": "t", "ipCidrRange": "10.0.24.0/24"})
-    with pytest.raises(RefusedError, match="must contain"):
+    with pytest.raises(CloudError, match="must contain"):
         cloud.update(network.SUBNETWORK, made.id, {}, {**inputs, "ipCidrRange": "10.0.32.0/20"})
     cloud.update(network.SUBNETWORK, made.id, {}, {**inputs, "ipCidrRange": "10.0.0.0/16"})
 
@@ -286,7 +286,7 @@ def test_subnetworks_do_not_overlap_and_only_grow() -> None:
 # -- update or replace
 
 
-def test_taking_a_private_address_away_makes_another_instance_and_giving_one_does_not() -> None:
+def test_only_removing_the_private_network_replaces_an_instance() -> None:
     entry = table()[sql.INSTANCE]
     without_one, with_one = instance(ipConfiguration={}), instance(ipConfiguration={"privateNetwork": "n"})
     path = "settings.ipConfiguration.privateNetwork"
@@ -294,7 +294,7 @@ def test_taking_a_private_address_away_makes_another_instance_and_giving_one_doe
     assert not entry.replaces(path, without_one, with_one)
 
 
-def test_a_region_is_not_everywhere_a_reason_to_replace() -> None:
+def test_region_change_does_not_replace_every_type() -> None:
     assert not table()[app_engine.APPLICATION].replaces("region", {}, {})
     assert table()[sql.INSTANCE].replaces("region", {}, {})
 
@@ -302,7 +302,7 @@ def test_a_region_is_not_everywhere_a_reason_to_replace() -> None:
 # -- calls
 
 
-def test_the_answers_to_calls_have_the_fields_of_the_sdk() -> None:
+def test_call_results_have_the_fields_of_the_sdk() -> None:
     cloud = Project()
     cloud.create(sql.INSTANCE, "i", instance())
     secret = cloud.create(secrets.SECRET, "s", {"secretId": "some-secret", "replication": {"auto": {}}})
@@ -313,12 +313,12 @@ def test_the_answers_to_calls_have_the_fields_of_the_sdk() -> None:
         "gcp:sql/getCaCerts:getCaCerts": {"instance": "some-instance"},
     }
     answers = {token: answer(asked.get(token, {}), cloud) for token, answer in calls.CALLS.items()}
-    assert {token: set(answer) - schema.fields_of_answer(token) for token, answer in answers.items()} == {
+    assert {token: set(answer) - schema.result_fields(token) for token, answer in answers.items()} == {
         token: set() for token in answers
     }
     assert answers["gcp:secretmanager/getSecretVersion:getSecretVersion"]["secretData"] == "second"
 
 
-def test_a_project_is_read_by_an_api_that_is_on() -> None:
-    with pytest.raises(RefusedError, match="cloudresourcemanager"):
+def test_reading_a_project_needs_the_api() -> None:
+    with pytest.raises(CloudError, match="cloudresourcemanager"):
         calls.CALLS["gcp:organizations/getProject:getProject"]({}, Cloud())

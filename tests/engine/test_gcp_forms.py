@@ -11,13 +11,13 @@ from tests.doubles.provider.kinds.gcp import (
     app_engine,
     identity,
     logs,
+    monitoring,
     network,
     project,
     registry,
     secrets,
     sql,
     storage,
-    watching,
 )
 from tests.engine.google import MEMBER, REGION, SETTINGS, flexible, instance
 
@@ -144,9 +144,9 @@ def problems(kind: str, inputs: dict[str, Any]) -> list[str]:
             {"name": "m", "filter": "f", "metricDescriptor": {"metricKind": "DELTA", "valueType": "DISTRIBUTION"}},
             "valueExtractor",
         ),
-        (watching.CHANNEL, {"type": "email", "labels": {"address": "a@example.com"}}, "labels"),
+        (monitoring.CHANNEL, {"type": "email", "labels": {"address": "a@example.com"}}, "labels"),
         (
-            watching.POLICY,
+            monitoring.POLICY,
             {
                 "combiner": "OR",
                 "displayName": "d",
@@ -162,7 +162,7 @@ def problems(kind: str, inputs: dict[str, Any]) -> list[str]:
         ("gcp:monitoring/dashboard:Dashboard", {"dashboardJson": json.dumps({"displayName": "d"})}, "dashboardJson"),
     ],
 )
-def test_what_the_provider_or_google_checks_is_checked(kind: str, inputs: dict[str, Any], where: str) -> None:
+def test_invalid_input_is_refused(kind: str, inputs: dict[str, Any], where: str) -> None:
     assert where in problems(kind, inputs)
 
 
@@ -177,5 +177,5 @@ def test_what_the_provider_or_google_checks_is_checked(kind: str, inputs: dict[s
         (SETTINGS, {"name": f"projects/{project.NUMBER}/iap_web/appengine-my-project/services/mlflow"}),
     ],
 )
-def test_what_is_right_is_no_problem(kind: str, inputs: dict[str, Any]) -> None:
+def test_valid_inputs_are_accepted(kind: str, inputs: dict[str, Any]) -> None:
     assert problems(kind, inputs) == []

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.doubles.provider.faults import Action, Fault, Once, nothing
+from tests.doubles.provider.faults import Action, Fault, Once, no_faults
 from tests.engine import account, programs
 from tests.engine.conftest import Start
 from tests.engine.engine import Engine
@@ -29,12 +29,12 @@ def kill(engine: Engine, command: str, action: Action, kind: str, fault: Fault) 
         assert double.hanging.wait(180), running.process.communicate(timeout=60)[0]
         running.kill()
     double.released.set()
-    double.plan = nothing
+    double.plan = no_faults
 
 
 @pytest.mark.parametrize("stack", LONGEST if ALL else ["dev"])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.lower())
-def test_a_killed_up_and_a_killed_destroy_are_gone_on_with(start: Start, stack: str, fault: Fault) -> None:
+def test_stack_recovers_from_a_killed_up_and_a_killed_destroy(start: Start, stack: str, fault: Fault) -> None:
     made_last, deleted_last = LONGEST[stack]
     engine = start(config=programs.config_of(stack), secrets=programs.secrets_of(stack))
     kill(engine, "up", "create", made_last, fault)
@@ -46,19 +46,19 @@ def test_a_killed_up_and_a_killed_destroy_are_gone_on_with(start: Start, stack: 
     waiting = [one["resource"]["type"] for one in engine.pending]
     assert made_last in waiting
     # What was made and nobody wrote down: the pending operations and the tags or labels say what to look for.
-    lost = account.lost(engine)
+    lost = account.orphans(engine)
     assert {one.kind.token for one in lost} <= set(waiting)
     assert (made_last in {one.kind.token for one in lost}) is (fault is Fault.HANG_AFTER)
-    account.by_hand(engine)
+    account.clean_up_manually(engine)
     engine.refresh("--clear-pending-creates").ok()
     assert engine.pending == []
     engine.up().ok()
     assert engine.up("--expect-no-changes").ok().warnings == []
-    assert account.lost(engine) == []
+    assert account.orphans(engine) == []
     kept = engine.kept()
 
     kill(engine, "destroy", "delete", deleted_last, fault)
     engine.cancel().ok()
     engine.destroy().ok()
     assert engine.resources == []
-    assert account.unnamed(engine.double.cloud, kept) == []
+    assert account.unexplained_leftovers(engine.double.cloud, kept) == []

@@ -114,34 +114,34 @@ def life(request: pytest.FixtureRequest, start: Start) -> Life:
     refresh = engine.refresh("--expect-no-changes")
     outputs = engine.outputs()
     state, resources = engine.state_file.read_text(encoding="utf-8"), len(engine.resources)
-    account.use(engine.double.cloud)
+    account.add_usage(engine.double.cloud)
     return Life(stack, engine, preview, up, again, refresh, outputs, state, resources, engine.destroy())
 
 
-def test_a_preview_shows_what_up_makes(life: Life) -> None:
+def test_preview_shows_the_steps_of_up(life: Life) -> None:
     life.preview.ok()
     assert life.preview.errors == life.preview.warnings == []
     assert Counter(life.preview.steps) == Counter(life.up.ok().steps)
     assert life.resources > life.stack.resources
 
 
-def test_up_warns_of_nothing(life: Life) -> None:
+def test_up_has_no_warnings(life: Life) -> None:
     assert life.up.errors == life.up.warnings == []
 
 
-def test_a_second_up_changes_nothing(life: Life) -> None:
+def test_second_up_changes_nothing(life: Life) -> None:
     assert life.again.ok().steps == []
 
 
-def test_a_refresh_finds_what_was_made(life: Life) -> None:
+def test_refresh_finds_no_changes(life: Life) -> None:
     assert life.refresh.ok().steps == []
 
 
-def test_a_call_with_values_of_the_program_is_answered(life: Life) -> None:
-    assert {token for token, _ in life.engine.double.asked} >= life.stack.asked
+def test_provider_functions_are_called(life: Life) -> None:
+    assert {token for token, _ in life.engine.double.calls} >= life.stack.asked
 
 
-def test_whoever_calls_an_api_waits_until_it_is_on(life: Life) -> None:
+def test_resources_depend_on_their_apis(life: Life) -> None:
     """In the double that takes no time, at Google's minutes: so the engine's own list of dependencies is asked."""
     resources = {one["urn"]: one for one in json.loads(life.state)["checkpoint"]["latest"]["resources"]}
     switched = {one["inputs"]["service"]: urn for urn, one in resources.items() if one["type"] == project.SERVICE}
@@ -168,19 +168,19 @@ def waits_for(urn: str, resources: Mapping[str, Any]) -> set[str]:
     return found
 
 
-def test_no_secret_is_in_plain_in_the_state_or_on_the_screen(life: Life) -> None:
-    passwords = [one["result"] for one in life.engine.double.made if "bcryptHash" in one]
-    registry = [f"registry-password-{number}" for number in range(life.engine.double.cloud.ticket())]
+def test_no_secret_is_in_plain_text_in_state_or_output(life: Life) -> None:
+    passwords = [one["result"] for one in life.engine.double.created if "bcryptHash" in one]
+    registry = [f"registry-password-{number}" for number in range(life.engine.double.cloud.next_number())]
     assert len(passwords) == 1
     tokens = [life.outputs[name] for name in ("admin_token",) if name in life.outputs]
-    everything = "\n".join([life.state, *life.engine.shown])
+    everything = "\n".join([life.state, *life.engine.console_output])
     assert [one for one in (*tokens, *passwords, *life.stack.secrets.values(), *registry) if one in everything] == []
     # They are there, encrypted.
     assert json.loads(life.state)["checkpoint"]["latest"]["secrets_providers"]["type"] == "passphrase"
 
 
-def test_the_password_is_the_one_in_the_secret(life: Life) -> None:
-    made = life.engine.double.made
+def test_secret_holds_the_generated_password(life: Life) -> None:
+    made = life.engine.double.created
     password = next(one["result"] for one in made if "bcryptHash" in one)
     kept = [one.get("secretString") or one.get("secretData") for one in made if "secret" in one or "secretId" in one]
     # The proxy's token has the password in it.
@@ -189,8 +189,8 @@ def test_the_password_is_the_one_in_the_secret(life: Life) -> None:
     assert wanted in kept
 
 
-def test_destroy_leaves_what_the_output_kept_names_and_nothing_else(life: Life) -> None:
+def test_destroy_leaves_only_what_the_output_kept_names(life: Life) -> None:
     life.destroy.ok()
     assert life.destroy.warnings == []
     assert life.engine.resources == []
-    assert account.unnamed(life.engine.double.cloud, life.outputs.get("kept", [])) == []
+    assert account.unexplained_leftovers(life.engine.double.cloud, life.outputs.get("kept", [])) == []

@@ -62,21 +62,21 @@ def life(request: pytest.FixtureRequest, start: Start) -> Life:
     return Life(stack, engine, made, kept, destroy, left, forced, left_by_force, lifted, engine.destroy())
 
 
-def test_destroy_stops_before_anything_is_gone_and_names_what_is_protected(life: Life) -> None:
+def test_destroy_fails_before_any_deletion_and_names_protected_resources(life: Life) -> None:
     assert life.destroy.code != 0
     assert [one for one in life.stack.named if one not in life.destroy.output] == []
     assert "protected" in life.destroy.output
     assert life.left == life.made
 
 
-def test_without_its_preview_it_still_keeps_what_holds_data(life: Life) -> None:
+def test_destroy_without_preview_keeps_data(life: Life) -> None:
     assert life.forced.code != 0
     kept = [data for data in life.stack.data if any(one.startswith(data) for one in life.left_by_force)]
     assert kept == list(life.stack.data)
 
 
-def test_once_protection_is_lifted_it_is_whole_again_and_can_be_destroyed(life: Life) -> None:
+def test_stack_without_protection_can_be_repaired_and_destroyed(life: Life) -> None:
     life.lifted.ok()
     life.second.ok()
     assert life.engine.resources == []
-    assert account.unnamed(life.engine.double.cloud, life.kept) == []
+    assert account.unexplained_leftovers(life.engine.double.cloud, life.kept) == []

@@ -1,6 +1,6 @@
 """A setting that is changed on a stack that is up updates, replaces or leaves alone what the reviewed table says.
 
-In CI a few groups are changed; with ENGINE_TESTS=all (`make sweep`) each setting alone, and back again.
+In CI a few groups are changed; with ENGINE_TESTS=all (`make fault-injection`) each setting alone, and back again.
 """
 
 import itertools
@@ -81,7 +81,7 @@ def begin(start: Start, table: Table) -> Engine:
 def ends(engine: Engine) -> None:
     kept = engine.kept()
     engine.destroy().ok()
-    assert account.unnamed(engine.double.cloud, kept) == []
+    assert account.unexplained_leftovers(engine.double.cloud, kept) == []
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def stack(start: Start, stacks: dict[str, Engine], table: Table) -> Engine:
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
-def test_every_setting_is_in_the_table_or_left_out_on_purpose(table: Table) -> None:
+def test_every_setting_is_in_the_table_or_excluded(table: Table) -> None:
     listed = {name.split(":")[0] for name in table.changes}
     settings = set(settings_of(table.args))
     assert {one for one in settings - listed if not table.not_here.fullmatch(one)} == set()
@@ -111,7 +111,7 @@ def test_every_setting_is_in_the_table_or_left_out_on_purpose(table: Table) -> N
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
-def test_no_other_setting_loses_data(table: Table) -> None:
+def test_only_listed_settings_lose_data(table: Table) -> None:
     for name, change in table.changes.items():
         gone = {step.split()[1] for step in change.steps if step.split()[0] in ("replace", "delete")}
         assert bool(gone & table.data) <= (name in table.another | table.no_data), name
@@ -153,7 +153,7 @@ if os.environ.get("ENGINE_TESTS") == "all":
         assert change.refused is not None
         assert change.refused in run.output
         assert not {step.kind.split(":")[-1] for step in run.steps if "delete" in step.op} & table.data
-        account.use(engine.double.cloud)
+        account.add_usage(engine.double.cloud)
         ends(engine)
 
 else:

@@ -94,20 +94,20 @@ def create_only(resource: str) -> list[str]:
     return sorted({path.removeprefix("/properties/") for path in listed})
 
 
-def test_every_kind_that_the_double_knows_is_in_the_table_with_its_source() -> None:
+def test_every_type_of_the_double_is_in_the_table_with_a_source() -> None:
     assert set(table()) == set(KINDS)
     assert all(entry.source for entry in table().values())
 
 
 @pytest.mark.parametrize(("token", "entry"), table().items())
-def test_every_field_in_the_table_is_one_of_the_sdk(token: str, entry: Entry) -> None:
+def test_table_fields_exist_in_the_sdk(token: str, entry: Entry) -> None:
     inputs = schema.schema_of(token).inputs
-    named = {*entry.fields, *entry.but, *entry.one_of, *entry.unless, *entry.unless.values(), *entry.gone, *entry.kept}
+    named = {*entry.fields, *entry.but, *entry.unique, *entry.unless, *entry.unless.values(), *entry.gone, *entry.kept}
     assert {one.split(".")[0] for one in named} <= set(inputs)
 
 
 @pytest.mark.parametrize(("token", "named"), CLOUDFORMATION.items(), ids=list(CLOUDFORMATION))
-def test_what_cloudformation_cannot_change_is_replaced(token: str, named: tuple[str, dict[str, str]]) -> None:
+def test_cloudformation_create_only_properties_replace(token: str, named: tuple[str, dict[str, str]]) -> None:
     resource, names = named
     inputs = schema.schema_of(token).inputs
     for path in create_only(resource):
@@ -119,7 +119,7 @@ def test_what_cloudformation_cannot_change_is_replaced(token: str, named: tuple[
             assert table()[token].replaces(".".join([field, *below]), {field: 1}, {field: 2}), f"{resource}: {path}"
 
 
-def test_what_the_documentation_of_googles_provider_calls_final_is_replaced() -> None:
+def test_immutable_fields_of_googles_provider_replace() -> None:
     final = re.compile(r"[Cc]hanging this forces a new|must be recreated|cannot be changed after")
     found = [
         (token, field)

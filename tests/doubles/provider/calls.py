@@ -1,4 +1,4 @@
-"""What the providers' functions answer. Written from their documentation; strict about what they are asked."""
+"""Results of the providers' functions, from their documentation; strict about arguments."""
 
 from .kinds.aws.calls import CALLS as OF_AWS
 from .kinds.gcp.calls import CALLS as OF_GCP

@@ -1,4 +1,4 @@
-"""Update, replace or nothing: what differs between two sets of inputs, and what the table says of it."""
+"""Diffs of inputs, and whether a change is an update or a replacement, from the replace tables."""
 
 import functools
 import json
@@ -17,17 +17,17 @@ TABLES = tuple(Path(__file__).with_name(name) for name in ("replace_table.toml",
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """``every``: all fields replace, but those in ``but``; else those in ``fields`` do.
+    """Which changes replace a resource. ``every``: all fields except those in ``but``; otherwise those in ``fields``.
 
-    ``one_of``: these do where another one of them is given than before. ``unless``: a field replaces unless another one
-    is true. ``gone``: these do where they are taken away. ``kept``: those that stay as they are when the program no
-    longer gives them.
+    ``alternatives``: fields that replace when another one of them is given. ``unless``: a field replaces unless the other is
+    true. ``gone``: fields that replace when they are removed. ``kept``: fields that keep their value when the program
+    no longer sets them.
     """
 
     fields: frozenset[str]
     every: bool
     but: frozenset[str]
-    one_of: frozenset[str]
+    alternatives: frozenset[str]
     unless: Mapping[str, str]
     gone: frozenset[str]
     kept: frozenset[str]
@@ -35,20 +35,20 @@ class Entry:
     source: str
 
     def replaces(self, path: str, olds: Values, news: Values) -> bool:
-        """Whether a change at this path makes a new resource."""
+        """Whether a change at this path replaces the resource."""
         plain = _plain(path)
         top = plain.split(".")[0]
         if top == "region" and self.by_region:
             return True
         if self.every:
             return top not in self.but
-        if top in self.one_of:
-            return _given(olds, self.one_of) != _given(news, self.one_of)
+        if top in self.alternatives:
+            return _given(olds, self.alternatives) != _given(news, self.alternatives)
         if top in self.unless:
             return not news.get(self.unless[top])
         if plain in self.gone and next(values_at(news, plain), None) is None:
             return True
-        # What is around a field that replaces is changed as a whole, or what is inside of one.
+        # A change of an enclosing or an enclosed path affects the field, too.
         return any(f"{plain}.".startswith(f"{one}.") or f"{one}.".startswith(f"{plain}.") for one in self.fields)
 
 
@@ -58,13 +58,14 @@ def _given(values: Values, fields: frozenset[str]) -> set[str]:
 
 @functools.cache
 def table() -> dict[str, Entry]:
+    """Return the entries of both replace tables by type token."""
     read = {token: entry for one in TABLES for token, entry in tomllib.loads(one.read_text(encoding="utf-8")).items()}
     return {
         token: Entry(
             fields=frozenset(entry.get("replace", [])),
             every="all_but" in entry,
             but=frozenset(entry.get("all_but", [])),
-            one_of=frozenset(entry.get("one_of", [])),
+            alternatives=frozenset(entry.get("one_of", [])),
             unless=entry.get("unless", {}),
             gone=frozenset(entry.get("gone", [])),
             kept=frozenset(entry.get("kept", [])),
@@ -77,13 +78,13 @@ def table() -> dict[str, Entry]:
 
 
 def changed_paths(olds: Values, news: Values, kept: frozenset[str] = frozenset()) -> Iterator[str]:
-    """Paths whose values differ, but for what is ``kept`` when it is left out; an unknown value may be a change."""
+    """Yield paths whose values differ. Fields in ``kept`` may be left out; an unknown value counts as a change."""
     for name in sorted({*olds, *news} - {"__defaults"}):
         yield from _differences(olds.get(name), news.get(name), name, kept)
 
 
 def _plain(path: str) -> str:
-    """Without the places in lists."""
+    """A path without list indexes."""
     return ".".join(part.split("[")[0] for part in path.split("."))
 
 
@@ -102,11 +103,11 @@ def _differences(old: Any, new: Any, path: str, kept: frozenset[str]) -> Iterato
 
 
 def _same(old: Any, new: Any) -> bool:
-    # The provider compares documents by what they say.
+    # The provider compares JSON documents by their values.
     if isinstance(old, str) and isinstance(new, str) and old[:1] in "{[" and new[:1] in "{[":
         try:
             return json.loads(old) == json.loads(new)
         except ValueError:
             return old == new
-    # Empty and not given are the same to it.
+    # The provider treats an empty value and a missing one as equal.
     return old == new or (not old and not new and not isinstance(old, bool | int) and not isinstance(new, bool | int))

@@ -1,6 +1,6 @@
-"""An account of AWS in one region, and a project of Google's: what is there, what refers to what, what is refused.
+"""An AWS account in one region and a Google Cloud project: their resources, references, and refused operations.
 
-It outlives the engine, so that a killed engine finds what it left behind.
+The account outlives the engine, so that an engine started after a kill finds the resources of the killed one.
 """
 
 import re
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from .changes import table
-from .kind import Kind, Making, Refers, RefusedError, Values
+from .kind import CloudError, CreateRequest, Kind, Reference, Values
 from .kinds import KINDS
-from .kinds.gcp.project import ON_FROM_THE_FIRST, switched_off
+from .kinds.gcp.project import DEFAULT_APIS, api_disabled
 from .paths import texts_in, values_at
 
-# AWS's own parameters of Systems Manager: the newest ECS-optimized images.
+# Public parameters of AWS Systems Manager: the newest ECS-optimized images.
 PARAMETERS = {
     f"/aws/service/ecs/optimized-ami/amazon-linux-2023/{which}recommended/image_id": image
     for which, image in (("", "ami-0aaaaaaaaaaaaaaa1"), ("arm64/", "ami-0bbbbbbbbbbbbbbb1"))
@@ -24,8 +24,8 @@ PARAMETERS = {
 
 
 @dataclass(slots=True)
-class Thing:
-    """A resource that is there. ``name`` is the program's, ``inside`` what others have put into it: objects, images."""
+class Resource:
+    """An existing resource. ``name`` is its Pulumi name, ``inside`` its content, such as objects or images."""
 
     kind: Kind
     id: str
@@ -47,132 +47,136 @@ class Thing:
 
 
 class Cloud:
-    """All methods may be called from several threads."""
+    """The resources of an account. All methods are thread-safe."""
 
-    def __init__(self, given: Iterable[str] = (), folder: Path = Path()) -> None:
-        """``given``: ids and ARNs of what was there before; ``folder``: where the engine runs its providers."""
-        self.given = set(given)
+    def __init__(self, existing: Iterable[str] = (), folder: Path = Path()) -> None:
+        """``existing``: ids and ARNs of resources outside the stack; ``folder``: the working folder of the engine."""
+        self.existing = set(existing)
         self.folder = folder
-        self.left_behind: list[str] = []
+        self.leftovers: list[str] = []
         self.parameters = dict(PARAMETERS)
-        self.apis = set(ON_FROM_THE_FIRST)
+        self.apis = set(DEFAULT_APIS)
         self.reserved: set[tuple[str, str]] = set()
-        """Kinds and names that nobody can have for now, though what had them is deleted."""
-        self._things: dict[tuple[str, str], Thing] = {}
-        self._gone: dict[str, str] = {}
-        self._tickets = 0
+        """Types and names that stay reserved after the deletion of a resource."""
+        self._resources: dict[tuple[str, str], Resource] = {}
+        self._deleted: dict[str, str] = {}
+        self._counter = 0
         self._lock = threading.RLock()
 
-    def ticket(self) -> int:
-        """A number that nobody has had."""
+    def next_number(self) -> int:
+        """Return a number that is unique in this cloud."""
         with self._lock:
-            self._tickets += 1
-            return self._tickets
+            self._counter += 1
+            return self._counter
 
-    def create(self, token: str, name: str, inputs: Values) -> Thing:
-        """Raises RefusedError."""
+    def create(self, token: str, name: str, inputs: Values) -> Resource:
+        """Create a resource. Raises CloudError."""
         kind = KINDS[token]
         with self._lock:
             self._check(kind, inputs)
-            made, computed = kind.make(Making(name, inputs, self))
-            thing = Thing(kind, made, name, dict(inputs), computed)
-            there = self._things.get((token, thing.key))
-            if there is not None and not (kind.puts and there.name == name):
-                raise RefusedError(_taken(there, f"AlreadyExists: {thing}, {there.name} in the program."))
-            kind.made(thing, self)
-            self._things[token, thing.key] = thing
-            for one in _names_of(thing):
-                self._gone.pop(one, None)
-            return thing
+            made, computed = kind.make(CreateRequest(name, inputs, self))
+            resource = Resource(kind, made, name, dict(inputs), computed)
+            there = self._resources.get((token, resource.key))
+            if there is not None and not (kind.overwrites and there.name == name):
+                raise CloudError(_taken(there, f"AlreadyExists: {resource}, {there.name} in the program."))
+            kind.on_create(resource, self)
+            self._resources[token, resource.key] = resource
+            for one in _names_of(resource):
+                self._deleted.pop(one, None)
+            return resource
 
-    def update(self, token: str, made: str, state: Values, inputs: Values) -> Thing:
-        """``state`` is what the engine knows of it. Raises RefusedError."""
+    def update(self, token: str, made: str, state: Values, inputs: Values) -> Resource:
+        """Update a resource; ``state`` is the engine's state of it. Raises CloudError."""
         with self._lock:
-            thing = self.get(token, made, state)
-            if thing is None:
-                raise RefusedError(f"{token.split(':')[-1]} {made} is not there.")
-            # What the program no longer gives stays as it was, where the provider leaves that to the cloud.
-            kept = {field: thing.inputs[field] for field in table()[token].kept if field in thing.inputs}
+            resource = self.get(token, made, state)
+            if resource is None:
+                raise CloudError(f"{token.split(':')[-1]} {made} does not exist.")
+            # A computed field keeps its value when the program no longer sets it.
+            kept = {field: resource.inputs[field] for field in table()[token].kept if field in resource.inputs}
             asked = {**kept, **{field: value for field, value in inputs.items() if value is not None}}
-            self._check(thing.kind, asked, but=thing)
-            changed = Thing(thing.kind, made, thing.name, asked, thing.computed, thing.inside)
-            thing.kind.changed(changed, self)
-            thing.inputs = changed.inputs
-            return thing
+            self._check(resource.kind, asked, but=resource)
+            changed = Resource(resource.kind, made, resource.name, asked, resource.computed, resource.inside)
+            resource.kind.on_update(changed, self)
+            resource.inputs = changed.inputs
+            return resource
 
     def delete(self, token: str, made: str, state: Values) -> None:
-        """What is not there counts as deleted, as in the provider. Raises RefusedError."""
+        """Delete a resource; one that does not exist is no error, as in the provider. Raises CloudError."""
         with self._lock:
-            thing = self.get(token, made, state)
-            if thing is None or thing.kind.stays(thing):
+            resource = self.get(token, made, state)
+            if resource is None or resource.kind.survives_delete(resource):
                 return
-            self._switched_on(thing.kind)
-            holder = next((one for one in self if one is not thing and thing in self._held_by(one)), None)
+            self._check_apis(resource.kind)
+            holder = next((one for one in self if one is not resource and resource in self._blocked_by(one)), None)
             if holder is not None:
-                raise RefusedError(f"DependencyViolation: {thing} is in use by {holder}.")
-            thing.kind.deleting(thing, self)
-            self.remove(thing)
+                raise CloudError(f"DependencyViolation: {resource} is in use by {holder}.")
+            resource.kind.on_delete(resource, self)
+            self.remove(resource)
 
-    def remove(self, thing: Thing) -> None:
-        """It is gone, and what is in it with it."""
+    def remove(self, resource: Resource) -> None:
+        """Remove a resource and everything that is deleted with it."""
         inside = [
             one
             for one in self
-            if any(refers.within and thing in self._targets(refers, one.inputs) for refers in one.kind.refers)
+            if any(
+                reference.deleted_with and resource in self._targets(reference, one.inputs)
+                for reference in one.kind.references
+            )
         ]
-        self._things.pop((thing.kind.token, thing.key), None)
-        # A name that somebody chose may come back.
-        made = _names_of(thing) - {*map(str, thing.inputs.values())}
-        self._gone.update(dict.fromkeys((one for one in made if len(one) > 9), str(thing)))
+        self._resources.pop((resource.kind.token, resource.key), None)
+        # A name that the program chose may be used again.
+        made = _names_of(resource) - {*map(str, resource.inputs.values())}
+        self._deleted.update(dict.fromkeys((one for one in made if len(one) > 9), str(resource)))
         for one in inside:
             self.remove(one)
-        left = thing.kind.leaves(thing)
+        left = resource.kind.leftover(resource)
         if left is not None:
-            self.left_behind.append(left)
+            self.leftovers.append(left)
 
-    def get(self, token: str, made: str, state: Values) -> Thing | None:
-        """By the provider's id, and by what the engine knows where that does not tell."""
+    def get(self, token: str, made: str, state: Values) -> Resource | None:
+        """Return a resource by the provider's id, or by its state where the id is ambiguous."""
         key = KINDS[token].key
         with self._lock:
-            return self._things.get((token, made if key == "id" else str(state.get(key))))
+            return self._resources.get((token, made if key == "id" else str(state.get(key))))
 
-    def __iter__(self) -> Iterator[Thing]:
+    def __iter__(self) -> Iterator[Resource]:
         with self._lock:
-            return iter(list(self._things.values()))
+            return iter(list(self._resources.values()))
 
-    def of(self, token: str) -> list[Thing]:
+    def of(self, token: str) -> list[Resource]:
+        """Return the resources of a type."""
         return [one for one in self if one.kind.token == token]
 
-    def named(self, value: Any, kinds: Iterable[str], by: Iterable[str] = ("id", "arn", "name")) -> Thing:
-        """The resource whose id, ARN or name the value is. Raises RefusedError."""
+    def find(self, value: Any, kinds: Iterable[str], by: Iterable[str] = ("id", "arn", "name")) -> Resource:
+        """Return the resource with this id, ARN or name. Raises CloudError."""
         wanted = tuple(kinds)
         for one in self:
             if one.kind.token in wanted and any(one.outputs.get(field) == value for field in by):
                 return one
-        raise RefusedError(f"{wanted[0].split(':')[-1]} {value!r} does not exist.")
+        raise CloudError(f"{wanted[0].split(':')[-1]} {value!r} does not exist.")
 
     @property
     def left(self) -> list[str]:
-        """Everything that somebody would still find, or pay for."""
-        return sorted({*map(str, self), *self.left_behind})
+        """Everything that is still in the account, leftovers included."""
+        return sorted({*map(str, self), *self.leftovers})
 
-    def _switched_on(self, kind: Kind) -> None:
+    def _check_apis(self, kind: Kind) -> None:
         for api in kind.apis:
             if api not in self.apis:
-                raise RefusedError(switched_off(api))
+                raise CloudError(api_disabled(api))
 
-    def _check(self, kind: Kind, inputs: Values, but: Thing | None = None) -> None:
-        self._switched_on(kind)
+    def _check(self, kind: Kind, inputs: Values, but: Resource | None = None) -> None:
+        self._check_apis(kind)
         for text in texts_in(inputs):
-            for gone, what in self._gone.items():
-                # Not the first letters of another one, as revision 1 is of revision 12.
+            for gone, what in self._deleted.items():
+                # Not as a prefix, as revision 1 is of revision 12.
                 if gone in text and re.search(rf"{re.escape(gone)}(?![\w-])", text):
-                    raise RefusedError(f"{what} was deleted, and is still named.")
-        for refers in kind.refers:
-            for value in values_at(inputs, refers.path):
-                if value not in self.given:
-                    self.named(value, refers.kinds, refers.by)
-        for fields in () if kind.puts else kind.one_of:
+                    raise CloudError(f"{what} was deleted, and is still referenced.")
+        for reference in kind.references:
+            for value in values_at(inputs, reference.path):
+                if value not in self.existing:
+                    self.find(value, reference.kinds, reference.by)
+        for fields in () if kind.overwrites else kind.unique:
             wanted = [inputs.get(one) for one in fields]
             twin = next(
                 (
@@ -183,28 +187,31 @@ class Cloud:
                 None,
             )
             if twin is not None and None not in wanted:
-                raise RefusedError(
-                    _taken(twin, f"AlreadyExists: {twin} has the same {' and '.join(fields)}: {wanted}.")
-                )
+                raise CloudError(_taken(twin, f"AlreadyExists: {twin} has the same {' and '.join(fields)}: {wanted}."))
 
-    def _held_by(self, thing: Thing) -> Iterator[Thing]:
-        for refers in thing.kind.refers:
-            if refers.holds:
-                yield from self._targets(refers, thing.inputs)
-        yield from thing.kind.holds(thing, self)
+    def _blocked_by(self, resource: Resource) -> Iterator[Resource]:
+        for reference in resource.kind.references:
+            if reference.blocks_delete:
+                yield from self._targets(reference, resource.inputs)
+        yield from resource.kind.blocks_delete(resource, self)
 
-    def _targets(self, refers: Refers, inputs: Mapping[str, Any]) -> Iterator[Thing]:
-        for value in values_at(inputs, refers.path):
-            if value not in self.given:
+    def _targets(self, reference: Reference, inputs: Mapping[str, Any]) -> Iterator[Resource]:
+        for value in values_at(inputs, reference.path):
+            if value not in self.existing:
                 for one in self:
-                    if one.kind.token in refers.kinds and any(one.outputs.get(field) == value for field in refers.by):
+                    if one.kind.token in reference.kinds and any(
+                        one.outputs.get(field) == value for field in reference.by
+                    ):
                         yield one
 
 
-def _names_of(thing: Thing) -> set[str]:
-    """What others know it by."""
-    return {thing.id, *(str(thing.computed[name]) for name in ("arn", "email", "selfLink") if name in thing.computed)}
+def _names_of(resource: Resource) -> set[str]:
+    """The values by which other resources refer to it."""
+    return {
+        resource.id,
+        *(str(resource.computed[name]) for name in ("arn", "email", "selfLink") if name in resource.computed),
+    }
 
 
-def _taken(there: Thing, otherwise: str) -> str:
-    return there.kind.taken(there) if there.kind.taken else otherwise
+def _taken(there: Resource, otherwise: str) -> str:
+    return there.kind.conflict(there) if there.kind.conflict else otherwise

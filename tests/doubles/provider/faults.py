@@ -1,4 +1,4 @@
-"""Which operation of the double fails, and how. A plan is asked before every create, update and delete."""
+"""Plans of faults: which operation of the double fails, and how. A plan is called before each operation."""
 
 import threading
 import zlib
@@ -13,26 +13,26 @@ Action = Literal["create", "update", "delete"]
 class Fault(Enum):
     """What goes wrong with one operation."""
 
-    BEFORE = "it fails, and nothing has happened"
-    AFTER = "it fails after it has taken effect, and the provider knows the id: a waiter's time-out"
-    HANG_BEFORE = "it never answers, and nothing has happened"
-    HANG_AFTER = "it never answers, though it has taken effect"
+    BEFORE = "the operation fails and has no effect"
+    AFTER = "the operation fails after it took effect, and the provider knows the id: a waiter's timeout"
+    HANG_BEFORE = "the operation hangs and has no effect"
+    HANG_AFTER = "the operation hangs after it took effect"
 
 
 Plan = Callable[[Action, str], Fault | None]
-"""From an action and a URN."""
+"""From an action and a URN to the fault of this operation."""
 
 
-def nothing(_action: Action, _urn: str) -> Fault | None:
-    """All goes well."""
+def no_faults(_action: Action, _urn: str) -> Fault | None:
+    """Inject no faults."""
     return None
 
 
 @dataclass(slots=True)
 class EachOnce:
-    """The first try of each action at each resource fails; the next one goes through.
+    """The first attempt of each action on each resource fails; the next one succeeds.
 
-    With several faults every resource gets one of them, always the same. ``share``: one resource of so many fails.
+    With several faults, each resource always gets the same one. ``share``: one in ``share`` resources fails.
     """
 
     faults: tuple[Fault, ...]
@@ -52,7 +52,7 @@ class EachOnce:
 
 @dataclass(slots=True)
 class Once:
-    """The first time that an action meets a kind of resource, it fails."""
+    """The first operation of this action on this type of resource fails."""
 
     action: Action
     kind: str
@@ -68,7 +68,7 @@ class Once:
 
 @dataclass(frozen=True, slots=True)
 class First:
-    """The first of several plans that wants a fault."""
+    """The fault of the first plan that returns one."""
 
     plans: tuple[Plan, ...]
 
@@ -78,12 +78,12 @@ class First:
 
 @dataclass(slots=True)
 class Nth:
-    """The nth operation of a kind of action fails, whichever resource it meets; ``hit`` tells which."""
+    """The nth operation of this action fails; ``urn`` is its resource afterwards."""
 
     action: Action
     n: int
     fault: Fault
-    hit: str | None = None
+    urn: str | None = None
     _count: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -94,5 +94,5 @@ class Nth:
             self._count += 1
             if self._count != self.n:
                 return None
-            self.hit = urn
+            self.urn = urn
             return self.fault

@@ -1,4 +1,4 @@
-"""What the double has to be told of a kind of resource, beyond what the SDK says of its fields."""
+"""How the double behaves for a type of resource, beyond what the SDK says about its fields."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .cloud import Cloud, Thing
+    from .cloud import Cloud, Resource
 
 # AWS's; Google's are in kinds/gcp/project.py.
 ACCOUNT = "123456789012"
@@ -15,13 +15,13 @@ Values = Mapping[str, Any]
 Problems = Iterator[tuple[str, str]]
 
 
-class RefusedError(Exception):
-    """The cloud says no. The message is what a person would read."""
+class CloudError(Exception):
+    """The cloud refuses an operation. The message is the cloud's error message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Name:
-    """The field that the provider fills in where the program does not: ``<name in the program>-<7 hex digits>``."""
+    """The field that the provider fills in where the program sets no name: ``<Pulumi name>-<7 hex digits>``."""
 
     field: str = "name"
     limit: int = 255
@@ -29,94 +29,99 @@ class Name:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refers:
-    """A field that names another resource, which has to be there.
+class Reference:
+    """A field that names another resource, which has to exist.
 
-    ``by`` are the outputs of the other one that the field may hold. ``holds``: while this one is there, the other one
-    cannot be deleted. ``within``: this one goes with the other one.
+    ``kinds``: the types of the other resource. ``by``: its outputs that the field may hold. ``blocks_delete``: the
+    other resource cannot be deleted while this one exists. ``deleted_with``: this one is deleted with the other one.
     """
 
     path: str
     kinds: tuple[str, ...]
     by: tuple[str, ...] = ("id",)
-    holds: bool = True
-    within: bool = False
+    blocks_delete: bool = True
+    deleted_with: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Making:
-    """A resource that is being made. ``name`` is the program's."""
+class CreateRequest:
+    """A request to create a resource. ``name`` is its Pulumi name."""
 
     name: str
     inputs: Values
     cloud: "Cloud"
 
-    def hexes(self, length: int, salt: str = "") -> str:
-        """Digits that no other resource of this cloud has."""
-        return hashlib.sha256(f"{self.cloud.ticket()}{salt}".encode()).hexdigest()[:length]
+    def hex_digits(self, length: int, salt: str = "") -> str:
+        """Return digits that are unique in this cloud."""
+        return hashlib.sha256(f"{self.cloud.next_number()}{salt}".encode()).hexdigest()[:length]
 
     def arn(self, service: str, resource: str, *, region: str = REGION, account: str = ACCOUNT) -> str:
+        """Return an ARN in the double's account and region."""
         return f"arn:aws:{service}:{region}:{account}:{resource}"
 
-    def found(self, value: Any, *kinds: str) -> "Thing":
-        """The resource that a field names. Raises RefusedError."""
-        return self.cloud.named(value, kinds)
+    def find(self, value: Any, *kinds: str) -> "Resource":
+        """Return the resource that a field names. Raises CloudError."""
+        return self.cloud.find(value, kinds)
 
 
 def _no_problems(_inputs: Values) -> Problems:
     return iter(())
 
 
-def _no_effect(_thing: "Thing", _cloud: "Cloud") -> None:
+def _no_effect(_resource: "Resource", _cloud: "Cloud") -> None:
     return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """``make`` gives the id and what the cloud adds to the inputs.
-
-    ``one_of`` are fields that together are there once in an account. ``check`` is what the provider refuses before it
-    calls the cloud, ``stuck`` tells why it refuses a change; ``made``, ``changed`` and ``deleting`` are what the cloud
-    does beside, and may refuse with RefusedError; ``taken`` is what it says where there is one already. ``leaves``
-    names what stays in the account when this one was deleted; ``stays`` is for what the provider only forgets.
-    ``holds`` are resources that cannot be deleted for a reason that no field of this one tells. ``moves`` are outputs
-    that every update changes. ``key`` is the output that tells two resources apart where the provider's id does not.
-    ``puts``: the cloud overwrites what is there without a word, and whoever deletes the old one afterwards deletes the
-    new one. ``apis`` have to be switched on in the project. ``first_deleted``: a replacement is made when the old one
-    is gone. ``untold`` are fields that the cloud never tells, so that whoever reads it for the first time does not know
-    them. ``forgets``: when the provider gives up waiting for a new one, it takes it for not made. ``normal_form`` is
-    what the service returns for the inputs, where it returns something else: the provider compares with that.
-    """
+    """The behaviour of a type of resource. Hooks that take a cloud may raise CloudError."""
 
     token: str
-    make: Callable[[Making], tuple[str, dict[str, Any]]]
+    make: Callable[[CreateRequest], tuple[str, dict[str, Any]]]
+    """Returns the id, and the outputs that the cloud adds to the inputs."""
     name: Name | None = None
-    one_of: tuple[tuple[str, ...], ...] = ()
-    refers: tuple[Refers, ...] = ()
+    unique: tuple[tuple[str, ...], ...] = ()
+    """Groups of fields whose values together may occur once in an account."""
+    references: tuple[Reference, ...] = ()
     check: Callable[[Values], Problems] = _no_problems
-    made: Callable[["Thing", "Cloud"], None] = _no_effect
-    changed: Callable[["Thing", "Cloud"], None] = _no_effect
-    deleting: Callable[["Thing", "Cloud"], None] = _no_effect
-    leaves: Callable[["Thing"], str | None] = lambda _thing: None
-    holds: Callable[["Thing", "Cloud"], Iterator["Thing"]] = lambda _thing, _cloud: iter(())
-    stuck: Callable[[Values, Values], str | None] = lambda _olds, _news: None
-    taken: Callable[["Thing"], str] | None = None
-    stays: Callable[["Thing"], bool] = lambda _thing: False
+    """What the provider refuses before it calls the cloud, as (path, reason)."""
+    on_create: Callable[["Resource", "Cloud"], None] = _no_effect
+    on_update: Callable[["Resource", "Cloud"], None] = _no_effect
+    on_delete: Callable[["Resource", "Cloud"], None] = _no_effect
+    leftover: Callable[["Resource"], str | None] = lambda _resource: None
+    """What stays in the account after the deletion."""
+    blocks_delete: Callable[["Resource", "Cloud"], Iterator["Resource"]] = lambda _resource, _cloud: iter(())
+    """Resources that cannot be deleted while this one exists, beyond those in ``references``."""
+    update_error: Callable[[Values, Values], str | None] = lambda _olds, _news: None
+    """The message with which the provider refuses an update from old to new inputs."""
+    conflict: Callable[["Resource"], str] | None = None
+    """The cloud's message where such a resource exists already."""
+    survives_delete: Callable[["Resource"], bool] = lambda _resource: False
+    """Whether the provider removes the resource from the state only."""
     apis: tuple[str, ...] = ()
-    first_deleted: bool = False
-    forgets: bool = False
-    untold: tuple[str, ...] = ()
-    moves: tuple[str, ...] = ()
+    """APIs of Google Cloud that have to be enabled."""
+    delete_before_replace: bool = False
+    lost_on_timeout: bool = False
+    """If waiting for the creation times out, the provider reports no id, and the engine does not know the resource."""
+    write_only: tuple[str, ...] = ()
+    """Fields that the cloud does not return."""
+    updated_outputs: tuple[str, ...] = ()
+    """Outputs that every update changes."""
     key: str = "id"
-    puts: bool = False
+    """The output that identifies a resource where the provider's id does not."""
+    overwrites: bool = False
+    """Creating replaces an existing resource without an error; deleting the old one then deletes the new one."""
     normal_form: Callable[[Values], Values] = lambda inputs: inputs
+    """The inputs as the service returns them; the provider compares with these."""
 
 
-def with_id(prefix: str, **outputs: Callable[[Making, str], Any]) -> Callable[[Making], tuple[str, dict[str, Any]]]:
-    """A maker for an id such as vpc-0a1b..., with outputs that follow from it."""
+def with_id(
+    prefix: str, **outputs: Callable[[CreateRequest, str], Any]
+) -> Callable[[CreateRequest], tuple[str, dict[str, Any]]]:
+    """Return a ``make`` for ids such as vpc-0a1b..., with outputs computed from the request and the id."""
 
-    def make(making: Making) -> tuple[str, dict[str, Any]]:
-        made = f"{prefix}-0{making.hexes(16)}"
-        return made, {name: tell(making, made) for name, tell in outputs.items()}
+    def make(request: CreateRequest) -> tuple[str, dict[str, Any]]:
+        resource_id = f"{prefix}-0{request.hex_digits(16)}"
+        return resource_id, {name: compute(request, resource_id) for name, compute in outputs.items()}
 
     return make

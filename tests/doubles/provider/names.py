@@ -1,4 +1,4 @@
-"""The names that the provider gives, as Pulumi's bridge makes them: name, hyphen, seven hex digits.
+"""Automatic names, in the format of Pulumi's bridge: name, hyphen, seven hex digits.
 
 Rules: pulumi-terraform-bridge, pkg/tfbridge/names.go; limits: pulumi-aws, provider/resources.go.
 """
@@ -14,11 +14,11 @@ DIGITS = 7
 
 
 class TooLongError(Exception):
-    """The name in the program leaves no room for the digits."""
+    """The Pulumi name is too long for the digits to fit."""
 
 
 def with_name(rule: Name, program_name: str, inputs: Values, olds: Values, seed: bytes) -> dict[str, Any]:
-    """The inputs, with a name. The one that it has had is kept. Raises TooLongError."""
+    """Return the inputs with a name; an earlier automatic name stays. Raises TooLongError."""
     if inputs.get(rule.field) is not None:
         return dict(inputs)
     if rule.field in olds.get("__defaults", []):
@@ -27,15 +27,15 @@ def with_name(rule: Name, program_name: str, inputs: Values, olds: Values, seed:
         prefix = (program_name.lower() if rule.lower else program_name) + "-"
         if len(prefix) + DIGITS > rule.limit:
             raise TooLongError(
-                f"name {program_name!r} plus {DIGITS + 1} letters is longer than {rule.limit}, what {rule.field} allows"
+                f"name {program_name!r} plus {DIGITS + 1} characters exceeds {rule.limit}, the limit of {rule.field}"
             )
         digits = hashlib.sha256(seed).hexdigest() if seed else secrets.token_hex(DIGITS)
         made = prefix + digits[:DIGITS]
     return {**inputs, rule.field: made, "__defaults": [rule.field]}
 
 
-def chosen_and_kept(rule: Name | None, olds: Values, news: Values) -> bool:
-    """The program chose the name, and it stays: a replacement cannot be made beside the old one."""
+def has_same_chosen_name(rule: Name | None, olds: Values, news: Values) -> bool:
+    """Whether the program chose a name that does not change: the replacement cannot exist beside the old one."""
     if rule is None or rule.field in news.get("__defaults", []):
         return False
     name = news.get(rule.field)

@@ -1,11 +1,11 @@
-"""Paths into nested values: a.b[*].c, where [*] stands for every entry of a list."""
+"""Paths into nested values: a.b[*].c, where [*] is every entry of a list."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 
 def values_at(values: Any, path: str) -> Iterator[Any]:
-    """What is found there; a field that is not given has nothing."""
+    """Yield the values at a path; none for a missing field."""
     head, _, rest = path.partition(".")
     name, every = head.removesuffix("[*]"), head.endswith("[*]")
     found = cast("Mapping[str, Any]", values).get(name) if isinstance(values, Mapping) else None
@@ -20,7 +20,7 @@ def values_at(values: Any, path: str) -> Iterator[Any]:
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every text in it, however deep."""
+    """Yield every string in a nested value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -32,7 +32,7 @@ def texts_in(value: Any) -> Iterator[str]:
 
 
 def without(values: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
-    """A copy, but for these fields (a.b for a nested one)."""
+    """Return a copy without these fields (a.b for a nested one)."""
     left = dict(values)
     for path in paths:
         head, _, rest = path.partition(".")

@@ -1,6 +1,6 @@
-"""What the installed SDKs say of a resource: its inputs, which of them it needs, their types, and its outputs.
+"""The schema of resources from the installed SDKs: inputs, their types, required inputs, and outputs.
 
-Names are the wire's (camel case). A value is checked as deep as the SDK's types go.
+Names are in camel case, as in requests. Nested values are checked as deep as the SDK's types go.
 """
 
 import functools
@@ -21,7 +21,7 @@ import pulumi
 
 from .wire import UNKNOWN, is_asset
 
-# Names in the wrapper pulumi.Input, which is dropped: what they stand for does not matter.
+# Names in the wrapper pulumi.Input, which is dropped.
 _OF_INPUT = {"Output": pulumi.Output, "T": types.NoneType}
 # The SDKs' packages by the name in their tokens.
 _PACKAGES = {"aws": "pulumi_aws", "gcp": "pulumi_gcp", "random": "pulumi_random", "docker-build": "pulumi_docker_build"}
@@ -37,18 +37,18 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """Of one kind of resource. ``outputs`` includes the inputs, as everywhere in Pulumi."""
+    """The schema of a type. ``outputs`` includes the inputs, as everywhere in Pulumi."""
 
     inputs: Mapping[str, Field]
     outputs: frozenset[str]
 
 
-class UnknownKindError(Exception):
-    """There is no such resource in the SDKs."""
+class UnknownTypeError(Exception):
+    """The installed SDKs have no such type."""
 
 
 def package_version(package: str) -> str:
-    """The version of the SDK that is installed for a package."""
+    """Return the version of a package's installed SDK."""
     folder = importlib.import_module(_PACKAGES[package])
     text = (importlib.resources.files(folder) / "pulumi-plugin.json").read_text(encoding="utf-8")
     return json.loads(text)["version"]
@@ -56,13 +56,13 @@ def package_version(package: str) -> str:
 
 @functools.cache
 def schema_of(kind: str) -> Schema:
-    """Of a token such as aws:ec2/vpc:Vpc. Raises UnknownKindError."""
+    """Return the schema of a token such as aws:ec2/vpc:Vpc. Raises UnknownTypeError."""
     resource = _resource_class(kind)
     return Schema(inputs=_fields(_arguments(resource)), outputs=frozenset({"id", *_names(resource)}))
 
 
 def documentation_of(kind: str) -> dict[str, str]:
-    """What the SDK says of each input."""
+    """Return the SDK's documentation of each input."""
     return {name: found.fget.__doc__ or "" for name, found in _names(_arguments(_resource_class(kind))).items()}
 
 
@@ -72,8 +72,8 @@ def _arguments(resource: type) -> type:
     return module.get(f"{resource.__name__}InitArgs") or module[f"{resource.__name__}Args"]
 
 
-def fields_of_answer(token: str) -> set[str]:
-    """What the SDK reads of the answer to a call, such as aws:index/getRegion:getRegion."""
+def result_fields(token: str) -> set[str]:
+    """Return the fields of a function's result, such as aws:index/getRegion:getRegion."""
     package, middle, name = token.split(":")
     folder = middle.split("/")[0]
     parent = importlib.import_module(_PACKAGES[package] + ("" if folder == "index" else f".{folder}"))
@@ -81,13 +81,13 @@ def fields_of_answer(token: str) -> set[str]:
 
 
 def problems(kind: str, inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(path, sentence) of what the SDK's types forbid."""
+    """Yield (path, reason) of each violation of the SDK's types."""
     yield from _object_problems(schema_of(kind).inputs, inputs, "")
 
 
 @functools.cache
 def _tokens(package: str) -> dict[str, tuple[str, str]]:
-    """Module and class by token, as the SDK registers them."""
+    """The module and class of each token, from the SDK's registration."""
     source = inspect.getsource(importlib.import_module(_PACKAGES[package]))
     listed = source.split('resource_modules="""')[1].split('"""')[0]
     return {
@@ -100,13 +100,13 @@ def _tokens(package: str) -> dict[str, tuple[str, str]]:
 def _resource_class(kind: str) -> type:
     package = kind.split(":")[0]
     if package not in _PACKAGES or kind not in _tokens(package):
-        raise UnknownKindError(f"The installed SDKs have no {kind}.")
+        raise UnknownTypeError(f"The installed SDKs have no {kind}.")
     module, name = _tokens(package)[kind]
     return getattr(importlib.import_module(module), name)
 
 
 def _names(cls: type) -> dict[str, property]:
-    """Properties by their names on the wire."""
+    """Properties by their camel-case names."""
     return {
         getattr(found.fget, "_pulumi_name"): found  # noqa: B009 - the mark of pulumi.getter
         for base in reversed(cls.__mro__)
@@ -133,12 +133,12 @@ def _resolved(hint: Any, module: ModuleType) -> Any:
     def carrier() -> None: ...
 
     carrier.__annotations__ = {"return": hint}
-    # The SDK's own names, and those that pulumi.Input brings along.
+    # Names of the SDK's module, and those in pulumi.Input.
     return typing.get_type_hints(carrier, globalns={**vars(module), **_OF_INPUT})["return"]
 
 
 def _alternatives(hint: Any) -> Iterator[Any]:
-    """The members of a union, without the wrappers that only a program sees."""
+    """The members of a union, without wrappers such as Output."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         for member in typing.get_args(hint):
@@ -152,12 +152,12 @@ def _object_problems(fields: Mapping[str, Field], given: Mapping[str, Any], path
         if name == "__defaults":
             continue
         if name not in fields:
-            yield _join(path, name), f"there is no such field; there are {', '.join(sorted(fields))}"
+            yield _join(path, name), f"unknown field; expected one of {', '.join(sorted(fields))}"
         elif value is not None:
             yield from _value_problems(fields[name].types, value, _join(path, name))
     for name, field in fields.items():
         if field.required and given.get(name) is None:
-            yield _join(path, name), "it is required, and missing"
+            yield _join(path, name), "required, but missing"
 
 
 def _value_problems(kinds: Sequence[Any], value: Any, path: str) -> Iterator[tuple[str, str]]:
@@ -175,23 +175,23 @@ def _problems_as(kind: Any, value: Any, path: str) -> Iterator[tuple[str, str]]:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Sequence:
         if not isinstance(value, list):
-            yield path, f"a list is wanted, {_short(value)} is given"
+            yield path, f"got {_short(value)}, expected a list"
             return
         for index, one in enumerate(cast("list[Any]", value)):
             yield from _value_problems(tuple(_alternatives(arguments[0])), one, f"{path}[{index}]")
     elif origin is Mapping:
         if not isinstance(value, dict):
-            yield path, f"an object is wanted, {_short(value)} is given"
+            yield path, f"got {_short(value)}, expected an object"
             return
         for name, one in cast("dict[str, Any]", value).items():
             yield from _value_problems(tuple(_alternatives(arguments[1])), one, _join(path, name))
     elif inspect.isclass(kind) and hasattr(kind, "_pulumi_input_type"):
         if not isinstance(value, dict):
-            yield path, f"an object is wanted, {_short(value)} is given"
+            yield path, f"got {_short(value)}, expected an object"
             return
         yield from _object_problems(_fields(kind), cast("dict[str, Any]", value), path)
     elif not _is_plain(kind, value):
-        yield path, f"{_wanted(kind)} is wanted, {_short(value)} is given"
+        yield path, f"got {_short(value)}, expected {_expected(kind)}"
 
 
 def _is_plain(kind: Any, value: Any) -> bool:
@@ -208,10 +208,10 @@ def _is_plain(kind: Any, value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _wanted(kind: Any) -> str:
+def _expected(kind: Any) -> str:
     if inspect.isclass(kind) and issubclass(kind, Enum):
         return "one of " + ", ".join(str(one.value) for one in kind)
-    words: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    words: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
     return words.get(kind, str(kind))
 
 

@@ -1,7 +1,6 @@
-"""The providers aws, gcp, random and docker-build, as the engine speaks with them (pulumirpc.ResourceProvider).
+"""The providers aws, gcp, random and docker-build as gRPC servers (pulumirpc.ResourceProvider).
 
-They run in the tests' own process, and the engine attaches by PULUMI_DEBUG_PROVIDERS: so the account outlives a killed
-engine. What they answer is ours, not the clouds'.
+They run in the test process, and the engine attaches by PULUMI_DEBUG_PROVIDERS: the account outlives a killed engine.
 """
 
 import contextlib
@@ -17,24 +16,24 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from . import calls, schema, wire
 from .changes import changed_paths, table
-from .cloud import Cloud, Thing
-from .faults import Action, Fault, Plan, nothing
-from .kind import REGION, RefusedError, Values
+from .cloud import Cloud, Resource
+from .faults import Action, Fault, Plan, no_faults
+from .kind import REGION, CloudError, Values
 from .kinds import KINDS
 from .kinds.gcp.project import PROJECT
 from .kinds.images import IMAGE, context_hash
-from .names import TooLongError, chosen_and_kept, with_name
+from .names import TooLongError, has_same_chosen_name, with_name
 from .paths import without
 from .wire import UNKNOWN
 
 PACKAGES = ("aws", "gcp", "random", "docker-build")
-# As many as the engine is told to do at once, and room for those that hang.
+# More than the engine's parallelism, because operations may hang.
 _WORKERS = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """An operation that the engine asked for; ``fault`` went wrong on purpose, ``refusal`` is what the cloud said."""
+class Operation:
+    """An operation that the engine requested; ``fault`` is the injected fault, ``refusal`` the cloud's error."""
 
     action: Action
     kind: str
@@ -45,22 +44,22 @@ class Done:
 
 @dataclass(slots=True)
 class Double:
-    """The providers of one engine: an account, a plan of faults, and a journal of what was asked."""
+    """The providers of one engine: an account, a plan of faults, and a journal of operations and calls."""
 
     cloud: Cloud = field(default_factory=Cloud)
-    plan: Plan = nothing
-    journal: list[Done] = field(default_factory=list[Done])
-    asked: list[tuple[str, Values]] = field(default_factory=list[tuple[str, Values]])
-    made: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """Outputs of all that was ever created, secrets in plain: tests look for them where they must not be."""
+    plan: Plan = no_faults
+    journal: list[Operation] = field(default_factory=list[Operation])
+    calls: list[tuple[str, Values]] = field(default_factory=list[tuple[str, Values]])
+    created: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """Outputs of every created resource, with secrets in plain text: tests search for leaks of these."""
     hanging: threading.Event = field(default_factory=threading.Event)
-    """Somebody hangs."""
+    """Set while an operation hangs."""
     released: threading.Event = field(default_factory=threading.Event)
-    """Whoever hangs may end: nobody listens to it any more."""
+    """Set when hanging operations may end, because their engine was killed."""
 
     @contextlib.contextmanager
     def serve(self) -> Generator[str]:
-        """The value for PULUMI_DEBUG_PROVIDERS, until the end of the block."""
+        """Serve the providers, and yield the value for PULUMI_DEBUG_PROVIDERS."""
         servers = {name: grpc.server(futures.ThreadPoolExecutor(_WORKERS)) for name in PACKAGES}
         try:
             ports: list[str] = []
@@ -76,14 +75,14 @@ class Double:
 
 
 class _Provider(provider_pb2_grpc.ResourceProviderServicer):
-    """gRPC's names are not ours to choose."""
+    """The methods are those of the gRPC service."""
 
     def __init__(self, package: str, double: Double) -> None:
         self._package = package
         self._double = double
 
     def Handshake(self, request: Any, context: Any) -> Any:  # noqa: N802
-        # As older providers do: the engine goes on with Configure.
+        # As older providers: the engine continues with Configure.
         context.abort(grpc.StatusCode.UNIMPLEMENTED, "no handshake")
 
     def Attach(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -102,7 +101,7 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
 
     def Configure(self, request: Any, context: Any) -> Any:  # noqa: N802
-        # As Pulumi's bridge: it takes no secrets as such, and the engine marks what comes back under the same names.
+        # As Pulumi's bridge: it accepts no secrets, and the engine marks outputs with the names of secret inputs.
         if self._package == "aws" and wire.read(request.args).get("region", REGION) != REGION:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the double's account is in {REGION}")
         if self._package == "gcp" and wire.read(request.args).get("project", PROJECT) != PROJECT:
@@ -115,12 +114,12 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
         if answer is None:
             context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the double has no {request.tok}: add it to calls.py")
             raise AssertionError
-        self._double.asked.append((request.tok, asked))
+        self._double.calls.append((request.tok, asked))
         try:
-            # A word of Python's.
+            # `return` is a Python keyword.
             named: Any = {"return": wire.write(answer(asked, self._double.cloud))}
             return provider_pb2.InvokeResponse(**named)
-        except RefusedError as error:
+        except CloudError as error:
             _fail(context, str(error))
 
     def Check(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -137,7 +136,7 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
             except TooLongError as error:
                 problems.append((kind.name.field if kind.name else "", str(error)))
             problems += schema.problems(token, news)
-            # What is of the wrong type is not asked further.
+            # Checks of values assume that the types are right.
             problems += [] if problems else kind.check(news)
         failures = [provider_pb2.CheckFailure(property=path, reason=f"{path}: {why}") for path, why in problems]
         return provider_pb2.CheckResponse(inputs=wire.write(news), failures=failures)
@@ -145,9 +144,9 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Diff(self, request: Any, context: Any) -> Any:  # noqa: N802
         token = _token(request.urn)
         olds, news = wire.read(request.old_inputs), wire.read(request.news)
-        stuck = KINDS[token].stuck(olds, news)
-        if stuck is not None:
-            _fail(context, stuck)
+        update_error = KINDS[token].update_error(olds, news)
+        if update_error is not None:
+            _fail(context, update_error)
         paths = list(self._paths(token, olds, news, wire.read(request.olds)))
         replacing = [path for path in paths if table()[token].replaces(path, olds, news)]
         kinds = provider_pb2.PropertyDiff.Kind
@@ -162,7 +161,7 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
             diffs=sorted({_top(path) for path in paths}),
             replaces=sorted({_top(path) for path in replacing}),
             deleteBeforeReplace=bool(replacing)
-            and (KINDS[token].first_deleted or chosen_and_kept(KINDS[token].name, olds, news)),
+            and (KINDS[token].delete_before_replace or has_same_chosen_name(KINDS[token].name, olds, news)),
             detailedDiff=detailed,
             hasDetailedDiff=True,
         )
@@ -170,58 +169,58 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Create(self, request: Any, context: Any) -> Any:  # noqa: N802
         token, inputs = _token(request.urn), wire.read(request.properties)
         if request.preview:
-            return provider_pb2.CreateResponse(properties=wire.write(_planned(token, inputs)))
-        self._still_right(token, inputs, context)
+            return provider_pb2.CreateResponse(properties=wire.write(_preview_outputs(token, inputs)))
+        self._validate_resolved(token, inputs, context)
         with self._operation("create", request.urn, context) as fault:
-            thing = self._double.cloud.create(token, _name(request.urn), inputs)
-            self._double.made.append(_state(thing))
-            self._effective("create", request.urn, fault, thing, context)
-        return provider_pb2.CreateResponse(id=thing.id, properties=wire.write(_state(thing)))
+            resource = self._double.cloud.create(token, _name(request.urn), inputs)
+            self._double.created.append(_state(resource))
+            self._apply_fault_after("create", request.urn, fault, resource, context)
+        return provider_pb2.CreateResponse(id=resource.id, properties=wire.write(_state(resource)))
 
     def Update(self, request: Any, context: Any) -> Any:  # noqa: N802
         token, inputs = _token(request.urn), wire.read(request.news)
         state = wire.read(request.olds)
         if request.preview:
-            unknown = dict.fromkeys(KINDS[token].moves, UNKNOWN)
+            unknown = dict.fromkeys(KINDS[token].updated_outputs, UNKNOWN)
             return provider_pb2.UpdateResponse(properties=wire.write({**state, **inputs, **unknown}))
-        self._still_right(token, inputs, context)
+        self._validate_resolved(token, inputs, context)
         with self._operation("update", request.urn, context) as fault:
-            thing = self._double.cloud.update(token, request.id, state, inputs)
-            self._effective("update", request.urn, fault, thing, context)
-        return provider_pb2.UpdateResponse(properties=wire.write(_state(thing)))
+            resource = self._double.cloud.update(token, request.id, state, inputs)
+            self._apply_fault_after("update", request.urn, fault, resource, context)
+        return provider_pb2.UpdateResponse(properties=wire.write(_state(resource)))
 
     def Delete(self, request: Any, context: Any) -> Any:  # noqa: N802
         token = _token(request.urn)
         with self._operation("delete", request.urn, context) as fault:
             self._double.cloud.delete(token, request.id, wire.read(request.properties))
-            self._effective("delete", request.urn, fault, None, context)
+            self._apply_fault_after("delete", request.urn, fault, None, context)
         return empty_pb2.Empty()
 
     def Read(self, request: Any, context: Any) -> Any:  # noqa: N802
-        thing = self._double.cloud.get(_token(request.urn), request.id, wire.read(request.properties))
-        if thing is None:
+        resource = self._double.cloud.get(_token(request.urn), request.id, wire.read(request.properties))
+        if resource is None:
             return provider_pb2.ReadResponse()
-        # Who knows it already keeps what the cloud does not tell.
-        untold = () if request.HasField("inputs") and request.inputs.fields else thing.kind.untold
+        # A refresh keeps the write-only fields; an import has none.
+        hidden = () if request.HasField("inputs") and request.inputs.fields else resource.kind.write_only
         return provider_pb2.ReadResponse(
-            id=thing.id,
-            properties=wire.write(without(_state(thing), untold)),
-            inputs=wire.write(without(thing.inputs, untold)),
+            id=resource.id,
+            properties=wire.write(without(_state(resource), hidden)),
+            inputs=wire.write(without(resource.inputs, hidden)),
         )
 
     def _paths(self, token: str, olds: Values, news: Values, state: Values) -> Iterator[str]:
         if token != IMAGE:
             yield from changed_paths(KINDS[token].normal_form(olds), news, table()[token].kept)
             return
-        # It looks at its files, and not at the passwords of registries: provider/internal/image.go.
+        # The provider compares the files, and ignores registry passwords: provider/internal/image.go.
         yield from (path for path in changed_paths(olds, news) if not path.endswith(".password"))
         if state.get("contextHash") != context_hash(news, self._double.cloud):
             yield "contextHash"
 
-    def _still_right(self, token: str, inputs: Values, context: Any) -> None:
-        """What was unknown when it was checked is known now."""
+    def _validate_resolved(self, token: str, inputs: Values, context: Any) -> None:
+        """Repeat the checks for values that were unknown in Check."""
         if wire.holds_unknown(inputs):
-            _fail(context, f"the engine asks to make a {token} with values that nobody knows")
+            _fail(context, f"the engine creates a {token} with unknown values")
         problems = [*schema.problems(token, inputs), *KINDS[token].check(inputs)]
         if problems:
             _fail(context, "; ".join(f"{path}: {why}" for path, why in problems))
@@ -231,30 +230,32 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
         token, fault = _token(urn), self._double.plan(action, urn)
         try:
             if fault is Fault.BEFORE:
-                self._double.journal.append(Done(action, token, urn, fault))
+                self._double.journal.append(Operation(action, token, urn, fault))
                 _fail(context, f"failed on purpose, before the {action}")
             if fault is Fault.HANG_BEFORE:
                 self._hang(context)
             yield fault
-        except RefusedError as error:
-            self._double.journal.append(Done(action, token, urn, fault, str(error)))
+        except CloudError as error:
+            self._double.journal.append(Operation(action, token, urn, fault, str(error)))
             _fail(context, str(error))
 
-    def _effective(self, action: Action, urn: str, fault: Fault | None, thing: Thing | None, context: Any) -> None:
-        self._double.journal.append(Done(action, _token(urn), urn, fault))
+    def _apply_fault_after(
+        self, action: Action, urn: str, fault: Fault | None, resource: Resource | None, context: Any
+    ) -> None:
+        self._double.journal.append(Operation(action, _token(urn), urn, fault))
         if fault is Fault.HANG_AFTER:
             self._hang(context)
         if fault is not Fault.AFTER:
             return
         reason = "failed on purpose, after it took effect"
-        if thing is not None and not (action == "create" and thing.kind.forgets):
-            # As the provider does when it knows the id but gave up waiting: the engine keeps what there is.
+        if resource is not None and not (action == "create" and resource.kind.lost_on_timeout):
+            # As the provider when it knows the id but its wait timed out: the engine keeps the resource.
             detail = any_pb2.Any()
             detail.Pack(
                 provider_pb2.ErrorResourceInitFailed(
-                    id=thing.id,
-                    properties=wire.write(_state(thing)),
-                    inputs=wire.write(thing.inputs),
+                    id=resource.id,
+                    properties=wire.write(_state(resource)),
+                    inputs=wire.write(resource.inputs),
                     reasons=[reason],
                 )
             )
@@ -264,23 +265,23 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
     def _hang(self, context: Any) -> NoReturn:
         self._double.hanging.set()
         self._double.released.wait()
-        _fail(context, "nobody listens")
+        _fail(context, "the operation hung on purpose")
 
 
-def _planned(token: str, inputs: Values) -> dict[str, Any]:
-    """What a preview knows: what was given. The rest is unknown."""
+def _preview_outputs(token: str, inputs: Values) -> dict[str, Any]:
+    """The outputs in a preview: the inputs; the rest is unknown."""
     return {**dict.fromkeys(schema.schema_of(token).outputs - {"id"}, UNKNOWN), **inputs}
 
 
-def _state(thing: Thing) -> dict[str, Any]:
-    outputs = schema.schema_of(thing.kind.token).outputs
-    always: dict[str, Any] = {"region": REGION} if thing.kind.token.startswith("aws:") else {}
-    if "tags" in thing.inputs:
-        always["tagsAll"] = thing.inputs["tags"]
-    if "labels" in thing.inputs:
-        always["pulumiLabels"] = thing.inputs["labels"]
-        always["effectiveLabels"] = {**thing.inputs["labels"], "goog-pulumi-provisioned": "true"}
-    return {name: value for name, value in {**always, **thing.outputs}.items() if name in outputs}
+def _state(resource: Resource) -> dict[str, Any]:
+    outputs = schema.schema_of(resource.kind.token).outputs
+    always: dict[str, Any] = {"region": REGION} if resource.kind.token.startswith("aws:") else {}
+    if "tags" in resource.inputs:
+        always["tagsAll"] = resource.inputs["tags"]
+    if "labels" in resource.inputs:
+        always["pulumiLabels"] = resource.inputs["labels"]
+        always["effectiveLabels"] = {**resource.inputs["labels"], "goog-pulumi-provisioned": "true"}
+    return {name: value for name, value in {**always, **resource.outputs}.items() if name in outputs}
 
 
 def _fail(context: Any, why: str) -> NoReturn:
@@ -289,7 +290,7 @@ def _fail(context: Any, why: str) -> NoReturn:
 
 
 def _status(message: str, detail: bytes) -> bytes:
-    """google.rpc.Status, written by hand: its Python module cannot be loaded beside pulumi's own copy of it."""
+    """Encode a google.rpc.Status: its Python module conflicts with the copy in pulumi."""
     text = message.encode()
     return b"\x08\x02" + b"\x12" + _size(text) + text + b"\x1a" + _size(detail) + detail
 

@@ -1,4 +1,4 @@
-"""Values as the engine sends them (protobuf's Struct), and as the double holds them: plain Python."""
+"""Conversion between protobuf Structs, as the engine sends them, and plain Python values."""
 
 from collections.abc import Mapping
 from typing import Any, Final, cast
@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
 
-# The engine's marks, pulumi/sdk/go/common/resource/properties.go and .../plugin/rpc.go.
+# Signatures of special values: pulumi/sdk/go/common/resource/properties.go and .../plugin/rpc.go.
 _UNKNOWN_TEXT = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 _SIGNATURE = "4dabf18193072939515e22adb298388d"
 _SECRET = "1b47061264138c4ac30d75fd1eb44270"
@@ -15,7 +15,7 @@ _ARCHIVE = "0def7320c3a5731c473e5ecbe6d01bc7"
 
 
 class _Unknown:
-    """What nobody knows before it was made."""
+    """An output whose value is unknown until its resource exists."""
 
     def __repr__(self) -> str:
         return "unknown"
@@ -25,22 +25,24 @@ UNKNOWN: Final = _Unknown()
 
 
 def read(struct: Struct) -> dict[str, Any]:
-    """Plain values. Secrets would be a fault: the double tells the engine that it does not take them."""
+    """Return plain values. Raises ValueError for secrets: the double tells the engine not to send them."""
     return cast("dict[str, Any]", _from_wire(json_format.MessageToDict(struct)))
 
 
 def write(values: Mapping[str, Any]) -> Struct:
+    """Return a Struct."""
     struct = Struct()
     struct.update(_to_wire(values))
     return struct
 
 
 def is_asset(value: Any) -> bool:
+    """Whether a value is an asset or an archive."""
     return isinstance(value, dict) and cast("dict[str, Any]", value).get(_SIGNATURE) in (_ASSET, _ARCHIVE)
 
 
 def holds_unknown(value: Any) -> bool:
-    """Whether anything in it is unknown."""
+    """Whether a value contains an unknown."""
     if isinstance(value, dict):
         return any(holds_unknown(one) for one in cast("dict[str, Any]", value).values())
     if isinstance(value, list):
@@ -52,7 +54,7 @@ def _from_wire(value: Any) -> Any:
     if isinstance(value, dict):
         items = cast("dict[str, Any]", value)
         if items.get(_SIGNATURE) == _SECRET:
-            raise ValueError("The engine has sent a secret as such, though the double takes none.")
+            raise ValueError("The engine sent a secret, although the double does not accept secrets.")
         return {name: _from_wire(one) for name, one in items.items()}
     if isinstance(value, list):
         return [_from_wire(one) for one in cast("list[Any]", value)]

@@ -1,4 +1,4 @@
-"""What several kinds check in the same way."""
+"""Checks that several types share."""
 
 import json
 import re
@@ -10,49 +10,53 @@ from ..wire import UNKNOWN
 
 
 def known(inputs: Values, field: str) -> Any:
-    """The field's value; None while nobody knows it."""
+    """Return the field's value; None while it is unknown."""
     value = inputs.get(field)
     return None if value is UNKNOWN else value
 
 
 def group(inputs: Values, field: str) -> dict[str, Any]:
-    """What a nested field holds; nothing where it is not given, or not known yet."""
+    """Return a nested object; an empty one if it is missing or unknown."""
     value = known(inputs, field)
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def groups(inputs: Values, field: str) -> list[dict[str, Any]]:
-    """The entries of a list of nested fields that are known."""
+    """Return the known entries of a list of objects."""
     value = known(inputs, field)
     entries = cast("list[Any]", value) if isinstance(value, list) else []
     return [cast("dict[str, Any]", entry) for entry in entries if isinstance(entry, dict)]
 
 
 def json_in(inputs: Values, field: str) -> Any:
-    """What the text of a field says; None where it is not given, or not known yet. Raises ValueError."""
+    """Return the parsed JSON of a field; None if it is missing or unknown. Raises ValueError."""
     text = known(inputs, field)
     return None if text is None else json.loads(text)
 
 
 def exactly_one(inputs: Values, *fields: str) -> Problems:
+    """Require exactly one of these fields."""
     given = [field for field in fields if inputs.get(field)]
     if len(given) != 1:
-        yield fields[0], f"exactly one of {', '.join(fields)} is wanted, {', '.join(given) or 'none'} is given"
+        yield fields[0], f"got {', '.join(given) or 'none'}, expected exactly one of {', '.join(fields)}"
 
 
 def among(inputs: Values, field: str, allowed: Collection[Any]) -> Problems:
+    """Require one of these values."""
     value = known(inputs, field)
     if value is not None and value not in allowed:
-        yield field, f"{value!r} is given; allowed is {', '.join(map(str, allowed))}"
+        yield field, f"got {value!r}, expected one of {', '.join(map(str, allowed))}"
 
 
 def between(inputs: Values, field: str, least: int, most: int) -> Problems:
+    """Require a number in this range."""
     value = known(inputs, field)
     if value is not None and not least <= value <= most:
-        yield field, f"{value!r} is given; allowed is {least} to {most}"
+        yield field, f"got {value!r}, expected {least} to {most}"
 
 
 def matches(inputs: Values, field: str, pattern: str) -> Problems:
+    """Require a string that matches the whole pattern."""
     value = known(inputs, field)
     if value is not None and not re.fullmatch(pattern, value):
-        yield field, f"{value!r} is given; allowed is {pattern}"
+        yield field, f"got {value!r}, expected {pattern}"

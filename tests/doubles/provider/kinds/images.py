@@ -10,26 +10,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..kind import Kind, Making, Problems, RefusedError, Values
+from ..kind import CloudError, CreateRequest, Kind, Problems, Values
 from ..paths import values_at
 from ..wire import UNKNOWN
 from .common import group
 
 if TYPE_CHECKING:
-    from ..cloud import Cloud, Thing
+    from ..cloud import Cloud, Resource
 
 IMAGE = "docker-build:index:Image"
 
 
 def context_hash(inputs: Values, cloud: "Cloud") -> Any:
-    """Of the files that are built, as the provider takes it for its outputs. Raises RefusedError."""
+    """Of the files that are built, as the provider takes it for its outputs. Raises CloudError."""
     location = group(inputs, "context").get("location")
     if not isinstance(location, str):
         return UNKNOWN
     folder = cloud.folder / location
     dockerfile = cloud.folder / (group(inputs, "dockerfile").get("location") or f"{location}/Dockerfile")
     if not folder.is_dir() or not dockerfile.is_file():
-        raise RefusedError(f"{location!r} is no folder with a Dockerfile.")
+        raise CloudError(f"{location!r} is no folder with a Dockerfile.")
     digest = hashlib.sha256(dockerfile.read_bytes())
     for file in sorted(_sent(folder, dockerfile)):
         digest.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes())
@@ -77,17 +77,17 @@ def _image_problems(inputs: Values) -> Problems:
         yield "tags", "an image that is pushed needs one"
 
 
-def _image(making: Making) -> tuple[str, dict[str, object]]:
-    digest = f"sha256:{making.hexes(64)}"
-    tags: Any = making.inputs.get("tags") or []
+def _image(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    digest = f"sha256:{request.hex_digits(64)}"
+    tags: Any = request.inputs.get("tags") or []
     return digest, {
         "digest": digest,
-        "contextHash": context_hash(making.inputs, making.cloud),
+        "contextHash": context_hash(request.inputs, request.cloud),
         "ref": f"{tags[0]}@{digest}",
     }
 
 
-def _repository_of(url: str, cloud: "Cloud") -> "Thing | None":
+def _repository_of(url: str, cloud: "Cloud") -> "Resource | None":
     """In ECR a repository is one image; in Artifact Registry images are in it."""
     for one in cloud:
         if one.computed.get("repositoryUrl") == url or f"{url}/".startswith(f"{one.computed.get('registryUri')}/"):
@@ -95,45 +95,45 @@ def _repository_of(url: str, cloud: "Cloud") -> "Thing | None":
     return None
 
 
-def _push(thing: "Thing", cloud: "Cloud") -> None:
-    if not thing.inputs.get("push"):
+def _push(resource: "Resource", cloud: "Cloud") -> None:
+    if not resource.inputs.get("push"):
         return
-    addresses = list(values_at(thing.inputs, "registries[*].address"))
-    for tagged in thing.inputs["tags"]:
+    addresses = list(values_at(resource.inputs, "registries[*].address"))
+    for tagged in resource.inputs["tags"]:
         url, _, tag = tagged.rpartition(":")
         if not any(url.startswith(re.sub(r"^https?://", "", str(one))) for one in addresses):
-            raise RefusedError(f"no basic auth credentials: nobody has signed in to the registry of {tagged}.")
+            raise CloudError(f"no basic auth credentials: nobody has signed in to the registry of {tagged}.")
         repository = _repository_of(url, cloud)
         if repository is None:
-            raise RefusedError(f"name unknown: the repository of {tagged} does not exist.")
+            raise CloudError(f"name unknown: the repository of {tagged} does not exist.")
         immutable = repository.inputs.get("imageTagMutability") == "IMMUTABLE" or group(
             repository.inputs, "dockerConfig"
         ).get("immutableTags")
         # By the whole name, since Artifact Registry has many images in one.
         name = tag if "repositoryUrl" in repository.computed else tagged
         if name in repository.inside and immutable:
-            raise RefusedError(
+            raise CloudError(
                 f"tag invalid: the image tag {tag!r} already exists in {repository} and cannot be overwritten, "
                 "because the tag is immutable."
             )
-        repository.inside[name] = thing.computed["digest"]
+        repository.inside[name] = resource.computed["digest"]
 
 
-def _rebuild(thing: "Thing", cloud: "Cloud") -> None:
-    digest = f"sha256:{hashlib.sha256(str(cloud.ticket()).encode()).hexdigest()}"
-    thing.computed.update(
-        digest=digest, contextHash=context_hash(thing.inputs, cloud), ref=f"{thing.inputs['tags'][0]}@{digest}"
+def _rebuild(resource: "Resource", cloud: "Cloud") -> None:
+    digest = f"sha256:{hashlib.sha256(str(cloud.next_number()).encode()).hexdigest()}"
+    resource.computed.update(
+        digest=digest, contextHash=context_hash(resource.inputs, cloud), ref=f"{resource.inputs['tags'][0]}@{digest}"
     )
-    _push(thing, cloud)
+    _push(resource, cloud)
 
 
-def _unpush(thing: "Thing", cloud: "Cloud") -> None:
+def _unpush(resource: "Resource", cloud: "Cloud") -> None:
     for repository in cloud:
-        for tag in [tag for tag, digest in repository.inside.items() if digest == thing.computed["digest"]]:
+        for tag in [tag for tag, digest in repository.inside.items() if digest == resource.computed["digest"]]:
             del repository.inside[tag]
 
 
-def take_images_along(repository: "Thing", cloud: "Cloud") -> None:
+def take_images_along(repository: "Resource", cloud: "Cloud") -> None:
     """What is in a repository goes with it."""
     for image in cloud.of(IMAGE):
         if image.computed["digest"] in repository.inside.values():
@@ -145,11 +145,11 @@ KINDS = (
         token=IMAGE,
         make=_image,
         check=_image_problems,
-        made=_push,
-        changed=_rebuild,
-        deleting=_unpush,
-        moves=("digest", "contextHash", "ref"),
+        on_create=_push,
+        on_update=_rebuild,
+        on_delete=_unpush,
+        updated_outputs=("digest", "contextHash", "ref"),
         # Its Create answers an error with no state beside it (provider/internal/image.go).
-        forgets=True,
+        lost_on_timeout=True,
     ),
 )

@@ -4,22 +4,22 @@ import base64
 import string
 from typing import Any
 
-from ..kind import Kind, Making, Problems, Values
+from ..kind import CreateRequest, Kind, Problems, Values
 from .common import between
 
 
-def _digits(making: Making, length: int, letters: str) -> str:
-    number = int(making.hexes(64) + making.hexes(64, "more"), 16)
+def _digits(request: CreateRequest, length: int, letters: str) -> str:
+    number = int(request.hex_digits(64) + request.hex_digits(64, "more"), 16)
     made = ""
     while len(made) < length:
         number, index = divmod(number, len(letters))
         made += letters[index]
-        number = number or int(making.hexes(64), 16)
+        number = number or int(request.hex_digits(64), 16)
     return made
 
 
-def _password(making: Making) -> tuple[str, dict[str, object]]:
-    inputs = making.inputs
+def _password(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    inputs = request.inputs
     groups = (
         ("lower", string.ascii_lowercase),
         ("upper", string.ascii_uppercase),
@@ -27,24 +27,26 @@ def _password(making: Making) -> tuple[str, dict[str, object]]:
         ("special", inputs.get("overrideSpecial") or "!@#$%&*()-_=+[]{}<>:?"),
     )
     letters = "".join(letters for field, letters in groups if inputs.get(field, True))
-    made = _digits(making, int(inputs["length"]), letters)
-    return "none", {"result": made, "bcryptHash": f"$2a$10${_digits(making, 53, string.ascii_letters)}"}
+    made = _digits(request, int(inputs["length"]), letters)
+    return "none", {"result": made, "bcryptHash": f"$2a$10${_digits(request, 53, string.ascii_letters)}"}
 
 
-def _string(making: Making) -> tuple[str, dict[str, object]]:
-    made = str(_password(making)[1]["result"])
+def _string(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    made = str(_password(request)[1]["result"])
     return made, {"result": made}
 
 
-def _bytes(making: Making) -> tuple[str, dict[str, object]]:
-    made = bytes.fromhex(making.hexes(64) * (1 + int(making.inputs["length"]) // 32))[: int(making.inputs["length"])]
+def _bytes(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    made = bytes.fromhex(request.hex_digits(64) * (1 + int(request.inputs["length"]) // 32))[
+        : int(request.inputs["length"])
+    ]
     return "none", {"base64": base64.b64encode(made).decode(), "hex": made.hex()}
 
 
-def _id(making: Making) -> tuple[str, dict[str, object]]:
-    length = int(making.inputs["byteLength"])
-    made = bytes.fromhex(making.hexes(64) * (1 + length // 32))[:length]
-    url, prefix = base64.urlsafe_b64encode(made).decode().rstrip("="), str(making.inputs.get("prefix") or "")
+def _id(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    length = int(request.inputs["byteLength"])
+    made = bytes.fromhex(request.hex_digits(64) * (1 + length // 32))[:length]
+    url, prefix = base64.urlsafe_b64encode(made).decode().rstrip("="), str(request.inputs.get("prefix") or "")
     return url, {
         "b64Std": prefix + base64.b64encode(made).decode(),
         "b64Url": prefix + url,
@@ -53,8 +55,8 @@ def _id(making: Making) -> tuple[str, dict[str, object]]:
     }
 
 
-def _uuid(making: Making) -> tuple[str, dict[str, object]]:
-    digits: Any = making.hexes(32)
+def _uuid(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    digits: Any = request.hex_digits(32)
     made = f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
     return made, {"result": made}
 

@@ -1,9 +1,9 @@
-"""AWS, one module for each box of the picture."""
+"""AWS, one module for each child component."""
 
-from . import edge, identity, instances, network, registry, sagemaker, stores, watching
+from . import identity, instances, load_balancer, monitoring, network, registry, sagemaker, stores
 
 KINDS = tuple(
     kind
-    for module in (network, edge, identity, registry, instances, sagemaker, stores, watching)
+    for module in (network, load_balancer, identity, registry, instances, sagemaker, stores, monitoring)
     for kind in module.KINDS
 )

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ...kind import ACCOUNT, REGION, RefusedError, Values
+from ...kind import ACCOUNT, REGION, CloudError, Values
 
 if TYPE_CHECKING:
     from ...cloud import Cloud
@@ -50,7 +50,7 @@ def _parameter(asked: Values, cloud: "Cloud") -> dict[str, Any]:
     name = str(asked["name"])
     value = cloud.parameters.get(name)
     if value is None:
-        raise RefusedError(f"ParameterNotFound: {name}")
+        raise CloudError(f"ParameterNotFound: {name}")
     return {
         "id": name,
         "name": name,
@@ -65,7 +65,7 @@ def _parameter(asked: Values, cloud: "Cloud") -> dict[str, Any]:
 
 def _registry_token(asked: Values, cloud: "Cloud") -> dict[str, Any]:
     # Each call gives a password of its own.
-    password = f"registry-password-{cloud.ticket()}"
+    password = f"registry-password-{cloud.next_number()}"
     return {
         "id": REGION,
         "region": REGION,
@@ -111,7 +111,7 @@ def _zone(asked: Values, _cloud: "Cloud") -> dict[str, Any]:
 def _endpoint_service(asked: Values, _cloud: "Cloud") -> dict[str, Any]:
     name = str(asked["serviceName"])
     if not name.startswith((f"com.amazonaws.{REGION}.", f"aws.sagemaker.{REGION}.")):
-        raise RefusedError(f"InvalidServiceName: the Vpc Endpoint Service {name!r} does not exist")
+        raise CloudError(f"InvalidServiceName: the Vpc Endpoint Service {name!r} does not exist")
     return {
         **asked,
         "id": name,
@@ -126,9 +126,9 @@ def _endpoint_service(asked: Values, _cloud: "Cloud") -> dict[str, Any]:
 
 
 def _subnet(asked: Values, cloud: "Cloud") -> dict[str, Any]:
-    known = sorted(one for one in cloud.given if one.startswith("subnet-"))
+    known = sorted(one for one in cloud.existing if one.startswith("subnet-"))
     if asked.get("id") not in known:
-        raise RefusedError(f"no matching EC2 Subnet found: {asked}")
+        raise CloudError(f"no matching EC2 Subnet found: {asked}")
     zone = ZONES[known.index(str(asked["id"])) % len(ZONES)]
     return {**asked, "availabilityZone": f"{REGION}{zone}", "region": REGION, "state": "available"}
 

@@ -1,6 +1,6 @@
 """Roles, their policies and instance profiles. IAM's limits: IAM user guide, "IAM and AWS STS quotas"."""
 
-from ...kind import Kind, Making, Name, Problems, Refers, Values
+from ...kind import CreateRequest, Kind, Name, Problems, Reference, Values
 from ..common import between, known, matches
 from .policies import policy_problems
 
@@ -9,11 +9,11 @@ INSTANCE_PROFILE = "aws:iam/instanceProfile:InstanceProfile"
 _NAME = r"[\w+=,.@-]+"
 
 
-def _role(making: Making) -> tuple[str, dict[str, object]]:
-    name = str(making.inputs["name"])
+def _role(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    name = str(request.inputs["name"])
     return name, {
-        "arn": making.arn("iam", f"role{making.inputs.get('path', '/')}{name}", region=""),
-        "uniqueId": f"AROA{making.hexes(17).upper()}",
+        "arn": request.arn("iam", f"role{request.inputs.get('path', '/')}{name}", region=""),
+        "uniqueId": f"AROA{request.hex_digits(17).upper()}",
         "createDate": "2026-01-02T03:04:05Z",
     }
 
@@ -34,34 +34,34 @@ def _inline_problems(inputs: Values) -> Problems:
 
 
 KINDS = (
-    Kind(token=ROLE, name=Name(limit=64), make=_role, one_of=(("name",),), check=_role_problems),
+    Kind(token=ROLE, name=Name(limit=64), make=_role, unique=(("name",),), check=_role_problems),
     Kind(
         token="aws:iam/rolePolicy:RolePolicy",
-        puts=True,
+        overwrites=True,
         name=Name(limit=128),
-        make=lambda making: (f"{making.inputs['role']}:{making.inputs['name']}", {}),
-        refers=(Refers(path="role", kinds=(ROLE,), by=("name", "id")),),
-        one_of=(("role", "name"),),
+        make=lambda request: (f"{request.inputs['role']}:{request.inputs['name']}", {}),
+        references=(Reference(path="role", kinds=(ROLE,), by=("name", "id")),),
+        unique=(("role", "name"),),
         check=_inline_problems,
     ),
     Kind(
         token="aws:iam/rolePolicyAttachment:RolePolicyAttachment",
-        puts=True,
-        make=lambda making: (f"{making.inputs['role']}/{making.inputs['policyArn']}", {}),
-        refers=(Refers(path="role", kinds=(ROLE,), by=("name", "id")),),
-        one_of=(("role", "policyArn"),),
+        overwrites=True,
+        make=lambda request: (f"{request.inputs['role']}/{request.inputs['policyArn']}", {}),
+        references=(Reference(path="role", kinds=(ROLE,), by=("name", "id")),),
+        unique=(("role", "policyArn"),),
     ),
     Kind(
         token=INSTANCE_PROFILE,
         name=Name(limit=128),
-        make=lambda making: (
-            str(making.inputs["name"]),
+        make=lambda request: (
+            str(request.inputs["name"]),
             {
-                "arn": making.arn("iam", f"instance-profile/{making.inputs['name']}", region=""),
-                "uniqueId": f"AIPA{making.hexes(17).upper()}",
+                "arn": request.arn("iam", f"instance-profile/{request.inputs['name']}", region=""),
+                "uniqueId": f"AIPA{request.hex_digits(17).upper()}",
             },
         ),
-        refers=(Refers(path="role", kinds=(ROLE,), by=("name", "id")),),
-        one_of=(("name",),),
+        references=(Reference(path="role", kinds=(ROLE,), by=("name", "id")),),
+        unique=(("name",),),
     ),
 )

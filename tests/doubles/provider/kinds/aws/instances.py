@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import botocore.session
 
-from ...kind import REGION, Kind, Making, Name, Problems, Refers, RefusedError, Values
+from ...kind import REGION, CloudError, CreateRequest, Kind, Name, Problems, Reference, Values
 from ...paths import values_at
 from ..common import among, between, group, groups, json_in, known, matches
-from .edge import LISTENER, RULE, TARGET_GROUP
 from .identity import INSTANCE_PROFILE, ROLE
+from .load_balancer import LISTENER, RULE, TARGET_GROUP
 from .network import SECURITY_GROUPS, SUBNET, in_one_vpc
 
 if TYPE_CHECKING:
-    from ...cloud import Cloud, Thing
+    from ...cloud import Cloud, Resource
 
 LAUNCH_TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
 GROUP = "aws:autoscaling/group:Group"
@@ -29,10 +29,10 @@ SERVICE = "aws:ecs/service:Service"
 SCALED = "aws:appautoscaling/target:Target"
 
 
-def _new_version(thing: "Thing", _cloud: "Cloud") -> None:
-    thing.computed["latestVersion"] += 1
-    if thing.inputs.get("updateDefaultVersion"):
-        thing.computed["defaultVersion"] = thing.computed["latestVersion"]
+def _new_version(resource: "Resource", _cloud: "Cloud") -> None:
+    resource.computed["latestVersion"] += 1
+    if resource.inputs.get("updateDefaultVersion"):
+        resource.computed["defaultVersion"] = resource.computed["latestVersion"]
 
 
 def _template_problems(inputs: Values) -> Problems:
@@ -48,12 +48,12 @@ def _template_problems(inputs: Values) -> Problems:
             yield "userData", "it is not base64"
 
 
-def _group(making: Making) -> tuple[str, dict[str, object]]:
-    name = str(making.inputs["name"])
+def _group(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    name = str(request.inputs["name"])
     return name, {
-        "arn": making.arn(
+        "arn": request.arn(
             "autoscaling",
-            f"autoScalingGroup:{making.hexes(8)}-0000-4000-8000-{making.hexes(12)}:autoScalingGroupName/{name}",
+            f"autoScalingGroup:{request.hex_digits(8)}-0000-4000-8000-{request.hex_digits(12)}:autoScalingGroupName/{name}",
         ),
     }
 
@@ -72,30 +72,32 @@ def _group_problems(inputs: Values) -> Problems:
         yield "vpcZoneIdentifiers", "exactly one of vpcZoneIdentifiers, availabilityZones is wanted"
 
 
-def _group_template(thing: "Thing", cloud: "Cloud") -> "Thing | None":
-    named = [*values_at(thing.inputs, "launchTemplate.id"), *values_at(thing.inputs, "launchTemplate.name")]
-    named += values_at(thing.inputs, "mixedInstancesPolicy.launchTemplate.launchTemplateSpecification.launchTemplateId")
+def _group_template(resource: "Resource", cloud: "Cloud") -> "Resource | None":
+    named = [*values_at(resource.inputs, "launchTemplate.id"), *values_at(resource.inputs, "launchTemplate.name")]
+    named += values_at(
+        resource.inputs, "mixedInstancesPolicy.launchTemplate.launchTemplateSpecification.launchTemplateId"
+    )
     return next((one for one in cloud.of(LAUNCH_TEMPLATE) if {one.id, one.inputs.get("name")} & set(named)), None)
 
 
-def _group_fits(thing: "Thing", cloud: "Cloud") -> None:
-    template = _group_template(thing, cloud)
+def _group_fits(resource: "Resource", cloud: "Cloud") -> None:
+    template = _group_template(resource, cloud)
     if template is None:
-        raise RefusedError("ValidationError: the launch template does not exist.")
-    in_one_vpc(thing, cloud, values_at(thing.inputs, "vpcZoneIdentifiers[*]"), _groups_in(template))
-    for version in values_at(thing.inputs, "launchTemplate.version"):
+        raise CloudError("ValidationError: the launch template does not exist.")
+    in_one_vpc(resource, cloud, values_at(resource.inputs, "vpcZoneIdentifiers[*]"), _groups_in(template))
+    for version in values_at(resource.inputs, "launchTemplate.version"):
         if version not in ("$Latest", "$Default") and not 1 <= int(version) <= template.computed["latestVersion"]:
-            raise RefusedError(f"ValidationError: {template} has no version {version}.")
+            raise CloudError(f"ValidationError: {template} has no version {version}.")
 
 
-def _groups_in(template: "Thing") -> set[Any]:
+def _groups_in(template: "Resource") -> set[Any]:
     interfaces = values_at(template.inputs, "networkInterfaces[*].securityGroups[*]")
     return {*values_at(template.inputs, "vpcSecurityGroupIds[*]"), *interfaces}
 
 
-def _group_holds(thing: "Thing", cloud: "Cloud") -> Iterator["Thing"]:
+def _group_holds(resource: "Resource", cloud: "Cloud") -> Iterator["Resource"]:
     """Its instances' network interfaces hold their security groups, and run with their profile."""
-    template = _group_template(thing, cloud)
+    template = _group_template(resource, cloud)
     if template is None:
         return
     groups = _groups_in(template)
@@ -104,38 +106,38 @@ def _group_holds(thing: "Thing", cloud: "Cloud") -> Iterator["Thing"]:
             yield one
 
 
-def _group_drains(thing: "Thing", _cloud: "Cloud") -> None:
+def _group_drains(resource: "Resource", _cloud: "Cloud") -> None:
     # Without force_delete the provider sets the size to 0 and waits; protected instances never go.
-    if thing.inputs.get("protectFromScaleIn") and not thing.inputs.get("forceDelete"):
-        raise RefusedError(f"timeout while waiting for {thing} to drain: its instances are protected from scale-in.")
+    if resource.inputs.get("protectFromScaleIn") and not resource.inputs.get("forceDelete"):
+        raise CloudError(f"timeout while waiting for {resource} to drain: its instances are protected from scale-in.")
 
 
 def _by_name(service: str, resource: str) -> Any:
-    def make(making: Making) -> tuple[str, dict[str, object]]:
-        arn = making.arn(service, f"{resource}/{making.inputs['name']}")
+    def make(request: CreateRequest) -> tuple[str, dict[str, object]]:
+        arn = request.arn(service, f"{resource}/{request.inputs['name']}")
         return arn, {"arn": arn}
 
     return make
 
 
-def _provider_fits(thing: "Thing", cloud: "Cloud") -> None:
-    asked = group(thing.inputs, "autoScalingGroupProvider")
-    instances = cloud.named(asked.get("autoScalingGroupArn"), (GROUP,), ("arn",))
+def _provider_fits(resource: "Resource", cloud: "Cloud") -> None:
+    asked = group(resource.inputs, "autoScalingGroupProvider")
+    instances = cloud.find(asked.get("autoScalingGroupArn"), (GROUP,), ("arn",))
     if asked.get("managedTerminationProtection") == "ENABLED":
         if not instances.inputs.get("protectFromScaleIn"):
-            raise RefusedError("InvalidParameterException: managed termination protection needs a group that protects.")
+            raise CloudError("InvalidParameterException: managed termination protection needs a group that protects.")
         if group(asked, "managedScaling").get("status") != "ENABLED":
-            raise RefusedError("InvalidParameterException: managed termination protection needs managed scaling.")
+            raise CloudError("InvalidParameterException: managed termination protection needs managed scaling.")
 
 
-def _cluster_providers_unused(thing: "Thing", cloud: "Cloud") -> None:
+def _cluster_providers_unused(resource: "Resource", cloud: "Cloud") -> None:
     for service in cloud.of(SERVICE):
-        if _cluster_of(service, cloud) == thing.inputs["clusterName"]:
-            raise RefusedError(f"ResourceInUseException: a capacity provider of {thing.id} is in use by {service}.")
+        if _cluster_of(service, cloud) == resource.inputs["clusterName"]:
+            raise CloudError(f"ResourceInUseException: a capacity provider of {resource.id} is in use by {service}.")
 
 
-def _cluster_of(service: "Thing", cloud: "Cloud") -> str:
-    return str(cloud.named(service.inputs.get("cluster"), (CLUSTER,)).inputs["name"])
+def _cluster_of(service: "Resource", cloud: "Cloud") -> str:
+    return str(cloud.find(service.inputs.get("cluster"), (CLUSTER,)).inputs["name"])
 
 
 @functools.cache
@@ -214,17 +216,17 @@ def _task_normal_form(inputs: Values) -> Values:
     return inputs if returned == containers else {**inputs, "containerDefinitions": json.dumps(returned)}
 
 
-def _task(making: Making) -> tuple[str, dict[str, object]]:
-    family = str(making.inputs["family"])
-    revision = 1 + sum(one.inputs["family"] == family for one in making.cloud.of(TASK_DEFINITION))
-    revision = making.cloud.ticket() if revision > 1 else revision
-    arn = making.arn("ecs", f"task-definition/{family}")
+def _task(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    family = str(request.inputs["family"])
+    revision = 1 + sum(one.inputs["family"] == family for one in request.cloud.of(TASK_DEFINITION))
+    revision = request.cloud.next_number() if revision > 1 else revision
+    arn = request.arn("ecs", f"task-definition/{family}")
     return family, {"arn": f"{arn}:{revision}", "arnWithoutRevision": arn, "revision": revision}
 
 
-def _service(making: Making) -> tuple[str, dict[str, object]]:
-    cluster = making.found(making.inputs.get("cluster"), CLUSTER)
-    arn = making.arn("ecs", f"service/{cluster.inputs['name']}/{making.inputs['name']}")
+def _service(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    cluster = request.find(request.inputs.get("cluster"), CLUSTER)
+    arn = request.arn("ecs", f"service/{cluster.inputs['name']}/{request.inputs['name']}")
     return arn, {"arn": arn}
 
 
@@ -239,32 +241,32 @@ def _service_problems(inputs: Values) -> Problems:
         yield "deploymentMaximumPercent", "zone rebalancing needs more than 100"
 
 
-def _service_fits(thing: "Thing", cloud: "Cloud") -> None:
-    inputs = thing.inputs
-    task = cloud.named(inputs.get("taskDefinition"), (TASK_DEFINITION,), ("arn", "family"))
+def _service_fits(resource: "Resource", cloud: "Cloud") -> None:
+    inputs = resource.inputs
+    task = cloud.find(inputs.get("taskDefinition"), (TASK_DEFINITION,), ("arn", "family"))
     containers = {one["name"]: one for one in json.loads(task.inputs["containerDefinitions"])}
     awsvpc = task.inputs.get("networkMode") == "awsvpc"
     if awsvpc != bool(inputs.get("networkConfiguration")):
-        raise RefusedError("InvalidParameterException: the network configuration belongs to the network mode awsvpc.")
+        raise CloudError("InvalidParameterException: the network configuration belongs to the network mode awsvpc.")
     in_one_vpc(
-        thing,
+        resource,
         cloud,
         values_at(inputs, "networkConfiguration.subnets[*]"),
         values_at(inputs, "networkConfiguration.securityGroups[*]"),
     )
     for entry in groups(inputs, "loadBalancers"):
-        targets = cloud.named(entry["targetGroupArn"], (TARGET_GROUP,), ("arn",))
+        targets = cloud.find(entry["targetGroupArn"], (TARGET_GROUP,), ("arn",))
         used = any(targets.id in json.dumps(one.inputs) for one in cloud if one.kind.token in (LISTENER, RULE))
         if not used:
-            raise RefusedError(
+            raise CloudError(
                 f"InvalidParameterException: the target group {targets.id} does not have an associated load balancer."
             )
         if (targets.inputs.get("targetType") == "ip") != awsvpc:
-            raise RefusedError("InvalidParameterException: the target group's type does not fit the network mode.")
+            raise CloudError("InvalidParameterException: the target group's type does not fit the network mode.")
         ports = [one.get("containerPort") for one in containers.get(entry["containerName"], {}).get("portMappings", [])]
         if entry["containerPort"] not in ports:
-            raise RefusedError(f"InvalidParameterException: no port {entry['containerPort']} in {task}.")
-    cluster = _cluster_of(thing, cloud)
+            raise CloudError(f"InvalidParameterException: no port {entry['containerPort']} in {task}.")
+    cluster = _cluster_of(resource, cloud)
     offered = {
         one
         for providers in cloud.of(CLUSTER_PROVIDERS)
@@ -273,19 +275,19 @@ def _service_fits(thing: "Thing", cloud: "Cloud") -> None:
     }
     for name in values_at(inputs, "capacityProviderStrategies[*].capacityProvider"):
         if name not in offered:
-            raise RefusedError(f"InvalidParameterException: the capacity provider {name} is not of cluster {cluster}.")
+            raise CloudError(f"InvalidParameterException: the capacity provider {name} is not of cluster {cluster}.")
 
 
-def _scaled_service(thing: "Thing", cloud: "Cloud") -> None:
+def _scaled_service(resource: "Resource", cloud: "Cloud") -> None:
     services = {f"service/{_cluster_of(one, cloud)}/{one.inputs['name']}" for one in cloud.of(SERVICE)}
-    if thing.inputs["serviceNamespace"] == "ecs" and thing.inputs["resourceId"] not in services:
-        raise RefusedError(f"ValidationException: ECS service doesn't exist: {thing.inputs['resourceId']}.")
+    if resource.inputs["serviceNamespace"] == "ecs" and resource.inputs["resourceId"] not in services:
+        raise CloudError(f"ValidationException: ECS service doesn't exist: {resource.inputs['resourceId']}.")
 
 
-def _scaled_target(thing: "Thing", cloud: "Cloud") -> None:
+def _scaled_target(resource: "Resource", cloud: "Cloud") -> None:
     fields = ("serviceNamespace", "resourceId", "scalableDimension")
-    if not any(all(one.inputs[field] == thing.inputs[field] for field in fields) for one in cloud.of(SCALED)):
-        raise RefusedError(f"ObjectNotFoundException: no scalable target for {thing.inputs['resourceId']}.")
+    if not any(all(one.inputs[field] == resource.inputs[field] for field in fields) for one in cloud.of(SCALED)):
+        raise CloudError(f"ObjectNotFoundException: no scalable target for {resource.inputs['resourceId']}.")
 
 
 def _policy_problems(inputs: Values) -> Problems:
@@ -306,70 +308,70 @@ KINDS = (
     Kind(
         token=LAUNCH_TEMPLATE,
         name=Name(),
-        make=lambda making: (
-            made := f"lt-0{making.hexes(16)}",
-            {"arn": making.arn("ec2", f"launch-template/{made}"), "latestVersion": 1, "defaultVersion": 1},
+        make=lambda request: (
+            made := f"lt-0{request.hex_digits(16)}",
+            {"arn": request.arn("ec2", f"launch-template/{made}"), "latestVersion": 1, "defaultVersion": 1},
         ),
-        refers=(
-            Refers(path="vpcSecurityGroupIds[*]", kinds=SECURITY_GROUPS, holds=False),
-            Refers(path="iamInstanceProfile.arn", kinds=(INSTANCE_PROFILE,), by=("arn",), holds=False),
-            Refers(path="iamInstanceProfile.name", kinds=(INSTANCE_PROFILE,), by=("name",), holds=False),
+        references=(
+            Reference(path="vpcSecurityGroupIds[*]", kinds=SECURITY_GROUPS, blocks_delete=False),
+            Reference(path="iamInstanceProfile.arn", kinds=(INSTANCE_PROFILE,), by=("arn",), blocks_delete=False),
+            Reference(path="iamInstanceProfile.name", kinds=(INSTANCE_PROFILE,), by=("name",), blocks_delete=False),
         ),
-        one_of=(("name",),),
+        unique=(("name",),),
         check=_template_problems,
-        changed=_new_version,
-        moves=("latestVersion", "defaultVersion"),
+        on_update=_new_version,
+        updated_outputs=("latestVersion", "defaultVersion"),
     ),
     Kind(
         token=GROUP,
         name=Name(),
         make=_group,
-        refers=(
-            Refers(path="vpcZoneIdentifiers[*]", kinds=(SUBNET,)),
-            Refers(path="targetGroupArns[*]", kinds=(TARGET_GROUP,), by=("arn",), holds=False),
+        references=(
+            Reference(path="vpcZoneIdentifiers[*]", kinds=(SUBNET,)),
+            Reference(path="targetGroupArns[*]", kinds=(TARGET_GROUP,), by=("arn",), blocks_delete=False),
         ),
-        one_of=(("name",),),
+        unique=(("name",),),
         check=_group_problems,
-        made=_group_fits,
-        changed=_group_fits,
-        deleting=_group_drains,
-        holds=_group_holds,
+        on_create=_group_fits,
+        on_update=_group_fits,
+        on_delete=_group_drains,
+        blocks_delete=_group_holds,
     ),
     Kind(
         token=CLUSTER,
         name=Name(),
         make=_by_name("ecs", "cluster"),
-        one_of=(("name",),),
+        unique=(("name",),),
         check=lambda inputs: matches(inputs, "name", r"[a-zA-Z0-9_-]{1,255}"),
     ),
     Kind(
         token=CAPACITY_PROVIDER,
         name=Name(),
         make=_by_name("ecs", "capacity-provider"),
-        refers=(Refers(path="autoScalingGroupProvider.autoScalingGroupArn", kinds=(GROUP,), by=("arn",)),),
-        one_of=(("name",),),
+        references=(Reference(path="autoScalingGroupProvider.autoScalingGroupArn", kinds=(GROUP,), by=("arn",)),),
+        unique=(("name",),),
         check=lambda inputs: matches(inputs, "name", r"(?!aws|ecs|fargate)[a-zA-Z0-9_-]{1,255}"),
-        made=_provider_fits,
-        changed=_provider_fits,
+        on_create=_provider_fits,
+        on_update=_provider_fits,
     ),
     Kind(
         token=CLUSTER_PROVIDERS,
-        puts=True,
-        make=lambda making: (str(making.inputs["clusterName"]), {}),
-        refers=(
-            Refers(path="clusterName", kinds=(CLUSTER,), by=("name",), holds=False, within=True),
-            Refers(path="capacityProviders[*]", kinds=(CAPACITY_PROVIDER,), by=("name",)),
+        overwrites=True,
+        make=lambda request: (str(request.inputs["clusterName"]), {}),
+        references=(
+            Reference(path="clusterName", kinds=(CLUSTER,), by=("name",), blocks_delete=False, deleted_with=True),
+            Reference(path="capacityProviders[*]", kinds=(CAPACITY_PROVIDER,), by=("name",)),
         ),
-        one_of=(("clusterName",),),
-        deleting=_cluster_providers_unused,
+        unique=(("clusterName",),),
+        on_delete=_cluster_providers_unused,
     ),
     Kind(
         token=TASK_DEFINITION,
         make=_task,
         key="arn",
-        refers=(
-            Refers(path="executionRoleArn", kinds=(ROLE,), by=("arn",), holds=False),
-            Refers(path="taskRoleArn", kinds=(ROLE,), by=("arn",), holds=False),
+        references=(
+            Reference(path="executionRoleArn", kinds=(ROLE,), by=("arn",), blocks_delete=False),
+            Reference(path="taskRoleArn", kinds=(ROLE,), by=("arn",), blocks_delete=False),
         ),
         check=_task_problems,
         normal_form=_task_normal_form,
@@ -378,39 +380,42 @@ KINDS = (
         token=SERVICE,
         name=Name(),
         make=_service,
-        refers=(
-            Refers(path="cluster", kinds=(CLUSTER,), by=("id", "arn", "name")),
-            Refers(path="taskDefinition", kinds=(TASK_DEFINITION,), by=("arn", "family"), holds=False),
-            Refers(path="loadBalancers[*].targetGroupArn", kinds=(TARGET_GROUP,), by=("arn",), holds=False),
-            Refers(path="networkConfiguration.subnets[*]", kinds=(SUBNET,)),
-            Refers(path="networkConfiguration.securityGroups[*]", kinds=SECURITY_GROUPS),
+        references=(
+            Reference(path="cluster", kinds=(CLUSTER,), by=("id", "arn", "name")),
+            Reference(path="taskDefinition", kinds=(TASK_DEFINITION,), by=("arn", "family"), blocks_delete=False),
+            Reference(path="loadBalancers[*].targetGroupArn", kinds=(TARGET_GROUP,), by=("arn",), blocks_delete=False),
+            Reference(path="networkConfiguration.subnets[*]", kinds=(SUBNET,)),
+            Reference(path="networkConfiguration.securityGroups[*]", kinds=SECURITY_GROUPS),
         ),
-        one_of=(("cluster", "name"),),
+        unique=(("cluster", "name"),),
         check=_service_problems,
-        made=_service_fits,
-        changed=_service_fits,
+        on_create=_service_fits,
+        on_update=_service_fits,
     ),
     Kind(
         token=SCALED,
-        puts=True,
-        make=lambda making: (
-            str(making.inputs["resourceId"]),
-            {"arn": making.arn("application-autoscaling", f"scalable-target/{making.hexes(32)}")},
+        overwrites=True,
+        make=lambda request: (
+            str(request.inputs["resourceId"]),
+            {"arn": request.arn("application-autoscaling", f"scalable-target/{request.hex_digits(32)}")},
         ),
-        one_of=(("serviceNamespace", "resourceId", "scalableDimension"),),
+        unique=(("serviceNamespace", "resourceId", "scalableDimension"),),
         check=lambda inputs: among(inputs, "serviceNamespace", ("ecs", "sagemaker", "dynamodb", "ec2")),
-        made=_scaled_service,
+        on_create=_scaled_service,
     ),
     Kind(
         token="aws:appautoscaling/policy:Policy",
-        puts=True,
+        overwrites=True,
         name=Name(),
-        make=lambda making: (
-            str(making.inputs["name"]),
-            {"arn": f"arn:aws:autoscaling:{REGION}:123456789012:scalingPolicy:{making.hexes(32)}", "alarmArns": []},
+        make=lambda request: (
+            str(request.inputs["name"]),
+            {
+                "arn": f"arn:aws:autoscaling:{REGION}:123456789012:scalingPolicy:{request.hex_digits(32)}",
+                "alarmArns": [],
+            },
         ),
-        one_of=(("name", "serviceNamespace", "resourceId"),),
+        unique=(("name", "serviceNamespace", "resourceId"),),
         check=_policy_problems,
-        made=_scaled_target,
+        on_create=_scaled_target,
     ),
 )

@@ -2,31 +2,31 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ...kind import ACCOUNT, REGION, Kind, Making, Name, Problems, Refers, RefusedError, Values
+from ...kind import ACCOUNT, REGION, CloudError, CreateRequest, Kind, Name, Problems, Reference, Values
 from ..common import json_in, matches
 from ..images import take_images_along
 from .policies import policy_problems
 
 if TYPE_CHECKING:
-    from ...cloud import Cloud, Thing
+    from ...cloud import Cloud, Resource
 
 REPOSITORY = "aws:ecr/repository:Repository"
 _REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 
 
-def _repository(making: Making) -> tuple[str, dict[str, object]]:
-    name = str(making.inputs["name"])
+def _repository(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    name = str(request.inputs["name"])
     return name, {
-        "arn": making.arn("ecr", f"repository/{name}"),
+        "arn": request.arn("ecr", f"repository/{name}"),
         "registryId": ACCOUNT,
         "repositoryUrl": f"{_REGISTRY}/{name}",
     }
 
 
-def _no_images(thing: "Thing", cloud: "Cloud") -> None:
-    if thing.inside and not thing.inputs.get("forceDelete"):
-        raise RefusedError(f"RepositoryNotEmptyException: {thing} holds {len(thing.inside)} images.")
-    take_images_along(thing, cloud)
+def _no_images(resource: "Resource", cloud: "Cloud") -> None:
+    if resource.inside and not resource.inputs.get("forceDelete"):
+        raise CloudError(f"RepositoryNotEmptyException: {resource} holds {len(resource.inside)} images.")
+    take_images_along(resource, cloud)
 
 
 def _lifecycle_problems(inputs: Values) -> Problems:
@@ -61,24 +61,28 @@ KINDS = (
         token=REPOSITORY,
         name=Name(lower=True),
         make=_repository,
-        one_of=(("name",),),
+        unique=(("name",),),
         check=lambda inputs: matches(inputs, "name", r"(?=.{2,256}$)[a-z0-9]+([._/-][a-z0-9]+)*"),
-        deleting=_no_images,
+        on_delete=_no_images,
     ),
     Kind(
         token="aws:ecr/lifecyclePolicy:LifecyclePolicy",
-        puts=True,
-        make=lambda making: (str(making.inputs["repository"]), {"registryId": ACCOUNT}),
-        refers=(Refers(path="repository", kinds=(REPOSITORY,), by=("name",), holds=False, within=True),),
-        one_of=(("repository",),),
+        overwrites=True,
+        make=lambda request: (str(request.inputs["repository"]), {"registryId": ACCOUNT}),
+        references=(
+            Reference(path="repository", kinds=(REPOSITORY,), by=("name",), blocks_delete=False, deleted_with=True),
+        ),
+        unique=(("repository",),),
         check=_lifecycle_problems,
     ),
     Kind(
         token="aws:ecr/repositoryPolicy:RepositoryPolicy",
-        puts=True,
-        make=lambda making: (str(making.inputs["repository"]), {"registryId": ACCOUNT}),
-        refers=(Refers(path="repository", kinds=(REPOSITORY,), by=("name",), holds=False, within=True),),
-        one_of=(("repository",),),
+        overwrites=True,
+        make=lambda request: (str(request.inputs["repository"]), {"registryId": ACCOUNT}),
+        references=(
+            Reference(path="repository", kinds=(REPOSITORY,), by=("name",), blocks_delete=False, deleted_with=True),
+        ),
+        unique=(("repository",),),
         check=lambda inputs: policy_problems(inputs, "policy", principal=True),
     ),
 )

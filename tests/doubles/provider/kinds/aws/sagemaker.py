@@ -3,30 +3,30 @@
 import re
 from typing import TYPE_CHECKING
 
-from ...kind import REGION, Kind, Making, Name, Problems, Refers, RefusedError, Values
+from ...kind import REGION, CloudError, CreateRequest, Kind, Name, Problems, Reference, Values
 from ..common import among, known, matches
 from .identity import ROLE
 from .network import SECURITY_GROUPS, SUBNET, VPC
 from .stores import BUCKET
 
 if TYPE_CHECKING:
-    from ...cloud import Cloud, Thing
+    from ...cloud import Cloud, Resource
 
 TRACKING_SERVER = "aws:sagemaker/mlflowTrackingServer:MlflowTrackingServer"
 APP = "aws:sagemaker/mlflowApp:MlflowApp"
 DOMAIN = "aws:sagemaker/domain:Domain"
 _NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,%d}"
 _WINDOW = r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun):([01]\d|2[0-3]):[0-5]\d"
-_WITH_ROLE = Refers(path="roleArn", kinds=(ROLE,), by=("arn",), holds=False)
+_WITH_ROLE = Reference(path="roleArn", kinds=(ROLE,), by=("arn",), blocks_delete=False)
 
 
-def _bucket_is_there(thing: "Thing", cloud: "Cloud") -> None:
-    uri = str(thing.inputs["artifactStoreUri"])
+def _bucket_is_there(resource: "Resource", cloud: "Cloud") -> None:
+    uri = str(resource.inputs["artifactStoreUri"])
     found = re.fullmatch(r"s3://([a-z0-9.-]+)(/.*)?", uri)
     if found is None:
-        raise RefusedError(f"ValidationException: {uri!r} is no S3 URI.")
-    if found[1] not in cloud.given:
-        cloud.named(found[1], (BUCKET,), ("id",))
+        raise CloudError(f"ValidationException: {uri!r} is no S3 URI.")
+    if found[1] not in cloud.existing:
+        cloud.find(found[1], (BUCKET,), ("id",))
 
 
 def _server_problems(inputs: Values) -> Problems:
@@ -37,14 +37,14 @@ def _server_problems(inputs: Values) -> Problems:
     yield from matches(inputs, "mlflowVersion", r"\d+\.\d+")
 
 
-def _server(making: Making) -> tuple[str, dict[str, object]]:
-    name = str(making.inputs["trackingServerName"])
+def _server(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    name = str(request.inputs["trackingServerName"])
     made: dict[str, object] = {
-        "arn": making.arn("sagemaker", f"mlflow-tracking-server/{name}"),
-        "trackingServerUrl": f"https://t-{making.hexes(12)}.{REGION}.experiments.sagemaker.aws",
+        "arn": request.arn("sagemaker", f"mlflow-tracking-server/{name}"),
+        "trackingServerUrl": f"https://t-{request.hex_digits(12)}.{REGION}.experiments.sagemaker.aws",
     }
     defaults = {"mlflowVersion": "3.4", "weeklyMaintenanceWindowStart": "Tue:03:30"}
-    return name, made | {field: value for field, value in defaults.items() if making.inputs.get(field) is None}
+    return name, made | {field: value for field, value in defaults.items() if request.inputs.get(field) is None}
 
 
 def _app_problems(inputs: Values) -> Problems:
@@ -54,23 +54,23 @@ def _app_problems(inputs: Values) -> Problems:
     yield from among(inputs, "accountDefaultStatus", ("ENABLED", "DISABLED"))
 
 
-def _app(making: Making) -> tuple[str, dict[str, object]]:
-    arn = making.arn("sagemaker", f"mlflow-app/app-{making.hexes(12).upper()}")
+def _app(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    arn = request.arn("sagemaker", f"mlflow-app/app-{request.hex_digits(12).upper()}")
     return arn, {"arn": arn}
 
 
-def _domain(making: Making) -> tuple[str, dict[str, object]]:
-    made = f"d-{making.hexes(12)}"
+def _domain(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    made = f"d-{request.hex_digits(12)}"
     return made, {
-        "arn": making.arn("sagemaker", f"domain/{made}"),
+        "arn": request.arn("sagemaker", f"domain/{made}"),
         "url": f"https://{made}.studio.{REGION}.sagemaker.aws",
-        "homeEfsFileSystemId": f"fs-{making.hexes(17)}",
+        "homeEfsFileSystemId": f"fs-{request.hex_digits(17)}",
     }
 
 
-def _domain_left(thing: "Thing") -> str:
+def _domain_left(resource: "Resource") -> str:
     # hashicorp/terraform-provider-aws#20986
-    return f"security groups security-group-for-(in|out)bound-nfs-{thing.id} in {thing.inputs['vpcId']}"
+    return f"security groups security-group-for-(in|out)bound-nfs-{resource.id} in {resource.inputs['vpcId']}"
 
 
 def _domain_problems(inputs: Values) -> Problems:
@@ -88,48 +88,48 @@ KINDS = (
     Kind(
         token=TRACKING_SERVER,
         make=_server,
-        refers=(_WITH_ROLE,),
-        one_of=(("trackingServerName",),),
+        references=(_WITH_ROLE,),
+        unique=(("trackingServerName",),),
         check=_server_problems,
-        made=_bucket_is_there,
-        changed=_bucket_is_there,
+        on_create=_bucket_is_there,
+        on_update=_bucket_is_there,
     ),
     Kind(
         token=APP,
         name=Name(limit=256),
         make=_app,
-        refers=(_WITH_ROLE, Refers(path="defaultDomainIdLists[*]", kinds=(DOMAIN,), holds=False)),
-        one_of=(("name",),),
+        references=(_WITH_ROLE, Reference(path="defaultDomainIdLists[*]", kinds=(DOMAIN,), blocks_delete=False)),
+        unique=(("name",),),
         check=_app_problems,
-        made=_bucket_is_there,
-        changed=_bucket_is_there,
+        on_create=_bucket_is_there,
+        on_update=_bucket_is_there,
     ),
     Kind(
         token=DOMAIN,
         make=_domain,
-        refers=(
-            Refers(path="vpcId", kinds=(VPC,)),
-            Refers(path="subnetIds[*]", kinds=(SUBNET,)),
-            Refers(path="defaultUserSettings.executionRole", kinds=(ROLE,), by=("arn",), holds=False),
-            Refers(path="defaultUserSettings.securityGroups[*]", kinds=SECURITY_GROUPS),
+        references=(
+            Reference(path="vpcId", kinds=(VPC,)),
+            Reference(path="subnetIds[*]", kinds=(SUBNET,)),
+            Reference(path="defaultUserSettings.executionRole", kinds=(ROLE,), by=("arn",), blocks_delete=False),
+            Reference(path="defaultUserSettings.securityGroups[*]", kinds=SECURITY_GROUPS),
         ),
-        one_of=(("domainName",),),
+        unique=(("domainName",),),
         check=_domain_problems,
-        leaves=_domain_left,
+        leftover=_domain_left,
     ),
     Kind(
         token="aws:sagemaker/userProfile:UserProfile",
-        make=lambda making: (
-            arn := making.arn(
-                "sagemaker", f"user-profile/{making.inputs['domainId']}/{making.inputs['userProfileName']}"
+        make=lambda request: (
+            arn := request.arn(
+                "sagemaker", f"user-profile/{request.inputs['domainId']}/{request.inputs['userProfileName']}"
             ),
-            {"arn": arn, "homeEfsFileSystemUid": f"{200000 + making.cloud.ticket()}"},
+            {"arn": arn, "homeEfsFileSystemUid": f"{200000 + request.cloud.next_number()}"},
         ),
-        refers=(
-            Refers(path="domainId", kinds=(DOMAIN,)),
-            Refers(path="userSettings.executionRole", kinds=(ROLE,), by=("arn",), holds=False),
+        references=(
+            Reference(path="domainId", kinds=(DOMAIN,)),
+            Reference(path="userSettings.executionRole", kinds=(ROLE,), by=("arn",), blocks_delete=False),
         ),
-        one_of=(("domainId", "userProfileName"),),
+        unique=(("domainId", "userProfileName"),),
         check=_user_problems,
     ),
 )

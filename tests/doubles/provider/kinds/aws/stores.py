@@ -3,16 +3,16 @@
 import re
 from typing import TYPE_CHECKING, Any
 
-from ...kind import REGION, Kind, Making, Name, Problems, Refers, RefusedError, Values
+from ...kind import REGION, CloudError, CreateRequest, Kind, Name, Problems, Reference, Values
 from ..common import exactly_one, json_in, known, matches
 from .policies import policy_problems
 
 if TYPE_CHECKING:
-    from ...cloud import Cloud, Thing
+    from ...cloud import Cloud, Resource
 
 BUCKET = "aws:s3/bucket:Bucket"
 SECRET = "aws:secretsmanager/secret:Secret"
-_OF_BUCKET = Refers(path="bucket", kinds=(BUCKET,), by=("id", "bucket"), holds=False, within=True)
+_OF_BUCKET = Reference(path="bucket", kinds=(BUCKET,), by=("id", "bucket"), blocks_delete=False, deleted_with=True)
 _PARTS = (
     "aws:s3/bucketVersioning:BucketVersioning",
     "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
@@ -23,8 +23,8 @@ _PARTS = (
 )
 
 
-def _bucket(making: Making) -> tuple[str, dict[str, object]]:
-    name = str(making.inputs["bucket"])
+def _bucket(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    name = str(request.inputs["bucket"])
     return name, {
         "arn": f"arn:aws:s3:::{name}",
         "bucketDomainName": f"{name}.s3.amazonaws.com",
@@ -34,33 +34,33 @@ def _bucket(making: Making) -> tuple[str, dict[str, object]]:
     }
 
 
-def _bucket_empty(thing: "Thing", _cloud: "Cloud") -> None:
-    if thing.inside and not thing.inputs.get("forceDestroy"):
-        raise RefusedError(f"BucketNotEmpty: {thing} holds {len(thing.inside)} objects.")
+def _bucket_empty(resource: "Resource", _cloud: "Cloud") -> None:
+    if resource.inside and not resource.inputs.get("forceDestroy"):
+        raise CloudError(f"BucketNotEmpty: {resource} holds {len(resource.inside)} objects.")
 
 
-def _bucket_policy_fits(thing: "Thing", cloud: "Cloud") -> None:
-    bucket = cloud.named(thing.inputs["bucket"], (BUCKET,), ("id",))
-    policy: Any = json_in(thing.inputs, "policy")
+def _bucket_policy_fits(resource: "Resource", cloud: "Cloud") -> None:
+    bucket = cloud.find(resource.inputs["bucket"], (BUCKET,), ("id",))
+    policy: Any = json_in(resource.inputs, "policy")
     for statement in policy["Statement"]:
         resources: Any = statement.get("Resource", [])
-        for resource in [resources] if isinstance(resources, str) else resources:
-            if not re.match(rf"{re.escape(bucket.computed['arn'])}(/|$)", resource):
-                raise RefusedError(f"MalformedPolicy: policy has invalid resource: {resource}.")
+        for pattern in [resources] if isinstance(resources, str) else resources:
+            if not re.match(rf"{re.escape(bucket.computed['arn'])}(/|$)", pattern):
+                raise CloudError(f"MalformedPolicy: policy has invalid resource: {pattern}.")
         open_to_all = statement.get("Principal") in ("*", {"AWS": "*"}) and not statement.get("Condition")
         blocked = any(one.inputs["bucket"] == bucket.id for one in cloud if one.kind.token == _PARTS[3])
         if statement["Effect"] == "Allow" and open_to_all and blocked:
-            raise RefusedError("AccessDenied: public policies are blocked by the BlockPublicPolicy setting.")
+            raise CloudError("AccessDenied: public policies are blocked by the BlockPublicPolicy setting.")
 
 
-def _secret_name_free(thing: "Thing", cloud: "Cloud") -> None:
-    if any(f"secret {thing.inputs['name']} " in one for one in cloud.left_behind):
-        raise RefusedError(f"InvalidRequestException: a secret {thing.inputs['name']} is scheduled for deletion.")
+def _secret_name_free(resource: "Resource", cloud: "Cloud") -> None:
+    if any(f"secret {resource.inputs['name']} " in one for one in cloud.leftovers):
+        raise CloudError(f"InvalidRequestException: a secret {resource.inputs['name']} is scheduled for deletion.")
 
 
-def _secret_left(thing: "Thing") -> str | None:
-    days = thing.inputs.get("recoveryWindowInDays", 30)
-    return f"secret {thing.inputs['name']} scheduled for deletion in {days} days" if days else None
+def _secret_left(resource: "Resource") -> str | None:
+    days = resource.inputs.get("recoveryWindowInDays", 30)
+    return f"secret {resource.inputs['name']} scheduled for deletion in {days} days" if days else None
 
 
 def _secret_problems(inputs: Values) -> Problems:
@@ -75,53 +75,55 @@ KINDS = (
         token=BUCKET,
         name=Name(field="bucket", limit=63, lower=True),
         make=_bucket,
-        one_of=(("bucket",),),
+        unique=(("bucket",),),
         check=lambda inputs: matches(inputs, "bucket", r"(?!xn--)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"),
-        deleting=_bucket_empty,
+        on_delete=_bucket_empty,
     ),
     *(
         Kind(
             token=token,
-            puts=True,
-            make=lambda making: (str(making.inputs["bucket"]), {}),
-            refers=(_OF_BUCKET,),
-            one_of=(("bucket",),),
+            overwrites=True,
+            make=lambda request: (str(request.inputs["bucket"]), {}),
+            references=(_OF_BUCKET,),
+            unique=(("bucket",),),
         )
         for token in _PARTS
     ),
     Kind(
         token="aws:s3/bucketPolicy:BucketPolicy",
-        puts=True,
-        make=lambda making: (str(making.inputs["bucket"]), {}),
-        refers=(_OF_BUCKET,),
-        one_of=(("bucket",),),
+        overwrites=True,
+        make=lambda request: (str(request.inputs["bucket"]), {}),
+        references=(_OF_BUCKET,),
+        unique=(("bucket",),),
         check=lambda inputs: policy_problems(inputs, "policy", principal=True),
-        made=_bucket_policy_fits,
-        changed=_bucket_policy_fits,
+        on_create=_bucket_policy_fits,
+        on_update=_bucket_policy_fits,
     ),
     Kind(
         token=SECRET,
         name=Name(),
-        make=lambda making: (
-            arn := making.arn("secretsmanager", f"secret:{making.inputs['name']}-{making.hexes(6)}"),
+        make=lambda request: (
+            arn := request.arn("secretsmanager", f"secret:{request.inputs['name']}-{request.hex_digits(6)}"),
             {"arn": arn},
         ),
-        one_of=(("name",),),
+        unique=(("name",),),
         check=_secret_problems,
-        made=_secret_name_free,
-        leaves=_secret_left,
+        on_create=_secret_name_free,
+        leftover=_secret_left,
     ),
     Kind(
         token="aws:secretsmanager/secretVersion:SecretVersion",
-        make=lambda making: (
-            f"{making.inputs['secretId']}|terraform-{making.hexes(26)}",
+        make=lambda request: (
+            f"{request.inputs['secretId']}|terraform-{request.hex_digits(26)}",
             {
-                "arn": making.found(making.inputs["secretId"], SECRET).id,
-                "versionId": f"terraform-{making.hexes(26)}",
+                "arn": request.find(request.inputs["secretId"], SECRET).id,
+                "versionId": f"terraform-{request.hex_digits(26)}",
                 "versionStages": ["AWSCURRENT"],
             },
         ),
-        refers=(Refers(path="secretId", kinds=(SECRET,), by=("id", "name"), holds=False, within=True),),
+        references=(
+            Reference(path="secretId", kinds=(SECRET,), by=("id", "name"), blocks_delete=False, deleted_with=True),
+        ),
         check=lambda inputs: exactly_one(inputs, "secretString", "secretBinary", "secretStringWo"),
     ),
 )

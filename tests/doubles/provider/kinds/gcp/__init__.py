@@ -1,9 +1,9 @@
-"""Google Cloud, one module for each box of the picture. Errors are in Google's words where somebody has quoted them."""
+"""Google Cloud, one module for each child component. Error messages are those of Google where they are documented."""
 
-from . import app_engine, identity, logs, network, project, proxy, registry, secrets, sql, storage, watching
+from . import app_engine, iap, identity, logs, monitoring, network, project, registry, secrets, sql, storage
 
 KINDS = tuple(
     kind
-    for module in (project, identity, app_engine, proxy, network, sql, storage, secrets, registry, logs, watching)
+    for module in (project, identity, app_engine, iap, network, sql, storage, secrets, registry, logs, monitoring)
     for kind in module.KINDS
 )

@@ -4,17 +4,17 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ...kind import Making, Problems, Refers, RefusedError, Values
+from ...kind import CloudError, CreateRequest, Problems, Reference, Values
 from ..common import among, between, exactly_one, group, groups, known, matches
 from .identity import ACCOUNT, is_there
 from .network import NETWORK, SUBNETWORK
-from .project import DURATION, NAME, PROJECT, of_google, switched_off, words
+from .project import DURATION, NAME, PROJECT, api_disabled, of_google, words
 from .registry import has_image
 from .sql import INSTANCE
 from .storage import BUCKET
 
 if TYPE_CHECKING:
-    from ...cloud import Cloud, Thing
+    from ...cloud import Cloud, Resource
 
 APPLICATION = "gcp:appengine/application:Application"
 FLEXIBLE = "gcp:appengine/flexibleAppVersion:FlexibleAppVersion"
@@ -34,8 +34,8 @@ LOCATIONS = frozenset(
 _LETTERS = {"europe-west": "ew", "us-central": "uc"}
 
 
-def _application(making: Making) -> tuple[str, dict[str, object]]:
-    location = str(making.inputs["locationId"])
+def _application(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    location = str(request.inputs["locationId"])
     return PROJECT, {
         "name": f"apps/{PROJECT}",
         "appId": PROJECT,
@@ -47,8 +47,8 @@ def _application(making: Making) -> tuple[str, dict[str, object]]:
     }
 
 
-def _with_buckets(thing: "Thing", cloud: "Cloud") -> None:
-    cloud.given |= {str(thing.computed["codeBucket"]), str(thing.computed["defaultBucket"])}
+def _with_buckets(resource: "Resource", cloud: "Cloud") -> None:
+    cloud.existing |= {str(resource.computed["codeBucket"]), str(resource.computed["defaultBucket"])}
 
 
 def _application_problems(inputs: Values) -> Problems:
@@ -69,8 +69,8 @@ def _stays_where_it_is(olds: Values, news: Values) -> str | None:
     return None
 
 
-def _version(making: Making) -> tuple[str, dict[str, object]]:
-    name = f"apps/{PROJECT}/services/{making.inputs['service']}/versions/{making.inputs['versionId']}"
+def _version(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    name = f"apps/{PROJECT}/services/{request.inputs['service']}/versions/{request.inputs['versionId']}"
     return name, {"name": name}
 
 
@@ -172,34 +172,34 @@ def services_of(cloud: "Cloud") -> set[str]:
     return {str(one.inputs["service"]) for token in VERSIONS for one in cloud.of(token)}
 
 
-def _versions_of(service: object, cloud: "Cloud") -> "list[Thing]":
+def _versions_of(service: object, cloud: "Cloud") -> "list[Resource]":
     return [one for token in VERSIONS for one in cloud.of(token) if one.inputs["service"] == service]
 
 
-def _deployed(thing: "Thing", cloud: "Cloud") -> None:
+def _deployed(resource: "Resource", cloud: "Cloud") -> None:
     application = next(iter(cloud.of(APPLICATION)), None)
     if application is None:
-        raise RefusedError(f'googleapi: Error 404: Could not find Application "{PROJECT}"., notFound')
-    if thing.inputs["service"] != "default" and "default" not in services_of(cloud):
-        raise RefusedError(
+        raise CloudError(f'googleapi: Error 404: Could not find Application "{PROJECT}"., notFound')
+    if resource.inputs["service"] != "default" and "default" not in services_of(cloud):
+        raise CloudError(
             "googleapi: Error 400: The first service (module) you upload to a new application must be the 'default' "
             "service (module). Please upload a version of the 'default' service (module) before uploading a version "
-            f"for the '{thing.inputs['service']}' service (module)., badRequest"
+            f"for the '{resource.inputs['service']}' service (module)., badRequest"
         )
-    account = thing.inputs.get("serviceAccount")
+    account = resource.inputs.get("serviceAccount")
     if account and not is_there(str(account), cloud):
-        raise RefusedError(f"googleapi: Error 400: Service account {account} does not exist., badRequest")
+        raise CloudError(f"googleapi: Error 400: Service account {account} does not exist., badRequest")
     # What it is started from is in a bucket.
-    for source in _sources(group(thing.inputs, "deployment")):
+    for source in _sources(group(resource.inputs, "deployment")):
         bucket, _, name = source.removeprefix("https://storage.googleapis.com/").partition("/")
         if not any(one.id == bucket and name in one.inside for one in cloud.of(BUCKET)):
-            raise RefusedError(f"googleapi: Error 400: The file {source} could not be read., badRequest")
+            raise CloudError(f"googleapi: Error 400: The file {source} could not be read., badRequest")
 
 
-def _standard_deployed(thing: "Thing", cloud: "Cloud") -> None:
-    _deployed(thing, cloud)
+def _standard_deployed(resource: "Resource", cloud: "Cloud") -> None:
+    _deployed(resource, cloud)
     # Its build pushes there: https://cloud.google.com/appengine/docs/standard/testing-and-deploying-your-app
-    cloud.left_behind.append("repository gae-standard")
+    cloud.leftovers.append("repository gae-standard")
 
 
 def _sources(deployment: Values) -> Iterable[str]:
@@ -208,72 +208,70 @@ def _sources(deployment: Values) -> Iterable[str]:
             yield str(one["sourceUrl"])
 
 
-def _redeployed(thing: "Thing", cloud: "Cloud") -> None:
-    before = next(one for token in VERSIONS for one in cloud.of(token) if one.id == thing.id)
-    if before.inputs["service"] != thing.inputs["service"]:
-        # The provider deploys to the other service, and forgets this one: url of Update.
-        cloud.left_behind.append(f"service {before.inputs['service']}")
-    _deployed(thing, cloud)
+def _redeployed(resource: "Resource", cloud: "Cloud") -> None:
+    before = next(one for token in VERSIONS for one in cloud.of(token) if one.id == resource.id)
+    if before.inputs["service"] != resource.inputs["service"]:
+        # The provider deploys to the other service and drops this version from the state: url of Update.
+        cloud.leftovers.append(f"service {before.inputs['service']}")
+    _deployed(resource, cloud)
 
 
-def _flexible_deployed(thing: "Thing", cloud: "Cloud") -> None:
-    _deployed(thing, cloud)
-    _runs_in_flexible(thing, cloud)
+def _flexible_deployed(resource: "Resource", cloud: "Cloud") -> None:
+    _deployed(resource, cloud)
+    _runs_in_flexible(resource, cloud)
 
 
-def _flexible_redeployed(thing: "Thing", cloud: "Cloud") -> None:
-    _redeployed(thing, cloud)
-    _runs_in_flexible(thing, cloud)
+def _flexible_redeployed(resource: "Resource", cloud: "Cloud") -> None:
+    _redeployed(resource, cloud)
+    _runs_in_flexible(resource, cloud)
 
 
-def _runs_in_flexible(thing: "Thing", cloud: "Cloud") -> None:
-    image = group(group(thing.inputs, "deployment"), "container").get("image")
+def _runs_in_flexible(resource: "Resource", cloud: "Cloud") -> None:
+    image = group(group(resource.inputs, "deployment"), "container").get("image")
     if image and not has_image(str(image), cloud):
-        raise RefusedError(f"googleapi: Error 400: The image {image} could not be found., badRequest")
+        raise CloudError(f"googleapi: Error 400: The image {image} could not be found., badRequest")
     # Its machines are Compute Engine's.
     if "compute.googleapis.com" not in cloud.apis:
-        raise RefusedError(switched_off("compute.googleapis.com"))
-    for connection in str(group(thing.inputs, "betaSettings").get("cloud_sql_instances") or "").split(","):
+        raise CloudError(api_disabled("compute.googleapis.com"))
+    for connection in str(group(resource.inputs, "betaSettings").get("cloud_sql_instances") or "").split(","):
         name = connection.split("=")[0]
-        if name and name not in cloud.given:
-            cloud.named(name, (INSTANCE,), ("connectionName",))
-    wanted = group(thing.inputs, "network")
+        if name and name not in cloud.existing:
+            cloud.find(name, (INSTANCE,), ("connectionName",))
+    wanted = group(resource.inputs, "network")
     network = next((one for one in cloud.of(NETWORK) if one.inputs["name"] == wanted.get("name")), None)
     if network is not None and network.inputs.get("autoCreateSubnetworks") is False and not wanted.get("subnetwork"):
-        raise RefusedError(f"googleapi: Error 400: {network} has no subnetworks of its own: name one., badRequest")
+        raise CloudError(f"googleapi: Error 400: {network} has no subnetworks of its own: name one., badRequest")
     subnetwork = next((one for one in cloud.of(SUBNETWORK) if one.inputs["name"] == wanted.get("subnetwork")), None)
     if subnetwork is not None:
         location = str(cloud.of(APPLICATION)[0].inputs["locationId"])
         region = location if location[-1].isdigit() else f"{location}1"
         if subnetwork.inputs["region"] != region:
-            raise RefusedError(
-                f"googleapi: Error 400: {subnetwork} is not in {region}, where App Engine is., badRequest"
-            )
+            raise CloudError(f"googleapi: Error 400: {subnetwork} is not in {region}, where App Engine is., badRequest")
 
 
-def _undeploy(thing: "Thing", cloud: "Cloud") -> None:
-    service = thing.inputs["service"]
-    others = [one for one in _versions_of(service, cloud) if one is not thing]
-    if thing.inputs.get("deleteServiceOnDestroy"):
+def _undeploy(resource: "Resource", cloud: "Cloud") -> None:
+    service = resource.inputs["service"]
+    others = [one for one in _versions_of(service, cloud) if one is not resource]
+    if resource.inputs.get("deleteServiceOnDestroy"):
         if service == "default":
-            raise RefusedError("googleapi: Error 400: The default service (module) may not be deleted., badRequest")
+            raise CloudError("googleapi: Error 400: The default service (module) may not be deleted., badRequest")
         # With all its versions, newer ones too.
         for one in others:
             cloud.remove(one)
         return
     if not others:
-        raise RefusedError(
+        raise CloudError(
             "googleapi: Error 400: Cannot delete the final version of a service (module). Please delete the whole "
             "service (module) in order to delete this version., badRequest"
         )
-    if thing in _with_traffic(service, cloud):
-        raise RefusedError(
+    if resource in _with_traffic(service, cloud):
+        raise CloudError(
             "googleapi: Error 400: Cannot delete a version with a non-zero traffic allocation. Please update your "
             "traffic split to remove the allocation for this version and try again., badRequest"
         )
 
 
-def _with_traffic(service: object, cloud: "Cloud") -> "list[Thing]":
+def _with_traffic(service: object, cloud: "Cloud") -> "list[Resource]":
     """As somebody has split it; otherwise all goes to the first one."""
     versions = _versions_of(service, cloud)
     split = next((one for one in cloud.of(SPLIT) if one.inputs["service"] == service), None)
@@ -293,39 +291,37 @@ def _split_problems(inputs: Values) -> Problems:
     yield from among(split, "shardBy", ("UNSPECIFIED", "COOKIE", "IP", "RANDOM"))
 
 
-def _split_fits(thing: "Thing", cloud: "Cloud") -> None:
-    service = thing.inputs["service"]
+def _split_fits(resource: "Resource", cloud: "Cloud") -> None:
+    service = resource.inputs["service"]
     there = {one.inputs["versionId"]: one for one in _versions_of(service, cloud)}
-    for version in thing.inputs["split"]["allocations"]:
+    for version in resource.inputs["split"]["allocations"]:
         if version not in there:
-            raise RefusedError(
-                f"googleapi: Error 400: version {version} of service {service} is not there., badRequest"
-            )
-        if thing.inputs.get("migrateTraffic") and there[version].kind.token == FLEXIBLE:
-            raise RefusedError(
+            raise CloudError(f"googleapi: Error 400: version {version} of service {service} is not there., badRequest")
+        if resource.inputs.get("migrateTraffic") and there[version].kind.token == FLEXIBLE:
+            raise CloudError(
                 "googleapi: Error 400: Traffic migration does not support App Engine Flexible., badRequest"
             )
 
 
-def _numbered(making: Making) -> tuple[str, dict[str, object]]:
-    made, outputs = _version(making)
-    return made, {**outputs, "number": making.cloud.ticket()}
+def _numbered(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    made, outputs = _version(request)
+    return made, {**outputs, "number": request.cloud.next_number()}
 
 
-_RUNS_AS = Refers(path="serviceAccount", kinds=(ACCOUNT,), by=("email",), holds=False)
+_RUNS_AS = Reference(path="serviceAccount", kinds=(ACCOUNT,), by=("email",), blocks_delete=False)
 KINDS = (
     of_google(
         APPLICATION,
         "appengine",
         _application,
         check=_application_problems,
-        made=_with_buckets,
-        untold=("iap.oauth2ClientSecret",),
-        stuck=_stays_where_it_is,
+        on_create=_with_buckets,
+        write_only=("iap.oauth2ClientSecret",),
+        update_error=_stays_where_it_is,
         # resource_app_engine_application.go, Delete: a warning in the log, and nothing is called.
-        stays=lambda _thing: True,
-        forgets=True,
-        taken=lambda _there: (
+        survives_delete=lambda _resource: True,
+        lost_on_timeout=True,
+        conflict=lambda _there: (
             "Error creating App Engine application: googleapi: Error 409: This application already exists and "
             "cannot be re-created., alreadyExists"
         ),
@@ -334,43 +330,43 @@ KINDS = (
         FLEXIBLE,
         ("appengine", "appengineflex"),
         _numbered,
-        refers=(
+        references=(
             _RUNS_AS,
-            Refers(path="network.name", kinds=(NETWORK,), by=("name",)),
+            Reference(path="network.name", kinds=(NETWORK,), by=("name",)),
             # aef-... machines are in it: https://github.com/GoogleCloudPlatform/magic-modules/pull/10326
-            Refers(path="network.subnetwork", kinds=(SUBNETWORK,), by=("name",)),
+            Reference(path="network.subnetwork", kinds=(SUBNETWORK,), by=("name",)),
         ),
         check=_flexible_problems,
-        made=_flexible_deployed,
-        changed=_flexible_redeployed,
-        deleting=_undeploy,
-        stays=lambda thing: bool(thing.inputs.get("noopOnDestroy")),
-        untold=("betaSettings", "deployment", "envVariables", "noopOnDestroy", "deleteServiceOnDestroy"),
-        puts=True,
-        forgets=True,
+        on_create=_flexible_deployed,
+        on_update=_flexible_redeployed,
+        on_delete=_undeploy,
+        survives_delete=lambda resource: bool(resource.inputs.get("noopOnDestroy")),
+        write_only=("betaSettings", "deployment", "envVariables", "noopOnDestroy", "deleteServiceOnDestroy"),
+        overwrites=True,
+        lost_on_timeout=True,
     ),
     of_google(
         STANDARD,
         "appengine",
         _numbered,
-        refers=(_RUNS_AS,),
+        references=(_RUNS_AS,),
         check=_version_problems,
-        made=_standard_deployed,
-        changed=_redeployed,
-        deleting=_undeploy,
-        stays=lambda thing: bool(thing.inputs.get("noopOnDestroy")),
-        puts=True,
-        forgets=True,
+        on_create=_standard_deployed,
+        on_update=_redeployed,
+        on_delete=_undeploy,
+        survives_delete=lambda resource: bool(resource.inputs.get("noopOnDestroy")),
+        overwrites=True,
+        lost_on_timeout=True,
     ),
     of_google(
         SPLIT,
         "appengine",
-        lambda making: (f"apps/{PROJECT}/services/{making.inputs['service']}", {}),
+        lambda request: (f"apps/{PROJECT}/services/{request.inputs['service']}", {}),
         check=_split_problems,
-        made=_split_fits,
-        changed=_split_fits,
+        on_create=_split_fits,
+        on_update=_split_fits,
         # It is a field of the service, which nobody takes away.
-        puts=True,
-        forgets=True,
+        overwrites=True,
+        lost_on_timeout=True,
     ),
 )

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ...kind import RefusedError, Values
-from .project import NUMBER, PROJECT, switched_off
+from ...kind import CloudError, Values
+from .project import NUMBER, PROJECT, api_disabled
 
 if TYPE_CHECKING:
     from ...cloud import Cloud
@@ -16,14 +16,14 @@ _VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
 
 def _on(cloud: "Cloud", api: str) -> None:
     if api not in cloud.apis:
-        raise RefusedError(switched_off(api))
+        raise CloudError(api_disabled(api))
 
 
 def _project(asked: Values, cloud: "Cloud") -> dict[str, Any]:
     # Reading a project is a call of this API, which no project has from the first.
     _on(cloud, "cloudresourcemanager.googleapis.com")
     if asked.get("projectId", PROJECT) != PROJECT:
-        raise RefusedError(
+        raise CloudError(
             f"googleapi: Error 403: The caller does not have permission for {asked['projectId']}, forbidden"
         )
     return {
@@ -47,7 +47,7 @@ def _client(_asked: Values, cloud: "Cloud") -> dict[str, Any]:
         "project": PROJECT,
         "region": "",
         "zone": "",
-        "accessToken": f"registry-password-{cloud.ticket()}",
+        "accessToken": f"registry-password-{cloud.next_number()}",
         "defaultLabels": {},
     }
 
@@ -55,12 +55,12 @@ def _client(_asked: Values, cloud: "Cloud") -> dict[str, Any]:
 def _secret_version(asked: Values, cloud: "Cloud") -> dict[str, Any]:
     _on(cloud, "secretmanager.googleapis.com")
     name = str(asked["secret"]).rsplit("/", 1)[-1]
-    secret = cloud.named(f"projects/{PROJECT}/secrets/{name}", (_SECRET,))
+    secret = cloud.find(f"projects/{PROJECT}/secrets/{name}", (_SECRET,))
     versions = [one for one in cloud.of(_VERSION) if one.inputs["secret"] == secret.id]
     wanted = str(asked.get("version") or "latest")
     found = [one for one in versions if wanted in ("latest", one.computed["version"])]
     if not found:
-        raise RefusedError(f"googleapi: Error 404: Secret Version {secret.id}/versions/{wanted} not found., notFound")
+        raise CloudError(f"googleapi: Error 404: Secret Version {secret.id}/versions/{wanted} not found., notFound")
     last = found[-1]
     return {
         "id": last.id,
@@ -78,7 +78,7 @@ def _secret_version(asked: Values, cloud: "Cloud") -> dict[str, Any]:
 
 def _authorities(asked: Values, cloud: "Cloud") -> dict[str, Any]:
     _on(cloud, "sqladmin.googleapis.com")
-    instance = cloud.named(asked["instance"], (_INSTANCE,), ("name", "id", "selfLink"))
+    instance = cloud.find(asked["instance"], (_INSTANCE,), ("name", "id", "selfLink"))
     certificates = instance.computed["serverCaCerts"]
     return {
         "id": instance.id,

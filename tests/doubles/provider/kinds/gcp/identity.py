@@ -4,12 +4,12 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...kind import Kind, Making, Name, Problems, Refers, RefusedError, Values
+from ...kind import CloudError, CreateRequest, Kind, Name, Problems, Reference, Values
 from ..common import group, known, matches
 from .project import PROJECT, of_google
 
 if TYPE_CHECKING:
-    from ...cloud import Cloud, Thing
+    from ...cloud import Cloud, Resource
 
 ACCOUNT = "gcp:serviceaccount/account:Account"
 OF_PROJECT = "gcp:projects/iAMMember:IAMMember"
@@ -45,44 +45,53 @@ def member_problems(inputs: Values) -> Problems:
         yield "condition", "for everyone there are no conditions"
 
 
-def member_exists(thing: "Thing", cloud: "Cloud") -> None:
-    kind, _, email = str(thing.inputs["member"]).partition(":")
+def member_exists(resource: "Resource", cloud: "Cloud") -> None:
+    kind, _, email = str(resource.inputs["member"]).partition(":")
     if kind == "serviceAccount" and not is_there(email, cloud):
-        raise RefusedError(f"googleapi: Error 400: Service account {email} does not exist., badRequest")
+        raise CloudError(f"googleapi: Error 400: Service account {email} does not exist., badRequest")
 
 
 def iam_member(
     token: str,
     api: str | tuple[str, ...],
     parent: Callable[[Values], str],
-    *refers: Refers,
-    made: Callable[["Thing", "Cloud"], None] = member_exists,
-    first_deleted: bool = False,
+    *references: Reference,
+    on_create: Callable[["Resource", "Cloud"], None] = member_exists,
+    delete_before_replace: bool = False,
     check: Callable[[Values], Problems] = lambda _inputs: iter(()),
 ) -> Kind:
     """A member of a role on the resource ``parent``. Adding one who is in already is no fault: a policy is a set."""
 
-    def make(making: Making) -> tuple[str, dict[str, object]]:
-        inputs = making.inputs
+    def make(request: CreateRequest) -> tuple[str, dict[str, object]]:
+        inputs = request.inputs
         title = group(inputs, "condition").get("title")
         made_id = f"{parent(inputs)}/{inputs['role']}/{inputs['member']}"
-        return made_id + (f"/{title}" if title else ""), {"etag": making.hexes(11)}
+        return made_id + (f"/{title}" if title else ""), {"etag": request.hex_digits(11)}
 
     def problems(inputs: Values) -> Problems:
         yield from member_problems(inputs)
         yield from check(inputs)
 
-    return of_google(token, api, make, check=problems, refers=refers, made=made, puts=True, first_deleted=first_deleted)
+    return of_google(
+        token,
+        api,
+        make,
+        check=problems,
+        references=references,
+        on_create=on_create,
+        overwrites=True,
+        delete_before_replace=delete_before_replace,
+    )
 
 
-def _account(making: Making) -> tuple[str, dict[str, object]]:
-    email = f"{making.inputs['accountId']}@{_HOST}"
+def _account(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    email = f"{request.inputs['accountId']}@{_HOST}"
     name = f"projects/{PROJECT}/serviceAccounts/{email}"
     return name, {
         "email": email,
         "name": name,
         "member": f"serviceAccount:{email}",
-        "uniqueId": str(10**20 + making.cloud.ticket()),
+        "uniqueId": str(10**20 + request.cloud.next_number()),
     }
 
 
@@ -95,11 +104,11 @@ def _account_problems(inputs: Values) -> Problems:
             yield field, f"it has {most} bytes at most"
 
 
-def _leave_members(thing: "Thing", cloud: "Cloud") -> None:
+def _leave_members(resource: "Resource", cloud: "Cloud") -> None:
     """Who is a member stays one, as deleted:serviceAccount:...?uid=..., until somebody takes it out."""
     for one in cloud.of(OF_PROJECT):
-        if one.inputs["member"] == thing.computed["member"]:
-            cloud.left_behind.append(f"member deleted:{one.inputs['member']} of {one.inputs['role']} in the project")
+        if one.inputs["member"] == resource.computed["member"]:
+            cloud.leftovers.append(f"member deleted:{one.inputs['member']} of {one.inputs['role']} in the project")
             cloud.remove(one)
 
 
@@ -115,8 +124,8 @@ KINDS = (
         _account,
         name=Name(field="accountId", limit=30),
         check=_account_problems,
-        deleting=_leave_members,
-        taken=lambda there: (
+        on_delete=_leave_members,
+        conflict=lambda there: (
             "Error creating service account: googleapi: Error 409: Service account "
             f"{there.inputs['accountId']} already exists within project projects/{PROJECT}., alreadyExists"
         ),
@@ -125,8 +134,8 @@ KINDS = (
         "gcp:serviceaccount/iAMMember:IAMMember",
         "iam",
         lambda inputs: str(inputs["serviceAccountId"]),
-        Refers(path="serviceAccountId", kinds=(ACCOUNT,), by=("id", "name"), holds=False, within=True),
+        Reference(path="serviceAccountId", kinds=(ACCOUNT,), by=("id", "name"), blocks_delete=False, deleted_with=True),
         check=_account_link,
     ),
-    iam_member(OF_PROJECT, "cloudresourcemanager", lambda inputs: str(inputs["project"]), first_deleted=True),
+    iam_member(OF_PROJECT, "cloudresourcemanager", lambda inputs: str(inputs["project"]), delete_before_replace=True),
 )

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from ...kind import Making, Name, Problems, Refers, RefusedError, Values
+from ...kind import CloudError, CreateRequest, Name, Problems, Reference, Values
 from ..common import among, between, group, groups, known, matches
 from .project import NUMBER, PROJECT, in_region, of_google
 
 if TYPE_CHECKING:
-    from ...cloud import Cloud, Thing
+    from ...cloud import Cloud, Resource
 
 BUCKET = "gcp:logging/projectBucketConfig:ProjectBucketConfig"
 METRIC = "gcp:logging/metric:Metric"
@@ -16,8 +16,8 @@ EXCLUSION = "gcp:logging/projectExclusion:ProjectExclusion"
 _OWN = ("_Default", "_Required")
 
 
-def _bucket(making: Making) -> tuple[str, dict[str, object]]:
-    made = f"projects/{PROJECT}/locations/{making.inputs['location']}/buckets/{making.inputs['bucketId']}"
+def _bucket(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    made = f"projects/{PROJECT}/locations/{request.inputs['location']}/buckets/{request.inputs['bucketId']}"
     return made, {"name": made, "lifecycleState": "ACTIVE"}
 
 
@@ -28,29 +28,29 @@ def _bucket_problems(inputs: Values) -> Problems:
     yield from between(inputs, "retentionDays", 1, 3650)
 
 
-def _bucket_id_free(thing: "Thing", cloud: "Cloud") -> None:
-    if (BUCKET, thing.id) in cloud.reserved:
-        raise RefusedError(
-            f"googleapi: Error 400: Bucket {thing.id} is pending deletion (DELETE_REQUESTED) and cannot be updated; "
+def _bucket_id_free(resource: "Resource", cloud: "Cloud") -> None:
+    if (BUCKET, resource.id) in cloud.reserved:
+        raise CloudError(
+            f"googleapi: Error 400: Bucket {resource.id} is pending deletion (DELETE_REQUESTED) and cannot be updated; "
             "its name is free after 7 days., failedPrecondition"
         )
 
 
-def _bucket_not_locked(thing: "Thing", cloud: "Cloud") -> None:
-    if thing.inputs.get("locked"):
-        raise RefusedError(f"googleapi: Error 400: {thing} is locked and holds logs., failedPrecondition")
-    cloud.reserved.add((BUCKET, thing.id))
+def _bucket_not_locked(resource: "Resource", cloud: "Cloud") -> None:
+    if resource.inputs.get("locked"):
+        raise CloudError(f"googleapi: Error 400: {resource} is locked and holds logs., failedPrecondition")
+    cloud.reserved.add((BUCKET, resource.id))
 
 
-def _bucket_left(thing: "Thing") -> str | None:
-    return None if thing.inputs["bucketId"] in _OWN else f"log bucket {thing.inputs['bucketId']} for 7 days"
+def _bucket_left(resource: "Resource") -> str | None:
+    return None if resource.inputs["bucketId"] in _OWN else f"log bucket {resource.inputs['bucketId']} for 7 days"
 
 
-def _sink_fits(thing: "Thing", cloud: "Cloud") -> None:
-    destination = str(thing.inputs["destination"])
+def _sink_fits(resource: "Resource", cloud: "Cloud") -> None:
+    destination = str(resource.inputs["destination"])
     bucket = destination.removeprefix("logging.googleapis.com/")
     if bucket != destination and f"projects/{PROJECT}/" in bucket and not bucket.endswith(_OWN):
-        cloud.named(bucket, (BUCKET,), ("id", "name"))
+        cloud.find(bucket, (BUCKET,), ("id", "name"))
 
 
 def _sink_problems(inputs: Values) -> Problems:
@@ -65,17 +65,17 @@ def _sink_problems(inputs: Values) -> Problems:
         yield "filter", "it has 20,000 letters at most"
 
 
-def _sink(making: Making) -> tuple[str, dict[str, object]]:
+def _sink(request: CreateRequest) -> tuple[str, dict[str, object]]:
     # A bucket of the same project needs no identity.
-    inside = f"logging.googleapis.com/projects/{PROJECT}/" in str(making.inputs["destination"])
+    inside = f"logging.googleapis.com/projects/{PROJECT}/" in str(request.inputs["destination"])
     agent = "" if inside else f"serviceAccount:service-{NUMBER}@gcp-sa-logging.iam.gserviceaccount.com"
-    return f"projects/{PROJECT}/sinks/{making.inputs['name']}", {"writerIdentity": agent}
+    return f"projects/{PROJECT}/sinks/{request.inputs['name']}", {"writerIdentity": agent}
 
 
-def _exclusions_fit(thing: "Thing", cloud: "Cloud") -> None:
+def _exclusions_fit(resource: "Resource", cloud: "Cloud") -> None:
     # https://cloud.google.com/logging/quotas
-    if len([one for one in cloud.of(EXCLUSION) if one.id != thing.id]) >= 50:
-        raise RefusedError("googleapi: Error 400: a project has 50 exclusions at most., failedPrecondition")
+    if len([one for one in cloud.of(EXCLUSION) if one.id != resource.id]) >= 50:
+        raise CloudError("googleapi: Error 400: a project has 50 exclusions at most., failedPrecondition")
 
 
 def _metric_problems(inputs: Values) -> Problems:
@@ -106,12 +106,12 @@ KINDS = (
         _bucket,
         labels="-",
         check=_bucket_problems,
-        made=_bucket_id_free,
-        deleting=_bucket_not_locked,
-        leaves=_bucket_left,
-        stays=lambda thing: thing.inputs["bucketId"] in _OWN,
+        on_create=_bucket_id_free,
+        on_delete=_bucket_not_locked,
+        leftover=_bucket_left,
+        survives_delete=lambda resource: resource.inputs["bucketId"] in _OWN,
         # Acquire or create: whoever asks for one that is there gets it.
-        puts=True,
+        overwrites=True,
     ),
     of_google(
         SINK,
@@ -120,19 +120,19 @@ KINDS = (
         labels="-",
         name=Name(),
         check=_sink_problems,
-        made=_sink_fits,
-        changed=_sink_fits,
-        puts=True,
+        on_create=_sink_fits,
+        on_update=_sink_fits,
+        overwrites=True,
     ),
     of_google(
         EXCLUSION,
         "logging",
-        lambda making: (f"projects/{PROJECT}/exclusions/{making.inputs['name']}", {}),
+        lambda request: (f"projects/{PROJECT}/exclusions/{request.inputs['name']}", {}),
         labels="-",
         name=Name(),
         check=lambda inputs: matches(inputs, "name", r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}"),
-        made=_exclusions_fit,
-        taken=lambda there: (
+        on_create=_exclusions_fit,
+        conflict=lambda there: (
             f"googleapi: Error 409: An exclusion named {there.inputs['name']} already exists in the project., "
             "alreadyExists"
         ),
@@ -140,12 +140,12 @@ KINDS = (
     of_google(
         METRIC,
         "logging",
-        lambda making: (str(making.inputs["name"]), {}),
+        lambda request: (str(request.inputs["name"]), {}),
         labels="-",
         name=Name(),
-        refers=(Refers(path="bucketName", kinds=(BUCKET,), by=("id", "name"), holds=False),),
+        references=(Reference(path="bucketName", kinds=(BUCKET,), by=("id", "name"), blocks_delete=False),),
         check=_metric_problems,
-        taken=lambda there: (
+        conflict=lambda there: (
             f"Error creating Metric: googleapi: Error 409: Metric {there.inputs['name']} already exists., alreadyExists"
         ),
     ),

@@ -4,13 +4,13 @@ import ipaddress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ...kind import Name, Problems, Refers, RefusedError, Values
+from ...kind import CloudError, Name, Problems, Reference, Values
 from ..common import among, between, exactly_one, group, groups, known, matches
 from .identity import iam_member
 from .project import NAME, PROJECT, in_region, of_google, self_link
 
 if TYPE_CHECKING:
-    from ...cloud import Cloud, Thing
+    from ...cloud import Cloud, Resource
 
 NETWORK = "gcp:compute/network:Network"
 SUBNETWORK = "gcp:compute/subnetwork:Subnetwork"
@@ -19,10 +19,10 @@ CONNECTION = "gcp:servicenetworking/connection:Connection"
 SQL = "gcp:sql/databaseInstance:DatabaseInstance"
 BY = ("id", "selfLink", "name")
 _NAMED = Name(limit=63, lower=True)
-OF_NETWORK = Refers(path="network", kinds=(NETWORK,), by=BY)
+OF_NETWORK = Reference(path="network", kinds=(NETWORK,), by=BY)
 
 
-def exists_already(there: "Thing") -> str:
+def exists_already(there: "Resource") -> str:
     return f"googleapi: Error 409: The resource '{there.id}' already exists, alreadyExists"
 
 
@@ -55,23 +55,23 @@ def _subnetwork_problems(inputs: Values) -> Problems:
         yield "ipCidrRange", f"/{network.prefixlen} is given; allowed is /8 to /29"
 
 
-def _no_overlap(thing: "Thing", cloud: "Cloud") -> None:
-    ours = ipaddress.ip_network(thing.inputs["ipCidrRange"])
+def _no_overlap(resource: "Resource", cloud: "Cloud") -> None:
+    ours = ipaddress.ip_network(resource.inputs["ipCidrRange"])
     for other in cloud.of(SUBNETWORK):
-        same = same_network(other.inputs["network"], thing.inputs["network"])
-        if other.id != thing.id and same and ours.overlaps(ipaddress.ip_network(other.inputs["ipCidrRange"])):
-            raise RefusedError(
+        same = same_network(other.inputs["network"], resource.inputs["network"])
+        if other.id != resource.id and same and ours.overlaps(ipaddress.ip_network(other.inputs["ipCidrRange"])):
+            raise CloudError(
                 f"googleapi: Error 400: Invalid IPCidrRange: {ours} conflicts with existing subnetwork {other.id}"
             )
 
 
-def _subnetwork_changed(thing: "Thing", cloud: "Cloud") -> None:
-    before = cloud.named(thing.id, (SUBNETWORK,))
-    old, new = (ipaddress.ip_network(str(one.inputs["ipCidrRange"])) for one in (before, thing))
+def _subnetwork_changed(resource: "Resource", cloud: "Cloud") -> None:
+    before = cloud.find(resource.id, (SUBNETWORK,))
+    old, new = (ipaddress.ip_network(str(one.inputs["ipCidrRange"])) for one in (before, resource))
     # ExpandIpCidrRange: https://cloud.google.com/vpc/docs/create-modify-vpc-networks#expand-subnet
     if old != new and not (new.version == old.version and new.supernet_of(old)):  # pyright: ignore[reportArgumentType]
-        raise RefusedError(f"googleapi: Error 400: The new IP CIDR range {new} must contain the old one {old}, invalid")
-    _no_overlap(thing, cloud)
+        raise CloudError(f"googleapi: Error 400: The new IP CIDR range {new} must contain the old one {old}, invalid")
+    _no_overlap(resource, cloud)
 
 
 def _firewall_problems(inputs: Values) -> Problems:
@@ -110,20 +110,20 @@ def _address_problems(inputs: Values) -> Problems:
     yield from between(inputs, "prefixLength", 8, 29)
 
 
-def _one_for_each_network(thing: "Thing", cloud: "Cloud") -> None:
+def _one_for_each_network(resource: "Resource", cloud: "Cloud") -> None:
     for other in cloud.of(CONNECTION):
-        if other is not thing and same_network(other.inputs["network"], thing.inputs["network"]):
-            raise RefusedError(
+        if other is not resource and same_network(other.inputs["network"], resource.inputs["network"]):
+            raise CloudError(
                 "googleapi: Error 400: Cannot modify allocated ranges in CreateConnection. Please use Update"
             )
-    for name in thing.inputs["reservedPeeringRanges"]:
+    for name in resource.inputs["reservedPeeringRanges"]:
         ranges = [one for one in cloud.of(ADDRESS) if one.inputs["name"] == name]
-        if not any(one.inputs.get("purpose") == "VPC_PEERING" for one in ranges) and name not in cloud.given:
-            raise RefusedError(f"googleapi: Error 400: {name} is no range for peering.")
+        if not any(one.inputs.get("purpose") == "VPC_PEERING" for one in ranges) and name not in cloud.existing:
+            raise CloudError(f"googleapi: Error 400: {name} is no range for peering.")
 
 
-def _connection_free(thing: "Thing", cloud: "Cloud") -> None:
-    network = str(thing.inputs["network"]).rsplit("/", 1)[-1]
+def _connection_free(resource: "Resource", cloud: "Cloud") -> None:
+    network = str(resource.inputs["network"]).rsplit("/", 1)[-1]
     user = next(
         (
             one
@@ -132,20 +132,20 @@ def _connection_free(thing: "Thing", cloud: "Cloud") -> None:
         ),
         None,
     )
-    if thing.inputs.get("deletionPolicy") == "REMOVE_PEERING":
+    if resource.inputs.get("deletionPolicy") == "REMOVE_PEERING":
         # Google would do it, and whoever uses the instance would not reach it any more.
         if user is not None:
-            raise RefusedError(f"the peering of {network} is removed while {user} is reached through it")
+            raise CloudError(f"the peering of {network} is removed while {user} is reached through it")
     # It keeps what a deleted instance had, for days: documentation of the class, "Deleting a connection".
     elif user is not None or ("peering", network) in cloud.reserved:
-        raise RefusedError(
+        raise CloudError(
             "Unable to remove Service Networking Connection, err: Error waiting for Delete Service Networking "
             "Connection: Error code 9, message: Failed to delete connection; Producer services (e.g. CloudSQL, Cloud "
             "Memstore, etc.) are still using this connection."
         )
 
 
-def _private_network(instance: "Thing") -> Any:
+def _private_network(instance: "Resource") -> Any:
     return group(group(instance.inputs, "settings"), "ipConfiguration").get("privateNetwork")
 
 
@@ -153,66 +153,66 @@ KINDS = (
     of_google(
         NETWORK,
         "compute",
-        lambda making: _at(
-            f"global/networks/{making.inputs['name']}",
-            networkId=str(making.cloud.ticket()),
+        lambda request: _at(
+            f"global/networks/{request.inputs['name']}",
+            networkId=str(request.cloud.next_number()),
             numericId="1",
             gatewayIpv4="",
         ),
         name=_NAMED,
         check=_named,
-        forgets=True,
-        taken=exists_already,
+        lost_on_timeout=True,
+        conflict=exists_already,
     ),
     of_google(
         SUBNETWORK,
         "compute",
-        lambda making: _at(
-            f"regions/{making.inputs['region']}/subnetworks/{making.inputs['name']}",
-            gatewayAddress=str(next(ipaddress.ip_network(making.inputs["ipCidrRange"]).hosts())),
-            subnetworkId=making.cloud.ticket(),
+        lambda request: _at(
+            f"regions/{request.inputs['region']}/subnetworks/{request.inputs['name']}",
+            gatewayAddress=str(next(ipaddress.ip_network(request.inputs["ipCidrRange"]).hosts())),
+            subnetworkId=request.cloud.next_number(),
         ),
         name=_NAMED,
-        refers=(OF_NETWORK,),
+        references=(OF_NETWORK,),
         check=_subnetwork_problems,
-        made=_no_overlap,
-        changed=_subnetwork_changed,
-        forgets=True,
-        taken=exists_already,
+        on_create=_no_overlap,
+        on_update=_subnetwork_changed,
+        lost_on_timeout=True,
+        conflict=exists_already,
     ),
     of_google(
         "gcp:compute/firewall:Firewall",
         "compute",
-        lambda making: _at(f"global/firewalls/{making.inputs['name']}"),
+        lambda request: _at(f"global/firewalls/{request.inputs['name']}"),
         name=Name(),
-        refers=(OF_NETWORK,),
+        references=(OF_NETWORK,),
         check=_firewall_problems,
-        forgets=True,
-        taken=exists_already,
+        lost_on_timeout=True,
+        conflict=exists_already,
     ),
     of_google(
         ADDRESS,
         "compute",
-        lambda making: _at(
-            f"global/addresses/{making.inputs['name']}", address="10.99.0.0", labelFingerprint="42WmSpB8rSM="
+        lambda request: _at(
+            f"global/addresses/{request.inputs['name']}", address="10.99.0.0", labelFingerprint="42WmSpB8rSM="
         ),
         name=Name(),
-        refers=(OF_NETWORK,),
+        references=(OF_NETWORK,),
         check=_address_problems,
-        forgets=True,
-        taken=exists_already,
+        lost_on_timeout=True,
+        conflict=exists_already,
     ),
     of_google(
         CONNECTION,
         "servicenetworking",
-        lambda making: (
-            f"{quote(str(making.inputs['network']), safe='')}:{making.inputs['service']}",
-            {"peering": str(making.inputs["service"]).replace(".", "-")},
+        lambda request: (
+            f"{quote(str(request.inputs['network']), safe='')}:{request.inputs['service']}",
+            {"peering": str(request.inputs["service"]).replace(".", "-")},
         ),
-        refers=(OF_NETWORK, Refers(path="reservedPeeringRanges[*]", kinds=(ADDRESS,), by=("name",))),
+        references=(OF_NETWORK, Reference(path="reservedPeeringRanges[*]", kinds=(ADDRESS,), by=("name",))),
         check=lambda inputs: among(inputs, "deletionPolicy", ("DELETE", "ABANDON", "PREVENT", "REMOVE_PEERING")),
-        made=_one_for_each_network,
-        deleting=_connection_free,
+        on_create=_one_for_each_network,
+        on_delete=_connection_free,
     ),
     iam_member(
         "gcp:compute/subnetworkIAMMember:SubnetworkIAMMember",
@@ -221,6 +221,6 @@ KINDS = (
             f"projects/{PROJECT}/regions/{inputs.get('region')}/subnetworks/"
             + str(inputs["subnetwork"]).rsplit("/", 1)[-1]
         ),
-        Refers(path="subnetwork", kinds=(SUBNETWORK,), by=BY, holds=False, within=True),
+        Reference(path="subnetwork", kinds=(SUBNETWORK,), by=BY, blocks_delete=False, deleted_with=True),
     ),
 )

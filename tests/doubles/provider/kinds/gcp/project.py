@@ -4,11 +4,11 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ...kind import Kind, Making, Name, Problems, Refers, RefusedError, Values
+from ...kind import CloudError, CreateRequest, Kind, Name, Problems, Reference, Values
 from ..common import group, known
 
 if TYPE_CHECKING:
-    from ...cloud import Cloud, Thing
+    from ...cloud import Cloud, Resource
 
 PROJECT = "my-project"
 NUMBER = "481516234201"
@@ -21,7 +21,7 @@ def words(text: str) -> list[str]:
 
 
 # Of a project that somebody makes: https://cloud.google.com/service-usage/docs/enabled-service#default
-ON_FROM_THE_FIRST = frozenset(
+DEFAULT_APIS = frozenset(
     f"{name}.googleapis.com"
     for name in words(
         """bigquery bigquerystorage cloudapis cloudtrace datastore logging monitoring servicemanagement serviceusage
@@ -44,7 +44,7 @@ NAME = r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
 DURATION = r"\d+(?:\.\d{1,9})?s"
 
 
-def switched_off(api: str) -> str:
+def api_disabled(api: str) -> str:
     """What Google says of an API that is off: reason SERVICE_DISABLED."""
     page = f"https://console.developers.google.com/apis/api/{api}/overview?project={NUMBER}"
     return (
@@ -76,37 +76,37 @@ def label_problems(inputs: Values, field: str) -> Problems:
             yield f"{field}.{name}", f"{value!r} is given; a label's value has 63 of a-z, digits, _ and - at most"
 
 
-Effect = Callable[["Thing", "Cloud"], None]
+Effect = Callable[["Resource", "Cloud"], None]
 
 
-def _no_effect(_thing: "Thing", _cloud: "Cloud") -> None:
+def _no_effect(_resource: "Resource", _cloud: "Cloud") -> None:
     return None
 
 
 def of_google(
     token: str,
     api: str | tuple[str, ...],
-    make: Callable[[Making], tuple[str, dict[str, Any]]],
+    make: Callable[[CreateRequest], tuple[str, dict[str, Any]]],
     *,
     check: Callable[[Values], Problems] = lambda _inputs: iter(()),
-    made: Effect = _no_effect,
-    changed: Effect = _no_effect,
-    deleting: Effect = _no_effect,
-    leaves: Callable[["Thing"], str | None] = lambda _thing: None,
-    stays: Callable[["Thing"], bool] = lambda _thing: False,
-    stuck: Callable[[Values, Values], str | None] = lambda _olds, _news: None,
-    taken: Callable[["Thing"], str] | None = None,
+    on_create: Effect = _no_effect,
+    on_update: Effect = _no_effect,
+    on_delete: Effect = _no_effect,
+    leftover: Callable[["Resource"], str | None] = lambda _resource: None,
+    survives_delete: Callable[["Resource"], bool] = lambda _resource: False,
+    update_error: Callable[[Values, Values], str | None] = lambda _olds, _news: None,
+    conflict: Callable[["Resource"], str] | None = None,
     labels: str = "labels",
     name: Name | None = None,
-    refers: tuple[Refers, ...] = (),
-    puts: bool = False,
-    forgets: bool = False,
-    first_deleted: bool = False,
-    untold: tuple[str, ...] = (),
+    references: tuple[Reference, ...] = (),
+    overwrites: bool = False,
+    lost_on_timeout: bool = False,
+    delete_before_replace: bool = False,
+    write_only: tuple[str, ...] = (),
 ) -> Kind:
-    """A kind of Google's: its API is on, its project is ours, its labels are of the right form.
+    """A kind of Google Cloud. Checks its API, project and labels.
 
-    deletionPolicy is the provider's, of most kinds: PREVENT refuses a deletion, ABANDON only forgets the resource.
+    Implements the provider's deletionPolicy: PREVENT refuses a deletion, ABANDON removes the resource from the state.
     """
 
     def problems(inputs: Values) -> Problems:
@@ -115,48 +115,50 @@ def of_google(
         yield from label_problems(inputs, labels)
         yield from check(inputs)
 
-    def goes(thing: "Thing", cloud: "Cloud") -> None:
-        if thing.inputs.get("deletionPolicy") == "PREVENT":
-            raise RefusedError(f'cannot destroy {thing} without setting deletion_policy="DELETE" and running `up`')
-        deleting(thing, cloud)
+    def delete(resource: "Resource", cloud: "Cloud") -> None:
+        if resource.inputs.get("deletionPolicy") == "PREVENT":
+            raise CloudError(f'cannot destroy {resource} without setting deletion_policy="DELETE" and running `up`')
+        on_delete(resource, cloud)
 
     return Kind(
         token=token,
         apis=tuple(f"{one}.googleapis.com" for one in ((api,) if isinstance(api, str) else api)),
         make=make,
         check=problems,
-        deleting=goes,
-        stays=lambda thing: thing.inputs.get("deletionPolicy") == "ABANDON" or stays(thing),
+        on_delete=delete,
+        survives_delete=lambda resource: (
+            resource.inputs.get("deletionPolicy") == "ABANDON" or survives_delete(resource)
+        ),
         name=name,
-        refers=refers,
-        made=made,
-        changed=changed,
-        leaves=leaves,
-        stuck=stuck,
-        taken=taken,
-        puts=puts,
-        forgets=forgets,
-        first_deleted=first_deleted,
-        untold=untold,
+        references=references,
+        on_create=on_create,
+        on_update=on_update,
+        leftover=leftover,
+        update_error=update_error,
+        conflict=conflict,
+        overwrites=overwrites,
+        lost_on_timeout=lost_on_timeout,
+        delete_before_replace=delete_before_replace,
+        write_only=write_only,
     )
 
 
-def _switch_on(thing: "Thing", cloud: "Cloud") -> None:
-    cloud.apis.add(str(thing.inputs["service"]))
+def _switch_on(resource: "Resource", cloud: "Cloud") -> None:
+    cloud.apis.add(str(resource.inputs["service"]))
 
 
-def _switch_off(thing: "Thing", cloud: "Cloud") -> None:
-    if not thing.inputs.get("disableOnDestroy"):
+def _switch_off(resource: "Resource", cloud: "Cloud") -> None:
+    if not resource.inputs.get("disableOnDestroy"):
         return
-    api = str(thing.inputs["service"])
-    user = next((one for one in cloud if one is not thing and api in one.kind.apis), None)
-    if user is not None and not thing.inputs.get("disableDependentServices"):
-        raise RefusedError(f"googleapi: Error 400: {api} is used by {user}. Reason: SERVICE_IN_USE, failedPrecondition")
+    api = str(resource.inputs["service"])
+    user = next((one for one in cloud if one is not resource and api in one.kind.apis), None)
+    if user is not None and not resource.inputs.get("disableDependentServices"):
+        raise CloudError(f"googleapi: Error 400: {api} is used by {user}. Reason: SERVICE_IN_USE, failedPrecondition")
     cloud.apis.discard(api)
 
 
-def _left_on(thing: "Thing") -> str | None:
-    return None if thing.inputs.get("disableOnDestroy") else f"API {thing.inputs['service']}"
+def _left_on(resource: "Resource") -> str | None:
+    return None if resource.inputs.get("disableOnDestroy") else f"API {resource.inputs['service']}"
 
 
 def _service_problems(inputs: Values) -> Problems:
@@ -169,12 +171,12 @@ KINDS = (
     of_google(
         SERVICE,
         "serviceusage",
-        lambda making: (f"{PROJECT}/{making.inputs['service']}", {}),
+        lambda request: (f"{PROJECT}/{request.inputs['service']}", {}),
         check=_service_problems,
         # Who switches on what is on does no harm.
-        puts=True,
-        made=_switch_on,
-        deleting=_switch_off,
-        leaves=_left_on,
+        overwrites=True,
+        on_create=_switch_on,
+        on_delete=_switch_off,
+        leftover=_left_on,
     ),
 )

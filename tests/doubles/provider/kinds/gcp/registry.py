@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
-from ...kind import Making, Problems, Refers, Values
+from ...kind import CreateRequest, Problems, Reference, Values
 from ..common import among, group, groups, known, matches
 from ..images import take_images_along
 from .identity import iam_member
@@ -16,8 +16,8 @@ REPOSITORY = "gcp:artifactregistry/repository:Repository"
 _WIDE = frozenset({"asia", "europe", "us"})
 
 
-def _repository(making: Making) -> tuple[str, dict[str, object]]:
-    location, name = making.inputs["location"], making.inputs["repositoryId"]
+def _repository(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    location, name = request.inputs["location"], request.inputs["repositoryId"]
     return f"projects/{PROJECT}/locations/{location}/repositories/{name}", {
         "name": name,
         "registryUri": f"{location}-docker.pkg.dev/{PROJECT}/{name}",
@@ -68,7 +68,7 @@ def has_image(reference: str, cloud: "Cloud") -> bool:
                 for tagged, made in one.inside.items()
                 if tagged.rpartition(":")[0] in (name, name.rpartition(":")[0])
             )
-    return f"-docker.pkg.dev/{PROJECT}/" not in name or reference in cloud.given
+    return f"-docker.pkg.dev/{PROJECT}/" not in name or reference in cloud.existing
 
 
 KINDS = (
@@ -77,9 +77,9 @@ KINDS = (
         "artifactregistry",
         _repository,
         check=_problems,
-        deleting=take_images_along,
-        forgets=True,
-        taken=lambda _there: "Error creating Repository: googleapi: Error 409: the repository already exists.",
+        on_delete=take_images_along,
+        lost_on_timeout=True,
+        conflict=lambda _there: "Error creating Repository: googleapi: Error 409: the repository already exists.",
     ),
     iam_member(
         "gcp:artifactregistry/repositoryIamMember:RepositoryIamMember",
@@ -88,6 +88,6 @@ KINDS = (
             f"projects/{PROJECT}/locations/{inputs['location']}/repositories/"
             + str(inputs["repository"]).rsplit("/", 1)[-1]
         ),
-        Refers(path="repository", kinds=(REPOSITORY,), by=("id", "name"), holds=False, within=True),
+        Reference(path="repository", kinds=(REPOSITORY,), by=("id", "name"), blocks_delete=False, deleted_with=True),
     ),
 )

@@ -2,20 +2,20 @@
 
 from typing import TYPE_CHECKING
 
-from ...kind import Making, Name, Problems, Refers, RefusedError, Values
+from ...kind import CloudError, CreateRequest, Name, Problems, Reference, Values
 from ..common import exactly_one, group, groups, known, matches
 from .identity import iam_member
 from .project import NUMBER, PROJECT, in_region, of_google
 
 if TYPE_CHECKING:
-    from ...cloud import Cloud, Thing
+    from ...cloud import Cloud, Resource
 
 SECRET = "gcp:secretmanager/secret:Secret"
 VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
 
 
-def _secret(making: Making) -> tuple[str, dict[str, object]]:
-    made = f"projects/{PROJECT}/secrets/{making.inputs['secretId']}"
+def _secret(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    made = f"projects/{PROJECT}/secrets/{request.inputs['secretId']}"
     return made, {
         "name": made.replace(PROJECT, NUMBER),
         "createTime": "2026-01-02T03:04:05Z",
@@ -36,8 +36,8 @@ def _secret_problems(inputs: Values) -> Problems:
             yield f"replication.userManaged.replicas[{index}].{field}", why
 
 
-def _version(making: Making) -> tuple[str, dict[str, object]]:
-    secret = making.found(making.inputs["secret"], SECRET)
+def _version(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    secret = request.find(request.inputs["secret"], SECRET)
     # A number is never given twice.
     number = int(secret.inside.get("versions", "0")) + 1
     secret.inside["versions"] = str(number)
@@ -53,9 +53,9 @@ def _version_problems(inputs: Values) -> Problems:
         yield "secretData", "a version holds 64 KiB at most"
 
 
-def _not_protected(thing: "Thing", _cloud: "Cloud") -> None:
-    if thing.inputs.get("deletionProtection"):
-        raise RefusedError(f"cannot destroy {thing} without setting deletion_protection=false and running `up`")
+def _not_protected(resource: "Resource", _cloud: "Cloud") -> None:
+    if resource.inputs.get("deletionProtection"):
+        raise CloudError(f"cannot destroy {resource} without setting deletion_protection=false and running `up`")
 
 
 KINDS = (
@@ -65,21 +65,25 @@ KINDS = (
         _secret,
         name=Name(field="secretId"),
         check=_secret_problems,
-        deleting=_not_protected,
-        first_deleted=True,
-        taken=lambda there: f"googleapi: Error 409: Secret [{there.computed['name']}] already exists.",
+        on_delete=_not_protected,
+        delete_before_replace=True,
+        conflict=lambda there: f"googleapi: Error 409: Secret [{there.computed['name']}] already exists.",
     ),
     of_google(
         VERSION,
         "secretmanager",
         _version,
-        refers=(Refers(path="secret", kinds=(SECRET,), by=("id", "name"), holds=False, within=True),),
+        references=(
+            Reference(path="secret", kinds=(SECRET,), by=("id", "name"), blocks_delete=False, deleted_with=True),
+        ),
         check=_version_problems,
     ),
     iam_member(
         "gcp:secretmanager/secretIamMember:SecretIamMember",
         "secretmanager",
         lambda inputs: f"projects/{PROJECT}/secrets/{str(inputs['secretId']).rsplit('/', 1)[-1]}",
-        Refers(path="secretId", kinds=(SECRET,), by=("id", "name", "secretId"), holds=False, within=True),
+        Reference(
+            path="secretId", kinds=(SECRET,), by=("id", "name", "secretId"), blocks_delete=False, deleted_with=True
+        ),
     ),
 )

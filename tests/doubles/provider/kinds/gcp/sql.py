@@ -4,28 +4,28 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...kind import Making, Name, Problems, Refers, RefusedError, Values
+from ...kind import CloudError, CreateRequest, Name, Problems, Reference, Values
 from ..common import among, between, group, known, matches
 from .network import BY, CONNECTION, NETWORK, SQL, same_network
 from .project import PROJECT, in_region, label_problems, of_google, self_link
 
 if TYPE_CHECKING:
-    from ...cloud import Cloud, Thing
+    from ...cloud import Cloud, Resource
 
 INSTANCE = SQL
 DATABASE = "gcp:sql/database:Database"
 USER = "gcp:sql/user:User"
-_OF_INSTANCE = Refers(path="instance", kinds=(INSTANCE,), by=("name",), holds=False, within=True)
+_OF_INSTANCE = Reference(path="instance", kinds=(INSTANCE,), by=("name",), blocks_delete=False, deleted_with=True)
 _PLUS = re.compile(r"db-(?:perf-optimized-N|c4a-highmem)-\d+")
 _TIER = re.compile(r"db-f1-micro|db-g1-small|db-custom-(\d+)-(\d+)|db-n1-[a-z]+-\d+")
 
 
-def _instance(making: Making) -> tuple[str, dict[str, object]]:
-    name, region = str(making.inputs["name"]), str(making.inputs["region"])
+def _instance(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    name, region = str(request.inputs["name"]), str(request.inputs["region"])
     made = f"projects/{PROJECT}/instances/{name}"
-    addresses = group(group(making.inputs, "settings"), "ipConfiguration")
-    public = f"34.1.{making.cloud.ticket() % 250}.2" if addresses.get("ipv4Enabled", True) else ""
-    private = f"10.99.0.{making.cloud.ticket() % 250}" if addresses.get("privateNetwork") else ""
+    addresses = group(group(request.inputs, "settings"), "ipConfiguration")
+    public = f"34.1.{request.cloud.next_number() % 250}.2" if addresses.get("ipv4Enabled", True) else ""
+    private = f"10.99.0.{request.cloud.next_number() % 250}" if addresses.get("privateNetwork") else ""
     found = [("PRIMARY", public), ("PRIVATE", private)]
     return made, {
         "selfLink": self_link("sql", made),
@@ -36,14 +36,14 @@ def _instance(making: Making) -> tuple[str, dict[str, object]]:
         "ipAddresses": [{"type": kind, "ipAddress": one, "timeToRetire": ""} for kind, one in found if one],
         "serverCaCerts": [
             {
-                "cert": f"-----BEGIN CERTIFICATE-----\n{making.hexes(64)}\n-----END CERTIFICATE-----",
+                "cert": f"-----BEGIN CERTIFICATE-----\n{request.hex_digits(64)}\n-----END CERTIFICATE-----",
                 "commonName": "C=US,O=Google\\, Inc,CN=Google Cloud SQL Server CA",
                 "createTime": "2026-01-02T03:04:05.678Z",
                 "expirationTime": "2036-01-02T03:04:05.678Z",
-                "sha1Fingerprint": making.hexes(40),
+                "sha1Fingerprint": request.hex_digits(40),
             }
         ],
-        "serviceAccountEmailAddress": f"p{making.hexes(12)}@gcp-sa-cloud-sql.iam.gserviceaccount.com",
+        "serviceAccountEmailAddress": f"p{request.hex_digits(12)}@gcp-sa-cloud-sql.iam.gserviceaccount.com",
         "dnsName": "",
         "dnsNames": [],
         "pscServiceAttachmentLink": "",
@@ -155,51 +155,51 @@ def _insights_problems(insights: Values) -> Problems:
     yield from between(insights, "queryPlansPerMinute", 0, 20)
 
 
-def _instance_fits(thing: "Thing", cloud: "Cloud") -> None:
-    if (INSTANCE, str(thing.inputs["name"])) in cloud.reserved:
-        raise RefusedError(_taken(thing))
-    _peered(thing, cloud)
+def _instance_fits(resource: "Resource", cloud: "Cloud") -> None:
+    if (INSTANCE, str(resource.inputs["name"])) in cloud.reserved:
+        raise CloudError(_taken(resource))
+    _peered(resource, cloud)
 
 
-def _peered(thing: "Thing", cloud: "Cloud") -> None:
-    network = group(group(thing.inputs, "settings"), "ipConfiguration").get("privateNetwork")
+def _peered(resource: "Resource", cloud: "Cloud") -> None:
+    network = group(group(resource.inputs, "settings"), "ipConfiguration").get("privateNetwork")
     if not network:
         return
     short = str(network).rsplit("/", 1)[-1]
-    if f"peering of {short}" not in cloud.given and not any(
+    if f"peering of {short}" not in cloud.existing and not any(
         same_network(one.inputs["network"], network) for one in cloud.of(CONNECTION)
     ):
-        raise RefusedError(
+        raise CloudError(
             "Error, failed to create instance because the network doesn't have at least 1 private services connection. "
-            f"{PROJECT}:{thing.inputs['name']}: SERVICE_NETWORKING_NOT_ENABLED"
+            f"{PROJECT}:{resource.inputs['name']}: SERVICE_NETWORKING_NOT_ENABLED"
         )
     cloud.reserved.add(("peering", short))
 
 
-def _taken(_there: "Thing") -> str:
+def _taken(_there: "Resource") -> str:
     return (
         "googleapi: Error 409: The Cloud SQL instance already exists. When you delete an instance, you can't reuse the "
         "name of the deleted instance until one week from the deletion date., instanceAlreadyExists"
     )
 
 
-def _unprotected(thing: "Thing", cloud: "Cloud") -> None:
+def _unprotected(resource: "Resource", cloud: "Cloud") -> None:
     # The provider's own is on where nothing is said.
-    if thing.inputs.get("deletionProtection", True):
-        raise RefusedError(
+    if resource.inputs.get("deletionProtection", True):
+        raise CloudError(
             "Error, failed to delete instance because deletion_protection is set to true. Set it to false to proceed "
             "with instance deletion"
         )
-    if group(thing.inputs, "settings").get("deletionProtectionEnabled"):
-        raise RefusedError(
+    if group(resource.inputs, "settings").get("deletionProtectionEnabled"):
+        raise CloudError(
             "googleapi: Error 400: The instance is protected. Please disable the deletion protection and try again., "
             "instanceProtected"
         )
-    cloud.reserved.add((INSTANCE, str(thing.inputs["name"])))
+    cloud.reserved.add((INSTANCE, str(resource.inputs["name"])))
 
 
-def _left(thing: "Thing") -> str | None:
-    settings = group(thing.inputs, "settings")
+def _left(resource: "Resource") -> str | None:
+    settings = group(resource.inputs, "settings")
     backups = [
         what
         for what, kept in (
@@ -208,7 +208,7 @@ def _left(thing: "Thing") -> str | None:
         )
         if kept
     ]
-    return f"{' and '.join(backups)} of database instance {thing.inputs['name']}" if backups else None
+    return f"{' and '.join(backups)} of database instance {resource.inputs['name']}" if backups else None
 
 
 def _stuck(olds: Values, news: Values) -> str | None:
@@ -218,22 +218,22 @@ def _stuck(olds: Values, news: Values) -> str | None:
     return None
 
 
-def _instance_changed(thing: "Thing", cloud: "Cloud") -> None:
-    before = cloud.named(thing.id, (INSTANCE,)).inputs
-    old, new = (group(one, "settings").get("diskSize") or 0 for one in (before, thing.inputs))
+def _instance_changed(resource: "Resource", cloud: "Cloud") -> None:
+    before = cloud.find(resource.id, (INSTANCE,)).inputs
+    old, new = (group(one, "settings").get("diskSize") or 0 for one in (before, resource.inputs))
     if new and new < old:
-        raise RefusedError(f"googleapi: Error 400: a disk of {old} GB cannot become one of {new}., invalidRequest")
-    if str(thing.inputs["databaseVersion"]) < str(before["databaseVersion"]):
-        raise RefusedError(
+        raise CloudError(f"googleapi: Error 400: a disk of {old} GB cannot become one of {new}., invalidRequest")
+    if str(resource.inputs["databaseVersion"]) < str(before["databaseVersion"]):
+        raise CloudError(
             f"googleapi: Error 400: Invalid request: {before['databaseVersion']} cannot become "
-            f"{thing.inputs['databaseVersion']}: no downgrades., invalid"
+            f"{resource.inputs['databaseVersion']}: no downgrades., invalid"
         )
-    _peered(thing, cloud)
+    _peered(resource, cloud)
 
 
-def _user(making: Making) -> tuple[str, dict[str, object]]:
-    host = making.inputs.get("host") or "%"
-    return f"{making.inputs['name']}/{host}/{making.inputs['instance']}", {"host": host, "sqlServerUserDetails": []}
+def _user(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    host = request.inputs.get("host") or "%"
+    return f"{request.inputs['name']}/{host}/{request.inputs['instance']}", {"host": host, "sqlServerUserDetails": []}
 
 
 def _user_problems(inputs: Values) -> Problems:
@@ -252,29 +252,29 @@ KINDS = (
         "sqladmin",
         _instance,
         name=Name(),
-        refers=(Refers(path="settings.ipConfiguration.privateNetwork", kinds=(NETWORK,), by=BY),),
+        references=(Reference(path="settings.ipConfiguration.privateNetwork", kinds=(NETWORK,), by=BY),),
         labels="-",
         check=_instance_problems,
-        made=_instance_fits,
-        changed=_instance_changed,
-        deleting=_unprotected,
-        leaves=_left,
-        stuck=_stuck,
-        taken=_taken,
-        forgets=True,
+        on_create=_instance_fits,
+        on_update=_instance_changed,
+        on_delete=_unprotected,
+        leftover=_left,
+        update_error=_stuck,
+        conflict=_taken,
+        lost_on_timeout=True,
     ),
     of_google(
         DATABASE,
         "sqladmin",
-        lambda making: (
-            path := f"projects/{PROJECT}/instances/{making.inputs['instance']}/databases/{making.inputs['name']}",
+        lambda request: (
+            path := f"projects/{PROJECT}/instances/{request.inputs['instance']}/databases/{request.inputs['name']}",
             {"selfLink": self_link("sql", path)},
         ),
         name=Name(),
-        refers=(_OF_INSTANCE,),
+        references=(_OF_INSTANCE,),
         check=lambda inputs: matches(inputs, "name", r"[^/\\. ]{1,64}"),
-        forgets=True,
-        taken=lambda there: (
+        lost_on_timeout=True,
+        conflict=lambda there: (
             f"Error creating Database: googleapi: Error 400: database {there.inputs['name']} already exists."
         ),
     ),
@@ -283,9 +283,9 @@ KINDS = (
         "sqladmin",
         _user,
         name=Name(),
-        refers=(_OF_INSTANCE,),
+        references=(_OF_INSTANCE,),
         check=_user_problems,
         # For MySQL it changes the one that is there.
-        puts=True,
+        overwrites=True,
     ),
 )

@@ -3,23 +3,23 @@
 import re
 from typing import TYPE_CHECKING
 
-from ...kind import Making, Name, Problems, Refers, RefusedError, Values
+from ...kind import CloudError, CreateRequest, Name, Problems, Reference, Values
 from ..common import among, exactly_one, group, groups, known
 from .identity import iam_member
 from .project import NUMBER, REGIONS, of_google
 
 if TYPE_CHECKING:
-    from ...cloud import Cloud, Thing
+    from ...cloud import Cloud, Resource
 
 BUCKET = "gcp:storage/bucket:Bucket"
 OBJECT = "gcp:storage/bucketObject:BucketObject"
-# https://cloud.google.com/storage/docs/locations; the provider puts them in capitals.
+# https://cloud.google.com/storage/docs/locations; the provider converts them to upper case.
 _WIDE = frozenset({"ASIA", "EU", "US", "ASIA1", "EUR4", "EUR5", "EUR7", "EUR8", "NAM4"})
 _DAY = 86400
 
 
-def _bucket(making: Making) -> tuple[str, dict[str, object]]:
-    name = str(making.inputs["name"])
+def _bucket(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    name = str(request.inputs["name"])
     return name, {
         "url": f"gs://{name}",
         "selfLink": f"https://www.googleapis.com/storage/v1/b/{name}",
@@ -63,43 +63,43 @@ def _bucket_problems(inputs: Values) -> Problems:
             yield f"{path}.condition", "an upload that was not finished has an age and a name only"
 
 
-def _empty(thing: "Thing", _cloud: "Cloud") -> None:
-    if thing.inside and not thing.inputs.get("forceDestroy"):
-        raise RefusedError(f"Error trying to delete bucket {thing.id} without `force_destroy` set to true")
+def _empty(resource: "Resource", _cloud: "Cloud") -> None:
+    if resource.inside and not resource.inputs.get("forceDestroy"):
+        raise CloudError(f"Error trying to delete bucket {resource.id} without `force_destroy` set to true")
 
 
-def _name_free(thing: "Thing", cloud: "Cloud") -> None:
+def _name_free(resource: "Resource", cloud: "Cloud") -> None:
     # Buckets of everybody in the world have one list of names.
-    if f"gs://{thing.id}" in cloud.given:
-        raise RefusedError(
+    if f"gs://{resource.id}" in cloud.existing:
+        raise CloudError(
             "googleapi: Error 409: The requested bucket name is not available. The bucket namespace is shared by all "
             "users of the system. Please select a different name and try again., conflict"
         )
 
 
-def _soft_deleted(thing: "Thing") -> str | None:
+def _soft_deleted(resource: "Resource") -> str | None:
     """https://cloud.google.com/storage/docs/soft-delete: seven days if nothing else is said, and they are paid for."""
-    seconds = group(thing.inputs, "softDeletePolicy").get("retentionDurationSeconds", 7 * _DAY)
-    return f"soft-deleted bucket {thing.id} for {seconds // _DAY} days" if seconds else None
+    seconds = group(resource.inputs, "softDeletePolicy").get("retentionDurationSeconds", 7 * _DAY)
+    return f"soft-deleted bucket {resource.id} for {seconds // _DAY} days" if seconds else None
 
 
-def _object(making: Making) -> tuple[str, dict[str, object]]:
-    bucket = making.found(making.inputs["bucket"], BUCKET)
-    name = str(making.inputs["name"])
+def _object(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    bucket = request.find(request.inputs["bucket"], BUCKET)
+    name = str(request.inputs["name"])
     bucket.inside[name] = ""
     return f"{bucket.id}-{name}", {
         "outputName": name,
         "selfLink": f"{bucket.computed['selfLink']}/o/{name}",
         "mediaLink": f"https://storage.googleapis.com/download/storage/v1/b/{bucket.id}/o/{name}?alt=media",
-        "generation": making.cloud.ticket(),
-        "md5hash": making.hexes(22),
-        "md5hexhash": making.hexes(32),
-        "crc32c": making.hexes(8),
+        "generation": request.cloud.next_number(),
+        "md5hash": request.hex_digits(22),
+        "md5hexhash": request.hex_digits(32),
+        "crc32c": request.hex_digits(8),
     }
 
 
-def _object_gone(thing: "Thing", cloud: "Cloud") -> None:
-    cloud.named(thing.inputs["bucket"], (BUCKET,)).inside.pop(str(thing.inputs["name"]), None)
+def _object_gone(resource: "Resource", cloud: "Cloud") -> None:
+    cloud.find(resource.inputs["bucket"], (BUCKET,)).inside.pop(str(resource.inputs["name"]), None)
 
 
 KINDS = (
@@ -109,10 +109,10 @@ KINDS = (
         _bucket,
         name=Name(limit=222),
         check=_bucket_problems,
-        made=_name_free,
-        deleting=_empty,
-        leaves=_soft_deleted,
-        taken=lambda _there: (
+        on_create=_name_free,
+        on_delete=_empty,
+        leftover=_soft_deleted,
+        conflict=lambda _there: (
             "googleapi: Error 409: Your previous request to create the named bucket succeeded and you already own it., "
             "conflict"
         ),
@@ -122,15 +122,15 @@ KINDS = (
         "storage",
         _object,
         name=Name(),
-        refers=(Refers(path="bucket", kinds=(BUCKET,), holds=False, within=True),),
+        references=(Reference(path="bucket", kinds=(BUCKET,), blocks_delete=False, deleted_with=True),),
         check=lambda inputs: exactly_one(inputs, "source", "content"),
-        deleting=_object_gone,
-        puts=True,
+        on_delete=_object_gone,
+        overwrites=True,
     ),
     iam_member(
         "gcp:storage/bucketIAMMember:BucketIAMMember",
         "storage",
         lambda inputs: f"b/{inputs['bucket']}",
-        Refers(path="bucket", kinds=(BUCKET,), by=("id", "name"), holds=False, within=True),
+        Reference(path="bucket", kinds=(BUCKET,), by=("id", "name"), blocks_delete=False, deleted_with=True),
     ),
 )

@@ -3,15 +3,15 @@
 import re
 from typing import TYPE_CHECKING, Any
 
-from ...kind import REGION, Kind, Making, Name, Problems, Refers, RefusedError, Values
+from ...kind import REGION, CloudError, CreateRequest, Kind, Name, Problems, Reference, Values
 from ...paths import values_at
 from ..common import among, between, exactly_one, group, groups, known, matches
+from .monitoring import LOG_GROUP
 from .network import INTERNET_GATEWAY, SECURITY_GROUPS, SUBNET, VPC, in_one_vpc, vpcs_of
 from .stores import BUCKET
-from .watching import LOG_GROUP
 
 if TYPE_CHECKING:
-    from ...cloud import Cloud, Thing
+    from ...cloud import Cloud, Resource
 
 LOAD_BALANCER = "aws:lb/loadBalancer:LoadBalancer"
 TARGET_GROUP = "aws:lb/targetGroup:TargetGroup"
@@ -25,17 +25,17 @@ WEB_ACL = "aws:wafv2/webAcl:WebAcl"
 _NAME = r"(?!internal-)(?!-)[a-zA-Z0-9-]{1,32}(?<!-)"
 
 
-def _load_balancer(making: Making) -> tuple[str, dict[str, object]]:
-    name = str(making.inputs["name"])
-    suffix = f"app/{name}/{making.hexes(16)}"
-    scheme = "internal-" if making.inputs.get("internal") else ""
-    subnets = [str(one) for one in making.inputs.get("subnets", [])]
-    vpcs = [one.inputs["vpcId"] for one in making.cloud.of(SUBNET) if one.id in subnets]
-    arn = making.arn("elasticloadbalancing", f"loadbalancer/{suffix}")
+def _load_balancer(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    name = str(request.inputs["name"])
+    suffix = f"app/{name}/{request.hex_digits(16)}"
+    scheme = "internal-" if request.inputs.get("internal") else ""
+    subnets = [str(one) for one in request.inputs.get("subnets", [])]
+    vpcs = [one.inputs["vpcId"] for one in request.cloud.of(SUBNET) if one.id in subnets]
+    arn = request.arn("elasticloadbalancing", f"loadbalancer/{suffix}")
     return arn, {
         "arn": arn,
         "arnSuffix": suffix,
-        "dnsName": f"{scheme}{name}-{making.cloud.ticket() + 10**9}.{REGION}.elb.amazonaws.com",
+        "dnsName": f"{scheme}{name}-{request.cloud.next_number() + 10**9}.{REGION}.elb.amazonaws.com",
         "zoneId": "Z32O12XQLNTSW2",
         "vpcId": vpcs[0] if vpcs else "vpc-of-somebody",
     }
@@ -52,52 +52,53 @@ def _load_balancer_problems(inputs: Values) -> Problems:
         yield "subnets", "an application load balancer needs two or more, in different zones"
 
 
-def _load_balancer_fits(thing: "Thing", cloud: "Cloud") -> None:
-    subnets = [one for one in cloud.of(SUBNET) if one.id in thing.inputs.get("subnets", [])]
+def _load_balancer_fits(resource: "Resource", cloud: "Cloud") -> None:
+    subnets = [one for one in cloud.of(SUBNET) if one.id in resource.inputs.get("subnets", [])]
     zones = [one.inputs.get("availabilityZone") for one in subnets]
     if len(set(zones)) != len(zones):
-        raise RefusedError("InvalidConfigurationRequest: a load balancer cannot have two subnets in one zone.")
-    vpcs = vpcs_of(cloud, thing.inputs.get("subnets", []))
-    in_one_vpc(thing, cloud, thing.inputs.get("subnets", []), thing.inputs.get("securityGroups", []))
-    if not thing.inputs.get("internal") and subnets:
+        raise CloudError("InvalidConfigurationRequest: a load balancer cannot have two subnets in one zone.")
+    vpcs = vpcs_of(cloud, resource.inputs.get("subnets", []))
+    in_one_vpc(resource, cloud, resource.inputs.get("subnets", []), resource.inputs.get("securityGroups", []))
+    if not resource.inputs.get("internal") and subnets:
         gateways = [one for one in cloud.of(INTERNET_GATEWAY) if one.inputs.get("vpcId") in vpcs]
         if not gateways:
-            raise RefusedError(f"InvalidSubnet: VPC {vpcs.pop()} has no internet gateway.")
+            raise CloudError(f"InvalidSubnet: VPC {vpcs.pop()} has no internet gateway.")
     for field in ("accessLogs", "connectionLogs"):
-        logs: Any = thing.inputs.get(field)
+        logs: Any = resource.inputs.get(field)
         if logs and logs.get("enabled"):
             _may_write(cloud, str(logs["bucket"]))
 
 
-def _load_balancer_stays(thing: "Thing", cloud: "Cloud") -> None:
-    moved = vpcs_of(cloud, thing.inputs.get("subnets", [])) - {thing.computed["vpcId"]}
+def _load_balancer_stays(resource: "Resource", cloud: "Cloud") -> None:
+    moved = vpcs_of(cloud, resource.inputs.get("subnets", [])) - {resource.computed["vpcId"]}
     if moved:
-        raise RefusedError(
-            f"InvalidConfigurationRequest: {thing} cannot move from {thing.computed['vpcId']} to {moved.pop()}."
+        raise CloudError(
+            f"InvalidConfigurationRequest: {resource} cannot move from {resource.computed['vpcId']} to {moved.pop()}."
         )
-    _load_balancer_fits(thing, cloud)
+    _load_balancer_fits(resource, cloud)
 
 
 def _may_write(cloud: "Cloud", bucket: str) -> None:
     # AWS writes a file to try it: the bucket is not empty from now on.
-    if bucket in cloud.given:
+    if bucket in cloud.existing:
         return
     allowed = [one for one in cloud if one.kind.token.endswith(":BucketPolicy") and one.inputs["bucket"] == bucket]
     if not any("delivery" in str(one.inputs["policy"]) for one in allowed):
-        raise RefusedError(f"InvalidConfigurationRequest: access denied for bucket {bucket}. Check its permissions.")
-    cloud.named(bucket, (BUCKET,), ("id",)).inside["ELBAccessLogTestFile"] = ""
+        raise CloudError(f"InvalidConfigurationRequest: access denied for bucket {bucket}. Check its permissions.")
+    cloud.find(bucket, (BUCKET,), ("id",)).inside["ELBAccessLogTestFile"] = ""
 
 
-def _not_protected(thing: "Thing", _cloud: "Cloud") -> None:
-    if thing.inputs.get("enableDeletionProtection"):
-        raise RefusedError(
-            f"OperationNotPermitted: load balancer {thing.id} cannot be deleted because deletion protection is enabled."
+def _not_protected(resource: "Resource", _cloud: "Cloud") -> None:
+    if resource.inputs.get("enableDeletionProtection"):
+        raise CloudError(
+            f"OperationNotPermitted: load balancer {resource.id} cannot be deleted because deletion protection is "
+            "enabled."
         )
 
 
-def _target_group(making: Making) -> tuple[str, dict[str, object]]:
-    suffix = f"targetgroup/{making.inputs['name']}/{making.hexes(16)}"
-    arn = making.arn("elasticloadbalancing", suffix)
+def _target_group(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    suffix = f"targetgroup/{request.inputs['name']}/{request.hex_digits(16)}"
+    arn = request.arn("elasticloadbalancing", suffix)
     return arn, {"arn": arn, "arnSuffix": suffix, "loadBalancerArns": []}
 
 
@@ -119,9 +120,9 @@ def _target_group_problems(inputs: Values) -> Problems:
                 yield field, "a target group of instances or addresses needs it"
 
 
-def _listener(making: Making) -> tuple[str, dict[str, object]]:
-    balancer = str(making.inputs["loadBalancerArn"]).replace(":loadbalancer/", ":listener/")
-    arn = f"{balancer}/{making.hexes(16)}"
+def _listener(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    balancer = str(request.inputs["loadBalancerArn"]).replace(":loadbalancer/", ":listener/")
+    arn = f"{balancer}/{request.hex_digits(16)}"
     return arn, {"arn": arn}
 
 
@@ -157,44 +158,45 @@ def _listener_problems(inputs: Values) -> Problems:
     yield from _action_problems(inputs, "defaultActions", tls=tls)
 
 
-def _listener_fits(thing: "Thing", cloud: "Cloud") -> None:
-    _certificate_issued(thing, cloud)
-    _targets_free(thing, cloud, str(thing.inputs["loadBalancerArn"]))
+def _listener_fits(resource: "Resource", cloud: "Cloud") -> None:
+    _certificate_issued(resource, cloud)
+    _targets_free(resource, cloud, str(resource.inputs["loadBalancerArn"]))
 
 
-def _rule_fits(thing: "Thing", cloud: "Cloud") -> None:
-    listener = cloud.named(thing.inputs["listenerArn"], (LISTENER,), ("arn",))
-    _targets_free(thing, cloud, str(listener.inputs["loadBalancerArn"]))
+def _rule_fits(resource: "Resource", cloud: "Cloud") -> None:
+    listener = cloud.find(resource.inputs["listenerArn"], (LISTENER,), ("arn",))
+    _targets_free(resource, cloud, str(listener.inputs["loadBalancerArn"]))
 
 
-def _targets_free(thing: "Thing", cloud: "Cloud", balancer: str) -> None:
+def _targets_free(resource: "Resource", cloud: "Cloud", balancer: str) -> None:
     """A target group serves one load balancer, of its own VPC."""
-    targets = _groups_of(thing)
+    targets = _groups_of(resource)
     for other in cloud.of(LISTENER):
         if other.inputs["loadBalancerArn"] != balancer and targets & _groups_of(other):
-            raise RefusedError(
-                f"TargetGroupAssociationLimit: {thing} forwards to {targets.pop()}, which another load balancer uses."
+            raise CloudError(
+                f"TargetGroupAssociationLimit: {resource} forwards to {targets.pop()}, which another load balancer "
+                "uses."
             )
     vpc = next((one.computed["vpcId"] for one in cloud.of(LOAD_BALANCER) if one.id == balancer), None)
     for one in cloud.of(TARGET_GROUP):
         if one.id in targets and vpc is not None and vpc.startswith("vpc-0") and one.inputs["vpcId"] != vpc:
-            raise RefusedError(f"InvalidConfigurationRequest: {one} is not in the VPC of {thing}.")
+            raise CloudError(f"InvalidConfigurationRequest: {one} is not in the VPC of {resource}.")
 
 
-def _groups_of(thing: "Thing") -> set[Any]:
+def _groups_of(resource: "Resource") -> set[Any]:
     return {
         value
         for field in ("defaultActions", "actions")
         for path in (f"{field}[*].targetGroupArn", f"{field}[*].forward.targetGroups[*].arn")
-        for value in values_at(thing.inputs, path)
+        for value in values_at(resource.inputs, path)
     }
 
 
-def _certificate_issued(thing: "Thing", cloud: "Cloud") -> None:
-    arn = thing.inputs.get("certificateArn")
+def _certificate_issued(resource: "Resource", cloud: "Cloud") -> None:
+    arn = resource.inputs.get("certificateArn")
     ours = any(one.id == arn for one in cloud.of(CERTIFICATE))
     if ours and not any(one.inputs["certificateArn"] == arn for one in cloud.of(VALIDATION)):
-        raise RefusedError(f"UnsupportedCertificate: {arn} is not issued yet.")
+        raise CloudError(f"UnsupportedCertificate: {arn} is not issued yet.")
 
 
 def _rule_problems(inputs: Values) -> Problems:
@@ -212,15 +214,15 @@ def _rule_problems(inputs: Values) -> Problems:
         yield "conditions", f"a rule has 5 values at most, {count} are given"
 
 
-def _certificate(making: Making) -> tuple[str, dict[str, object]]:
-    arn = making.arn("acm", f"certificate/{making.hexes(8)}-0000-4000-8000-{making.hexes(12)}")
-    names = [making.inputs["domainName"], *values_at(making.inputs, "subjectAlternativeNames[*]")]
+def _certificate(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    arn = request.arn("acm", f"certificate/{request.hex_digits(8)}-0000-4000-8000-{request.hex_digits(12)}")
+    names = [request.inputs["domainName"], *values_at(request.inputs, "subjectAlternativeNames[*]")]
     options = [
         {
             "domainName": name,
-            "resourceRecordName": f"_{making.hexes(32, str(index))}.{name}.",
+            "resourceRecordName": f"_{request.hex_digits(32, str(index))}.{name}.",
             "resourceRecordType": "CNAME",
-            "resourceRecordValue": f"_{making.hexes(32, str(index) + 'v')}.acm-validations.aws.",
+            "resourceRecordValue": f"_{request.hex_digits(32, str(index) + 'v')}.acm-validations.aws.",
         }
         for index, name in enumerate(dict.fromkeys(map(str, names)))
     ]
@@ -232,20 +234,20 @@ def _certificate(making: Making) -> tuple[str, dict[str, object]]:
     }
 
 
-def _records_are_there(thing: "Thing", cloud: "Cloud") -> None:
+def _records_are_there(resource: "Resource", cloud: "Cloud") -> None:
     there = {str(one.computed["fqdn"]).rstrip(".") for one in cloud.of(RECORD)}
-    certificate = cloud.named(thing.inputs["certificateArn"], (CERTIFICATE,), ("arn",))
+    certificate = cloud.find(resource.inputs["certificateArn"], (CERTIFICATE,), ("arn",))
     for option in certificate.computed["domainValidationOptions"]:
         if option["resourceRecordName"].rstrip(".") not in there:
-            raise RefusedError(f"timeout while waiting for {certificate}: no record {option['resourceRecordName']}")
-    for name in values_at(thing.inputs, "validationRecordFqdns[*]"):
+            raise CloudError(f"timeout while waiting for {certificate}: no record {option['resourceRecordName']}")
+    for name in values_at(resource.inputs, "validationRecordFqdns[*]"):
         if name.rstrip(".") not in there:
-            raise RefusedError(f"there is no record {name}")
+            raise CloudError(f"there is no record {name}")
 
 
-def _record(making: Making) -> tuple[str, dict[str, object]]:
-    name = str(making.inputs["name"]).rstrip(".").lower()
-    return f"{making.inputs['zoneId']}_{name}_{making.inputs['type']}", {"fqdn": name}
+def _record(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    name = str(request.inputs["name"]).rstrip(".").lower()
+    return f"{request.inputs['zoneId']}_{name}_{request.inputs['type']}", {"fqdn": name}
 
 
 def _record_problems(inputs: Values) -> Problems:
@@ -267,12 +269,12 @@ def _acl_problems(inputs: Values) -> Problems:
             yield f"rules[{index}]", "a rule has an action, one with a managed group an overrideAction instead"
 
 
-def _web_acl(making: Making) -> tuple[str, dict[str, object]]:
-    made = f"{making.hexes(8)}-0000-4000-8000-{making.hexes(12)}"
+def _web_acl(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    made = f"{request.hex_digits(8)}-0000-4000-8000-{request.hex_digits(12)}"
     return made, {
-        "arn": making.arn("wafv2", f"regional/webacl/{making.inputs['name']}/{made}"),
+        "arn": request.arn("wafv2", f"regional/webacl/{request.inputs['name']}/{made}"),
         "capacity": 100,
-        "lockToken": making.hexes(32),
+        "lockToken": request.hex_digits(32),
     }
 
 
@@ -284,10 +286,10 @@ def _log_group_is_wafs(inputs: Values) -> Problems:
             yield "logDestinationConfigs", f"{destination!r}: a destination's name begins with aws-waf-logs-"
 
 
-def _forwards(field: str) -> tuple[Refers, ...]:
+def _forwards(field: str) -> tuple[Reference, ...]:
     return (
-        Refers(path=f"{field}[*].targetGroupArn", kinds=(TARGET_GROUP,), by=("arn",)),
-        Refers(path=f"{field}[*].forward.targetGroups[*].arn", kinds=(TARGET_GROUP,), by=("arn",)),
+        Reference(path=f"{field}[*].targetGroupArn", kinds=(TARGET_GROUP,), by=("arn",)),
+        Reference(path=f"{field}[*].forward.targetGroups[*].arn", kinds=(TARGET_GROUP,), by=("arn",)),
     )
 
 
@@ -296,53 +298,56 @@ KINDS = (
         token=LOAD_BALANCER,
         name=Name(limit=32),
         make=_load_balancer,
-        refers=(
-            Refers(path="subnets[*]", kinds=(SUBNET,)),
-            Refers(path="securityGroups[*]", kinds=SECURITY_GROUPS),
-            Refers(path="accessLogs.bucket", kinds=(BUCKET,), by=("id", "bucket"), holds=False),
-            Refers(path="connectionLogs.bucket", kinds=(BUCKET,), by=("id", "bucket"), holds=False),
+        references=(
+            Reference(path="subnets[*]", kinds=(SUBNET,)),
+            Reference(path="securityGroups[*]", kinds=SECURITY_GROUPS),
+            Reference(path="accessLogs.bucket", kinds=(BUCKET,), by=("id", "bucket"), blocks_delete=False),
+            Reference(path="connectionLogs.bucket", kinds=(BUCKET,), by=("id", "bucket"), blocks_delete=False),
         ),
-        one_of=(("name",),),
+        unique=(("name",),),
         check=_load_balancer_problems,
-        made=_load_balancer_fits,
-        changed=_load_balancer_stays,
-        deleting=_not_protected,
+        on_create=_load_balancer_fits,
+        on_update=_load_balancer_stays,
+        on_delete=_not_protected,
     ),
     Kind(
         token=TARGET_GROUP,
         name=Name(limit=32),
         make=_target_group,
-        refers=(Refers(path="vpcId", kinds=(VPC,), holds=False),),
-        one_of=(("name",),),
+        references=(Reference(path="vpcId", kinds=(VPC,), blocks_delete=False),),
+        unique=(("name",),),
         check=_target_group_problems,
     ),
     Kind(
         token=LISTENER,
         make=_listener,
-        refers=(
-            Refers(path="loadBalancerArn", kinds=(LOAD_BALANCER,), by=("arn",), holds=False, within=True),
-            Refers(path="certificateArn", kinds=(CERTIFICATE,), by=("arn",)),
+        references=(
+            Reference(
+                path="loadBalancerArn", kinds=(LOAD_BALANCER,), by=("arn",), blocks_delete=False, deleted_with=True
+            ),
+            Reference(path="certificateArn", kinds=(CERTIFICATE,), by=("arn",)),
             *_forwards("defaultActions"),
         ),
-        one_of=(("loadBalancerArn", "port"),),
+        unique=(("loadBalancerArn", "port"),),
         check=_listener_problems,
-        made=_listener_fits,
-        changed=_listener_fits,
+        on_create=_listener_fits,
+        on_update=_listener_fits,
     ),
     Kind(
         token=RULE,
-        make=lambda making: (
-            arn := str(making.inputs["listenerArn"]).replace(":listener/", ":listener-rule/") + f"/{making.hexes(16)}",
+        make=lambda request: (
+            arn := str(request.inputs["listenerArn"]).replace(":listener/", ":listener-rule/")
+            + f"/{request.hex_digits(16)}",
             {"arn": arn},
         ),
-        refers=(
-            Refers(path="listenerArn", kinds=(LISTENER,), by=("arn",), holds=False, within=True),
+        references=(
+            Reference(path="listenerArn", kinds=(LISTENER,), by=("arn",), blocks_delete=False, deleted_with=True),
             *_forwards("actions"),
         ),
-        one_of=(("listenerArn", "priority"),),
+        unique=(("listenerArn", "priority"),),
         check=_rule_problems,
-        made=_rule_fits,
-        changed=_rule_fits,
+        on_create=_rule_fits,
+        on_update=_rule_fits,
     ),
     Kind(
         token=CERTIFICATE,
@@ -353,35 +358,35 @@ KINDS = (
         token=VALIDATION,
         make=lambda _: ("0001-01-01 00:00:00 +0000 UTC", {}),
         key="certificateArn",
-        refers=(Refers(path="certificateArn", kinds=(CERTIFICATE,), by=("arn",), holds=False),),
-        made=_records_are_there,
+        references=(Reference(path="certificateArn", kinds=(CERTIFICATE,), by=("arn",), blocks_delete=False),),
+        on_create=_records_are_there,
     ),
     Kind(
         token=RECORD,
         make=_record,
-        one_of=(("zoneId", "name", "type"),),
+        unique=(("zoneId", "name", "type"),),
         check=_record_problems,
     ),
-    Kind(token=WEB_ACL, name=Name(limit=128), make=_web_acl, one_of=(("name", "scope"),), check=_acl_problems),
+    Kind(token=WEB_ACL, name=Name(limit=128), make=_web_acl, unique=(("name", "scope"),), check=_acl_problems),
     Kind(
         token="aws:wafv2/webAclAssociation:WebAclAssociation",
-        puts=True,
-        make=lambda making: (f"{making.inputs['webAclArn']},{making.inputs['resourceArn']}", {}),
-        refers=(
-            Refers(path="webAclArn", kinds=(WEB_ACL,), by=("arn",)),
-            Refers(path="resourceArn", kinds=(LOAD_BALANCER,), by=("arn",), holds=False, within=True),
+        overwrites=True,
+        make=lambda request: (f"{request.inputs['webAclArn']},{request.inputs['resourceArn']}", {}),
+        references=(
+            Reference(path="webAclArn", kinds=(WEB_ACL,), by=("arn",)),
+            Reference(path="resourceArn", kinds=(LOAD_BALANCER,), by=("arn",), blocks_delete=False, deleted_with=True),
         ),
-        one_of=(("resourceArn",),),
+        unique=(("resourceArn",),),
     ),
     Kind(
         token="aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration",
-        puts=True,
-        make=lambda making: (str(making.inputs["resourceArn"]), {}),
-        refers=(
-            Refers(path="resourceArn", kinds=(WEB_ACL,), by=("arn",), holds=False, within=True),
-            Refers(path="logDestinationConfigs[*]", kinds=(LOG_GROUP, BUCKET), by=("arn",), holds=False),
+        overwrites=True,
+        make=lambda request: (str(request.inputs["resourceArn"]), {}),
+        references=(
+            Reference(path="resourceArn", kinds=(WEB_ACL,), by=("arn",), blocks_delete=False, deleted_with=True),
+            Reference(path="logDestinationConfigs[*]", kinds=(LOG_GROUP, BUCKET), by=("arn",), blocks_delete=False),
         ),
-        one_of=(("resourceArn",),),
+        unique=(("resourceArn",),),
         check=_log_group_is_wafs,
     ),
 )

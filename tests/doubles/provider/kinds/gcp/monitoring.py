@@ -3,14 +3,14 @@
 import re
 from typing import TYPE_CHECKING, Any
 
-from ...kind import Making, Problems, Refers, RefusedError, Values
+from ...kind import CloudError, CreateRequest, Problems, Reference, Values
 from ...paths import texts_in
 from ..common import among, group, groups, json_in, known
 from .logs import METRIC
 from .project import NUMBER, PROJECT, of_google
 
 if TYPE_CHECKING:
-    from ...cloud import Cloud, Thing
+    from ...cloud import Cloud, Resource
 
 CHANNEL = "gcp:monitoring/notificationChannel:NotificationChannel"
 POLICY = "gcp:monitoring/alertPolicy:AlertPolicy"
@@ -32,8 +32,8 @@ _NEEDS = {
 _FROM_LOGS = re.compile(r"logging\.googleapis\.com/user/([\w.,+!*'()%/-]+)")
 
 
-def _named(what: str, making: Making) -> tuple[str, dict[str, object]]:
-    made = f"projects/{PROJECT}/{what}/{10**18 + making.cloud.ticket()}"
+def _named(what: str, request: CreateRequest) -> tuple[str, dict[str, object]]:
+    made = f"projects/{PROJECT}/{what}/{10**18 + request.cloud.next_number()}"
     return made, {"name": made, "verificationStatus": "", "creationRecords": []}
 
 
@@ -100,17 +100,17 @@ def _aggregation_problems(one: Values) -> Problems:
         yield "groupByFields", "without a reducer nothing is put together"
 
 
-def _metrics_are_there(thing: "Thing", cloud: "Cloud") -> None:
+def _metrics_are_there(resource: "Resource", cloud: "Cloud") -> None:
     # In PromQL a metric made of logs is looked for, too, and a new one is not there for minutes.
-    for condition in groups(thing.inputs, "conditions"):
+    for condition in groups(resource.inputs, "conditions"):
         query = group(condition, "conditionPrometheusQueryLanguage")
         if "logging_googleapis_com:user_" in str(query.get("query")) and not query.get("disableMetricValidation"):
-            raise RefusedError(f"Error creating AlertPolicy: googleapi: Error 400: no metric for {query['query']}")
+            raise CloudError(f"Error creating AlertPolicy: googleapi: Error 400: no metric for {query['query']}")
     there = {str(one.inputs["name"]) for one in cloud.of(METRIC)}
-    for text in texts_in(thing.inputs["conditions"]):
+    for text in texts_in(resource.inputs["conditions"]):
         for name in _FROM_LOGS.findall(text):
             if name not in there:
-                raise RefusedError(
+                raise CloudError(
                     "Error creating AlertPolicy: googleapi: Error 404: Cannot find metric that matches type = "
                     f'"logging.googleapis.com/user/{name}". If a metric was created recently, it could take up to 10 '
                     "minutes to become available., notFound"
@@ -140,35 +140,42 @@ def _dashboard_problems(inputs: Values) -> Problems:
             yield f"dashboardJson.mosaicLayout.tiles[{index}]", "it needs width, height and a widget"
 
 
-def _told_elsewhere(thing: "Thing", cloud: "Cloud") -> None:
-    user = next((one for one in cloud.of(POLICY) if thing.id in (one.inputs.get("notificationChannels") or [])), None)
-    if user is not None and not thing.inputs.get("forceDelete"):
-        raise RefusedError(f"googleapi: Error 400: Cannot delete {thing}: it is used by {user}., failedPrecondition")
+def _told_elsewhere(resource: "Resource", cloud: "Cloud") -> None:
+    user = next(
+        (one for one in cloud.of(POLICY) if resource.id in (one.inputs.get("notificationChannels") or [])), None
+    )
+    if user is not None and not resource.inputs.get("forceDelete"):
+        raise CloudError(f"googleapi: Error 400: Cannot delete {resource}: it is used by {user}., failedPrecondition")
 
 
 KINDS = (
     of_google(
         CHANNEL,
         "monitoring",
-        lambda making: _named("notificationChannels", making),
+        lambda request: _named("notificationChannels", request),
         labels="userLabels",
         check=_channel_problems,
-        deleting=_told_elsewhere,
+        on_delete=_told_elsewhere,
     ),
     of_google(
         POLICY,
         "monitoring",
-        lambda making: _named("alertPolicies", making),
+        lambda request: _named("alertPolicies", request),
         labels="userLabels",
-        refers=(Refers(path="notificationChannels[*]", kinds=(CHANNEL,), by=("id", "name"), holds=False),),
+        references=(
+            Reference(path="notificationChannels[*]", kinds=(CHANNEL,), by=("id", "name"), blocks_delete=False),
+        ),
         check=_policy_problems,
-        made=_metrics_are_there,
-        changed=_metrics_are_there,
+        on_create=_metrics_are_there,
+        on_update=_metrics_are_there,
     ),
     of_google(
         "gcp:monitoring/dashboard:Dashboard",
         "monitoring",
-        lambda making: (f"projects/{NUMBER}/dashboards/{making.hexes(8)}-0000-4000-8000-{making.hexes(12)}", {}),
+        lambda request: (
+            f"projects/{NUMBER}/dashboards/{request.hex_digits(8)}-0000-4000-8000-{request.hex_digits(12)}",
+            {},
+        ),
         labels="-",
         check=_dashboard_problems,
     ),

@@ -3,21 +3,21 @@
 import re
 from typing import TYPE_CHECKING, Any
 
-from ...kind import Name, Problems, Refers, RefusedError, Values
+from ...kind import CloudError, Name, Problems, Reference, Values
 from ..common import among, group, known, matches
 from .app_engine import APPLICATION, services_of
 from .identity import iam_member, member_exists
 from .project import DURATION, NUMBER, PROJECT, of_google
 
 if TYPE_CHECKING:
-    from ...cloud import Cloud, Thing
+    from ...cloud import Cloud, Resource
 
 
-def _service_is_there(thing: "Thing", cloud: "Cloud") -> None:
-    service = str(thing.inputs["service"])
+def _service_is_there(resource: "Resource", cloud: "Cloud") -> None:
+    service = str(resource.inputs["service"])
     if service not in services_of(cloud):
-        raise RefusedError(f"googleapi: Error 404: service {service} of {PROJECT} not found., notFound")
-    member_exists(thing, cloud)
+        raise CloudError(f"googleapi: Error 404: service {service} of {PROJECT} not found., notFound")
+    member_exists(resource, cloud)
 
 
 # https://cloud.google.com/iap/docs/reference/rest/v1/V1/updateIapSettings
@@ -53,11 +53,11 @@ def _settings_problems(inputs: Values) -> Problems:
             yield "accessSettings.oauthSettings.programmaticClients", f"{client!r} is no OAuth client's id"
 
 
-def _settings_fit(thing: "Thing", cloud: "Cloud") -> None:
-    found = _SETTINGS.fullmatch(str(thing.inputs["name"]))
+def _settings_fit(resource: "Resource", cloud: "Cloud") -> None:
+    found = _SETTINGS.fullmatch(str(resource.inputs["name"]))
     service = found["service"] if found else None
     if service and service not in services_of(cloud):
-        raise RefusedError(f"googleapi: Error 404: service {service} of {PROJECT} not found., notFound")
+        raise CloudError(f"googleapi: Error 404: service {service} of {PROJECT} not found., notFound")
 
 
 KINDS = (
@@ -65,8 +65,8 @@ KINDS = (
         "gcp:iap/appEngineServiceIamMember:AppEngineServiceIamMember",
         "iap",
         lambda inputs: f"projects/{NUMBER}/iap_web/appengine-{inputs['appId']}/services/{inputs['service']}",
-        Refers(path="appId", kinds=(APPLICATION,), by=("id",), holds=False),
-        made=_service_is_there,
+        Reference(path="appId", kinds=(APPLICATION,), by=("id",), blocks_delete=False),
+        on_create=_service_is_there,
         check=lambda inputs: among(
             inputs, "role", ("roles/iap.httpsResourceAccessor", "roles/iap.admin", "roles/iap.settingsAdmin")
         ),
@@ -74,12 +74,12 @@ KINDS = (
     of_google(
         "gcp:iap/settings:Settings",
         "iap",
-        lambda making: (str(making.inputs["name"]), {}),
+        lambda request: (str(request.inputs["name"]), {}),
         name=Name(),
         check=_settings_problems,
-        made=_settings_fit,
-        changed=_settings_fit,
+        on_create=_settings_fit,
+        on_update=_settings_fit,
         # A PATCH, and its deletion is one, too.
-        puts=True,
+        overwrites=True,
     ),
 )

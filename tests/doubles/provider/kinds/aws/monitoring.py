@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ...kind import ACCOUNT, Kind, Making, Name, Problems, Refers, RefusedError, Values
+from ...kind import ACCOUNT, CloudError, CreateRequest, Kind, Name, Problems, Reference, Values
 from ..common import among, json_in, known, matches
 from .policies import policy_problems
 
 if TYPE_CHECKING:
-    from ...cloud import Cloud, Thing
+    from ...cloud import Cloud, Resource
 
 LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
 TOPIC = "aws:sns/topic:Topic"
@@ -45,15 +45,15 @@ def _log_group_problems(inputs: Values) -> Problems:
     yield from among(inputs, "retentionInDays", _RETENTION)
 
 
-def _topic(making: Making) -> tuple[str, dict[str, object]]:
-    arn = making.arn("sns", str(making.inputs["name"]))
+def _topic(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    arn = request.arn("sns", str(request.inputs["name"]))
     return arn, {"arn": arn, "owner": ACCOUNT}
 
 
-def _subscription(making: Making) -> tuple[str, dict[str, object]]:
+def _subscription(request: CreateRequest) -> tuple[str, dict[str, object]]:
     # Somebody has to click first; the provider keeps the ARN that the topic's owner sees.
-    waits = making.inputs["protocol"] in ("email", "email-json")
-    arn = f"{making.inputs['topic']}:{making.hexes(8)}-{making.hexes(4, 'a')}-{making.hexes(4, 'b')}"
+    waits = request.inputs["protocol"] in ("email", "email-json")
+    arn = f"{request.inputs['topic']}:{request.hex_digits(8)}-{request.hex_digits(4, 'a')}-{request.hex_digits(4, 'b')}"
     return arn, {"arn": arn, "ownerId": ACCOUNT, "pendingConfirmation": waits, "confirmationWasAuthenticated": False}
 
 
@@ -104,83 +104,87 @@ def _dashboard_problems(inputs: Values) -> Problems:
             yield path, "its properties name no region"
 
 
-def _filters_fit(thing: "Thing", cloud: "Cloud") -> None:
-    same = [one for one in cloud.of(thing.kind.token) if one.inputs["logGroupName"] == thing.inputs["logGroupName"]]
-    if len([one for one in same if one.id != thing.id]) >= 100:
-        raise RefusedError("LimitExceeded: a log group has 100 metric filters at most.")
+def _filters_fit(resource: "Resource", cloud: "Cloud") -> None:
+    same = [
+        one for one in cloud.of(resource.kind.token) if one.inputs["logGroupName"] == resource.inputs["logGroupName"]
+    ]
+    if len([one for one in same if one.id != resource.id]) >= 100:
+        raise CloudError("LimitExceeded: a log group has 100 metric filters at most.")
 
 
 KINDS = (
     Kind(
         token=LOG_GROUP,
         name=Name(limit=512),
-        make=lambda making: (
-            str(making.inputs["name"]),
-            {"arn": making.arn("logs", f"log-group:{making.inputs['name']}")},
+        make=lambda request: (
+            str(request.inputs["name"]),
+            {"arn": request.arn("logs", f"log-group:{request.inputs['name']}")},
         ),
-        one_of=(("name",),),
+        unique=(("name",),),
         check=_log_group_problems,
     ),
     Kind(
         token="aws:cloudwatch/logMetricFilter:LogMetricFilter",
-        puts=True,
+        overwrites=True,
         name=Name(limit=512),
-        make=lambda making: (str(making.inputs["name"]), {}),
-        refers=(Refers(path="logGroupName", kinds=(LOG_GROUP,), by=("name",), holds=False, within=True),),
-        one_of=(("logGroupName", "name"),),
+        make=lambda request: (str(request.inputs["name"]), {}),
+        references=(
+            Reference(path="logGroupName", kinds=(LOG_GROUP,), by=("name",), blocks_delete=False, deleted_with=True),
+        ),
+        unique=(("logGroupName", "name"),),
         check=lambda inputs: matches(inputs, "name", r"[^:*]{1,512}"),
-        made=_filters_fit,
+        on_create=_filters_fit,
     ),
     Kind(
         token="aws:cloudwatch/logResourcePolicy:LogResourcePolicy",
-        puts=True,
-        make=lambda making: (str(making.inputs["policyName"]), {}),
-        one_of=(("policyName",),),
+        overwrites=True,
+        make=lambda request: (str(request.inputs["policyName"]), {}),
+        unique=(("policyName",),),
         check=lambda inputs: policy_problems(inputs, "policyDocument", principal=True),
     ),
     Kind(
         token="aws:cloudwatch/metricAlarm:MetricAlarm",
-        puts=True,
+        overwrites=True,
         name=Name(),
-        make=lambda making: (
-            str(making.inputs["name"]),
-            {"arn": making.arn("cloudwatch", f"alarm:{making.inputs['name']}")},
+        make=lambda request: (
+            str(request.inputs["name"]),
+            {"arn": request.arn("cloudwatch", f"alarm:{request.inputs['name']}")},
         ),
-        one_of=(("name",),),
-        refers=tuple(
-            Refers(path=f"{field}[*]", kinds=(TOPIC,), by=("arn",), holds=False)
+        unique=(("name",),),
+        references=tuple(
+            Reference(path=f"{field}[*]", kinds=(TOPIC,), by=("arn",), blocks_delete=False)
             for field in ("alarmActions", "okActions", "insufficientDataActions")
         ),
         check=_alarm_problems,
     ),
     Kind(
         token="aws:cloudwatch/dashboard:Dashboard",
-        puts=True,
-        make=lambda making: (
-            str(making.inputs["dashboardName"]),
-            {"dashboardArn": making.arn("cloudwatch", f"dashboard/{making.inputs['dashboardName']}", region="")},
+        overwrites=True,
+        make=lambda request: (
+            str(request.inputs["dashboardName"]),
+            {"dashboardArn": request.arn("cloudwatch", f"dashboard/{request.inputs['dashboardName']}", region="")},
         ),
-        one_of=(("dashboardName",),),
+        unique=(("dashboardName",),),
         check=_dashboard_problems,
     ),
     Kind(
         token=TOPIC,
         name=Name(),
         make=_topic,
-        one_of=(("name",),),
+        unique=(("name",),),
         check=lambda inputs: matches(inputs, "name", r"[A-Za-z0-9_-]{1,256}"),
     ),
     Kind(
         token="aws:sns/topicPolicy:TopicPolicy",
-        puts=True,
-        make=lambda making: (str(making.inputs["arn"]), {"owner": ACCOUNT}),
-        refers=(Refers(path="arn", kinds=(TOPIC,), by=("arn",), holds=False, within=True),),
+        overwrites=True,
+        make=lambda request: (str(request.inputs["arn"]), {"owner": ACCOUNT}),
+        references=(Reference(path="arn", kinds=(TOPIC,), by=("arn",), blocks_delete=False, deleted_with=True),),
         check=lambda inputs: policy_problems(inputs, "policy", principal=True),
     ),
     Kind(
         token="aws:sns/topicSubscription:TopicSubscription",
         make=_subscription,
-        refers=(Refers(path="topic", kinds=(TOPIC,), by=("arn",), holds=False, within=True),),
+        references=(Reference(path="topic", kinds=(TOPIC,), by=("arn",), blocks_delete=False, deleted_with=True),),
         check=lambda inputs: among(
             inputs,
             "protocol",
