@@ -17,7 +17,7 @@ from tests.doubles.provider.cloud import Cloud
 from tests.doubles.provider.kinds.gcp.project import PROJECT
 from tests.doubles.provider.server import Double
 from tests.engine import programs
-from tests.engine.engine import Engine, Run, make_venv, missing
+from tests.engine.engine import Engine, Run, make_venv, missing_tool
 
 from .gcp_pages import SECRET_KEY, blocks, over, settings_in
 
@@ -68,11 +68,11 @@ def create_terraform_resources(cloud: Cloud) -> None:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Generator[Engine]:
-    why = missing()
-    if why is not None:
-        pytest.skip(why)
+    missing = missing_tool()
+    if missing is not None:
+        pytest.skip(missing)
     folder, venv = tmp_path / "stack" / "project", make_venv(tmp_path / "venv")
-    cloud = Cloud(programs.GIVEN, folder)
+    cloud = Cloud(programs.EXISTING, folder)
     create_terraform_resources(cloud)
     programs.write(folder, venv)
     (settings,) = settings_in("from-terraform.md")

@@ -29,7 +29,7 @@ TRUST = json.dumps(
 
 
 class Account(Cloud):
-    """With a VPC of two subnets and a security group."""
+    """An account with a VPC, two subnets and a security group."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,16 +38,19 @@ class Account(Cloud):
         self.group = self.create(GROUP, "group", {"name": "group", "vpcId": self.vpc.id})
 
     def subnet(self, index: int) -> Resource:
+        """Create a subnet."""
         zone = f"eu-west-1{'abc'[index % 3]}"
         return self.create(
             SUBNET, f"s{index}", {"vpcId": self.vpc.id, "cidrBlock": f"10.0.{index}.0/24", "availabilityZone": zone}
         )
 
     def balancer(self, name: str = "alb", **more: Any) -> Resource:
+        """Create an internal load balancer."""
         inputs = {"internal": True, "subnets": [one.id for one in self.subnets], "securityGroups": [self.group.id]}
         return self.create(BALANCER, name, {"name": name, **inputs, **more})
 
     def targets(self) -> Resource:
+        """Create a target group."""
         return self.create(
             TARGETS,
             "proxies",
@@ -55,10 +58,12 @@ class Account(Cloud):
         )
 
     def listener(self, balancer: Resource, targets: Resource, port: int = 80) -> Resource:
+        """Create a listener that forwards to a target group."""
         forward = [{"type": "forward", "targetGroupArn": targets.id}]
         return self.create(
             LISTENER, f"l{port}", {"loadBalancerArn": balancer.id, "port": port, "defaultActions": forward}
         )
 
     def delete_resource(self, resource: Resource) -> None:
+        """Delete a resource."""
         self.delete(resource.kind.token, resource.id, resource.outputs)

@@ -49,10 +49,12 @@ class Step:
 
     @property
     def kind(self) -> str:
+        """The type token."""
         return self.urn.split("::")[2].split("$")[-1]
 
     @property
     def name(self) -> str:
+        """The Pulumi name."""
         return self.urn.split("::", 3)[3]
 
 
@@ -72,11 +74,13 @@ class Run:
 
     @property
     def errors(self) -> list[str]:
+        """Error messages of the engine."""
         found = [event["diagnosticEvent"] for event in self.events if "diagnosticEvent" in event]
         return [one["message"] for one in found if one["severity"] == "error"]
 
     @property
     def warnings(self) -> list[str]:
+        """Warnings of the engine."""
         found = [event["diagnosticEvent"] for event in self.events if "diagnosticEvent" in event]
         return [one["message"] for one in found if one["severity"] == "warning"]
 
@@ -101,11 +105,13 @@ class Engine:
 
     @property
     def state_file(self) -> Path:
+        """The file with the state of the stack."""
         return self.folder.parent / "state" / ".pulumi" / "stacks" / PROJECT / f"{STACK}.json"
 
     @property
     def environ(self) -> dict[str, str]:
         # No cloud credentials of this machine, and no network access.
+        """The environment of the commands."""
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
         return kept | {
             "HOME": str(self.folder.parent / "home"),
@@ -197,6 +203,7 @@ class Engine:
 
     @property
     def pending(self) -> list[dict[str, Any]]:
+        """The pending operations in the state."""
         return self.state.get("pending_operations", [])
 
 

@@ -17,11 +17,13 @@ SCALING = {"automaticScaling": {"cpuUtilization": {"targetUtilization": 0.5}}}
 
 
 def flexible(**more: Any) -> dict[str, Any]:
+    """Return the inputs of a flexible version."""
     image = {"deployment": {"container": {"image": f"registry.example.com/mlflow@{DIGEST}"}}}
     return {"service": "mlflow", "versionId": "v1", "runtime": "custom", **CHECKS, **SCALING, **image, **more}
 
 
 def instance(**settings: Any) -> dict[str, Any]:
+    """Return the inputs of a Cloud SQL instance."""
     return {
         "name": "some-instance",
         "region": REGION,
@@ -44,11 +46,13 @@ class Project(Cloud):
             self.standard()
 
     def standard(self, **more: Any) -> Resource:
+        """Create a standard version on the service default."""
         file = {"name": "main.py", "sourceUrl": "https://storage.googleapis.com/some-code/main.py"}
         page = {"service": "default", "versionId": "page", "runtime": "python313", "entrypoint": {"shell": "x"}}
         return self.create(app_engine.STANDARD, "page", {**page, "deployment": {"files": [file]}, **more})
 
     def version(self, name: str = "v", **more: Any) -> Resource:
+        """Create a flexible version."""
         return self.create(app_engine.FLEXIBLE, name, flexible(**more))
 
     def private(self) -> tuple[Resource, Resource, Resource, Resource]:
@@ -76,4 +80,5 @@ class Project(Cloud):
         return vpc, held, peering, made
 
     def delete_resource(self, resource: Resource) -> None:
+        """Delete a resource."""
         self.delete(resource.kind.token, resource.id, resource.outputs)

@@ -1,4 +1,4 @@
-"""What every setting does that is changed on a development stack that is up: the reviewed table.
+"""The effect of changing each setting of a deployed development stack: the reviewed table.
 
 What is an update and what a replacement follows from the program and from tests/doubles/provider/replace_table.toml;
 here it is written down, so that a change of either is seen in a review. Not here: settings of a VPC or of a target that
@@ -14,15 +14,15 @@ from tests.engine.programs import CERTIFICATE, KEY
 
 # A new revision of the task definition, which the service rolls out.
 ROLLED_OUT = ("replace TaskDefinition", "update Service")
-# Another image has another name; the old one stays in its repository.
+# The image's name contains a hash of its content; the old image stays in the repository.
 REBUILT = ("create Image", "delete Image")
 HTTPS = {"certificateArn": CERTIFICATE, "hostName": "mlflow.example.com"}
 IN_ECR = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/proxy@sha256:{'0' * 64}"
-# Settings that give another tracking target, with no runs in it, and say so in their documentation.
+# Settings that replace the tracking target, without its runs, as their documentation says.
 ANOTHER = {"tracking.kind", "tracking.artifactPrefix", "tracking.mlflowVersion"}
 DATA = {"Bucket", "MlflowApp", "MlflowTrackingServer"}
 NO_DATA: set[str] = set()
-# Chosen once, or tried elsewhere: what was there before; production's own; sign-in and Studio in test_life.py.
+# Excluded: settings chosen once, existing resources, production; OIDC and Studio are in test_life.py.
 NOT_HERE = re.compile(
     r"environment|oidcClientSecret|network\.(vpc|private|public|existing|mlflow)\w+|tracking\.(targetArn|serverSize|mlflowVersion)"
     r"|studio.*|image\.packageIndexUrl|service\.bodyBudgetMib|loadBalancer\.(oidc.*|hostName|domain.*|allowHttp|rateLimitPerIp)|access\.roles.*"
@@ -31,9 +31,9 @@ NOT_HERE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """``settings`` over those of Pulumi.dev.yaml.
+    """``settings`` override those of Pulumi.dev.yaml; ``steps`` are the expected steps.
 
-    ``refused``: the cloud does not do it, and says this.
+    ``refused``: the cloud refuses the change with this message.
     """
 
     settings: Mapping[str, Any]
@@ -81,7 +81,7 @@ CHANGES = {
     "permissionsBoundaryArn": Change(
         {"permissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary"}, ("update Role",)
     ),
-    # A repository keeps its key: there is a new one, and an image in it.
+    # A repository cannot change its key: a new repository, and its image.
     "kmsKeyArn": Change(
         {"kmsKeyArn": KEY},
         (
@@ -101,7 +101,7 @@ CHANGES = {
     "deletionProtection": Change(
         {"deletionProtection": True}, ("update Bucket", "update LoadBalancer", "update Repository", "update Secret")
     ),
-    # Nothing moves to another VPC: a stack with other addresses is another stack.
+    # Resources cannot move to another VPC.
     "network.cidr": Change({"network": {"cidr": "10.43.0.0/16"}}, refused="DependencyViolation"),
     "network.azCount": Change(
         {"network": {"azCount": 3}},
@@ -148,7 +148,7 @@ CHANGES = {
         {"tracking": {"automaticModelRegistration": True}}, ("update MlflowApp", "update RolePolicy")
     ),
     "tracking.artifactPrefix": Change(
-        {"tracking": {"artifactPrefix": "elsewhere"}}, (*ROLLED_OUT, "replace MlflowApp", "update RolePolicy")
+        {"tracking": {"artifactPrefix": "other"}}, (*ROLLED_OUT, "replace MlflowApp", "update RolePolicy")
     ),
     "tracking.noncurrentVersionDays": Change(
         {"tracking": {"noncurrentVersionDays": 30}}, ("update BucketLifecycleConfiguration",)
@@ -182,7 +182,7 @@ CHANGES = {
     "service.instanceType": Change(
         {"service": {"instanceType": "t4g.medium"}}, ("update Group", "update LaunchTemplate")
     ),
-    # A newer image has come out: that alone changes nothing.
+    # A newer machine image alone changes nothing.
     "service.ami": Change(
         {"service": {"ami": "second"}},
         ("create Stash", "delete Stash", "update Group", "update LaunchTemplate"),
@@ -200,7 +200,7 @@ CHANGES = {
         {"service": {"enableExecuteCommand": True}}, (*ROLLED_OUT, "update Cluster", "update RolePolicy")
     ),
     "service.containerInsights": Change({"service": {"containerInsights": True}}, ("update Cluster",)),
-    # The new load balancer is made before the old one goes, and a target group serves one load balancer.
+    # The new load balancer is created before the old one is deleted, and a target group serves one load balancer.
     "loadBalancer.public": Change({"loadBalancer": {"public": True, **HTTPS}}, refused="TargetGroupAssociationLimit"),
     "loadBalancer.allowedCidrs": Change(
         {"loadBalancer": {"allowedCidrs": ["10.0.0.0/8"]}},
@@ -247,7 +247,7 @@ CHANGES = {
     "loadBalancer.accessLogRetentionDays": Change(
         {"loadBalancer": {"accessLogRetentionDays": 90}}, ("update BucketLifecycleConfiguration",)
     ),
-    # It holds for a token's first day, and never again.
+    # It applies only when the token is created.
     "access.adminTokenDays": Change({"access": {"adminTokenDays": 30}}, ()),
     "monitoring.logRetentionDays": Change({"monitoring": {"logRetentionDays": 90}}, ("update LogGroup",)),
     "monitoring.alarmEmail": Change({"monitoring": {"alarmEmail": "ops@example.com"}}, ("create TopicSubscription",)),
@@ -256,7 +256,7 @@ CHANGES = {
         {"monitoring": {"latencyThresholdSeconds": 2}}, ("update MetricAlarm",)
     ),
 }
-# In CI they are changed a few at a time, in this order, each group over the one before: what touches what is sampled.
+# In CI a sample is changed, a few settings at a time, in this order, each group on top of the one before.
 IN_CI = (
     ("tags", "network.flowLogRetentionDays", "tracking.maintenanceWindow", "monitoring.latencyThresholdSeconds"),
     (

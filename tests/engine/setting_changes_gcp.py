@@ -1,12 +1,12 @@
-"""The same for a development stack on Google Cloud (setting_changes.py says what it is for)."""
+"""The effect of changing each setting of a development stack on Google Cloud (see setting_changes.py)."""
 
 import re
 
 from tests.engine.setting_changes import REBUILT, Change
 
-OTHER_HOST = f"europe-west1-docker.pkg.dev/other-project/images/mlflow@sha256:{'0' * 64}"
-# What sends all its lines elsewhere, and what is counted and told of them.
-WATCHED = (
+OTHER_IMAGE = f"europe-west1-docker.pkg.dev/other-project/images/mlflow@sha256:{'0' * 64}"
+# Steps when the service changes, whose name is in every filter.
+MONITORED = (
     "update AlertPolicy",
     "update Dashboard",
     "update Metric",
@@ -14,12 +14,12 @@ WATCHED = (
     "update ProjectExclusion",
     "update ProjectSink",
 )
-# Settings that give another database, instance or bucket, with nothing in it, and say so in their documentation.
+# Settings that replace the database, instance or bucket, without its data, as their documentation says.
 ANOTHER = {"artifacts.bucket", "artifacts.location", "database.instance", "database.name"}
 DATA = {"Bucket", "Database", "DatabaseInstance"}
-# Its bucket holds one file of the program's own.
+# Its bucket contains only the program's source file.
 NO_DATA = {"app.placeholder"}
-# Chosen once, or tried elsewhere: where it is, what was there before, sign-in in test_application.py.
+# Excluded: the location, existing resources; sign-in is in test_application.py.
 NOT_HERE = re.compile(
     r"environment|project|region|oauthClientSecret|signIn\.client(IdFrom|SecretFrom)|access\.(conditional|roles)\..*"
     r"|network\.(subnetwork|peered|cidr)|database\.maintenanceHour"
@@ -33,7 +33,7 @@ CHANGES = {
     "deletionProtection": Change(
         {"deletionProtection": True}, ("update Bucket", "update DatabaseInstance", "update Secret")
     ),
-    # It is the stack's already.
+    # It is in the stack already.
     "app.mode": Change({"app": {"mode": "import", "placeholder": True}}, ()),
     "app.location": Change({"app": {"location": "us-central"}}, refused="cannot move"),
     "app.service": Change(
@@ -42,10 +42,10 @@ CHANGES = {
             "replace AppEngineServiceIamMember",
             "replace EngineSplitTraffic",
             "replace FlexibleAppVersion",
-            *WATCHED,
+            *MONITORED,
         ),
     ),
-    # The page itself stays: App Engine keeps the service default.
+    # The version itself stays: App Engine cannot delete the service default.
     "app.placeholder": Change(
         {"app": {"placeholder": False}},
         (
@@ -104,9 +104,9 @@ CHANGES = {
     ),
     "database.version": Change({"database": {"version": "MYSQL_8_0"}}, refused="no downgrades"),
     "database.availability": Change({"database": {"availability": "REGIONAL"}}, ("update DatabaseInstance",)),
-    # It is for the first day, and the disk has grown since.
+    # It applies at creation only; the disk grows by itself.
     "database.diskGb": Change({"database": {"diskGb": 20}}, ()),
-    # The way back makes another instance.
+    # Changing it back replaces the instance.
     "database.private": Change(
         {"database": {"private": True}},
         (
@@ -152,7 +152,7 @@ CHANGES = {
         ("replace Bucket", "replace BucketIAMMember", "update FlexibleAppVersion"),
     ),
     "image.reference": Change(
-        {"image": {"reference": OTHER_HOST}},
+        {"image": {"reference": OTHER_IMAGE}},
         (
             "delete Image",
             "delete Repository",
@@ -173,7 +173,7 @@ CHANGES = {
     "watching.dashboard": Change({"watching": {"dashboard": False}}, ("delete Dashboard",)),
     "watching.slowSeconds": Change({"watching": {"slowSeconds": 2}}, ("update AlertPolicy", "update Dashboard")),
 }
-# In CI they are changed together: what touches what is sampled.
+# In CI these are changed together.
 IN_CI = (
     (
         "labels",

@@ -1,4 +1,4 @@
-"""A project has one App Engine application, for good: one that is there is taken over or used as it is."""
+"""A project has one App Engine application, which cannot be deleted: an existing one is imported or used as it is."""
 
 import os
 from collections.abc import Callable
@@ -15,37 +15,43 @@ APPLICATION = app_engine.APPLICATION
 ALL = os.environ.get("ENGINE_TESTS") == "all"
 
 
-def somebodys(cloud: Cloud) -> None:
+def existing_application(cloud: Cloud) -> None:
+    """Prepare an account with an application."""
     account.prepare(cloud)
     account.add_application(cloud)
 
 
-def elsewhere(cloud: Cloud) -> None:
+def in_another_location(cloud: Cloud) -> None:
+    """Prepare an account with an application in another location."""
     account.prepare(cloud)
     account.add_application(cloud, "us-central")
 
 
-def without_proxy(cloud: Cloud) -> None:
+def without_iap(cloud: Cloud) -> None:
+    """Prepare an account with an application without Identity-Aware Proxy."""
     account.prepare(cloud)
     account.add_application(cloud, proxy=False)
 
 
-def stack(start: Start, mode: str, prepare: Callable[[Cloud], object] = somebodys) -> Engine:
+def stack(start: Start, mode: str, prepare: Callable[[Cloud], object] = existing_application) -> Engine:
+    """Start a development stack with a mode of the application."""
     secrets = {} if mode == "existing" else programs.secrets_of("gcp-dev")
     return start(config=programs.config_of("gcp-dev", {"app": {"mode": mode}}), secrets=secrets, prepare=prepare)
 
 
-def clients(engine: Engine) -> tuple[str, str]:
+def oauth_client(engine: Engine) -> tuple[str, str]:
+    """Return id and secret of the application's OAuth client."""
     proxy = engine.double.cloud.of(APPLICATION)[0].inputs["iap"]
     return proxy["oauth2ClientId"], proxy["oauth2ClientSecret"]
 
 
-def of_application(run: Run) -> set[str]:
+def application_steps(run: Run) -> set[str]:
+    """Return the operations on the application."""
     return {step.op for step in run.steps if step.kind == APPLICATION}
 
 
-def is_left_as_it_was(engine: Engine) -> None:
-    """The stack goes, and somebody's application is there as before."""
+def assert_unchanged_by_destroy(engine: Engine) -> None:
+    """Destroy the stack: the existing application stays as it was."""
     kept = engine.kept()
     run = engine.destroy().ok()
     assert run.warnings == []
@@ -65,27 +71,27 @@ def test_existing_application_fails_with_the_modes_and_can_be_imported(start: St
     assert "app.mode: import" in said
     assert "app.mode: existing" in said
     assert "already exists and cannot be re-created" in said
-    assert clients(engine)[1] == "an-old-secret"
+    assert oauth_client(engine)[1] == "an-old-secret"
 
     engine.configure(programs.config_of("gcp-dev", {"app": {"mode": "import"}}))
     run = engine.up().ok()
-    assert of_application(run) == {"import", "update"}
+    assert application_steps(run) == {"import", "update"}
     assert run.warnings == []
-    assert clients(engine) == (engine.config["mlflow:gcp"]["signIn"]["clientId"], programs.OAUTH_SECRET)
+    assert oauth_client(engine) == (engine.config["mlflow:gcp"]["signIn"]["clientId"], programs.OAUTH_SECRET)
     if ALL:
         assert engine.up("--expect-no-changes").ok().steps == []
-    is_left_as_it_was(engine)
+    assert_unchanged_by_destroy(engine)
 
 
 def test_mode_existing_changes_nothing_in_the_application(start: Start) -> None:
     engine = stack(start, "existing")
     run = engine.up().ok()
-    assert of_application(run) == set()
-    assert clients(engine) == ("1-old.apps.googleusercontent.com", "an-old-secret")
+    assert application_steps(run) == set()
+    assert oauth_client(engine) == ("1-old.apps.googleusercontent.com", "an-old-secret")
     if ALL:
         assert engine.up("--expect-no-changes").ok().steps == []
         assert engine.refresh("--expect-no-changes").ok().steps == []
-    is_left_as_it_was(engine)
+    assert_unchanged_by_destroy(engine)
 
 
 if ALL:
@@ -103,7 +109,7 @@ if ALL:
 
     @pytest.mark.parametrize("mode", ["import", "existing"])
     def test_one_in_another_region_is_an_error_that_says_what_to_set(start: Start, mode: str) -> None:
-        engine = stack(start, mode, elsewhere)
+        engine = stack(start, mode, in_another_location)
         run = engine.up()
         assert run.code != 0
         assert "app.location: us-central" in run.output
@@ -119,7 +125,7 @@ if ALL:
         engine.destroy().ok()
 
     def test_one_without_a_proxy_is_warned_of(start: Start) -> None:
-        engine = stack(start, "existing", without_proxy)
+        engine = stack(start, "existing", without_iap)
         run = engine.up().ok()
         assert "Identity-Aware Proxy is off" in "\n".join(run.warnings)
         engine.destroy().ok()
@@ -135,7 +141,7 @@ if ALL:
         settings = {"signIn": {"clientId": None, **sign_in}}
         engine = start(config=programs.config_of("gcp-dev", settings), prepare=add_secrets)
         engine.up().ok()
-        assert clients(engine) == (names["id"], names["secret"])
+        assert oauth_client(engine) == (names["id"], names["secret"])
         outputs = engine.outputs()
         assert outputs["token_audience"] == names["id"]
         assert outputs["oauth_client_secret"] == "projects/my-project/secrets/their-secret"

@@ -15,10 +15,10 @@ from tests.engine.engine import Engine, Run
 
 ALL = os.environ.get("ENGINE_TESTS") == "all"
 BOTH = (Fault.BEFORE, Fault.AFTER)
-# In CI one resource of so many fails, in one of the two ways.
+# In CI one in so many resources fails, with one of the two faults.
 FAULTS = [(one,) for one in BOTH] if ALL else [BOTH]
 SHARES = {"dev": 5, "gcp-dev": 12}
-# More than the longest chain of dependencies: every try gets one further at least.
+# More than the longest chain of dependencies: every try completes at least one more link.
 MAX_TRIES = 40
 
 
@@ -27,7 +27,7 @@ def retry_until_done(engine: Engine, command: str) -> list[Run]:
     runs: list[Run] = []
     for _ in range(MAX_TRIES):
         failed_before = len([one for one in engine.double.journal if one.fault])
-        # Everything that can be done is done, and everything else fails in the same run: fewer runs.
+        # Independent operations continue after a failure, which needs fewer runs.
         runs.append(engine.up("--continue-on-error") if command == "up" else engine.destroy("--continue-on-error"))
         if runs[-1].code == 0:
             return runs
@@ -43,9 +43,9 @@ def retry_until_done(engine: Engine, command: str) -> list[Run]:
 def test_stack_converges_when_every_operation_fails_once(start: Start, stack: str, faults: tuple[Fault, ...]) -> None:
     engine = start(config=programs.config_of(stack), secrets=programs.secrets_of(stack))
     double, cloud, share = engine.double, engine.double.cloud, 1 if ALL else SHARES[stack]
-    # What took effect is updated in the next run; that this fails, too, is tried where hours do not matter.
+    # Resources whose creation took effect are updated in the next run; failed updates are not part of CI.
     each = EachOnce(faults, ("create", "update", "delete") if ALL else ("create", "delete"), share)
-    # The sample has the image in any case: its tag is in the registry, and nobody has written down that it is.
+    # The image is always in the sample: its tag is in the registry, but not in the state.
     double.plan = First((Once("create", IMAGE, Fault.AFTER), each))
     assert len(retry_until_done(engine, "up")) > 1
     double.plan = no_faults

@@ -18,7 +18,7 @@ from tests.engine.amazon import BALANCER, GROUP, IMAGE, LISTENER, ROLE, RULE, SE
 
 
 def problems(kind: str, inputs: dict[str, Any]) -> list[str]:
-    """Where something is wrong."""
+    """The paths with problems."""
     return [path for path, _ in [*schema.problems(kind, inputs), *KINDS[kind].check(inputs)]]
 
 
@@ -174,7 +174,7 @@ def test_nth_fails_the_nth_operation_and_records_its_urn() -> None:
     assert plan.urn == "c"
 
 
-# -- itself
+# -- the double itself
 
 
 def test_call_results_have_the_fields_of_the_sdk() -> None:

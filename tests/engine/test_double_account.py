@@ -1,4 +1,4 @@
-"""The double of AWS refuses what an account there would, by what is in it and in use. No engine is needed."""
+"""The double of AWS refuses operations that conflict with the account's resources. No engine is needed."""
 
 import json
 from pathlib import Path
@@ -27,10 +27,11 @@ from tests.engine.amazon import (
 
 @pytest.fixture
 def account() -> Account:
+    """Return an account with a VPC."""
     return Account()
 
 
-# -- what is there
+# -- names and references
 
 
 def test_duplicate_name_is_refused() -> None:
@@ -124,7 +125,7 @@ def test_immutable_tag_cannot_be_overwritten(account: Account, tmp_path: Path) -
     account.create(IMAGE, "i", inputs)
     with pytest.raises(CloudError, match="immutable"):
         account.create(IMAGE, "i", inputs)
-    with pytest.raises(CloudError, match="sign"):
+    with pytest.raises(CloudError, match="no login"):
         account.create(IMAGE, "i", {**inputs, "registries": []})
     with pytest.raises(CloudError, match="RepositoryNotEmpty"):
         account.delete_resource(repository)

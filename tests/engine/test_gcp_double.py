@@ -1,4 +1,4 @@
-"""The double of Google Cloud is strict: what Google or its provider would refuse, it refuses. No engine is needed."""
+"""The double of Google Cloud refuses what Google or its provider would refuse. No engine is needed."""
 
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,7 @@ def test_instance_has_two_deletion_protections() -> None:
         cloud.delete_resource(made)
     cloud.update(sql.INSTANCE, made.id, {}, instance(deletionProtectionEnabled=False))
     cloud.delete_resource(made)
-    # The provider's own is on where nothing is said.
+    # The provider's own protection is on by default.
     plain = {name: value for name, value in instance().items() if name != "deletionProtection"}
     with pytest.raises(CloudError, match="deletion_protection is set to true"):
         cloud.delete_resource(cloud.create(sql.INSTANCE, "i", {**plain, "name": "another"}))
@@ -201,7 +201,7 @@ def test_secret_versions_are_numbered() -> None:
     assert [one.computed["version"] for one in versions] == ["1", "2"]
 
 
-# -- the rest
+# -- images, logs, alerts, networks
 
 
 def test_version_needs_a_pushed_image_digest(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_version_needs_a_pushed_image_digest(tmp_path: Path) -> None:
     name = f"{repository.computed['registryUri']}/mlflow"
     sign_in = {"address": f"{REGION}-docker.pkg.dev", "username": "oauth2accesstoken", "password": "token"}
     inputs = {"push": True, "tags": [f"{name}:one"], "context": {"location": "."}, "registries": [sign_in]}
-    with pytest.raises(CloudError, match="nobody has signed in"):
+    with pytest.raises(CloudError, match="there is no login"):
         cloud.create(IMAGE, "i", {**inputs, "registries": []})
     image = cloud.create(IMAGE, "i", inputs)
     for reference, there in ((f"{name}@{image.id}", True), (f"{name}@{DIGEST}", False), (f"{name}:two", False)):

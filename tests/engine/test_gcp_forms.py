@@ -1,4 +1,4 @@
-"""The double of Google Cloud knows the forms of what it is given: names, ranges, what belongs together."""
+"""The double of Google Cloud checks inputs: formats, ranges and dependent fields."""
 
 import json
 from typing import Any
@@ -23,7 +23,7 @@ from tests.engine.google import MEMBER, REGION, SETTINGS, flexible, instance
 
 
 def problems(kind: str, inputs: dict[str, Any]) -> list[str]:
-    """Where something is wrong."""
+    """The paths with problems."""
     return [path for path, _ in [*schema.problems(kind, inputs), *KINDS[kind].check(inputs)]]
 
 
@@ -45,7 +45,7 @@ def problems(kind: str, inputs: dict[str, Any]) -> list[str]:
         (app_engine.FLEXIBLE, flexible(envVariables={"A-B": "1"}), "envVariables.A-B"),
         (app_engine.FLEXIBLE, flexible(envVariables={"GAE_SERVICE": "1"}), "envVariables.GAE_SERVICE"),
         (app_engine.FLEXIBLE, flexible(resources={"cpu": 3, "memoryGb": 4}), "resources.cpu"),
-        # 0.4 GB are App Engine's own.
+        # App Engine reserves 0.4 GB.
         (app_engine.FLEXIBLE, flexible(resources={"cpu": 1, "memoryGb": 6.5}), "resources.memoryGb"),
         (app_engine.FLEXIBLE, flexible(network={"name": "projects/p/global/networks/n"}), "network.name"),
         (
@@ -78,7 +78,7 @@ def problems(kind: str, inputs: dict[str, Any]) -> list[str]:
         (sql.INSTANCE, {**instance(), "region": "europe-west"}, "region"),
         (sql.INSTANCE, instance(tier="db-custom-3-7680"), "settings.tier"),
         (sql.INSTANCE, instance(tier="db-perf-optimized-N-2"), "settings.tier"),
-        # What is not said is Enterprise Plus with 8.4.
+        # The default edition with 8.4 is Enterprise Plus.
         (sql.INSTANCE, {**instance(), "settings": {"tier": "db-g1-small"}}, "settings.tier"),
         (sql.INSTANCE, instance(availabilityType="REGIONAL"), "settings.backupConfiguration.enabled"),
         (

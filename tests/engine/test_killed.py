@@ -1,4 +1,4 @@
-"""The engine is killed in the middle (SIGKILL). docs/reliability.md says what a person does then: this does it."""
+"""The engine is killed (SIGKILL) during an operation, and the stack recovers by the steps in docs/reliability.md."""
 
 import os
 
@@ -10,17 +10,17 @@ from tests.engine.conftest import Start
 from tests.engine.engine import Engine
 
 ALL = os.environ.get("ENGINE_TESTS") == "all"
-# For each stack what takes longest to make and to delete, so that it is what a kill meets.
+# For each stack the types that take longest to create and to delete: a kill most likely meets these.
 LONGEST = {
     "dev": ("aws:sagemaker/mlflowApp:MlflowApp", "aws:lb/loadBalancer:LoadBalancer"),
     "gcp-dev": ("gcp:sql/databaseInstance:DatabaseInstance", "gcp:appengine/flexibleAppVersion:FlexibleAppVersion"),
 }
-# In CI the worse one, in one of the clouds.
+# In CI the worse fault, on one cloud.
 FAULTS = [Fault.HANG_AFTER, *([Fault.HANG_BEFORE] if ALL else [])]
 
 
 def kill(engine: Engine, command: str, action: Action, kind: str, fault: Fault) -> None:
-    """Kill the engine while it waits for an operation. Raises AssertionError if it never comes to that."""
+    """Kill the engine while it waits for an operation. Raises AssertionError if none hangs."""
     double = engine.double
     double.plan = Once(action, kind, fault)
     double.hanging.clear()
@@ -45,7 +45,7 @@ def test_stack_recovers_from_a_killed_up_and_a_killed_destroy(start: Start, stac
     engine.cancel().ok()
     waiting = [one["resource"]["type"] for one in engine.pending]
     assert made_last in waiting
-    # What was made and nobody wrote down: the pending operations and the tags or labels say what to look for.
+    # Resources that exist but are not in the state: pending operations and tags or labels identify them.
     lost = account.orphans(engine)
     assert {one.kind.token for one in lost} <= set(waiting)
     assert (made_last in {one.kind.token for one in lost}) is (fault is Fault.HANG_AFTER)

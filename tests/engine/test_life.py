@@ -1,4 +1,4 @@
-"""The life of a stack in the real engine: preview, up, up again, refresh, destroy; once small, once with everything."""
+"""A stack in the real engine: preview, up, second up, refresh, destroy; with few and with all settings."""
 
 import json
 import os
@@ -59,7 +59,7 @@ GCP_EVERYTHING: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """One that can be destroyed: production is in test_production.py, and there is Google's with everything."""
+    """A stack without protection; for production see test_production.py."""
 
     name: str
     resources: int
@@ -88,7 +88,7 @@ STACKS = {
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What the engine said, and what its state was while the stack was up."""
+    """The runs of the engine, and the state and outputs while the stack was up."""
 
     stack: Stack
     engine: Engine
@@ -102,12 +102,13 @@ class Life:
     destroy: Run
 
 
-# A small one's is in test_converging.py, too.
+# test_converging.py runs the small stacks.
 LIVES = list(STACKS) if os.environ.get("ENGINE_TESTS") == "all" else ["everything", "gcp-everything"]
 
 
 @pytest.fixture(scope="module", params=LIVES)
 def life(request: pytest.FixtureRequest, start: Start) -> Life:
+    """Run all commands once for all tests of a stack."""
     stack = STACKS[request.param]
     engine = start(config=programs.config_of(stack.name, stack.settings), secrets=stack.secrets)
     preview, up, again = engine.preview(), engine.up(), engine.up("--expect-no-changes")
@@ -142,29 +143,29 @@ def test_provider_functions_are_called(life: Life) -> None:
 
 
 def test_resources_depend_on_their_apis(life: Life) -> None:
-    """In the double that takes no time, at Google's minutes: so the engine's own list of dependencies is asked."""
+    """Enabling an API takes no time in the double, but minutes at Google: check the dependencies in the state."""
     resources = {one["urn"]: one for one in json.loads(life.state)["checkpoint"]["latest"]["resources"]}
-    switched = {one["inputs"]["service"]: urn for urn, one in resources.items() if one["type"] == project.SERVICE}
-    hasty = [
+    enabled = {one["inputs"]["service"]: urn for urn, one in resources.items() if one["type"] == project.SERVICE}
+    missing = [
         (one["urn"].split("::")[-1], api)
         for one in resources.values()
         if one.get("custom") and one["type"] in KINDS and one["type"] != project.SERVICE
         for api in KINDS[one["type"]].apis
-        if switched.get(api) not in waits_for(one["urn"], resources)
+        if enabled.get(api) not in dependencies_of(one["urn"], resources)
     ]
-    assert hasty == []
+    assert missing == []
 
 
-def waits_for(urn: str, resources: Mapping[str, Any]) -> set[str]:
-    """What has to be there before it, and what that waits for. A child is made after its parent, which waits, too."""
+def dependencies_of(urn: str, resources: Mapping[str, Any]) -> set[str]:
+    """Return the transitive dependencies of a resource, including those of its parents."""
     found: set[str] = set()
-    coming = [urn]
-    while coming:
-        last = resources[coming.pop()]
+    queue = [urn]
+    while queue:
+        last = resources[queue.pop()]
         for one in [*last.get("dependencies", []), last.get("parent")]:
             if one in resources and one not in found:
                 found.add(one)
-                coming.append(one)
+                queue.append(one)
     return found
 
 
@@ -175,7 +176,7 @@ def test_no_secret_is_in_plain_text_in_state_or_output(life: Life) -> None:
     tokens = [life.outputs[name] for name in ("admin_token",) if name in life.outputs]
     everything = "\n".join([life.state, *life.engine.console_output])
     assert [one for one in (*tokens, *passwords, *life.stack.secrets.values(), *registry) if one in everything] == []
-    # They are there, encrypted.
+    # They are in the state, encrypted.
     assert json.loads(life.state)["checkpoint"]["latest"]["secrets_providers"]["type"] == "passphrase"
 
 
@@ -183,7 +184,7 @@ def test_secret_holds_the_generated_password(life: Life) -> None:
     made = life.engine.double.created
     password = next(one["result"] for one in made if "bcryptHash" in one)
     kept = [one.get("secretString") or one.get("secretData") for one in made if "secret" in one or "secretId" in one]
-    # The proxy's token has the password in it.
+    # The proxy's token contains the password.
     wanted = life.outputs.get("admin_token", password)
     assert password in wanted
     assert wanted in kept

@@ -1,4 +1,4 @@
-"""Production: destroying it takes two decisions, and nothing that holds data goes by accident."""
+"""Production is protected: `destroy` fails until protection is disabled, and data is not deleted by accident."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from tests.engine.engine import Engine, Run
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """``named`` are kinds that a refused `destroy` names, ``data`` begins the names of what holds data."""
+    """``named``: types in the message of a failed `destroy`; ``data``: prefixes of the resources that hold data."""
 
     name: str
     named: tuple[str, ...]
@@ -30,43 +30,44 @@ STACKS = [
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """``left``: what was in the account after ``destroy``, ``forced`` after one without a preview before it."""
+    """``left``: the account after ``destroy``; ``left_by_force``: after ``forced``, a destroy without preview."""
 
     stack: Stack
     engine: Engine
-    made: list[str]
+    created: list[str]
     kept: list[str]
     destroy: Run
     left: list[str]
     forced: Run
     left_by_force: list[str]
-    lifted: Run
+    unprotected: Run
     second: Run
 
 
 @pytest.fixture(scope="module", params=STACKS, ids=lambda stack: stack.name)
 def life(request: pytest.FixtureRequest, start: Start) -> Life:
+    """Run all commands once for all tests of a stack."""
     stack: Stack = request.param
     engine = start(config=programs.config_of(stack.name), secrets=programs.secrets_of(stack.name))
     engine.up().ok()
     cloud = engine.double.cloud
-    made = cloud.left
-    # As people do it: with the preview that comes first.
+    created = cloud.left
+    # With its preview, as in a terminal.
     destroy = engine.command("destroy", "--yes")
     left = cloud.left
     forced = engine.destroy()
     left_by_force = cloud.left
     engine.configure(programs.config_of(stack.name, {"deletionProtection": False}))
-    lifted = engine.up()
+    unprotected = engine.up()
     kept = engine.kept()
-    return Life(stack, engine, made, kept, destroy, left, forced, left_by_force, lifted, engine.destroy())
+    return Life(stack, engine, created, kept, destroy, left, forced, left_by_force, unprotected, engine.destroy())
 
 
 def test_destroy_fails_before_any_deletion_and_names_protected_resources(life: Life) -> None:
     assert life.destroy.code != 0
     assert [one for one in life.stack.named if one not in life.destroy.output] == []
     assert "protected" in life.destroy.output
-    assert life.left == life.made
+    assert life.left == life.created
 
 
 def test_destroy_without_preview_keeps_data(life: Life) -> None:
@@ -76,7 +77,7 @@ def test_destroy_without_preview_keeps_data(life: Life) -> None:
 
 
 def test_stack_without_protection_can_be_repaired_and_destroyed(life: Life) -> None:
-    life.lifted.ok()
+    life.unprotected.ok()
     life.second.ok()
     assert life.engine.resources == []
     assert account.unexplained_leftovers(life.engine.double.cloud, life.kept) == []

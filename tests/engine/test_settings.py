@@ -1,4 +1,4 @@
-"""A setting that is changed on a stack that is up updates, replaces or leaves alone what the reviewed table says.
+"""Changing a setting of a deployed stack updates and replaces the resources in the reviewed table, and no others.
 
 In CI a few groups are changed; with ENGINE_TESTS=all (`make fault-injection`) each setting alone, and back again.
 """
@@ -24,7 +24,7 @@ from tests.engine.setting_changes import Change
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The changes of one stack. ``another`` are settings that lose ``data``, ``no_data`` those that only seem to."""
+    """The changes of one stack. ``another``: settings that replace ``data``; ``no_data``: replacements without data."""
 
     stack: str
     args: type[ValidatedArgs]
@@ -46,14 +46,14 @@ TABLES = {
 
 
 def steps_of(run: Run) -> set[str]:
-    """In words; a replacement's parts are one step."""
-    words = {"create-replacement": "replace", "delete-replaced": "replace"}
-    found = {(words.get(step.op, step.op), step.kind) for step in run.steps if ":providers:" not in step.kind}
+    """The steps as text; the two parts of a replacement are one step."""
+    names = {"create-replacement": "replace", "delete-replaced": "replace"}
+    found = {(names.get(step.op, step.op), step.kind) for step in run.steps if ":providers:" not in step.kind}
     return {f"{op} {kind.split(':')[-1]}" for op, kind in found}
 
 
 def go(engine: Engine, config: dict[str, Any]) -> Run:
-    """Up, with this config. Whatever it changed is there afterwards."""
+    """Run `up` with this config, and check that the changed resources exist afterwards."""
     engine.configure(config)
     run = engine.up().ok()
     engine.refresh("--expect-no-changes").ok()
@@ -64,6 +64,7 @@ MACHINE_IMAGES = itertools.count(1)
 
 
 def settings_of(model: type[ValidatedArgs], prefix: str = "") -> list[str]:
+    """Return the paths of all settings of a model."""
     found: list[str] = []
     for name, field in model.model_fields.items():
         inner = nested_model(field.annotation)
@@ -73,12 +74,14 @@ def settings_of(model: type[ValidatedArgs], prefix: str = "") -> list[str]:
 
 
 def begin(start: Start, table: Table) -> Engine:
+    """Start an engine with the deployed stack."""
     engine = start(config=programs.config_of(table.stack), secrets=programs.secrets_of(table.stack))
     engine.up().ok()
     return engine
 
 
 def ends(engine: Engine) -> None:
+    """Destroy the stack, and check that nothing is left."""
     kept = engine.kept()
     engine.destroy().ok()
     assert account.unexplained_leftovers(engine.double.cloud, kept) == []
@@ -86,16 +89,17 @@ def ends(engine: Engine) -> None:
 
 @pytest.fixture(scope="module")
 def stacks() -> dict[str, Engine]:
+    """The engines by stack."""
     return {}
 
 
 @pytest.fixture
 def stack(start: Start, stacks: dict[str, Engine], table: Table) -> Engine:
-    """One for all tests of a table, at the last moment."""
+    """Start one engine for all tests of a table, when the first test needs it."""
     if table.stack not in stacks:
         stacks[table.stack] = begin(start, table)
     parameters = stacks[table.stack].double.cloud.parameters
-    # AWS brings out a new machine image: a stack that is up does not move to it by itself.
+    # AWS releases a new machine image: a deployed stack does not adopt it.
     for name in parameters:
         parameters[name] = f"ami-0{next(MACHINE_IMAGES):016x}"
     return stacks[table.stack]
@@ -106,7 +110,7 @@ def test_every_setting_is_in_the_table_or_excluded(table: Table) -> None:
     listed = {name.split(":")[0] for name in table.changes}
     settings = set(settings_of(table.args))
     assert {one for one in settings - listed if not table.not_here.fullmatch(one)} == set()
-    # A group of settings is changed as a whole.
+    # A group of settings is changed together.
     assert {one for one in listed - settings if not any(other.startswith(f"{one}.") for other in settings)} == set()
 
 
@@ -118,6 +122,7 @@ def test_only_listed_settings_lose_data(table: Table) -> None:
 
 
 def changes(*, refused: bool) -> list[Any]:
+    """Return the rows of all tables as test parameters."""
     return [
         pytest.param(
             table,
@@ -130,7 +135,7 @@ def changes(*, refused: bool) -> list[Any]:
     ]
 
 
-# Hours are not for CI.
+# Takes hours: not in CI.
 if os.environ.get("ENGINE_TESTS") == "all":
 
     @pytest.mark.parametrize(("table", "name"), changes(refused=False))
@@ -144,7 +149,7 @@ if os.environ.get("ENGINE_TESTS") == "all":
 
     @pytest.mark.parametrize(("table", "name"), changes(refused=True))
     def test_what_cannot_be_changed_is_refused_and_harms_nothing(start: Start, table: Table, name: str) -> None:
-        """The cloud does not do it; the engine stops there, data stays, and destroying what there is works."""
+        """The cloud refuses the change: the engine fails, data stays, and `destroy` works."""
         engine = begin(start, table)
         change = table.changes[name]
         engine.configure(programs.with_settings(engine.config, change.settings))

@@ -1,4 +1,4 @@
-"""The tables of replacements: complete, made of fields that there are, and in step with what is said elsewhere."""
+"""The replace tables are complete, and agree with the SDKs, CloudFormation and the documentation."""
 
 import re
 from typing import Any
@@ -10,7 +10,7 @@ from tests.doubles.provider import schema
 from tests.doubles.provider.changes import Entry, table
 from tests.doubles.provider.kinds import KINDS
 
-# The same resource in CloudFormation, and its names for fields where camel case is not all that differs.
+# The type in CloudFormation, and its field names where more than the case differs.
 CLOUDFORMATION: dict[str, tuple[str, dict[str, str]]] = {
     "aws:ec2/vpc:Vpc": ("AWS::EC2::VPC", {}),
     "aws:ec2/subnet:Subnet": ("AWS::EC2::Subnet", {}),
@@ -76,7 +76,7 @@ CLOUDFORMATION: dict[str, tuple[str, dict[str, str]]] = {
     "aws:sns/topic:Topic": ("AWS::SNS::Topic", {"TopicName": "name"}),
     "aws:sns/topicSubscription:TopicSubscription": ("AWS::SNS::Subscription", {"TopicArn": "topic"}),
 }
-# Where the provider changes in place what CloudFormation replaces, and why.
+# Fields that the provider updates and CloudFormation replaces, and why.
 IN_PLACE = {
     ("aws:ec2/routeTableAssociation:RouteTableAssociation", "RouteTableId"): "ReplaceRouteTableAssociation",
     ("aws:sagemaker/mlflowApp:MlflowApp", "Name"): "UpdateMlflowApp takes it",
@@ -88,7 +88,7 @@ IN_PLACE = {
 
 
 def create_only(resource: str) -> list[str]:
-    """Top-level properties that CloudFormation cannot change."""
+    """Top-level create-only properties in CloudFormation."""
     untyped: Any = PROVIDER_SCHEMA_MANAGER
     listed: list[str] = untyped.get_resource_schema("eu-west-1", resource).schema.get("createOnlyProperties", [])
     return sorted({path.removeprefix("/properties/") for path in listed})
@@ -102,7 +102,8 @@ def test_every_type_of_the_double_is_in_the_table_with_a_source() -> None:
 @pytest.mark.parametrize(("token", "entry"), table().items())
 def test_table_fields_exist_in_the_sdk(token: str, entry: Entry) -> None:
     inputs = schema.schema_of(token).inputs
-    named = {*entry.fields, *entry.but, *entry.unique, *entry.unless, *entry.unless.values(), *entry.gone, *entry.kept}
+    named = {*entry.fields, *entry.but, *entry.alternatives, *entry.gone, *entry.kept}
+    named |= {*entry.unless, *entry.unless.values()}
     assert {one.split(".")[0] for one in named} <= set(inputs)
 
 
@@ -113,7 +114,7 @@ def test_cloudformation_create_only_properties_replace(token: str, named: tuple[
     for path in create_only(resource):
         top, *inner = path.split("/")
         field = names.get(top, top[0].lower() + top[1:])
-        # The rest are ways to write it that the provider does not have.
+        # The others are alternatives that the provider does not have.
         if field in inputs and (token, top) not in IN_PLACE:
             below = [part[0].lower() + part[1:] for part in inner]
             assert table()[token].replaces(".".join([field, *below]), {field: 1}, {field: 2}), f"{resource}: {path}"

@@ -19,7 +19,7 @@ TABLES = tuple(Path(__file__).with_name(name) for name in ("replace_table.toml",
 class Entry:
     """Which changes replace a resource. ``every``: all fields except those in ``but``; otherwise those in ``fields``.
 
-    ``alternatives``: fields that replace when another one of them is given. ``unless``: a field replaces unless the other is
+    ``alternatives``: fields that replace when another of them is set. ``unless``: a field replaces unless the other is
     true. ``gone``: fields that replace when they are removed. ``kept``: fields that keep their value when the program
     no longer sets them.
     """

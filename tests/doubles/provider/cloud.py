@@ -36,10 +36,12 @@ class Resource:
 
     @property
     def outputs(self) -> dict[str, Any]:
+        """The inputs and the outputs that the cloud adds."""
         return {**self.inputs, **self.computed, "id": self.id}
 
     @property
     def key(self) -> str:
+        """The value that identifies the resource among those of its type."""
         return str(self.outputs[self.kind.key])
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Every kind of resource that the double knows: those of a cloud in aws/ and gcp/, those of no cloud beside them."""
+"""Every type of resource that the double supports: AWS in aws/, Google Cloud in gcp/, others in this folder."""
 
 from . import aws, gcp, images, values
 

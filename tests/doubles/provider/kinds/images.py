@@ -1,6 +1,6 @@
-"""The images that docker-build pushes, into a registry of either cloud.
+"""Images that docker-build pushes to a registry of either cloud.
 
-A build is not reproducible (times, attestations), so each one has a digest of its own: pushing a tag again into a
+A build is not reproducible (times, attestations), so each has a different digest: pushing a tag again to a
 repository with immutable tags is refused, as ECR does ("Preventing image tags from being overwritten").
 """
 
@@ -22,14 +22,14 @@ IMAGE = "docker-build:index:Image"
 
 
 def context_hash(inputs: Values, cloud: "Cloud") -> Any:
-    """Of the files that are built, as the provider takes it for its outputs. Raises CloudError."""
+    """Return a hash of the build context, as in the provider's outputs. Raises CloudError."""
     location = group(inputs, "context").get("location")
     if not isinstance(location, str):
         return UNKNOWN
     folder = cloud.folder / location
     dockerfile = cloud.folder / (group(inputs, "dockerfile").get("location") or f"{location}/Dockerfile")
     if not folder.is_dir() or not dockerfile.is_file():
-        raise CloudError(f"{location!r} is no folder with a Dockerfile.")
+        raise CloudError(f"{location!r} is not a folder with a Dockerfile.")
     digest = hashlib.sha256(dockerfile.read_bytes())
     for file in sorted(_sent(folder, dockerfile)):
         digest.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes())
@@ -37,7 +37,7 @@ def context_hash(inputs: Values, cloud: "Cloud") -> Any:
 
 
 def _sent(folder: Path, dockerfile: Path) -> Iterator[Path]:
-    """Files that a .dockerignore lets through: the Dockerfile's own one, or the folder's. The last rule that fits wins.
+    """Files that .dockerignore does not exclude, the Dockerfile's own or the folder's. The last matching rule wins.
 
     https://docs.docker.com/build/concepts/context/#dockerignore-files
     """
@@ -66,7 +66,7 @@ def _sent(folder: Path, dockerfile: Path) -> Iterator[Path]:
 
 
 def _as_pattern(rule: str) -> re.Pattern[str]:
-    """A rule for a folder is one for all that is in it."""
+    """A rule for a folder applies to its content."""
     parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     text = re.sub(r"\*\*/|\*\*|\*|\?|[^*?]+", lambda found: parts.get(found[0]) or re.escape(found[0]), rule)
     return re.compile(f"{text}(?:/.*)?")
@@ -74,7 +74,7 @@ def _as_pattern(rule: str) -> re.Pattern[str]:
 
 def _image_problems(inputs: Values) -> Problems:
     if inputs.get("push") is True and not inputs.get("tags"):
-        yield "tags", "an image that is pushed needs one"
+        yield "tags", "required for an image that is pushed"
 
 
 def _image(request: CreateRequest) -> tuple[str, dict[str, object]]:
@@ -88,7 +88,7 @@ def _image(request: CreateRequest) -> tuple[str, dict[str, object]]:
 
 
 def _repository_of(url: str, cloud: "Cloud") -> "Resource | None":
-    """In ECR a repository is one image; in Artifact Registry images are in it."""
+    """An ECR repository is one image; an Artifact Registry repository contains several."""
     for one in cloud:
         if one.computed.get("repositoryUrl") == url or f"{url}/".startswith(f"{one.computed.get('registryUri')}/"):
             return one
@@ -102,14 +102,14 @@ def _push(resource: "Resource", cloud: "Cloud") -> None:
     for tagged in resource.inputs["tags"]:
         url, _, tag = tagged.rpartition(":")
         if not any(url.startswith(re.sub(r"^https?://", "", str(one))) for one in addresses):
-            raise CloudError(f"no basic auth credentials: nobody has signed in to the registry of {tagged}.")
+            raise CloudError(f"no basic auth credentials: there is no login for the registry of {tagged}.")
         repository = _repository_of(url, cloud)
         if repository is None:
             raise CloudError(f"name unknown: the repository of {tagged} does not exist.")
         immutable = repository.inputs.get("imageTagMutability") == "IMMUTABLE" or group(
             repository.inputs, "dockerConfig"
         ).get("immutableTags")
-        # By the whole name, since Artifact Registry has many images in one.
+        # By the whole name in Artifact Registry, where a repository contains several images.
         name = tag if "repositoryUrl" in repository.computed else tagged
         if name in repository.inside and immutable:
             raise CloudError(
@@ -133,8 +133,8 @@ def _unpush(resource: "Resource", cloud: "Cloud") -> None:
             del repository.inside[tag]
 
 
-def take_images_along(repository: "Resource", cloud: "Cloud") -> None:
-    """What is in a repository goes with it."""
+def delete_images(repository: "Resource", cloud: "Cloud") -> None:
+    """Delete the images of a deleted repository."""
     for image in cloud.of(IMAGE):
         if image.computed["digest"] in repository.inside.values():
             cloud.remove(image)
@@ -149,7 +149,7 @@ KINDS = (
         on_update=_rebuild,
         on_delete=_unpush,
         updated_outputs=("digest", "contextHash", "ref"),
-        # Its Create answers an error with no state beside it (provider/internal/image.go).
+        # Create returns an error without a state (provider/internal/image.go).
         lost_on_timeout=True,
     ),
 )

@@ -1,4 +1,4 @@
-"""The random package: values that are made once and kept."""
+"""The random package: values that are generated once and stored."""
 
 import base64
 import string

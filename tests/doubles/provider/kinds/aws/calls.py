@@ -1,4 +1,4 @@
-"""What the functions of AWS's provider answer."""
+"""Results of the functions of AWS's provider."""
 
 import base64
 from collections.abc import Callable
@@ -64,7 +64,7 @@ def _parameter(asked: Values, cloud: "Cloud") -> dict[str, Any]:
 
 
 def _registry_token(asked: Values, cloud: "Cloud") -> dict[str, Any]:
-    # Each call gives a password of its own.
+    # Each call returns a new password.
     password = f"registry-password-{cloud.next_number()}"
     return {
         "id": REGION,

@@ -1,4 +1,4 @@
-"""Load balancers, certificates, names and the firewall."""
+"""Load balancers, certificates, DNS records and WAF."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ def _load_balancer(request: CreateRequest) -> tuple[str, dict[str, object]]:
         "arnSuffix": suffix,
         "dnsName": f"{scheme}{name}-{request.cloud.next_number() + 10**9}.{REGION}.elb.amazonaws.com",
         "zoneId": "Z32O12XQLNTSW2",
-        "vpcId": vpcs[0] if vpcs else "vpc-of-somebody",
+        "vpcId": vpcs[0] if vpcs else "vpc-of-another-account",
     }
 
 
@@ -79,7 +79,7 @@ def _load_balancer_stays(resource: "Resource", cloud: "Cloud") -> None:
 
 
 def _may_write(cloud: "Cloud", bucket: str) -> None:
-    # AWS writes a file to try it: the bucket is not empty from now on.
+    # AWS writes a test file: the bucket is no longer empty.
     if bucket in cloud.existing:
         return
     allowed = [one for one in cloud if one.kind.token.endswith(":BucketPolicy") and one.inputs["bucket"] == bucket]
@@ -211,7 +211,7 @@ def _rule_problems(inputs: Values) -> Problems:
                 [*values_at(condition, f"{field}.values[*]"), *values_at(condition, f"{field}.regexValues[*]")]
             )
     if count > 5:
-        yield "conditions", f"a rule has 5 values at most, {count} are given"
+        yield "conditions", f"got {count} values, expected at most 5"
 
 
 def _certificate(request: CreateRequest) -> tuple[str, dict[str, object]]:

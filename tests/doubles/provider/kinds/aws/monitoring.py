@@ -1,4 +1,4 @@
-"""Logs, metrics, alarms and who is told."""
+"""Log groups, metric filters, alarms, dashboards and topics."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
 TOPIC = "aws:sns/topic:Topic"
-# CloudWatch Logs' PutRetentionPolicy; 0 is for ever.
+# CloudWatch Logs' PutRetentionPolicy; 0 keeps logs forever.
 _RETENTION = (
     0,
     1,
@@ -51,7 +51,7 @@ def _topic(request: CreateRequest) -> tuple[str, dict[str, object]]:
 
 
 def _subscription(request: CreateRequest) -> tuple[str, dict[str, object]]:
-    # Somebody has to click first; the provider keeps the ARN that the topic's owner sees.
+    # The recipient has to confirm first; the provider stores the ARN that the topic's owner sees.
     waits = request.inputs["protocol"] in ("email", "email-json")
     arn = f"{request.inputs['topic']}:{request.hex_digits(8)}-{request.hex_digits(4, 'a')}-{request.hex_digits(4, 'b')}"
     return arn, {"arn": arn, "ownerId": ACCOUNT, "pendingConfirmation": waits, "confirmationWasAuthenticated": False}
@@ -63,12 +63,12 @@ def _alarm_problems(inputs: Values) -> Problems:
             if inputs.get(field) is None:
                 yield field, "an alarm of one metric needs it"
         if bool(inputs.get("statistic")) == bool(inputs.get("extendedStatistic")):
-            yield "statistic", "exactly one of statistic, extendedStatistic is wanted"
+            yield "statistic", "expected exactly one of statistic, extendedStatistic"
     elif inputs.get("metricName") or inputs.get("period") or inputs.get("statistic"):
         yield "metricQueries", "it conflicts with metricName, period and statistic"
     period = known(inputs, "period")
     if period is not None and period not in _PERIODS and period % 60:
-        yield "period", f"{period} is given; allowed is 10, 20, 30 or a multiple of 60"
+        yield "period", f"got {period}, expected 10, 20, 30 or a multiple of 60"
     yield from among(inputs, "treatMissingData", ("missing", "ignore", "breaching", "notBreaching"))
     yield from among(
         inputs,

@@ -1,4 +1,4 @@
-"""The VPC and what is in it. Order of deletion: Amazon VPC's user guide, "Delete your VPC"."""
+"""VPC resources. Order of deletion: Amazon VPC's user guide, "Delete your VPC"."""
 
 import ipaddress
 import re
@@ -28,7 +28,7 @@ RULES = (
 )
 SECURITY_GROUPS = (SECURITY_GROUP, DEFAULT_SECURITY_GROUP)
 
-# CreateSecurityGroup and IpRange in EC2's API reference: these and no other characters.
+# CreateSecurityGroup and IpRange in EC2's API reference: only these characters.
 _DESCRIPTION = r"[a-zA-Z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{0,255}"
 _IN_VPC = Reference(path="vpcId", kinds=(VPC,))
 
@@ -61,7 +61,7 @@ def _subnet_fits(resource: "Resource", cloud: "Cloud") -> None:
 
 
 def _no_public_address(resource: "Resource", cloud: "Cloud") -> None:
-    # A gateway is detached before it is deleted, and that wants a VPC without mapped public addresses.
+    # Detaching a gateway, before its deletion, fails while the VPC has mapped public addresses.
     subnets = {one.id for one in cloud.of(SUBNET) if one.inputs["vpcId"] == resource.inputs.get("vpcId")}
     for one in cloud:
         public = one.kind.token == NAT_GATEWAY and one.inputs.get("connectivityType") != "private"
@@ -77,13 +77,13 @@ def _gateway_moves(resource: "Resource", cloud: "Cloud") -> None:
 
 
 def vpcs_of(cloud: "Cloud", subnets: Iterable[Any]) -> set[str]:
-    """The VPCs that subnets are in; those that were there before are in none that the double knows."""
+    """The VPCs of subnets, without subnets that exist outside the stack."""
     ids = set(subnets)
     return {one.inputs["vpcId"] for one in cloud.of(SUBNET) if one.id in ids}
 
 
 def in_one_vpc(resource: "Resource", cloud: "Cloud", subnets: Iterable[Any], groups: Iterable[Any]) -> None:
-    """Network interfaces have their security groups in the VPC of their subnets. Raises CloudError."""
+    """Require security groups of the subnets' VPC. Raises CloudError."""
     wanted, asked = vpcs_of(cloud, subnets), set(groups)
     found = {one.inputs["vpcId"] for one in cloud.of(SECURITY_GROUP) if one.id in asked}
     if len(wanted | found) > 1:

@@ -8,7 +8,7 @@ from ..common import json_in
 
 
 def policy_problems(inputs: Values, field: str, *, principal: bool) -> Problems:
-    """The grammar of IAM's policy documents. ``principal``: a policy of a resource names who, a role's does not."""
+    """Check the grammar of a policy document. ``principal``: a resource-based policy has one, a role's does not."""
     try:
         policy = json_in(inputs, field)
     except ValueError:

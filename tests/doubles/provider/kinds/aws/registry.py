@@ -1,10 +1,10 @@
-"""The registry of images."""
+"""ECR repositories."""
 
 from typing import TYPE_CHECKING, Any
 
 from ...kind import ACCOUNT, REGION, CloudError, CreateRequest, Kind, Name, Problems, Reference, Values
 from ..common import json_in, matches
-from ..images import take_images_along
+from ..images import delete_images
 from .policies import policy_problems
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def _repository(request: CreateRequest) -> tuple[str, dict[str, object]]:
 def _no_images(resource: "Resource", cloud: "Cloud") -> None:
     if resource.inside and not resource.inputs.get("forceDelete"):
         raise CloudError(f"RepositoryNotEmptyException: {resource} holds {len(resource.inside)} images.")
-    take_images_along(resource, cloud)
+    delete_images(resource, cloud)
 
 
 def _lifecycle_problems(inputs: Values) -> Problems:

@@ -33,7 +33,7 @@ def _server_problems(inputs: Values) -> Problems:
     yield from matches(inputs, "trackingServerName", _NAME % 255)
     yield from matches(inputs, "weeklyMaintenanceWindowStart", _WINDOW)
     yield from among(inputs, "trackingServerSize", ("Small", "Medium", "Large"))
-    # The provider keeps major and minor alone, so that anything more would be replaced at every run.
+    # The provider stores major and minor version only: a longer value would cause a replacement at every run.
     yield from matches(inputs, "mlflowVersion", r"\d+\.\d+")
 
 

@@ -67,7 +67,7 @@ def _secret_problems(inputs: Values) -> Problems:
     yield from matches(inputs, "name", r"[\w/+=.@-]{1,512}")
     days = known(inputs, "recoveryWindowInDays")
     if days is not None and days != 0 and not 7 <= days <= 30:
-        yield "recoveryWindowInDays", f"{days} is given; allowed is 0, or 7 to 30"
+        yield "recoveryWindowInDays", f"got {days}, expected 0, or 7 to 30"
 
 
 KINDS = (

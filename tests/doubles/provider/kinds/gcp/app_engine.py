@@ -116,11 +116,11 @@ def _check_problems(check: Values, ranges: dict[str, tuple[int, int]]) -> Proble
             continue
         if isinstance(value, str):
             if not re.fullmatch(DURATION, value):
-                yield field, f"{value!r} is given; allowed are seconds, such as 30s"
+                yield field, f"got {value!r}, expected seconds, such as 30s"
                 continue
             value = seconds[field] = float(value.removesuffix("s"))
         if not least <= value <= most:
-            yield field, f"{value} is given; allowed is {least} to {most}"
+            yield field, f"got {value}, expected {least} to {most}"
     if seconds.get("timeout", 4) > seconds.get("checkInterval", 30):
         yield "timeout", "it is longer than the interval"
 
@@ -140,10 +140,10 @@ def _flexible_problems(inputs: Values) -> Problems:
         yield f"automaticScaling.{path}", why
     few, many = known(scaling, "minTotalInstances") or 2, known(scaling, "maxTotalInstances") or 20
     if few > many:
-        yield "automaticScaling.maxTotalInstances", f"{many} is given; {few} (minTotalInstances) is the least"
+        yield "automaticScaling.maxTotalInstances", f"got {many}, expected at least minTotalInstances ({few})"
     share = known(group(scaling, "cpuUtilization"), "targetUtilization")
     if share is not None and not 0 < share <= 0.95:
-        yield "automaticScaling.cpuUtilization.targetUtilization", f"{share} is given; allowed is up to 0.95"
+        yield "automaticScaling.cpuUtilization.targetUtilization", f"got {share}, expected up to 0.95"
     yield from _size_problems(group(inputs, "resources"))
     network = group(inputs, "network")
     for field in ("name", "subnetwork"):
@@ -158,17 +158,18 @@ def _size_problems(size: Values) -> Problems:
     """https://cloud.google.com/appengine/docs/flexible/reference/app-yaml#resource-settings."""
     cpu, memory, disk = known(size, "cpu"), known(size, "memoryGb"), known(size, "diskGb")
     if cpu is not None and not (cpu == 1 or (cpu % 2 == 0 and 2 <= cpu <= 32) or (cpu % 4 == 0 and 32 <= cpu <= 80)):
-        yield "resources.cpu", f"{cpu} is given; allowed is 1, an even number to 32, a multiple of 4 to 80"
-    # 0.4 GB are for what runs beside it. Google's own samples have 0.5 with one core.
+        yield "resources.cpu", f"got {cpu}, expected 1, an even number to 32, a multiple of 4 to 80"
+    # 0.4 GB are reserved for the sidecars. Google's samples have 0.5 GB with one core.
     least, most = 0.9, 6.5
     if cpu is not None and memory is not None and not least * cpu <= memory + 0.4 <= most * cpu:
         low, high = least * cpu - 0.4, most * cpu - 0.4
-        yield "resources.memoryGb", f"{memory} is given; with {cpu} cores allowed is {low:g} to {high:g}"
+        yield "resources.memoryGb", f"got {memory} with {cpu} cores, expected {low:g} to {high:g}"
     if disk is not None and not 10 <= disk <= 10240:
-        yield "resources.diskGb", f"{disk} is given; allowed is 10 to 10240"
+        yield "resources.diskGb", f"got {disk}, expected 10 to 10240"
 
 
 def services_of(cloud: "Cloud") -> set[str]:
+    """Return the names of the services in the project."""
     return {str(one.inputs["service"]) for token in VERSIONS for one in cloud.of(token)}
 
 
@@ -189,7 +190,7 @@ def _deployed(resource: "Resource", cloud: "Cloud") -> None:
     account = resource.inputs.get("serviceAccount")
     if account and not is_there(str(account), cloud):
         raise CloudError(f"googleapi: Error 400: Service account {account} does not exist., badRequest")
-    # What it is started from is in a bucket.
+    # The source files are in a bucket.
     for source in _sources(group(resource.inputs, "deployment")):
         bucket, _, name = source.removeprefix("https://storage.googleapis.com/").partition("/")
         if not any(one.id == bucket and name in one.inside for one in cloud.of(BUCKET)):
@@ -230,7 +231,7 @@ def _runs_in_flexible(resource: "Resource", cloud: "Cloud") -> None:
     image = group(group(resource.inputs, "deployment"), "container").get("image")
     if image and not has_image(str(image), cloud):
         raise CloudError(f"googleapi: Error 400: The image {image} could not be found., badRequest")
-    # Its machines are Compute Engine's.
+    # Its instances run on Compute Engine.
     if "compute.googleapis.com" not in cloud.apis:
         raise CloudError(api_disabled("compute.googleapis.com"))
     for connection in str(group(resource.inputs, "betaSettings").get("cloud_sql_instances") or "").split(","):
@@ -255,7 +256,7 @@ def _undeploy(resource: "Resource", cloud: "Cloud") -> None:
     if resource.inputs.get("deleteServiceOnDestroy"):
         if service == "default":
             raise CloudError("googleapi: Error 400: The default service (module) may not be deleted., badRequest")
-        # With all its versions, newer ones too.
+        # With all its versions, including newer ones.
         for one in others:
             cloud.remove(one)
         return
@@ -272,7 +273,7 @@ def _undeploy(resource: "Resource", cloud: "Cloud") -> None:
 
 
 def _with_traffic(service: object, cloud: "Cloud") -> "list[Resource]":
-    """As somebody has split it; otherwise all goes to the first one."""
+    """The traffic split; without one, all traffic goes to the first version."""
     versions = _versions_of(service, cloud)
     split = next((one for one in cloud.of(SPLIT) if one.inputs["service"] == service), None)
     if split is None:
@@ -318,7 +319,7 @@ KINDS = (
         on_create=_with_buckets,
         write_only=("iap.oauth2ClientSecret",),
         update_error=_stays_where_it_is,
-        # resource_app_engine_application.go, Delete: a warning in the log, and nothing is called.
+        # resource_app_engine_application.go, Delete: a warning in the log, and no API call.
         survives_delete=lambda _resource: True,
         lost_on_timeout=True,
         conflict=lambda _there: (
@@ -365,7 +366,7 @@ KINDS = (
         check=_split_problems,
         on_create=_split_fits,
         on_update=_split_fits,
-        # It is a field of the service, which nobody takes away.
+        # It is a field of the service, and deleting it has no effect.
         overwrites=True,
         lost_on_timeout=True,
     ),

@@ -1,4 +1,4 @@
-"""What the functions of Google's provider answer."""
+"""Results of the functions of Google's provider."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ def _on(cloud: "Cloud", api: str) -> None:
 
 
 def _project(asked: Values, cloud: "Cloud") -> dict[str, Any]:
-    # Reading a project is a call of this API, which no project has from the first.
+    # Reading a project needs this API, which is not enabled by default.
     _on(cloud, "cloudresourcemanager.googleapis.com")
     if asked.get("projectId", PROJECT) != PROJECT:
         raise CloudError(
@@ -41,7 +41,7 @@ def _project(asked: Values, cloud: "Cloud") -> dict[str, Any]:
 
 
 def _client(_asked: Values, cloud: "Cloud") -> dict[str, Any]:
-    # Each call gives a token of its own.
+    # Each call returns a new token.
     return {
         "id": f"projects/{PROJECT}",
         "project": PROJECT,

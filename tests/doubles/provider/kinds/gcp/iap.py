@@ -1,4 +1,4 @@
-"""Identity-Aware Proxy in front of App Engine: who comes in, and its settings."""
+"""Identity-Aware Proxy in front of App Engine: members with access, and settings."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ def _settings_problems(inputs: Values) -> Problems:
         if found is None:
             yield (
                 "name",
-                f"{name!r} is given; allowed is projects/NUMBER/iap_web/appengine-APP/services/SERVICE, and the like",
+                f"got {name!r}, expected projects/NUMBER/iap_web/appengine-APP/services/SERVICE, and the like",
             )
         elif found["project"] not in (None, NUMBER):
             yield "name", f"{found['project']} is not the project's number"
@@ -79,7 +79,7 @@ KINDS = (
         check=_settings_problems,
         on_create=_settings_fit,
         on_update=_settings_fit,
-        # A PATCH, and its deletion is one, too.
+        # Creation and deletion are a PATCH.
         overwrites=True,
     ),
 )

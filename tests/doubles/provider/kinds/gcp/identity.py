@@ -1,4 +1,4 @@
-"""Service accounts, and who may do what: members of roles, on the project or on a resource."""
+"""Service accounts, and members of roles on the project or on a resource."""
 
 import re
 from collections.abc import Callable
@@ -24,28 +24,30 @@ _ROLE = r"roles/[a-zA-Z.]+|(?:projects|organizations)/[a-z0-9-]+/roles/[a-zA-Z0-
 
 
 def is_there(email: str, cloud: "Cloud") -> bool:
-    """Whether a service account is there. Others' are; Google's own are, once their API is on."""
+    """Whether a service account exists. Those of other projects do; Google's own do once their API is enabled."""
     return not email.endswith(f"@{_HOST}") or any(one.computed["email"] == email for one in cloud.of(ACCOUNT))
 
 
 def member_problems(inputs: Values) -> Problems:
+    """Check the format of a member."""
     yield from matches(inputs, "role", _ROLE)
     member = known(inputs, "member")
     if member is not None and not _MEMBER.fullmatch(member):
-        yield "member", f"{member!r} is given; a member is user:, group:, serviceAccount: or domain: and who it is"
+        yield "member", f"got {member!r}, expected user:, group:, serviceAccount: or domain: and a name"
     condition = group(inputs, "condition")
     title, expression = known(condition, "title"), known(condition, "expression")
     if title is not None and not 1 <= len(title) <= 100:
-        yield "condition.title", "it has 1 to 100 letters"
+        yield "condition.title", "expected 1 to 100 characters"
     if expression is not None and len(re.findall(r"&&|\|\|", expression)) > 11:
-        yield "condition.expression", "a condition has 12 expressions at most"
+        yield "condition.expression", "expected at most 12 expressions"
     if condition and known(inputs, "role") in ("roles/owner", "roles/editor", "roles/viewer"):
-        yield "condition", "basic roles take no conditions"
+        yield "condition", "basic roles do not support conditions"
     if condition and known(inputs, "member") in ("allUsers", "allAuthenticatedUsers"):
-        yield "condition", "for everyone there are no conditions"
+        yield "condition", "public members do not support conditions"
 
 
 def member_exists(resource: "Resource", cloud: "Cloud") -> None:
+    """Require an existing service account as member."""
     kind, _, email = str(resource.inputs["member"]).partition(":")
     if kind == "serviceAccount" and not is_there(email, cloud):
         raise CloudError(f"googleapi: Error 400: Service account {email} does not exist., badRequest")
@@ -60,7 +62,7 @@ def iam_member(
     delete_before_replace: bool = False,
     check: Callable[[Values], Problems] = lambda _inputs: iter(()),
 ) -> Kind:
-    """A member of a role on the resource ``parent``. Adding one who is in already is no fault: a policy is a set."""
+    """A member of a role on the resource ``parent``. Adding an existing member succeeds: a policy is a set."""
 
     def make(request: CreateRequest) -> tuple[str, dict[str, object]]:
         inputs = request.inputs
@@ -105,7 +107,7 @@ def _account_problems(inputs: Values) -> Problems:
 
 
 def _leave_members(resource: "Resource", cloud: "Cloud") -> None:
-    """Who is a member stays one, as deleted:serviceAccount:...?uid=..., until somebody takes it out."""
+    """A deleted account stays in policies as deleted:serviceAccount:...?uid=..., until it is removed there."""
     for one in cloud.of(OF_PROJECT):
         if one.inputs["member"] == resource.computed["member"]:
             cloud.leftovers.append(f"member deleted:{one.inputs['member']} of {one.inputs['role']} in the project")

@@ -1,4 +1,4 @@
-"""Cloud Logging: buckets, what leads logs into them, and metrics made of logs."""
+"""Cloud Logging: buckets, sinks, exclusions and log-based metrics."""
 
 from typing import TYPE_CHECKING
 
@@ -110,7 +110,7 @@ KINDS = (
         on_delete=_bucket_not_locked,
         leftover=_bucket_left,
         survives_delete=lambda resource: resource.inputs["bucketId"] in _OWN,
-        # Acquire or create: whoever asks for one that is there gets it.
+        # Acquire or create: creating an existing bucket returns it.
         overwrites=True,
     ),
     of_google(

@@ -1,4 +1,4 @@
-"""Cloud Monitoring: who is told, of what, and the dashboard."""
+"""Cloud Monitoring: notification channels, alert policies and dashboards."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,7 @@ def _policy_problems(inputs: Values) -> Problems:
         given = [name for name in _KINDS if condition.get(name)]
         path = f"conditions[{index}]"
         if len(given) != 1:
-            yield path, f"exactly one of {', '.join(_KINDS)} is wanted"
+            yield path, f"expected exactly one of {', '.join(_KINDS)}"
             continue
         for inner, why in _condition_problems(given[0], group(condition, given[0])):
             yield f"{path}.{given[0]}.{inner}", why
@@ -78,9 +78,9 @@ def _condition_problems(kind: str, condition: Values) -> Problems:
             yield "filter", "it has to name a metric.type and a resource.type"
         duration = known(condition, "duration")
         if duration is not None and (_seconds(duration) is None or int(duration[:-1]) % 60):
-            yield "duration", f"{duration!r} is given; allowed are whole minutes, in seconds (300s)"
+            yield "duration", f"got {duration!r}, expected whole minutes, in seconds (300s)"
         if kind == "conditionAbsent" and (_seconds(duration) or 120) < 120:
-            yield "duration", f"{duration!r} is given; absence is seen after 120s at least"
+            yield "duration", f"got {duration!r}, expected at least 120s"
     if kind == "conditionThreshold":
         yield from among(condition, "comparison", ("COMPARISON_GT", "COMPARISON_LT"))
     for field in ("aggregations", "denominatorAggregations"):
@@ -92,7 +92,7 @@ def _condition_problems(kind: str, condition: Values) -> Problems:
 def _aggregation_problems(one: Values) -> Problems:
     period = known(one, "alignmentPeriod")
     if period is not None and (_seconds(period) is None or int(period[:-1]) < 60):
-        yield "alignmentPeriod", f"{period!r} is given; allowed is 60s up"
+        yield "alignmentPeriod", f"got {period!r}, expected 60s up"
     reducer = known(one, "crossSeriesReducer")
     if reducer not in (None, "REDUCE_NONE") and known(one, "perSeriesAligner") in (None, "ALIGN_NONE"):
         yield "perSeriesAligner", f"{reducer} needs one"
@@ -101,7 +101,7 @@ def _aggregation_problems(one: Values) -> Problems:
 
 
 def _metrics_are_there(resource: "Resource", cloud: "Cloud") -> None:
-    # In PromQL a metric made of logs is looked for, too, and a new one is not there for minutes.
+    # A PromQL condition is checked for existing metrics, and a new log-based metric takes minutes to appear.
     for condition in groups(resource.inputs, "conditions"):
         query = group(condition, "conditionPrometheusQueryLanguage")
         if "logging_googleapis_com:user_" in str(query.get("query")) and not query.get("disableMetricValidation"):
@@ -130,7 +130,7 @@ def _dashboard_problems(inputs: Values) -> Problems:
         yield "dashboardJson.displayName", "it is missing"
     layouts = [name for name in ("gridLayout", "mosaicLayout", "rowLayout", "columnLayout") if name in body]
     if len(layouts) != 1:
-        yield "dashboardJson", "exactly one layout is wanted"
+        yield "dashboardJson", "expected exactly one layout"
     mosaic = body.get("mosaicLayout", {})
     columns = mosaic.get("columns", 48)
     for index, tile in enumerate(mosaic.get("tiles", [])):
@@ -140,7 +140,7 @@ def _dashboard_problems(inputs: Values) -> Problems:
             yield f"dashboardJson.mosaicLayout.tiles[{index}]", "it needs width, height and a widget"
 
 
-def _told_elsewhere(resource: "Resource", cloud: "Cloud") -> None:
+def _used_by_a_policy(resource: "Resource", cloud: "Cloud") -> None:
     user = next(
         (one for one in cloud.of(POLICY) if resource.id in (one.inputs.get("notificationChannels") or [])), None
     )
@@ -155,7 +155,7 @@ KINDS = (
         lambda request: _named("notificationChannels", request),
         labels="userLabels",
         check=_channel_problems,
-        on_delete=_told_elsewhere,
+        on_delete=_used_by_a_policy,
     ),
     of_google(
         POLICY,

@@ -1,4 +1,4 @@
-"""Networks, and the private way to Google's services (private services access)."""
+"""Networks, and private services access."""
 
 import ipaddress
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ OF_NETWORK = Reference(path="network", kinds=(NETWORK,), by=BY)
 
 
 def exists_already(there: "Resource") -> str:
+    """Return Google's error for a duplicate name."""
     return f"googleapi: Error 409: The resource '{there.id}' already exists, alreadyExists"
 
 
@@ -36,6 +37,7 @@ def _named(inputs: Values) -> Problems:
 
 
 def same_network(one: Any, other: Any) -> bool:
+    """Whether two values refer to the same network."""
     return str(one).rsplit("/", 1)[-1] == str(other).rsplit("/", 1)[-1]
 
 
@@ -52,7 +54,7 @@ def _subnetwork_problems(inputs: Values) -> Problems:
         yield "ipCidrRange", str(error)
         return
     if not 8 <= network.prefixlen <= 29:
-        yield "ipCidrRange", f"/{network.prefixlen} is given; allowed is /8 to /29"
+        yield "ipCidrRange", f"got /{network.prefixlen}, expected /8 to /29"
 
 
 def _no_overlap(resource: "Resource", cloud: "Cloud") -> None:
@@ -133,10 +135,10 @@ def _connection_free(resource: "Resource", cloud: "Cloud") -> None:
         None,
     )
     if resource.inputs.get("deletionPolicy") == "REMOVE_PEERING":
-        # Google would do it, and whoever uses the instance would not reach it any more.
+        # Google allows it, but clients of the instance lose their connection.
         if user is not None:
             raise CloudError(f"the peering of {network} is removed while {user} is reached through it")
-    # It keeps what a deleted instance had, for days: documentation of the class, "Deleting a connection".
+    # A deleted instance blocks the connection for days: documentation of the class, "Deleting a connection".
     elif user is not None or ("peering", network) in cloud.reserved:
         raise CloudError(
             "Unable to remove Service Networking Connection, err: Error waiting for Delete Service Networking "

@@ -1,4 +1,4 @@
-"""The project: its APIs, and what holds for every resource in it."""
+"""The project: its APIs, and the rules for every resource in it."""
 
 import re
 from collections.abc import Callable
@@ -16,11 +16,11 @@ SERVICE = "gcp:projects/service:Service"
 
 
 def words(text: str) -> list[str]:
-    """A long list, to be read."""
+    """Split a long list."""
     return text.split()
 
 
-# Of a project that somebody makes: https://cloud.google.com/service-usage/docs/enabled-service#default
+# Of a new project: https://cloud.google.com/service-usage/docs/enabled-service#default
 DEFAULT_APIS = frozenset(
     f"{name}.googleapis.com"
     for name in words(
@@ -39,13 +39,13 @@ REGIONS = frozenset(
     us-east5 us-south1 us-west1 us-west2 us-west3 us-west4"""
     )
 )
-# Of what is in a network, a bucket that is read, and the like: letters of RFC 1035.
+# Names of network resources and others: RFC 1035.
 NAME = r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
 DURATION = r"\d+(?:\.\d{1,9})?s"
 
 
 def api_disabled(api: str) -> str:
-    """What Google says of an API that is off: reason SERVICE_DISABLED."""
+    """Return Google's error for a disabled API: reason SERVICE_DISABLED."""
     page = f"https://console.developers.google.com/apis/api/{api}/overview?project={NUMBER}"
     return (
         f"googleapi: Error 403: {api} API has not been used in project {NUMBER} before or it is disabled. "
@@ -54,26 +54,28 @@ def api_disabled(api: str) -> str:
 
 
 def self_link(api: str, path: str) -> str:
+    """Return the selfLink of a resource."""
     hosts = {"compute": "www.googleapis.com/compute/v1", "sql": "sqladmin.googleapis.com/sql/v1beta4"}
     return f"https://{hosts.get(api, f'www.googleapis.com/{api}/v1')}/{path}"
 
 
 def in_region(inputs: Values, field: str, *, others: frozenset[str] = frozenset()) -> Problems:
+    """Require a region, or one of ``others``."""
     value = known(inputs, field)
     if value is not None and value not in REGIONS and value not in others:
-        yield field, f"{value!r} is none of Google Cloud's regions"
+        yield field, f"{value!r} is not a Google Cloud region"
 
 
 def label_problems(inputs: Values, field: str) -> Problems:
     """https://cloud.google.com/resource-manager/docs/labels-overview#requirements."""
     labels = group(inputs, field)
     if len(labels) > 64:
-        yield field, f"a resource has 64 labels at most, {len(labels)} are given"
+        yield field, f"got {len(labels)} labels, expected at most 64"
     for name, value in labels.items():
         if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name):
-            yield f"{field}.{name}", "a label's key has 63 of a-z, digits, _ and - at most, and a letter first"
+            yield f"{field}.{name}", "a label key has at most 63 of a-z, digits, _ and -, and starts with a letter"
         if isinstance(value, str) and not re.fullmatch(r"[a-z0-9_-]{0,63}", value):
-            yield f"{field}.{name}", f"{value!r} is given; a label's value has 63 of a-z, digits, _ and - at most"
+            yield f"{field}.{name}", f"got {value!r}; a label value has at most 63 of a-z, digits, _ and -"
 
 
 Effect = Callable[["Resource", "Cloud"], None]
@@ -111,7 +113,7 @@ def of_google(
 
     def problems(inputs: Values) -> Problems:
         if known(inputs, "project") not in (None, PROJECT, f"projects/{PROJECT}"):
-            yield "project", f"{inputs['project']!r} is not there, or nobody may use it; the double's is {PROJECT}"
+            yield "project", f"got {inputs['project']!r}, expected {PROJECT}: there is no other project"
         yield from label_problems(inputs, labels)
         yield from check(inputs)
 
@@ -143,11 +145,11 @@ def of_google(
     )
 
 
-def _switch_on(resource: "Resource", cloud: "Cloud") -> None:
+def _enable(resource: "Resource", cloud: "Cloud") -> None:
     cloud.apis.add(str(resource.inputs["service"]))
 
 
-def _switch_off(resource: "Resource", cloud: "Cloud") -> None:
+def _disable(resource: "Resource", cloud: "Cloud") -> None:
     if not resource.inputs.get("disableOnDestroy"):
         return
     api = str(resource.inputs["service"])
@@ -157,14 +159,14 @@ def _switch_off(resource: "Resource", cloud: "Cloud") -> None:
     cloud.apis.discard(api)
 
 
-def _left_on(resource: "Resource") -> str | None:
+def _still_enabled(resource: "Resource") -> str | None:
     return None if resource.inputs.get("disableOnDestroy") else f"API {resource.inputs['service']}"
 
 
 def _service_problems(inputs: Values) -> Problems:
     service = known(inputs, "service")
     if service is not None and not re.fullmatch(r"[a-z][a-z0-9.-]*\.googleapis\.com", service):
-        yield "service", f"{service!r} is no API: its name ends with .googleapis.com"
+        yield "service", f"got {service!r}, expected a name that ends with .googleapis.com"
 
 
 KINDS = (
@@ -173,10 +175,10 @@ KINDS = (
         "serviceusage",
         lambda request: (f"{PROJECT}/{request.inputs['service']}", {}),
         check=_service_problems,
-        # Who switches on what is on does no harm.
+        # Enabling an enabled API succeeds.
         overwrites=True,
-        on_create=_switch_on,
-        on_delete=_switch_off,
-        leftover=_left_on,
+        on_create=_enable,
+        on_delete=_disable,
+        leftover=_still_enabled,
     ),
 )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from ...kind import CreateRequest, Problems, Reference, Values
 from ..common import among, group, groups, known, matches
-from ..images import take_images_along
+from ..images import delete_images
 from .identity import iam_member
 from .project import PROJECT, in_region, of_google
 
@@ -40,16 +40,16 @@ def _problems(inputs: Values) -> Problems:
             yield f"{path}.{field}", why
         condition, recent = group(policy, "condition"), group(policy, "mostRecentVersions")
         if bool(condition) == bool(recent):
-            yield path, "exactly one of condition, mostRecentVersions is wanted"
+            yield path, "expected exactly one of condition, mostRecentVersions"
         if recent and known(policy, "action") == "DELETE":
             yield f"{path}.mostRecentVersions", "they are for policies that keep"
         count = known(recent, "keepCount")
         if count is not None and count < 1:
-            yield f"{path}.mostRecentVersions.keepCount", f"{count} is given; allowed is 1 up"
+            yield f"{path}.mostRecentVersions.keepCount", f"got {count}, expected 1 up"
         for field in ("olderThan", "newerThan"):
             value = known(condition, field)
             if value is not None and not re.fullmatch(r"\d+(?:s|d)", value):
-                yield f"{path}.condition.{field}", f"{value!r} is given; allowed are seconds (2592000s) or days (30d)"
+                yield f"{path}.condition.{field}", f"got {value!r}, expected seconds (2592000s) or days (30d)"
         for field, why in among(condition, "tagState", ("ANY", "TAGGED", "UNTAGGED")):
             yield f"{path}.condition.{field}", why
         if condition.get("tagPrefixes") and known(condition, "tagState") != "TAGGED":
@@ -59,7 +59,7 @@ def _problems(inputs: Values) -> Problems:
 
 
 def has_image(reference: str, cloud: "Cloud") -> bool:
-    """Whether an image is there; of other projects' repositories nobody here knows."""
+    """Whether an image exists; repositories of other projects are not checked."""
     name, _, digest = reference.partition("@")
     for one in cloud.of(REPOSITORY):
         if f"{name}/".startswith(f"{one.computed['registryUri']}/"):
@@ -77,7 +77,7 @@ KINDS = (
         "artifactregistry",
         _repository,
         check=_problems,
-        on_delete=take_images_along,
+        on_delete=delete_images,
         lost_on_timeout=True,
         conflict=lambda _there: "Error creating Repository: googleapi: Error 409: the repository already exists.",
     ),

@@ -30,7 +30,7 @@ def _secret_problems(inputs: Values) -> Problems:
     if known(inputs, "replication") is not None:
         given = [field for field in ("auto", "userManaged") if replication.get(field) is not None]
         if len(given) != 1:
-            yield "replication", "exactly one of auto, userManaged is wanted"
+            yield "replication", "expected exactly one of auto, userManaged"
     for index, replica in enumerate(groups(group(replication, "userManaged"), "replicas")):
         for field, why in in_region(replica, "location"):
             yield f"replication.userManaged.replicas[{index}].{field}", why
@@ -38,7 +38,7 @@ def _secret_problems(inputs: Values) -> Problems:
 
 def _version(request: CreateRequest) -> tuple[str, dict[str, object]]:
     secret = request.find(request.inputs["secret"], SECRET)
-    # A number is never given twice.
+    # Version numbers are not reused.
     number = int(secret.inside.get("versions", "0")) + 1
     secret.inside["versions"] = str(number)
     made = f"{secret.computed['name']}/versions/{number}"

@@ -147,7 +147,7 @@ def _address_problems(addresses: Values) -> Problems:
     if network and not re.fullmatch(
         r"(?:https://www\.googleapis\.com/compute/v1/)?projects/[^/]+/global/networks/[^/]+", network
     ):
-        yield "privateNetwork", f"{network!r} is given; allowed is projects/PROJECT/global/networks/NAME"
+        yield "privateNetwork", f"got {network!r}, expected projects/PROJECT/global/networks/NAME"
 
 
 def _insights_problems(insights: Values) -> Problems:
@@ -184,7 +184,7 @@ def _taken(_there: "Resource") -> str:
 
 
 def _unprotected(resource: "Resource", cloud: "Cloud") -> None:
-    # The provider's own is on where nothing is said.
+    # The provider's own protection is on by default.
     if resource.inputs.get("deletionProtection", True):
         raise CloudError(
             "Error, failed to delete instance because deletion_protection is set to true. Set it to false to proceed "
@@ -212,7 +212,7 @@ def _left(resource: "Resource") -> str | None:
 
 
 def _stuck(olds: Values, news: Values) -> str | None:
-    """The provider's CustomizeDiff."""
+    """As the provider's CustomizeDiff."""
     if group(group(news, "settings"), "backupConfiguration").get("pointInTimeRecoveryEnabled"):
         return "point_in_time_recovery_enabled is only available for the following [POSTGRES SQLSERVER]"
     return None
@@ -285,7 +285,7 @@ KINDS = (
         name=Name(),
         references=(_OF_INSTANCE,),
         check=_user_problems,
-        # For MySQL it changes the one that is there.
+        # For MySQL it changes the existing user.
         overwrites=True,
     ),
 )

@@ -35,7 +35,7 @@ def _bucket_problems(inputs: Values) -> Problems:
     if name is not None and (
         not re.fullmatch(r"[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]", name) or re.search(r"^goog|g[o0]+gle", name)
     ):
-        yield "name", f"{name!r} is given; allowed are 3 to 63 letters of a-z, digits, _ and -, without google"
+        yield "name", f"{name!r} is invalid: expected 3 to 63 of a-z, digits, _ and -, without google"
     location = known(inputs, "location")
     if location is not None and location.upper() not in _WIDE and location.lower() not in REGIONS:
         yield "location", f"{location!r} is no region and none of {', '.join(sorted(_WIDE))}"
@@ -45,7 +45,7 @@ def _bucket_problems(inputs: Values) -> Problems:
     )
     seconds = known(group(inputs, "softDeletePolicy"), "retentionDurationSeconds")
     if seconds is not None and seconds != 0 and not 7 * _DAY <= seconds <= 90 * _DAY:
-        yield "softDeletePolicy.retentionDurationSeconds", f"{seconds} is given; allowed is 0, or 7 to 90 days"
+        yield "softDeletePolicy.retentionDurationSeconds", f"got {seconds}, expected 0, or 7 to 90 days"
     for index, rule in enumerate(groups(inputs, "lifecycleRules")):
         path = f"lifecycleRules[{index}]"
         action = group(rule, "action")
@@ -69,7 +69,7 @@ def _empty(resource: "Resource", _cloud: "Cloud") -> None:
 
 
 def _name_free(resource: "Resource", cloud: "Cloud") -> None:
-    # Buckets of everybody in the world have one list of names.
+    # Bucket names are global.
     if f"gs://{resource.id}" in cloud.existing:
         raise CloudError(
             "googleapi: Error 409: The requested bucket name is not available. The bucket namespace is shared by all "
