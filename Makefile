@@ -1,4 +1,4 @@
-# Everything that is made here lives in .local/, which git ignores: `make clean` takes it all away.
+# All generated files are in .local/, which git ignores; `make clean` removes it.
 SHELL := /bin/sh
 PYTHON ?= python3
 PORT ?= 8080
@@ -9,13 +9,13 @@ VENV := $(HERE)/venv
 RUN := $(VENV)/bin/python
 UV := $(HERE)/uv/bin/uv
 
-# Caches stay in the project too; uv takes the Python that is here and never fetches one.
+# Caches are in the project, too. uv uses the installed Python and never downloads one.
 export UV_CACHE_DIR := $(CURDIR)/$(HERE)/cache/uv
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/$(VENV)
 export PIP_NO_CACHE_DIR := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Compiled modules are what makes a second start fast.
+# Write compiled modules, which make later starts fast.
 export PYTHONDONTWRITEBYTECODE :=
 export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/$(HERE)/hypothesis
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HERE)/cache/pyc
@@ -23,50 +23,50 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HERE)/cache/pyc
 .DEFAULT_GOAL := help
 .PHONY: help up token test verify preview lint format types lock bench coverage fault-injection snapshots docs site release clean
 
-help:  ## show this list
+help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
-up: $(HERE)/local.stamp  ## MLflow behind the proxy on this machine (PORT=8080); Ctrl-C ends it
+up: $(HERE)/local.stamp  ## run MLflow behind the proxy on this machine (PORT=8080); Ctrl-C stops it
 	@exec $(RUN) -m local --port $(PORT)
 
-verify: $(HERE)/local.stamp  ## try a deployment from outside: make verify URL=... TOKEN=...
+verify: $(HERE)/local.stamp  ## test a deployment as a client: make verify URL=... TOKEN=...
 	@exec $(RUN) -m verify
 
-token: $(HERE)/local.stamp  ## tokens of `make up`'s proxy: make token ARGS="list" (new, revoke: ARGS="new --help")
-	$(if $(ARGS),,$(error say what to do: make token ARGS="list", ARGS="new --name ci --role editor" or ARGS="revoke ci"))
+token: $(HERE)/local.stamp  ## manage the tokens of `make up`: make token ARGS="list" (see also ARGS="new --help")
+	$(if $(ARGS),,$(error ARGS is missing: make token ARGS="list", ARGS="new --name ci --role editor" or ARGS="revoke ci"))
 	@mkdir -p $(HERE)/data
 	@exec $(RUN) -m proxy_app token $(ARGS) --file $(HERE)/data/tokens.json
 
-preview: $(HERE)/program.stamp  ## show a stack before it runs, without an account (STACK=dev FORMAT=text|mermaid|json)
+preview: $(HERE)/program.stamp  ## preview a stack without a cloud account (STACK=dev FORMAT=text|mermaid|json)
 	@exec $(RUN) -m preview --stack "$(STACK)" --format "$(FORMAT)"
 
-# Whole files go to one process each, since their tests share servers.
-ALL_TESTS := --numprocesses auto --maxprocesses 4 --dist loadfile
-test: $(HERE)/dev.stamp $(HERE)/mlflow2.stamp $(VENDORED)  ## run the tests (ARGS=... goes to pytest)
+# All tests of a file run in the same process, since they share servers.
+ALL_TESTS := --numprocesses auto --maxprocesses 4 --dist loadfile --durations=10 --durations-min=1
+test: $(HERE)/dev.stamp $(HERE)/mlflow2.stamp $(VENDORED)  ## run the tests (ARGS=... are passed to pytest)
 	@exec $(RUN) -m pytest $(if $(ARGS),$(ARGS),$(ALL_TESTS))
 
-lint: $(HERE)/dev.stamp  ## ruff: style and formatting
+lint: $(HERE)/dev.stamp  ## check style and formatting with ruff
 	@$(VENV)/bin/ruff check && $(VENV)/bin/ruff format --check
 
-format: $(HERE)/dev.stamp  ## ruff: put style and formatting right
+format: $(HERE)/dev.stamp  ## fix style and formatting with ruff
 	@$(VENV)/bin/ruff check --fix-only && $(VENV)/bin/ruff format
 
-types: $(HERE)/dev.stamp  ## pyright, strict
+types: $(HERE)/dev.stamp  ## check types with pyright in strict mode
 	@$(VENV)/bin/pyright
 
-# By processes of its own, such as the command line, it is reached too, but that is not counted.
-coverage: $(HERE)/dev.stamp  ## what of the proxy its tests do not reach; less than 95 % reached fails
+# Child processes, such as the command line, are not measured.
+coverage: $(HERE)/dev.stamp  ## measure the tests' coverage of the proxy; fails below 95 %
 	@$(RUN) -m coverage run -m pytest -q tests/proxy_app
 	@$(RUN) -m coverage report --include "proxy_app/*" --fail-under 95
 
-bench: $(HERE)/dev.stamp  ## throughput, memory and signing, side by side with peers (ARGS=...)
+bench: $(HERE)/dev.stamp  ## benchmark throughput, memory and signing against other proxies (ARGS=...)
 	@exec $(RUN) -m bench $(ARGS)
 
 fault-injection: $(HERE)/dev.stamp  ## fail each create, update and delete once in the real engine; takes hours (ARGS="--stack dev --every 10")
 	@ENGINE_TESTS=all $(RUN) -m pytest -q tests/engine
 	@exec $(RUN) -m tests.engine.fault_injection $(ARGS)
 
-snapshots: $(HERE)/dev.stamp  ## write what stacks ask for anew, for a review of the difference
+snapshots: $(HERE)/dev.stamp  ## update the snapshots of the stacks' resources; review the diff
 	@SNAPSHOTS=write $(RUN) -m pytest -q tests/components/test_snapshots.py
 
 docs: $(HERE)/dev.stamp  ## write the generated pages of docs/
@@ -88,7 +88,7 @@ $(VENDORED): website/vendor.py $(HERE)/docs.stamp
 
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
-lock: $(UV)  ## take newer releases into the requirement files (UPGRADE=--upgrade)
+lock: $(UV)  ## update the requirement files (UPGRADE=--upgrade for newer releases)
 	$(LOCK) $(UPGRADE) --group proxy --output-file proxy_app/requirements.txt
 	$(LOCK) $(UPGRADE) --group program --constraint proxy_app/requirements.txt --output-file requirements.txt
 	$(LOCK) $(UPGRADE) --group local --constraint proxy_app/requirements.txt --constraint requirements.txt \
@@ -104,15 +104,15 @@ lock: $(UV)  ## take newer releases into the requirement files (UPGRADE=--upgrad
 release:  ## tag this commit with the version in pyproject.toml, after checks; pushes nothing
 	@.ci/release
 
-clean:  ## remove everything that was made here, MLflow's data included
+clean:  ## remove all generated files, including the data of `make up`
 	@$(PYTHON) -c 'import fcntl, sys; fcntl.flock(open(sys.argv[1], "a"), fcntl.LOCK_EX | fcntl.LOCK_NB)' $(HERE)/up.lock 2>/dev/null \
-		|| [ ! -e $(HERE)/up.lock ] || { echo "make up runs, and this would take its data away: end it first" >&2; exit 1; }
+		|| [ ! -e $(HERE)/up.lock ] || { echo "make up is running; stop it first, since this removes its data" >&2; exit 1; }
 	rm -rf $(HERE)
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(UV): requirements/uv.txt
 	@echo "Setting up: uv, the package installer"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, and $(PYTHON) is older: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(PYTHON) is older than Python 3.11; use make PYTHON=python3.12 ...")'
 	@$(PYTHON) -m venv --clear $(HERE)/uv
 	@$(HERE)/uv/bin/python -m pip install --quiet --require-hashes --requirement requirements/uv.txt
 	@touch $@
@@ -121,20 +121,20 @@ $(RUN): $(UV)
 	@$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
 	@touch $@
 
-# A client of MLflow 2 cannot share an environment with MLflow 3.
+# MLflow 2 and MLflow 3 cannot be installed in the same environment.
 $(HERE)/mlflow2.stamp: requirements/mlflow2.txt $(UV)
 	@echo "Setting up: the packages of $<"
 	@$(UV) venv --quiet --clear --python $(PYTHON) $(HERE)/mlflow2
 	@$(UV) pip install --python $(HERE)/mlflow2/bin/python --require-hashes --requirement $<
 	@touch $@
 
-# What `pulumi install` takes, too.
+# The packages that `pulumi install` installs.
 $(HERE)/program.stamp: requirements.txt $(RUN)
 	@echo "Setting up: the packages of $<" >&2
 	@$(UV) pip install --quiet --python $(RUN) --require-hashes --requirement $<
 	@touch $@
 
-# A stamp is written last: an interrupted installation is taken up again.
+# The stamp is written last, so that an interrupted installation is repeated.
 $(HERE)/%.stamp: requirements/%.txt $(RUN)
 	@echo "Setting up: the packages of $<"
 	@$(UV) pip install --python $(RUN) --require-hashes --requirement $<
