@@ -1,1 +1,1 @@
-"""Benchmarks anyone can run: ``python -m bench``. Linux only: cores are pinned and memory is read from /proc."""
+"""Benchmarks: ``python -m bench``. Linux only: cores are pinned and memory is read from /proc."""

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from bench import memory, signing, throughput
-from bench.machine import Unfit, describe
+from bench.machine import BenchmarkError, describe
 from bench.processes import ended_by_signals
 
 _ABOUT = """\
-Benchmarks of the proxy beside what people use today. All run on this machine
-alone: servers on loopback, one core for what is measured, the others for the
-load and the upstream. Ratios within one run say more than single figures;
-let nothing else run meanwhile.
+Benchmarks of the proxy against other proxies. All servers run on this machine,
+on loopback: the measured one on its own core, the load generator and the
+upstream on the others. Compare ratios within one run rather than absolute
+figures, and run nothing else at the same time.
 """
 
 
@@ -25,20 +25,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw figures here, too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the raw results to this file")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    rates = commands.add_parser("throughput", help="small requests: requests a second and latency")
-    rates.add_argument("--rounds", type=int, default=3, help="how often everyone has a turn [3]")
-    rates.add_argument("--seconds", type=int, default=5, help="whole seconds of one measurement [5]")
+    rates = commands.add_parser("throughput", help="small requests: requests per second and latency")
+    rates.add_argument("--rounds", type=int, default=3, help="measurements per server [3]")
+    rates.add_argument("--seconds", type=int, default=5, help="duration of one measurement in whole seconds [5]")
     rates.add_argument("--connections", type=int, nargs="+", default=throughput.CONNECTIONS, help="[1 16 64]")
     rates.add_argument("--mixed", action="store_true", help="every other request logs a metric instead of reading")
     _add_only(rates, throughput.NAMES)
-    bodies = commands.add_parser("memory", help="large bodies: time and the most memory above idle")
-    bodies.add_argument("--mib", type=int, default=1024, help="size of the proxy's large bodies [1024]")
-    bodies.add_argument("--side-mib", type=int, default=256, help="size for the comparison with others [256]")
-    bodies.add_argument("--rounds", type=int, default=3, help="how often everyone has a turn in the comparison [3]")
+    bodies = commands.add_parser("memory", help="large bodies: time and peak memory above idle")
+    bodies.add_argument("--mib", type=int, default=1024, help="body size for the proxy alone [1024]")
+    bodies.add_argument("--side-mib", type=int, default=256, help="body size for the comparison [256]")
+    bodies.add_argument("--rounds", type=int, default=3, help="measurements per server in the comparison [3]")
     _add_only(bodies, memory.NAMES)
-    signer = commands.add_parser("signing", help="time of one signature, beside botocore's")
+    signer = commands.add_parser("signing", help="time per signature, compared with botocore")
     signer.add_argument("--rounds", type=int, default=15, help="[15]")
     for command in (rates, bodies, signer):
         command.add_argument("--json", type=Path, default=argparse.SUPPRESS, metavar="FILE", help=argparse.SUPPRESS)
@@ -50,7 +50,7 @@ def _add_only(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
 
 
 def _chosen(options: argparse.Namespace) -> list[tuple[str, Callable[[], dict[str, Any]]]]:
-    """What to run, in order."""
+    """The selected benchmarks, in order."""
     if options.command == "throughput":
         rates = throughput.Plan(
             only=tuple(options.only),
@@ -73,7 +73,7 @@ def _chosen(options: argparse.Namespace) -> list[tuple[str, Callable[[], dict[st
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code 0 when all was measured, goals met or not; 2 when it cannot be."""
+    """Run the benchmarks; returns 0 when all ran, whether or not goals are met, and 2 when they cannot run."""
     options = _parser().parse_args(arguments)
     began = time.monotonic()
     results: dict[str, Any] = {}
@@ -84,10 +84,10 @@ def main(arguments: list[str]) -> int:
             for name, run in _chosen(options):
                 print(f"\n== {name}", flush=True)
                 results |= run()
-    except Unfit as error:
+    except BenchmarkError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"\n{time.monotonic() - began:.0f} s in all")
+    print(f"\n{time.monotonic() - began:.0f} s in total")
     if options.json:
         options.json.write_text(json.dumps(results, indent=1))
     return 0

@@ -1,4 +1,4 @@
-"""Large bodies over plain sockets: one known MiB again and again, compared byte by byte where it arrives."""
+"""Large bodies over plain sockets: a known MiB, repeated, and compared on arrival."""
 
 import contextlib
 import random
@@ -10,12 +10,12 @@ MIB = 1024 * 1024
 BLOCK = random.Random(20).randbytes(MIB)
 
 
-class Broken(Exception):
-    """The other side did not do what HTTP or the benchmark asks."""
+class TransferError(Exception):
+    """The peer violated HTTP, or the body is incomplete or changed."""
 
 
 @dataclass(frozen=True)
-class Head:
+class MessageHead:
     """A request or status line, and headers by lower-case name."""
 
     start: str
@@ -26,8 +26,8 @@ class Head:
         return int(self.start.split()[1])
 
 
-class Wire:
-    """One HTTP/1.1 connection, from either end. Bodies are counted in bytes and hold BLOCK repeated."""
+class HttpConnection:
+    """One HTTP/1.1 connection, from either end. Bodies consist of BLOCK, repeated; sizes are in bytes."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -35,16 +35,18 @@ class Wire:
         self._early = b""
 
     def send_head(self, *lines: str) -> None:
+        """Send a start line and headers."""
         self._sock.sendall("\r\n".join([*lines, "", ""]).encode())
 
     def send_body(self, size: int) -> None:
+        """Send `size` bytes."""
         for _ in range(size // MIB):
             self._sock.sendall(BLOCK)
         if rest := size % MIB:
             self._sock.sendall(BLOCK[:rest])
 
-    def read_head(self) -> Head | None:
-        """None when the other side has closed the connection."""
+    def read_head(self) -> MessageHead | None:
+        """The next message's start line and headers; None when the peer has closed the connection."""
         while b"\r\n\r\n" not in self._early:
             more = self._sock.recv(65536)
             if not more:
@@ -53,19 +55,20 @@ class Wire:
         text, _, self._early = self._early.partition(b"\r\n\r\n")
         start, *lines = text.decode("latin-1").split("\r\n")
         pairs = (line.partition(":") for line in lines)
-        return Head(start, {name.strip().lower(): value.strip() for name, _, value in pairs})
+        return MessageHead(start, {name.strip().lower(): value.strip() for name, _, value in pairs})
 
     def read_line(self) -> bytes:
+        """The next line, without its end."""
         while b"\r\n" not in self._early:
             more = self._sock.recv(65536)
             if not more:
-                raise Broken("closed within a chunk's size")
+                raise TransferError("connection closed within a chunk size")
             self._early += more
         line, _, self._early = self._early.partition(b"\r\n")
         return line
 
     def read_body(self, headers: dict[str, str]) -> int:
-        """Its size. Broken when it is cut short or holds anything but BLOCK."""
+        """Read a body and return its size. TransferError when it is truncated or differs from BLOCK."""
         if headers.get("transfer-encoding", "").lower() != "chunked":
             size = int(headers.get("content-length", "0"))
             self._compare(size, 0)
@@ -84,9 +87,9 @@ class Wire:
             start = at % MIB
             end = min(MIB, start + size)
             self._fill(view[start:end])
-            # As bytes: comparing memoryviews goes item by item, and slicing all of BLOCK copies nothing.
+            # As bytes: memoryviews are compared item by item; a slice of the whole BLOCK is not copied.
             if bytes(view[start:end]) != BLOCK[start:end]:
-                raise Broken("a body arrived with other bytes than were sent")
+                raise TransferError("the body differs from what was sent")
             at += end - start
             size -= end - start
 
@@ -97,13 +100,13 @@ class Wire:
         while view:
             got = self._sock.recv_into(view)
             if not got:
-                raise Broken("a body was cut short")
+                raise TransferError("the body is truncated")
             view = view[got:]
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """What came of one large request. ``status`` is 0 when no answer came."""
+    """The result of one large request; ``status`` is 0 when there was no response."""
 
     status: int
     seconds: float
@@ -111,7 +114,7 @@ class Transfer:
 
 
 def transfer(port: int, token: str, method: str, target: str, size: int, *, patience: float = 120) -> Transfer:
-    """Upload or download ``size`` bytes of BLOCK on a connection of its own, and check what comes back."""
+    """Upload or download ``size`` bytes on a new connection, and check the response."""
     began = time.monotonic()
     upload = method in {"PUT", "POST"}
     head = [f"{method} {target} HTTP/1.1", f"Host: 127.0.0.1:{port}", f"Authorization: Bearer {token}"]
@@ -120,20 +123,20 @@ def transfer(port: int, token: str, method: str, target: str, size: int, *, pati
     status = 0
     try:
         with socket.create_connection(("127.0.0.1", port), patience) as sock:
-            wire = Wire(sock)
-            wire.send_head(*head)
+            connection = HttpConnection(sock)
+            connection.send_head(*head)
             if upload:
-                # A server that refuses may answer and close before it has read everything.
+                # A server may reject the request and close before it has read the body.
                 with contextlib.suppress(ConnectionError):
-                    wire.send_body(size)
-            answer = wire.read_head()
+                    connection.send_body(size)
+            answer = connection.read_head()
             if answer is None:
-                raise Broken("no answer")
+                raise TransferError("no response")
             status = answer.status
             if status == 200:
-                got = wire.read_body(answer.headers)
+                got = connection.read_body(answer.headers)
                 if got != (0 if upload else size):
-                    raise Broken(f"{got} bytes came instead of {size}")
-    except (Broken, OSError) as error:
+                    raise TransferError(f"got {got} bytes, expected {size}")
+    except (TransferError, OSError) as error:
         return Transfer(status, time.monotonic() - began, str(error) or type(error).__name__)
     return Transfer(status, time.monotonic() - began, "" if status == 200 else f"status {status}")

@@ -1,4 +1,4 @@
-"""A server certificate as AWS's endpoints have it: RSA-2048, an intermediate authority, a root."""
+"""A certificate chain like that of AWS's endpoints: RSA-2048, with an intermediate and a root authority."""
 
 import datetime
 import ipaddress
@@ -12,7 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
 class Chain(NamedTuple):
-    """PEM files: the authority to trust, the server's certificate with the intermediate's, its key."""
+    """PEM files: the root, the server's certificate with the intermediate one, and its key."""
 
     root: Path
     certificate: Path
@@ -20,7 +20,7 @@ class Chain(NamedTuple):
 
 
 def make_chain(folder: Path) -> Chain:
-    """For localhost and 127.0.0.1, for a day."""
+    """Create a chain for localhost and 127.0.0.1, valid for a day."""
     root_key, middle_key, leaf_key = (rsa.generate_private_key(65537, 2048) for _ in range(3))
     root = _authority("bench root", root_key, "bench root", root_key, path_length=1)
     middle = _authority("bench intermediate", middle_key, "bench root", root_key, path_length=0)

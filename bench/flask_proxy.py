@@ -1,8 +1,8 @@
-"""The design of AWS's blog post on a proxy for SageMaker MLflow, written plainly.
+"""The design of AWS's blog post on a proxy for SageMaker MLflow, in its simplest form.
 
 Flask under gunicorn, requests, botocore's signer for each request.
 
-It has no authentication and no log line a request, as in the post. Settings: BENCH_TARGET_ARN, BENCH_UPSTREAM.
+As in the post, it has no authentication and no access log. Settings: BENCH_TARGET_ARN, BENCH_UPSTREAM.
 """
 
 import os
@@ -16,8 +16,8 @@ from flask import Flask, Response, request
 TARGET_ARN = os.environ["BENCH_TARGET_ARN"]
 UPSTREAM = os.environ["BENCH_UPSTREAM"]
 REGION = TARGET_ARN.split(":")[3]
-NOT_SENT_ON = {"host", "connection", "authorization", "content-length", "transfer-encoding"}
-NOT_SENT_BACK = {"connection", "content-encoding", "content-length", "transfer-encoding"}
+DROPPED_REQUEST_HEADERS = {"host", "connection", "authorization", "content-length", "transfer-encoding"}
+DROPPED_RESPONSE_HEADERS = {"connection", "content-encoding", "content-length", "transfer-encoding"}
 
 app = Flask(__name__)
 aws = botocore.session.Session()
@@ -27,8 +27,8 @@ upstream = requests.Session()
 @app.route("/", defaults={"path": ""}, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
 @app.route("/<path:path>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
 def proxy(path: str) -> Response:
-    """Sign whatever comes and send it on."""
-    headers = {name: value for name, value in request.headers if name.lower() not in NOT_SENT_ON}
+    """Sign the request and forward it."""
+    headers = {name: value for name, value in request.headers if name.lower() not in DROPPED_REQUEST_HEADERS}
     headers["x-mlflow-sm-tracking-server-arn"] = TARGET_ARN
     url = f"{UPSTREAM}/{path}"
     if request.query_string:
@@ -39,8 +39,8 @@ def proxy(path: str) -> Response:
         raise RuntimeError("no AWS credentials")
     signed = AWSRequest(method=request.method, url=url, data=body, headers=headers)
     SigV4Auth(credentials, "sagemaker-mlflow", REGION).add_auth(signed)
-    answer = upstream.request(
+    response = upstream.request(
         request.method, url, headers=dict(signed.headers), data=body, allow_redirects=False, timeout=120
     )
-    kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in NOT_SENT_BACK]
-    return Response(answer.content, answer.status_code, kept)
+    kept = [(name, value) for name, value in response.headers.items() if name.lower() not in DROPPED_RESPONSE_HEADERS]
+    return Response(response.content, response.status_code, kept)

@@ -1,4 +1,4 @@
-"""Many small requests: wrk, https://github.com/wg/wrk."""
+"""Generates small requests with wrk, https://github.com/wg/wrk."""
 
 import contextlib
 import http.client
@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.machine import Unfit, cpu_seconds, need, pinned
+from bench.machine import BenchmarkError, cpu_seconds, need, pinned
 from bench.processes import Server
 
 # wrk calls done() once, at the end. Latencies are in microseconds.
@@ -24,7 +24,7 @@ end
 RUN = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 READ_PATH = f"/api/2.0/mlflow/runs/get?run_id={RUN}"
 _WRITE_BODY = f'{{"run_id":"{RUN}","key":"loss","value":0.25,"timestamp":1767225601000,"step":10}}'
-# Every other request reads a run, every other logs a metric.
+# Requests alternate between reading a run and logging a metric.
 _MIXED = f"""
 local headers = {{ ["Authorization"] = wrk.headers["Authorization"], ["Content-Type"] = "application/json" }}
 local each, turn = {{}}, 0
@@ -41,7 +41,7 @@ end
 
 @dataclass(frozen=True)
 class Sample:
-    """One run of wrk. Latencies in milliseconds; ``cpu_us`` is the server's processor time for a request."""
+    """A run of wrk. Latencies are in ms; ``cpu_us`` is the server's processor time per request in microseconds."""
 
     per_second: float
     p50_ms: float
@@ -54,7 +54,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Load:
-    """How to ask. ``cores`` are wrk's; ``token`` goes out as Bearer to everyone, whether it is read or not."""
+    """Settings of wrk. ``cores``: where wrk runs; ``token``: sent as bearer token to every server."""
 
     folder: Path
     token: str
@@ -62,22 +62,23 @@ class Load:
     mixed: bool = False
 
     def script(self) -> Path:
+        """Write wrk's Lua script and return its path."""
         file = self.folder / ("mixed.lua" if self.mixed else "read.lua")
         file.write_text(_REPORT + (_MIXED if self.mixed else ""))
         return file
 
     def check(self, name: str, server: Server, answer: str) -> None:
-        """Unfit when the server does not pass one request on and its answer back."""
+        """BenchmarkError when the server does not forward a request and its response."""
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
         with contextlib.closing(connection):
             connection.request("GET", READ_PATH, headers={"Authorization": f"Bearer {self.token}"})
             got = connection.getresponse()
             body = got.read().decode(errors="replace")
         if got.status != 200 or body != answer:
-            raise Unfit(f"{name} does not pass a request on: {got.status} {body[:500]}")
+            raise BenchmarkError(f"{name} does not forward requests: {got.status} {body[:500]}")
 
     def run(self, server: Server, connections: int, seconds: float) -> Sample:
-        """Keep so many connections busy for so long (wrk counts whole seconds)."""
+        """Run wrk with this number of connections for this time (rounded up to whole seconds)."""
         whole = math.ceil(seconds)
         command = [need("wrk"), "--threads", "1", "--connections", str(connections), "--duration", f"{whole}s"]
         options = ["--timeout", "10s", "--header", f"Authorization: Bearer {self.token}"]

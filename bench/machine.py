@@ -1,4 +1,4 @@
-"""The machine that is measured on: what it is, its cores, and what a process takes of it."""
+"""The machine: its description, its cores, and the resources that processes use."""
 
 import os
 import platform
@@ -14,12 +14,12 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PACKAGES = ("aiohttp", "uvloop", "botocore", "flask", "gunicorn", "requests")
 
 
-class Unfit(Exception):
-    """The benchmark cannot run here; the message says what to do."""
+class BenchmarkError(Exception):
+    """The benchmark cannot run; the message says why and what to do."""
 
 
 def describe() -> str:
-    """One line: cpu, cores, kernel and the versions that matter."""
+    """One line: processor, cores, kernel and package versions."""
     model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     return (
@@ -36,28 +36,30 @@ def _nginx_version() -> str:
 
 
 def find(program: str) -> str | None:
-    """Its path. Debian keeps nginx in /usr/sbin, which is not on everyone's PATH."""
+    """The program's path, or None. Also looks in sbin folders, where Debian installs nginx."""
     return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin")
 
 
 def need(program: str) -> str:
-    """Its path; Unfit says what to install."""
+    """The program's path. BenchmarkError with the package to install when it is missing."""
     if path := find(program):
         return path
-    raise Unfit(f"{program} is needed: apt-get install {program} (or your system's package of that name)")
+    raise BenchmarkError(f"{program} is missing: apt-get install {program} (or your system's package of that name)")
 
 
 def cores() -> tuple[set[int], set[int]]:
-    """(the core of what is measured, the cores of the load generator and the upstream)."""
+    """(the core of the measured server, the cores of the load generator and the upstream)."""
     first, *others = sorted(os.sched_getaffinity(0))
     if not others:
-        raise Unfit("two cores are needed: one for what is measured, one for the load and the upstream")
+        raise BenchmarkError(
+            "two cores are required: one for the measured server, one for the load generator and the upstream"
+        )
     return {first}, set(others)
 
 
 @contextmanager
 def pinned(to: set[int]) -> Generator[None]:
-    """Processes started inside run on these cores only."""
+    """Run processes that are started inside the block on these cores only."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, to)
     try:
@@ -67,7 +69,7 @@ def pinned(to: set[int]) -> Generator[None]:
 
 
 def tree(pid: int) -> list[int]:
-    """The process and all below it; empty when it is gone."""
+    """The ids of the process and its descendants; empty when it has ended."""
     try:
         below = [
             int(child)
@@ -80,10 +82,10 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pids: Sequence[int]) -> float:
-    """Time on the processor so far, in user and kernel mode."""
+    """Processor time used so far, in user and kernel mode."""
     ticks = 0
     for pid in pids:
-        # The name, in parentheses, may hold anything; utime and stime are the 12th and 13th behind it.
+        # The name, in parentheses, may contain any character; utime and stime are the 12th and 13th fields after it.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks / _TICKS
@@ -95,19 +97,19 @@ def _status_kib(pid: int, field: str) -> int:
 
 
 def resident_mib(pids: Sequence[int]) -> float:
-    """Resident memory now."""
+    """Current resident memory, in MiB."""
     return sum(_status_kib(pid, "VmRSS") for pid in pids) / 1024
 
 
 def peak_mib(pids: Sequence[int]) -> float:
-    """The most that was resident since ``reset_peak``, or since the start."""
+    """Peak resident memory since ``reset_peak``, or since the start, in MiB."""
     return sum(_status_kib(pid, "VmHWM") for pid in pids) / 1024
 
 
 def reset_peak(pids: Sequence[int]) -> None:
-    """Begin a new peak at what is resident now (proc_pid_clear_refs(5)). Unfit where that is not to be had."""
+    """Reset the peak to the current value (proc_pid_clear_refs(5)). BenchmarkError if not permitted."""
     for pid in pids:
         try:
             Path(f"/proc/{pid}/clear_refs").write_text("5")
         except (PermissionError, FileNotFoundError) as error:
-            raise Unfit(f"peaks of memory cannot be told apart here: {error}") from error
+            raise BenchmarkError(f"cannot reset the peak of memory: {error}") from error

@@ -1,4 +1,4 @@
-"""Large bodies: time, and the most memory above idle."""
+"""Large bodies: time, and peak memory above idle."""
 
 import sys
 from collections import Counter
@@ -36,7 +36,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Case:
-    """One kind of large request. Uploads go where MLflow's artifacts or, when signed, its trace parts go."""
+    """One kind of large request. Uploads use the route of artifacts or, when signed, that of trace parts."""
 
     name: str
     size: int
@@ -47,6 +47,7 @@ class Case:
 
     @property
     def request(self) -> tuple[str, str]:
+        """(method, request target)."""
         if not self.upload:
             return "GET", f"/get-artifact?path=bench-{self.size}&run_uuid=0a1b2c3d4e5f60718293a4b5c6d7e8f9"
         if self.signed:
@@ -59,7 +60,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """Memory in MiB, of the server and its children together."""
+    """Memory of the server and its children, in MiB; `problems`: number of failed transfers by reason."""
 
     seconds: float
     idle: float
@@ -68,37 +69,38 @@ class Result:
 
     @property
     def above(self) -> float:
+        """Peak memory above idle, in MiB."""
         return self.peak - self.idle
 
 
 @dataclass(frozen=True)
-class Ground:
-    """The upstreams of one run, both kinds, and what the proxy's callers need."""
+class Upstreams:
+    """The upstreams, plain and TLS, and the token for the proxy."""
 
-    plain: peers.Place
-    tls: peers.Place
+    plain: peers.ServerSetup
+    tls: peers.ServerSetup
     tokens: Path
     token: str
     rest: set[int]
 
     def server(self, name: str, case: Case) -> AbstractContextManager[Server]:
-        """A fresh server, so that an earlier body's memory is not taken for idle."""
-        place = self.tls if case.signed else self.plain
+        """A new server, whose idle memory does not include that of earlier bodies."""
+        setup = self.tls if case.signed else self.plain
         starts: dict[str, peers.Start] = {
-            "proxy": lambda place: peers.proxy(place, self.tokens, plain=not case.signed),
+            "proxy": lambda setup: peers.proxy(setup, self.tokens, plain=not case.signed),
             "flask": peers.flask,
             "aws-sigv4-proxy": peers.aws_sigv4_proxy,
         }
-        return starts[name](place)
+        return starts[name](setup)
 
     def send(self, server: Server, case: Case) -> Result:
-        """All requests of the case; the peak begins anew before them."""
+        """Send all requests of the case, after resetting the peak."""
         method, target = case.request
         small = target.replace(f"bench-{case.size}", "bench-1000")
         with machine.pinned(self.rest):
             for _ in range(5):
                 if problem := transfer(server.port, self.token, method, small, 1000).problem:
-                    raise machine.Unfit(f"{case.name}: a small one fails already: {problem}")
+                    raise machine.BenchmarkError(f"{case.name}: a small request fails: {problem}")
             pids = server.pids
             machine.reset_peak(pids)
             idle = machine.resident_mib(pids)
@@ -115,7 +117,8 @@ class Ground:
 
 
 @contextmanager
-def ground(only: tuple[str, ...]) -> Generator[Ground]:
+def start_upstreams(only: tuple[str, ...]) -> Generator[Upstreams]:
+    """Start the upstreams; they stop with the block."""
     measured, rest = machine.cores()
     with workdir() as folder, ExitStack() as stack:
         chain = make_chain(folder)
@@ -126,25 +129,25 @@ def ground(only: tuple[str, ...]) -> Generator[Ground]:
             stack.enter_context(serving(name, command, port=port, folder=folder, on=rest))
             return f"127.0.0.1:{port}"
 
-        plain = peers.Place(folder, chain, f"http://{upstream('plain')}", measured)
-        tls = peers.Place(folder, chain, f"https://{upstream('tls', chain.certificate, chain.key)}", measured)
+        plain = peers.ServerSetup(folder, chain, f"http://{upstream('plain')}", measured)
+        tls = peers.ServerSetup(folder, chain, f"https://{upstream('tls', chain.certificate, chain.key)}", measured)
         tokens, token = peers.new_token(folder) if "proxy" in only else (folder, "none")
-        yield Ground(plain, tls, tokens, token, rest)
+        yield Upstreams(plain, tls, tokens, token, rest)
 
 
 def run(plan: Plan) -> dict[str, Any]:
-    """Measure, print, and give the raw figures."""
-    plan = replace(plan, only=peers.present(plan.only))
+    """Measure, print the tables, and return the raw results."""
+    plan = replace(plan, only=peers.installed(plan.only))
     raw: list[dict[str, Any]] = []
-    with ground(plan.only) as here:
+    with start_upstreams(plan.only) as upstreams:
         if "proxy" in plan.only:
-            raw += _alone(plan, here)
+            raw += _alone(plan, upstreams)
             print()
-        raw += _side_by_side(plan, here)
+        raw += _side_by_side(plan, upstreams)
     return {"memory": raw}
 
 
-def _alone(plan: Plan, here: Ground) -> list[dict[str, Any]]:
+def _alone(plan: Plan, upstreams: Upstreams) -> list[dict[str, Any]]:
     size = plan.size * MIB
     flood = f"{FLOOD} uploads at once, {FLOOD_MIB} MiB each, signed"
     cases = (
@@ -156,8 +159,8 @@ def _alone(plan: Plan, here: Ground) -> list[dict[str, Any]]:
     rows: list[list[str]] = []
     raw: list[dict[str, Any]] = []
     for case in cases:
-        with here.server("proxy", case) as server:
-            result = here.send(server, case)
+        with upstreams.server("proxy", case) as server:
+            result = upstreams.send(server, case)
         speed = case.size * case.at_once / MIB / result.seconds
         figures = [f"{result.seconds:.2f}", f"{speed:.0f}", f"{result.idle:.0f}", f"{result.above:.1f}"]
         rows.append([case.name, *figures, *goal(result.above, most=case.most_mib), _problems(result)])
@@ -166,8 +169,8 @@ def _alone(plan: Plan, here: Ground) -> list[dict[str, Any]]:
     return raw
 
 
-def _side_by_side(plan: Plan, here: Ground) -> list[dict[str, Any]]:
-    """Rounds of A B C A B C. Everyone has the same upstream: TLS for downloads, plain for uploads."""
+def _side_by_side(plan: Plan, upstreams: Upstreams) -> list[dict[str, Any]]:
+    """Rounds of A B C A B C. All servers have the same upstream: TLS for downloads, plain for uploads."""
     cases = (
         Case(f"download, {plan.side} MiB, TLS upstream", plan.side * MIB, upload=False, signed=True),
         Case(f"upload, {plan.side} MiB, plain upstream", plan.side * MIB, upload=True, signed=False),
@@ -178,8 +181,8 @@ def _side_by_side(plan: Plan, here: Ground) -> list[dict[str, Any]]:
         results: dict[str, list[Result]] = {name: [] for name in plan.only}
         for _ in range(plan.rounds):
             for name, each in results.items():
-                with here.server(name, case) as server:
-                    each.append(here.send(server, case))
+                with upstreams.server(name, case) as server:
+                    each.append(upstreams.send(server, case))
                 raw.append({"server": name, "case": case.name, **asdict(each[-1])})
         for name, each in results.items():
             row = [case.name, name, f"{median(one.seconds for one in each):.2f}"]

@@ -1,4 +1,4 @@
-"""What is measured: the proxy and what people use today, each with its plain configuration."""
+"""The measured servers: the proxy and its alternatives, each with a default configuration."""
 
 import getpass
 import grp
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.certificates import Chain
-from bench.machine import Unfit, find, need
+from bench.machine import BenchmarkError, find, need
 from bench.processes import Server, environment, serving
 from local.ports import free_port
 
@@ -19,8 +19,8 @@ TARGET_ARN = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/be
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the servers of one run live. ``upstream`` is the origin behind them all, https or http."""
+class ServerSetup:
+    """The common settings of the servers of a run. ``upstream``: the origin behind them, https or http."""
 
     folder: Path
     chain: Chain
@@ -29,22 +29,23 @@ class Place:
 
     @property
     def upstream_address(self) -> str:
+        """Host and port of the upstream."""
         return self.upstream.partition("://")[2]
 
 
-Start = Callable[[Place], AbstractContextManager[Server]]
+Start = Callable[[ServerSetup], AbstractContextManager[Server]]
 
 
-def present(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Without aws-sigv4-proxy where nobody has installed it; the others are this project's or needed."""
+def installed(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names without aws-sigv4-proxy if that is not installed, since it is optional."""
     if "aws-sigv4-proxy" not in names or find("aws-sigv4-proxy"):
         return names
-    print("aws-sigv4-proxy is not on PATH and left out: https://github.com/awslabs/aws-sigv4-proxy has it")
+    print("aws-sigv4-proxy is not on PATH and is skipped; see https://github.com/awslabs/aws-sigv4-proxy")
     return tuple(name for name in names if name != "aws-sigv4-proxy")
 
 
 def new_token(folder: Path, role: str = "editor") -> tuple[Path, str]:
-    """(the proxy's file of tokens, a token in it)."""
+    """(the proxy's tokens file, a token in it)."""
     file = folder / "tokens.json"
     command = [sys.executable, "-m", "proxy_app", "token", "new"]
     options = ["--name", "bench", "--role", role, "--days", "1", "--file", str(file)]
@@ -52,26 +53,26 @@ def new_token(folder: Path, role: str = "editor") -> tuple[Path, str]:
         [*command, *options], env=environment(folder, {}), capture_output=True, text=True, check=False, timeout=30
     )
     if made.returncode:
-        raise Unfit(f"`python -m proxy_app token new` failed: {made.stderr.strip()}")
+        raise BenchmarkError(f"`python -m proxy_app token new` failed: {made.stderr.strip()}")
     return file, made.stdout.strip()
 
 
-def proxy(place: Place, tokens: Path, *, plain: bool = False) -> AbstractContextManager[Server]:
-    """The proxy with authentication and its log. ``plain``: no signing, as in front of MLflow itself."""
+def proxy(setup: ServerSetup, tokens: Path, *, plain: bool = False) -> AbstractContextManager[Server]:
+    """The proxy with authentication and access log. ``plain``: without signing, for a plain MLflow upstream."""
     port = free_port()
     if plain:
-        target = {"MLFLOW_PROXY_UPSTREAM_URL": place.upstream}
+        target = {"MLFLOW_PROXY_UPSTREAM_URL": setup.upstream}
     else:
-        target = {"MLFLOW_PROXY_TARGET_ARN": TARGET_ARN, "MLFLOW_PROXY_TARGET_ENDPOINT": place.upstream}
+        target = {"MLFLOW_PROXY_TARGET_ARN": TARGET_ARN, "MLFLOW_PROXY_TARGET_ENDPOINT": setup.upstream}
     return serving(
         "proxy-plain" if plain else "proxy",
         [sys.executable, "-m", "proxy_app"],
         port=port,
-        folder=place.folder,
-        on=place.cores,
+        folder=setup.folder,
+        on=setup.cores,
         env={
             **target,
-            "AWS_CA_BUNDLE": str(place.chain.root),
+            "AWS_CA_BUNDLE": str(setup.chain.root),
             "MLFLOW_PROXY_TOKENS_FILE": str(tokens),
             "MLFLOW_PROXY_LISTEN": f"127.0.0.1:{port}",
             "MLFLOW_PROXY_METRICS_LISTEN": f"127.0.0.1:{free_port()}",
@@ -81,7 +82,7 @@ def proxy(place: Place, tokens: Path, *, plain: bool = False) -> AbstractContext
     )
 
 
-def flask(place: Place) -> AbstractContextManager[Server]:
+def flask(setup: ServerSetup) -> AbstractContextManager[Server]:
     """The design of AWS's blog post: bench/flask_proxy.py with gunicorn's defaults."""
     port = free_port()
     listen = ["--bind", f"127.0.0.1:{port}", "--no-control-socket"]
@@ -89,18 +90,18 @@ def flask(place: Place) -> AbstractContextManager[Server]:
         "flask",
         [sys.executable, "-m", "gunicorn", *listen, "bench.flask_proxy:app"],
         port=port,
-        folder=place.folder,
-        on=place.cores,
+        folder=setup.folder,
+        on=setup.cores,
         env={
             "BENCH_TARGET_ARN": TARGET_ARN,
-            "BENCH_UPSTREAM": place.upstream,
-            "REQUESTS_CA_BUNDLE": str(place.chain.root),
+            "BENCH_UPSTREAM": setup.upstream,
+            "REQUESTS_CA_BUNDLE": str(setup.chain.root),
         },
     )
 
 
-def aws_sigv4_proxy(place: Place) -> AbstractContextManager[Server]:
-    """github.com/awslabs/aws-sigv4-proxy, with certificates verified. It neither authenticates nor logs requests."""
+def aws_sigv4_proxy(setup: ServerSetup) -> AbstractContextManager[Server]:
+    """github.com/awslabs/aws-sigv4-proxy, with certificate verification, without authentication and access log."""
     port = free_port()
     return serving(
         "aws-sigv4-proxy",
@@ -109,19 +110,19 @@ def aws_sigv4_proxy(place: Place) -> AbstractContextManager[Server]:
             f"--port=127.0.0.1:{port}",
             "--name=sagemaker-mlflow",
             "--region=eu-west-1",
-            f"--host={place.upstream_address}",
-            f"--upstream-url-scheme={place.upstream.partition(':')[0]}",
+            f"--host={setup.upstream_address}",
+            f"--upstream-url-scheme={setup.upstream.partition(':')[0]}",
             f"--custom-headers=x-mlflow-sm-tracking-server-arn={TARGET_ARN}",
         ],
         port=port,
-        folder=place.folder,
-        on=place.cores,
-        env={"SSL_CERT_FILE": str(place.chain.root)},
+        folder=setup.folder,
+        on=setup.cores,
+        env={"SSL_CERT_FILE": str(setup.chain.root)},
     )
 
 
-def nginx(place: Place) -> AbstractContextManager[Server]:
-    """nginx with a pool of verified connections and no signing: what one core can pass on at all."""
+def nginx(setup: ServerSetup) -> AbstractContextManager[Server]:
+    """nginx with verified keep-alive connections, without signing: the upper limit of one core."""
     port = free_port()
     http = """
     upstream behind { server ADDRESS; keepalive 256; keepalive_requests 1000000; }
@@ -140,12 +141,12 @@ def nginx(place: Place) -> AbstractContextManager[Server]:
             proxy_ssl_protocols TLSv1.2 TLSv1.3;
         }
     }"""
-    http = http.replace("ADDRESS", place.upstream_address).replace("ROOT", str(place.chain.root))
-    return run_nginx("nginx", http.replace("PORT", str(port)), port, place.folder, place.cores)
+    http = http.replace("ADDRESS", setup.upstream_address).replace("ROOT", str(setup.chain.root))
+    return run_nginx("nginx", http.replace("PORT", str(port)), port, setup.folder, setup.cores)
 
 
 def tls_upstream(folder: Path, chain: Chain, cores: set[int]) -> AbstractContextManager[Server]:
-    """What stands for SageMaker: TLS, HTTP/1.1, always the same answer of 600 bytes."""
+    """The fake SageMaker of the benchmark: TLS, HTTP/1.1, always the same response of 600 bytes."""
     port = free_port()
     http = """
     server {
@@ -161,12 +162,12 @@ def tls_upstream(folder: Path, chain: Chain, cores: set[int]) -> AbstractContext
 
 
 def run_nginx(name: str, http: str, port: int, folder: Path, cores: set[int]) -> AbstractContextManager[Server]:
-    """nginx with one worker and nothing of the machine's own configuration."""
+    """nginx with one worker, without the machine's configuration."""
     home = folder / name
     home.mkdir()
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     paths = "\n".join(f"    {kind}_temp_path {home}/{kind};" for kind in kinds)
-    # Started by root, the worker would become another user, who may not enter this folder.
+    # As root, nginx would run its worker as a user without access to this folder.
     user = f"user {getpass.getuser()} {grp.getgrgid(os.getgid()).gr_name};" if os.getuid() == 0 else ""
     (home / "nginx.conf").write_text(f"""
 {user}
@@ -186,7 +187,7 @@ http {{
     return serving(name, command, port=port, folder=folder, on=cores)
 
 
-# runs/get as MLflow answers it, brought to 600 bytes.
+# MLflow's response to runs/get, padded to 600 bytes.
 ANSWER = (
     '{"run":{"info":{"run_uuid":"0a1b2c3d4e5f60718293a4b5c6d7e8f9","experiment_id":"7","run_name":"calm-crane-318",'
     '"user_id":"bench","status":"RUNNING","start_time":1767225600000,'

@@ -1,4 +1,4 @@
-"""Start servers, wait until they answer, and end them: by process id, whatever happens."""
+"""Starts servers, waits until they listen, and stops them by process id in all cases."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from bench.machine import Unfit, pinned, tree
+from bench.machine import BenchmarkError, pinned, tree
 
 ROOT = Path(__file__).parents[1]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -28,12 +28,13 @@ class Server:
 
     @property
     def pids(self) -> list[int]:
+        """The ids of the process and its descendants."""
         return tree(self.pid)
 
 
 @contextmanager
 def workdir() -> Generator[Path]:
-    """A folder for one run's keys, settings and logs, in the project's ignored one; removed afterwards."""
+    """A temporary folder in .local for the keys, settings and logs of a run."""
     parent = ROOT / ".local" / "bench"
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent) as name:
@@ -42,7 +43,7 @@ def workdir() -> Generator[Path]:
 
 @contextmanager
 def ended_by_signals() -> Generator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP unwind the stack, once: a second one cannot interrupt the tidying up."""
+    """The first Ctrl-C, SIGTERM or SIGHUP raises SystemExit; further ones are ignored during the cleanup."""
 
     def end(number: int, _frame: FrameType | None) -> None:
         for each in _SIGNALS:
@@ -58,7 +59,7 @@ def ended_by_signals() -> Generator[None]:
 
 
 def environment(home: Path, extra: Mapping[str, str]) -> dict[str, str]:
-    """Nothing of the user's own: no profile, no proxy, no credentials but the invented ones."""
+    """The environment of servers: no variables of the user, and made-up AWS credentials."""
     return {
         "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin",
         "HOME": str(home),
@@ -66,7 +67,7 @@ def environment(home: Path, extra: Mapping[str, str]) -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         **{name: os.environ[name] for name in ("PYTHONPYCACHEPREFIX",) if name in os.environ},
         "AWS_ACCESS_KEY_ID": "AKIDBENCH",
-        "AWS_SECRET_ACCESS_KEY": "an-invented-secret-for-the-benchmark",
+        "AWS_SECRET_ACCESS_KEY": "a-made-up-secret-for-the-benchmark",
         "AWS_EC2_METADATA_DISABLED": "true",
         "DO_NOT_TRACK": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -85,10 +86,10 @@ def serving(
     env: Mapping[str, str] | None = None,
     patience: float = 30,
 ) -> Generator[Server]:
-    """Run a server on these cores until the block ends. Unfit, with its last words, when it does not listen."""
+    """Run a server on the cores `on` until the block ends. BenchmarkError, with its output, if it does not listen."""
     log = folder / f"{name}.log"
     with log.open("wb") as output, pinned(on):
-        # In a session of its own, so that Ctrl-C reaches this process alone and the order of the end is ours.
+        # In a new session, so that Ctrl-C reaches only this process, which then stops the servers in order.
         process = subprocess.Popen(
             list(command),
             cwd=folder,
@@ -112,21 +113,21 @@ def _wait(name: str, process: subprocess.Popen[bytes], port: int, log: Path, pat
             return
         if process.poll() is not None or time.monotonic() > deadline:
             words = log.read_text(errors="replace")[-2000:].strip()
-            raise Unfit(f"{name} does not listen on 127.0.0.1:{port}. It said:\n{words or '(nothing)'}")
+            raise BenchmarkError(f"{name} does not listen on 127.0.0.1:{port}. Its output:\n{words or '(nothing)'}")
         time.sleep(0.05)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the process to end, then make it and everything below it."""
-    everyone = tree(process.pid)
+    """Terminate the process, then kill it and its descendants."""
+    pids = tree(process.pid)
     process.terminate()
     try:
         process.wait(5)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    for pid in everyone[1:]:
-        # Only what still belongs to the session that we started: the number may be someone else's by now.
+    for pid in pids[1:]:
+        # Only processes of the session started here, since ids are reused.
         with contextlib.suppress(ProcessLookupError):
             if os.getsid(pid) == process.pid:
                 os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The time of signing one small request: the proxy's signer against botocore's."""
+"""Time to sign a small request: the proxy's signer compared with botocore's."""
 
 import gc
 import time
@@ -16,18 +16,18 @@ from proxy_app import sigv4
 
 _HOST = "eu-west-1.experiments.sagemaker.aws"
 _ARN = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/bench"
-_KEYS = ("AKIDBENCH", "an-invented-secret-for-the-benchmark", "an-invented-session-token" * 20)
+_KEYS = ("AKIDBENCH", "a-made-up-secret-for-the-benchmark", "a-made-up-session-token" * 20)
 _PATH = "/api/2.0/mlflow/runs/log-metric"
 _BODY = b'{"run_id":"0a1b2c3d4e5f60718293a4b5c6d7e8f9","key":"loss","value":0.25,"timestamp":1767225601000,"step":10}'
 _MOST = 0.25
 
 
 def run(rounds: int = 15, number: int = 2000) -> dict[str, Any]:
-    """Measure in turns, print, and give the raw figures in microseconds."""
+    """Measure the signers in turn, print a table, and return the raw results in microseconds."""
     ways: dict[str, Callable[[int], float]] = {
         "proxy_app.sigv4": _ours,
         "botocore SigV4Auth": _botocore,
-        "botocore SigV4Auth, with making its AWSRequest": _botocore_whole,
+        "botocore SigV4Auth, including AWSRequest": _botocore_whole,
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
@@ -38,7 +38,7 @@ def run(rounds: int = 15, number: int = 2000) -> dict[str, Any]:
     for name in others:
         ratio = median(mine / theirs for mine, theirs in zip(times[ours], times[name], strict=True))
         rows.append([name, *_figures(times[name]), f"{ratio:.3f}", *goal(ratio, most=_MOST)])
-    print(table(["signing a small POST", "us, median", "min-max", "time of ours / this", "goal", ""], rows))
+    print(table(["signing a small POST", "us, median", "min-max", "time of proxy / this", "goal", ""], rows))
     return {"signing_us": times}
 
 
@@ -47,7 +47,7 @@ def _figures(times: Sequence[float]) -> list[str]:
 
 
 def _timed(work: Callable[[], None]) -> float:
-    """Seconds; like timeit, with the garbage collector held off."""
+    """Seconds that `work` takes; like timeit, with the garbage collector disabled."""
     gc.collect()
     gc.disable()
     try:
@@ -60,7 +60,7 @@ def _timed(work: Callable[[], None]) -> float:
 
 def _ours(number: int) -> float:
     credentials = sigv4.Credentials(*_KEYS)
-    # As the proxy hands them over: already sorted by nobody, lower case.
+    # As the proxy passes them: lower case, unsorted.
     headers = [("host", _HOST), ("x-mlflow-sm-tracking-server-arn", _ARN), ("content-type", "application/json")]
 
     def work() -> None:

@@ -1,10 +1,10 @@
-"""Plain aligned text."""
+"""Text tables."""
 
 from collections.abc import Sequence
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as they need to be; those that hold figures only are aligned to the right."""
+    """A table with aligned columns; columns of numbers are aligned right."""
     every = [head, *rows]
     widths = [max(len(row[column]) for row in every) for column in range(len(head))]
     figures = [all(not row[column] or row[column][0].isdigit() for row in rows) for column in range(len(head))]
@@ -19,7 +19,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def goal(value: float, *, least: float | None = None, most: float | None = None) -> tuple[str, str]:
-    """(the goal, whether ``value`` reaches it), as two cells."""
+    """(the goal, whether ``value`` meets it), as two cells."""
     if least is not None:
         return f"at least {least:g}", "met" if value >= least else "MISSED"
     if most is not None:

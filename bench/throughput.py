@@ -1,4 +1,4 @@
-"""Requests a second on one core: the proxy and its peers in one run, in turns, in front of one TLS upstream."""
+"""Requests per second on one core: the proxy and its peers in turn, with the same TLS upstream."""
 
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -16,7 +16,7 @@ from bench.text import goal, table
 
 CONNECTIONS = (1, 16, 64)
 NAMES = ("proxy", "flask", "aws-sigv4-proxy", "nginx")
-# (peer, connections, the least ratio of requests a second)
+# (peer, connections, minimum ratio of requests per second)
 GOALS = (
     ("flask", 16, 10.0),
     ("flask", 64, 10.0),
@@ -29,7 +29,7 @@ Samples = dict[tuple[str, int], list[Sample]]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run. ``seconds`` is for one measurement; a round has one for each peer and number of connections."""
+    """``seconds``: of one measurement; a round has one per server and number of connections."""
 
     only: tuple[str, ...] = NAMES
     connections: tuple[int, ...] = CONNECTIONS
@@ -39,29 +39,29 @@ class Plan:
 
 
 @contextmanager
-def everyone(only: Sequence[str]) -> Generator[tuple[Load, Mapping[str, Server]]]:
-    """(how to ask, the running servers by name); all of them end with the block."""
+def running_servers(only: Sequence[str]) -> Generator[tuple[Load, Mapping[str, Server]]]:
+    """(load generator, servers by name); the servers stop with the block."""
     measured, rest = cores()
     need("wrk")
     with workdir() as folder, ExitStack() as stack:
         chain = make_chain(folder)
         upstream = stack.enter_context(peers.tls_upstream(folder, chain, rest))
-        place = peers.Place(folder, chain, f"https://127.0.0.1:{upstream.port}", measured)
+        setup = peers.ServerSetup(folder, chain, f"https://127.0.0.1:{upstream.port}", measured)
         tokens, token = peers.new_token(folder) if "proxy" in only else (folder, "none")
         starts: dict[str, peers.Start] = {
-            "proxy": lambda place: peers.proxy(place, tokens),
+            "proxy": lambda setup: peers.proxy(setup, tokens),
             "flask": peers.flask,
             "aws-sigv4-proxy": peers.aws_sigv4_proxy,
             "nginx": peers.nginx,
         }
-        servers = {name: stack.enter_context(starts[name](place)) for name in only}
+        servers = {name: stack.enter_context(starts[name](setup)) for name in only}
         yield Load(folder, token, rest), servers
 
 
 def measure(plan: Plan) -> Samples:
-    """Rounds of A B C D A B C D, so that whatever else the machine does falls on everyone alike."""
+    """Rounds of A B C D A B C D, so that other load on the machine affects all servers alike."""
     samples: Samples = {}
-    with everyone(plan.only) as (load, servers):
+    with running_servers(plan.only) as (load, servers):
         for name, server in servers.items():
             load.check(name, server, peers.ANSWER)
             load.run(server, 16, 1)
@@ -77,8 +77,8 @@ def measure(plan: Plan) -> Samples:
 
 
 def run(plan: Plan) -> dict[str, Any]:
-    """Measure, print, and give the raw figures."""
-    plan = replace(plan, only=peers.present(plan.only))
+    """Measure, print the tables, and return the raw results."""
+    plan = replace(plan, only=peers.installed(plan.only))
     samples = measure(plan)
     print()
     _print_samples(plan, samples)
@@ -117,7 +117,7 @@ def _print_samples(plan: Plan, samples: Samples) -> None:
 
 
 def _print_ratios(plan: Plan, samples: Samples) -> None:
-    """Ratios are taken within a round, where the machine was the same, and their median is shown."""
+    """Print the median of the ratios within each round, in which the machine's load was similar."""
     rows: list[list[str]] = []
     for peer in plan.only:
         for connections in plan.connections:
@@ -135,4 +135,4 @@ def _print_ratios(plan: Plan, samples: Samples) -> None:
                 rows.append([*row, f"{slower[0]:.2f}-{slower[-1]:.2f}", "", *goal(median(slower), most=1)])
     if rows:
         print(table(["ratio", "connections", "median", "min-max", "by cpu", "goal", ""], rows))
-        print("by cpu: the ratio of processor time a request; other work on the machine disturbs it less.")
+        print("by cpu: ratio of processor time per request, which depends less on other load.")

@@ -1,7 +1,7 @@
 """An upstream for large bodies, in plain HTTP or TLS: ``python -m bench.upstream PORT [CERTIFICATE KEY]``.
 
-A body is compared with what was sent and thrown away (200, or 400 for other bytes); a GET for ``...bench-N...`` gives
-N bytes. One thread a connection with blocking sockets: in Python nothing is faster for bulk, TLS least of all.
+Request bodies are compared with the expected bytes (200, or 400 if they differ); a GET for ``...bench-N...`` returns
+N bytes. One thread per connection with blocking sockets, which is the fastest way to transfer bulk data in Python.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import ssl
 import sys
 import threading
 
-from bench.bulk import Broken, Wire
+from bench.bulk import HttpConnection, TransferError
 
 
 def serve(sock: socket.socket, tls: ssl.SSLContext | None) -> None:
@@ -19,22 +19,22 @@ def serve(sock: socket.socket, tls: ssl.SSLContext | None) -> None:
     with contextlib.suppress(OSError), sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with tls.wrap_socket(sock, server_side=True) if tls else sock as stream:
-            wire = Wire(stream)
-            while head := wire.read_head():
+            connection = HttpConnection(stream)
+            while head := connection.read_head():
                 try:
-                    wire.read_body(head.headers)
-                except Broken as error:
-                    wire.send_head("HTTP/1.1 400 Bad Request", "Content-Length: 0", f"X-Problem: {error}")
+                    connection.read_body(head.headers)
+                except TransferError as error:
+                    connection.send_head("HTTP/1.1 400 Bad Request", "Content-Length: 0", f"X-Problem: {error}")
                     return
                 wanted = re.search(r"bench-(\d+)", head.start) if head.start.startswith("GET ") else None
                 size = int(wanted[1]) if wanted else 0
                 content = "Content-Type: application/octet-stream"
-                wire.send_head("HTTP/1.1 200 OK", content, f"Content-Length: {size}")
-                wire.send_body(size)
+                connection.send_head("HTTP/1.1 200 OK", content, f"Content-Length: {size}")
+                connection.send_body(size)
 
 
 def main(port: int, certificate: str = "", key: str = "") -> None:
-    """Serve until ended."""
+    """Serve until terminated."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
     if tls:
         tls.load_cert_chain(certificate, key)

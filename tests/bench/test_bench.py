@@ -1,4 +1,4 @@
-"""The benchmark measures, and leaves nothing running. Its figures are nobody's test: they depend on the machine."""
+"""The benchmark measures and leaves no process running. Its results are not tested: they depend on the machine."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ def _tools() -> None:
         if not find(program):
             pytest.skip(f"needs {program}: apt-get install {program}")
     if len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("needs two cores: one for what is measured, one for the load")
+        pytest.skip("needs two cores: one for the measured server, one for the load generator")
 
 
 def gone(pid: int) -> bool:
@@ -41,7 +41,7 @@ def poll(what: Callable[[], bool], seconds: float = 20) -> bool:
     return True
 
 
-def test_the_proxy_and_the_flask_design_are_measured_and_then_gone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_throughput_measures_all_servers_and_stops_them(capsys: pytest.CaptureFixture[str]) -> None:
     before = set(tree(os.getpid()))
     plan = throughput.Plan(only=("proxy", "flask"), connections=(4,), rounds=1, seconds=1)
     figures = {row["server"]: row for row in throughput.run(plan)["throughput"]}
@@ -55,21 +55,21 @@ def test_the_proxy_and_the_flask_design_are_measured_and_then_gone(capsys: pytes
     assert set(tree(os.getpid())) <= before
 
 
-def test_a_large_body_arrives_whole_and_its_memory_is_seen() -> None:
+def test_memory_measures_a_large_download() -> None:
     case = memory.Case("download", 8 * MIB, upload=False, signed=True)
-    with memory.ground(("flask",)) as here, here.server("flask", case) as server:
-        result = here.send(server, case)
+    with memory.start_upstreams(("flask",)) as upstreams, upstreams.server("flask", case) as server:
+        result = upstreams.send(server, case)
     assert result.problems == {}
-    # The design holds an answer whole.
+    # The Flask proxy buffers the whole response.
     assert 8 <= result.above < 200
     assert result.idle > 10
 
 
-def test_ctrl_c_ends_every_process_and_removes_what_was_written() -> None:
+def test_ctrl_c_stops_all_processes_and_removes_files() -> None:
     command = [sys.executable, "-m", "bench", "throughput", "--only", "proxy", "flask", "--rounds", "9"]
     bench = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        # Itself, the upstream's and gunicorn's two processes each, the proxy, and wrk.
+        # The benchmark, two processes each of the upstream and gunicorn, the proxy, and wrk.
         assert poll(lambda: len(tree(bench.pid)) >= 7), "the servers did not start"
         pids = tree(bench.pid)
         folders = {Path(f"/proc/{pid}/cwd").resolve() for pid in pids} - {ROOT}
