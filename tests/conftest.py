@@ -1,7 +1,8 @@
-"""What every test shares: the doubles, and the rule that CI fails on a skip nobody has allowed."""
+"""Configuration of all tests: shared fixtures, timeouts, and the report of skipped tests, which CI restricts."""
 
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 
 import hypothesis
@@ -9,28 +10,53 @@ import pytest
 
 pytest_plugins = ["tests.doubles.fixtures"]
 
-# How long an example takes says more about the machine than about the code; in CI Hypothesis's own profile says so.
+# The duration of an example depends on the machine's load. In CI, Hypothesis selects its own profile without deadline.
 hypothesis.settings.register_profile("proxy", deadline=None)
 if not os.environ.get("CI"):
     hypothesis.settings.load_profile("proxy")
 
-# Started in the background by a shell, this process ignores Ctrl-C, and so would every process that a test starts.
+# A shell starts background processes with SIGINT ignored, which the child processes of tests would inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
+# Starting MLflow takes up to 20 s on a loaded machine, and a test may start MLflow's client several times.
+MLFLOW_FIXTURES = {"mlflow_server", "fake_sagemaker"}
+MLFLOW_TIMEOUT_SECONDS = 120
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests that use a real MLflow server a longer timeout than the default, unless they set their own."""
+    for item in items:
+        if MLFLOW_FIXTURES & set(getattr(item, "fixturenames", ())) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(MLFLOW_TIMEOUT_SECONDS))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print one line for each reason for which tests were skipped."""
+    reports: list[pytest.TestReport] = terminalreporter.stats.get("skipped", [])
+    if reasons := Counter(_reason(report) for report in reports):
+        terminalreporter.section("skipped tests")
+        for reason, count in sorted(reasons.items()):
+            terminalreporter.write_line(f"{count:>5}  {reason}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI everything that tests need is installed: a skip there is a hole, unless its reason is on the list."""
+    """In CI, fail if a test was skipped for a reason that is not in allowed_skips.txt."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if not os.environ.get("CI") or reporter is None:
         return
     allowed = [line for line in ALLOWED_SKIPS.read_text().splitlines() if line and not line.startswith("#")]
-    reasons = {str(report.longrepr[2]) for report in reporter.stats.get("skipped", [])}
-    holes = sorted(reason for reason in reasons if not any(part in reason for part in allowed))
-    if holes:
-        reporter.write_line("Skipped in CI, and not on tests/allowed_skips.txt:", red=True)
-        for reason in holes:
+    reasons = {_reason(report) for report in reporter.stats.get("skipped", [])}
+    not_allowed = sorted(reason for reason in reasons if not any(part in reason for part in allowed))
+    if not_allowed:
+        reporter.write_line("Skipped in CI, but not listed in tests/allowed_skips.txt:", red=True)
+        for reason in not_allowed:
             reporter.write_line(f"  {reason}", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _reason(report: pytest.TestReport) -> str:
+    location = report.longrepr
+    return str(location[2] if isinstance(location, tuple) else location).removeprefix("Skipped: ")

@@ -58,5 +58,5 @@ def test_user_token_passes_every_step(world: World, mlflow_server: Server) -> No
     assert token.returncode == 0, token.stderr
     done = run(world, "verify", URL=URL, TOKEN=token.stdout.strip())
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "refuse a caller with no token" in done.stdout
+    assert "reject a request without a token" in done.stdout
     assert "PASSED" in done.stdout

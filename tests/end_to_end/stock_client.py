@@ -1,6 +1,6 @@
-"""What a user does with a stock MLflow client that knows two variables: printed as JSON, checked by the test.
+"""A script that uses a stock MLflow client, and prints its results as JSON for the test.
 
-Runs as a process of its own, under MLflow 3 and under MLflow 2.
+Runs as a child process, with MLflow 3 and with MLflow 2.
 """
 
 import json
@@ -13,6 +13,7 @@ from mlflow.entities import Metric, Param, RunTag
 
 
 def main(name: str) -> None:
+    """Log a run, register a model called `name`, and read both back."""
     tracking: Any = mlflow
     tracking.set_experiment(name)
     with mlflow.start_run(run_name="it's a+b & 100%") as run:
@@ -29,17 +30,17 @@ def main(name: str) -> None:
         [run.info.experiment_id], "params.`learning rate` = '0.1' and tags.`a b` = 'c' and metrics.loss < 0.3"
     )
     client.create_registered_model(name, tags={"kind": "probe"})
-    version = client.create_model_version(name, "s3://elsewhere/model", run_id)
+    version = client.create_model_version(name, "s3://bucket/model", run_id)
     client.set_registered_model_alias(name, "best", version.version)
     client.set_model_version_tag(name, version.version, "a/b", "c d")
     by_alias = client.get_model_version_by_alias(name, "best")
     for model in (f"{name}-a", f"{name}-b"):
         client.create_registered_model(model)
         for _ in range(2):
-            client.create_model_version(model, "s3://elsewhere/model")
-    # A repeated query parameter, whose order decides.
+            client.create_model_version(model, "s3://bucket/model")
+    # A repeated query parameter, whose order matters.
     ordered = client.search_model_versions(f"name LIKE '{name}-%'", order_by=["version_number DESC", "name ASC"])
-    said: dict[str, Any] = {
+    output: dict[str, Any] = {
         "version": mlflow.__version__,
         "found": [item.info.run_id for item in found] == [run_id],
         "params": client.get_run(run_id).data.params,
@@ -55,11 +56,11 @@ def main(name: str) -> None:
             span.set_outputs({"answer": 2})
         mlflow.flush_trace_async_logging()
         traces: Any = client.search_traces(locations=[run.info.experiment_id])
-        said["traces"] = [[trace.info.state, [span.name for span in trace.data.spans]] for trace in traces]
+        output["traces"] = [[trace.info.state, [span.name for span in trace.data.spans]] for trace in traces]
     client.delete_run(run_id)
     for model in (name, f"{name}-a", f"{name}-b"):
         client.delete_registered_model(model)
-    print(json.dumps(said))
+    print(json.dumps(output))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""MLflow's own pages and clients, through the proxy that stands behind Identity-Aware Proxy."""
+"""MLflow's UI and API through a proxy behind Identity-Aware Proxy."""
 
 import re
 
@@ -10,9 +10,7 @@ from tests.doubles.raw_client import request
 from tests.doubles.running_proxy import Tokens, running_proxy
 
 
-async def test_a_browser_and_a_job_find_mlflow_as_it_is(
-    mlflow_server: Server, authority: Authority, tokens: Tokens
-) -> None:
+async def test_ui_and_api_work_behind_iap(mlflow_server: Server, authority: Authority, tokens: Tokens) -> None:
     iap_double = Iap()
     async with (
         KeyHost.running(iap_double, authority) as host,
@@ -28,7 +26,7 @@ async def test_a_browser_and_a_job_find_mlflow_as_it_is(
         loaded = await proxy.ask(request("GET", f"/{script}", by(BOB)))
         assert loaded.status == 200
         assert "javascript" in (loaded.header("content-type") or "")
-        # A page's own request, as browsers send it.
+        # A same-origin request, as browsers send it.
         own = ["Origin: https://proxy", "Sec-Fetch-Site: same-origin", "Content-Type: application/json"]
         search = "/ajax-api/2.0/mlflow/runs/search"
         assert (

@@ -1,4 +1,4 @@
-"""A real browser finds its way in."""
+"""Authentication and the proxy's page in a real browser."""
 
 import shutil
 from collections.abc import AsyncGenerator
@@ -26,22 +26,20 @@ async def browser() -> AsyncGenerator[Browser]:
 
 
 async def opened(browser: Browser, proxy: ProxyProcess, role: str) -> tuple[Page, list[str]]:
-    """The proxy's page as the browser of a person who has typed any name and the token, and what it complained of."""
-    context = await browser.new_context(http_credentials={"username": "anybody", "password": proxy.tokens.all[role]})
+    """The proxy's page, opened with the role's token as the password, and the errors in the browser's console."""
+    context = await browser.new_context(http_credentials={"username": "any", "password": proxy.tokens.all[role]})
     page = await context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    console_errors: list[str] = []
+    page.on("console", lambda message: console_errors.append(message.text) if message.type == "error" else None)
     answer = await page.goto(proxy.url)
     assert answer is not None
     assert answer.status == 200
-    return page, complaints
+    return page, console_errors
 
 
 @pytest.mark.parametrize("role", ["viewer", "admin"])
-async def test_the_page_says_who_you_are_and_gives_the_lines_to_paste(
-    browser: Browser, proxy: ProxyProcess, role: str
-) -> None:
-    page, complaints = await opened(browser, proxy, role)
+async def test_page_shows_user_role_and_client_setup(browser: Browser, proxy: ProxyProcess, role: str) -> None:
+    page, console_errors = await opened(browser, proxy, role)
     text = await page.inner_text("main")
     assert "SageMaker MLflow tracking server" in text
     assert f"You are\nsome-{role} {role}" in text.replace("\n\n", "\n")
@@ -49,10 +47,10 @@ async def test_the_page_says_who_you_are_and_gives_the_lines_to_paste(
     assert "a client needs AWS credentials of its own for the artifact bucket" in " ".join(text.split())
     assert proxy.tokens.all[role] not in await page.content()
     assert (await page.locator("button").count() == 1) == (role == "admin")
-    assert complaints == []
+    assert console_errors == []
 
 
-async def test_an_admins_button_leads_into_mlflows_own_pages(
+async def test_admin_button_opens_mlflow_ui(
     browser: Browser, proxy: ProxyProcess, fake_sagemaker: FakeSageMaker
 ) -> None:
     page, _ = await opened(browser, proxy, "admin")
@@ -62,11 +60,9 @@ async def test_an_admins_button_leads_into_mlflows_own_pages(
     assert [line["caller"] for line in proxy.requests if line["route"] == "/proxy/ui-link"] == ["some-admin"]
 
 
-async def test_a_browser_without_a_token_understands_that_it_must_ask_for_one(
-    browser: Browser, proxy: ProxyProcess
-) -> None:
+async def test_browser_without_token_is_asked_for_credentials(browser: Browser, proxy: ProxyProcess) -> None:
     page = await browser.new_page()
-    # With nobody to ask, a headless browser gives up.
+    # A headless browser cannot prompt, so navigation fails.
     with pytest.raises(Error, match="ERR_INVALID_AUTH_CREDENTIALS"):
         await page.goto(proxy.url)
     answer = await page.request.get(proxy.url, headers={"Accept": "text/html"})
@@ -74,10 +70,10 @@ async def test_a_browser_without_a_token_understands_that_it_must_ask_for_one(
     assert "your token" in await answer.text()
 
 
-async def test_a_foreign_page_cannot_use_the_browsers_credentials(browser: Browser, proxy: ProxyProcess) -> None:
+async def test_cross_origin_form_is_rejected(browser: Browser, proxy: ProxyProcess) -> None:
     page, _ = await opened(browser, proxy, "admin")
-    foreign = proxy.url.replace("127.0.0.1", "localhost")
-    await page.goto(f"{foreign}/healthz")
+    other_origin = proxy.url.replace("127.0.0.1", "localhost")
+    await page.goto(f"{other_origin}/healthz")
     status = await page.evaluate(
         """async url => {
             const form = document.createElement('form');

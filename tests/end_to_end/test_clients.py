@@ -1,4 +1,4 @@
-"""Stock clients that know nothing but two variables."""
+"""Stock clients, configured by two environment variables."""
 
 import asyncio
 import json
@@ -45,24 +45,22 @@ async def run(proxy: ProxyProcess, python: str, home: Path, role: str = "admin")
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("family", ["3", "2"])
-async def test_a_stock_client_works_with_two_variables_alone_and_leaves_no_secret_in_the_log(
-    proxy: ProxyProcess, family: str, tmp_path: Path
-) -> None:
+async def test_stock_client_works_and_log_contains_no_secret(proxy: ProxyProcess, family: str, tmp_path: Path) -> None:
     if family == "2" and not MLFLOW2.exists():
         pytest.skip("needs the packages of requirements/mlflow2.txt: make test installs them")
     code, out, err = await run(proxy, str(MLFLOW2) if family == "2" else sys.executable, tmp_path)
     assert code == 0, err
-    said = json.loads(out.splitlines()[-1])
-    assert said["version"].split(".")[0] == family
-    assert said["found"]
-    assert said["params"] == {"learning rate": "0.1", "ünïcode/key": "it's 100% + more"}
-    assert said["tag"] == "a=b&c d+e"
-    assert said["history"] == [0.5, 0.25]
-    assert said["model"] == [said["model"][0], {"a/b": "c d"}]
-    assert len(said["models"]) == 1
-    assert said["ordered"] == ["a2", "b2", "a1", "b1"]
+    output = json.loads(out.splitlines()[-1])
+    assert output["version"].split(".")[0] == family
+    assert output["found"]
+    assert output["params"] == {"learning rate": "0.1", "ünïcode/key": "it's 100% + more"}
+    assert output["tag"] == "a=b&c d+e"
+    assert output["history"] == [0.5, 0.25]
+    assert output["model"] == [output["model"][0], {"a/b": "c d"}]
+    assert len(output["models"]) == 1
+    assert output["ordered"] == ["a2", "b2", "a1", "b1"]
     if family == "3":
-        assert said["traces"] == [["OK", ["outer"]]]
+        assert output["traces"] == [["OK", ["outer"]]]
     log = "".join(proxy.out + proxy.err)
     assert '"route": "/api/2.0/mlflow/runs/create"' in log
     for secret in (*proxy.tokens.all.values(), "learning rate", "it's", "AWS4-HMAC"):
@@ -70,7 +68,7 @@ async def test_a_stock_client_works_with_two_variables_alone_and_leaves_no_secre
 
 
 @pytest.mark.timeout(240)
-async def test_a_viewers_client_shows_which_role_is_missing(proxy: ProxyProcess, tmp_path: Path) -> None:
+async def test_client_of_viewer_shows_required_role(proxy: ProxyProcess, tmp_path: Path) -> None:
     code, _, err = await run(proxy, sys.executable, tmp_path, role="viewer")
     assert code != 0
     assert "some-viewer is viewer here, and this needs the role editor" in err
@@ -84,14 +82,16 @@ async def test_a_viewers_client_shows_which_role_is_missing(proxy: ProxyProcess,
         (None, 401, "MLFLOW_TRACKING_TOKEN"),
     ],
 )
-async def test_curl_writes_with_a_token_that_may(proxy: ProxyProcess, role: str | None, status: int, says: str) -> None:
+async def test_curl_creates_experiment_with_sufficient_role(
+    proxy: ProxyProcess, role: str | None, status: int, says: str
+) -> None:
     if shutil.which("curl") is None:
         pytest.skip("needs curl on PATH: apt-get install curl")
     url = f"{proxy.url}/api/2.0/mlflow/experiments/create"
-    shown = ["--header", f"Authorization: Bearer {proxy.tokens.all[role]}"] if role else []
+    authorization = ["--header", f"Authorization: Bearer {proxy.tokens.all[role]}"] if role else []
     child = await asyncio.create_subprocess_exec(
         *("curl", "--disable", "--silent", "--show-error", "--noproxy", "*", "--write-out", "\n%{http_code}"),
-        *(*shown, "--json", json.dumps({"name": f"curl-{uuid.uuid4().hex[:8]}"}), url),
+        *(*authorization, "--json", json.dumps({"name": f"curl-{uuid.uuid4().hex[:8]}"}), url),
         stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await child.communicate()
