@@ -93,7 +93,7 @@ lock: $(UV)  ## update the requirement files (UPGRADE=--upgrade for newer releas
 	$(LOCK) $(UPGRADE) --group program --constraint proxy_app/requirements.txt --output-file requirements.txt
 	$(LOCK) $(UPGRADE) --group local --constraint proxy_app/requirements.txt --constraint requirements.txt \
 		--output-file requirements/local.txt
-	$(LOCK) $(UPGRADE) --group mlflow_app --override mlflow_app/left_out.txt --constraint requirements/local.txt \
+	$(LOCK) $(UPGRADE) --group mlflow_app --override mlflow_app/excluded_packages.txt --constraint requirements/local.txt \
 		--output-file mlflow_app/requirements.txt
 	$(LOCK) $(UPGRADE) --group docs --constraint requirements/local.txt --output-file requirements/docs.txt
 	$(LOCK) $(UPGRADE) --group dev --constraint requirements/local.txt --constraint requirements.txt \

@@ -1,0 +1,1 @@
+"""MLflow's server and the proxy in one container, for Google Cloud."""

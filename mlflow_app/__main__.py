@@ -1,4 +1,4 @@
-"""The command line: serve, upgrade the schema once, ask a running container how it is."""
+"""The command line: serve, upgrade the schema, check a running container's health."""
 
 import argparse
 import asyncio
@@ -8,26 +8,27 @@ import sys
 from proxy_app.setting_table import SettingsError
 
 from . import logs
-from .settings import Settings, proxy_environment, read
+from .settings import Settings, proxy_environment, read_settings
 
-_ABOUT = """\
-MLflow behind the proxy, in one container for Google Cloud: without a command it
-serves until SIGTERM. The proxy's own settings (MLFLOW_PROXY_...) go to the proxy; they are
-in docs/settings.md, and `python -m proxy_app --help` lists them.
+_DESCRIPTION = """\
+MLflow behind the proxy, in one container for Google Cloud. Without a command it
+serves until SIGTERM. Settings of the proxy (MLFLOW_PROXY_...) are passed on to it;
+docs/settings.md and `python -m proxy_app --help` list them.
 """
 
 
 def main() -> int:
+    """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m mlflow_app",
-        description=_ABOUT,
+        description=_DESCRIPTION,
         epilog=Settings.help_text(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    commands.add_parser("serve", help="serve; what happens without a command, too")
-    commands.add_parser("upgrade", help="make or upgrade the database's schema, and end")
-    commands.add_parser("healthcheck", help="ask the proxy on MLFLOW_PROXY_LISTEN how it is; exit code 0 if it runs")
+    commands.add_parser("serve", help="serve; the default")
+    commands.add_parser("upgrade", help="create or upgrade the database's schema, then exit")
+    commands.add_parser("healthcheck", help="query the proxy at MLFLOW_PROXY_LISTEN; exit code 0 if it is healthy")
     command = parser.parse_args().command
     if command == "healthcheck":
         environ = proxy_environment(os.environ, Settings(), 1)
@@ -35,9 +36,9 @@ def main() -> int:
     try:
         return _upgrade() if command == "upgrade" else _serve()
     except SettingsError as error:
-        # One entry for each: the log's reader shows a line of them.
+        # One log entry per line: Cloud Logging's list shows the first line of an entry.
         for line in ["The container cannot start.", *str(error).splitlines()]:
-            sys.stdout.write(logs.entry("CRITICAL", line, "container"))
+            sys.stdout.write(logs.format_entry("CRITICAL", line, "container"))
         return 2
 
 
@@ -45,7 +46,7 @@ def _serve() -> int:
     from .supervisor import supervise
 
     sys.stdout.reconfigure(line_buffering=True)  # pyright: ignore
-    settings, proxy_settings = read(os.environ)
+    settings, proxy_settings = read_settings(os.environ)
     return asyncio.run(supervise(settings, proxy_settings, os.environ))
 
 
@@ -53,10 +54,10 @@ def _upgrade() -> int:
     settings = Settings.from_env({**os.environ, "MLFLOW_APP_SCHEMA_UPGRADE": "on"})
     logs.log_as_json("mlflow")
     os.environ["MLFLOW_CONFIGURE_LOGGING"] = "false"
-    from .connect import log_in_as
+    from .database import configure_login
     from .server import make_schema_ready
 
-    log_in_as(settings)
+    configure_login(settings)
     return make_schema_ready(settings)
 
 

@@ -1,4 +1,4 @@
-"""Where artifacts go, in MLflow's words, and what its Cloud Storage code cannot do without a key file."""
+"""The artifact root of new experiments, and a workaround for multipart uploads to Cloud Storage."""
 
 from typing import Any
 
@@ -7,16 +7,17 @@ from .settings import Settings
 _PROXIED_ROOT = "mlflow-artifacts:/"
 
 
-def root(settings: Settings) -> str:
-    """What new experiments keep as their place."""
-    return _PROXIED_ROOT if settings.artifacts_proxied else settings.artifacts
+def artifact_root(settings: Settings) -> str:
+    """MLflow's default artifact root: each new experiment stores it as its artifact location."""
+    return _PROXIED_ROOT if settings.artifacts_proxied else settings.artifacts_destination
 
 
 def refuse_multipart_without_a_key() -> None:
-    """Let uploads in parts be refused where they cannot work: clients then send the file whole.
+    """Refuse multipart uploads if the credentials cannot sign URLs; clients then upload the file in one request.
 
-    MLflow offers them for every bucket (from 500 MB on), but signs the parts' URLs with a private key, which a service
-    account on Google's machines does not have: mlflow/mlflow#21847. The clients get 500 then and give up.
+    MLflow offers multipart uploads for every bucket (clients use them from 500 MB on) and signs the URLs of the parts
+    with a private key, which a service account on Google's machines does not have: mlflow/mlflow#21847. Without this,
+    clients get 500 and fail.
     """
     from google.auth.credentials import Signing
     from mlflow.exceptions import _UnsupportedMultipartUploadException  # pyright: ignore

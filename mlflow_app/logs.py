@@ -1,6 +1,6 @@
-"""What is logged, as Cloud Logging reads it from a container's output: one JSON object a line.
+"""Structured log entries for Cloud Logging: one JSON object per line on standard output.
 
-https://cloud.google.com/logging/docs/structured-logging names the fields that it knows: severity, message, time,
+https://cloud.google.com/logging/docs/structured-logging defines the special fields: severity, message, time,
 httpRequest.
 """
 
@@ -13,44 +13,44 @@ from typing import Any, cast
 _SEVERITIES = {"debug": "DEBUG", "info": "INFO", "warning": "WARNING", "error": "ERROR", "critical": "CRITICAL"}
 
 
-def entry(severity: str, message: str, process: str, **more: Any) -> str:
-    """One line. ``process`` says who speaks: container, proxy or mlflow."""
-    return json.dumps({"severity": severity, "time": _now(), "message": message, "process": process, **more}) + "\n"
+def format_entry(severity: str, message: str, process: str, **fields: Any) -> str:
+    """One log entry, a line. ``process`` is its origin: container, proxy or mlflow."""
+    return json.dumps({"severity": severity, "time": _now(), "message": message, "process": process, **fields}) + "\n"
 
 
 def log_as_json(process: str) -> None:
-    """Everything that is logged in this process becomes such a line on standard output."""
+    """Configure ``logging`` so that everything logged in this process is written as such entries."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Formatter(process))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
-    # They tell of each of their parts.
+    # They log each plugin and each start-up step at INFO.
     for name in ("alembic.runtime.plugins", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def of_the_proxy(line: str, *, is_error: bool) -> str:
-    """A line of the proxy's, whose own JSON is made for any platform."""
+def convert_proxy_line(line: str, *, is_error: bool) -> str:
+    """Convert a line of the proxy's output; its JSON is not specific to a platform."""
     try:
-        said = json.loads(line)
+        parsed = json.loads(line)
     except ValueError:
-        said = None
-    if not isinstance(said, dict) or "level" not in said:
-        return plain(line, "proxy", is_error=is_error)
-    fields = cast("dict[str, Any]", said)
+        parsed = None
+    if not isinstance(parsed, dict) or "level" not in parsed:
+        return convert_plain_line(line, "proxy", is_error=is_error)
+    fields = cast("dict[str, Any]", parsed)
     severity = _SEVERITIES.get(fields.pop("level"), "DEFAULT")
-    head: dict[str, Any] = {"severity": severity, "process": "proxy"}
+    converted: dict[str, Any] = {"severity": severity, "process": "proxy"}
     if fields.get("event") == "request":
-        head |= _request(fields)
+        converted |= _convert_request(fields)
     elif "exception" in fields:
-        # Error Reporting looks for a stack trace in the message.
-        head["message"] = f"{fields.get('message', '')}\n{fields.pop('exception')}"
-    return json.dumps({**fields, **head}) + "\n"
+        # Error Reporting detects stack traces in the message.
+        converted["message"] = f"{fields.get('message', '')}\n{fields.pop('exception')}"
+    return json.dumps({**fields, **converted}) + "\n"
 
 
-def _request(fields: dict[str, Any]) -> dict[str, Any]:
-    """The line in the console's list, and what it shows beside it. There is no URL: a path may hold a secret."""
-    method, status, took = fields.pop("method"), fields.pop("status"), fields.pop("ms")
+def _convert_request(fields: dict[str, Any]) -> dict[str, Any]:
+    """The message and the HTTP request of an access log line. The URL is omitted: a path may contain a secret."""
+    method, status, duration_ms = fields.pop("method"), fields.pop("status"), fields.pop("ms")
     return {
         "message": f"{method} {fields.get('route') or '-'} {status}",
         "httpRequest": {
@@ -58,18 +58,19 @@ def _request(fields: dict[str, Any]) -> dict[str, Any]:
             "status": status,
             "requestSize": str(fields.pop("bytes_in")),
             "responseSize": str(fields.pop("bytes_out")),
-            "latency": f"{took / 1000:.4f}s",
+            "latency": f"{duration_ms / 1000:.4f}s",
         },
     }
 
 
-def of_mlflow(line: str, *, is_error: bool) -> str:
-    """A line of MLflow's process: its own log is in this form already, but not what a library prints."""
-    return f"{line}\n" if line.startswith('{"severity": ') else plain(line, "mlflow", is_error=is_error)
+def convert_mlflow_line(line: str, *, is_error: bool) -> str:
+    """Convert a line of MLflow's process: its log has this form already, text that libraries print does not."""
+    return f"{line}\n" if line.startswith('{"severity": ') else convert_plain_line(line, "mlflow", is_error=is_error)
 
 
-def plain(line: str, process: str, *, is_error: bool) -> str:
-    return entry("WARNING" if is_error else "INFO", line, process)
+def convert_plain_line(line: str, process: str, *, is_error: bool) -> str:
+    """An entry for a line of text; WARNING if it was written to standard error."""
+    return format_entry("WARNING" if is_error else "INFO", line, process)
 
 
 class _Formatter(logging.Formatter):
@@ -82,7 +83,7 @@ class _Formatter(logging.Formatter):
         if record.exc_info:
             message += "\n" + self.formatException(record.exc_info)
         severity = _SEVERITIES.get(record.levelname.lower(), "DEFAULT")
-        return entry(severity, message, self._process, logger=record.name, pid=record.process).rstrip("\n")
+        return format_entry(severity, message, self._process, logger=record.name, pid=record.process).rstrip("\n")
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""The database's password: given, or read from Secret Manager and read again when it is refused."""
+"""The database's password: from the settings, or from Secret Manager, read again when the database rejects it."""
 
 import base64
 import binascii
@@ -17,50 +17,56 @@ from .settings import Settings
 
 _untyped: Any = google_crc32c
 
-_TIMEOUT = 10.0
-# Between two reads after a refusal: who is refused for another reason does not ask Secret Manager for each connection.
-_PAUSE = 5.0
+_TIMEOUT_SECONDS = 10.0
+# The minimum between two reads after a rejection: a login that fails for another reason must not read the secret for
+# each connection.
+_MIN_REFRESH_INTERVAL_SECONDS = 5.0
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
 class PasswordError(Exception):
-    """There is no password to be had; the message says why."""
+    """The password cannot be read; the message says why."""
 
 
-class Password(Protocol):
+class PasswordSource(Protocol):
+    """The source of the database's password."""
+
     def current(self) -> bytes:
-        """The password as far as is known. Raises PasswordError."""
+        """The last known password. Raises PasswordError."""
         ...
 
-    def other_than(self, refused: bytes) -> bytes | None:
-        """A newer one than one that was refused; None if there is none. Raises PasswordError."""
+    def newer_than(self, rejected: bytes) -> bytes | None:
+        """A password other than one that the database rejected; None if there is none. Raises PasswordError."""
         ...
 
 
-def password_of(settings: Settings) -> Password:
+def password_source(settings: Settings) -> PasswordSource:
+    """The source that the settings select."""
     if settings.database_password_secret:
-        return SecretPassword(settings.secret_manager, settings.database_password_secret)
-    return GivenPassword(settings.database_password)
+        return SecretPassword(settings.secret_manager_url, settings.database_password_secret)
+    return StaticPassword(settings.database_password)
 
 
-class GivenPassword:
-    """It is what it is."""
+class StaticPassword:
+    """A password that does not change."""
 
     def __init__(self, password: str) -> None:
         self._password = password.encode()
 
     def current(self) -> bytes:
+        """The password."""
         return self._password
 
-    def other_than(self, refused: bytes) -> bytes | None:
-        return None if refused == self._password else self._password
+    def newer_than(self, rejected: bytes) -> bytes | None:
+        """None for the password itself."""
+        return None if rejected == self._password else self._password
 
 
-def google_token() -> str:
-    """An access token for whoever this process is at Google. Raises GoogleAuthError.
+def google_access_token() -> str:
+    """An access token of this process's Google account. Raises GoogleAuthError.
 
-    Not by google-auth's own session: that looks up where the account may be used from, at another of Google's hosts
-    and in a thread.
+    google-auth's own session is not used: it looks up allowed locations of the account, at another Google host and in a
+    thread.
     """
     untyped: Any = google.auth
     credentials, _ = untyped.default(scopes=[_SCOPE])
@@ -70,57 +76,59 @@ def google_token() -> str:
 
 
 class SecretPassword:
-    """Read when it is first asked for, in whichever process that is. Threads may share it."""
+    """A version of a secret in Secret Manager, read at first use in each process. Thread-safe."""
 
-    def __init__(self, endpoint: str, version: str, token: Callable[[], str] = google_token) -> None:
+    def __init__(self, secret_manager_url: str, version: str, token: Callable[[], str] = google_access_token) -> None:
         self._token = token
-        self._url = f"{endpoint}/v1/{version}:access"
+        self._url = f"{secret_manager_url}/v1/{version}:access"
         self._version = version
         self._lock = threading.Lock()
         self._known: bytes | None = None
-        self._asked_again_at = -_PAUSE
+        self._refreshed_at = -_MIN_REFRESH_INTERVAL_SECONDS
 
     def current(self) -> bytes:
+        """The last value that was read. Raises PasswordError."""
         with self._lock:
             return self._read() if self._known is None else self._known
 
-    def other_than(self, refused: bytes) -> bytes | None:
+    def newer_than(self, rejected: bytes) -> bytes | None:
+        """Read the secret again if the last value was rejected. Raises PasswordError."""
         with self._lock:
-            if self._known == refused and time.monotonic() - self._asked_again_at >= _PAUSE:
-                self._asked_again_at = time.monotonic()
+            if self._known == rejected and time.monotonic() - self._refreshed_at >= _MIN_REFRESH_INTERVAL_SECONDS:
+                self._refreshed_at = time.monotonic()
                 self._read()
-            return None if self._known == refused else self._known
+            return None if self._known == rejected else self._known
 
     def _read(self) -> bytes:
         try:
             headers = {"Authorization": f"Bearer {self._token()}"}
-            answer = requests.get(self._url, headers=headers, timeout=_TIMEOUT)
+            response = requests.get(self._url, headers=headers, timeout=_TIMEOUT_SECONDS)
         except (google.auth.exceptions.GoogleAuthError, requests.RequestException) as error:
-            raise PasswordError(f"{self._version} cannot be read: {error}") from error
-        if answer.status_code != 200:
-            raise PasswordError(f"{self._version} cannot be read: {_said(answer)}")
-        self._known = self._checked(answer)
+            raise PasswordError(f"Reading {self._version} failed: {error}") from error
+        if response.status_code != 200:
+            raise PasswordError(f"Reading {self._version} failed: {_reason(response)}")
+        self._known = self._parse(response)
         return self._known
 
-    def _checked(self, answer: requests.Response) -> bytes:
+    def _parse(self, response: requests.Response) -> bytes:
         """https://cloud.google.com/secret-manager/docs/reference/rest/v1/SecretPayload"""
         try:
-            payload = answer.json()["payload"]
+            payload = response.json()["payload"]
             data = base64.b64decode(payload["data"], validate=True)
             actual: int = _untyped.value(data)
             checksum = int(payload.get("dataCrc32c", actual))
         except (ValueError, KeyError, TypeError, binascii.Error):
-            raise PasswordError(f"{self._version} cannot be read: that is no answer of Secret Manager's") from None
+            raise PasswordError(f"Reading {self._version} failed: the response is not Secret Manager's") from None
         if checksum != actual:
-            raise PasswordError(f"{self._version} was damaged on its way: its checksum is another one")
-        # What an editor or echo has left at the end is no part of it.
+            raise PasswordError(f"Reading {self._version} failed: the checksum does not match")
+        # Editors and echo append a newline, which is not part of the password.
         return data.removesuffix(b"\n").removesuffix(b"\r")
 
 
-def _said(answer: requests.Response) -> str:
-    """Google's own sentence, which names the missing permission."""
+def _reason(response: requests.Response) -> str:
+    """The status and Google's message, which names the missing permission."""
     try:
-        message = answer.json()["error"]["message"]
+        message = response.json()["error"]["message"]
     except (ValueError, KeyError, TypeError):
-        message = answer.text
-    return f"{answer.status_code} {str(message)[:500]}"
+        message = response.text
+    return f"{response.status_code} {str(message)[:500]}"

@@ -1,7 +1,7 @@
-"""The database's schema: made or upgraded by one instance, however many start together, when that is safe.
+"""Creates or upgrades the database's schema: one instance at a time, and only if that is safe.
 
-MLflow's own upgrade takes no lock, and on MySQL what it does cannot be rolled back: two at once break a database, and
-so does one that stops half way.
+MLflow's own upgrade takes no lock, and MySQL cannot roll it back: two concurrent upgrades break a database, and so does
+one that is interrupted.
 """
 
 import contextlib
@@ -20,47 +20,47 @@ from mlflow.store.db import utils as mlflow_db
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from .database_uri import database_uri
+from .database import database_uri
 from .settings import Settings
 
 log = logging.getLogger(__name__)
 
-_RETRY = 1.0
-# How long one call waits for the lock: each one says that there is still somebody before us.
-_LOCK_SLICE = 10.0
-_SAY_AGAIN = 30.0
-# Stands in a database that was empty, until its first schema is complete.
+_RETRY_SECONDS = 1.0
+# The timeout of one GET_LOCK call: a message is logged after each.
+_LOCK_CALL_SECONDS = 10.0
+_LOG_INTERVAL_SECONDS = 30.0
+# A table that marks a database whose first schema is not complete.
 _UNFINISHED = "mlflow_app_unfinished"
-_VERSION = "alembic_version"
+_VERSION_TABLE = "alembic_version"
 _UNKNOWN_DATABASE = 1049
 
 _untyped: Any = mlflow_db
 
 
 class SchemaError(Exception):
-    """MLflow cannot be started on this database; the message says why, and what to do."""
+    """MLflow cannot start with this database; the message says why and what to do."""
 
 
-def make_ready(settings: Settings, artifact_root: str) -> None:
-    """The schema is this MLflow's, and what every database of its holds is there. Raises SchemaError."""
+def prepare_database(settings: Settings, artifact_root: str) -> None:
+    """Create or upgrade the schema, and create MLflow's default experiment. Raises SchemaError."""
     uri = database_uri(settings)
-    # One connection for all: should it break, the lock is lost together with the way to work on without it.
+    # One connection for everything: if it breaks, the lock is released, and the work cannot continue without it.
     engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.StaticPool)
     try:
         _wait_for_database(engine, settings)
         with _lock(engine, settings):
             _make_current(engine, settings)
-            # In the lock, since it makes the default experiment.
+            # Inside the lock, because it creates the default experiment.
             initialize_backend_stores(uri, uri, artifact_root)
     except SQLAlchemyError as error:
-        raise SchemaError(f"The database {settings.database_name} fails: {_cause(error)}.") from error
+        raise SchemaError(f"The database {settings.database_name} failed: {_cause(error)}.") from error
     finally:
         engine.dispose()
 
 
 def _wait_for_database(engine: Engine, settings: Settings) -> None:
-    end = time.monotonic() + settings.database_wait
-    said, said_at = "", 0.0
+    end = time.monotonic() + settings.database_startup_timeout
+    logged, logged_at = "", 0.0
     while True:
         try:
             with engine.connect():
@@ -72,17 +72,17 @@ def _wait_for_database(engine: Engine, settings: Settings) -> None:
                 hint = f" Create the database {settings.database_name}, or set MLFLOW_APP_DATABASE_NAME."
             if time.monotonic() >= end:
                 raise SchemaError(
-                    f"The database lets nobody in after {settings.database_wait:g} s: {problem}.{hint}"
+                    f"No login to the database within {settings.database_startup_timeout:g} s: {problem}.{hint}"
                 ) from error
-            if problem != said or time.monotonic() - said_at > _SAY_AGAIN:
-                said, said_at = problem, time.monotonic()
+            if problem != logged or time.monotonic() - logged_at > _LOG_INTERVAL_SECONDS:
+                logged, logged_at = problem, time.monotonic()
                 log.warning("Waiting for the database: %s.%s", problem, hint)
-        time.sleep(_RETRY)
+        time.sleep(_RETRY_SECONDS)
 
 
 @contextlib.contextmanager
 def _uninterrupted() -> Generator[None]:
-    """Ctrl-C and SIGTERM do nothing in this block: whoever means to end it half way has SIGKILL."""
+    """Ignore SIGINT and SIGTERM in this block; only SIGKILL interrupts it."""
     before = [(number, signal.signal(number, signal.SIG_IGN)) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
         yield
@@ -93,18 +93,18 @@ def _uninterrupted() -> Generator[None]:
 
 @contextlib.contextmanager
 def _lock(engine: Engine, settings: Settings) -> Generator[None]:
-    """No other instance is in this block. The lock is the connection's, so it cannot outlive this process."""
-    # The server's other databases have names of their own; a lock's name may have 64 characters.
+    """Only one instance at a time is in this block. The lock belongs to the connection and ends with this process."""
+    # One lock per database of the server; a lock's name has at most 64 characters.
     name = "mlflow-schema-" + hashlib.sha256(settings.database_name.encode()).hexdigest()[:32]
-    wait = settings.schema_wait
+    wait = settings.schema_lock_timeout
     end = time.monotonic() + wait
-    while not _scalar(engine, "SELECT GET_LOCK(:name, :seconds)", name=name, seconds=min(_LOCK_SLICE, wait)):
+    while not _scalar(engine, "SELECT GET_LOCK(:name, :seconds)", name=name, seconds=min(_LOCK_CALL_SECONDS, wait)):
         if (wait := end - time.monotonic()) <= 0:
             raise SchemaError(
-                f"Another instance has been at work on the schema for {settings.schema_wait:g} s. If it is an upgrade "
-                "of a large database, let it finish, or set MLFLOW_APP_SCHEMA_LOCK_TIMEOUT_SECONDS higher."
+                f"Another instance has held the schema lock for {settings.schema_lock_timeout:g} s. If it upgrades a "
+                "large database, let it finish, or increase MLFLOW_APP_SCHEMA_LOCK_TIMEOUT_SECONDS."
             )
-        log.info("Another instance is at work on the schema: waiting for it")
+        log.info("Waiting for the schema lock, which another instance holds")
     try:
         yield
     finally:
@@ -117,16 +117,16 @@ def _make_current(engine: Engine, settings: Settings) -> None:
     tables = _tables(engine)
     if not tables or _UNFINISHED in tables:
         _create(engine, tables)
-        log.info("The schema of an empty database has been made, at revision %s", head)
+        log.info("Created the schema in an empty database, at revision %s", head)
         return
     current = _revision(engine, tables, settings)
     if current == head:
-        log.info("The schema is current, at revision %s", head)
+        log.info("The schema is up to date, at revision %s", head)
         return
     if not settings.schema_upgrade:
         raise SchemaError(
-            f"The schema is at revision {current}, and MLflow {mlflow.__version__} needs {head}. Back the database up, "
-            "then upgrade it: run this image once with the argument `upgrade`, or without "
+            f"The schema is at revision {current}, and MLflow {mlflow.__version__} requires {head}. Back up the "
+            "database, then upgrade it: run this image once with the argument `upgrade`, or without "
             "MLFLOW_APP_SCHEMA_UPGRADE=off."
         )
     _refuse_mixed_collations(engine, settings)
@@ -137,23 +137,23 @@ def _make_current(engine: Engine, settings: Settings) -> None:
             _untyped._upgrade_db(engine)
     except Exception as error:
         raise SchemaError(
-            f"The upgrade of the schema from revision {current} broke off: {_cause(error)}. MySQL cannot take half an "
-            "upgrade back: restore the backup from before it, and put the cause right before the next start."
+            f"The upgrade of the schema from revision {current} failed: {_cause(error)}. MySQL cannot roll it back: "
+            "restore the backup from before the upgrade, and fix the cause before the next start."
         ) from error
-    log.info("The schema has been upgraded to revision %s in %.1f s", head, time.monotonic() - started)
+    log.info("Upgraded the schema to revision %s in %.1f s", head, time.monotonic() - started)
 
 
 def _create(engine: Engine, tables: set[str]) -> None:
-    """The first schema. One that was not completed is thrown away: nothing can have been stored in it."""
+    """Create the first schema. An incomplete one is deleted: nothing can have been stored in it."""
     with engine.begin() as connection:
         if tables:
-            log.warning("The first start was cut off before the schema was complete: starting again")
+            log.warning("The first start was interrupted before the schema was complete: creating the schema again")
             _drop(connection, tables - {_UNFINISHED})
         connection.execute(text(f"CREATE TABLE IF NOT EXISTS {_UNFINISHED} (since TIMESTAMP DEFAULT NOW())"))
     try:
         _untyped._initialize_tables(engine)
     except SQLAlchemyError as error:
-        raise SchemaError(f"The schema cannot be made in the empty database: {_cause(error)}.") from error
+        raise SchemaError(f"Creating the schema in the empty database failed: {_cause(error)}.") from error
     with engine.begin() as connection:
         _drop(connection, {_UNFINISHED})
 
@@ -167,31 +167,33 @@ def _drop(connection: Connection, tables: set[str]) -> None:
 
 
 def _revision(engine: Engine, tables: set[str], settings: Settings) -> str:
-    """The revision of a schema that this MLflow knows. Raises SchemaError for any other."""
+    """The schema's revision. Raises SchemaError if this version of MLflow does not know it."""
     found: list[str] = []
-    if _VERSION in tables:
+    if _VERSION_TABLE in tables:
         with engine.connect() as connection:
-            found = [str(row[0]) for row in connection.execute(text(f"SELECT version_num FROM {_VERSION}"))]  # noqa: S608
+            found = [str(row[0]) for row in connection.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}"))]  # noqa: S608
     if not found:
-        some = ", ".join(sorted(tables)[:3])
+        examples = ", ".join(sorted(tables)[:3])
         raise SchemaError(
-            f"The database {settings.database_name} is not empty ({some}, ...), and no MLflow since 1.0 has made what "
-            "is there: set MLFLOW_APP_DATABASE_NAME to one of MLflow's, or to an empty one."
+            f"The database {settings.database_name} is not empty ({examples}, ...), and its tables are not those of "
+            "MLflow 1.0 or newer: set MLFLOW_APP_DATABASE_NAME to a database of MLflow, or to an empty one."
         )
     config = _untyped._get_alembic_config("")
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if len(found) > 1 or found[0] not in known:
         raise SchemaError(
             f"The schema is at revision {', '.join(found)}, which MLflow {mlflow.__version__} does not know: a newer "
-            "MLflow has upgraded it. Run an image with that version, or restore the backup from before the upgrade."
+            "version of MLflow upgraded it. Run an image with that version, or restore the backup from before the "
+            "upgrade."
         )
     return found[0]
 
 
 def _refuse_mixed_collations(engine: Engine, settings: Settings) -> None:
-    """MySQL takes no foreign key between texts of two collations, so new tables have to get that of the old ones.
+    """Raise SchemaError if new tables would have another collation than the existing ones.
 
-    Raises SchemaError. It is what breaks upgrades from MLflow 2 half way: mlflow/mlflow#17896.
+    MySQL rejects foreign keys between columns of two collations, which breaks upgrades from MLflow 2:
+    mlflow/mlflow#17896.
     """
     with engine.connect() as connection:
         default, charset = connection.execute(
@@ -217,8 +219,8 @@ def _refuse_mixed_collations(engine: Engine, settings: Settings) -> None:
     else:
         remedy = f"ALTER TABLE ... CONVERT TO CHARACTER SET {charset} COLLATE {default}, for each of the others"
     raise SchemaError(
-        f"The schema cannot be upgraded as it is: the database's collation is {default}, and it has tables of "
-        f"{', '.join(others)}; MySQL would stop half way, at a foreign key between them. Back the database up, then: "
+        f"The schema cannot be upgraded: the database's collation is {default}, and tables have the collation "
+        f"{', '.join(others)}; the upgrade would fail at a foreign key between them. Back up the database, then: "
         f"{remedy}."
     )
 
@@ -239,7 +241,7 @@ def _number(error: BaseException) -> int:
 
 
 def _cause(error: BaseException) -> str:
-    """What the database itself said, on one line."""
+    """The database's own message, on one line."""
     arguments = getattr(getattr(error, "orig", None), "args", ())
-    said = str(arguments[-1]) if arguments else str(error)
-    return said.strip().splitlines()[0].rstrip(".") if said.strip() else type(error).__name__
+    message = str(arguments[-1]) if arguments else str(error)
+    return message.strip().splitlines()[0].rstrip(".") if message.strip() else type(error).__name__

@@ -1,8 +1,8 @@
-"""MLflow's server: `python -m mlflow_app.server FD KEEPALIVE`, on a socket that is bound already.
+"""MLflow's server: `python -m mlflow_app.server FD KEEPALIVE`, on a socket that is already bound.
 
-`mlflow server` starts processes that import MLflow each on their own: 200 MB and some seconds of a processor apiece.
-Here it is imported once; then one child makes the schema ready, and after it the children that serve are forked off, so
-they share what was imported.
+Each worker process of `mlflow server` imports MLflow itself, which takes 200 MB and a few seconds of processor time.
+Here MLflow is imported once; then one child process prepares the schema, and the workers are forked, so that they share
+the memory of the imported modules.
 """
 
 import contextlib
@@ -20,102 +20,104 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import artifacts, memory
-from .connect import log_in_as
-from .database_uri import database_uri
+from .database import configure_login, database_uri
 from .logs import log_as_json
-from .settings import MLFLOW_STOP, Settings
+from .settings import MLFLOW_SHUTDOWN_SECONDS, Settings
 
 log = logging.getLogger(__name__)
 
-# So much of each upload is held in memory; Google's library holds 100 MiB by itself, and six uploads a gigabyte.
+# The part of each upload that is held in memory. The default of Google's library is 100 MiB.
 _UPLOAD_CHUNK = 16 * 1024 * 1024
-# More deaths than this in a minute are no accident.
-_DEATHS = 5
-_MINUTE = 60.0
-REFUSED = 2
+# The server exits if more workers than this exit within the period.
+_MAX_WORKER_EXITS = 5
+_WORKER_EXIT_PERIOD_SECONDS = 60.0
+EXIT_SCHEMA_REFUSED = 2
 
 
 def main() -> int:
+    """Prepare the schema, then serve until SIGTERM; returns the exit code."""
     settings = Settings.from_env(os.environ)
     listener = socket.socket(fileno=int(sys.argv[1]))
     log_as_json("mlflow")
-    # Nothing that MLflow starts gets to see it.
+    # Child processes of MLflow must not see it.
     os.environ.pop("MLFLOW_APP_DATABASE_PASSWORD", None)
     os.environ.setdefault("MLFLOW_GCS_UPLOAD_CHUNK_SIZE", str(_UPLOAD_CHUNK))
-    os.environ.update(_environment(settings, listener.getsockname()[1]))
+    os.environ.update(_mlflow_environment(settings, listener.getsockname()[1]))
     application = _import_mlflow(settings)
-    log_in_as(settings)
-    code = _in_child(lambda: make_schema_ready(settings))
+    configure_login(settings)
+    code = _run_in_child(lambda: make_schema_ready(settings))
     if code is None or code != 0:
         return code or 0
     _make_stores()
-    count = settings.workers or memory.workers(settings.memory or memory.limit(os.environ), memory.processors())
-    # What was imported lives to the end; untouched by the garbage collector its memory stays shared.
+    count = settings.workers or memory.worker_count(
+        settings.memory_limit_mib or memory.memory_limit_mib(os.environ), memory.processor_limit()
+    )
+    # Imported modules are never freed; excluded from garbage collection, their memory pages stay shared.
     gc.collect()
     gc.freeze()
-    log.info("MLflow is served by %d %s", count, "process" if count == 1 else "processes")
+    log.info("Serving MLflow with %d %s", count, "worker" if count == 1 else "workers")
     return _Workers(count, lambda: _serve(application, listener, float(sys.argv[2]))).run()
 
 
 def make_schema_ready(settings: Settings) -> int:
-    """The exit code of a process that does it and has called ``log_in_as``."""
-    from .schema import SchemaError, make_ready
+    """Create or upgrade the schema; returns the exit code. Call ``configure_login`` first."""
+    from .schema import SchemaError, prepare_database
 
     try:
-        make_ready(settings, artifacts.root(settings))
+        prepare_database(settings, artifacts.artifact_root(settings))
     except SchemaError as error:
         log.critical("MLflow cannot start. %s", error)
-        return REFUSED
+        return EXIT_SCHEMA_REFUSED
     return 0
 
 
-def _environment(settings: Settings, port: int) -> Mapping[str, str]:
-    """What MLflow's modules read when they are imported, as `mlflow server` sets it."""
-    # The names are the variables that mlflow.server.constants holds, which cannot be imported before they are set.
+def _mlflow_environment(settings: Settings, port: int) -> Mapping[str, str]:
+    """The variables that MLflow's modules read on import, as `mlflow server` sets them."""
+    # mlflow.server.constants has their names, and cannot be imported before they are set.
     uri = database_uri(settings)
     return {
         "_MLFLOW_SERVER_FILE_STORE": uri,
         "_MLFLOW_SERVER_REGISTRY_STORE": uri,
-        "_MLFLOW_SERVER_ARTIFACT_ROOT": artifacts.root(settings),
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": artifacts.artifact_root(settings),
         "_MLFLOW_SGI_NAME": "uvicorn",
-        # The proxy alone talks to MLflow, and has looked at hosts and origins itself.
+        # Only the proxy connects to MLflow; it checks hosts and origins itself.
         "MLFLOW_SERVER_ALLOWED_HOSTS": f"127.0.0.1:{port}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
-        # Our own is in Cloud Logging's form.
+        # This package configures logging for Cloud Logging.
         "MLFLOW_CONFIGURE_LOGGING": "false",
-        # Processes of their own, a gigabyte of them, that run what users hand in.
+        # Job execution would start more processes, of a gigabyte in total, that run code of users.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        # Threads that start with an import would not live in the children.
+        # Threads that an import starts do not exist in forked workers.
         "OPENBLAS_NUM_THREADS": "1",
-        # With direct artifacts, too: an experiment that was made before goes on as it was made.
+        # Also with direct access: experiments that were created with proxied access keep it.
         "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
-        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": settings.artifacts,
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": settings.artifacts_destination,
     }
 
 
 def _import_mlflow(settings: Settings) -> Any:
     started = time.monotonic()
     with warnings.catch_warnings():
-        # What its authors have to hear, not its operators.
+        # Deprecation warnings concern MLflow's developers, not operators.
         warnings.simplefilter("ignore")
-        # First, since MLflow asks whether it is a server by looking for it.
+        # First: MLflow detects that it runs as a server by this module.
         import uvicorn  # noqa: F401  # pyright: ignore[reportUnusedImport]
         from mlflow.server.fastapi_app import app
 
         from . import schema  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
-    if settings.artifacts.startswith("gs://"):
+    if settings.artifacts_destination.startswith("gs://"):
         artifacts.refuse_multipart_without_a_key()
-    log.info("MLflow has been imported in %.1f s", time.monotonic() - started)
+    log.info("Imported MLflow in %.1f s", time.monotonic() - started)
     return app
 
 
 def _make_stores() -> None:
-    """MLflow's way to the database, for all who serve, without a connection.
+    """Create MLflow's stores for all workers, without an open connection.
 
-    Made by each at its first request it would be tried again for minutes, and callers wait, where the database is away
-    just then.
+    If each worker created them at its first request while the database is unavailable, MLflow would retry for minutes,
+    and clients would wait.
     """
     from mlflow.server import handlers
     from mlflow.store.db import utils
@@ -123,42 +125,42 @@ def _make_stores() -> None:
     untyped: Any = handlers
     for store in (untyped._get_tracking_store(), untyped._get_model_registry_store()):
         store.engine.dispose()
-    # What is still made later (jobs) fails at once: clients try again.
+    # Stores that are created later (for jobs) fail at once: clients retry.
     utils.MAX_RETRY_COUNT = 1
 
 
 def _serve(application: Any, listener: socket.socket, keepalive: float) -> None:
     import uvicorn
 
-    # Each engine looks at the schema once more, and tells of it.
+    # Each engine checks the schema again and logs that.
     logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)
     config = uvicorn.Config(
         application,
         log_config=None,
-        # The proxy writes a line for each request.
+        # The proxy logs each request.
         access_log=False,
         timeout_keep_alive=int(keepalive),
-        timeout_graceful_shutdown=int(MLFLOW_STOP - 1),
+        timeout_graceful_shutdown=int(MLFLOW_SHUTDOWN_SECONDS - 1),
     )
     uvicorn.Server(config).run(sockets=[listener])
 
 
-def _in_child(work: Callable[[], int]) -> int | None:
-    """The exit code of a child that does the work; None for SIGTERM meanwhile.
+def _run_in_child(work: Callable[[], int]) -> int | None:
+    """Run ``work`` in a child process; its exit code, or None if SIGTERM was received meanwhile.
 
-    The child is not told of the signal and finishes: half a schema is worse than none.
+    The signal is not passed on, so that the child finishes: an incomplete upgrade breaks the schema.
     """
-    told: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
+    received: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
     child = _fork(work)
     _, status = os.waitpid(child, 0)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    return None if told else os.waitstatus_to_exitcode(status)
+    return None if received else os.waitstatus_to_exitcode(status)
 
 
 def _fork(work: Callable[[], int]) -> int:
     if threading.active_count() != 1:
-        raise RuntimeError(f"MLflow cannot be forked off: it has started {threading.enumerate()}")
+        raise RuntimeError(f"Cannot fork: importing MLflow has started threads: {threading.enumerate()}")
     child = os.fork()
     if child:
         return child
@@ -166,24 +168,24 @@ def _fork(work: Callable[[], int]) -> int:
     try:
         code = work()
     except Exception:
-        log.exception("MLflow broke")
+        log.exception("MLflow's process failed")
     finally:
         sys.stdout.flush()
         os._exit(code)
 
 
 class _Workers:
-    """Processes that serve, each replaced when it dies."""
+    """Worker processes; each is replaced when it exits."""
 
     def __init__(self, count: int, serve: Callable[[], None]) -> None:
         self._count = count
         self._serve = serve
         self._running: set[int] = set()
         self._stopping = False
-        self._deaths: deque[float] = deque(maxlen=_DEATHS)
+        self._exits: deque[float] = deque(maxlen=_MAX_WORKER_EXITS)
 
     def run(self) -> int:
-        """Until SIGTERM, or until they die again and again; the exit code."""
+        """Serve until SIGTERM, or until workers exit repeatedly; returns the exit code."""
         signal.signal(signal.SIGTERM, self._stop)
         for _ in range(self._count):
             self._start()
@@ -196,7 +198,7 @@ class _Workers:
         return 0
 
     def _start(self) -> None:
-        # Between the fork and the note of it no signal may come: the child would not be told to stop.
+        # Block SIGTERM until the child is registered: otherwise it would not be stopped.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         self._running.add(_fork(self._work))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
@@ -208,24 +210,24 @@ class _Workers:
         return 0
 
     def _replace(self, child: int, code: int) -> bool:
-        """Whether there is still hope."""
+        """Replace a worker that has exited; False if too many have."""
         log.error(
-            "A process that served MLflow, %d, ended %s; another takes its place",
+            "MLflow's worker %d exited %s; it is replaced",
             child,
-            f"with exit code {code}" if code >= 0 else f"by {signal.Signals(-code).name} (no memory left?)",
+            f"with exit code {code}" if code >= 0 else f"by {signal.Signals(-code).name} (out of memory?)",
         )
         now = time.monotonic()
-        if len(self._deaths) == _DEATHS and now - self._deaths[0] < _MINUTE:
-            log.critical("MLflow's processes die again and again")
+        if len(self._exits) == _MAX_WORKER_EXITS and now - self._exits[0] < _WORKER_EXIT_PERIOD_SECONDS:
+            log.critical("MLflow's workers exit repeatedly: stopping")
             return False
-        self._deaths.append(now)
+        self._exits.append(now)
         self._start()
         return True
 
     def _stop(self, *_: object) -> None:
         self._stopping = True
         for child in self._running:
-            # One that has just died may not have been noted.
+            # One that has just exited may still be registered.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGTERM)
 

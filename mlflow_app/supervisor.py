@@ -1,4 +1,4 @@
-"""The two processes of the container: the proxy for everybody outside, MLflow for the proxy alone. Both or none."""
+"""Runs the container's two processes, the proxy and MLflow behind it; if one exits, the other is stopped."""
 
 import asyncio
 import contextlib
@@ -12,75 +12,79 @@ from typing import Any, cast
 from proxy_app.settings import Settings as ProxySettings
 
 from . import logs
-from .settings import MLFLOW_STOP, Settings, proxy_environment
+from .settings import MLFLOW_SHUTDOWN_SECONDS, Settings, proxy_environment
 
-# MLflow keeps a connection longer than the proxy does: it must never close one that the proxy is about to use.
-_LONGER = 10.0
-_LONGEST_LINE = 1024 * 1024
-# When one process has died there is nothing to wait for in the other.
-_AT_ONCE = 2.0
-# For what a process that has ended has written before.
-_LAST_WORDS = 1.0
-_STANDARD_ERROR = 2
-WRONG_SETTINGS = 2
+# MLflow's keep-alive is longer than the proxy's: it never closes a connection that the proxy is about to use.
+_KEEPALIVE_MARGIN_SECONDS = 10.0
+_MAX_LINE_BYTES = 1024 * 1024
+# Without MLflow the proxy cannot finish its requests.
+_PROXY_STOP_SECONDS = 2.0
+# How long to read the output of a process that has exited.
+_OUTPUT_SECONDS = 1.0
+_STDERR = 2
+EXIT_INVALID_SETTINGS = 2
 
-Translate = Callable[..., str]
+Convert = Callable[..., str]
 
 
 async def supervise(settings: Settings, proxy_settings: ProxySettings, environ: Mapping[str, str]) -> int:
-    """Run both until SIGTERM or SIGINT, or until one of them dies; the container's exit code."""
+    """Run both processes until SIGTERM or SIGINT, or until one exits; returns the container's exit code."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    # Bound, so that nobody else gets the port, but not listening: until MLflow does, the proxy is refused.
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        # The proxy first: it says that the container lives while MLflow makes its schema ready.
-        proxy = _Process("The proxy", logs.of_the_proxy)
-        await proxy.start(["proxy_app"], proxy_environment(environ, settings, door.getsockname()[1]))
-        mlflow = _Process("MLflow", logs.of_mlflow)
+    # Bound, which reserves the port, but not listening: until MLflow listens, the proxy's connections are refused.
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        # The proxy first: it answers liveness checks while MLflow prepares the schema.
+        proxy = _Process("The proxy", logs.convert_proxy_line)
+        await proxy.start(["proxy_app"], proxy_environment(environ, settings, listener.getsockname()[1]))
+        mlflow = _Process("MLflow", logs.convert_mlflow_line)
         await mlflow.start(
-            ["mlflow_app.server", str(door.fileno()), str(proxy_settings.upstream_keepalive + _LONGER)],
+            [
+                "mlflow_app.server",
+                str(listener.fileno()),
+                str(proxy_settings.upstream_keepalive + _KEEPALIVE_MARGIN_SECONDS),
+            ],
             {name: text for name, text in environ.items() if not name.startswith("MLFLOW_PROXY_")},
-            pass_fds=[door.fileno()],
+            pass_fds=[listener.fileno()],
         )
-    await _first(stop.wait(), proxy.ended.wait(), mlflow.ended.wait())
+    await _wait_for_any(stop.wait(), proxy.ended.wait(), mlflow.ended.wait())
     if stop.is_set():
         return await _stop(proxy, mlflow, settings, proxy_settings)
-    return await _give_up(proxy, mlflow)
+    return await _stop_after_exit(proxy, mlflow)
 
 
 async def _stop(proxy: "_Process", mlflow: "_Process", settings: Settings, proxy_settings: ProxySettings) -> int:
-    """The proxy finishes what it has taken on, then MLflow, which has nothing to do any more, ends."""
-    end = asyncio.get_running_loop().time() + settings.stop - 0.5
-    _say("INFO", "Stopping: the proxy first, then MLflow")
-    await proxy.end(proxy_settings.grace + 0.5)
-    await mlflow.end(max(1.0, end - asyncio.get_running_loop().time()))
-    _say("INFO", "Stopped")
+    """Stop the proxy when it has finished its requests, then MLflow."""
+    deadline = asyncio.get_running_loop().time() + settings.shutdown_timeout - 0.5
+    _log("INFO", "Stopping: the proxy first, then MLflow")
+    await proxy.stop(proxy_settings.grace + 0.5)
+    await mlflow.stop(max(1.0, deadline - asyncio.get_running_loop().time()))
+    _log("INFO", "Stopped")
     return 0
 
 
-async def _give_up(proxy: "_Process", mlflow: "_Process") -> int:
-    dead = proxy if proxy.ended.is_set() else mlflow
-    _say("CRITICAL", f"{dead.name} has ended by itself, {dead.end_in_words}: the container stops")
-    await asyncio.gather(proxy.end(_AT_ONCE), mlflow.end(MLFLOW_STOP))
-    return WRONG_SETTINGS if dead.code == WRONG_SETTINGS else 1
+async def _stop_after_exit(proxy: "_Process", mlflow: "_Process") -> int:
+    exited = proxy if proxy.ended.is_set() else mlflow
+    _log("CRITICAL", f"{exited.name} exited unexpectedly, {exited.exit_description}: the container stops")
+    await asyncio.gather(proxy.stop(_PROXY_STOP_SECONDS), mlflow.stop(MLFLOW_SHUTDOWN_SECONDS))
+    return EXIT_INVALID_SETTINGS if exited.code == EXIT_INVALID_SETTINGS else 1
 
 
 class _Process(asyncio.SubprocessProtocol):
-    """A module of Python in a process of its own, whose lines go to our output.
+    """A Python module in a child process; its output is converted and written to this process's output.
 
-    A protocol, since asyncio's Process only notices its end when nobody holds its output any more, and children of its
-    own, which it could not tell any more, do.
+    asyncio's Process reports an exit only when the output is closed, which children of the process may hold open;
+    SubprocessProtocol reports it at once.
     """
 
-    def __init__(self, name: str, translate: Translate) -> None:
+    def __init__(self, name: str, convert: Convert) -> None:
         self.name = name
         self.ended = asyncio.Event()
-        self._translate = translate
-        self._silent = asyncio.Event()
-        self._rests: dict[int, bytes] = {}
+        self._convert = convert
+        self._output_closed = asyncio.Event()
+        self._partial_lines: dict[int, bytes] = {}
         self._transport: asyncio.SubprocessTransport | None = None
 
     async def start(self, arguments: Sequence[str], environ: Mapping[str, str], pass_fds: Sequence[int] = ()) -> None:
@@ -90,7 +94,7 @@ class _Process(asyncio.SubprocessProtocol):
             env=environ,
             stdin=asyncio.subprocess.DEVNULL,
             pass_fds=pass_fds,
-            # A group of its own: SIGKILL has to reach the children, too.
+            # A process group of its own: SIGKILL must reach its children, too.
             start_new_session=True,
         )
 
@@ -98,50 +102,50 @@ class _Process(asyncio.SubprocessProtocol):
         self._transport = cast("asyncio.SubprocessTransport", transport)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        *lines, rest = (self._rests.get(fd, b"") + data).split(b"\n")
-        if len(rest) > _LONGEST_LINE:
+        *lines, rest = (self._partial_lines.get(fd, b"") + data).split(b"\n")
+        if len(rest) > _MAX_LINE_BYTES:
             lines, rest = [*lines, rest], b""
-        self._rests[fd] = rest
+        self._partial_lines[fd] = rest
         for line in lines:
-            sys.stdout.write(self._translate(line.decode("utf-8", "replace"), is_error=fd == _STANDARD_ERROR))
+            sys.stdout.write(self._convert(line.decode("utf-8", "replace"), is_error=fd == _STDERR))
 
     def process_exited(self) -> None:
-        # What it said last comes first.
-        asyncio.get_running_loop().call_later(_LAST_WORDS, self.ended.set)
+        # Its last output is written first.
+        asyncio.get_running_loop().call_later(_OUTPUT_SECONDS, self.ended.set)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.ended.set()
-        self._silent.set()
+        self._output_closed.set()
 
     @property
     def code(self) -> int:
         return (self._transport.get_returncode() if self._transport else None) or 0
 
     @property
-    def end_in_words(self) -> str:
+    def exit_description(self) -> str:
         return f"exit code {self.code}" if self.code >= 0 else f"killed by {signal.Signals(-self.code).name}"
 
-    async def end(self, within: float) -> None:
-        """SIGTERM, and SIGKILL for what is left of it after so many seconds."""
+    async def stop(self, seconds: float) -> None:
+        """Send SIGTERM; after this time, SIGKILL to the process group."""
         if self._transport is None:
             return
         if not self.ended.is_set():
             self._transport.terminate()
-            await _first(self.ended.wait(), within=within)
+            await _wait_for_any(self.ended.wait(), seconds=seconds)
             if not self.ended.is_set():
-                _say("WARNING", f"{self.name} did not end within {within:.0f} s, and is killed")
+                _log("WARNING", f"{self.name} did not exit within {seconds:.0f} s and is killed")
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._transport.get_pid(), signal.SIGKILL)
-        await _first(self._silent.wait(), within=_LAST_WORDS)
+        await _wait_for_any(self._output_closed.wait(), seconds=_OUTPUT_SECONDS)
 
 
-def _say(severity: str, message: str) -> None:
-    sys.stdout.write(logs.entry(severity, message, "container"))
+def _log(severity: str, message: str) -> None:
+    sys.stdout.write(logs.format_entry(severity, message, "container"))
 
 
-async def _first(*waits: Coroutine[Any, Any, object], within: float | None = None) -> None:
-    """Until one of them is over, or for so many seconds."""
+async def _wait_for_any(*waits: Coroutine[Any, Any, object], seconds: float | None = None) -> None:
+    """Wait until one of them is done, or for this time."""
     tasks = [asyncio.create_task(wait) for wait in waits]
-    await asyncio.wait(tasks, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()

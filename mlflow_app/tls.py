@@ -1,18 +1,18 @@
-"""Whose certificate of a database server is believed."""
+"""TLS to the database server."""
 
 import ssl
 
 
-def trusting(authorities: str) -> ssl.SSLContext:
-    """A context that takes certificates by these authorities (PEM text) alone. Raises ValueError.
+def create_ssl_context(ca_pem: str) -> ssl.SSLContext:
+    """A client context that trusts these CA certificates (PEM text) only. Raises ValueError.
 
-    The name in the certificate is not compared: Cloud SQL's are by an authority for one instance alone, and name that
-    instance, not an address. https://cloud.google.com/sql/docs/mysql/configure-ssl-instance
+    Host names are not compared: each Cloud SQL instance has a CA of its own, and its certificate has the instance's
+    name, not its address. https://cloud.google.com/sql/docs/mysql/configure-ssl-instance
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     try:
-        context.load_verify_locations(cadata=authorities)
+        context.load_verify_locations(cadata=ca_pem)
     except ssl.SSLError:
         raise ValueError("certificates as PEM text, -----BEGIN CERTIFICATE----- and so on") from None
     return context

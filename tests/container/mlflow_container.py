@@ -1,4 +1,4 @@
-"""MLflow's image in containers, confined, on this machine's network."""
+"""MLflow's image in confined containers, on this machine's network."""
 
 import contextlib
 import socket
@@ -20,6 +20,8 @@ for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
 
 
 class AppContainer(App):
+    """An instance in a container."""
+
     def __init__(self, container: Container, url: str) -> None:
         self.container = container
         command = [container.engine.cli, "logs", "--follow", container.name]
@@ -28,20 +30,20 @@ class AppContainer(App):
     def terminate(self) -> None:
         self.container.signal("TERM")
 
-    def ended(self, within: float) -> int:
-        self.output.wait(within)
+    def wait_for_exit(self, timeout: float) -> int:
+        self.output.wait(timeout)
         return self.container.exit_code()
 
     def run(self, *command: str) -> str:
-        """What a command writes that runs in the container too."""
+        """Run a command in the container; returns its output."""
         return self.container.engine.run("exec", self.container.name, *command)
 
     def kill(self, module: str) -> None:
-        """SIGKILL for the process that runs this module."""
+        """SIGKILL the process that runs the module."""
         self.run("python", "-c", _KILL.format(module=module))
 
 
-class Told(NamedTuple):
+class ContainerConfig(NamedTuple):
     """A container's settings and flags."""
 
     settings: Mapping[str, str]
@@ -49,18 +51,18 @@ class Told(NamedTuple):
 
 
 @contextlib.contextmanager
-def together(engine: Engine, image: str, several: Iterable[Told]) -> Generator[list[AppContainer]]:
-    """One for each, all started at once, on ports that were free."""
+def started_together(engine: Engine, image: str, several: Iterable[ContainerConfig]) -> Generator[list[AppContainer]]:
+    """A container for each configuration, all started at once, on free ports."""
     started: list[AppContainer] = []
     with contextlib.ExitStack() as stack:
-        # Last, when the containers are gone.
-        stack.callback(lambda: [app.heard() for app in started])
-        for told in several:
+        # Runs last, after the containers are removed.
+        stack.callback(lambda: [app.read_to_end() for app in started])
+        for config in several:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 port: int = probe.getsockname()[1]
             listen = {"MLFLOW_PROXY_LISTEN": f"127.0.0.1:{port}", "MLFLOW_PROXY_METRICS_LISTEN": "127.0.0.1:0"}
-            flags = environment({**listen, **told.settings})
-            container = stack.enter_context(engine.container(image, *told.flags, *flags))
+            flags = environment({**listen, **config.settings})
+            container = stack.enter_context(engine.container(image, *config.flags, *flags))
             started.append(AppContainer(container, f"http://127.0.0.1:{port}"))
         yield started

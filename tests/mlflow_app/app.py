@@ -1,4 +1,4 @@
-"""MLflow's image at work, seen from outside, whether it is a process or a container."""
+"""A running MLflow image, as a process or a container, from outside."""
 
 import abc
 import contextlib
@@ -11,18 +11,18 @@ from typing import Any
 
 import requests
 
-# Several start at once, on a machine that may be busy; each imports MLflow.
-PATIENCE = 150.0
+# Seconds. Several instances start at once, and each imports MLflow.
+START_TIMEOUT = 150.0
 
 
 class App(abc.ABC):
-    """`lines` are what it wrote, each of them parsed; `strays` what could not be."""
+    """`lines` are the parsed log entries, `unparsed` are lines that are not JSON."""
 
     def __init__(self, url: str, output: subprocess.Popen[str]) -> None:
-        """`output` writes what it writes, and ends with it."""
+        """`output` is the process whose standard output has the log; it exits with the instance."""
         self.url = url
         self.lines: list[dict[str, Any]] = []
-        self.strays: list[str] = []
+        self.unparsed: list[str] = []
         self.output = output
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -33,7 +33,7 @@ class App(abc.ABC):
                 try:
                     self.lines.append(json.loads(line))
                 except ValueError:
-                    self.strays.append(line)
+                    self.unparsed.append(line)
 
     @property
     def running(self) -> bool:
@@ -41,46 +41,46 @@ class App(abc.ABC):
 
     @abc.abstractmethod
     def terminate(self) -> None:
-        """SIGTERM."""
+        """Send SIGTERM."""
 
     @abc.abstractmethod
-    def ended(self, within: float) -> int:
-        """Wait for its end; its exit code."""
+    def wait_for_exit(self, timeout: float) -> int:
+        """Wait for the exit; returns the exit code."""
 
-    def exit_code(self, within: float = 30) -> int:
-        """Wait for its end, and for its last line."""
-        code = self.ended(within)
-        self.heard(within)
+    def exit_code(self, timeout: float = 30) -> int:
+        """Wait for the exit and the last line; returns the exit code."""
+        code = self.wait_for_exit(timeout)
+        self.read_to_end(timeout)
         return code
 
-    def heard(self, within: float = 30) -> None:
-        """Wait for the last line of what has ended."""
-        self.output.wait(within)
-        self._reader.join(within)
+    def read_to_end(self, timeout: float = 30) -> None:
+        """Read the rest of the log after the exit."""
+        self.output.wait(timeout)
+        self._reader.join(timeout)
 
     @property
     def messages(self) -> list[str]:
         return [line["message"] for line in self.lines]
 
-    def said(self, part: str) -> list[str]:
-        """The messages that hold this text."""
-        return [message for message in self.messages if part in message]
+    def messages_with(self, text: str) -> list[str]:
+        """The messages that contain the text."""
+        return [message for message in self.messages if text in message]
 
     def status(self, path: str, **options: Any) -> int:
-        """0 when nobody answers."""
+        """The status of a GET request; 0 without a response."""
         try:
             return requests.get(self.url + path, timeout=30, **options).status_code
         except requests.ConnectionError:
             return 0
 
-    def wait(self, holds: Callable[[], object], within: float = PATIENCE) -> None:
-        end = time.monotonic() + within
-        while not holds():
-            assert self.running, "\n".join([*self.messages, *self.strays])
+    def wait(self, condition: Callable[[], object], timeout: float = START_TIMEOUT) -> None:
+        end = time.monotonic() + timeout
+        while not condition():
+            assert self.running, "\n".join([*self.messages, *self.unparsed])
             assert time.monotonic() < end, "\n".join(self.messages[-20:])
             time.sleep(0.05)
 
     def wait_ready(self) -> None:
-        """Until MLflow is there. /readyz would be up to 5 s late."""
-        self.wait(lambda: self.said("MLflow is served by"))
+        """Wait until MLflow serves. The log is checked first: /readyz alone would be up to 5 s late."""
+        self.wait(lambda: self.messages_with("Serving MLflow with"))
         self.wait(lambda: self.status("/readyz") == 200)

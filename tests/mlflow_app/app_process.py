@@ -1,4 +1,4 @@
-"""MLflow's image without the image: `python -m mlflow_app` in a process of its own, as the container runs it."""
+"""`python -m mlflow_app` as a process, with the environment that the container has."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
-    """Nothing of this machine's, and a home without credentials."""
+    """An environment without this machine's variables and credentials."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
@@ -29,7 +29,7 @@ def environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
 
 
 class AppProcess(App):
-    """It is told where to listen, on a port that was free."""
+    """An instance that listens on a free port."""
 
     def __init__(self, folder: Path, settings: Mapping[str, str], *command: str) -> None:
         with socket.socket() as probe:
@@ -47,24 +47,26 @@ class AppProcess(App):
         super().__init__(f"http://127.0.0.1:{port}", process)
 
     def terminate(self) -> None:
+        """Send SIGTERM."""
         self.output.terminate()
 
     def interrupt(self) -> None:
-        """Ctrl-C."""
+        """Send SIGINT, as Ctrl-C does."""
         self.output.send_signal(signal.SIGINT)
 
-    def ended(self, within: float) -> int:
-        return self.output.wait(within)
+    def wait_for_exit(self, timeout: float) -> int:
+        return self.output.wait(timeout)
 
     def child(self, module: str) -> int:
-        """The process that runs this module."""
+        """The process id of the child that runs the module."""
         return next(pid for pid in _children(self.output.pid) if module in _command(pid))
 
     def workers(self) -> list[int]:
+        """The process ids of MLflow's workers."""
         return _children(self.child("mlflow_app.server"))
 
-    def end(self) -> None:
-        """At once, whatever state it is in, and nothing of it stays."""
+    def kill_all(self) -> None:
+        """Kill the instance and its children."""
         for pid in [*_children(self.output.pid), self.output.pid] if self.running else ():
             with contextlib.suppress(ProcessLookupError):
                 (os.kill if pid == self.output.pid else os.killpg)(pid, signal.SIGKILL)
@@ -80,13 +82,13 @@ def _command(pid: int) -> str:
 
 
 @contextlib.contextmanager
-def together(folder: Path, several: Iterable[Mapping[str, str]], *command: str) -> Generator[list[AppProcess]]:
-    """One for each of the settings, all started at once."""
+def started_together(folder: Path, several: Iterable[Mapping[str, str]], *command: str) -> Generator[list[AppProcess]]:
+    """An instance for each of the settings, all started at once."""
     with contextlib.ExitStack() as stack:
         started: list[AppProcess] = []
         for number, settings in enumerate(several):
             own = folder / str(number)
             own.mkdir(parents=True)
             started.append(AppProcess(own, settings, *command))
-            stack.callback(started[-1].end)
+            stack.callback(started[-1].kill_all)
         yield started

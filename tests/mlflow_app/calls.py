@@ -1,4 +1,4 @@
-"""MLflow's API without its client, which would wait and try again."""
+"""Requests to MLflow's API, without the retries of its client."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ _API = "/api/2.0/mlflow/"
 
 
 class Calls:
-    """Calls to one instance, over connections of their own."""
+    """Requests to one instance, in one session."""
 
     def __init__(self, app: App, tokens: Tokens) -> None:
         self.app = app
@@ -32,7 +32,7 @@ class Calls:
         return self.session.get(self.app.url + _API + path, params=query, timeout=60)
 
     def status(self) -> int:
-        """Of a read that needs the database; 0 without an answer."""
+        """The status of a read that requires the database; 0 without a response."""
         try:
             return self.get("experiments/get", experiment_id="0").status_code
         except requests.ConnectionError:
@@ -45,7 +45,7 @@ class Calls:
         return run["info"]["run_id"]
 
     def log(self, run_id: str, key: str) -> bool:
-        """Whether MLflow has said that the metric is stored."""
+        """Log a metric; whether MLflow acknowledged it."""
         try:
             return self.post("runs/log-metric", run_id=run_id, key=key, value=1, timestamp=1).status_code == 200
         except requests.ConnectionError:
@@ -60,7 +60,7 @@ class Calls:
 
 
 def stock_client(url: str, token: str, folder: Path, name: str, **environ: str) -> tuple[int, str, str]:
-    """(exit code, standard output, standard error) of stock_client.py with an empty home."""
+    """(exit code, stdout, stderr) of stock_client.py, with an empty home folder."""
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("stock_client.py")), name],
         cwd=folder,

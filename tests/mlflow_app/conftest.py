@@ -1,4 +1,4 @@
-"""A real MariaDB, Cloud Storage and Secret Manager, once in a test run; settings for the image on them."""
+"""Session fixtures: a real MariaDB, fakes of Cloud Storage and Secret Manager, and settings of the image for them."""
 
 from collections.abc import Generator
 from typing import NamedTuple
@@ -9,9 +9,9 @@ from tests.doubles import gcs, mariadb, secret_manager
 from tests.doubles.mariadb import Database, MariaDb
 from tests.doubles.running_proxy import Tokens
 from tests.doubles.secret_manager import SecretManager
+from tests.mlflow_app.backends import Backends
 from tests.mlflow_app.mlflow2 import database_of_mlflow2
-from tests.mlflow_app.place import Place
-from tests.mlflow_app.schema_runner import Made, SchemaRunner
+from tests.mlflow_app.schema_runner import Result, SchemaRunner
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def database_server() -> Generator[MariaDb]:
 
 @pytest.fixture(scope="session")
 def bucket() -> Generator[dict[str, str]]:
-    """What a process needs to use Cloud Storage."""
+    """The environment variables for the fake Cloud Storage."""
     with gcs.running() as environ:
         yield environ
 
@@ -35,13 +35,13 @@ def secrets() -> Generator[SecretManager]:
 
 
 @pytest.fixture(scope="session")
-def place(database_server: MariaDb, bucket: dict[str, str], secrets: SecretManager, tokens: Tokens) -> Place:
-    return Place(database_server, bucket, secrets, tokens)
+def backends(database_server: MariaDb, bucket: dict[str, str], secrets: SecretManager, tokens: Tokens) -> Backends:
+    return Backends(database_server, bucket, secrets, tokens)
 
 
 @pytest.fixture(scope="session")
 def schemas(database_server: MariaDb) -> Generator[SchemaRunner]:
-    """Makes schemas ready without a container around it."""
+    """Creates and upgrades schemas without the rest of the container."""
     runner = SchemaRunner()
     try:
         yield runner
@@ -51,32 +51,32 @@ def schemas(database_server: MariaDb) -> Generator[SchemaRunner]:
 
 @pytest.fixture(scope="session")
 def old_database(database_server: MariaDb) -> Database:
-    """As MLflow 2.22.5 left it, with a run and a model in it. Nobody changes this one: take a copy."""
+    """A database of MLflow 2.22.5 with a run and a model. Read-only: tests that write use a copy."""
     return database_of_mlflow2(database_server)
 
 
-class FourAtOnce(NamedTuple):
-    """A database, and what four instances did to it that started together. Nobody changes it: take a copy."""
+class FourInstances(NamedTuple):
+    """A database, and what four instances did to it that started started_together. Nobody changes it: take a copy."""
 
     database: Database
-    made: list[Made]
+    results: list[Result]
 
 
 @pytest.fixture(scope="session")
-def empty_for_four(place: Place, schemas: SchemaRunner) -> FourAtOnce:
-    """It was empty."""
-    database = place.server.database()
-    return FourAtOnce(database, schemas.run(place.settings(database), instances=4))
+def created_by_four(backends: Backends, schemas: SchemaRunner) -> FourInstances:
+    """Four instances on an empty database."""
+    database = backends.server.database()
+    return FourInstances(database, schemas.run(backends.settings(database), instances=4))
 
 
 @pytest.fixture(scope="session")
-def old_for_four(place: Place, schemas: SchemaRunner, old_database: Database) -> FourAtOnce:
-    """It was MLflow 2's."""
-    database = place.server.copy(old_database)
-    return FourAtOnce(database, schemas.run(place.settings(database), instances=4))
+def upgraded_by_four(backends: Backends, schemas: SchemaRunner, old_database: Database) -> FourInstances:
+    """Four instances on a database of MLflow 2."""
+    database = backends.server.copy(old_database)
+    return FourInstances(database, schemas.run(backends.settings(database), instances=4))
 
 
 @pytest.fixture(scope="session")
-def current(empty_for_four: FourAtOnce) -> Database:
-    """A database of this MLflow's. Nobody changes it: take a copy."""
-    return empty_for_four.database
+def current(created_by_four: FourInstances) -> Database:
+    """A database of the current MLflow. Read-only: tests that write use a copy."""
+    return created_by_four.database

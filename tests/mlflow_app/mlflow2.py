@@ -1,4 +1,4 @@
-"""A database as MLflow 2 left it, by MLflow 2 itself, in an environment of its own."""
+"""Creates a database with MLflow 2, which is installed in a separate environment."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ _PYTHON = ROOT / ".local" / "mlflow2" / "bin" / "python"
 
 
 def database_of_mlflow2(server: MariaDb) -> Database:
-    """With a run and a model in it. It skips the test where there is no MLflow 2."""
+    """A database with a run and a model. Skips the test if MLflow 2 is not installed."""
     if not _PYTHON.exists():
         pytest.skip("needs the packages of requirements/mlflow2.txt: make test installs them")
     database = server.database(user="old", password="old")

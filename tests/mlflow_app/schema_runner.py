@@ -1,6 +1,6 @@
-"""Makes schemas ready as an instance's MLflow does, in a child that was forked off after one import of MLflow.
+"""Creates and upgrades schemas as an instance does, in forked child processes that share one import of MLflow.
 
-`python -m tests.mlflow_app.schema_runner` reads a line of JSON for each call of SchemaRunner.run and answers with one.
+`python -m tests.mlflow_app.schema_runner` reads one line of JSON per call of SchemaRunner.run and writes one.
 """
 
 import json
@@ -15,18 +15,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 
-class Made(NamedTuple):
-    """How a child ended, and the messages that it logged."""
+class Result(NamedTuple):
+    """A child process's exit code and log messages."""
 
     code: int
     messages: list[str]
 
     @property
-    def said(self) -> str:
+    def log(self) -> str:
+        """All messages as one text."""
         return "\n".join(self.messages)
 
 
 class SchemaRunner:
+    """A process that runs `make_schema_ready` for given settings."""
+
     def __init__(self) -> None:
         root = Path(__file__).parents[2]
         self._process = subprocess.Popen(
@@ -46,15 +49,18 @@ class SchemaRunner:
 
     def run(
         self, settings: Mapping[str, str], *, instances: int = 1, kill_at: str = "", revision: str = ""
-    ) -> list[Made]:
-        """As many at once; `kill_at`: SIGKILL for one that logs this. `revision`: that of an older MLflow instead."""
+    ) -> list[Result]:
+        """Run several instances at once.
+
+        `kill_at`: SIGKILL the first instance when it logs this text. `revision`: create an older schema instead.
+        """
         assert self._process.stdin
         assert self._process.stdout
         own = {name: text for name, text in settings.items() if name.startswith("MLFLOW_APP_")}
-        asked = {"environ": own, "instances": instances, "kill_at": kill_at, "revision": revision}
-        self._process.stdin.write(json.dumps(asked) + "\n")
+        request = {"environ": own, "instances": instances, "kill_at": kill_at, "revision": revision}
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        return [Made(*made) for made in json.loads(self._process.stdout.readline())]
+        return [Result(*result) for result in json.loads(self._process.stdout.readline())]
 
     def end(self) -> None:
         self._process.kill()
@@ -62,20 +68,20 @@ class SchemaRunner:
 
 
 def _serve() -> None:
-    import mlflow_app.schema  # noqa: F401 - here, so that children share it  # pyright: ignore[reportUnusedImport]
+    import mlflow_app.schema  # noqa: F401 - imported here, so that children share it  # pyright: ignore[reportUnusedImport]
 
     for line in sys.stdin:
-        asked = json.loads(line)
+        request = json.loads(line)
         with tempfile.TemporaryDirectory() as folder:
-            logs = [Path(folder, str(number)) for number in range(asked["instances"])]
-            children = [_start(asked["environ"], asked["revision"], log) for log in logs]
-            if asked["kill_at"]:
-                while asked["kill_at"] not in logs[0].read_text():
+            logs = [Path(folder, str(number)) for number in range(request["instances"])]
+            children = [_start(request["environ"], request["revision"], log) for log in logs]
+            if request["kill_at"]:
+                while request["kill_at"] not in logs[0].read_text():
                     time.sleep(0.002)
                 os.kill(children[0], signal.SIGKILL)
             codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-            made = [(code, _messages(log)) for code, log in zip(codes, logs, strict=True)]
-        print(json.dumps(made), flush=True)
+            results = [(code, _messages(log)) for code, log in zip(codes, logs, strict=True)]
+        print(json.dumps(results), flush=True)
 
 
 def _start(environ: Mapping[str, str], revision: str, log: Path) -> int:
@@ -85,29 +91,28 @@ def _start(environ: Mapping[str, str], revision: str, log: Path) -> int:
     code = 1
     try:
         with log.open("w", buffering=1) as sys.stdout:
-            code = _make(environ, revision)
+            code = _run(environ, revision)
     finally:
         os._exit(code)
 
 
-def _make(environ: Mapping[str, str], revision: str) -> int:
-    from mlflow_app.connect import log_in_as
-    from mlflow_app.database_uri import database_uri
+def _run(environ: Mapping[str, str], revision: str) -> int:
+    from mlflow_app.database import configure_login, database_uri
     from mlflow_app.logs import log_as_json
     from mlflow_app.server import make_schema_ready
     from mlflow_app.settings import Settings
 
     log_as_json("mlflow")
     settings = Settings.from_env(environ)
-    log_in_as(settings)
+    configure_login(settings)
     if revision:
-        _make_old(database_uri(settings), revision)
+        _create_old_schema(database_uri(settings), revision)
         return 0
     return make_schema_ready(settings)
 
 
-def _make_old(uri: str, revision: str) -> None:
-    """By MLflow's own steps, up to that one."""
+def _create_old_schema(uri: str, revision: str) -> None:
+    """Run MLflow's own migrations up to the revision."""
     import sqlalchemy
     from alembic import command
     from mlflow.store.db import utils

@@ -1,8 +1,8 @@
-"""What a person does with MLflow's client: log, search, send and get artifacts, register. It prints what it found.
+"""A user's program with MLflow's client: log, search, upload, download, register. It prints the results as JSON.
 
     python stock_client.py NAME
 
-It knows MLFLOW_TRACKING_URI and MLFLOW_TRACKING_TOKEN alone, and for direct artifacts the bucket.
+It uses MLFLOW_TRACKING_URI and MLFLOW_TRACKING_TOKEN only, and for direct artifacts the bucket's variables.
 """
 
 import json
@@ -39,7 +39,7 @@ def main(name: str) -> None:
     client.create_registered_model(name)
     client.create_model_version(name, f"{run.info.artifact_uri}/model", run_id)
     client.set_registered_model_alias(name, "champion", "1")
-    said = {
+    result = {
         "version": mlflow.__version__,
         "found": [each.info.run_id for each in found] == [run_id],
         "history": [metric.value for metric in client.get_metric_history(run_id, "loss")],
@@ -48,7 +48,7 @@ def main(name: str) -> None:
         "same": sorted(same),
         "champion": client.get_model_version_by_alias(name, "champion").version,
     }
-    print(json.dumps(said))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The whole image behind Identity-Aware Proxy: a browser gets MLflow's pages, and everybody what their role allows."""
+"""The image behind Identity-Aware Proxy: a browser gets MLflow's pages, and roles are enforced."""
 
 import asyncio
 import re
@@ -10,22 +10,22 @@ import requests
 from local.fake_sagemaker import Authority
 from tests.doubles.iap import ANN, AUDIENCE, BOB, Iap, KeyHost
 from tests.doubles.mariadb import Database
-from tests.mlflow_app.app_process import AppProcess, together
-from tests.mlflow_app.place import Place
+from tests.mlflow_app.app_process import AppProcess, started_together
+from tests.mlflow_app.backends import Backends
 
-# It imports MLflow, on a machine that may be busy.
+# It imports MLflow, which is slow on a busy machine.
 pytestmark = pytest.mark.timeout(300)
 
 HOST = "mlflow-dot-team-ml.ew.r.appspot.com"
 
 
-async def test_behind_iap_pages_pass_and_roles_hold(
-    place: Place, current: Database, authority: Authority, tmp_path: Path
+async def test_pages_and_roles_behind_iap(
+    backends: Backends, current: Database, authority: Authority, tmp_path: Path
 ) -> None:
     iap = Iap()
     async with KeyHost.running(iap, authority) as host:
-        settings = place.settings(
-            place.server.copy(current),
+        settings = backends.settings(
+            backends.server.copy(current),
             MLFLOW_PROXY_TOKENS_FILE="",
             MLFLOW_PROXY_IAP_AUDIENCE=AUDIENCE,
             MLFLOW_PROXY_IAP_KEYS_URL=host.url,
@@ -33,8 +33,8 @@ async def test_behind_iap_pages_pass_and_roles_hold(
             MLFLOW_PROXY_ROLE_RULES=f"email:{ANN['email']}=editor, domain:example.org=viewer",
             AWS_CA_BUNDLE=str(authority.ca_file),
         )
-        with together(tmp_path, [settings]) as (app,):
-            # In a thread: the host of the keys answers in this one.
+        with started_together(tmp_path, [settings]) as (app,):
+            # In a thread: the key host runs in this event loop.
             await asyncio.to_thread(visit, app, iap)
 
 
@@ -46,7 +46,7 @@ def visit(app: AppProcess, iap: Iap) -> None:
         method: str, path: str, who: dict[str, str] | None, host: str = HOST, **options: object
     ) -> requests.Response:
         headers = {"x-goog-iap-jwt-assertion": iap.says(who)} if who else {}
-        # As a browser says of MLflow's own page.
+        # The headers of a browser on MLflow's own page.
         headers |= {"Host": host, "Origin": f"https://{host}"}
         return requests.request(method, app.url + path, headers=headers, timeout=60, json=options or None)
 
@@ -62,7 +62,7 @@ def visit(app: AppProcess, iap: Iap) -> None:
     assert script
     assert ask("GET", f"/{script[1]}", BOB).status_code == 200
 
-    created = ask("POST", "/ajax-api/2.0/mlflow/experiments/create", ANN, name="made by a browser")
+    created = ask("POST", "/ajax-api/2.0/mlflow/experiments/create", ANN, name="created by a browser")
     assert created.status_code == 200
     experiment = created.json()["experiment_id"]
     assert ask("GET", f"/ajax-api/2.0/mlflow/experiments/get?experiment_id={experiment}", BOB).status_code == 200

@@ -1,4 +1,4 @@
-"""Lines as Cloud Logging reads them."""
+"""Log entries in the format of Cloud Logging."""
 
 import json
 import logging
@@ -27,16 +27,16 @@ REQUEST = {
 }
 
 
-def of_the_proxy(line: object, *, is_error: bool = False) -> dict[str, object]:
+def convert_proxy_line(line: object, *, is_error: bool = False) -> dict[str, object]:
     text = line if isinstance(line, str) else json.dumps(line)
-    written = logs.of_the_proxy(text, is_error=is_error)
+    written = logs.convert_proxy_line(text, is_error=is_error)
     assert written.endswith("}\n")
     assert written.count("\n") == 1
     return json.loads(written)
 
 
-def test_a_request_is_shown_with_its_status_and_latency() -> None:
-    assert of_the_proxy(REQUEST) == {
+def test_request_has_status_and_latency() -> None:
+    assert convert_proxy_line(REQUEST) == {
         "time": "2026-11-22T10:00:00.123Z",
         "severity": "ERROR",
         "process": "proxy",
@@ -59,37 +59,37 @@ def test_a_request_is_shown_with_its_status_and_latency() -> None:
     }
 
 
-def test_a_request_without_a_route_has_a_message_too() -> None:
-    assert of_the_proxy({**REQUEST, "route": None})["message"] == "POST - 502"
+def test_request_without_route_has_message() -> None:
+    assert convert_proxy_line({**REQUEST, "route": None})["message"] == "POST - 502"
 
 
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error", "critical"])
-def test_levels_become_severities(level: str) -> None:
-    line = of_the_proxy({"level": level, "event": "ready", "message": "Ready again"})
+def test_levels_are_converted_to_severities(level: str) -> None:
+    line = convert_proxy_line({"level": level, "event": "ready", "message": "Ready again"})
     assert (line["severity"], line["message"]) == (level.upper(), "Ready again")
     assert "level" not in line
 
 
-def test_a_stack_trace_stands_in_the_message_where_error_reporting_looks() -> None:
-    line = of_the_proxy({"level": "error", "event": "x", "message": "broke", "exception": "Traceback ...\nOops"})
-    assert line["message"] == "broke\nTraceback ...\nOops"
+def test_stack_trace_is_part_of_the_message() -> None:
+    line = convert_proxy_line({"level": "error", "event": "x", "message": "failed", "exception": "Traceback ...\nOops"})
+    assert line["message"] == "failed\nTraceback ...\nOops"
 
 
 @pytest.mark.parametrize("text", ["The proxy cannot start.", '"text"', "[1]", '{"no": "level"}', ""])
-def test_what_is_no_line_of_the_proxy_log_is_kept_as_it_is(text: str) -> None:
-    assert of_the_proxy(text, is_error=True)["message"] == text
-    assert of_the_proxy(text, is_error=True)["severity"] == "WARNING"
-    assert of_the_proxy(text)["severity"] == "INFO"
+def test_other_output_of_the_proxy_is_kept(text: str) -> None:
+    assert convert_proxy_line(text, is_error=True)["message"] == text
+    assert convert_proxy_line(text, is_error=True)["severity"] == "WARNING"
+    assert convert_proxy_line(text)["severity"] == "INFO"
 
 
-def test_mlflows_own_lines_pass_and_others_are_wrapped() -> None:
-    own = logs.entry("ERROR", "broke", "mlflow").rstrip("\n")
-    assert logs.of_mlflow(own, is_error=False) == own + "\n"
-    wrapped = json.loads(logs.of_mlflow("Segmentation fault", is_error=True))
+def test_entries_of_mlflow_pass_and_other_lines_are_converted() -> None:
+    own = logs.format_entry("ERROR", "failed", "mlflow").rstrip("\n")
+    assert logs.convert_mlflow_line(own, is_error=False) == own + "\n"
+    wrapped = json.loads(logs.convert_mlflow_line("Segmentation fault", is_error=True))
     assert (wrapped["severity"], wrapped["message"], wrapped["process"]) == ("WARNING", "Segmentation fault", "mlflow")
 
 
-def test_what_is_logged_is_one_line_with_its_stack_trace(capsys: pytest.CaptureFixture[str]) -> None:
+def test_logged_exception_is_one_line_with_stack_trace(capsys: pytest.CaptureFixture[str]) -> None:
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     try:
@@ -98,13 +98,13 @@ def test_what_is_logged_is_one_line_with_its_stack_trace(capsys: pytest.CaptureF
         try:
             raise ValueError("a line\nand another")
         except ValueError:
-            logging.getLogger("mlflow.store").exception("It broke: %s", "why")
+            logging.getLogger("mlflow.store").exception("It failed: %s", "why")
     finally:
         logging.captureWarnings(capture=False)
         root.handlers[:], root.level = before, level
     (line,) = capsys.readouterr().out.splitlines()
-    said = json.loads(line)
-    assert said["severity"] == "ERROR"
-    assert said["message"].startswith("It broke: why\nTraceback (most recent call last):\n")
-    assert said["message"].endswith("ValueError: a line\nand another")
-    assert said["logger"] == "mlflow.store"
+    entry = json.loads(line)
+    assert entry["severity"] == "ERROR"
+    assert entry["message"].startswith("It failed: why\nTraceback (most recent call last):\n")
+    assert entry["message"].endswith("ValueError: a line\nand another")
+    assert entry["logger"] == "mlflow.store"

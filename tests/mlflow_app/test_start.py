@@ -1,4 +1,4 @@
-"""Starts that fail, and the commands beside serving."""
+"""Failing starts, and the other commands."""
 
 import contextlib
 import dataclasses
@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.doubles.mariadb import Database, MariaDb
-from tests.mlflow_app.app_process import AppProcess, environment, together
-from tests.mlflow_app.place import Place
+from tests.mlflow_app.app_process import AppProcess, environment, started_together
+from tests.mlflow_app.backends import Backends
 
-# Each of them imports MLflow, on a machine that may be busy.
+# Each instance imports MLflow, which is slow on a busy machine.
 pytestmark = pytest.mark.timeout(300)
 
 
 def run(folder: Path, *arguments: str, **settings: str) -> tuple[int, list[str]]:
-    """The exit code, and the messages or lines."""
+    """(exit code, messages); lines that are not JSON are returned as they are."""
     done = subprocess.run(
         [sys.executable, "-m", "mlflow_app", *arguments],
         cwd=folder,
@@ -34,13 +34,13 @@ def run(folder: Path, *arguments: str, **settings: str) -> tuple[int, list[str]]
     return done.returncode, [json.loads(line)["message"] if line.startswith("{") else line for line in lines]
 
 
-def test_wrong_settings_end_it_with_a_line_for_each(tmp_path: Path) -> None:
+def test_invalid_settings_are_logged_one_per_line(tmp_path: Path) -> None:
     code, messages = run(tmp_path, MLFLOW_APP_ARTIFACTS_DESTINATION="s3://bucket", MLFLOW_PROXY_AUTH="no")
     assert code == 2
     assert messages[0] == "The container cannot start."
     assert [message.split(":")[0] for message in messages[1:3]] == [
         "MLFLOW_APP_ARTIFACTS_DESTINATION",
-        "Set one of MLFLOW_APP_DATABASE_SOCKET and MLFLOW_APP_DATABASE_ADDRESS.",
+        "Set either MLFLOW_APP_DATABASE_SOCKET or MLFLOW_APP_DATABASE_ADDRESS.",
     ]
     assert messages[-1].startswith("MLFLOW_PROXY_AUTH")
 
@@ -51,7 +51,7 @@ def test_help_lists_every_setting(tmp_path: Path) -> None:
     assert "  MLFLOW_APP_DATABASE_PASSWORD_SECRET" in lines
 
 
-def test_the_health_check_finds_nobody(tmp_path: Path) -> None:
+def test_health_check_fails_without_a_server(tmp_path: Path) -> None:
     code, lines = run(
         tmp_path, "healthcheck", MLFLOW_PROXY_LISTEN="127.0.0.1:1", MLFLOW_PROXY_TOKENS_FILE="/tokens.json"
     )
@@ -60,92 +60,96 @@ def test_the_health_check_finds_nobody(tmp_path: Path) -> None:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Stuck:
-    """An upgrade that cannot note its first step, until it is let go."""
+class BlockedUpgrade:
+    """A database with a table lock that blocks an upgrade at its first step."""
 
     server: MariaDb
     database: Database
     cursor: Any
 
     def is_reached(self) -> bool:
+        """Whether the upgrade waits for the lock."""
         waiting = "SELECT 1 FROM information_schema.processlist WHERE user = %s AND state LIKE 'Waiting for table%%'"
         return bool(self.server.execute(waiting, (self.database.user,)))
 
-    def let_go(self) -> None:
+    def unblock(self) -> None:
+        """Release the lock."""
         self.cursor.execute("UNLOCK TABLES")
 
 
 class Starting(NamedTuple):
-    """Three that were started at once; `stuck` has the databases of the last two, whose upgrades stand still."""
+    """Three instances that were started at once; `blocked` are the upgrades of the last two."""
 
     on_a_newer_schema: AppProcess
     upgrading: AppProcess
     command: AppProcess
-    stuck: list[Stuck]
+    blocked: list[BlockedUpgrade]
 
 
 @contextlib.contextmanager
-def stuck(server: MariaDb, database: Database) -> Generator[Stuck]:
+def blocked_upgrade(server: MariaDb, database: Database) -> Generator[BlockedUpgrade]:
     with server.connected(database.name) as cursor:
         cursor.execute("LOCK TABLES alembic_version READ")
-        yield Stuck(server, database, cursor)
+        yield BlockedUpgrade(server, database, cursor)
 
 
 @pytest.fixture(scope="module")
 def starting(
-    place: Place, current: Database, old_database: Database, tmp_path_factory: pytest.TempPathFactory
+    backends: Backends, current: Database, old_database: Database, tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[Starting]:
-    newer, *old = place.server.copy(current), place.server.copy(old_database), place.server.copy(old_database)
-    place.server.execute("UPDATE alembic_version SET version_num = 'fedcba987654'", database=newer.name)
-    off = place.settings(old[1], MLFLOW_APP_SCHEMA_UPGRADE="off")
+    newer, *old = backends.server.copy(current), backends.server.copy(old_database), backends.server.copy(old_database)
+    backends.server.execute("UPDATE alembic_version SET version_num = 'fedcba987654'", database=newer.name)
+    off = backends.settings(old[1], MLFLOW_APP_SCHEMA_UPGRADE="off")
     with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(stuck(place.server, database)) for database in old]
+        blocked = [stack.enter_context(blocked_upgrade(backends.server, database)) for database in old]
         folder = tmp_path_factory.mktemp("starting")
-        ends, lives = stack.enter_context(together(folder, [place.settings(newer), place.settings(old[0])]))
-        (command,) = stack.enter_context(together(folder / "command", [off], "upgrade"))
-        yield Starting(ends, lives, command, held)
+        refused, upgrading = stack.enter_context(
+            started_together(folder, [backends.settings(newer), backends.settings(old[0])])
+        )
+        (command,) = stack.enter_context(started_together(folder / "command", [off], "upgrade"))
+        yield Starting(refused, upgrading, command, blocked)
 
 
-def test_on_a_schema_of_a_newer_mlflow_the_container_stops_with_a_sentence(starting: Starting) -> None:
+def test_container_stops_on_schema_of_newer_mlflow(starting: Starting) -> None:
     app = starting.on_a_newer_schema
     app.wait(lambda: app.status("/healthz") == 200)
     environ = Path(f"/proc/{app.child('proxy_app')}/environ").read_text()
-    assert app.exit_code(within=120) == 2
-    assert app.said("which MLflow 3.17.2 does not know: a newer MLflow has upgraded it")
-    assert "MLflow has ended by itself, exit code 2: the container stops" in app.messages
-    # And nobody but MLflow got to see the password.
+    assert app.exit_code(timeout=120) == 2
+    assert app.messages_with("which MLflow 3.17.2 does not know: a newer version of MLflow upgraded it")
+    assert "MLflow exited unexpectedly, exit code 2: the container stops" in app.messages
+    # The proxy's process does not have the password.
     assert "MLFLOW_PROXY_UPSTREAM_URL" in environ
     assert "PASSWORD" not in environ
 
 
-def test_while_the_schema_is_upgraded_it_lives_and_is_not_ready_and_sigterm_waits_for_it(starting: Starting) -> None:
-    app, stuck = starting.upgrading, starting.stuck[0]
-    app.wait(stuck.is_reached)
-    assert app.said("Upgrading the schema from revision")
+def test_upgrading_container_is_live_not_ready_and_delays_sigterm(starting: Starting) -> None:
+    app, blocked = starting.upgrading, starting.blocked[0]
+    app.wait(blocked.is_reached)
+    assert app.messages_with("Upgrading the schema from revision")
     assert app.status("/healthz") == 200
     assert app.status("/readyz") == 503
     app.terminate()
-    app.wait(lambda: app.said("Stopping"))
-    stuck.let_go()
+    app.wait(lambda: app.messages_with("Stopping"))
+    blocked.unblock()
     assert app.exit_code() == 0
-    assert app.said("The schema has been upgraded")
-    assert not app.said("MLflow is served by")
+    assert app.messages_with("Upgraded the schema")
+    assert not app.messages_with("Serving MLflow with")
 
 
-def test_the_command_upgrade_upgrades_and_ends_and_is_not_interrupted(starting: Starting) -> None:
-    app, stuck = starting.command, starting.stuck[1]
-    app.wait(stuck.is_reached)
+def test_upgrade_command_exits_when_done_and_ignores_signals(starting: Starting) -> None:
+    app, blocked = starting.command, starting.blocked[1]
+    app.wait(blocked.is_reached)
     app.interrupt()
     app.terminate()
-    stuck.let_go()
+    blocked.unblock()
     assert app.exit_code() == 0
-    assert app.said("The schema has been upgraded")
-    assert app.strays == []
+    assert app.messages_with("Upgraded the schema")
+    assert app.unparsed == []
 
 
-def test_when_the_proxy_cannot_start_its_sentence_is_kept_and_so_is_its_exit_code(place: Place, tmp_path: Path) -> None:
-    settings = place.settings(Database("x", "x", "x"), MLFLOW_PROXY_TOKENS_FILE="/nowhere/tokens.json")
-    with together(tmp_path, [settings]) as (app,):
+def test_error_and_exit_code_of_a_failing_proxy_are_kept(backends: Backends, tmp_path: Path) -> None:
+    settings = backends.settings(Database("x", "x", "x"), MLFLOW_PROXY_TOKENS_FILE="/nowhere/tokens.json")
+    with started_together(tmp_path, [settings]) as (app,):
         assert app.exit_code() == 2
-    assert app.said("/nowhere/tokens.json")
-    assert "The proxy has ended by itself, exit code 2: the container stops" in app.messages
+    assert app.messages_with("/nowhere/tokens.json")
+    assert "The proxy exited unexpectedly, exit code 2: the container stops" in app.messages

@@ -178,7 +178,7 @@ def test_mlflow_believes_the_authorities_of_now_and_next() -> None:
 
 def test_the_image_takes_the_authorities_as_they_are_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
     believed: list[str] = []
-    monkeypatch.setattr(tls, "trusting", believed.append)
+    monkeypatch.setattr(tls, "create_ssl_context", believed.append)
     _, seen = recorded(private=True)
     Settings.from_env(_environment(seen, {"MLFLOW_APP_DATABASE_CA_PEM": seen["server_ca"]}))
     assert believed == [seen["server_ca"].strip()]

@@ -42,8 +42,8 @@ def told(settings: Mapping[str, Any] | None = None) -> dict[str, str]:
 def read(settings: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> tuple[image.Settings, ProxySettings]:
     """What the image makes of it."""
     # The recorder's authorities are no real ones.
-    monkeypatch.setattr(tls, "trusting", str)
-    return image.read(told(settings))
+    monkeypatch.setattr(tls, "create_ssl_context", str)
+    return image.read_settings(told(settings))
 
 
 # -- what the container is told
@@ -89,7 +89,7 @@ def test_a_private_database_is_reached_in_the_vpc_and_has_to_prove_who_it_is(mon
         database.outputs["privateIpAddress"],
         3306,
     )
-    assert "BEGIN CERTIFICATE" in of_mlflow.database_ca
+    assert "BEGIN CERTIFICATE" in of_mlflow.database_ca_pem
     assert "betaSettings" not in version(PRIVATE)
     network, subnetwork = (
         only(whole(PRIVATE), kind) for kind in ("gcp:compute/network:Network", "gcp:compute/subnetwork:Subnetwork")
@@ -108,13 +108,13 @@ def test_artifacts_are_in_the_bucket(access: str, proxied: bool, monkeypatch: py
     given = {"artifacts": {"access": access}}
     of_mlflow, _ = read(given, monkeypatch)
     bucket = only(whole(given), "gcp:storage/bucket:Bucket", "mlflow-artifacts")
-    assert of_mlflow.artifacts == f"gs://{bucket.outputs['name']}"
+    assert of_mlflow.artifacts_destination == f"gs://{bucket.outputs['name']}"
     assert of_mlflow.artifacts_proxied is proxied
 
 
 def test_its_memory_is_what_the_settings_say_and_its_processes_only_if_they_do(monkeypatch: pytest.MonkeyPatch) -> None:
     of_mlflow, _ = read(KINDS["sized"], monkeypatch)
-    assert (of_mlflow.memory, of_mlflow.workers) == (4608, 6)
+    assert (of_mlflow.memory_limit_mib, of_mlflow.workers) == (4608, 6)
     assert mlflow_environment.WORKERS not in told()
     assert version(KINDS["sized"])["resources"] == {"cpu": 2, "memoryGb": 4.5, "diskGb": 10}
 
@@ -155,7 +155,7 @@ def test_it_grows_with_its_load_within_the_settings() -> None:
 
 def test_a_start_may_take_as_long_as_an_upgrade_and_the_engine_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = int(str(version()["readinessCheck"]["appStartTimeout"]).removesuffix("s"))
-    assert seconds >= read({}, monkeypatch)[0].schema_wait
+    assert seconds >= read({}, monkeypatch)[0].schema_lock_timeout
     timeouts = only(whole(), VERSION).timeouts
     for action in ("create", "update"):
         assert int(timeouts[action].removesuffix("m")) * 60 >= seconds + 600

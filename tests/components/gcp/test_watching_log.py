@@ -46,7 +46,7 @@ def request(
     assert exchange.route is not None
     exchange.caller = Caller("ann@example.com", role, "iap") if role else None
     observe.Observer(lines.append).record(exchange)
-    return entry(logs.of_the_proxy(lines[0], is_error=False))
+    return entry(logs.convert_proxy_line(lines[0], is_error=False))
 
 
 def counted(logged: Any) -> set[str]:
@@ -88,23 +88,25 @@ def test_a_percentile_of_any_wait_is_right_to_a_quarter() -> None:
 
 def test_a_container_that_ends_by_itself_counts() -> None:
     for source, said in (
-        ("supervisor.py", r'_say\("CRITICAL", f"\{dead\.name\} has ended by itself'),
-        ("__main__.py", r'logs\.entry\("CRITICAL", line, "container"\)'),
+        ("supervisor.py", r'_log\("CRITICAL", f"\{exited\.name\} exited unexpectedly'),
+        ("__main__.py", r'logs\.format_entry\("CRITICAL", line, "container"\)'),
     ):
         assert re.search(said, (Path(mlflow_app.__path__[0]) / source).read_text(encoding="utf-8"))
-    assert counted(entry(logs.entry("CRITICAL", "MLflow has ended by itself, exit code 1", "container"))) == {"ends"}
+    assert counted(entry(logs.format_entry("CRITICAL", "MLflow exited unexpectedly, exit code 1", "container"))) == {
+        "ends"
+    }
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        logs.entry("INFO", "Stopping: the proxy first, then MLflow", "container"),
-        logs.entry("WARNING", "MLflow did not end within 5 s, and is killed", "container"),
-        logs.entry("ERROR", "Something failed", "container"),
+        logs.format_entry("INFO", "Stopping: the proxy first, then MLflow", "container"),
+        logs.format_entry("WARNING", "MLflow did not end within 5 s, and is killed", "container"),
+        logs.format_entry("ERROR", "Something failed", "container"),
         # The container's own line follows.
-        logs.entry("CRITICAL", "MLflow cannot start.", "mlflow"),
-        logs.plain("Traceback", "mlflow", is_error=True),
-        logs.of_the_proxy('{"level": "error", "event": "fault", "message": "A fault"}', is_error=False),
+        logs.format_entry("CRITICAL", "MLflow cannot start.", "mlflow"),
+        logs.convert_plain_line("Traceback", "mlflow", is_error=True),
+        logs.convert_proxy_line('{"level": "error", "event": "fault", "message": "A fault"}', is_error=False),
     ],
 )
 def test_what_does_not_end_the_container_does_not_count(line: str) -> None:
@@ -112,7 +114,7 @@ def test_what_does_not_end_the_container_does_not_count(line: str) -> None:
 
 
 def test_another_services_lines_count_nowhere() -> None:
-    line = logs.entry("CRITICAL", "It ended", "container")
+    line = logs.format_entry("CRITICAL", "It ended", "container")
     assert counted(entry(line, service="other")) == set()
 
 
@@ -170,10 +172,10 @@ def test_default_leaves_out_what_the_bucket_has_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("line", "log", "service", "kept"),
     [
-        (logs.entry("INFO", "A line", "mlflow"), "stdout", "mlflow", True),
-        (logs.entry("INFO", "A line", "mlflow"), "nginx.request", "mlflow", True),
-        (logs.entry("INFO", "A line", "mlflow"), "nginx.health_check", "mlflow", False),
-        (logs.entry("INFO", "A line", "mlflow"), "stdout", "default", False),
+        (logs.format_entry("INFO", "A line", "mlflow"), "stdout", "mlflow", True),
+        (logs.format_entry("INFO", "A line", "mlflow"), "nginx.request", "mlflow", True),
+        (logs.format_entry("INFO", "A line", "mlflow"), "nginx.health_check", "mlflow", False),
+        (logs.format_entry("INFO", "A line", "mlflow"), "stdout", "default", False),
     ],
 )
 def test_the_bucket_gets_the_lines_of_this_service_without_health_checks(

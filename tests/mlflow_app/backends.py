@@ -1,4 +1,4 @@
-"""Where the image runs in tests: a database, a bucket, a Secret Manager, and the settings for them."""
+"""The services that the image uses in tests, and the image's settings for them."""
 
 import dataclasses
 
@@ -9,8 +9,8 @@ from tests.doubles.secret_manager import PROJECT, SecretManager
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Place:
-    """Where the image runs: settings for it on a database here."""
+class Backends:
+    """A database server, a bucket, a Secret Manager and the proxy's tokens."""
 
     server: MariaDb
     bucket: dict[str, str]
@@ -18,8 +18,8 @@ class Place:
     tokens: Tokens
 
     def settings(self, database: Database, **changes: str) -> dict[str, str]:
-        """Over the socket, the password given, artifacts proxied."""
-        told = {
+        """Settings with a socket, a static password, proxied artifacts, and `changes`; empty ones are left out."""
+        settings = {
             "MLFLOW_APP_DATABASE_SOCKET": str(self.server.socket),
             "MLFLOW_APP_DATABASE_NAME": database.name,
             "MLFLOW_APP_DATABASE_USER": database.user,
@@ -32,10 +32,10 @@ class Place:
             **self.bucket,
             **changes,
         }
-        return {name: text for name, text in told.items() if text}
+        return {name: text for name, text in settings.items() if text}
 
-    def by_secret(self, name: str) -> dict[str, str]:
-        """Changes: the password from Secret Manager."""
+    def password_from_secret(self, name: str) -> dict[str, str]:
+        """Changes for `settings`: the password from Secret Manager."""
         return {
             "MLFLOW_APP_DATABASE_PASSWORD": "",
             "MLFLOW_APP_DATABASE_PASSWORD_SECRET": f"projects/{PROJECT}/secrets/{name}",
@@ -43,8 +43,8 @@ class Place:
             **self.secrets.environ,
         }
 
-    def by_address(self) -> dict[str, str]:
-        """Changes: over TCP."""
+    def over_tcp(self) -> dict[str, str]:
+        """Changes for `settings`: TCP instead of the socket."""
         return {
             "MLFLOW_APP_DATABASE_SOCKET": "",
             "MLFLOW_APP_DATABASE_ADDRESS": f"127.0.0.1:{self.server.port}",

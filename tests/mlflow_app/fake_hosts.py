@@ -1,4 +1,4 @@
-"""Others whom an instance may ask: a proxy on the way abroad, and a language model."""
+"""Fake hosts: an outgoing proxy that records and refuses, and a language model."""
 
 import contextlib
 import http.server
@@ -29,49 +29,49 @@ class _Host(http.server.ThreadingHTTPServer):
                 thread.join()
 
 
-class _Quiet(http.server.BaseHTTPRequestHandler):
+class _SilentHandler(http.server.BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the base class has it
         pass
 
 
-class _Refuses(_Quiet):
+class _RefusingHandler(_SilentHandler):
     def do_CONNECT(self) -> None:
-        cast("ProxyThatTellsTales", self.server).asked.append(self.path)
+        cast("RecordingProxy", self.server).requested_hosts.append(self.path)
         self.send_error(403)
 
 
-class ProxyThatTellsTales(_Host):
-    """`asked` are the hosts that somebody wanted to reach over https://; nobody does."""
+class RecordingProxy(_Host):
+    """An HTTP proxy that refuses every CONNECT; `requested_hosts` are their hosts."""
 
-    handler = _Refuses
+    handler = _RefusingHandler
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[str] = []
+        self.requested_hosts: list[str] = []
 
 
-class _Speaks(_Quiet):
+class _LanguageModelHandler(_SilentHandler):
     def do_POST(self) -> None:
         model = cast("LanguageModel", self.server)
         self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
-        self._say("first word")
+        self._send("first word")
         model.go_on.wait(30)
-        self._say("second word")
+        self._send("second word")
         self.wfile.write(b"data: [DONE]\n\n")
 
-    def _say(self, word: str) -> None:
+    def _send(self, word: str) -> None:
         choice = {"index": 0, "delta": {"role": "assistant", "content": word}, "finish_reason": None}
-        said = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
-        self.wfile.write(f"data: {json.dumps(said)}\n\n".encode())
+        chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+        self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
 
 
 class LanguageModel(_Host):
-    """OpenAI's way of streaming, two words; it waits for `go_on` between them."""
+    """Streams two words in OpenAI's format; waits for `go_on` between them."""
 
-    handler = _Speaks
+    handler = _LanguageModelHandler
 
     def __init__(self) -> None:
         super().__init__()
