@@ -72,6 +72,7 @@ snapshots: $(HERE)/dev.stamp  ## update the snapshots of the stacks' resources; 
 docs: $(HERE)/dev.stamp  ## write the generated pages of docs/
 	@$(RUN) -c 'from proxy_app.settings import Settings; print(Settings.markdown(), end="")' >docs/settings.md
 	@$(RUN) -c 'from mlflow_app.settings import Settings; print(Settings.markdown(), end="")' >docs/mlflow-settings.md
+	@$(RUN) -c 'from components.args_module import write; write()'
 	@$(RUN) -c 'from components.settings_page import aws_settings; print(aws_settings(), end="")' >docs/aws-settings.md
 	@$(RUN) -c 'from components.settings_page import gcp_settings; print(gcp_settings(), end="")' >docs/gcp-settings.md
 	@$(RUN) -m preview.diagrams_page

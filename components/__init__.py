@@ -1,8 +1,8 @@
-"""MLflow on the cloud that you have: components for Pulumi programs."""
+"""Pulumi components that deploy MLflow on AWS or Google Cloud."""
 
 from typing import TYPE_CHECKING, Any
 
-from .aws.settings import AwsMlflowProxySettings
+from .aws.args import AwsMlflowProxyArgs
 from .gcp.args import GcpMlflowArgs
 from .validation import SettingsError
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from .aws.aws_mlflow_proxy import AwsMlflowProxy
     from .gcp.gcp_mlflow import GcpMlflow
 
-__all__ = ["AwsMlflowProxy", "AwsMlflowProxySettings", "GcpMlflow", "GcpMlflowArgs", "SettingsError"]
+__all__ = ["AwsMlflowProxy", "AwsMlflowProxyArgs", "GcpMlflow", "GcpMlflowArgs", "SettingsError"]
 
 
 def __getattr__(name: str) -> Any:
-    # Each brings its cloud's SDK, which takes a second to load: nobody should wait for the other's.
+    # Each component imports its cloud's SDK, which takes a second: load only the one that is used.
     if name == "AwsMlflowProxy":
         from .aws.aws_mlflow_proxy import AwsMlflowProxy
 

@@ -36,6 +36,10 @@ class Expected(str):
     __slots__ = ()
 
 
+class AcceptsOutput:
+    """Marks a field that also accepts another resource's Output."""
+
+
 def _unless_output(value: Any, check: Callable[[Any], Any]) -> Any:
     # The value of another resource's output is not known yet.
     unknown = isinstance(value, pulumi.Output)
@@ -49,7 +53,9 @@ def text_type(pattern: str, expected: str) -> Any:
 
 def input_type(pattern: str, expected: str) -> Any:
     """Like text_type, for a field that also accepts another resource's Output, which is not validated."""
-    return Annotated[str, StringConstraints(pattern=f"^(?:{pattern})$"), Wrap(_unless_output), Expected(expected)]
+    return Annotated[
+        str, StringConstraints(pattern=f"^(?:{pattern})$"), Wrap(_unless_output), AcceptsOutput(), Expected(expected)
+    ]
 
 
 if TYPE_CHECKING:
@@ -86,6 +92,10 @@ class ValidatedArgs(BaseModel):
     def spellings(cls, field: str) -> tuple[str, str]:
         """The accepted spellings of a field's name: camel case and snake case."""
         return to_camel(field), field
+
+    def given(self) -> Any:
+        """The values that are set, as a component's arguments: mappings, lists and plain values."""
+        return _as_given(self)
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         """Yield (dotted name of a field, sentence) for each problem that no single field's type can express."""

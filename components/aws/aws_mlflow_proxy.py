@@ -1,16 +1,15 @@
-"""SageMaker's managed MLflow, and in front of it the proxy on EC2 behind a load balancer.
+"""SageMaker's managed MLflow behind the proxy, which runs on ECS and EC2 behind a load balancer.
 
-It builds everything from the network to the alarms. Left to the caller: the account's limits, DNS zones, a customer
-key, and people's accounts at their identity provider.
+The component creates everything from the network to the alarms. Service quotas, DNS zones, a customer managed key and
+user accounts at the identity provider are not part of it.
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
+from .args import AwsMlflowProxyArgs
 from .deployment import Deployment
 from .endpoints import Endpoints
 from .image import Image
@@ -25,54 +24,58 @@ from .studio import Studio
 from .tokens import Tokens
 from .tracking import Tracking
 
-# What fits into the load balancer's name: 32 letters, and not beginning with what AWS keeps for itself.
+# A load balancer's name has at most 32 characters, of which the suffix takes 16, and must not start with internal-.
 _NAME = re.compile(r"(?!internal-)[a-z][a-z0-9-]{0,15}")
 
 
 class AwsMlflowProxy(pulumi.ComponentResource):
-    """SageMaker's MLflow with the proxy in front."""
+    """SageMaker MLflow behind the proxy."""
 
     url: pulumi.Output[str]
-    """Where callers find the proxy, for whoever reaches its network."""
+    """URL of the proxy, reachable from the load balancer's network."""
     ui_url: pulumi.Output[str]
-    """The proxy's page in a browser; for admins it has the button into MLflow's own pages."""
+    """URL of the proxy's start page in a browser; admins can open SageMaker's MLflow UI from there."""
     tracking_uri: pulumi.Output[str]
-    """MLFLOW_TRACKING_URI."""
+    """Value for MLFLOW_TRACKING_URI."""
     target_arn: pulumi.Output[str]
-    """SageMaker's tracking server or app."""
+    """ARN of the SageMaker MLflow app or tracking server."""
     bucket: pulumi.Output[str | None]
-    """The artifacts' bucket; None for a target that was there."""
+    """Name of the artifact bucket; None for an existing target."""
     log_group: pulumi.Output[str]
-    """The proxy's log."""
+    """Name of the proxy's CloudWatch log group."""
     dashboard_url: pulumi.Output[str | None]
-    """CloudWatch's page for this deployment."""
+    """URL of the CloudWatch dashboard; None without one."""
     admin_token: pulumi.Output[str]
-    """A first token, secret; the same as in ``admin_token_secret_arn``."""
+    """First admin token (secret); the same as in ``admin_token_secret_arn``."""
     admin_token_secret_arn: pulumi.Output[str]
-    """Where that token is kept; the proxy cannot read it."""
+    """ARN of the secret with this token; the proxy cannot read it."""
     tokens_secret_arn: pulumi.Output[str]
-    """Where the proxy reads the hashes of all tokens; ``python -m proxy_app token`` changes them."""
+    """ARN of the secret with the hashes of all tokens; edit it with ``python -m proxy_app token``."""
     load_balancer_dns_name: pulumi.Output[str]
-    """The load balancer's own name: what a CNAME of yours for ``load_balancer.host_name`` points to."""
+    """DNS name of the load balancer, the target of a CNAME record for ``load_balancer.host_name``."""
     load_balancer_zone_id: pulumi.Output[str]
-    """The hosted zone of that name, for an alias in Route 53 instead."""
+    """Hosted zone ID of the load balancer, for a Route 53 alias record."""
     port_forward: pulumi.Output[str | None]
-    """The command that brings an internal load balancer to a laptop; None for a public one."""
+    """Shell command that forwards a local port to an internal load balancer; None for a public one."""
     client_setup: pulumi.Output[str]
-    """The lines to paste where MLflow's client runs."""
+    """Shell commands that set up an MLflow client."""
 
     def __init__(
         self,
         name: str,
-        args: AwsMlflowProxySettings | Mapping[str, Any] | None = None,
+        args: AwsMlflowProxyArgs,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Raises SettingsError with everything that is wrong in ``args``, ValueError for a ``name`` that is none."""
+        """Names of arguments may be in snake case or camel case.
+
+        Raises SettingsError with all problems in ``args``, and ValueError for an invalid ``name``.
+        """
         if not _NAME.fullmatch(name):
             raise ValueError(
-                f"AwsMlflowProxy {name!r}: a name has 1 to 16 letters of a-z, digits and -, a letter first."
+                f"AwsMlflowProxy: got name {name!r}, expected 1 to 16 lowercase letters, digits and hyphens, a letter "
+                "first, and not internal-."
             )
-        settings = AwsMlflowProxySettings.read(args or {}, name)
+        settings = AwsMlflowProxySettings.read(args, name)
         super().__init__("mlflow:index:AwsMlflowProxy", name, {}, opts)
         inside = pulumi.ResourceOptions(parent=self)
         asking = pulumi.InvokeOptions(parent=self)
@@ -135,7 +138,7 @@ class AwsMlflowProxy(pulumi.ComponentResource):
             tokens=tokens,
             load_balancer=load_balancer,
             log=log,
-            # Without its way out an instance could not start, nor its tasks be stopped when all is destroyed.
+            # Instances need outbound connectivity to start, and for their tasks to be stopped on destroy.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[network, endpoints]),
         )
         monitoring = Monitoring(

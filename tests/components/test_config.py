@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from components import AwsMlflowProxySettings, SettingsError
+from components import SettingsError
 from components.aws.load_balancer_settings import LoadBalancerSettings, OidcSettings
 from components.aws.network_settings import NetworkSettings
+from components.aws.settings import AwsMlflowProxySettings
 from components.config import Config, read_config
 from components.validation import validate_args
 from preview.recorder import record
@@ -60,7 +61,7 @@ def aws(given: Mapping[str, Any] | None = None, secret: str | None = None) -> Aw
 
 def test_a_stack_without_any_object_is_told_so() -> None:
     (found,) = problems("null")
-    assert found.startswith("mlflow:aws, mlflow:gcp: neither is there")
+    assert found.startswith("mlflow:aws, mlflow:gcp: missing: set one of them")
 
 
 def test_a_misspelt_key_is_named() -> None:
@@ -242,7 +243,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 @pytest.mark.parametrize("name", ["oidcClientSecret", "oidc_client_secret"])
 def test_a_secret_within_the_object_is_refused_and_not_shown(name: str) -> None:
     (found,) = problems({name: "hidden"})
-    assert found.startswith(f"mlflow:aws.{name}: a secret has a key of its own")
+    assert found.startswith(f"mlflow:aws.{name}: not allowed here, set it as a secret")
     assert "hidden" not in found
 
 
@@ -294,7 +295,7 @@ def test_sagemaker_may_be_in_another_region_where_there_is_a_way_to_it() -> None
 
 def test_a_secret_in_plain_text_is_refused_and_not_shown() -> None:
     def program() -> None:
-        with pytest.raises(SettingsError, match="mlflow:awsOidcClientSecret: it is in plain text") as caught:
+        with pytest.raises(SettingsError, match="mlflow:awsOidcClientSecret: stored in plain text") as caught:
             read_config()
         assert "hidden" not in str(caught.value)
 

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from policy_sentry.querying.actions import get_actions_for_service
 
-from components import AwsMlflowProxy, AwsMlflowProxySettings
+from components import AwsMlflowProxy
+from components.aws.settings import AwsMlflowProxySettings
 from components.validation import nested_model
 from preview.aws.mock_outputs import ACCOUNT, REGION
 from preview.recorder import record

@@ -42,7 +42,7 @@ def _with_providers() -> None:
             docker_build.Provider("mine-docker"),
         ]
     )
-    AwsMlflowProxy("proxy", {"environment": "production", "loadBalancer": {"certificate_arn": CERTIFICATE}}, given)
+    AwsMlflowProxy("proxy", {"environment": "production", "load_balancer": {"certificate_arn": CERTIFICATE}}, given)
 
 
 OIDC: Mapping[str, Any] = {

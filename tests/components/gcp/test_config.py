@@ -185,7 +185,9 @@ def test_what_sign_in_needs_is_named(sign_in: Mapping[str, Any], secret: str | N
 @pytest.mark.parametrize("name", ["oauthClientSecret", "oauth_client_secret"])
 def test_a_secret_within_the_object_is_refused_and_not_shown(name: str) -> None:
     (found,) = problems({name: "planted"})
-    assert found.startswith(f"mlflow:gcp.{name}: a secret has a key of its own: `pulumi config set --secret {_KEY}`")
+    assert found.startswith(
+        f"mlflow:gcp.{name}: not allowed here, set it as a secret: `pulumi config set --secret {_KEY}`"
+    )
     assert "planted" not in found
 
 
