@@ -1,6 +1,6 @@
-"""What somebody should know of, and what to look at first then.
+"""Alerting policies, each with documentation of the cause and of the first thing to check.
 
-Identity-Aware Proxy is in an uptime check's way: that nobody reports is what says that nothing runs.
+Uptime checks cannot pass Identity-Aware Proxy: the absence of instance metrics stands for an outage instead.
 https://cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.alertPolicies
 """
 
@@ -12,41 +12,41 @@ from urllib.parse import quote
 import pulumi
 from pulumi_gcp import monitoring
 
-from .args import AppArgs, WatchingArgs
+from .args import AppArgs, MonitoringArgs
 from .database import Database
-from .log_store import lines_of
-from .metrics import metric_in_promql
-from .place import Place
-from .series import (
-    ANSWERS,
-    CONNECTIONS,
+from .deployment import Deployment
+from .log_bucket import service_log_filter
+from .log_metrics import promql_name
+from .metrics import (
+    DATABASE_CONNECTIONS,
     DATABASE_CPU,
     DATABASE_DISK,
     FLEX_CPU,
     INSTANCE_CPU,
-    Series,
+    RESPONSE_COUNT,
+    TimeSeries,
     database_of,
     instances_of,
     service_of,
 )
-from .tiers import connections
+from .sql_tiers import max_connections
 
 _CONSOLE = "https://console.cloud.google.com"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
-# Google takes half an hour to a day.
+# Allowed are 30 minutes to a day.
 # https://cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.alertPolicies#NotificationChannelStrategy
-_AGAIN = 4 * _HOUR
-# App Engine's metrics are four minutes late, and an update in place may leave a gap.
-_SILENT = 10 * _MINUTE
+_RENOTIFY = 4 * _HOUR
+# App Engine's metrics are delayed by four minutes, and an update in place may leave a gap.
+_ABSENCE = 10 * _MINUTE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Condition:
-    """One of ``over`` a threshold and ``absent``, or a ``query`` in PromQL; for so many ``seconds``."""
+    """A time series above ``threshold`` (None: an absent time series) or a PromQL ``query``, for ``seconds``."""
 
     seconds: int
-    series: Series | None = None
-    over: float | None = None
+    time_series: TimeSeries | None = None
+    threshold: float | None = None
     query: str | None = None
 
 
@@ -54,15 +54,15 @@ class _Condition:
 class _Alert:
     title: str
     severity: Literal["CRITICAL", "ERROR", "WARNING"]
-    says: str
-    """Markdown: what has happened, and what to look at."""
+    text: str
+    """Markdown: what happened, and what to check."""
     condition: _Condition
     database: bool = False
 
 
-def alerts(
-    place: Place,
-    args: WatchingArgs,
+def create_alerts(
+    deployment: Deployment,
+    args: MonitoringArgs,
     *,
     app: AppArgs,
     tier: str,
@@ -71,163 +71,169 @@ def alerts(
     channel: pulumi.Output[str] | None,
     parent: pulumi.Resource,
 ) -> Sequence[monitoring.AlertPolicy]:
-    """All of them; each tells the channel when it goes off, and when it is over. ``tier`` is the database's."""
-    found = {
-        **dict(_of_the_service(place, args, app)),
-        **_of_the_database(place, tier, database),
+    """Create all policies; each notifies the channel when an incident opens and when it closes.
+
+    ``tier`` is the database's machine type. The policies exist only while the resource ``after`` does.
+    """
+    all_alerts = {
+        **dict(_service_alerts(deployment, args, app)),
+        **_database_alerts(deployment, tier, database),
     }
-    # There from when the service is, and gone before it goes: what is being built or destroyed is no reason for mail.
+    # Created after the service and deleted before it: deployments and destroys open no incidents.
     inside = pulumi.ResourceOptions(parent=parent, depends_on=[after])
     return [
         monitoring.AlertPolicy(
-            place.named(f"alert-{role}"),
-            project=place.project,
-            display_name=f"{place.name} ({place.stack}): {alert.title}",
+            deployment.logical_name(f"alert-{role}"),
+            project=deployment.project,
+            display_name=f"{deployment.name} ({deployment.stack}): {alert.title}",
             severity=alert.severity,
             combiner="OR",
             conditions=[_condition(alert)],
             documentation=monitoring.AlertPolicyDocumentationArgs(
-                content=alert.says, mime_type="text/markdown", links=_links(place, app, database, alert)
+                content=alert.text, mime_type="text/markdown", links=_links(deployment, app, database, alert)
             ),
             alert_strategy=_strategy(alert, channel),
             notification_channels=[] if channel is None else [channel],
-            user_labels=place.labels,
+            user_labels=deployment.labels,
             opts=inside,
         )
-        for role, alert in found.items()
+        for role, alert in all_alerts.items()
     ]
 
 
-def _of_the_service(place: Place, args: WatchingArgs, app: AppArgs) -> Iterator[tuple[str, _Alert]]:
-    service = service_of(place, app.service)
+def _service_alerts(deployment: Deployment, args: MonitoringArgs, app: AppArgs) -> Iterator[tuple[str, _Alert]]:
+    service = service_of(deployment, app.service)
     yield (
-        "absent",
+        "no-instance",
         _Alert(
-            title="no instance reports",
+            title="no running instance",
             severity="CRITICAL",
-            says="No instance has reported for ten minutes, and nobody reaches MLflow. Look at the version's state in "
-            "App Engine, and at the last lines of the log: a container that cannot start says why.",
+            text="No instance has reported metrics for ten minutes, and MLflow is unavailable. Check the version's "
+            "state in App Engine, and the latest log entries: a container that cannot start logs the reason.",
             condition=_Condition(
-                # As one: a version's series end when its instances move to another zone.
-                series=Series(metric=FLEX_CPU, of=service, aligner="ALIGN_MEAN", reducer="REDUCE_MEAN"),
-                seconds=_SILENT,
+                # Aggregated over zones: a version's time series end when its instances move to another zone.
+                time_series=TimeSeries(metric=FLEX_CPU, of=service, aligner="ALIGN_MEAN", reducer="REDUCE_MEAN"),
+                seconds=_ABSENCE,
             ),
         ),
     )
     if app.max_instances > app.min_instances:
         yield (
-            "instances",
+            "max-instances",
             _Alert(
-                title="no further instance is allowed",
+                title="maximum number of instances reached",
                 severity="WARNING",
-                says=f"All {app.max_instances} instances that are allowed (`app.maxInstances`) have been running for "
-                "half an hour. Look at who asks that much on the dashboard, and allow more, or larger ones "
-                "(`app.cpu`), if that is wanted.",
+                text=f"All {app.max_instances} instances (`app.maxInstances`) have been running for half an hour. "
+                "Check the request rate on the dashboard, and raise the maximum or the instance size (`app.cpu`) if "
+                "the load is expected.",
                 condition=_Condition(
-                    series=Series(
+                    time_series=TimeSeries(
                         metric=INSTANCE_CPU,
-                        of=instances_of(place, app.service),
+                        of=instances_of(deployment, app.service),
                         aligner="ALIGN_MEAN",
                         reducer="REDUCE_COUNT",
                     ),
-                    over=app.max_instances - 1,
+                    threshold=app.max_instances - 1,
                     seconds=30 * _MINUTE,
                 ),
             ),
         )
     yield (
-        "ends",
+        "container-exits",
         _Alert(
-            title="the container ends by itself",
+            title="container exits unexpectedly",
             severity="ERROR",
-            says="The container has ended by itself, or could not start, more than once in a quarter of an hour. Look "
-            "at the log's last critical lines, which name the setting, the database's answer or the process that was "
-            "killed; for the last, give it more memory (`app.memoryGb`) or fewer processes (`app.workers`).",
+            text="The container exited unexpectedly or could not start more than once in 15 minutes. Check the latest "
+            "critical log entries, which name the invalid setting, the database error or the killed process; for a "
+            "killed process, increase the memory (`app.memoryGb`) or reduce the processes (`app.workers`).",
             condition=_Condition(
-                query=f"{_sum(place, 'ends', '', 15)} > 1.5",
+                query=f"{_sum_increase(deployment, 'exits', '', 15)} > 1.5",
                 seconds=0,
             ),
         ),
     )
     yield (
-        "errors",
+        "server-errors",
         _Alert(
-            title="requests fail",
+            title="server errors",
             severity="ERROR",
-            says="More than four requests were answered with an error of the server's (5xx) within five minutes. Look "
-            "at `error` in the log: upstream words and none at all mean MLflow and its database, no-keys the way to "
-            "Google's keys, fault the proxy, and without any line it is App Engine's front, which found no instance "
-            "ready.",
+            text="More than four responses within five minutes had a 5xx status. Check the field `error` in the log: "
+            "an upstream error or no value points to MLflow and its database, no-keys to the connection to Google's "
+            "public keys, fault to the proxy, and a request that the proxy did not log to App Engine's front end, "
+            "which found no healthy instance.",
             condition=_Condition(
-                series=Series(
-                    metric=ANSWERS,
+                time_series=TimeSeries(
+                    metric=RESPONSE_COUNT,
                     of=service,
                     where='metric.labels.response_code >= "500"',
                     aligner="ALIGN_DELTA",
                     reducer="REDUCE_SUM",
                     seconds=5 * _MINUTE,
                 ),
-                over=4,
+                threshold=4,
                 seconds=_MINUTE,
             ),
         ),
     )
     yield (
-        "slow",
+        "latency",
         _Alert(
-            title="MLflow is slow",
+            title="high latency",
             severity="WARNING",
-            says=f"A twentieth of MLflow's answers took more than {args.slow_seconds} s to begin, artifacts left out. "
-            "Look at the slow requests on the dashboard, and beside them at the database's processors, memory and "
-            "disk.",
+            text="The 95th percentile of MLflow's response latency, artifacts excluded, exceeded "
+            f"{args.latency_threshold_seconds} s. Check the slow requests on the dashboard, and the database's CPU, "
+            "memory and disk utilization.",
             condition=_Condition(
-                # A few slow requests at night are a twentieth, too.
-                query=f"histogram_quantile(0.95, {_sum(place, 'latency', '_bucket', 15, ' by (le)')})"
-                f" > {args.slow_seconds * 1000} and on () {_sum(place, 'latency', '_count', 15)} > 20",
+                # At low traffic a few slow requests exceed the percentile: require more than 20 requests.
+                query=f"histogram_quantile(0.95, {_sum_increase(deployment, 'latency', '_bucket', 15, ' by (le)')})"
+                f" > {args.latency_threshold_seconds * 1000}"
+                f" and on () {_sum_increase(deployment, 'latency', '_count', 15)} > 20",
                 seconds=5 * _MINUTE,
             ),
         ),
     )
 
 
-def _of_the_database(place: Place, tier: str, database: Database) -> dict[str, _Alert]:
-    watched = database_of(place, database.instance_name)
-    most = connections(tier)
+def _database_alerts(deployment: Deployment, tier: str, database: Database) -> dict[str, _Alert]:
+    resource = database_of(deployment, database.instance_name)
+    limit = max_connections(tier)
     return {
         "database-cpu": _Alert(
-            title="the database's processors are busy",
+            title="high database CPU utilization",
             severity="WARNING",
-            says="The database's processors have been busier than 90 % for a quarter of an hour. Look at its Query "
-            "Insights or slow queries, and give it a larger `database.tier` if they are MLflow's everyday ones.",
+            text="The database's CPU utilization has been above 90 % for 15 minutes. Check Query Insights or the slow "
+            "query log, and choose a larger `database.tier` if the queries are MLflow's normal load.",
             condition=_Condition(
-                series=Series(metric=DATABASE_CPU, of=watched, aligner="ALIGN_MEAN", reducer="REDUCE_MEAN"),
-                over=0.9,
+                time_series=TimeSeries(metric=DATABASE_CPU, of=resource, aligner="ALIGN_MEAN", reducer="REDUCE_MEAN"),
+                threshold=0.9,
                 seconds=15 * _MINUTE,
             ),
             database=True,
         ),
         "database-disk": _Alert(
-            title="the database's disk is nearly full",
+            title="database disk almost full",
             severity="ERROR",
-            says="The database's disk is fuller than 90 %, although it should have grown by itself before; a full one "
-            "stops the database. Look at the instance's storage and its limit in Cloud SQL, and at the binary logs, "
-            "which `database.logDays` keeps.",
+            text="The database's disk utilization is above 90 % although the disk grows automatically; a full disk "
+            "stops the database. Check the instance's storage and its limit in Cloud SQL, and the binary logs, which "
+            "are kept for `database.transactionLogRetentionDays`.",
             condition=_Condition(
-                series=Series(metric=DATABASE_DISK, of=watched, aligner="ALIGN_MEAN", reducer="REDUCE_MAX"),
-                over=0.9,
+                time_series=TimeSeries(metric=DATABASE_DISK, of=resource, aligner="ALIGN_MEAN", reducer="REDUCE_MAX"),
+                threshold=0.9,
                 seconds=5 * _MINUTE,
             ),
             database=True,
         ),
         "database-connections": _Alert(
-            title="the database's connections run out",
+            title="database connections almost exhausted",
             severity="WARNING",
-            says=f"More than four fifths of the {most} connections that the database takes are in use. Look at who is "
-            "connected (`SHOW PROCESSLIST`): MLflow's instances have some for each process (`app.workers`), and what "
-            "else is there is not MLflow's.",
+            text=f"More than 80 % of the database's {limit} connections are in use. Check the connected clients "
+            "(`SHOW PROCESSLIST`): MLflow's instances have several for each process (`app.workers`), and no other "
+            "clients are expected.",
             condition=_Condition(
-                series=Series(metric=CONNECTIONS, of=watched, aligner="ALIGN_MEAN", reducer="REDUCE_SUM"),
-                over=0.8 * most,
+                time_series=TimeSeries(
+                    metric=DATABASE_CONNECTIONS, of=resource, aligner="ALIGN_MEAN", reducer="REDUCE_SUM"
+                ),
+                threshold=0.8 * limit,
                 seconds=5 * _MINUTE,
             ),
             database=True,
@@ -235,32 +241,32 @@ def _of_the_database(place: Place, tier: str, database: Database) -> dict[str, _
     }
 
 
-def _sum(place: Place, role: str, part: str, minutes: int, by: str = "") -> str:
-    """PromQL for how much a metric from the log grew; it wants to be told of which resource's, and of which project."""
-    metric = metric_in_promql(place, role, part)
-    return f'sum{by}(increase({metric}{{monitored_resource="gae_app",project_id="{place.project}"}}[{minutes}m]))'
+def _sum_increase(deployment: Deployment, role: str, part: str, minutes: int, by: str = "") -> str:
+    """PromQL for the increase of a log-based metric, with the resource type and project that Monitoring requires."""
+    metric = promql_name(deployment, role, part)
+    return f'sum{by}(increase({metric}{{monitored_resource="gae_app",project_id="{deployment.project}"}}[{minutes}m]))'
 
 
 def _condition(alert: _Alert) -> monitoring.AlertPolicyConditionArgs:
-    wanted, lasting = alert.condition, f"{alert.condition.seconds}s"
-    if wanted.series is None:
+    condition, duration = alert.condition, f"{alert.condition.seconds}s"
+    if condition.time_series is None:
         return monitoring.AlertPolicyConditionArgs(
             display_name=alert.title,
             condition_prometheus_query_language=monitoring.AlertPolicyConditionConditionPrometheusQueryLanguageArgs(
-                query=wanted.query or "",
-                duration=lasting,
+                query=condition.query or "",
+                duration=duration,
                 evaluation_interval=f"{_MINUTE}s",
-                # A new metric from the log is not known for up to ten minutes, and a filter for it is refused.
+                # A new log-based metric is unknown for up to ten minutes, and filters that use it are rejected.
                 # https://github.com/hashicorp/terraform-provider-google/issues/11102
                 disable_metric_validation=True,
             ),
         )
-    aggregation = wanted.series.aggregation
-    if wanted.over is None:
+    aggregation = condition.time_series.aggregation
+    if condition.threshold is None:
         return monitoring.AlertPolicyConditionArgs(
             display_name=alert.title,
             condition_absent=monitoring.AlertPolicyConditionConditionAbsentArgs(
-                filter=wanted.series.filter,
+                filter=condition.time_series.filter,
                 aggregations=[
                     monitoring.AlertPolicyConditionConditionAbsentAggregationArgs(
                         alignment_period=aggregation["alignmentPeriod"],
@@ -268,13 +274,13 @@ def _condition(alert: _Alert) -> monitoring.AlertPolicyConditionArgs:
                         cross_series_reducer=aggregation["crossSeriesReducer"],
                     )
                 ],
-                duration=lasting,
+                duration=duration,
             ),
         )
     return monitoring.AlertPolicyConditionArgs(
         display_name=alert.title,
         condition_threshold=monitoring.AlertPolicyConditionConditionThresholdArgs(
-            filter=wanted.series.filter,
+            filter=condition.time_series.filter,
             aggregations=[
                 monitoring.AlertPolicyConditionConditionThresholdAggregationArgs(
                     alignment_period=aggregation["alignmentPeriod"],
@@ -283,46 +289,46 @@ def _condition(alert: _Alert) -> monitoring.AlertPolicyConditionArgs:
                 )
             ],
             comparison="COMPARISON_GT",
-            threshold_value=wanted.over,
-            duration=lasting,
-            # Where nothing fails, nothing is counted.
+            threshold_value=condition.threshold,
+            duration=duration,
+            # Without errors there is no data.
             evaluation_missing_data="EVALUATION_MISSING_DATA_INACTIVE",
         ),
     )
 
 
 def _strategy(alert: _Alert, channel: pulumi.Output[str] | None) -> monitoring.AlertPolicyAlertStrategyArgs:
-    absence = alert.condition.series is not None and alert.condition.over is None
-    again = (
+    absence = alert.condition.time_series is not None and alert.condition.threshold is None
+    renotify = (
         [
             monitoring.AlertPolicyAlertStrategyNotificationChannelStrategyArgs(
-                notification_channel_names=[channel], renotify_interval=f"{_AGAIN}s"
+                notification_channel_names=[channel], renotify_interval=f"{_RENOTIFY}s"
             )
         ]
         if alert.severity == "CRITICAL" and channel is not None
         else None
     )
     return monitoring.AlertPolicyAlertStrategyArgs(
-        # An incident without data closes itself: what is about missing data has to stay open, seven days at most.
+        # Incidents without data close automatically: those about absent data stay open for the maximum of seven days.
         auto_close=f"{7 * _DAY if absence else _DAY}s",
         notification_prompts=["OPENED", "CLOSED"],
-        notification_channel_strategies=again,
+        notification_channel_strategies=renotify,
     )
 
 
 def _links(
-    place: Place, app: AppArgs, database: Database, alert: _Alert
+    deployment: Deployment, app: AppArgs, database: Database, alert: _Alert
 ) -> list[monitoring.AlertPolicyDocumentationLinkArgs]:
-    of_project = f"?project={place.project}"
+    project = f"?project={deployment.project}"
     where = (
-        pulumi.Output.concat(f"{_CONSOLE}/sql/instances/", database.instance_name, f"/overview{of_project}")
+        pulumi.Output.concat(f"{_CONSOLE}/sql/instances/", database.instance_name, f"/overview{project}")
         if alert.database
-        else f"{_CONSOLE}/appengine/versions{of_project}&serviceId={app.service}"
+        else f"{_CONSOLE}/appengine/versions{project}&serviceId={app.service}"
     )
-    log = f"{_CONSOLE}/logs/query;query={quote(lines_of(app.service), safe='')}{of_project}"
+    log_url = f"{_CONSOLE}/logs/query;query={quote(service_log_filter(app.service), safe='')}{project}"
     return [
         monitoring.AlertPolicyDocumentationLinkArgs(
             display_name="Database" if alert.database else "Versions", url=where
         ),
-        monitoring.AlertPolicyDocumentationLinkArgs(display_name="Log", url=log),
+        monitoring.AlertPolicyDocumentationLinkArgs(display_name="Log", url=log_url),
     ]

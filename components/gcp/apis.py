@@ -1,19 +1,19 @@
-"""Google Cloud's APIs that the deployment calls, switched on in its project.
+"""The Google Cloud APIs that the deployment uses, enabled in its project.
 
-They stay on when it is destroyed: others in the project may call them. Two have to be on before, since the program
-itself begins with them: Service Usage and Cloud Resource Manager.
+They stay enabled after a destroy, since other deployments in the project may use them. Service Usage and Cloud Resource
+Manager must be enabled beforehand: the program itself needs them.
 """
 
 import pulumi
 from pulumi_gcp import projects
 
-from .place import Place
+from .deployment import Deployment
 
 _APIS = (
     "appengine",
     "appengineflex",
     "artifactregistry",
-    # App Engine builds the placeholder with it.
+    # App Engine builds the placeholder page with it.
     "cloudbuild",
     "cloudresourcemanager",
     "compute",
@@ -26,26 +26,28 @@ _APIS = (
     "sqladmin",
     "storage",
 )
-# A private database's connection.
-_PRIVATE = ("servicenetworking",)
+# For private services access to the database.
+_PRIVATE_IP = ("servicenetworking",)
 
 
 class Apis(pulumi.ComponentResource):
-    """Whoever calls an API depends on it."""
+    """The enabled APIs; all components that create resources depend on this one."""
 
-    kept: list[str]
-    """What stays after a destroy, and why."""
+    retained_on_destroy: list[str]
+    """Resources that remain after a destroy, with the reason."""
 
-    def __init__(self, place: Place, *, private: bool, opts: pulumi.ResourceOptions | None = None) -> None:
-        """``private``: there is a database without a public address."""
-        super().__init__("mlflow:gcp:Apis", place.named("apis"), {}, opts)
-        for name in (*_APIS, *(_PRIVATE if private else ())):
+    def __init__(self, deployment: Deployment, *, private_ip: bool, opts: pulumi.ResourceOptions | None = None) -> None:
+        """``private_ip``: the database has a private IP address."""
+        super().__init__("mlflow:gcp:Apis", deployment.logical_name("apis"), {}, opts)
+        for name in (*_APIS, *(_PRIVATE_IP if private_ip else ())):
             projects.Service(
-                place.named(name),
-                project=place.project,
+                deployment.logical_name(name),
+                project=deployment.project,
                 service=f"{name}.googleapis.com",
                 disable_on_destroy=False,
                 opts=pulumi.ResourceOptions(parent=self),
             )
-        self.kept = [f"the APIs of {place.project} stay switched on, since others there may call them"]
+        self.retained_on_destroy = [
+            f"the APIs of {deployment.project} stay enabled, since other deployments may use them"
+        ]
         self.register_outputs({})

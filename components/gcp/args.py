@@ -1,145 +1,140 @@
-"""Every setting of GcpMlflow: its default, what it takes, and a sentence. docs/gcp-settings.md is made from here.
+"""All settings of GcpMlflow with their defaults and descriptions. docs/gcp-settings.md is generated from this file.
 
-Fields that may come from other resources take Pulumi's Outputs; what decides which resources there are does not.
+Fields that may come from other resources accept Pulumi Outputs. Settings that decide which resources exist do not.
 """
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
 from ..roles import ROLES, RoleRules
-from ..validation import Email, Expected, InputText, Text, ValidatedArgs, validate_args
+from ..validation import Email, InputText, Text, ValidatedArgs, validate_args
 from . import regions
 from .data_args import ArtifactsArgs, DatabaseArgs, NetworkArgs
-from .members import HOW, Member, is_member
+from .types import MEMBER_FORMS, Member, Project, Region, is_member
 
-if TYPE_CHECKING:
-    Project = str
-    Region = str
-else:
-    Project = Annotated[str, Expected("a project's id (or gcp:project in the stack's config)")]
-    Region = Annotated[str, Expected("one of Google Cloud's regions (or gcp:region in the stack's config)")]
+# The only version ID on App Engine: a second version would be a second deployment.
+VERSION = "v1"
 # https://cloud.google.com/resource-manager/docs/creating-managing-projects
 _PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
-# https://cloud.google.com/appengine/docs/admin-api/reference/rest/v1/apps.services: one letter of a host's name each.
+# https://cloud.google.com/appengine/docs/admin-api/reference/rest/v1/apps.services; a service is part of a host name.
 _SERVICE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-# Alerts and people go by them.
-_OWN_LABELS = ("project", "stack", "component")
+# Set by the component on every resource.
+_RESERVED_LABELS = ("project", "stack", "component")
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _CLIENT_ID = re.compile(r"[0-9]+(?:-[a-z0-9]+)?\.apps\.googleusercontent\.com")
+_CLIENT_ID_FORM = "NUMBER-....apps.googleusercontent.com"
 _SECRET = re.compile(r"projects/[a-z0-9-]+/secrets/[A-Za-z0-9_-]{1,255}(?:/versions/(?:latest|[1-9]\d*))?")
 _CREDENTIALS = re.compile(r"//[^/@]+@")
 
 
 class AppArgs(ValidatedArgs):
-    """The project's App Engine application, and MLflow's service in it."""
+    """The project's App Engine application and MLflow's service in it."""
 
     production_defaults = {"min_instances": 2, "max_instances": 6}
 
     mode: Literal["create", "import", "existing"] = "create"
-    """create: this project has no application yet; import: take the one that is there over, with its Identity-Aware
-    Proxy; existing: use it as it is, and leave its Identity-Aware Proxy to others. No project can ever lose its
-    application, nor move it to another region."""
+    """create: create the project's application; import: take over the existing application and its Identity-Aware
+    Proxy settings; existing: use the existing application without managing it or Identity-Aware Proxy. A project's
+    application can never be deleted or moved to another region."""
     location: Text | None = None
-    """App Engine's name of its region, such as europe-west; none: the one of `region`."""
+    """App Engine's name of its region, such as europe-west; default: the name of `region`."""
     service: Text = "mlflow"
-    """MLflow's service. `default` can never be destroyed, only replaced by something else."""
+    """Name of MLflow's service. The service `default` can never be deleted."""
     placeholder: bool | None = None
-    """A page that scales to zero on the service `default`, which has to be there before any other; none: only for an
-    application that is made here."""
+    """Deploy a page that scales to zero to the service `default`, which must exist before any other service; default:
+    only with mode create."""
     cpu: Literal[1, 2, 4, 6, 8, 10, 12, 14, 16] = 1
-    """Cores of an instance."""
+    """CPU cores of each instance."""
     memory_gb: float = Field(default=2.0, ge=1, le=104)
-    """Memory of an instance in GB: MLflow wants 0.5 for itself and 0.3 for each of its processes."""
+    """Memory of each instance in GB; MLflow needs 0.5 and each of its worker processes 0.3."""
     disk_gb: int = Field(default=10, ge=10, le=10240)
-    """Disk of an instance in GB; nothing that lasts is on it."""
+    """Disk size of each instance in GB; it holds no persistent data."""
     min_instances: int = Field(default=1, ge=1, le=100)
-    """Instances that always run."""
+    """Minimum number of instances."""
     max_instances: int = Field(default=4, ge=1, le=100)
-    """Instances that run when there is much to do."""
+    """Maximum number of instances."""
     cpu_utilization: float = Field(default=0.75, ge=0.1, le=0.95)
-    """The share of the processors above which another instance starts."""
+    """Target CPU utilization of automatic scaling, as a fraction."""
     workers: int = Field(default=0, ge=0, le=64)
-    """MLflow's processes in each instance; 0: as many as the memory bears."""
+    """MLflow worker processes in each instance; 0: as many as the memory allows."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         if self.location is not None and self.location not in regions.APP_ENGINE:
-            older = regions.app_engine_location(self.location)
-            known = (
-                f"App Engine calls it {older}"
-                if older
-                else f"allowed is one of {', '.join(sorted(regions.APP_ENGINE))}"
-            )
-            yield "location", f"{self.location!r} is given; {known}."
+            name = regions.app_engine_location(self.location)
+            expected = name or f"one of {', '.join(sorted(regions.APP_ENGINE))}"
+            yield "location", f"got {self.location!r}, expected {expected}."
         if not _SERVICE.fullmatch(self.service):
             yield (
                 "service",
-                f"{self.service!r} is given; allowed are up to 63 letters of a-z, digits and hyphens between them.",
+                f"got {self.service!r}, expected up to 63 lowercase letters, digits and hyphens, without a hyphen at "
+                "either end.",
             )
         if self.placeholder and self.service == "default":
-            yield "placeholder", "true is given; with service default, MLflow itself is there."
+            yield "placeholder", "got true, expected false with service default, which is MLflow itself."
         if self.max_instances < self.min_instances:
             yield (
                 "max_instances",
-                f"{self.max_instances} is given; allowed is {self.min_instances} (minInstances) or more.",
+                f"got {self.max_instances}, expected {self.min_instances} (minInstances) or more.",
             )
         # App Engine adds 0.4 GB of its own: https://cloud.google.com/appengine/docs/flexible/reference/app-yaml#resource-settings
         low, high = max(1.0, self.cpu - 0.4), 6.5 * self.cpu - 0.4
         if not low <= self.memory_gb <= high:
             cores = "1 core" if self.cpu == 1 else f"{self.cpu} cores"
-            yield "memory_gb", f"{self.memory_gb:g} is given; with {cores} (cpu) allowed is {low:g} to {high:g}."
+            yield "memory_gb", f"got {self.memory_gb:g}, expected {low:g} to {high:g} with {cores} (cpu)."
 
 
-class SignInArgs(ValidatedArgs):
-    """The OAuth client with which Identity-Aware Proxy signs people in, made in Google's console."""
+class OAuthClientArgs(ValidatedArgs):
+    """The OAuth client with which Identity-Aware Proxy signs users in, created in the Google Cloud console."""
 
     client_id: Text | None = None
-    """Its id, NUMBER-....apps.googleusercontent.com; its secret is a config secret of its own."""
-    client_id_from: Text | None = None
-    """Instead, a Secret Manager secret that is there and holds the id: projects/PROJECT/secrets/NAME."""
-    client_secret_from: Text | None = None
-    """And the one that holds the secret."""
+    """Client ID, NUMBER-....apps.googleusercontent.com; the client secret is a separate config secret."""
+    client_id_secret: Text | None = None
+    """Existing Secret Manager secret that holds the client ID, in place of clientId: projects/PROJECT/secrets/NAME."""
+    client_secret_secret: Text | None = None
+    """Existing Secret Manager secret that holds the client secret."""
     desktop_client_ids: list[Text] = []
-    """Further OAuth clients whose users may call from programs, such as the one of people's gcloud login."""
+    """Additional OAuth client IDs for programmatic access, such as the client of the users' gcloud login."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        for name in ("client_id_from", "client_secret_from"):
+        for name in ("client_id_secret", "client_secret_secret"):
             value = getattr(self, name)
             if value is not None and not _SECRET.fullmatch(value):
-                yield name, f"{value!r} is given; allowed is projects/PROJECT/secrets/NAME (/versions/VERSION)."
+                yield name, f"got {value!r}, expected projects/PROJECT/secrets/NAME (/versions/VERSION)."
         if self.client_id is not None and not _CLIENT_ID.fullmatch(self.client_id):
-            yield "client_id", f"{self.client_id!r} is given; allowed is NUMBER-....apps.googleusercontent.com."
+            yield "client_id", f"got {self.client_id!r}, expected {_CLIENT_ID_FORM}."
         for one in self.desktop_client_ids:
             if not _CLIENT_ID.fullmatch(one):
-                yield "desktop_client_ids", f"{one!r} is given; allowed is NUMBER-....apps.googleusercontent.com."
-        if self.client_id is not None and self.client_id_from is not None:
-            yield "client_id_from", "give the id itself (clientId) or a secret that holds it, not both."
-        if (self.client_id_from is None) != (self.client_secret_from is None):
-            yield "client_secret_from", "give clientIdFrom and clientSecretFrom, or neither."
+                yield "desktop_client_ids", f"got {one!r}, expected {_CLIENT_ID_FORM}."
+        if self.client_id is not None and self.client_id_secret is not None:
+            yield "client_id_secret", "set clientId or clientIdSecret, not both."
+        if (self.client_id_secret is None) != (self.client_secret_secret is None):
+            yield "client_secret_secret", "set both clientIdSecret and clientSecretSecret, or neither."
 
 
 class ConditionArgs(ValidatedArgs):
-    """Members who come in while a condition of IAM holds."""
+    """Members with access while an IAM condition holds."""
 
     members: list[Member]
-    """Who."""
+    """IAM members to which the condition applies."""
     title: Text
-    """The condition's name."""
+    """Title of the condition."""
     expression: Text
-    """When, in the Common Expression Language, such as request.time < timestamp("2027-01-01T00:00:00Z")."""
+    """Common Expression Language expression, such as request.time < timestamp("2027-01-01T00:00:00Z")."""
     description: Text | None = None
+    """Description of the condition."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        yield from _wrong_members("members", self.members)
+        yield from _invalid_members("members", self.members)
         if not self.members:
-            yield "members", "it is empty; a condition is about somebody."
+            yield "members", "got an empty list, expected at least one member."
 
 
 class IapRoleRules(RoleRules):
-    """The highest role that fits somebody is theirs. Each entry is email:ADDRESS or domain:NAME."""
+    """Roles of users in MLflow; the highest matching role applies. Each entry is email:ADDRESS or domain:NAME."""
 
     entries = "email:ADDRESS or domain:NAME"
 
@@ -148,43 +143,49 @@ class IapRoleRules(RoleRules):
         for role in ROLES:
             for rule in getattr(self, role):
                 if rule.startswith("group:"):
-                    yield role, f"{rule!r} is given; Identity-Aware Proxy tells no groups: use email: or domain:."
+                    yield role, f"got {rule!r}, expected {self.entries}: Identity-Aware Proxy passes on no groups."
 
 
 class AccessArgs(ValidatedArgs):
-    """Who comes through Identity-Aware Proxy, and what they may do."""
+    """Access through Identity-Aware Proxy and roles in MLflow."""
 
     members: list[Member] = []
-    """Who may come in: user:, group: and serviceAccount: with an address, domain: with a name."""
+    """IAM members with access: user:, group: and serviceAccount: with an address, domain: with a name."""
     conditional: list[ConditionArgs] = []
-    """Who may come in on a condition."""
+    """IAM members with conditional access."""
     roles: IapRoleRules = IapRoleRules()
-    """Which role they have, by e-mail or domain; Identity-Aware Proxy does not tell groups."""
-    client_account: bool = False
-    """A service account for clients, who may come in."""
+    """Roles by e-mail address or domain; Identity-Aware Proxy passes on no groups."""
+    client_service_account: bool = False
+    """Create a service account with access, for programs."""
     client_role: Literal["viewer", "editor", "admin"] = "editor"
-    """Which role that account has."""
-    client_users: list[Member] = []
-    """Who may act as that account: people, or service accounts of training jobs."""
+    """Role of that service account."""
+    client_impersonators: list[Member] = []
+    """IAM members that may impersonate that service account: users, or service accounts of training jobs."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        yield from _wrong_members("members", self.members)
-        yield from _wrong_members("client_users", self.client_users)
-        if self.client_users and not self.client_account:
-            yield "client_users", "they act as the clients' account: set clientAccount, or leave them out."
+        yield from _invalid_members("members", self.members)
+        yield from _invalid_members("client_impersonators", self.client_impersonators)
+        if self.client_impersonators and not self.client_service_account:
+            yield (
+                "client_impersonators",
+                "there is no service account to impersonate: set clientServiceAccount, or remove them.",
+            )
 
-    def everyone(self) -> list[str]:
-        """All members, those on a condition, too."""
+    def all_members(self) -> list[str]:
+        """All members, those with conditional access included."""
         return [*self.members, *(one for each in self.conditional for one in each.members)]
 
-    def without_role(self) -> list[str]:
-        """Members who come in and are refused by the proxy. Whose e-mails are not known here (groups) are left out."""
-        given = [rule.lower().split(":", 1) for role in ROLES for rule in getattr(self.roles, role)]
-        addresses = {value for kind, value in given if kind == "email"}
-        domains = {value for kind, value in given if kind == "domain"}
+    def members_without_role(self) -> list[str]:
+        """Members with access whose requests the proxy rejects, since no rule gives them a role.
+
+        Groups and principals are left out: their members' e-mail addresses are unknown here.
+        """
+        rules = [rule.lower().split(":", 1) for role in ROLES for rule in getattr(self.roles, role)]
+        addresses = {value for kind, value in rules if kind == "email"}
+        domains = {value for kind, value in rules if kind == "domain"}
         return [
             member
-            for member in self.everyone()
+            for member in self.all_members()
             for kind, _, value in [member.lower().partition(":")]
             if (kind == "domain" and value not in domains and not any(one.endswith(f"@{value}") for one in addresses))
             or (
@@ -194,41 +195,41 @@ class AccessArgs(ValidatedArgs):
 
 
 class ImageArgs(ValidatedArgs):
-    """MLflow's container image, with the proxy in it."""
+    """The container image with MLflow and the proxy."""
 
-    reference: InputText | None = None
-    """An image that is there, by digest (registry/name@sha256:...), instead of one built from mlflow_app/."""
-    base: Text | None = None
-    """The Dockerfile's base image, if not its own default."""
-    package_index: Text | None = None
-    """A Python package index for the build, if not the public one."""
-    kept: int = Field(default=10, ge=2, le=100)
-    """How many images the repository keeps: new instances pull the one that runs again."""
+    image_uri: InputText | None = None
+    """Existing image by digest (registry/name@sha256:...), in place of an image built from mlflow_app/."""
+    base_image: Text | None = None
+    """Base image of the Dockerfile; default: the Dockerfile's own."""
+    package_index_url: Text | None = None
+    """URL of the Python package index for the build; default: PyPI."""
+    keep_images: int = Field(default=10, ge=2, le=100)
+    """Number of images that the repository keeps; new instances pull the image that is in use."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        if isinstance(self.reference, str) and not re.search(r"@sha256:[0-9a-f]{64}$", self.reference):
-            yield "reference", f"{self.reference!r} is given; allowed is an image by digest (...@sha256:...)."
-        if self.package_index is not None and _CREDENTIALS.search(self.package_index):
-            yield "package_index", "it holds credentials, and build arguments are no secrets: use one without."
-        if self.reference is not None:
-            for name in ("base", "package_index"):
+        if isinstance(self.image_uri, str) and not re.search(r"@sha256:[0-9a-f]{64}$", self.image_uri):
+            yield "image_uri", f"got {self.image_uri!r}, expected an image by digest (...@sha256:...)."
+        if self.package_index_url is not None and _CREDENTIALS.search(self.package_index_url):
+            yield "package_index_url", "it contains credentials, and build arguments are not secret: remove them."
+        if self.image_uri is not None:
+            for name in ("base_image", "package_index_url"):
                 if getattr(self, name) is not None:
-                    yield name, "it is for an image built here; with a reference nothing is built."
+                    yield name, "it applies to images built here; with imageUri nothing is built."
 
 
-class WatchingArgs(ValidatedArgs):
+class MonitoringArgs(ValidatedArgs):
     """Logs, alerts and a dashboard."""
 
-    production_defaults = {"log_days": 365}
+    production_defaults = {"log_retention_days": 365}
 
-    email: Email | None = None
-    """Who is told of alerts."""
-    log_days: int = Field(default=30, ge=1, le=3650)
-    """How long MLflow's and the proxy's logs are kept, in days."""
+    alarm_email: Email | None = None
+    """E-mail address that alerts are sent to."""
+    log_retention_days: int = Field(default=30, ge=1, le=3650)
+    """Days to keep the logs of MLflow and the proxy."""
     dashboard: bool = True
-    """A dashboard in Cloud Monitoring."""
-    slow_seconds: int = Field(default=5, ge=1, le=120)
-    """The 95th percentile of answers above which an alert goes off."""
+    """Create a Cloud Monitoring dashboard."""
+    latency_threshold_seconds: int = Field(default=5, ge=1, le=120)
+    """Alert when the 95th percentile of MLflow's response latency exceeds this many seconds."""
 
 
 class GcpMlflowArgs(ValidatedArgs):
@@ -238,35 +239,35 @@ class GcpMlflowArgs(ValidatedArgs):
     config_secrets = {"oauth_client_secret": "gcpOauthClientSecret"}
 
     project: Project
-    """Google Cloud's project, by its id; in a stack's config `gcp:project` does, too."""
+    """Google Cloud project ID; a stack's config may set `gcp:project` instead."""
     region: Region
-    """Where database, image, secrets and (if not said otherwise) the bucket are, such as europe-west1; in a stack's
-    config `gcp:region` does, too."""
+    """Region of the database, the images, the secrets and, by default, the bucket, such as europe-west1; a stack's
+    config may set `gcp:region` instead."""
     environment: Literal["development", "production"] = "development"
-    """Whose defaults hold: a cheap stack that can be thrown away, or a hardened one."""
+    """Selects defaults: development (cheap, disposable) or production (hardened)."""
     deletion_protection: bool = False
-    """Nothing that holds data can be destroyed."""
+    """Protect the resources that hold data from deletion."""
     labels: dict[str, str] = {}
-    """Further labels of every resource that takes labels."""
+    """Additional labels for all resources that support labels."""
     app: AppArgs = AppArgs()
-    sign_in: SignInArgs = SignInArgs()
+    oauth_client: OAuthClientArgs = OAuthClientArgs()
     oauth_client_secret: InputText | None = None
-    """The secret of `signIn.clientId`; in a stack's config it is the secret key `mlflow:gcpOauthClientSecret`."""
+    """Client secret of `oauthClient.clientId`; in a stack's config, the secret key `mlflow:gcpOauthClientSecret`."""
     access: AccessArgs = AccessArgs()
     database: DatabaseArgs = DatabaseArgs()
     network: NetworkArgs = NetworkArgs()
     artifacts: ArtifactsArgs = ArtifactsArgs()
     image: ImageArgs = ImageArgs()
-    watching: WatchingArgs = WatchingArgs()
+    monitoring: MonitoringArgs = MonitoringArgs()
 
     @classmethod
-    def read(cls, values: "Mapping[str, Any] | GcpMlflowArgs", where: str) -> Self:
-        """The settings that ``values`` give, with the environment's defaults; errors name places below ``where``.
+    def read(cls, values: "Mapping[str, Any] | GcpMlflowArgs", prefix: str) -> Self:
+        """Validate ``values`` and fill in the environment's defaults; problems start with ``prefix``.
 
-        Raises SettingsError with everything that is wrong.
+        Raises SettingsError with all problems at once.
         """
-        named = values.get("environment") if isinstance(values, Mapping) else values.environment
-        return validate_args(cls, values, where, production=named == "production")
+        environment = values.get("environment") if isinstance(values, Mapping) else values.environment
+        return validate_args(cls, values, prefix, production=environment == "production")
 
     @property
     def app_location(self) -> str:
@@ -274,81 +275,87 @@ class GcpMlflowArgs(ValidatedArgs):
         return self.app.location or regions.app_engine_location(self.region) or self.region
 
     @property
-    def makes_network(self) -> bool:
-        """A private database needs a VPC, and none was named."""
-        return self.database.private and self.network.name is None
+    def creates_network(self) -> bool:
+        """Whether the component creates a VPC network: for a private database without an existing network."""
+        return self.database.private_ip and self.network.vpc_name is None
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         if not _PROJECT.fullmatch(self.project):
             yield (
                 "project",
-                f"{self.project!r} is given; allowed is a project's id: 6 to 30 letters of a-z, digits and hyphens.",
+                f"got {self.project!r}, expected a project ID: 6 to 30 lowercase letters, digits and hyphens.",
             )
-        yield from self._wrong_places()
-        yield from self._wrong_sign_in()
-        # project and service are one part of a host's name with certificates of Google's: at most 63 letters.
-        # https://cloud.google.com/appengine/docs/flexible/how-requests-are-routed
-        host = f"{VERSION}-dot-{self.app.service}-dot-{self.project}"
-        if len(host) > 63:
-            yield "app.service", f"{self.app.service!r} is too long: {host} is one part of a host's name, which has 63."
-        # Where Cloud SQL's proxy makes it: no path of a socket is longer (mlflow_app/settings.py).
-        socket = f"/cloudsql/{self.project}:{self.region}:{self.database.instance}"
-        if self.database.instance is not None and not self.database.private and len(socket) > 107:
-            yield (
-                "database.instance",
-                f"{self.database.instance!r} is too long: {socket} is a socket's path, which has 107.",
-            )
+        yield from self._location_conflicts()
+        yield from self._oauth_client_conflicts()
+        yield from self._length_conflicts()
         for name, value in self.labels.items():
-            if name in _OWN_LABELS:
-                yield "labels", f"{name} is given; the labels {', '.join(_OWN_LABELS)} are the program's."
+            if name in _RESERVED_LABELS:
+                yield "labels", f"got {name}, expected labels other than {', '.join(_RESERVED_LABELS)}."
             if not (_LABEL_KEY.fullmatch(name) and _LABEL_VALUE.fullmatch(value)):
                 yield (
                     "labels",
-                    f"{name}={value} is given; allowed are 63 of a-z, digits, _ and -, a letter first.",
+                    f"got {name}={value}, expected up to 63 lowercase letters, digits, underscores and hyphens in key "
+                    "and value, and a key that starts with a letter.",
                 )
-        if self.access.everyone() and not self.access.roles.any():
-            yield "access.roles", "it is missing; whoever comes in would have no role."
-        if self.network.name is None and self.network.cidr != NetworkArgs().cidr and not self.database.private:
-            yield "network.cidr", "it is for a new VPC, which only a private database brings (database.private)."
+        if self.access.all_members() and not self.access.roles.any():
+            yield "access.roles", "missing, expected a rule for each member: without rules all requests get 403."
+        if self.network.vpc_name is None and self.network.cidr != NetworkArgs().cidr and not self.database.private_ip:
+            yield "network.cidr", "it applies to a new VPC network, which requires database.privateIp."
 
-    def _wrong_places(self) -> Iterator[tuple[str, str]]:
+    def _length_conflicts(self) -> Iterator[tuple[str, str]]:
+        # Google's certificates cover one label in front of the application's domain: at most 63 characters.
+        # https://cloud.google.com/appengine/docs/flexible/how-requests-are-routed
+        label = f"{VERSION}-dot-{self.app.service}-dot-{self.project}"
+        if len(label) > 63:
+            yield "app.service", f"{self.app.service!r} is too long: {label} is a DNS label, which has at most 63."
+        # The Cloud SQL Auth Proxy creates the Unix socket at this path (mlflow_app/settings.py checks the limit, too).
+        socket = f"/cloudsql/{self.project}:{self.region}:{self.database.instance_name}"
+        if self.database.instance_name is not None and not self.database.private_ip and len(socket) > 107:
+            yield (
+                "database.instance_name",
+                f"{self.database.instance_name!r} is too long: {socket} is a socket path, which has at most 107.",
+            )
+
+    def _location_conflicts(self) -> Iterator[tuple[str, str]]:
         if self.region not in regions.REGIONS:
-            near = ", ".join(regions.near(self.region, regions.REGIONS))
-            yield "region", f"{self.region!r} is given; allowed is one of Google Cloud's, such as {near}."
+            examples = ", ".join(regions.suggestions(self.region, regions.REGIONS))
+            yield "region", f"got {self.region!r}, expected a Google Cloud region, such as {examples}."
         elif regions.app_engine_location(self.region) is None and self.app.location is None:
-            near = ", ".join(regions.near(self.region, regions.APP_ENGINE))
-            yield "app.location", f"App Engine is not in {self.region}: name a location that it is in, such as {near}."
-        if self.app.location is not None and regions.region_of(self.app.location) != self.region and self.makes_network:
-            yield "app.location", "a private database's new VPC is in `region`; App Engine has to be there, too."
+            examples = ", ".join(regions.suggestions(self.region, regions.APP_ENGINE))
+            yield "app.location", f"App Engine is not available in {self.region}: set a location, such as {examples}."
+        location = self.app.location
+        if location is not None and regions.region_of(location) != self.region and self.creates_network:
+            yield "app.location", f"got {location!r}, expected the location of `region`, where the new VPC network is."
 
-    def _wrong_sign_in(self) -> Iterator[tuple[str, str]]:
-        sign_in, given = self.sign_in, self.oauth_client_secret is not None
+    def _oauth_client_conflicts(self) -> Iterator[tuple[str, str]]:
+        client, has_secret = self.oauth_client, self.oauth_client_secret is not None
         if self.app.mode == "existing":
-            if given or sign_in.client_secret_from is not None:
+            if has_secret or client.client_secret_secret is not None:
                 yield (
-                    "sign_in",
-                    "a client secret is given; with app.mode existing, sign-in is left as it is.",
+                    "oauth_client",
+                    "got a client secret, expected none with app.mode existing, which does not manage Identity-Aware "
+                    "Proxy.",
                 )
             return
-        if sign_in.client_id is None and sign_in.client_id_from is None:
+        if client.client_id is None and client.client_id_secret is None:
             yield (
-                "sign_in.client_id",
-                "it is missing; make an OAuth client in Google's console (docs/gcp.md) and give its id and secret.",
+                "oauth_client.client_id",
+                "missing, expected an OAuth client: create one in the Google Cloud console (docs/gcp.md), and set its "
+                "ID and secret.",
             )
-        if sign_in.client_id is not None and not given:
+        if client.client_id is not None and not has_secret:
             yield (
-                "sign_in.client_id",
-                "its secret is missing: `pulumi config set --secret mlflow:gcpOauthClientSecret`.",
+                "oauth_client.client_id",
+                "the client secret is missing: `pulumi config set --secret mlflow:gcpOauthClientSecret`.",
             )
-        if given and sign_in.client_id_from is not None:
-            yield "sign_in.client_secret_from", "the secret is given twice: here and as mlflow:gcpOauthClientSecret."
+        if has_secret and client.client_id_secret is not None:
+            yield (
+                "oauth_client.client_secret_secret",
+                "the client secret is set twice: here and as mlflow:gcpOauthClientSecret.",
+            )
 
 
-# MLflow's version in App Engine: it stays, since another one would be a second deployment.
-VERSION = "v1"
-
-
-def _wrong_members(name: str, members: list[str]) -> Iterator[tuple[str, str]]:
+def _invalid_members(name: str, members: list[str]) -> Iterator[tuple[str, str]]:
     for member in members:
         if not is_member(member):
-            yield name, f"{member!r} is given; allowed is {HOW}."
+            yield name, f"got {member!r}, expected {MEMBER_FORMS}."

@@ -1,36 +1,39 @@
-"""The bucket of MLflow's artifacts: closed to the public, with old versions, and cleaned up by itself.
+"""The Cloud Storage bucket for artifacts: private, versioned, with lifecycle rules.
 
-Left to the caller: rights of clients that go to it directly, and customer-managed keys.
+Out of scope: permissions of clients that access the bucket directly, and customer-managed encryption keys.
 """
 
 import pulumi
 from pulumi_gcp import storage
 
 from .data_args import ArtifactsArgs
-from .place import Place
+from .deployment import Deployment
 
 _DAY = 86_400
-_DANGLING_DAYS = 7
+_INCOMPLETE_UPLOAD_DAYS = 7
 
 
 class Artifacts(pulumi.ComponentResource):
-    """Files of runs and models."""
+    """The artifact bucket."""
 
     bucket: pulumi.Output[str]
-    """Its name."""
+    """Name of the bucket."""
     url: pulumi.Output[str]
     """gs://NAME."""
-    kept: list[str]
+    retained_on_destroy: list[str]
+    """Resources that remain after a destroy, with the reason."""
 
-    def __init__(self, place: Place, args: ArtifactsArgs, *, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("mlflow:gcp:Artifacts", place.named("artifacts"), {}, opts)
-        made = storage.Bucket(
-            place.named("artifacts"),
-            project=place.project,
-            # With none, Pulumi adds a random end: the names of all buckets of everybody differ.
-            name=args.bucket,
-            # As Cloud Storage writes it.
-            location=(args.location or place.region).upper(),
+    def __init__(
+        self, deployment: Deployment, args: ArtifactsArgs, *, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("mlflow:gcp:Artifacts", deployment.logical_name("artifacts"), {}, opts)
+        bucket = storage.Bucket(
+            deployment.logical_name("artifacts"),
+            project=deployment.project,
+            # By default Pulumi adds a random suffix: bucket names are globally unique.
+            name=args.bucket_name,
+            # Cloud Storage returns the location in upper case.
+            location=(args.location or deployment.region).upper(),
             storage_class=args.storage_class,
             uniform_bucket_level_access=True,
             public_access_prevention="enforced",
@@ -42,24 +45,24 @@ class Artifacts(pulumi.ComponentResource):
                 storage.BucketLifecycleRuleArgs(
                     action=storage.BucketLifecycleRuleActionArgs(type="Delete"),
                     condition=storage.BucketLifecycleRuleConditionArgs(
-                        days_since_noncurrent_time=args.old_versions_days, with_state="ARCHIVED"
+                        days_since_noncurrent_time=args.noncurrent_version_days, with_state="ARCHIVED"
                     ),
                 ),
                 storage.BucketLifecycleRuleArgs(
                     action=storage.BucketLifecycleRuleActionArgs(type="AbortIncompleteMultipartUpload"),
-                    condition=storage.BucketLifecycleRuleConditionArgs(age=_DANGLING_DAYS),
+                    condition=storage.BucketLifecycleRuleConditionArgs(age=_INCOMPLETE_UPLOAD_DAYS),
                 ),
             ],
-            force_destroy=not place.deletion_protection,
-            labels=place.labels,
-            opts=pulumi.ResourceOptions(parent=self, protect=place.deletion_protection),
+            force_destroy=not deployment.deletion_protection,
+            labels=deployment.labels,
+            opts=pulumi.ResourceOptions(parent=self, protect=deployment.deletion_protection),
         )
-        self.bucket = made.name
-        self.url = pulumi.Output.concat("gs://", made.name)
-        self.kept = []
+        self.bucket = bucket.name
+        self.url = pulumi.Output.concat("gs://", bucket.name)
+        self.retained_on_destroy = []
         if args.soft_delete_days:
-            self.kept.append(
-                f"the bucket's objects, which can be brought back, and cost, for {args.soft_delete_days} days "
+            self.retained_on_destroy.append(
+                f"the objects of the artifact bucket, soft-deleted and billed for {args.soft_delete_days} days "
                 "(artifacts.softDeleteDays)"
             )
         self.register_outputs({"bucket": self.bucket, "url": self.url})

@@ -1,7 +1,7 @@
-"""One page that answers: is it up, who uses it, what is slow.
+"""The Cloud Monitoring dashboard with the sections health, usage and latency.
 
-https://cloud.google.com/monitoring/api/ref_v3/rest/v1/projects.dashboards. What is empty or zero is left out: Google
-does so, too, and the provider would find a difference at each run.
+https://cloud.google.com/monitoring/api/ref_v3/rest/v1/projects.dashboards. Empty and zero values are omitted, as in the
+API's responses: otherwise the provider would report a difference in each run.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,84 +10,84 @@ from typing import Any
 import pulumi
 from pulumi_gcp import monitoring
 
-from .args import AppArgs, WatchingArgs
+from .args import AppArgs, MonitoringArgs
 from .database import Database
-from .log_store import lines_of
-from .metrics import metric_type
-from .place import Place
-from .series import (
-    ANSWER_TIMES,
-    ANSWERS,
-    CONNECTIONS,
+from .deployment import Deployment
+from .log_bucket import service_log_filter
+from .log_metrics import metric_type
+from .metrics import (
+    DATABASE_CONNECTIONS,
     DATABASE_CPU,
     DATABASE_DISK,
     DATABASE_MEMORY,
     FLEX_CPU,
     INSTANCE_CPU,
-    Series,
+    RESPONSE_COUNT,
+    RESPONSE_LATENCIES,
+    TimeSeries,
     database_of,
     instances_of,
     service_of,
 )
 
-# Columns of a mosaic, and the heights of what is in it.
+# Columns of the mosaic layout, and heights of its tiles.
 _COLUMNS = 48
-_TITLE, _GRAPH, _LINES = 4, 16, 20
+_TITLE, _GRAPH, _PANEL = 4, 16, 20
 
 Widget = dict[str, Any]
 
 
-def dashboard(
-    place: Place,
-    args: WatchingArgs,
+def create_dashboard(
+    deployment: Deployment,
+    args: MonitoringArgs,
     *,
     app: AppArgs,
     database: Database,
-    bucket: pulumi.Output[str],
+    log_bucket: pulumi.Output[str],
     alerts: Sequence[monitoring.AlertPolicy],
     metrics: Sequence[pulumi.Resource],
     parent: pulumi.Resource,
 ) -> pulumi.Output[str]:
-    """Its address in the console. ``bucket`` is the log's."""
+    """Create the dashboard; returns its URL. ``log_bucket`` is the log bucket's resource name."""
     page = _Page()
-    _is_it_up(page, place, app, database, alerts)
-    _who_uses_it(page, place, app, bucket)
-    _what_is_slow(page, place, args, app, bucket)
-    made = monitoring.Dashboard(
-        place.named("dashboard"),
-        project=place.project,
+    _add_health(page, deployment, app, database, alerts)
+    _add_usage(page, deployment, app, log_bucket)
+    _add_latency(page, deployment, args, app, log_bucket)
+    board = monitoring.Dashboard(
+        deployment.logical_name("dashboard"),
+        project=deployment.project,
         dashboard_json=pulumi.Output.json_dumps(
             {
-                "displayName": f"{place.name} ({place.stack})",
+                "displayName": f"{deployment.name} ({deployment.stack})",
                 "mosaicLayout": {"columns": _COLUMNS, "tiles": page.tiles},
             }
         ),
         opts=pulumi.ResourceOptions(parent=parent, depends_on=list(metrics)),
     )
-    number = made.id.apply(lambda name: name.rpartition("/")[2])
+    number = board.id.apply(lambda name: name.rpartition("/")[2])
     return pulumi.Output.concat(
-        "https://console.cloud.google.com/monitoring/dashboards/builder/", number, f"?project={place.project}"
+        "https://console.cloud.google.com/monitoring/dashboards/builder/", number, f"?project={deployment.project}"
     )
 
 
-def _is_it_up(
-    page: "_Page", place: Place, app: AppArgs, database: Database, alerts: Sequence[monitoring.AlertPolicy]
+def _add_health(
+    page: "_Page", deployment: Deployment, app: AppArgs, database: Database, alerts: Sequence[monitoring.AlertPolicy]
 ) -> None:
-    service, watched = service_of(place, app.service), database_of(place, database.instance_name)
-    instances = instances_of(place, app.service)
-    page.row(_TITLE, _text("Is it up?"))
+    service, database_resource = service_of(deployment, app.service), database_of(deployment, database.instance_name)
+    instances = instances_of(deployment, app.service)
+    page.row(_TITLE, _text("Health"))
     page.row(
         _GRAPH,
-        {"title": "Alerts that are open", "incidentList": {"policyNames": [alert.name for alert in alerts]}},
+        {"title": "Open incidents", "incidentList": {"policyNames": [alert.name for alert in alerts]}},
         _graph(
             "Instances",
-            {"instances": Series(metric=INSTANCE_CPU, of=instances, aligner="ALIGN_MEAN", reducer="REDUCE_COUNT")},
+            {"instances": TimeSeries(metric=INSTANCE_CPU, of=instances, aligner="ALIGN_MEAN", reducer="REDUCE_COUNT")},
         ),
         _graph(
-            "Answers a second, by status",
+            "Responses per second, by status",
             {
-                "${metric.labels.response_code}": Series(
-                    metric=ANSWERS,
+                "${metric.labels.response_code}": TimeSeries(
+                    metric=RESPONSE_COUNT,
                     of=service,
                     aligner="ALIGN_RATE",
                     reducer="REDUCE_SUM",
@@ -99,15 +99,15 @@ def _is_it_up(
     page.row(
         _GRAPH,
         _graph(
-            "Processors of the instances",
-            {"busy": Series(metric=FLEX_CPU, of=service, aligner="ALIGN_MEAN", reducer="REDUCE_MEAN")},
+            "CPU utilization of the instances",
+            {"CPU": TimeSeries(metric=FLEX_CPU, of=service, aligner="ALIGN_MEAN", reducer="REDUCE_MEAN")},
         ),
         _graph(
-            "Database: processors, memory, disk",
+            "Database: CPU, memory and disk utilization",
             {
-                name: Series(metric=metric, of=watched, aligner="ALIGN_MEAN", reducer="REDUCE_MAX")
+                name: TimeSeries(metric=metric, of=database_resource, aligner="ALIGN_MEAN", reducer="REDUCE_MAX")
                 for name, metric in (
-                    ("processors", DATABASE_CPU),
+                    ("CPU", DATABASE_CPU),
                     ("memory", DATABASE_MEMORY),
                     ("disk", DATABASE_DISK),
                 )
@@ -115,41 +115,47 @@ def _is_it_up(
         ),
         _graph(
             "Database: connections",
-            {"connections": Series(metric=CONNECTIONS, of=watched, aligner="ALIGN_MEAN", reducer="REDUCE_SUM")},
+            {
+                "connections": TimeSeries(
+                    metric=DATABASE_CONNECTIONS, of=database_resource, aligner="ALIGN_MEAN", reducer="REDUCE_SUM"
+                )
+            },
         ),
     )
 
 
-def _who_uses_it(page: "_Page", place: Place, app: AppArgs, bucket: pulumi.Output[str]) -> None:
-    page.row(_TITLE, _text("Who uses it?"))
+def _add_usage(page: "_Page", deployment: Deployment, app: AppArgs, log_bucket: pulumi.Output[str]) -> None:
+    page.row(_TITLE, _text("Usage"))
     page.row(
-        _LINES,
+        _PANEL,
         _graph(
-            "Requests a second, by role",
+            "Requests per second, by role",
             {
-                "${metric.labels.role}": Series(
-                    metric=metric_type(place, "requests"),
-                    of=service_of(place, app.service),
+                "${metric.labels.role}": TimeSeries(
+                    metric=metric_type(deployment, "requests"),
+                    of=service_of(deployment, app.service),
                     aligner="ALIGN_RATE",
                     reducer="REDUCE_SUM",
                     by=("metric.label.role",),
                 )
             },
         ),
-        _lines("Requests that the proxy ended", app, bucket, "jsonPayload.error:*"),
+        _log_panel("Requests rejected or aborted by the proxy", app, log_bucket, "jsonPayload.error:*"),
     )
 
 
-def _what_is_slow(page: "_Page", place: Place, args: WatchingArgs, app: AppArgs, bucket: pulumi.Output[str]) -> None:
-    service = service_of(place, app.service)
-    page.row(_TITLE, _text("What is slow?"))
+def _add_latency(
+    page: "_Page", deployment: Deployment, args: MonitoringArgs, app: AppArgs, log_bucket: pulumi.Output[str]
+) -> None:
+    service = service_of(deployment, app.service)
+    page.row(_TITLE, _text("Latency"))
     page.row(
         _GRAPH,
         _graph(
-            "Until MLflow's answer begins, without artifacts (ms)",
+            "Time to MLflow's response, without artifacts (ms)",
             {
-                f"{share} %": Series(
-                    metric=metric_type(place, "latency"),
+                f"{share} %": TimeSeries(
+                    metric=metric_type(deployment, "latency"),
                     of=service,
                     aligner="ALIGN_DELTA",
                     reducer=f"REDUCE_PERCENTILE_{share}",
@@ -159,10 +165,10 @@ def _what_is_slow(page: "_Page", place: Place, args: WatchingArgs, app: AppArgs,
             },
         ),
         _graph(
-            "App Engine's answers, whole and with artifacts (ms)",
+            "App Engine's response latency, with artifacts (ms)",
             {
-                f"{share} %": Series(
-                    metric=ANSWER_TIMES,
+                f"{share} %": TimeSeries(
+                    metric=RESPONSE_LATENCIES,
                     of=service,
                     aligner="ALIGN_DELTA",
                     reducer=f"REDUCE_PERCENTILE_{share}",
@@ -172,51 +178,54 @@ def _what_is_slow(page: "_Page", place: Place, args: WatchingArgs, app: AppArgs,
             },
         ),
     )
-    slow = f"jsonPayload.upstream_ms >= {args.slow_seconds * 1000}"
-    page.row(_LINES, _lines(f"Requests that MLflow took {args.slow_seconds} s or more for", app, bucket, slow))
+    slow = f"jsonPayload.upstream_ms >= {args.latency_threshold_seconds * 1000}"
+    page.row(
+        _PANEL,
+        _log_panel(f"Requests with a latency of {args.latency_threshold_seconds} s or more", app, log_bucket, slow),
+    )
 
 
 class _Page:
-    """Rows from top to bottom, each with its widgets side by side."""
+    """A mosaic layout of rows, top to bottom, each with widgets of equal width."""
 
     def __init__(self) -> None:
         self.tiles: list[dict[str, Any]] = []
-        self._below = 0
+        self._next_y = 0
 
     def row(self, height: int, *widgets: Widget) -> None:
         width = _COLUMNS // len(widgets)
         for number, widget in enumerate(widgets):
-            place = {"xPos": number * width, "yPos": self._below}
-            left = {name: value for name, value in place.items() if value}
-            self.tiles.append({**left, "width": width, "height": height, "widget": widget})
-        self._below += height
+            corner = {"xPos": number * width, "yPos": self._next_y}
+            position = {name: value for name, value in corner.items() if value}
+            self.tiles.append({**position, "width": width, "height": height, "widget": widget})
+        self._next_y += height
 
 
 def _text(title: str) -> Widget:
     return {"text": {"content": f"## {title}", "format": "MARKDOWN"}}
 
 
-def _graph(title: str, lines: dict[str, Series]) -> Widget:
-    return {"title": title, "xyChart": {"dataSets": list(_data(lines)), "yAxis": {"scale": "LINEAR"}}}
+def _graph(title: str, lines: dict[str, TimeSeries]) -> Widget:
+    return {"title": title, "xyChart": {"dataSets": list(_data_sets(lines)), "yAxis": {"scale": "LINEAR"}}}
 
 
-def _data(lines: dict[str, Series]) -> Iterator[dict[str, Any]]:
-    for legend, series in lines.items():
-        shown = {"filter": series.filter, "aggregation": series.aggregation}
+def _data_sets(lines: dict[str, TimeSeries]) -> Iterator[dict[str, Any]]:
+    for legend, time_series in lines.items():
+        query = {"filter": time_series.filter, "aggregation": time_series.aggregation}
         yield {
             "legendTemplate": legend,
-            "minAlignmentPeriod": f"{series.seconds}s",
+            "minAlignmentPeriod": f"{time_series.seconds}s",
             "plotType": "LINE",
             "targetAxis": "Y1",
-            "timeSeriesQuery": {"timeSeriesFilter": shown},
+            "timeSeriesQuery": {"timeSeriesFilter": query},
         }
 
 
-def _lines(title: str, app: AppArgs, bucket: pulumi.Output[str], which: str) -> Widget:
+def _log_panel(title: str, app: AppArgs, log_bucket: pulumi.Output[str], which: str) -> Widget:
     return {
         "title": title,
         "logsPanel": {
-            "filter": f"{lines_of(app.service)}\n{which}",
-            "resourceNames": [pulumi.Output.concat(bucket, "/views/_AllLogs")],
+            "filter": f"{service_log_filter(app.service)}\n{which}",
+            "resourceNames": [pulumi.Output.concat(log_bucket, "/views/_AllLogs")],
         },
     }

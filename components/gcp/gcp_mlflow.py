@@ -1,7 +1,7 @@
-"""MLflow on App Engine's flexible environment behind Identity-Aware Proxy, with Cloud SQL and Cloud Storage behind it.
+"""MLflow on App Engine's flexible environment behind Identity-Aware Proxy, with Cloud SQL and Cloud Storage.
 
-It builds everything in one project, from the APIs to the alerts. Left to the caller: the project with its billing, the
-OAuth client (Google closed the API that made them), people's accounts, DNS for a name of one's own.
+Creates all resources in one project, from the APIs to the alerts. Out of scope: the project and its billing, the OAuth
+client (its API has been shut down), users' accounts, and DNS for a custom domain.
 """
 
 import re
@@ -15,15 +15,15 @@ from .apis import Apis
 from .app_engine import AppEngine
 from .args import GcpMlflowArgs
 from .artifacts import Artifacts
-from .callers import Callers, roles_of_all
+from .client_setup import client_setup, token_audience
 from .database import Database
+from .deployment import Deployment, label_value
+from .iap_access import IapAccess, all_role_rules
 from .identity import Identity
 from .image import Image
+from .monitoring import Monitoring
 from .network import Network
-from .outputs import lines_for_clients
-from .place import Place, as_label
 from .service import Service
-from .watching import Watching
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,15}")
 
@@ -32,32 +32,32 @@ class GcpMlflow(pulumi.ComponentResource):
     """MLflow on App Engine behind Identity-Aware Proxy."""
 
     url: pulumi.Output[str]
-    """Where people and programs find MLflow."""
+    """URL of MLflow."""
     tracking_uri: pulumi.Output[str]
-    """MLFLOW_TRACKING_URI."""
+    """Value of MLFLOW_TRACKING_URI."""
     iap_audience: pulumi.Output[str]
-    """The audience of Identity-Aware Proxy's assertions, which MLflow's proxy asks for: /projects/NUMBER/apps/ID."""
+    """Audience of Identity-Aware Proxy's assertions, which the proxy verifies: /projects/NUMBER/apps/ID."""
     token_audience: pulumi.Output[str]
-    """The audience of callers' tokens: the OAuth client's id, or where it is not known https://HOST/* for tokens that
-    a service account signs."""
+    """Audience of clients' tokens: the OAuth client ID or, where that is unknown, https://HOST/* for self-signed JWTs
+    of service accounts."""
     service_account: pulumi.Output[str]
-    """Who MLflow is in Google Cloud: an e-mail address."""
-    client_account: pulumi.Output[str | None]
-    """The service account for clients; None if it was not asked for."""
+    """E-mail address of MLflow's service account."""
+    client_service_account: pulumi.Output[str | None]
+    """E-mail address of the client service account; None without access.clientServiceAccount."""
     bucket: pulumi.Output[str]
-    """The artifacts' bucket."""
+    """Name of the artifact bucket."""
     connection_name: pulumi.Output[str]
-    """Cloud SQL's instance, as project:region:name."""
+    """Connection name of the Cloud SQL instance, PROJECT:REGION:NAME."""
     password_secret: pulumi.Output[str]
-    """Where the database's password is: projects/PROJECT/secrets/NAME."""
+    """Secret Manager secret with the database password, projects/PROJECT/secrets/NAME."""
     oauth_client_secret: pulumi.Output[str | None]
-    """Where the OAuth client's secret is kept; None where others look after Identity-Aware Proxy."""
+    """Secret Manager secret with the OAuth client secret; None with app.mode existing."""
     dashboard_url: pulumi.Output[str | None]
-    """Cloud Monitoring's page for this deployment."""
-    notebook: pulumi.Output[str]
-    """The lines to paste where MLflow's client runs."""
-    kept: pulumi.Output[list[str]]
-    """What `pulumi destroy` cannot delete, or leaves on purpose, and why."""
+    """URL of the Cloud Monitoring dashboard; None without monitoring.dashboard."""
+    client_setup: pulumi.Output[str]
+    """Shell commands that set up a client."""
+    retained_on_destroy: pulumi.Output[list[str]]
+    """Resources that `pulumi destroy` cannot delete or leaves on purpose, with the reason."""
 
     def __init__(
         self,
@@ -65,52 +65,55 @@ class GcpMlflow(pulumi.ComponentResource):
         args: GcpMlflowArgs | Mapping[str, Any],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Raises SettingsError with everything that is wrong in ``args``, ValueError for a ``name`` that is none."""
+        """Raises SettingsError with all problems in ``args``, and ValueError for an invalid ``name``."""
         if not _NAME.fullmatch(name):
-            raise ValueError(f"GcpMlflow {name!r}: a name has 1 to 16 letters of a-z, digits and -, a letter first.")
+            raise ValueError(
+                f"GcpMlflow: got the name {name!r}, expected 1 to 16 lowercase letters, digits and hyphens, starting "
+                "with a letter."
+            )
         settings = GcpMlflowArgs.read(args, name)
         super().__init__("mlflow:index:GcpMlflow", name, {}, opts)
-        for member in settings.access.without_role():
-            pulumi.log.warn(f"{member} is let in, and access.roles has no role for them: MLflow answers 403.", self)
+        for member in settings.access.members_without_role():
+            pulumi.log.warn(f"{member} has access, but no role in access.roles: requests get 403.", self)
         inside = pulumi.ResourceOptions(parent=self)
-        place = Place(
+        deployment = Deployment(
             name=name,
             stack=pulumi.get_stack(),
             project=settings.project,
             region=settings.region,
             labels={
-                "project": as_label(pulumi.get_project()),
-                "stack": as_label(pulumi.get_stack()),
-                "component": as_label(name),
+                "project": label_value(pulumi.get_project()),
+                "stack": label_value(pulumi.get_stack()),
+                "component": label_value(name),
                 **settings.labels,
             },
             deletion_protection=settings.deletion_protection,
         )
         project = organizations.get_project_output(project_id=settings.project, opts=pulumi.InvokeOptions(parent=self))
-        apis = Apis(place, private=settings.database.private, opts=inside)
-        # What calls an API before it is on, or is to be destroyed by one that was switched off, fails.
+        apis = Apis(deployment, private_ip=settings.database.private_ip, opts=inside)
+        # Resources can be neither created nor deleted while their API is disabled.
         after_apis = pulumi.ResourceOptions(parent=self, depends_on=[apis])
         app = AppEngine(
-            place,
+            deployment,
             settings.app,
             location=settings.app_location,
-            sign_in=settings.sign_in,
+            oauth_client=settings.oauth_client,
             oauth_client_secret=settings.oauth_client_secret,
             number=project.number,
             opts=after_apis,
         )
         network = Network(
-            place,
+            deployment,
             settings.network,
-            private=settings.database.private,
+            private_ip=settings.database.private_ip,
             location=settings.app_location,
             opts=after_apis,
         )
-        database = Database(place, settings.database, network=network, opts=after_apis)
-        artifacts = Artifacts(place, settings.artifacts, opts=after_apis)
-        image = Image(place, settings.image, opts=after_apis)
+        database = Database(deployment, settings.database, network=network, opts=after_apis)
+        artifacts = Artifacts(deployment, settings.artifacts, opts=after_apis)
+        image = Image(deployment, settings.image, opts=after_apis)
         identity = Identity(
-            place,
+            deployment,
             artifacts=artifacts,
             database=database,
             image=image,
@@ -119,31 +122,31 @@ class GcpMlflow(pulumi.ComponentResource):
             opts=after_apis,
         )
         service = Service(
-            place,
+            deployment,
             settings.app,
             access=settings.artifacts.access,
-            roles=roles_of_all(place, settings.access),
+            roles=all_role_rules(deployment, settings.access),
             app=app,
             network=network,
             database=database,
             artifacts=artifacts,
             image=image,
             identity=identity,
-            # Without its rights, or its database and user, an instance would not start.
+            # Instances need the IAM roles, the database and its user to start.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[apis, app, network, database, identity]),
         )
-        callers = Callers(
-            place,
+        iap_access = IapAccess(
+            deployment,
             settings.access,
-            desktop_client_ids=settings.sign_in.desktop_client_ids,
+            desktop_client_ids=settings.oauth_client.desktop_client_ids,
             app=app,
             service=service,
             number=project.number,
             opts=after_apis,
         )
-        watching = Watching(
-            place,
-            settings.watching,
+        monitoring = Monitoring(
+            deployment,
+            settings.monitoring,
             app=settings.app,
             tier=settings.database.tier,
             database=database,
@@ -154,15 +157,20 @@ class GcpMlflow(pulumi.ComponentResource):
         self.url = service.url
         self.tracking_uri = service.url
         self.iap_audience = app.iap_audience
-        self.token_audience, self.notebook = lines_for_clients(app=app, service=service, callers=callers)
+        self.token_audience = token_audience(app, service)
+        self.client_setup = client_setup(service, self.token_audience, iap_access)
         self.service_account = identity.email
-        self.client_account = callers.client_account
+        self.client_service_account = iap_access.client_service_account
         self.bucket = artifacts.bucket
         self.connection_name = database.connection_name
         self.password_secret = database.password_secret
         self.oauth_client_secret = app.oauth_client_secret
-        self.dashboard_url = watching.dashboard_url
-        self.kept = pulumi.Output.from_input(
-            [*app.kept, *service.kept, *network.kept, *database.kept, *artifacts.kept, *watching.kept, *apis.kept]
+        self.dashboard_url = monitoring.dashboard_url
+        self.retained_on_destroy = pulumi.Output.from_input(
+            [
+                one
+                for part in (app, service, network, database, artifacts, monitoring, apis)
+                for one in part.retained_on_destroy
+            ]
         )
         self.register_outputs({output: getattr(self, output) for output in self.__class__.__annotations__})

@@ -1,7 +1,7 @@
-"""Who MLflow is in Google Cloud, and what it may: what App Engine's instances need, each on the resource if that takes
-rights. App Engine's own agent gets the one to put instances into a VPC.
+"""MLflow's service account and its IAM roles, granted on single resources where the resource type supports that.
 
-Left to the caller: rights of people, and of clients that go to the bucket directly.
+App Engine's service agent gets the role for placing instances in a subnetwork. Out of scope: roles of users, and of
+clients that access the bucket directly.
 """
 
 import pulumi
@@ -9,19 +9,20 @@ from pulumi_gcp import artifactregistry, compute, projects, secretmanager, servi
 
 from .artifacts import Artifacts
 from .database import Database
+from .deployment import Deployment
 from .image import Image
 from .network import Network
-from .place import Place
 
 
 class Identity(pulumi.ComponentResource):
-    """Without its rights an instance does not start: whoever makes some depends on it."""
+    """The service account of MLflow's instances; the service depends on it, since instances need its roles to start."""
 
     email: pulumi.Output[str]
+    """E-mail address of the service account."""
 
     def __init__(
         self,
-        place: Place,
+        deployment: Deployment,
         *,
         artifacts: Artifacts,
         database: Database,
@@ -30,73 +31,78 @@ class Identity(pulumi.ComponentResource):
         number: pulumi.Input[str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """``number`` is the project's."""
-        super().__init__("mlflow:gcp:Identity", place.named("identity"), {}, opts)
-        self._inside = pulumi.ResourceOptions(parent=self)
+        """``number`` is the project number."""
+        super().__init__("mlflow:gcp:Identity", deployment.logical_name("identity"), {}, opts)
+        self._child = pulumi.ResourceOptions(parent=self)
         account = serviceaccount.Account(
-            place.named("server"),
-            project=place.project,
-            account_id=place.physical_name("server", 30),
-            display_name=f"MLflow of {place.stack} ({place.name})",
+            deployment.logical_name("server"),
+            project=deployment.project,
+            account_id=deployment.physical_name("server", 30),
+            display_name=f"MLflow of {deployment.stack} ({deployment.name})",
             description="MLflow's instances on App Engine",
-            opts=self._inside,
+            opts=self._child,
         )
         self.email = account.email
-        self._of_project(place, account, socket=database.private_address is None)
-        self._of_resources(place, account, artifacts, database, image)
+        self._grant_on_project(deployment, account, socket=database.private_address is None)
+        self._grant_on_resources(deployment, account, artifacts, database, image)
         if network.subnetwork is not None:
-            self._of_agent(place, network, network.subnetwork, number)
+            self._grant_to_service_agent(deployment, network, network.subnetwork, number)
         self.register_outputs({"email": self.email})
 
-    def _of_project(self, place: Place, account: serviceaccount.Account, *, socket: bool) -> None:
+    def _grant_on_project(self, deployment: Deployment, account: serviceaccount.Account, *, socket: bool) -> None:
         roles = {"logs": "roles/logging.logWriter", "metrics": "roles/monitoring.metricWriter"}
         if socket:
-            # Cloud SQL's proxy asks its API for the way. No instance takes rights of its own.
+            # For the Cloud SQL Auth Proxy. Cloud SQL has no IAM on single instances.
             roles["database"] = "roles/cloudsql.client"
         for what, role in roles.items():
             projects.IAMMember(
-                place.named(f"server-{what}"),
-                project=place.project,
+                deployment.logical_name(f"server-{what}"),
+                project=deployment.project,
                 role=role,
                 member=account.member,
-                opts=self._inside,
+                opts=self._child,
             )
 
-    def _of_resources(
-        self, place: Place, account: serviceaccount.Account, artifacts: Artifacts, database: Database, image: Image
+    def _grant_on_resources(
+        self,
+        deployment: Deployment,
+        account: serviceaccount.Account,
+        artifacts: Artifacts,
+        database: Database,
+        image: Image,
     ) -> None:
         storage.BucketIAMMember(
-            place.named("server-artifacts"),
+            deployment.logical_name("server-artifacts"),
             bucket=artifacts.bucket,
             role="roles/storage.objectUser",
             member=account.member,
-            opts=self._inside,
+            opts=self._child,
         )
         secretmanager.SecretIamMember(
-            place.named("server-password"),
-            project=place.project,
+            deployment.logical_name("server-password"),
+            project=deployment.project,
             secret_id=database.password_secret_id,
             role="roles/secretmanager.secretAccessor",
             member=account.member,
-            opts=self._inside,
+            opts=self._child,
         )
-        if image.pulled_from is not None:
+        if image.source_repository is not None:
             artifactregistry.RepositoryIamMember(
-                place.named("server-image"),
-                project=place.project,
-                location=image.pulled_from.location,
-                repository=image.pulled_from.repository,
+                deployment.logical_name("server-image"),
+                project=deployment.project,
+                location=image.source_repository.location,
+                repository=image.source_repository.repository,
                 role="roles/artifactregistry.reader",
                 member=account.member,
-                opts=self._inside,
+                opts=self._child,
             )
 
-    def _of_agent(
-        self, place: Place, network: Network, subnetwork: pulumi.Output[str], number: pulumi.Input[str]
+    def _grant_to_service_agent(
+        self, deployment: Deployment, network: Network, subnetwork: pulumi.Output[str], number: pulumi.Input[str]
     ) -> None:
         compute.SubnetworkIAMMember(
-            place.named("app-engine-network"),
-            project=place.project,
+            deployment.logical_name("app-engine-network"),
+            project=deployment.project,
             region=network.region,
             subnetwork=subnetwork,
             role="roles/compute.networkUser",
@@ -104,5 +110,5 @@ class Identity(pulumi.ComponentResource):
             member=pulumi.Output.concat(
                 "serviceAccount:service-", number, "@gae-api-prod.google.com.iam.gserviceaccount.com"
             ),
-            opts=self._inside,
+            opts=self._child,
         )

@@ -1,7 +1,7 @@
-"""MLflow's image in a repository of its own in Artifact Registry, built here, or an existing one by digest.
+"""MLflow's container image: built here and pushed to an Artifact Registry repository, or an existing image by digest.
 
-Docker with BuildKit is left to whoever runs the program, and on other processors its emulation of amd64. Of an existing
-image outside of this project's Artifact Registry, so is the right to pull it.
+The machine that runs the program needs Docker with BuildKit, and amd64 emulation on other architectures. Out of scope:
+permissions to pull an existing image from outside of this project's Artifact Registry.
 """
 
 import re
@@ -14,63 +14,63 @@ from pulumi_gcp import artifactregistry, organizations
 
 from ..built_image import Build, Registry, built_image
 from .args import ImageArgs
-from .place import Place
+from .deployment import Deployment
 
-# The image holds two folders of it; .dockerignore lets in what they need.
+# The repository's root: the image contains two of its folders, which .dockerignore selects.
 _CONTEXT = Path(__file__).resolve().parents[2]
 _DOCKERFILE = "mlflow_app/Dockerfile"
 # https://cloud.google.com/artifact-registry/docs/docker/names
 _REFERENCE = re.compile(r"(?P<location>[a-z0-9-]+)-docker\.pkg\.dev/(?P<project>[^/]+)/(?P<repository>[^/]+)/.+")
 
 
-class Shelf(NamedTuple):
-    """A repository of this project, by its location and name, from which an image is pulled."""
+class ImageRepository(NamedTuple):
+    """An Artifact Registry repository of this project."""
 
     location: pulumi.Input[str]
     repository: pulumi.Input[str]
 
 
 class Image(pulumi.ComponentResource):
-    """What MLflow's instances run."""
+    """The image of MLflow's instances."""
 
-    reference: pulumi.Output[str]
-    """By digest."""
+    image_uri: pulumi.Output[str]
+    """The image by digest."""
     repository: artifactregistry.Repository | None
-    """None for an image that was there."""
-    pulled_from: Shelf | None
-    """None for an image that is not in this project."""
+    """The repository created here; None for an existing image."""
+    source_repository: ImageRepository | None
+    """The repository to grant access to; None for an image outside of this project."""
 
-    def __init__(self, place: Place, args: ImageArgs, *, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("mlflow:gcp:Image", place.named("image"), {}, opts)
+    def __init__(self, deployment: Deployment, args: ImageArgs, *, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("mlflow:gcp:Image", deployment.logical_name("image"), {}, opts)
         self.repository = None
-        if args.reference is not None:
-            self.reference = pulumi.Output.from_input(args.reference)
-            self.pulled_from = _shelf_of(place, args.reference)
+        if args.image_uri is not None:
+            self.image_uri = pulumi.Output.from_input(args.image_uri)
+            self.source_repository = _repository_of(deployment, args.image_uri)
         else:
-            self.repository = self._repository(place, args)
-            self.reference = self._built(place, args, self.repository)
-            self.pulled_from = Shelf(place.region, self.repository.repository_id)
-        self.register_outputs({"reference": self.reference})
+            self.repository = self._repository(deployment, args)
+            self.image_uri = self._built(deployment, args, self.repository)
+            self.source_repository = ImageRepository(deployment.region, self.repository.repository_id)
+        self.register_outputs({"image_uri": self.image_uri})
 
-    def _repository(self, place: Place, args: ImageArgs) -> artifactregistry.Repository:
+    def _repository(self, deployment: Deployment, args: ImageArgs) -> artifactregistry.Repository:
         return artifactregistry.Repository(
-            place.named("images"),
-            project=place.project,
-            location=place.region,
-            repository_id=place.physical_name("images", 63),
+            deployment.logical_name("images"),
+            project=deployment.project,
+            location=deployment.region,
+            repository_id=deployment.physical_name("images", 63),
             format="DOCKER",
-            description=f"MLflow of {place.stack}",
-            # Nobody may delete a tagged image among immutable tags, the policies below neither
-            # (https://cloud.google.com/artifact-registry/docs/repositories/update-repo-settings). What runs is named by
-            # its digest, and no tag is pushed twice.
+            description=f"MLflow of {deployment.stack}",
+            # With immutable tags, tagged images cannot be deleted, not even by the cleanup policies below
+            # (https://cloud.google.com/artifact-registry/docs/repositories/update-repo-settings). Instances use the
+            # digest, and no tag is pushed twice.
             docker_config=artifactregistry.RepositoryDockerConfigArgs(immutable_tags=False),
-            # Every build is pushed anew, so what runs is always among the newest: new instances pull it again.
+            # New instances pull the image in use again; as the last push it is among the newest.
             cleanup_policies=[
                 artifactregistry.RepositoryCleanupPolicyArgs(
                     id="keep-newest",
                     action="KEEP",
                     most_recent_versions=artifactregistry.RepositoryCleanupPolicyMostRecentVersionsArgs(
-                        keep_count=args.kept
+                        keep_count=args.keep_images
                     ),
                 ),
                 artifactregistry.RepositoryCleanupPolicyArgs(
@@ -82,32 +82,34 @@ class Image(pulumi.ComponentResource):
                 ),
             ],
             cleanup_policy_dry_run=False,
-            # Scanning costs per image: the project decides, by its Container Scanning API.
+            # Scanning is billed per image: the project enables it with the Container Scanning API.
             vulnerability_scanning_config=artifactregistry.RepositoryVulnerabilityScanningConfigArgs(
                 enablement_config="INHERITED"
             ),
-            labels=place.labels,
+            labels=deployment.labels,
             opts=pulumi.ResourceOptions(parent=self),
         )
 
-    def _built(self, place: Place, args: ImageArgs, repository: artifactregistry.Repository) -> pulumi.Output[str]:
-        # Its token holds an hour.
+    def _built(
+        self, deployment: Deployment, args: ImageArgs, repository: artifactregistry.Repository
+    ) -> pulumi.Output[str]:
+        # The access token is valid for an hour.
         login = organizations.get_client_config_output(opts=pulumi.InvokeOptions(parent=self))
         return built_image(
-            place.named("mlflow"),
+            deployment.logical_name("mlflow"),
             Build(
                 context=_CONTEXT,
                 dockerfile=_DOCKERFILE,
-                # App Engine has no other.
+                # The only platform of App Engine.
                 platform="linux/amd64",
-                arguments={"BASE": args.base, "PIP_INDEX_URL": args.package_index},
+                arguments={"BASE": args.base_image, "PIP_INDEX_URL": args.package_index_url},
             ),
             Registry(
                 image=pulumi.Output.concat(repository.registry_uri, "/mlflow"),
                 repository=repository,
-                made_for=[place.project, place.region],
+                made_for=[deployment.project, deployment.region],
                 login=docker_build.RegistryArgs(
-                    address=f"{place.region}-docker.pkg.dev",
+                    address=f"{deployment.region}-docker.pkg.dev",
                     # https://cloud.google.com/artifact-registry/docs/docker/authentication#token
                     username="oauth2accesstoken",
                     password=pulumi.Output.secret(login.access_token),
@@ -117,20 +119,24 @@ class Image(pulumi.ComponentResource):
         )
 
 
-def _shelf_of(place: Place, reference: pulumi.Input[str]) -> Shelf | None:
-    """Where an existing image is; None for a text that names another project or registry."""
+def _repository_of(deployment: Deployment, reference: pulumi.Input[str]) -> ImageRepository | None:
+    """The repository of an existing image; None for one in another project or registry."""
     if isinstance(reference, str):
         found = _REFERENCE.fullmatch(reference)
-        return Shelf(found["location"], found["repository"]) if found and found["project"] == place.project else None
-    known = pulumi.Output.from_input(reference).apply(lambda one: _known(place, one))
-    return Shelf(known.apply(lambda one: one["location"]), known.apply(lambda one: one["repository"]))
+        return (
+            ImageRepository(found["location"], found["repository"])
+            if found and found["project"] == deployment.project
+            else None
+        )
+    known = pulumi.Output.from_input(reference).apply(lambda one: _known(deployment, one))
+    return ImageRepository(known.apply(lambda one: one["location"]), known.apply(lambda one: one["repository"]))
 
 
-def _known(place: Place, reference: str) -> re.Match[str]:
+def _known(deployment: Deployment, reference: str) -> re.Match[str]:
     found = _REFERENCE.fullmatch(reference)
-    if found is None or found["project"] != place.project:
+    if found is None or found["project"] != deployment.project:
         raise pulumi.RunError(
-            f"image.reference is {reference}: an image outside of {place.project}'s Artifact Registry has to be given "
-            "as a text."
+            f"image.imageUri: got {reference}, expected an image in the Artifact Registry of {deployment.project}: "
+            "an image from another registry must be a plain string, not an Output."
         )
     return found

@@ -1,98 +1,83 @@
-"""What is counted from the lines of the proxy and the container, since App Engine's own metrics do not tell it.
+"""Queries of Cloud Monitoring: metric types, monitored resources, and the filters and aggregations of time series.
 
-Each line is JSON (mlflow_app/logs.py); a test holds the filters to what is written. Cloud Logging counts lines whether
-or not they are kept, from now on.
-https://cloud.google.com/logging/docs/logs-based-metrics
+https://cloud.google.com/monitoring/api/v3/filters
 """
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import pulumi
-from pulumi_gcp import logging
 
-from .log_store import lines_of
-from .place import Place
+from .deployment import Deployment
+
+# App Engine's `system/` metrics cover the standard environment only. The flexible environment has no instance count,
+# but each instance reports its CPU utilization.
+FLEX_CPU = "appengine.googleapis.com/flex/cpu/utilization"
+INSTANCE_CPU = "appengine.googleapis.com/flex/instance/cpu/utilization"
+RESPONSE_COUNT = "appengine.googleapis.com/http/server/response_count"
+RESPONSE_LATENCIES = "appengine.googleapis.com/http/server/response_latencies"
+DATABASE_CPU = "cloudsql.googleapis.com/database/cpu/utilization"
+DATABASE_MEMORY = "cloudsql.googleapis.com/database/memory/utilization"
+DATABASE_DISK = "cloudsql.googleapis.com/database/disk/utilization"
+DATABASE_CONNECTIONS = "cloudsql.googleapis.com/database/network/connections"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
-    """A metric: which lines count, what each adds, and which of their fields are labels."""
+class MonitoredResource:
+    """A type of monitored resource and the labels that select one of them."""
 
-    about: str
-    lines: str
-    value: str | None = None
-    unit: str = "1"
-    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    type: str
+    labels: dict[str, pulumi.Input[str]]
 
 
-_REQUEST = 'jsonPayload.event = "request"'
-METRICS = {
-    "requests": Counted(about="Requests, by the caller's role", lines=_REQUEST, labels={"role": "jsonPayload.role"}),
-    # Of what MLflow was asked. How long an artifact takes is a matter of its size; App Engine's own metric has them in.
-    "latency": Counted(
-        about="Time until MLflow's answer began, without artifacts",
-        lines=f'{_REQUEST}\njsonPayload.upstream_ms >= 0\nNOT jsonPayload.route =~ "artifact"',
-        value="jsonPayload.upstream_ms",
-        unit="ms",
-    ),
-    # One or more for each time that the container ends by itself, or cannot start.
-    "ends": Counted(
-        about="Last lines of containers that ended by themselves",
-        lines='jsonPayload.process = "container"\nseverity >= CRITICAL',
-    ),
-}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeSeries:
+    """A time series query. ``where`` is an additional filter, ``by`` are the labels to group by."""
+
+    metric: str
+    of: MonitoredResource
+    aligner: str
+    reducer: str
+    seconds: int = 60
+    where: str = ""
+    by: tuple[str, ...] = ()
+
+    @property
+    def filter(self) -> pulumi.Output[str]:
+        """The Cloud Monitoring filter."""
+        parts: list[pulumi.Input[str]] = [f'resource.type = "{self.of.type}"']
+        parts += [pulumi.Output.concat(f'resource.labels.{key} = "', is_, '"') for key, is_ in self.of.labels.items()]
+        parts.append(f'metric.type = "{self.metric}"')
+        if self.where:
+            parts.append(self.where)
+        return pulumi.Output.all(*parts).apply(" AND ".join)
+
+    @property
+    def aggregation(self) -> dict[str, Any]:
+        """The Aggregation object of the Cloud Monitoring API."""
+        by = {"groupByFields": list(self.by)} if self.by else {}
+        return {
+            "alignmentPeriod": f"{self.seconds}s",
+            "perSeriesAligner": self.aligner,
+            "crossSeriesReducer": self.reducer,
+            **by,
+        }
 
 
-def metric_type(place: Place, role: str) -> str:
-    """As Monitoring calls one of them."""
-    return f"logging.googleapis.com/user/{_name(place, role)}"
+# Each selects the project, too: a scoping project also has the time series of its monitored projects.
+def service_of(deployment: Deployment, service: str) -> MonitoredResource:
+    """All versions of an App Engine service."""
+    return MonitoredResource(type="gae_app", labels={"project_id": deployment.project, "module_id": service})
 
 
-def metric_in_promql(place: Place, role: str, part: str = "") -> str:
-    """As PromQL does; a distribution has the parts _bucket, _count and _sum.
-
-    https://cloud.google.com/monitoring/promql/promql-mapping
-    """
-    domain, _, path = metric_type(place, role).partition("/")
-    return re.sub(r"\W", "_", domain) + ":" + re.sub(r"\W", "_", path) + part
+def instances_of(deployment: Deployment, service: str) -> MonitoredResource:
+    """The instances of an App Engine service."""
+    return MonitoredResource(type="gae_instance", labels={"project_id": deployment.project, "module_id": service})
 
 
-def metrics(place: Place, service: str, parent: pulumi.Resource) -> list[pulumi.Resource]:
-    return [_metric(place, service, role, counted, parent) for role, counted in METRICS.items()]
-
-
-def _name(place: Place, role: str) -> str:
-    return place.physical_name(role, 100)
-
-
-def _metric(place: Place, service: str, role: str, counted: Counted, parent: pulumi.Resource) -> logging.Metric:
-    spread = counted.value is not None
-    return logging.Metric(
-        place.named(f"count-{role}"),
-        project=place.project,
-        name=_name(place, role),
-        description=f"{place.name} ({place.stack}): {counted.about}",
-        filter=f"{lines_of(service)}\n{counted.lines}",
-        metric_descriptor=logging.MetricMetricDescriptorArgs(
-            metric_kind="DELTA",
-            value_type="DISTRIBUTION" if spread else "INT64",
-            unit=counted.unit,
-            display_name=f"{place.name} ({place.stack}): {counted.about}",
-            labels=[logging.MetricMetricDescriptorLabelArgs(key=key, value_type="STRING") for key in counted.labels],
-        ),
-        label_extractors={key: f"EXTRACT({from_})" for key, from_ in counted.labels.items()} or None,
-        value_extractor=f"EXTRACT({counted.value})" if spread else None,
-        # From a millisecond to half an hour, each a quarter more than the one before.
-        bucket_options=(
-            logging.MetricBucketOptionsArgs(
-                exponential_buckets=logging.MetricBucketOptionsExponentialBucketsArgs(
-                    num_finite_buckets=64, growth_factor=1.25, scale=1
-                )
-            )
-            if spread
-            else None
-        ),
-        opts=pulumi.ResourceOptions(parent=parent),
+def database_of(deployment: Deployment, instance: pulumi.Input[str]) -> MonitoredResource:
+    """A Cloud SQL instance, including its standby."""
+    database = pulumi.Output.concat(deployment.project, ":", instance)
+    return MonitoredResource(
+        type="cloudsql_database", labels={"project_id": deployment.project, "database_id": database}
     )

@@ -1,8 +1,7 @@
-"""The VPC in which MLflow's instances run, and its connection to Google's services, through which a private database
-is reached.
+"""The VPC network of MLflow's instances, and its private services access, which a private database needs.
 
-Left to the caller: VPNs, peering with other VPCs, shared VPCs, and everything in a VPC that is there but that
-connection. Instances have public addresses for their way out, as App Engine gives them.
+Out of scope: VPNs, VPC peering, Shared VPC, and in an existing network everything but private services access.
+Instances have external IP addresses for outbound connections, as App Engine assigns them.
 """
 
 import pulumi
@@ -10,74 +9,75 @@ from pulumi_gcp import compute, servicenetworking
 
 from . import regions
 from .data_args import NetworkArgs
-from .place import Place
+from .deployment import Deployment
 
-# Google's load balancers and health checks, and where App Engine's own proxy listens in each instance.
+# Google's load balancers and health checks, and where App Engine's created proxy listens in each instance.
 # https://cloud.google.com/appengine/docs/flexible/using-shared-vpc
-_GOOGLE = ["35.191.0.0/16", "130.211.0.0/22"]
+_FRONT_END_RANGES = ["35.191.0.0/16", "130.211.0.0/22"]
 _FLEX_PORTS = ["8443", "10402"]
-# Cloud SQL takes a /24 of each region. https://cloud.google.com/sql/docs/mysql/configure-private-services-access
+# Cloud SQL allocates a /24 per region. https://cloud.google.com/sql/docs/mysql/configure-private-services-access
 _SERVICES_PREFIX = 20
 
 
 class Network(pulumi.ComponentResource):
-    """Whoever is in it depends on it: what is in use cannot be deleted."""
+    """The VPC network; everything inside it depends on this component, since a network in use cannot be deleted."""
 
     network: pulumi.Output[str] | None
-    """Its short name, as App Engine takes it; None for the project's `default`."""
+    """Short name, as App Engine expects it; None for the project's `default` network."""
     subnetwork: pulumi.Output[str] | None
-    """The short name of one that was made or named."""
+    """Short name of the subnetwork that was created or configured; None without one."""
     region: str
-    """The subnetwork's, which is App Engine's."""
+    """Region of the subnetwork, which is App Engine's."""
     network_id: pulumi.Output[str] | None
-    """projects/PROJECT/global/networks/NAME."""
+    """projects/PROJECT/global/networks/NAME; None for the project's `default` network."""
     connection: pulumi.Resource | None
-    """To Google's services: a private database is made after it, and has to be gone before."""
-    own: bool
-    """It was made here, and goes with everything else."""
-    kept: list[str]
+    """Private services access; a private database must be created after it and deleted before it."""
+    created: bool
+    """Whether the network was created here."""
+    retained_on_destroy: list[str]
+    """Resources that remain after a destroy, with the reason."""
 
     def __init__(
         self,
-        place: Place,
+        deployment: Deployment,
         args: NetworkArgs,
         *,
-        private: bool,
+        private_ip: bool,
         location: str,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """``private``: a database is in it. ``location`` is App Engine's."""
-        super().__init__("mlflow:gcp:Network", place.named("network"), {}, opts)
-        self._place = place
+        """``private_ip``: the database has a private IP address in the network. ``location`` is App Engine's."""
+        super().__init__("mlflow:gcp:Network", deployment.logical_name("network"), {}, opts)
+        self._place = deployment
         self.region = regions.region_of(location)
-        self.own = private and args.name is None
+        self.created = private_ip and args.vpc_name is None
         self.network = self.subnetwork = self.network_id = self.connection = None
-        self.kept = []
-        if self.own:
+        self.retained_on_destroy = []
+        if self.created:
             self._build(args)
-        elif args.name is not None:
-            self._adopt(args, args.name)
-        if private and self.network_id is not None and not args.peered:
+        elif args.vpc_name is not None:
+            self._adopt(args, args.vpc_name)
+        if private_ip and self.network_id is not None and not args.peered:
             self.connection = self._connected(self.network_id)
-        if self.connection and not self.own:
-            self.kept.append(
-                f"VPC {args.name}: its connection to Google's services with the range of addresses for it, since other "
-                "databases may use it by now; another deployment in this VPC says network.peered"
+        if self.connection and not self.created:
+            self.retained_on_destroy.append(
+                f"VPC {args.vpc_name}: its private services access and the allocated IP range, since other databases "
+                "may use it; another deployment in this VPC sets network.peered"
             )
         self.register_outputs({"network": self.network, "subnetwork": self.subnetwork, "network_id": self.network_id})
 
     def _build(self, args: NetworkArgs) -> None:
-        place = self._place
+        deployment = self._place
         inside = pulumi.ResourceOptions(parent=self)
         vpc = compute.Network(
-            place.named("network"),
-            project=place.project,
+            deployment.logical_name("network"),
+            project=deployment.project,
             auto_create_subnetworks=False,
             opts=inside,
         )
         subnetwork = compute.Subnetwork(
-            place.named("network"),
-            project=place.project,
+            deployment.logical_name("network"),
+            project=deployment.project,
             region=self.region,
             network=vpc.id,
             ip_cidr_range=args.cidr,
@@ -88,14 +88,14 @@ class Network(pulumi.ComponentResource):
             opts=inside,
         )
         compute.Firewall(
-            place.named("from-google"),
-            project=place.project,
+            deployment.logical_name("allow-front-end"),
+            project=deployment.project,
             network=vpc.id,
-            description="App Engine's front end and health checks; nobody else is let in",
+            description="Allow App Engine's front end and health checks only",
             direction="INGRESS",
-            source_ranges=_GOOGLE,
+            source_ranges=_FRONT_END_RANGES,
             allows=[compute.FirewallAllowArgs(protocol="tcp", ports=_FLEX_PORTS)],
-            # For all in this VPC: only in a shared VPC do instances have the tag aef-instance.
+            # Without target tags: instances have the tag aef-instance in a Shared VPC only.
             # https://cloud.google.com/appengine/docs/flexible/reference/app-yaml#network-settings
             opts=inside,
         )
@@ -107,24 +107,24 @@ class Network(pulumi.ComponentResource):
         self.subnetwork = None if args.subnetwork is None else pulumi.Output.from_input(args.subnetwork)
 
     def _connected(self, network: pulumi.Output[str]) -> pulumi.Resource:
-        place = self._place
+        deployment = self._place
         addresses = compute.GlobalAddress(
-            place.named("services"),
-            project=place.project,
+            deployment.logical_name("services"),
+            project=deployment.project,
             network=network,
             purpose="VPC_PEERING",
             address_type="INTERNAL",
             prefix_length=_SERVICES_PREFIX,
-            labels=place.labels,
-            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=not self.own),
+            labels=deployment.labels,
+            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=not self.created),
         )
         return servicenetworking.Connection(
-            place.named("services"),
+            deployment.logical_name("services"),
             network=network,
             service="servicenetworking.googleapis.com",
             reserved_peering_ranges=[addresses.name],
-            # A database that was deleted holds it for days yet (pulumi/pulumi-gcp#3354). In a VPC of others it stays:
-            # without the peering, databases that came later would be cut off.
-            deletion_policy="REMOVE_PEERING" if self.own else "ABANDON",
+            # A deleted database keeps it in use for days (pulumi/pulumi-gcp#3354). In an existing network it stays:
+            # databases created later would lose their connection.
+            deletion_policy="REMOVE_PEERING" if self.created else "ABANDON",
             opts=pulumi.ResourceOptions(parent=self),
         )

@@ -1,6 +1,6 @@
-"""The OAuth client with which Identity-Aware Proxy signs people in: its id, and its secret in Secret Manager.
+"""The OAuth client with which Identity-Aware Proxy signs users in: its client ID, and its secret in Secret Manager.
 
-Making it is left to people in Google's console: the API that made such clients is closed
+The client itself is created manually in the Google Cloud console: the API for it has been shut down
 (https://cloud.google.com/iap/docs/deprecations/migrate-oauth-client).
 """
 
@@ -9,59 +9,61 @@ import re
 import pulumi
 from pulumi_gcp import secretmanager
 
-from .args import SignInArgs
-from .place import Place
+from .args import OAuthClientArgs
+from .deployment import Deployment
 
 _ROLE = "oauth-client-secret"
 _SECRET = re.compile(r"(projects/([^/]+)/secrets/([^/]+))(?:/versions/([^/]+))?")
 
 
 class OAuthClient(pulumi.ComponentResource):
-    """From the config, then the program keeps the secret; or from secrets that others keep."""
+    """The client from the stack's config, whose secret is stored here, or from existing Secret Manager secrets."""
 
     client_id: pulumi.Output[str]
-    """Callers' tokens are for it: it is not secret, wherever it comes from."""
+    """The client ID, the audience of clients' tokens; never a secret Output."""
+    client_secret: pulumi.Output[str]
+    """The client secret, a secret Output."""
     secret: pulumi.Output[str]
-    """Where its secret is: projects/PROJECT/secrets/NAME."""
+    """Secret Manager secret that holds the client secret: projects/PROJECT/secrets/NAME."""
 
     def __init__(
         self,
-        place: Place,
-        sign_in: SignInArgs,
+        deployment: Deployment,
+        args: OAuthClientArgs,
         *,
         client_secret: pulumi.Input[str] | None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """``client_secret`` belongs to ``sign_in.client_id``. Raises ValueError without a whole client."""
-        super().__init__("mlflow:gcp:OAuthClient", place.named("oauth-client"), {}, opts)
-        if sign_in.client_id is not None and client_secret is not None:
-            self.client_id = pulumi.Output.from_input(sign_in.client_id)
+        """``client_secret`` is the secret of ``args.client_id``. Raises ValueError if ID or secret is missing."""
+        super().__init__("mlflow:gcp:OAuthClient", deployment.logical_name("oauth-client"), {}, opts)
+        if args.client_id is not None and client_secret is not None:
+            self.client_id = pulumi.Output.from_input(args.client_id)
             self.client_secret = pulumi.Output.secret(client_secret)
-            self.secret = self._kept(place)
-        elif sign_in.client_id_from is not None and sign_in.client_secret_from is not None:
-            self.client_id = pulumi.Output.unsecret(self._read(sign_in.client_id_from))
-            self.client_secret = self._read(sign_in.client_secret_from)
-            self.secret = pulumi.Output.from_input(_parts(sign_in.client_secret_from)[0])
+            self.secret = self._stored(deployment)
+        elif args.client_id_secret is not None and args.client_secret_secret is not None:
+            self.client_id = pulumi.Output.unsecret(self._read(args.client_id_secret))
+            self.client_secret = self._read(args.client_secret_secret)
+            self.secret = pulumi.Output.from_input(_parts(args.client_secret_secret)[0])
         else:
-            raise ValueError("an OAuth client has an id and a secret, both from one place")
+            raise ValueError("an OAuth client needs both its ID and its secret, or the names of two secrets")
         self.register_outputs({"client_id": self.client_id, "secret": self.secret})
 
-    def _kept(self, place: Place) -> pulumi.Output[str]:
+    def _stored(self, deployment: Deployment) -> pulumi.Output[str]:
         secret = secretmanager.Secret(
-            place.named(_ROLE),
-            project=place.project,
-            secret_id=place.physical_name(_ROLE, 255),
+            deployment.logical_name(_ROLE),
+            project=deployment.project,
+            secret_id=deployment.physical_name(_ROLE, 255),
             replication=secretmanager.SecretReplicationArgs(
                 user_managed=secretmanager.SecretReplicationUserManagedArgs(
-                    replicas=[secretmanager.SecretReplicationUserManagedReplicaArgs(location=place.region)]
+                    replicas=[secretmanager.SecretReplicationUserManagedReplicaArgs(location=deployment.region)]
                 )
             ),
-            labels=place.labels,
+            labels=deployment.labels,
             opts=pulumi.ResourceOptions(parent=self),
         )
         version = secretmanager.SecretVersion(
-            place.named(_ROLE),
-            project=place.project,
+            deployment.logical_name(_ROLE),
+            project=deployment.project,
             secret=secret.id,
             secret_data=self.client_secret,
             opts=pulumi.ResourceOptions(parent=self),
@@ -73,17 +75,17 @@ class OAuthClient(pulumi.ComponentResource):
         found = secretmanager.get_secret_version_output(
             project=project,
             secret=secret,
-            # The provider takes no version for the latest one.
+            # The provider reads the latest version if none is set.
             version=None if version == "latest" else version,
             opts=pulumi.InvokeOutputOptions(parent=self),
         )
-        # People write secrets with `echo`, which ends a line.
+        # `echo` adds a trailing newline to secrets.
         return pulumi.Output.secret(found.secret_data.apply(str.strip))
 
 
 def _parts(name: str) -> tuple[str, str, str, str | None]:
-    """(without its version, project, name, version)"""
-    found = _SECRET.fullmatch(name)
-    if found is None:
-        raise ValueError(f"{name!r} is no secret of Secret Manager's")
-    return found[1], found[2], found[3], found[4]
+    """(name without version, project, secret ID, version) of a secret's resource name."""
+    match = _SECRET.fullmatch(name)
+    if match is None:
+        raise ValueError(f"got {name!r}, expected projects/PROJECT/secrets/NAME (/versions/VERSION)")
+    return match[1], match[2], match[3], match[4]

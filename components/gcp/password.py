@@ -1,54 +1,59 @@
-"""The password of MLflow's database user: made here, kept in Secret Manager and, encrypted, in the stack's state.
+"""The password of MLflow's database user: generated, stored in Secret Manager and, encrypted, in the stack's state.
 
-Another one: `pulumi up --replace '**RandomPassword::NAME-database-password'`, with the component's NAME. The secret has
-it before the database, and MLflow reads the secret again when the database refuses: nothing is deployed or started.
+To rotate it: `pulumi up --replace '**RandomPassword::NAME-database-password'`, with the component's NAME. The secret is
+updated before the database, and MLflow reads the secret again when the database rejects the password: no deployment and
+no restart is needed.
 """
 
 import pulumi
 import pulumi_random as random
 from pulumi_gcp import secretmanager
 
-from .place import Place
+from .deployment import Deployment
 
 _ROLE = "database-password"
 
 
 class Password(pulumi.ComponentResource):
-    """Whoever uses it for good depends on it: then the secret has the new one first, and the old one goes last."""
+    """The password and its secret.
+
+    The database user depends on this component, so that a rotation updates the secret first.
+    """
 
     value: pulumi.Output[str]
+    """The password itself, a secret Output."""
     secret: pulumi.Output[str]
-    """projects/PROJECT/secrets/NAME, once there is a password in it."""
+    """Secret Manager resource name, projects/PROJECT/secrets/NAME; resolves after the first version exists."""
     secret_id: pulumi.Output[str]
-    """NAME."""
+    """Secret Manager secret ID, the NAME above."""
 
-    def __init__(self, place: Place, *, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("mlflow:gcp:Password", place.named(_ROLE), {}, opts)
+    def __init__(self, deployment: Deployment, *, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("mlflow:gcp:Password", deployment.logical_name(_ROLE), {}, opts)
         inside = pulumi.ResourceOptions(parent=self)
-        # 190 bits in letters and digits, which need no escaping anywhere.
-        made = random.RandomPassword(place.named(_ROLE), length=32, special=False, opts=inside)
+        # 190 bits; letters and digits need no escaping.
+        password = random.RandomPassword(deployment.logical_name(_ROLE), length=32, special=False, opts=inside)
         secret = secretmanager.Secret(
-            place.named(_ROLE),
-            project=place.project,
-            secret_id=place.physical_name(_ROLE, 255),
-            # In the region of the database, and not wherever Google likes.
+            deployment.logical_name(_ROLE),
+            project=deployment.project,
+            secret_id=deployment.physical_name(_ROLE, 255),
+            # Store it in the database's region only.
             replication=secretmanager.SecretReplicationArgs(
                 user_managed=secretmanager.SecretReplicationUserManagedArgs(
-                    replicas=[secretmanager.SecretReplicationUserManagedReplicaArgs(location=place.region)]
+                    replicas=[secretmanager.SecretReplicationUserManagedReplicaArgs(location=deployment.region)]
                 )
             ),
-            deletion_protection=place.deletion_protection,
-            labels=place.labels,
-            # Not the password and the version: what is protected cannot be replaced by a new one either.
-            opts=pulumi.ResourceOptions(parent=self, protect=place.deletion_protection),
+            deletion_protection=deployment.deletion_protection,
+            labels=deployment.labels,
+            # Password and version are unprotected: the engine does not replace protected resources.
+            opts=pulumi.ResourceOptions(parent=self, protect=deployment.deletion_protection),
         )
         version = secretmanager.SecretVersion(
-            place.named(_ROLE),
+            deployment.logical_name(_ROLE),
             secret=secret.id,
-            secret_data=made.result,
+            secret_data=password.result,
             opts=inside,
         )
-        self.value = pulumi.Output.secret(made.result)
+        self.value = pulumi.Output.secret(password.result)
         self.secret = version.secret
         self.secret_id = secret.secret_id
         self.register_outputs({"secret": self.secret, "secret_id": self.secret_id})

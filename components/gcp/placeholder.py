@@ -1,7 +1,7 @@
-"""A page on the service `default` that scales to zero: App Engine wants something there before any other service, and
-never lets go of it. MLflow on a service of its own can be destroyed.
+"""A page that scales to zero on the service `default`.
 
-App Engine builds it from one file, in the name of an account that may do nothing else.
+App Engine requires the service `default` before any other service, and it can never be deleted; MLflow on a service of
+its own can be. App Engine builds the page from one file with a dedicated service account.
 """
 
 import asyncio
@@ -11,80 +11,80 @@ from pathlib import Path
 import pulumi
 from pulumi_gcp import appengine, projects, serviceaccount, storage
 
-from .place import Place
+from .deployment import Deployment
 
 _VERSION = "placeholder"
 _FILE = "main.py"
 _COMMAND = f"python3 {_FILE}"
 _CODE = Path(__file__).parent / "placeholder_app" / _FILE
-# What a build in the name of an account of one's own needs of the project: its log, and the repository gae-standard,
-# which App Engine makes at the first build.
+# Project roles that a build with a user-specified service account needs: for its log, and for the repository
+# gae-standard, which App Engine creates with the first build.
 # https://cloud.google.com/build/docs/securing-builds/configure-user-specified-service-accounts
-_OF_PROJECT = {"log": "roles/logging.logWriter", "image": "roles/artifactregistry.createOnPushWriter"}
-# New rights reach everything within two minutes, as a rule.
+_PROJECT_ROLES = {"log": "roles/logging.logWriter", "image": "roles/artifactregistry.createOnPushWriter"}
+# New IAM roles usually take effect within two minutes.
 # https://cloud.google.com/iam/docs/access-change-propagation
-_PAUSE = 30
-_TRIES = 8
+_RETRY_SECONDS = 30
+_ATTEMPTS = 8
 
 
 class Placeholder(pulumi.ComponentResource):
-    """Another service depends on it."""
+    """The page on the service `default`; other services depend on it."""
 
-    kept: list[str]
-    """What stays after a destroy, and why."""
+    retained_on_destroy: list[str]
+    """Resources that remain after a destroy, with the reason."""
 
     def __init__(
-        self, place: Place, *, code_bucket: pulumi.Input[str], opts: pulumi.ResourceOptions | None = None
+        self, deployment: Deployment, *, code_bucket: pulumi.Input[str], opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        """``code_bucket`` is the application's, through which all code goes to its build."""
-        super().__init__("mlflow:gcp:Placeholder", place.named("placeholder"), {}, opts)
+        """``code_bucket`` is the application's staging bucket, from which builds read the code."""
+        super().__init__("mlflow:gcp:Placeholder", deployment.logical_name("placeholder"), {}, opts)
         account = serviceaccount.Account(
-            place.named("placeholder"),
-            project=place.project,
-            account_id=place.physical_name("placeholder", 30),
-            display_name=f"The page on App Engine's default service, {place.stack}",
+            deployment.logical_name("placeholder"),
+            project=deployment.project,
+            account_id=deployment.physical_name("placeholder", 30),
+            display_name=f"Placeholder page of App Engine, {deployment.stack}",
             opts=pulumi.ResourceOptions(parent=self),
         )
-        bucket = self._bucket(place)
-        rights = self._rights(place, account, {"code": code_bucket, "source": bucket.name})
-        self._deployed(place, bucket, account, rights)
-        self.kept = [
-            f"the service default of {place.project} with a page that scales to zero, and the page's image in "
-            "the repository gae-standard: App Engine has no way to delete that service"
+        bucket = self._bucket(deployment)
+        grants = self._grant_roles(deployment, account, {"code": code_bucket, "source": bucket.name})
+        self._deploy(deployment, bucket, account, grants)
+        self.retained_on_destroy = [
+            f"the service default of {deployment.project} with a page that scales to zero, and the page's image in "
+            "the repository gae-standard: App Engine cannot delete that service"
         ]
         self.register_outputs({})
 
-    def _bucket(self, place: Place) -> storage.Bucket:
+    def _bucket(self, deployment: Deployment) -> storage.Bucket:
         return storage.Bucket(
-            place.named("placeholder"),
-            project=place.project,
-            location=place.region,
+            deployment.logical_name("placeholder"),
+            project=deployment.project,
+            location=deployment.region,
             uniform_bucket_level_access=True,
             public_access_prevention="enforced",
-            # The code is in the repository, too.
+            # It holds a copy of the code only.
             force_destroy=True,
             soft_delete_policy=storage.BucketSoftDeletePolicyArgs(retention_duration_seconds=0),
-            labels=place.labels,
+            labels=deployment.labels,
             opts=pulumi.ResourceOptions(parent=self),
         )
 
-    def _rights(
-        self, place: Place, account: serviceaccount.Account, buckets: dict[str, pulumi.Input[str]]
+    def _grant_roles(
+        self, deployment: Deployment, account: serviceaccount.Account, buckets: dict[str, pulumi.Input[str]]
     ) -> list[pulumi.Resource]:
         inside = pulumi.ResourceOptions(parent=self)
-        of_project = [
+        on_project = [
             projects.IAMMember(
-                place.named(f"placeholder-{what}"),
-                project=place.project,
+                deployment.logical_name(f"placeholder-{what}"),
+                project=deployment.project,
                 role=role,
                 member=account.member,
                 opts=inside,
             )
-            for what, role in _OF_PROJECT.items()
+            for what, role in _PROJECT_ROLES.items()
         ]
-        of_buckets = [
+        on_buckets = [
             storage.BucketIAMMember(
-                place.named(f"placeholder-{what}"),
+                deployment.logical_name(f"placeholder-{what}"),
                 bucket=bucket,
                 role="roles/storage.objectViewer",
                 member=account.member,
@@ -92,25 +92,29 @@ class Placeholder(pulumi.ComponentResource):
             )
             for what, bucket in buckets.items()
         ]
-        return [*of_project, *of_buckets]
+        return [*on_project, *on_buckets]
 
-    def _deployed(
-        self, place: Place, bucket: storage.Bucket, account: serviceaccount.Account, rights: list[pulumi.Resource]
+    def _deploy(
+        self,
+        deployment: Deployment,
+        bucket: storage.Bucket,
+        account: serviceaccount.Account,
+        grants: list[pulumi.Resource],
     ) -> None:
         code = _CODE.read_text(encoding="utf-8")
-        made = storage.BucketObject(
-            place.named("placeholder"),
+        source = storage.BucketObject(
+            deployment.logical_name("placeholder"),
             bucket=bucket.name,
-            # App Engine does not notice that a file is another one.
+            # The hash in the name makes App Engine deploy changed code.
             name=f"{hashlib.sha256(code.encode()).hexdigest()[:16]}/{_FILE}",
-            # As `content` the provider would take it for a secret.
+            # The provider treats `content` as a secret.
             source=pulumi.StringAsset(code),
             content_type="text/x-python",
             opts=pulumi.ResourceOptions(parent=self),
         )
         appengine.StandardAppVersion(
-            place.named("placeholder"),
-            project=place.project,
+            deployment.logical_name("placeholder"),
+            project=deployment.project,
             service="default",
             version_id=_VERSION,
             runtime="python313",
@@ -120,7 +124,7 @@ class Placeholder(pulumi.ComponentResource):
                     appengine.StandardAppVersionDeploymentFileArgs(
                         name=_FILE,
                         source_url=pulumi.Output.format(
-                            "https://storage.googleapis.com/{0}/{1}", bucket.name, made.name
+                            "https://storage.googleapis.com/{0}/{1}", bucket.name, source.name
                         ),
                     )
                 ]
@@ -135,18 +139,18 @@ class Placeholder(pulumi.ComponentResource):
             noop_on_destroy=True,
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=rights,
+                depends_on=grants,
                 hooks=pulumi.ResourceHookBinding(
-                    on_error=[pulumi.ErrorHook(place.named("placeholder-rights"), _until_rights_arrive)]
+                    on_error=[pulumi.ErrorHook(deployment.logical_name("placeholder-retry"), _retry_until_roles_apply)]
                 ),
             ),
         )
 
 
-async def _until_rights_arrive(args: pulumi.ErrorHookArgs) -> bool:
-    """Whether to try again, after a while."""
-    refused = any(word in args.errors[0].lower() for word in ("permission", "does not have access", "error 403"))
-    if not refused or len(args.errors) >= _TRIES:
+async def _retry_until_roles_apply(args: pulumi.ErrorHookArgs) -> bool:
+    """Wait, and return whether to retry: after permission errors, up to _ATTEMPTS times."""
+    denied = any(word in args.errors[0].lower() for word in ("permission", "does not have access", "error 403"))
+    if not denied or len(args.errors) >= _ATTEMPTS:
         return False
-    await asyncio.sleep(_PAUSE)
+    await asyncio.sleep(_RETRY_SECONDS)
     return True

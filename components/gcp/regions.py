@@ -1,12 +1,14 @@
-"""Google's regions, and App Engine's names for them.
+"""Google Cloud regions and App Engine's names for them.
 
-https://cloud.google.com/about/locations; App Engine is not everywhere, and calls two regions by older names.
+https://cloud.google.com/about/locations; App Engine is available in some regions only, and names two of them
+differently.
 """
 
 import difflib
 from collections.abc import Collection
 
-# https://cloud.google.com/sql/docs/mysql/region-availability-overview, read in November 2026: Cloud SQL is in all.
+# Cloud SQL is available in all of them: https://cloud.google.com/sql/docs/mysql/region-availability-overview, read in
+# November 2026.
 REGIONS = frozenset(
     {
         "africa-south1",
@@ -55,8 +57,8 @@ REGIONS = frozenset(
         "us-west4",
     }
 )
-# Cloud Storage's multi- and dual-regions. https://cloud.google.com/storage/docs/locations
-WIDE = frozenset({"ASIA", "EU", "US", "ASIA1", "EUR4", "EUR5", "EUR7", "EUR8", "NAM4"})
+# Multi-regions and dual-regions of Cloud Storage. https://cloud.google.com/storage/docs/locations
+MULTI_REGIONS = frozenset({"ASIA", "EU", "US", "ASIA1", "EUR4", "EUR5", "EUR7", "EUR8", "NAM4"})
 # https://cloud.google.com/appengine/docs/flexible/locations
 APP_ENGINE = frozenset(
     {
@@ -85,21 +87,21 @@ APP_ENGINE = frozenset(
         "us-west4",
     }
 )
-_OLDER = {"europe-west1": "europe-west", "us-central1": "us-central"}
+_APP_ENGINE_NAMES = {"europe-west1": "europe-west", "us-central1": "us-central"}
 
 
 def app_engine_location(region: str) -> str | None:
-    """What App Engine calls a region; None where it is not."""
-    location = _OLDER.get(region, region)
-    return location if location in APP_ENGINE and region not in _OLDER.values() else None
+    """App Engine's name of a region; None if App Engine is not available there."""
+    location = _APP_ENGINE_NAMES.get(region, region)
+    return location if location in APP_ENGINE and region not in _APP_ENGINE_NAMES.values() else None
 
 
-def near(place: str, known: Collection[str]) -> list[str]:
-    """Places of that continent, or whatever is spelt alike."""
-    here = [one for one in sorted(known) if one.split("-")[0] == place.split("-")[0]]
-    return difflib.get_close_matches(place, here or sorted(known), n=8, cutoff=0)
+def suggestions(region: str, known: Collection[str]) -> list[str]:
+    """Up to 8 known regions for an error message: those of the same continent, most similar first."""
+    continent = [one for one in sorted(known) if one.split("-")[0] == region.split("-")[0]]
+    return difflib.get_close_matches(region, continent or sorted(known), n=8, cutoff=0)
 
 
 def region_of(location: str) -> str:
-    """The region of one of App Engine's locations."""
-    return next((region for region, older in _OLDER.items() if older == location), location)
+    """The region of an App Engine location."""
+    return next((region for region, name in _APP_ENGINE_NAMES.items() if name == location), location)

@@ -1,4 +1,7 @@
-"""MLflow with the proxy in front of it, as a service of App Engine's flexible environment."""
+"""MLflow behind the proxy, as a service of App Engine's flexible environment.
+
+Out of scope: access through Identity-Aware Proxy (iap_access.py), and firewall rules of an existing VPC network.
+"""
 
 from collections.abc import Mapping
 
@@ -11,32 +14,34 @@ from .app_engine import AppEngine
 from .args import VERSION, AppArgs
 from .artifacts import Artifacts
 from .database import Database
+from .deployment import Deployment
 from .identity import Identity
 from .image import Image
 from .network import Network
-from .place import Place
 
-# An instance may wait for another one that is upgrading the schema; App Engine does not wait for longer than this.
+# An instance may wait for another one that upgrades the schema; this is App Engine's maximum.
 # https://cloud.google.com/appengine/docs/flexible/reference/app-yaml#updated_health_checks
-_START = "1800s"
-# All of that, and the machines' own start.
-_PATIENCE = pulumi.CustomTimeouts(create="45m", update="45m", delete="20m")
-_MYSQL = 3306
+_START_TIMEOUT = "1800s"
+# The start timeout, and the time that the machines need to boot.
+_TIMEOUTS = pulumi.CustomTimeouts(create="45m", update="45m", delete="20m")
+_MYSQL_PORT = 3306
 
 
 class Service(pulumi.ComponentResource):
-    """Who may come in is left to the caller, and a way for its machines to be reached in a VPC."""
+    """MLflow's App Engine service."""
 
     url: pulumi.Output[str]
+    """https://HOST."""
     host: pulumi.Output[str]
+    """Host name of the service."""
     service: str
-    version: str
-    kept: list[str]
-    """What stays after a destroy, and why."""
+    """Name of the service."""
+    retained_on_destroy: list[str]
+    """Resources that remain after a destroy, with the reason."""
 
     def __init__(
         self,
-        place: Place,
+        deployment: Deployment,
         args: AppArgs,
         *,
         access: str,
@@ -49,29 +54,29 @@ class Service(pulumi.ComponentResource):
         identity: Identity,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """``access`` is how clients reach artifacts: proxied or direct."""
-        super().__init__("mlflow:gcp:Service", place.named("service"), {}, opts)
-        self.service, self.version = args.service, VERSION
-        alone = args.service == "default"
-        self.host = app.host if alone else pulumi.Output.concat(args.service, "-dot-", app.host)
+        """``access`` is the artifact access mode, proxied or direct. ``roles`` are the proxy's role rules."""
+        super().__init__("mlflow:gcp:Service", deployment.logical_name("service"), {}, opts)
+        self.service = args.service
+        on_default = args.service == "default"
+        self.host = app.host if on_default else pulumi.Output.concat(args.service, "-dot-", app.host)
         self.url = pulumi.Output.concat("https://", self.host)
-        self.kept = [_still_there(place)] if alone else []
+        self.retained_on_destroy = [_retained_version(deployment)] if on_default else []
         version = appengine.FlexibleAppVersion(
-            place.named("service"),
-            project=place.project,
+            deployment.logical_name("service"),
+            project=deployment.project,
             service=args.service,
-            # Always this one: another would run beside it, and whoever replaces a version deletes its service.
+            # Never changes: another version would run beside it, and replacing a version deletes its service.
             version_id=VERSION,
             runtime="custom",
             deployment=appengine.FlexibleAppVersionDeploymentArgs(
-                container=appengine.FlexibleAppVersionDeploymentContainerArgs(image=image.reference)
+                container=appengine.FlexibleAppVersionDeploymentContainerArgs(image=image.image_uri)
             ),
             service_account=identity.email,
             env_variables={
-                **_about_the_service(args, self.url, self.host, app, roles),
-                **_about_the_data(database, artifacts, access),
+                **_service_environment(args, self.url, self.host, app, roles),
+                **_data_environment(database, artifacts, access),
             },
-            # Cloud SQL's own proxy, which makes the socket.
+            # Runs the Cloud SQL Auth Proxy, which creates the Unix socket.
             beta_settings=None if database.private_address else {"cloud_sql_instances": database.connection_name},
             network=_network(network),
             resources=appengine.FlexibleAppVersionResourcesArgs(
@@ -86,22 +91,22 @@ class Service(pulumi.ComponentResource):
             ),
             liveness_check=appengine.FlexibleAppVersionLivenessCheckArgs(path=proxy_environment.HEALTH),
             readiness_check=appengine.FlexibleAppVersionReadinessCheckArgs(
-                path=proxy_environment.READY, app_start_timeout=_START
+                path=proxy_environment.READY, app_start_timeout=_START_TIMEOUT
             ),
-            noop_on_destroy=alone,
-            delete_service_on_destroy=not alone,
+            noop_on_destroy=on_default,
+            delete_service_on_destroy=not on_default,
             opts=pulumi.ResourceOptions(
                 parent=self,
-                # The provider would make another service and forget the one before.
+                # In an update the provider would create another service and leave the previous one.
                 replace_on_changes=["service"],
-                custom_timeouts=_PATIENCE,
+                custom_timeouts=_TIMEOUTS,
             ),
         )
-        # A version beside others gets no request by itself; flexible ones cannot take traffic over slowly
+        # A version gets no traffic without a split; the flexible environment does not support gradual migration
         # (hashicorp/terraform-provider-google#9896).
         appengine.EngineSplitTraffic(
-            place.named("service"),
-            project=place.project,
+            deployment.logical_name("service"),
+            project=deployment.project,
             service=version.service,
             split=appengine.EngineSplitTrafficSplitArgs(allocations={VERSION: "1"}),
             migrate_traffic=False,
@@ -110,25 +115,25 @@ class Service(pulumi.ComponentResource):
         self.register_outputs({"url": self.url, "host": self.host})
 
 
-def _about_the_service(
+def _service_environment(
     args: AppArgs, url: pulumi.Output[str], host: pulumi.Output[str], app: AppEngine, roles: RoleRules
 ) -> Mapping[str, pulumi.Input[str]]:
-    """What the container is told of itself, by the names in its contracts. Nothing here is secret."""
+    """Environment variables for the service itself; none is secret."""
     return {
         proxy_environment.IAP_AUDIENCE: app.iap_audience,
         proxy_environment.PUBLIC_URL: url,
-        # Its own name, and those of its version and instances.
+        # The service's host name, and those of its version and instances.
         proxy_environment.ALLOWED_HOSTS: pulumi.Output.concat(host, ",*-dot-", host),
-        # App Engine sets no limit for the container, which would take the machine's own needs for its own.
+        # App Engine sets no memory limit for the container, which would otherwise count the whole machine's memory.
         mlflow_environment.MEMORY_MIB: str(int(args.memory_gb * 1024)),
         **({proxy_environment.ROLE_RULES: roles.text()} if roles.any() else {}),
         **({mlflow_environment.WORKERS: str(args.workers)} if args.workers else {}),
     }
 
 
-def _about_the_data(database: Database, artifacts: Artifacts, access: str) -> Mapping[str, pulumi.Input[str]]:
+def _data_environment(database: Database, artifacts: Artifacts, access: str) -> Mapping[str, pulumi.Input[str]]:
     return {
-        **_database(database),
+        **_connection_environment(database),
         mlflow_environment.DATABASE_NAME: database.database_name,
         mlflow_environment.DATABASE_USER: database.user,
         mlflow_environment.DATABASE_PASSWORD_SECRET: database.password_secret,
@@ -137,18 +142,20 @@ def _about_the_data(database: Database, artifacts: Artifacts, access: str) -> Ma
     }
 
 
-def _database(database: Database) -> Mapping[str, pulumi.Input[str]]:
+def _connection_environment(database: Database) -> Mapping[str, pulumi.Input[str]]:
     if database.private_address is None or database.server_ca is None:
         return {mlflow_environment.DATABASE_SOCKET: pulumi.Output.concat("/cloudsql/", database.connection_name)}
     return {
-        mlflow_environment.DATABASE_ADDRESS: pulumi.Output.format("{0}:{1}", database.private_address, str(_MYSQL)),
-        # The provider takes it for a secret, and with it everything that the container is told.
-        mlflow_environment.DATABASE_CA: pulumi.Output.unsecret(database.server_ca).apply(_in_one_line),
+        mlflow_environment.DATABASE_ADDRESS: pulumi.Output.format(
+            "{0}:{1}", database.private_address, str(_MYSQL_PORT)
+        ),
+        # The provider marks it as secret, which would make all environment variables secret.
+        mlflow_environment.DATABASE_CA: pulumi.Output.unsecret(database.server_ca).apply(_escape_newlines),
     }
 
 
-def _in_one_line(text: str) -> str:
-    # Nothing says that App Engine hands a variable of several lines on as it is; the image takes this for the same.
+def _escape_newlines(text: str) -> str:
+    # App Engine does not document support for newlines in variables; the image accepts this form.
     return text.strip().replace("\n", "\\n")
 
 
@@ -158,8 +165,9 @@ def _network(network: Network) -> appengine.FlexibleAppVersionNetworkArgs | None
     return appengine.FlexibleAppVersionNetworkArgs(name=network.network, subnetwork=network.subnetwork)
 
 
-def _still_there(place: Place) -> str:
+def _retained_version(deployment: Deployment) -> str:
     return (
-        f"MLflow's version {VERSION} on the service default of {place.project}, which App Engine has no way to delete: "
-        f"its machines cost until `gcloud app versions stop {VERSION} --service default --project {place.project}`"
+        f"MLflow's version {VERSION} on the service default of {deployment.project}, which App Engine cannot delete: "
+        f"its instances are billed until `gcloud app versions stop {VERSION} --service default --project "
+        f"{deployment.project}`"
     )

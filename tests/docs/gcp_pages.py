@@ -51,9 +51,9 @@ def stack_settings(stack: str) -> dict[str, Any]:
 def read(given: Mapping[str, Any]) -> GcpMlflowArgs:
     """Validate settings merged over those of the development stack. Raises SettingsError."""
     whole = cast("dict[str, Any]", over(stack_settings("gcp-dev"), given))
-    client_in_secrets = "clientIdFrom" in given.get("signIn", {})
+    client_in_secrets = "clientIdSecret" in given.get("oauthClient", {})
     if client_in_secrets:
-        del whole["signIn"]["clientId"]
+        del whole["oauthClient"]["clientId"]
     return GcpMlflowArgs.read(
         whole if client_in_secrets else {**whole, "oauth_client_secret": "GOCSPX-a-secret"}, "here"
     )
@@ -68,7 +68,7 @@ def graph(given: Mapping[str, Any], stack: str = "gcp-dev") -> Graph:
 def _recorded(written: str, stack: str) -> Graph:
     given = json.loads(written)
     config = {key: value for key, value in read_stack(ROOT, stack).config.items() if key.startswith("gcp:")}
-    secret = {} if "clientIdFrom" in given["signIn"] else {SECRET_KEY: "GOCSPX-a-secret"}
+    secret = {} if "clientIdSecret" in given["oauthClient"] else {SECRET_KEY: "GOCSPX-a-secret"}
     return record(
         own_program,
         stack_name=stack,

@@ -84,7 +84,7 @@ def test_every_setting_is_in_the_tables() -> None:
     named = set(re.findall(r"`([\w.]+)`", "\n".join(line for line in PAGE.splitlines() if line.startswith("|"))))
     groups = {name.rpartition(".")[0] for name in SETTINGS}
     # Without a counterpart in the module: additional OAuth clients, a VPC for a private database.
-    without_counterpart = {"signIn.desktopClientIds", "network.cidr", "network.peered"}
+    without_counterpart = {"oauthClient.desktopClientIds", "network.cidr", "network.peered"}
     secret = {"oauthClientSecret"}
     missing = {
         name

@@ -43,7 +43,7 @@ def test_yaml_blocks_are_valid_settings(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_named_settings_exist_and_accept_the_value(page: str) -> None:
     groups = "|".join(sorted({name.partition(".")[0] for name in SETTINGS if "." in name}))
-    named = re.findall(rf"`((?:{groups})\.[\w.]+)(?:: ([^`]+))?`", PAGES[page])
+    named = re.findall(rf"`((?:{groups})\.[a-z][\w.]*)(?:: ([^`]+))?`", PAGES[page])
     assert named
     for name, value in named:
         assert name in SETTINGS, name
@@ -145,7 +145,7 @@ def test_stack_file_states_the_total_cost() -> None:
 
 def test_ci_service_account_is_the_stacks() -> None:
     (named,) = set(re.findall(r"MLFLOW_IAP_IMPERSONATE_SERVICE_ACCOUNT: (\S+)", GUIDE))
-    assert graph(stack_settings("gcp-dev")).outputs["client_account"] == named
+    assert graph(stack_settings("gcp-dev")).outputs["client_service_account"] == named
 
 
 def test_python_block_creates_the_component() -> None:
@@ -222,9 +222,9 @@ def test_listed_protected_resources_are_the_stacks() -> None:
 
 
 def test_retention_settings_are_on_the_page() -> None:
-    kept = " ".join(str(scenario.graph().outputs.get("kept", "")) for scenario in SCENARIOS)
+    kept = " ".join(str(scenario.graph().outputs.get("retained_on_destroy", "")) for scenario in SCENARIOS)
     named = set(re.findall(r"\b((?:artifacts|database|network)\.\w+)", kept))
-    assert named >= {"artifacts.softDeleteDays", "database.lastBackupDays"}
+    assert named >= {"artifacts.softDeleteDays", "database.finalBackupDays"}
     for name in named - {"network.peered"}:
         assert f"`{name}`" in PAGES["gcp-destroy.md"], name
 

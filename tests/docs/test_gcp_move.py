@@ -77,11 +77,11 @@ def engine(tmp_path: Path) -> Generator[Engine]:
     programs.write(folder, venv)
     (settings,) = settings_in("from-terraform.md")
     # The mock provider has no secrets that were created outside of the stack.
-    client = {"signIn": {"clientId": "123456789012-abc.apps.googleusercontent.com"}}
+    client = {"oauthClient": {"clientId": "123456789012-abc.apps.googleusercontent.com"}}
     config = {
         "gcp:project": PROJECT,
         "gcp:region": "europe-west1",
-        "mlflow:gcp": over({name: value for name, value in settings.items() if name != "signIn"}, client),
+        "mlflow:gcp": over({name: value for name, value in settings.items() if name != "oauthClient"}, client),
     }
     double = Double(cloud=cloud)
     with double.serve() as providers:

@@ -15,17 +15,17 @@ from tests.engine.engine import Engine
 EXTERNAL = "external"
 BUCKETS = ("aws:s3/bucket:Bucket", storage.BUCKET)
 REPOSITORIES = ("aws:ecr/repository:Repository", "gcp:artifactregistry/repository:Repository")
-# Leftovers of a destroyed stack, and the words for them in the output `kept`.
+# Leftovers of a destroyed stack, and the words for them in the output `retained_on_destroy`.
 KEPT = {
     r"API \S+": "APIs of",
     r"Application \S+": "App Engine application",
     r"StandardAppVersion \S+/services/default/versions/placeholder": "service default",
     r"repository gae-standard": "repository gae-standard",
     r"FlexibleAppVersion \S+/services/default/versions/v1": "MLflow's version v1 on the service default",
-    r"soft-deleted bucket \S+ for \d+ days": "bucket's objects",
+    r"soft-deleted bucket \S+ for \d+ days": "objects of the artifact bucket",
     r"log bucket \S+ for 7 days": "log bucket",
-    r"final backup and backups of database instance \S+": "backups of the database",
-    r"(Connection|GlobalAddress) \S+": "connection to Google's services",
+    r"final backup and backups of database instance \S+": "the database's backups",
+    r"(Connection|GlobalAddress) \S+": "private services access",
 }
 
 
@@ -77,7 +77,7 @@ def add_usage(cloud: Cloud) -> None:
 
 
 def unexplained_leftovers(cloud: Cloud, kept: Iterable[str]) -> list[str]:
-    """Return leftovers that the output `kept` does not name, and lines of `kept` without a leftover."""
+    """Return leftovers that the output `retained_on_destroy` does not name, and lines of it without a leftover."""
     external = {str(one) for one in cloud if one.name == EXTERNAL}
     left = [one for one in cloud.left if one not in external]
     lines = list(kept)

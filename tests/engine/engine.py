@@ -172,8 +172,8 @@ class Engine:
         return json.loads(shown)
 
     def kept(self) -> list[str]:
-        """Return the output `kept`: what `destroy` leaves."""
-        return self.outputs().get("kept", [])
+        """Return the output `retained_on_destroy`: what `destroy` leaves."""
+        return self.outputs().get("retained_on_destroy", [])
 
     def cancel(self) -> Run:
         """Run `pulumi cancel`, which removes the lock of a killed engine."""

@@ -15,13 +15,13 @@ MONITORED = (
     "update ProjectSink",
 )
 # Settings that replace the database, instance or bucket, without its data, as their documentation says.
-ANOTHER = {"artifacts.bucket", "artifacts.location", "database.instance", "database.name"}
+ANOTHER = {"artifacts.bucketName", "artifacts.location", "database.instanceName", "database.name"}
 DATA = {"Bucket", "Database", "DatabaseInstance"}
 # Its bucket contains only the program's source file.
 NO_DATA = {"app.placeholder"}
 # Excluded: the location, existing resources; sign-in is in test_application.py.
 NOT_HERE = re.compile(
-    r"environment|project|region|oauthClientSecret|signIn\.client(IdFrom|SecretFrom)|access\.(conditional|roles)\..*"
+    r"environment|project|region|oauthClientSecret|oauthClient\.client(IdSecret|SecretSecret)|access\.(conditional|roles)\..*"
     r"|network\.(subnetwork|peered|cidr)|database\.maintenanceHour"
 )
 
@@ -65,9 +65,11 @@ CHANGES = {
     "app.maxInstances": Change({"app": {"maxInstances": 6}}, ("update AlertPolicy", "update FlexibleAppVersion")),
     "app.cpuUtilization": Change({"app": {"cpuUtilization": 0.5}}, ("update FlexibleAppVersion",)),
     "app.workers": Change({"app": {"workers": 2}}, ("update FlexibleAppVersion",)),
-    "signIn.clientId": Change({"signIn": {"clientId": "2-other.apps.googleusercontent.com"}}, ("update Application",)),
-    "signIn.desktopClientIds": Change(
-        {"signIn": {"desktopClientIds": ["3-desktop.apps.googleusercontent.com"]}}, ("create Settings",)
+    "oauthClient.clientId": Change(
+        {"oauthClient": {"clientId": "2-other.apps.googleusercontent.com"}}, ("update Application",)
+    ),
+    "oauthClient.desktopClientIds": Change(
+        {"oauthClient": {"desktopClientIds": ["3-desktop.apps.googleusercontent.com"]}}, ("create Settings",)
     ),
     "access.members": Change(
         {"access": {"members": ["group:ml@example.com"]}},
@@ -88,13 +90,13 @@ CHANGES = {
         ("create AppEngineServiceIamMember",),
     ),
     "access.roles": Change({"access": {"roles": {"viewer": ["domain:example.com"]}}}, ("update FlexibleAppVersion",)),
-    "access.clientAccount": Change(
-        {"access": {"clientAccount": False, "clientUsers": []}},
+    "access.clientServiceAccount": Change(
+        {"access": {"clientServiceAccount": False, "clientImpersonators": []}},
         ("delete Account", "delete AppEngineServiceIamMember", "delete IAMMember", "update FlexibleAppVersion"),
     ),
     "access.clientRole": Change({"access": {"clientRole": "viewer"}}, ("update FlexibleAppVersion",)),
-    "access.clientUsers": Change(
-        {"access": {"clientUsers": ["group:jobs@example.com"]}}, ("create IAMMember", "delete IAMMember")
+    "access.clientImpersonators": Change(
+        {"access": {"clientImpersonators": ["group:jobs@example.com"]}}, ("create IAMMember", "delete IAMMember")
     ),
     "database.tier": Change(
         {"database": {"tier": "db-custom-2-7680"}}, ("update AlertPolicy", "update DatabaseInstance")
@@ -107,8 +109,8 @@ CHANGES = {
     # It applies at creation only; the disk grows by itself.
     "database.diskGb": Change({"database": {"diskGb": 20}}, ()),
     # Changing it back replaces the instance.
-    "database.private": Change(
-        {"database": {"private": True}},
+    "database.privateIp": Change(
+        {"database": {"privateIp": True}},
         (
             "create Connection",
             "create Firewall",
@@ -124,12 +126,14 @@ CHANGES = {
     ),
     "database.name": Change({"database": {"name": "other"}}, ("replace Database", "update FlexibleAppVersion")),
     "database.user": Change({"database": {"user": "other"}}, ("replace User", "update FlexibleAppVersion")),
-    "database.backups": Change({"database": {"backups": 14}}, ("update DatabaseInstance",)),
-    "database.logDays": Change({"database": {"logDays": 5}}, ("update DatabaseInstance",)),
-    "database.lastBackupDays": Change({"database": {"lastBackupDays": 7}}, ("update DatabaseInstance",)),
+    "database.backupCount": Change({"database": {"backupCount": 14}}, ("update DatabaseInstance",)),
+    "database.transactionLogRetentionDays": Change(
+        {"database": {"transactionLogRetentionDays": 5}}, ("update DatabaseInstance",)
+    ),
+    "database.finalBackupDays": Change({"database": {"finalBackupDays": 7}}, ("update DatabaseInstance",)),
     "database.maintenanceDay": Change({"database": {"maintenanceDay": 6}}, ("update DatabaseInstance",)),
-    "database.instance": Change(
-        {"database": {"instance": "chosen"}},
+    "database.instanceName": Change(
+        {"database": {"instanceName": "chosen"}},
         (
             "replace Database",
             "replace DatabaseInstance",
@@ -139,20 +143,20 @@ CHANGES = {
             "update FlexibleAppVersion",
         ),
     ),
-    "network.name": Change({"network": {"name": "default"}}, ("update FlexibleAppVersion",)),
+    "network.vpcName": Change({"network": {"vpcName": "default"}}, ("update FlexibleAppVersion",)),
     "artifacts.location": Change(
         {"artifacts": {"location": "EU"}}, ("replace Bucket", "replace BucketIAMMember", "update FlexibleAppVersion")
     ),
     "artifacts.storageClass": Change({"artifacts": {"storageClass": "NEARLINE"}}, ("update Bucket",)),
     "artifacts.access": Change({"artifacts": {"access": "direct"}}, ("update FlexibleAppVersion",)),
-    "artifacts.oldVersionsDays": Change({"artifacts": {"oldVersionsDays": 30}}, ("update Bucket",)),
+    "artifacts.noncurrentVersionDays": Change({"artifacts": {"noncurrentVersionDays": 30}}, ("update Bucket",)),
     "artifacts.softDeleteDays": Change({"artifacts": {"softDeleteDays": 30}}, ("update Bucket",)),
-    "artifacts.bucket": Change(
-        {"artifacts": {"bucket": "chosen-bucket"}},
+    "artifacts.bucketName": Change(
+        {"artifacts": {"bucketName": "chosen-bucket"}},
         ("replace Bucket", "replace BucketIAMMember", "update FlexibleAppVersion"),
     ),
-    "image.reference": Change(
-        {"image": {"reference": OTHER_IMAGE}},
+    "image.imageUri": Change(
+        {"image": {"imageUri": OTHER_IMAGE}},
         (
             "delete Image",
             "delete Repository",
@@ -160,18 +164,20 @@ CHANGES = {
             "update FlexibleAppVersion",
         ),
     ),
-    "image.base": Change({"image": {"base": "python:3.12-slim"}}, (*REBUILT, "update FlexibleAppVersion")),
-    "image.packageIndex": Change(
-        {"image": {"packageIndex": "https://packages.example.com/simple"}},
+    "image.baseImage": Change({"image": {"baseImage": "python:3.12-slim"}}, (*REBUILT, "update FlexibleAppVersion")),
+    "image.packageIndexUrl": Change(
+        {"image": {"packageIndexUrl": "https://packages.example.com/simple"}},
         (*REBUILT, "update FlexibleAppVersion"),
     ),
-    "image.kept": Change({"image": {"kept": 20}}, ("update Repository",)),
-    "watching.email": Change(
-        {"watching": {"email": "ops@example.com"}}, ("create NotificationChannel", "update AlertPolicy")
+    "image.keepImages": Change({"image": {"keepImages": 20}}, ("update Repository",)),
+    "monitoring.alarmEmail": Change(
+        {"monitoring": {"alarmEmail": "ops@example.com"}}, ("create NotificationChannel", "update AlertPolicy")
     ),
-    "watching.logDays": Change({"watching": {"logDays": 90}}, ("update ProjectBucketConfig",)),
-    "watching.dashboard": Change({"watching": {"dashboard": False}}, ("delete Dashboard",)),
-    "watching.slowSeconds": Change({"watching": {"slowSeconds": 2}}, ("update AlertPolicy", "update Dashboard")),
+    "monitoring.logRetentionDays": Change({"monitoring": {"logRetentionDays": 90}}, ("update ProjectBucketConfig",)),
+    "monitoring.dashboard": Change({"monitoring": {"dashboard": False}}, ("delete Dashboard",)),
+    "monitoring.latencyThresholdSeconds": Change(
+        {"monitoring": {"latencyThresholdSeconds": 2}}, ("update AlertPolicy", "update Dashboard")
+    ),
 }
 # In CI these are changed together.
 IN_CI = (
@@ -181,10 +187,10 @@ IN_CI = (
         "access.members",
         "access.clientRole",
         "database.availability",
-        "artifacts.oldVersionsDays",
-        "image.base",
-        "image.kept",
-        "watching.email",
-        "watching.logDays",
+        "artifacts.noncurrentVersionDays",
+        "image.baseImage",
+        "image.keepImages",
+        "monitoring.alarmEmail",
+        "monitoring.logRetentionDays",
     ),
 )

@@ -77,7 +77,7 @@ def test_existing_application_fails_with_the_modes_and_can_be_imported(start: St
     run = engine.up().ok()
     assert application_steps(run) == {"import", "update"}
     assert run.warnings == []
-    assert oauth_client(engine) == (engine.config["mlflow:gcp"]["signIn"]["clientId"], programs.OAUTH_SECRET)
+    assert oauth_client(engine) == (engine.config["mlflow:gcp"]["oauthClient"]["clientId"], programs.OAUTH_SECRET)
     if ALL:
         assert engine.up("--expect-no-changes").ok().steps == []
     assert_unchanged_by_destroy(engine)
@@ -137,8 +137,8 @@ if ALL:
             account.prepare(cloud)
             account.add_secrets(cloud, names)
 
-        sign_in = {f"client{name.title()}From": f"projects/my-project/secrets/their-{name}" for name in names}
-        settings = {"signIn": {"clientId": None, **sign_in}}
+        sign_in = {f"client{name.title()}Secret": f"projects/my-project/secrets/their-{name}" for name in names}
+        settings = {"oauthClient": {"clientId": None, **sign_in}}
         engine = start(config=programs.config_of("gcp-dev", settings), prepare=add_secrets)
         engine.up().ok()
         assert oauth_client(engine) == (names["id"], names["secret"])

@@ -39,7 +39,7 @@ EVERYTHING: Mapping[str, Any] = {
 }
 GCP_EVERYTHING: Mapping[str, Any] = {
     "labels": {"team": "data"},
-    "signIn": {"desktopClientIds": ["3-desktop.apps.googleusercontent.com"]},
+    "oauthClient": {"desktopClientIds": ["3-desktop.apps.googleusercontent.com"]},
     "access": {
         "members": ["group:ml@example.com", "user:ann@example.com"],
         "conditional": [
@@ -49,9 +49,9 @@ GCP_EVERYTHING: Mapping[str, Any] = {
                 "expression": 'request.time < timestamp("2030-01-01T00:00:00Z")',
             }
         ],
-        "clientUsers": ["serviceAccount:training@my-project.iam.gserviceaccount.com"],
+        "clientImpersonators": ["serviceAccount:training@my-project.iam.gserviceaccount.com"],
     },
-    "database": {"private": True, "availability": "REGIONAL", "lastBackupDays": 7},
+    "database": {"privateIp": True, "availability": "REGIONAL", "finalBackupDays": 7},
     "artifacts": {"access": "direct", "location": "EU"},
     "monitoring": {"alarmEmail": "ops@example.com"},
 }
@@ -194,4 +194,4 @@ def test_destroy_leaves_only_what_the_output_kept_names(life: Life) -> None:
     life.destroy.ok()
     assert life.destroy.warnings == []
     assert life.engine.resources == []
-    assert account.unexplained_leftovers(life.engine.double.cloud, life.outputs.get("kept", [])) == []
+    assert account.unexplained_leftovers(life.engine.double.cloud, life.outputs.get("retained_on_destroy", [])) == []

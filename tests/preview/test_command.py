@@ -174,7 +174,7 @@ def test_encrypted_secret_needs_no_passphrase(folder: Path, capsys: pytest.Captu
     assert main(["--stack", "gcp-dev"], folder) == 0
     shown = capsys.readouterr()
     assert shown.err == ""
-    assert "mlflow:gcpOauthClientSecret      [secret]\n" in shown.out
+    assert "mlflow:gcpOauthClientSecret [secret]" in [" ".join(line.split()) for line in shown.out.splitlines()]
     assert "v1:encrypted" not in shown.out
 
 

@@ -1,4 +1,4 @@
-"""A page where nothing else is: App Engine wants something on the service `default` before any other."""
+"""A 404 page for the service `default`, which App Engine requires before any other service."""
 
 import os
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -7,6 +7,8 @@ PAGE = b"Nothing is here. MLflow is another service of this application.\n"
 
 
 class Page(BaseHTTPRequestHandler):
+    """Responds to each GET with 404."""
+
     def do_GET(self) -> None:
         self.send_response(404)
         self.send_header("Content-Type", "text/plain")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from .boxes import PROJECT
+from .helpers import PROJECT
 
 _TERM = re.compile(
     r'(?P<not>NOT )?(?:log_id\("(?P<log>[^"]+)"\)'

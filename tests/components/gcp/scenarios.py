@@ -26,7 +26,7 @@ MINIMAL: Mapping[str, Any] = {
     "region": "europe-west1",
     **json.loads(read_stack(ROOT, "gcp-dev").config["mlflow:gcp"]),
 }
-CLIENT = MINIMAL["signIn"]["clientId"]
+CLIENT = MINIMAL["oauthClient"]["clientId"]
 Scenario = functools.partial(scenario.Scenario, cloud="gcp")
 
 
@@ -71,15 +71,15 @@ SCENARIOS = (
     Scenario(
         name="private-database",
         about="the database without a public address, in a VPC made for it",
-        config=config({"database": {"private": True}}),
+        config=config({"database": {"privateIp": True}}),
     ),
     Scenario(
         name="existing-network",
         about="the database without a public address, in a VPC that is there and is peered",
         config=config(
             {
-                "database": {"private": True},
-                "network": {"name": "corp", "subnetwork": "corp-ew1", "peered": True},
+                "database": {"privateIp": True},
+                "network": {"vpcName": "corp", "subnetwork": "corp-ew1", "peered": True},
             }
         ),
     ),
@@ -94,9 +94,9 @@ SCENARIOS = (
         config=config(
             {
                 "app": {"mode": "import"},
-                "signIn": {
-                    "clientIdFrom": f"projects/{PROJECT}/secrets/oauth-id",
-                    "clientSecretFrom": f"projects/{PROJECT}/secrets/oauth-secret/versions/3",
+                "oauthClient": {
+                    "clientIdSecret": f"projects/{PROJECT}/secrets/oauth-id",
+                    "clientSecretSecret": f"projects/{PROJECT}/secrets/oauth-secret/versions/3",
                 },
             },
             None,
@@ -116,14 +116,17 @@ SCENARIOS = (
     Scenario(
         name="prebuilt-image",
         about="an image that is there, watched by somebody",
-        config=config({"image": {"reference": DIGEST}, "watching": {"email": "ops@example.com"}}),
+        config=config({"image": {"imageUri": DIGEST}, "monitoring": {"alarmEmail": "ops@example.com"}}),
     ),
     Scenario(
         name="callers",
         about="members on a condition, an account for clients, a desktop client",
         config=config(
             {
-                "signIn": {"clientId": CLIENT, "desktopClientIds": ["123456789012-def.apps.googleusercontent.com"]},
+                "oauthClient": {
+                    "clientId": CLIENT,
+                    "desktopClientIds": ["123456789012-def.apps.googleusercontent.com"],
+                },
                 "access": {
                     "members": ["user:ann@example.com", "domain:example.org"],
                     "conditional": [
@@ -138,8 +141,8 @@ SCENARIOS = (
                         "editor": ["email:trainer@my-project.iam.gserviceaccount.com"],
                         "admin": ["email:ann@example.com"],
                     },
-                    "clientAccount": True,
-                    "clientUsers": ["group:ml@example.com"],
+                    "clientServiceAccount": True,
+                    "clientImpersonators": ["group:ml@example.com"],
                 },
             }
         ),
@@ -150,8 +153,8 @@ SCENARIOS = (
         config=config(
             {
                 "app": {"mode": "import"},
-                "database": {"instance": "team-mlflow-dev-europe-west1-a1b2c3", "version": "MYSQL_8_0"},
-                "artifacts": {"bucket": "team-mlflow-dev-europe-west1", "location": "EU"},
+                "database": {"instanceName": "team-mlflow-dev-europe-west1-a1b2c3", "version": "MYSQL_8_0"},
+                "artifacts": {"bucketName": "team-mlflow-dev-europe-west1", "location": "EU"},
             }
         ),
     ),

@@ -5,9 +5,8 @@ import pytest
 from preview.graph import Graph, Resource, dig
 
 from ..scenario import Scenario
-from .boxes import PROJECT
+from .helpers import PROJECT, urns_needed_by
 from .scenarios import SCENARIOS
-from .whole import needs
 
 SWITCH = "gcp:projects/service:Service"
 DATABASE = "gcp:sql/databaseInstance:DatabaseInstance"
@@ -56,7 +55,7 @@ def test_nothing_is_called_before_its_api_is_on_or_after_it_is_gone(scenario: Sc
         above = list(graph.ancestors(one))[-1]
         switches = {other.urn for other in graph.of(SWITCH) if above in graph.ancestors(other)}
         assert switches
-        assert switches <= needs(graph, one), one.urn
+        assert switches <= urns_needed_by(graph, one), one.urn
 
 
 @every_stack
@@ -64,5 +63,5 @@ def test_they_stay_on(scenario: Scenario) -> None:
     graph = scenario.graph()
     assert all(one.inputs["disableOnDestroy"] is False for one in graph.of(SWITCH))
     for one in graph.of("mlflow:index:GcpMlflow"):
-        (said,) = [text for text in one.outputs["kept"] if text.startswith("the APIs of ")]
+        (said,) = [text for text in one.outputs["retained_on_destroy"] if text.startswith("the APIs of ")]
         assert PROJECT in said

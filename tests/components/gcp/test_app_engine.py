@@ -17,29 +17,28 @@ import pytest
 
 from components.gcp import placeholder
 from components.gcp.app_engine import AppEngine
-from components.gcp.args import AppArgs, SignInArgs
+from components.gcp.args import AppArgs, OAuthClientArgs
 from preview import mock_outputs
 from preview.graph import SECRET, Graph, texts
 from preview.recorder import record
 
-from .boxes import HOST, NUMBER, PROJECT, REGION, a_place, only
-from .whole import CLIENT, OAUTH_SECRET, needs
+from .helpers import CLIENT_ID, HOST, NUMBER, OAUTH_SECRET, PROJECT, REGION, make_deployment, only, urns_needed_by
 
 APPLICATION = "gcp:appengine/application:Application"
 PAGE = "gcp:appengine/standardAppVersion:StandardAppVersion"
 OBJECT = "gcp:storage/bucketObject:BucketObject"
 KEPT = "gcp:secretmanager/secret:Secret"
 VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
-BY_NAME = SignInArgs(
-    client_id_from=f"projects/{PROJECT}/secrets/oauth-id",
-    client_secret_from="projects/elsewhere/secrets/oauth-secret/versions/3",
+BY_NAME = OAuthClientArgs(
+    client_id_secret=f"projects/{PROJECT}/secrets/oauth-id",
+    client_secret_secret="projects/elsewhere/secrets/oauth-secret/versions/3",
 )
 OUTPUTS = ("app_id", "host", "iap_audience", "client_id", "oauth_client_secret")
 
 
 def recorded(
     *,
-    sign_in: SignInArgs | None = None,
+    oauth_client: OAuthClientArgs | None = None,
     location: str = "europe-west",
     deletion_protection: bool = False,
     seen: dict[str, pulumi.ResourceHookBinding | None] | None = None,
@@ -47,9 +46,9 @@ def recorded(
 ) -> tuple[Graph, Mapping[str, Any]]:
     """(graph, what other boxes see). ``seen`` gets the hooks of resources by type."""
     args = AppArgs(**given)
-    given_secret = sign_in is None and args.mode != "existing"
-    if sign_in is None:
-        sign_in = SignInArgs() if args.mode == "existing" else SignInArgs(client_id=CLIENT)
+    given_secret = oauth_client is None and args.mode != "existing"
+    if oauth_client is None:
+        oauth_client = OAuthClientArgs() if args.mode == "existing" else OAuthClientArgs(client_id=CLIENT_ID)
 
     def program() -> None:
         def look(made: pulumi.ResourceTransformationArgs) -> None:
@@ -58,14 +57,14 @@ def recorded(
 
         pulumi.runtime.register_stack_transformation(look)
         box = AppEngine(
-            a_place(deletion_protection=deletion_protection),
+            make_deployment(deletion_protection=deletion_protection),
             args,
             location=location,
-            sign_in=sign_in,
+            oauth_client=oauth_client,
             oauth_client_secret=OAUTH_SECRET if given_secret else None,
             number=NUMBER,
         )
-        for name in (*OUTPUTS, "kept"):
+        for name in (*OUTPUTS, "retained_on_destroy"):
             pulumi.export(name, getattr(box, name))
 
     graph = record(program)
@@ -94,7 +93,7 @@ def test_what_others_go_by() -> None:
 def test_people_sign_in_before_they_reach_anything(mode: str) -> None:
     graph, _ = recorded(mode=mode)
     found = only(graph, APPLICATION).inputs
-    assert found["iap"] == {"enabled": True, "oauth2ClientId": CLIENT, "oauth2ClientSecret": SECRET}
+    assert found["iap"] == {"enabled": True, "oauth2ClientId": CLIENT_ID, "oauth2ClientSecret": SECRET}
     assert (found["project"], found["locationId"]) == (PROJECT, "europe-west")
     # Liveness and readiness are two checks.
     assert found["featureSettings"] == {"splitHealthChecks": True}
@@ -106,7 +105,9 @@ def test_a_destroy_goes_round_it_and_says_so(mode: str) -> None:
     found = only(graph, APPLICATION)
     assert found.retain_on_delete
     assert not found.protect
-    assert any(text.startswith("the App Engine application") and PROJECT in text for text in seen["kept"])
+    assert any(
+        text.startswith("the App Engine application") and PROJECT in text for text in seen["retained_on_destroy"]
+    )
     assert only(recorded(mode=mode, deletion_protection=True)[0], APPLICATION).protect
 
 
@@ -118,7 +119,7 @@ def test_one_that_is_there_is_taken_over_by_the_projects_id() -> None:
 def test_one_of_others_is_read_and_nothing_else_happens() -> None:
     graph, seen = recorded(mode="existing")
     assert [(one.type, one.id, one.read) for one in graph.resources if one.custom] == [(APPLICATION, PROJECT, True)]
-    assert seen["kept"] == []
+    assert seen["retained_on_destroy"] == []
     assert seen.get("oauth_client_secret") is None
 
 
@@ -181,7 +182,7 @@ def test_the_secret_of_the_config_is_kept_in_secret_manager_and_nowhere_to_be_re
 
 
 def test_secrets_of_others_are_read_by_project_name_and_version() -> None:
-    graph, seen = recorded(mode="create", sign_in=BY_NAME)
+    graph, seen = recorded(mode="create", oauth_client=BY_NAME)
     assert [call.args for call in graph.calls] == [
         {"project": PROJECT, "secret": "oauth-id"},
         {"project": "elsewhere", "secret": "oauth-secret", "version": "3"},
@@ -191,15 +192,15 @@ def test_secrets_of_others_are_read_by_project_name_and_version() -> None:
 
 
 def test_the_latest_version_has_no_name_for_the_provider() -> None:
-    sign_in = SignInArgs(
-        client_id_from=f"projects/{PROJECT}/secrets/id/versions/latest",
-        client_secret_from=f"projects/{PROJECT}/secrets/secret",
+    oauth_client = OAuthClientArgs(
+        client_id_secret=f"projects/{PROJECT}/secrets/id/versions/latest",
+        client_secret_secret=f"projects/{PROJECT}/secrets/secret",
     )
-    assert all("version" not in call.args for call in recorded(sign_in=sign_in)[0].calls)
+    assert all("version" not in call.args for call in recorded(oauth_client=oauth_client)[0].calls)
 
 
 def test_what_comes_from_a_secret_has_no_line_end() -> None:
-    graph, seen = recorded(sign_in=BY_NAME)
+    graph, seen = recorded(oauth_client=BY_NAME)
     # The double's answer has one.
     assert str(graph.calls[0].result["secretData"]).endswith("\n")
     assert seen["client_id"] == "what is in oauth-id"
@@ -207,21 +208,23 @@ def test_what_comes_from_a_secret_has_no_line_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "sign_in", "client_id"),
+    ("mode", "oauth_client", "client_id"),
     [
-        ("create", None, CLIENT),
+        ("create", None, CLIENT_ID),
         ("import", BY_NAME, "what is in oauth-id"),
         ("existing", None, f"{NUMBER}-there.apps.googleusercontent.com"),
-        ("existing", SignInArgs(client_id=CLIENT), CLIENT),
+        ("existing", OAuthClientArgs(client_id=CLIENT_ID), CLIENT_ID),
     ],
 )
-def test_the_clients_id_is_told_and_is_no_secret(mode: str, sign_in: SignInArgs | None, client_id: str) -> None:
-    assert recorded(mode=mode, sign_in=sign_in)[1]["client_id"] == client_id
+def test_the_clients_id_is_told_and_is_no_secret(
+    mode: str, oauth_client: OAuthClientArgs | None, client_id: str
+) -> None:
+    assert recorded(mode=mode, oauth_client=oauth_client)[1]["client_id"] == client_id
 
 
 @pytest.mark.parametrize(
     ("iap", "client_id"),
-    [(None, None), ({"enabled": False, "oauth2ClientId": CLIENT}, CLIENT), ({"enabled": False}, None)],
+    [(None, None), ({"enabled": False, "oauth2ClientId": CLIENT_ID}, CLIENT_ID), ({"enabled": False}, None)],
 )
 def test_an_application_of_others_without_its_proxy_is_warned_of(
     iap: Mapping[str, Any] | None, client_id: str | None, monkeypatch: pytest.MonkeyPatch
@@ -242,12 +245,12 @@ def test_the_id_that_is_read_from_beside_a_secret_is_none(monkeypatch: pytest.Mo
     def with_secret(name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         # As the provider says it (pulumi/sdk/python/lib/pulumi/runtime/rpc.py).
         kind, secret = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
-        iap = {"enabled": True, "oauth2ClientId": CLIENT, "oauth2ClientSecret": {kind: secret, "value": "hush"}}
+        iap = {"enabled": True, "oauth2ClientId": CLIENT_ID, "oauth2ClientSecret": {kind: secret, "value": "hush"}}
         return {**known(name, inputs), "iap": iap}
 
     known = mock_outputs.RESOURCES[APPLICATION]
     monkeypatch.setitem(mock_outputs.RESOURCES, APPLICATION, with_secret)
-    assert recorded(mode="existing")[1]["client_id"] == CLIENT
+    assert recorded(mode="existing")[1]["client_id"] == CLIENT_ID
 
 
 # -- the page on the service `default`
@@ -268,7 +271,7 @@ def test_the_id_that_is_read_from_beside_a_secret_is_none(monkeypatch: pytest.Mo
 def test_a_new_application_gets_a_page_and_another_one_if_it_is_asked_for(given: dict[str, Any], there: bool) -> None:
     graph, seen = recorded(**given)
     assert [one.inputs["service"] for one in graph.of(PAGE)] == (["default"] if there else [])
-    assert any("service default" in text for text in seen["kept"]) is there
+    assert any("service default" in text for text in seen["retained_on_destroy"]) is there
 
 
 def test_the_page_costs_nothing_while_nobody_looks_at_it_and_no_destroy_stops_at_it() -> None:
@@ -311,7 +314,7 @@ def test_its_account_may_build_it_and_nothing_else() -> None:
         ("roles/storage.objectViewer", only(graph, "gcp:storage/bucket:Bucket").outputs["name"]),
     }
     assert {one.inputs["member"] for one in rights} == {f"serviceAccount:{page.inputs['serviceAccount']}"}
-    assert {one.urn for one in rights} <= needs(graph, page)
+    assert {one.urn for one in rights} <= urns_needed_by(graph, page)
 
 
 def test_a_build_whose_rights_are_on_their_way_is_tried_again_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:

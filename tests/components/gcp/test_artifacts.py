@@ -9,7 +9,7 @@ from components.gcp.data_args import ArtifactsArgs
 from preview.graph import Graph, Resource
 from preview.recorder import record
 
-from .boxes import PROJECT, a_place, only
+from .helpers import PROJECT, make_deployment, only
 
 BUCKET = "gcp:storage/bucket:Bucket"
 
@@ -17,7 +17,7 @@ BUCKET = "gcp:storage/bucket:Bucket"
 def recorded(*, deletion_protection: bool = False, **args: Any) -> tuple[Graph, Artifacts]:
     made: list[Artifacts] = []
     graph = record(
-        lambda: made.append(Artifacts(a_place(deletion_protection=deletion_protection), ArtifactsArgs(**args)))
+        lambda: made.append(Artifacts(make_deployment(deletion_protection=deletion_protection), ArtifactsArgs(**args)))
     )
     return graph, made[0]
 
@@ -37,10 +37,10 @@ def test_nobody_outside_reads_it() -> None:
 
 
 def test_what_is_overwritten_or_deleted_stays_for_a_while() -> None:
-    inputs = bucket(old_versions_days=5, soft_delete_days=14).inputs
+    inputs = bucket(noncurrent_version_days=5, soft_delete_days=14).inputs
     assert inputs["versioning"] == {"enabled": True}
     assert inputs["softDeletePolicy"] == {"retentionDurationSeconds": 14 * 86_400}
-    assert rules(old_versions_days=5)["Delete"] == {"daysSinceNoncurrentTime": 5, "withState": "ARCHIVED"}
+    assert rules(noncurrent_version_days=5)["Delete"] == {"daysSinceNoncurrentTime": 5, "withState": "ARCHIVED"}
 
 
 def test_soft_delete_can_be_switched_off() -> None:
@@ -70,23 +70,23 @@ def test_it_is_in_the_region_or_where_the_settings_say(given: str | None, locati
 
 def test_its_name_is_one_of_its_own_or_the_given_one() -> None:
     assert "name" not in bucket().inputs
-    assert bucket(bucket="acme-artifacts").inputs["name"] == "acme-artifacts"
+    assert bucket(bucket_name="acme-artifacts").inputs["name"] == "acme-artifacts"
 
 
 def test_mlflow_finds_it() -> None:
     found: list[str] = []
-    record(lambda: Artifacts(a_place(), ArtifactsArgs(bucket="acme-artifacts")).url.apply(found.append))
+    record(lambda: Artifacts(make_deployment(), ArtifactsArgs(bucket_name="acme-artifacts")).url.apply(found.append))
     assert found == ["gs://acme-artifacts"]
 
 
 def test_what_stays_after_a_destroy_is_named() -> None:
-    (kept,) = recorded(soft_delete_days=14)[1].kept
+    (kept,) = recorded(soft_delete_days=14)[1].retained_on_destroy
     assert "14 days" in kept
-    assert not recorded(soft_delete_days=0)[1].kept
+    assert not recorded(soft_delete_days=0)[1].retained_on_destroy
 
 
 def test_it_has_labels_and_a_project() -> None:
     inputs = bucket().inputs
-    assert inputs["labels"] == a_place().labels
+    assert inputs["labels"] == make_deployment().labels
     assert inputs["project"] == PROJECT
     assert bucket(storage_class="NEARLINE").inputs["storageClass"] == "NEARLINE"

@@ -21,7 +21,7 @@ CLIENT = "123456789012-abc.apps.googleusercontent.com"
 SECRET = "hidden"
 _KEY = "mlflow:gcpOauthClientSecret"
 VIEWERS = {"viewer": ["domain:example.com"]}
-NEEDED: Mapping[str, Any] = {"project": "my-project", "region": "europe-west1", "signIn": {"clientId": CLIENT}}
+NEEDED: Mapping[str, Any] = {"project": "my-project", "region": "europe-west1", "oauthClient": {"clientId": CLIENT}}
 
 
 def read(given: object, secret: str | None = SECRET, further: Mapping[str, str] | None = None) -> Config:
@@ -45,7 +45,7 @@ def problems(given: Mapping[str, Any], secret: str | None = SECRET) -> list[str]
 
 def test_project_and_region_come_from_the_provider_if_the_object_does_not_say_them() -> None:
     further = {"gcp:project": "theirs-1", "gcp:region": "us-central1"}
-    found = read({"signIn": {"clientId": CLIENT}}, further=further).gcp
+    found = read({"oauthClient": {"clientId": CLIENT}}, further=further).gcp
     assert found
     assert (found.project, found.region, found.app_location) == ("theirs-1", "us-central1", "us-central")
     found = read(NEEDED, further=further).gcp
@@ -58,20 +58,20 @@ def test_project_and_region_come_from_the_provider_if_the_object_does_not_say_th
     [
         (
             {"region": "europe-west"},
-            "region: 'europe-west' is given; allowed is one of Google Cloud's, such as europe-w",
+            "region: got 'europe-west', expected a Google Cloud region, such as europe-w",
         ),
         (
             {"region": "europe-west99"},
-            "region: 'europe-west99' is given; allowed is one of Google Cloud's, such as europe-w",
+            "region: got 'europe-west99', expected a Google Cloud region, such as europe-w",
         ),
         (
             {"region": "europe-west4"},
-            "app.location: App Engine is not in europe-west4: name a location that it is in, such as europe-west, eur",
+            "app.location: App Engine is not available in europe-west4: set a location, such as europe-west, eur",
         ),
-        ({"artifacts": {"location": "us-west9"}}, "artifacts.location: 'us-west9' is given; allowed is a region, such"),
+        ({"artifacts": {"location": "us-west9"}}, "artifacts.location: got 'us-west9', expected a region, such"),
         (
-            {"database": {"backups": 2}},
-            "database.logDays: 3 is given; allowed is as many as there are backups at most (2).",
+            {"database": {"backupCount": 2}},
+            "database.transactionLogRetentionDays: got 3, expected at most 2 (backupCount).",
         ),
         ({"app": {"memoryGb": "lots"}}, 'app.memoryGb: got "lots", expected a number from 1 to 104.'),
         (
@@ -80,76 +80,88 @@ def test_project_and_region_come_from_the_provider_if_the_object_does_not_say_th
         ),
         (
             {"app": {"location": "europe-west1"}},
-            "app.location: 'europe-west1' is given; App Engine calls it europe-west",
+            "app.location: got 'europe-west1', expected europe-west.",
         ),
-        ({"app": {"location": "mars"}}, "app.location: 'mars' is given; allowed is one of asia-east1, "),
-        ({"project": "My Project"}, "project: 'My Project' is given; allowed is a project's id: 6 to 30 letters"),
+        ({"app": {"location": "mars"}}, "app.location: got 'mars', expected one of asia-east1, "),
+        ({"project": "My Project"}, "project: got 'My Project', expected a project ID: 6 to 30 lowercase"),
         (
             {"project": "p" * 29, "app": {"service": "s" * 30}},
             "app.service: 'ssssssssssssssssssssssssssssss' is too long",
         ),
-        ({"app": {"service": "MLflow"}}, "app.service: 'MLflow' is given; allowed are up to 63 letters of a-z"),
-        ({"app": {"service": "default", "placeholder": True}}, "app.placeholder: true is given; with service default"),
-        ({"app": {"minInstances": 5}}, "app.maxInstances: 4 is given; allowed is 5 (minInstances) or more."),
-        ({"app": {"memoryGb": 20}}, "app.memoryGb: 20 is given; with 1 core (cpu) allowed is 1 to 6.1."),
+        ({"app": {"service": "MLflow"}}, "app.service: got 'MLflow', expected up to 63 lowercase letters"),
+        (
+            {"app": {"service": "default", "placeholder": True}},
+            "app.placeholder: got true, expected false with service default",
+        ),
+        ({"app": {"minInstances": 5}}, "app.maxInstances: got 4, expected 5 (minInstances) or more."),
+        ({"app": {"memoryGb": 20}}, "app.memoryGb: got 20, expected 1 to 6.1 with 1 core (cpu)."),
         ({"app": {"cpu": 3}}, "app.cpu: got 3, expected one of 1, 2, 4, 6, "),
         (
             {"database": {"tier": "db-n1-standard-1"}},
-            "database.tier: 'db-n1-standard-1' is given; that is an older name",
+            "database.tier: got 'db-n1-standard-1', a legacy name: use db-custom",
         ),
-        ({"database": {"tier": "db-custom-3-7680"}}, "database.tier: 'db-custom-3-7680' is given; allowed are 1 core"),
+        ({"database": {"tier": "db-custom-3-7680"}}, "database.tier: got 'db-custom-3-7680', expected 1 core"),
         (
             {"database": {"tier": "db-custom-2-2048"}},
-            "database.tier: 'db-custom-2-2048' is given; allowed are multiples",
+            "database.tier: got 'db-custom-2-2048', expected memory in multiples",
         ),
-        ({"database": {"tier": "huge"}}, "database.tier: 'huge' is given; allowed is db-f1-micro, "),
-        ({"database": {"version": "POSTGRES_17"}}, "database.version: 'POSTGRES_17' is given; allowed is MYSQL_8_4"),
-        ({"database": {"name": "a`b"}}, "database.name: 'a`b' is given; allowed are up to 64 letters"),
-        ({"database": {"user": "u" * 33}}, "database.user: 'uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu' is given; allowed are"),
-        ({"database": {"instance": "I" * 68}}, "database.instance: 'I"),
-        ({"database": {"logDays": 8}}, "database.logDays: got 8, expected an integer from 1 to 7."),
-        ({"network": {"subnetwork": "mine"}}, "network.subnetwork: it belongs to a VPC that is there"),
+        ({"database": {"tier": "huge"}}, "database.tier: got 'huge', expected db-f1-micro, "),
+        ({"database": {"version": "POSTGRES_17"}}, "database.version: got 'POSTGRES_17', expected MYSQL_8_4"),
+        ({"database": {"name": "a`b"}}, "database.name: got 'a`b', expected up to 64 letters"),
+        ({"database": {"user": "u" * 33}}, "database.user: got 'uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu', expected "),
+        ({"database": {"instanceName": "I" * 68}}, "database.instanceName: got 'I"),
         (
-            {"network": {"cidr": "10.0.0.0/8"}, "database": {"private": True}},
-            "network.cidr: /8 is given; allowed is /16",
+            {"database": {"transactionLogRetentionDays": 8}},
+            "database.transactionLogRetentionDays: got 8, expected an integer from 1 to 7.",
         ),
-        ({"network": {"cidr": "10.0.0.0/20"}}, "network.cidr: it is for a new VPC"),
+        ({"network": {"subnetwork": "mine"}}, "network.subnetwork: it applies to an existing VPC network"),
         (
-            {"network": {"name": "projects/p/global/networks/n"}},
-            "network.name: 'projects/p/global/networks/n' is given",
+            {"network": {"cidr": "10.0.0.0/8"}, "database": {"privateIp": True}},
+            "network.cidr: got /8, expected /16",
         ),
-        ({"artifacts": {"location": "EUROPE"}}, "artifacts.location: 'EUROPE' is given; allowed is a region, such as"),
+        ({"network": {"cidr": "10.0.0.0/20"}}, "network.cidr: it applies to a new VPC network"),
+        (
+            {"network": {"vpcName": "projects/p/global/networks/n"}},
+            "network.vpcName: got 'projects/p/global/networks/n'",
+        ),
+        ({"artifacts": {"location": "EUROPE"}}, "artifacts.location: got 'EUROPE', expected a region, such as"),
         (
             {"artifacts": {"storageClass": "MULTI_REGIONAL"}},
             'artifacts.storageClass: got "MULTI_REGIONAL", expected',
         ),
-        ({"artifacts": {"softDeleteDays": 3}}, "artifacts.softDeleteDays: 3 is given; allowed is 0, or 7 to 90."),
-        ({"artifacts": {"bucket": "google-things"}}, "artifacts.bucket: 'google-things' is given; allowed are 3 to 63"),
+        ({"artifacts": {"softDeleteDays": 3}}, "artifacts.softDeleteDays: got 3, expected 0, or 7 to 90."),
         (
-            {"image": {"reference": "registry/mlflow:3"}},
-            "image.reference: 'registry/mlflow:3' is given; allowed is an im",
+            {"artifacts": {"bucketName": "google-things"}},
+            "artifacts.bucketName: got 'google-things', expected 3 to 63",
         ),
-        ({"labels": {"Team": "a"}}, "labels: Team=a is given; allowed are"),
+        (
+            {"image": {"imageUri": "registry/mlflow:3"}},
+            "image.imageUri: got 'registry/mlflow:3', expected an im",
+        ),
+        ({"labels": {"Team": "a"}}, "labels: got Team=a, expected "),
         (
             {"access": {"members": ["bob@example.com"], "roles": VIEWERS}},
-            "access.members: 'bob@example.com' is given; allowed is user:, ",
+            "access.members: got 'bob@example.com', expected user:, ",
         ),
         (
             {"access": {"members": ["allUsers"], "roles": VIEWERS}},
-            "access.members: 'allUsers' is given; allowed is user:, ",
+            "access.members: got 'allUsers', expected user:, ",
         ),
-        ({"access": {"clientUsers": ["user:a@example.com"]}}, "access.clientUsers: they act as the clients' account"),
+        (
+            {"access": {"clientImpersonators": ["user:a@example.com"]}},
+            "access.clientImpersonators: there is no service account",
+        ),
         (
             {"access": {"members": ["user:a@example.com"], "roles": {"admin": ["group:ml-admins"]}}},
-            "access.roles.admin: 'group:ml-admins' is given; Identity-Aware Proxy tells no groups",
+            "access.roles.admin: got 'group:ml-admins', expected email:ADDRESS",
         ),
         (
             {"access": {"members": ["user:a@example.com"]}},
-            "access.roles: it is missing; whoever comes in would have no",
+            "access.roles: missing, expected a rule for each member",
         ),
-        ({"signIn": {}}, "signIn.clientId: it is missing; make an OAuth client in Google's console"),
-        ({"signIn": {"clientId": "abc"}}, "signIn.clientId: 'abc' is given; allowed is NUMBER-"),
-        ({"app": {"mode": "existing"}}, "signIn: a client secret is given; with app.mode existing"),
+        ({"oauthClient": {}}, "oauthClient.clientId: missing, expected an OAuth client: create one"),
+        ({"oauthClient": {"clientId": "abc"}}, "oauthClient.clientId: got 'abc', expected NUMBER-"),
+        ({"app": {"mode": "existing"}}, "oauthClient: got a client secret, expected none with app.mode existing"),
         ({"colour": "red"}, "colour: unknown setting, expected one of project, region, "),
     ],
     ids=str,
@@ -162,22 +174,26 @@ def test_a_wrong_setting_is_named_with_what_was_given_and_what_is_allowed(
 
 
 @pytest.mark.parametrize(
-    ("sign_in", "secret", "at"),
+    ("oauth_client", "secret", "at"),
     [
-        ({"clientId": CLIENT}, None, "signIn.clientId"),
-        ({"clientIdFrom": "projects/p-12345/secrets/id"}, None, "signIn.clientSecretFrom"),
+        ({"clientId": CLIENT}, None, "oauthClient.clientId"),
+        ({"clientIdSecret": "projects/p-12345/secrets/id"}, None, "oauthClient.clientSecretSecret"),
         (
-            {"clientIdFrom": "projects/p-12345/secrets/id", "clientSecretFrom": "projects/p-12345/secrets/secret"},
+            {"clientIdSecret": "projects/p-12345/secrets/id", "clientSecretSecret": "projects/p-12345/secrets/secret"},
             SECRET,
-            "signIn.clientSecretFrom",
+            "oauthClient.clientSecretSecret",
         ),
-        ({"clientIdFrom": "id", "clientSecretFrom": "projects/p-12345/secrets/s"}, None, "signIn.clientIdFrom"),
-        ({"clientId": CLIENT, "desktopClientIds": ["mine"]}, SECRET, "signIn.desktopClientIds"),
+        (
+            {"clientIdSecret": "id", "clientSecretSecret": "projects/p-12345/secrets/s"},
+            None,
+            "oauthClient.clientIdSecret",
+        ),
+        ({"clientId": CLIENT, "desktopClientIds": ["mine"]}, SECRET, "oauthClient.desktopClientIds"),
     ],
     ids=str,
 )
-def test_what_sign_in_needs_is_named(sign_in: Mapping[str, Any], secret: str | None, at: str) -> None:
-    (found,) = problems({"signIn": sign_in}, secret)
+def test_what_sign_in_needs_is_named(oauth_client: Mapping[str, Any], secret: str | None, at: str) -> None:
+    (found,) = problems({"oauthClient": oauth_client}, secret)
     assert found.startswith(f"mlflow:gcp.{at}: ")
     assert SECRET not in found
 
@@ -198,20 +214,20 @@ def test_all_mistakes_are_told_at_once_with_those_of_the_other_cloud() -> None:
                 "region": "europe-west",
                 "app": {"location": "europe-west1", "cpu": 3},
                 "access": {"members": ["bob"], "conditional": [{"members": ["user:a@example.com"], "title": "a"}]},
-                "database": {"tier": "huge", "instance": "I"},
+                "database": {"tier": "huge", "instanceName": "I"},
             },
             None,
-            {"mlflow:aws": json.dumps({"network": {"zones": 9}})},
+            {"mlflow:aws": json.dumps({"network": {"azCount": 9}})},
         )
     assert [problem.split(": ")[0] for problem in caught.value.problems] == [
-        "mlflow:aws.network.zones",
+        "mlflow:aws.network.azCount",
         "mlflow:gcp.project",
         "mlflow:gcp.app.cpu",
         "mlflow:gcp.access.conditional[0].expression",
         "mlflow:gcp.app.location",
         "mlflow:gcp.access.members",
         "mlflow:gcp.database.tier",
-        "mlflow:gcp.database.instance",
+        "mlflow:gcp.database.instanceName",
     ]
 
 
@@ -244,7 +260,7 @@ def test_members_whom_no_rule_gives_a_role_are_told_apart() -> None:
     conditional = [{"members": ["user:zoe@other.example"], "title": "a", "expression": "true"}]
     rules = {"viewer": ["domain:other.example"], "admin": ["email:ann@example.com"]}
     access = gcp({"access": {"members": members, "conditional": conditional, "roles": rules}}).access
-    assert access.without_role() == [members[1], members[3], members[5]]
+    assert access.members_without_role() == [members[1], members[3], members[5]]
 
 
 def test_app_engine_and_regions_agree_on_names() -> None:
@@ -260,7 +276,7 @@ def test_app_engine_and_regions_agree_on_names() -> None:
 def test_garbage_in_one_place_of_right_settings_is_never_anything_but_a_settings_error(data: some.DataObject) -> None:
     right: dict[str, Any] = {
         **NEEDED,
-        "signIn": {"clientId": CLIENT, "desktopClientIds": [CLIENT]},
+        "oauthClient": {"clientId": CLIENT, "desktopClientIds": [CLIENT]},
         "oauth_client_secret": "x",
         "labels": {"team": "a"},
         "app": {"location": "europe-west", "memoryGb": 4, "service": "mlflow"},
@@ -269,11 +285,11 @@ def test_garbage_in_one_place_of_right_settings_is_never_anything_but_a_settings
             "conditional": [{"members": ["group:a@example.com"], "title": "a", "expression": "true"}],
             "roles": {"admin": ["email:a@example.com"]},
         },
-        "database": {"tier": "db-custom-2-7680", "private": True},
+        "database": {"tier": "db-custom-2-7680", "privateIp": True},
         "network": {"cidr": "10.0.0.0/20"},
         "artifacts": {"location": "EU", "softDeleteDays": 7},
-        "image": {"base": "a"},
-        "watching": {"email": "a@example.com"},
+        "image": {"baseImage": "a"},
+        "monitoring": {"alarmEmail": "a@example.com"},
     }
     place = right
     while True:

@@ -18,7 +18,7 @@ from preview.graph import SECRET, Graph, texts
 from preview.mock_outputs import RESOURCES
 from preview.recorder import record
 
-from .boxes import PROJECT, REGION, a_place, only
+from .helpers import PROJECT, REGION, make_deployment, only
 
 INSTANCE = "gcp:sql/databaseInstance:DatabaseInstance"
 DATABASE = "gcp:sql/database:Database"
@@ -36,8 +36,8 @@ def recorded(
 
     def program() -> None:
         args = validate_args(DatabaseArgs, given, "database", production=environment == "production")
-        place = a_place(deletion_protection=deletion_protection)
-        network = Network(place, NetworkArgs(name=vpc), private=args.private, location="europe-west")
+        place = make_deployment(deletion_protection=deletion_protection)
+        network = Network(place, NetworkArgs(vpc_name=vpc), private_ip=args.private_ip, location="europe-west")
         box = Database(place, args, network=network)
         outputs = {name: value for name, value in vars(box).items() if not name.startswith("_")}
         pulumi.Output.all(**outputs).apply(seen.update)
@@ -50,7 +50,7 @@ def settings(**given: Any) -> dict[str, Any]:
 
 
 def test_every_second_of_the_last_days_can_be_restored() -> None:
-    found = settings(log_days=5, backups=20)["backupConfiguration"]
+    found = settings(transaction_log_retention_days=5, backup_count=20)["backupConfiguration"]
     assert (found["enabled"], found["binaryLogEnabled"], found["transactionLogRetentionDays"]) == (True, True, 5)
     assert found["backupRetentionSettings"] == {"retainedBackups": 20, "retentionUnit": "COUNT"}
 
@@ -109,8 +109,8 @@ def test_the_last_backup_does_not_depend_on_the_protection() -> None:
 
 
 def test_what_stays_after_a_destroy_is_named() -> None:
-    assert recorded()[1]["kept"] == []
-    kept = recorded(last_backup_days=90, instance="acme-mlflow")[1]["kept"]
+    assert recorded()[1]["retained_on_destroy"] == []
+    kept = recorded(final_backup_days=90, instance_name="acme-mlflow")[1]["retained_on_destroy"]
     assert "90 days" in kept[0]
     assert "acme-mlflow" in kept[1]
 
@@ -118,7 +118,7 @@ def test_what_stays_after_a_destroy_is_named() -> None:
 def test_its_name_is_one_of_its_own_or_the_given_one() -> None:
     # Pulumi ends it by chance then: Cloud SQL keeps a name for a week.
     assert "name" not in only(recorded()[0], INSTANCE).inputs
-    assert only(recorded(instance="acme-mlflow")[0], INSTANCE).inputs["name"] == "acme-mlflow"
+    assert only(recorded(instance_name="acme-mlflow")[0], INSTANCE).inputs["name"] == "acme-mlflow"
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_public_one_is_reached_through_the_socket() -> None:
 
 
 def test_a_private_one_has_no_public_address_and_is_in_the_vpc() -> None:
-    graph, seen = recorded(private=True)
+    graph, seen = recorded(private_ip=True)
     found = only(graph, INSTANCE).inputs["settings"]["ipConfiguration"]
     assert (found["ipv4Enabled"], found["authorizedNetworks"], found["sslMode"]) == (False, [], "ENCRYPTED_ONLY")
     assert found["privateNetwork"] == only(graph, "gcp:compute/network:Network").id
@@ -163,13 +163,13 @@ def test_a_private_one_has_no_public_address_and_is_in_the_vpc() -> None:
 
 @pytest.mark.parametrize("vpc", [None, "shared"])
 def test_a_private_one_comes_after_the_connection(vpc: str | None) -> None:
-    graph, _ = recorded(private=True, vpc=vpc)
+    graph, _ = recorded(private_ip=True, vpc=vpc)
     connection = only(graph, "gcp:servicenetworking/connection:Connection")
     assert connection.urn in only(graph, INSTANCE).dependencies
 
 
 def test_mlflow_believes_the_authorities_of_now_and_next() -> None:
-    graph, seen = recorded(private=True)
+    graph, seen = recorded(private_ip=True)
     (call,) = graph.calls
     assert call.args == {"instance": only(graph, INSTANCE).outputs["name"], "project": PROJECT}
     ca = seen["server_ca"]
@@ -179,7 +179,7 @@ def test_mlflow_believes_the_authorities_of_now_and_next() -> None:
 def test_the_image_takes_the_authorities_as_they_are_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
     believed: list[str] = []
     monkeypatch.setattr(tls, "create_ssl_context", believed.append)
-    _, seen = recorded(private=True)
+    _, seen = recorded(private_ip=True)
     Settings.from_env(_environment(seen, {"MLFLOW_APP_DATABASE_CA_PEM": seen["server_ca"]}))
     assert believed == [seen["server_ca"].strip()]
 
@@ -230,8 +230,8 @@ def test_the_secret_has_a_new_password_before_the_database_has_it() -> None:
 
 def test_whoever_gets_the_secrets_name_waits_for_the_password_in_it() -> None:
     def program() -> None:
-        place = a_place()
-        network = Network(place, NetworkArgs(), private=False, location="europe-west")
+        place = make_deployment()
+        network = Network(place, NetworkArgs(), private_ip=False, location="europe-west")
         secret = Database(place, DatabaseArgs(), network=network).password_secret
         pulumi.CustomResource("test:test:Reader", "reader", {"secret": secret})
 
@@ -240,7 +240,7 @@ def test_whoever_gets_the_secrets_name_waits_for_the_password_in_it() -> None:
 
 
 def test_the_password_is_secret_in_every_input_and_output() -> None:
-    graph, _ = recorded(private=True)
+    graph, _ = recorded(private_ip=True)
     user, version, made = only(graph, USER), only(graph, VERSION), only(graph, MADE)
     assert (user.inputs["password"], version.inputs["secretData"]) == (SECRET, SECRET)
     assert (user.outputs["password"], version.outputs["secretData"], made.outputs["result"]) == (SECRET,) * 3
@@ -252,7 +252,7 @@ def test_the_password_is_secret_on_its_way() -> None:
     found: list[bool] = []
 
     async def program() -> None:
-        found.append(await Password(a_place()).value.is_secret())
+        found.append(await Password(make_deployment()).value.is_secret())
 
     record(program)
     assert found == [True]
@@ -261,7 +261,7 @@ def test_the_password_is_secret_on_its_way() -> None:
 def test_the_password_is_nowhere_in_plain() -> None:
     password = RESOURCES[MADE]("mlflow-database-password", {"length": 32})["result"]
     assert len(password) == 32
-    graph, seen = recorded(private=True)
+    graph, seen = recorded(private_ip=True)
     everywhere = [[one.inputs, one.outputs] for one in graph.resources]
     assert not [text for text in texts([everywhere, graph.outputs, list(map(tuple, graph.calls))]) if password in text]
     assert password not in json.dumps(seen, default=str)
@@ -288,8 +288,8 @@ def test_what_is_in_the_instance_goes_with_it() -> None:
 
 def test_everything_has_labels_and_a_project() -> None:
     graph, _ = recorded()
-    assert only(graph, INSTANCE).inputs["settings"]["userLabels"] == a_place().labels
-    assert only(graph, KEPT).inputs["labels"] == a_place().labels
+    assert only(graph, INSTANCE).inputs["settings"]["userLabels"] == make_deployment().labels
+    assert only(graph, KEPT).inputs["labels"] == make_deployment().labels
     assert {only(graph, kind).inputs["project"] for kind in (INSTANCE, DATABASE, USER, KEPT)} == {PROJECT}
 
 

@@ -14,7 +14,7 @@ from components.gcp.network import Network
 from preview.graph import Graph, Resource
 from preview.recorder import record
 
-from .boxes import NUMBER, PROJECT, REGION, a_place, only
+from .helpers import NUMBER, PROJECT, REGION, make_deployment, only
 
 ACCOUNT = "gcp:serviceaccount/account:Account"
 OF_PROJECT = "gcp:projects/iAMMember:IAMMember"
@@ -32,13 +32,13 @@ def recorded(
     found: list[str] = []
 
     def program() -> None:
-        place = a_place()
-        vpc = Network(place, NetworkArgs(**(network or {})), private=private, location=location)
+        place = make_deployment()
+        vpc = Network(place, NetworkArgs(**(network or {})), private_ip=private, location=location)
         box = Identity(
             place,
             artifacts=Artifacts(place, ArtifactsArgs()),
-            database=Database(place, DatabaseArgs(private=private), network=vpc),
-            image=Image(place, ImageArgs(reference=image or None)),
+            database=Database(place, DatabaseArgs(private_ip=private), network=vpc),
+            image=Image(place, ImageArgs(image_uri=image or None)),
             network=vpc,
             number=NUMBER,
         )
@@ -107,7 +107,7 @@ def test_it_gets_no_rights_in_other_projects() -> None:
     ("network", "location", "region", "subnetwork"),
     [
         ({}, "europe-west", REGION, "mlflow-network"),
-        ({"name": "shared", "subnetwork": "apps"}, "us-central", "us-central1", "apps"),
+        ({"vpc_name": "shared", "subnetwork": "apps"}, "us-central", "us-central1", "apps"),
     ],
 )
 def test_app_engines_agent_puts_instances_into_the_subnetwork(
@@ -119,7 +119,7 @@ def test_app_engines_agent_puts_instances_into_the_subnetwork(
     assert (inputs["role"], inputs["region"], inputs["subnetwork"]) == ("roles/compute.networkUser", region, subnetwork)
 
 
-@pytest.mark.parametrize("network", [{}, {"name": "shared"}])
+@pytest.mark.parametrize("network", [{}, {"vpc_name": "shared"}])
 def test_where_there_is_no_subnetwork_to_name_the_agent_gets_nothing(network: dict[str, Any]) -> None:
     assert not recorded(network=network)[0].of(OF_SUBNETWORK)
 

@@ -14,7 +14,7 @@ from preview.graph import SECRET, Graph
 from preview.recorder import record
 from proxy_app import __version__
 
-from .boxes import PROJECT, REGION, a_place, only
+from .helpers import PROJECT, REGION, make_deployment, only
 
 BUILT = "docker-build:index:Image"
 REPOSITORY = "gcp:artifactregistry/repository:Repository"
@@ -25,15 +25,15 @@ ROOT = Path(__file__).parents[3]
 
 def recorded(*, later: str | None = None, **args: Any) -> tuple[Graph, dict[str, Any]]:
     """(graph, what other boxes see); ``later`` is a reference known only when the program runs."""
-    seen: dict[str, Any] = {"shelf": None}
+    seen: dict[str, Any] = {"source": None}
 
     def program() -> None:
-        given = {"reference": pulumi.Output.from_input(later)} if later else {}
-        made = Image(a_place(), ImageArgs(**given, **args))
-        made.reference.apply(lambda known: seen.update(reference=known))
+        given = {"image_uri": pulumi.Output.from_input(later)} if later else {}
+        made = Image(make_deployment(), ImageArgs(**given, **args))
+        made.image_uri.apply(lambda known: seen.update(image_uri=known))
         seen["repository"] = made.repository
-        if made.pulled_from is not None:
-            pulumi.Output.all(*made.pulled_from).apply(lambda known: seen.update(shelf=tuple(known)))
+        if made.source_repository is not None:
+            pulumi.Output.all(*made.source_repository).apply(lambda known: seen.update(source=tuple(known)))
 
     return record(program), seen
 
@@ -45,8 +45,8 @@ def build(**args: Any) -> str:
 
 def test_instances_run_it_by_digest() -> None:
     graph, seen = recorded()
-    assert seen["reference"] == f"{NAME}@{only(graph, BUILT).outputs['digest']}"
-    assert seen["shelf"] == (REGION, "dev-mlflow-images")
+    assert seen["image_uri"] == f"{NAME}@{only(graph, BUILT).outputs['digest']}"
+    assert seen["source"] == (REGION, "dev-mlflow-images")
     assert seen["repository"] is not None
 
 
@@ -67,7 +67,7 @@ def test_it_is_built_for_app_engines_processors() -> None:
 
 
 def test_base_and_package_index_reach_the_build() -> None:
-    given = {"base": "python:3.12-slim", "package_index": "https://pypi.example.com/simple"}
+    given = {"base_image": "python:3.12-slim", "package_index_url": "https://pypi.example.com/simple"}
     assert only(recorded(**given)[0], BUILT).inputs["buildArgs"] == {
         "BASE": "python:3.12-slim",
         "PIP_INDEX_URL": "https://pypi.example.com/simple",
@@ -81,7 +81,9 @@ def test_its_tag_is_in_the_repository() -> None:
     assert tag.startswith(f"{NAME}:")
 
 
-@pytest.mark.parametrize("change", [{"base": "python:3.12-slim"}, {"package_index": "https://pypi.example.com/simple"}])
+@pytest.mark.parametrize(
+    "change", [{"base_image": "python:3.12-slim"}, {"package_index_url": "https://pypi.example.com/simple"}]
+)
 def test_another_argument_is_another_build(change: dict[str, Any]) -> None:
     assert build(**change) != build()
 
@@ -125,7 +127,7 @@ def test_what_runs_is_never_deleted_by_a_newer_build() -> None:
 
 
 def test_the_repository_keeps_the_newest_and_deletes_the_others() -> None:
-    inputs = only(recorded(kept=3)[0], REPOSITORY).inputs
+    inputs = only(recorded(keep_images=3)[0], REPOSITORY).inputs
     policies = {policy["action"]: policy for policy in inputs["cleanupPolicies"]}
     # One that keeps deletes nothing alone.
     assert set(policies) == {"KEEP", "DELETE"}
@@ -147,26 +149,26 @@ def test_the_project_decides_about_scanning() -> None:
 def test_the_repository_is_one_for_images_in_the_region() -> None:
     inputs = only(recorded()[0], REPOSITORY).inputs
     assert (inputs["format"], inputs["location"], inputs["project"]) == ("DOCKER", REGION, PROJECT)
-    assert inputs["labels"] == a_place().labels
+    assert inputs["labels"] == make_deployment().labels
 
 
 @pytest.mark.parametrize("later", [False, True])
 @pytest.mark.parametrize("name", ["mlflow", "team/mlflow", "mlflow:3.17"])
-def test_an_image_of_this_project_is_pulled_from_its_repository(later: bool, name: str) -> None:
+def test_an_image_of_this_project_is_source_repository_its_repository(later: bool, name: str) -> None:
     given = f"europe-docker.pkg.dev/{PROJECT}/images/{name}@{DIGEST}"
-    graph, seen = recorded(later=given) if later else recorded(reference=given)
+    graph, seen = recorded(later=given) if later else recorded(image_uri=given)
     assert [one.type for one in graph.resources] == ["mlflow:gcp:Image"]
     assert not graph.calls
-    assert seen == {"reference": given, "shelf": ("europe", "images"), "repository": None}
+    assert seen == {"image_uri": given, "source": ("europe", "images"), "repository": None}
 
 
 @pytest.mark.parametrize("elsewhere", ["europe-docker.pkg.dev/other-project/images", "ghcr.io/team"])
 def test_an_image_elsewhere_is_left_to_the_caller(elsewhere: str) -> None:
-    graph, seen = recorded(reference=f"{elsewhere}/mlflow@{DIGEST}")
+    graph, seen = recorded(image_uri=f"{elsewhere}/mlflow@{DIGEST}")
     assert [one.type for one in graph.resources] == ["mlflow:gcp:Image"]
-    assert (seen["shelf"], seen["repository"]) == (None, None)
+    assert (seen["source"], seen["repository"]) == (None, None)
 
 
 def test_another_resources_image_elsewhere_is_refused() -> None:
-    with pytest.raises(pulumi.RunError, match="Artifact Registry has to be given as a text"):
+    with pytest.raises(pulumi.RunError, match="must be a plain string"):
         recorded(later=f"ghcr.io/team/mlflow@{DIGEST}")

@@ -10,7 +10,7 @@ import pulumi_gcp
 import pytest
 
 from components import GcpMlflow
-from components.gcp.members import is_member
+from components.gcp.types import is_member
 from preview import destroy
 from preview.graph import SECRET, Graph, Resource, dig
 
@@ -136,8 +136,8 @@ def test_rights_are_the_few_that_are_needed_and_on_the_resource_if_it_takes_them
         assert one.inputs["role"] in RIGHTS[one.type], one.urn
         assert not one.inputs["member"].startswith("all")
     # Nothing gives rights in another way.
-    whole = re.compile(r"iam(policy|binding)$", re.IGNORECASE)
-    assert not [one.urn for one in custom(scenario.graph()) if whole.search(one.type)]
+    record_stack = re.compile(r"iam(policy|binding)$", re.IGNORECASE)
+    assert not [one.urn for one in custom(scenario.graph()) if record_stack.search(one.type)]
 
 
 @every_stack
@@ -253,20 +253,20 @@ def test_names_fit_their_services_whatever_the_stack_is_called(odd: str) -> None
             {
                 **MINIMAL,
                 "oauth_client_secret": OAUTH_SECRET,
-                "database": {"private": True},
-                "access": {**MINIMAL["access"], "clientAccount": True},
-                "watching": {"email": "ops@example.com"},
+                "database": {"privateIp": True},
+                "access": {**MINIMAL["access"], "clientServiceAccount": True},
+                "monitoring": {"alarmEmail": "ops@example.com"},
             },
         )
 
     graph = run({}, program, stack=odd, project="a-project-with-a-very-long-name")
     seen: set[str] = set()
-    for (kind, name), (most, form) in CHOSEN.items():
+    for (kind, name), (limit, form) in CHOSEN.items():
         for one in graph.of(kind):
             # An automatic one has seven digits after the program's name.
             given = str(one.inputs.get(name) or f"{one.name}-0a1b2c3")
             seen.add(kind)
-            assert len(given) <= most, f"{kind}: {given}"
+            assert len(given) <= limit, f"{kind}: {given}"
             assert re.fullmatch(form, given), f"{kind}: {given}"
     assert seen == {kind for kind, _ in CHOSEN}
     for one in custom(graph):
@@ -323,7 +323,7 @@ def test_destroy_keeps_what_google_cannot_delete_and_says_so(scenario: Scenario)
     assert (APPLICATION in kept) is managed
     assert "gcp:projects/service:Service" in kept
     if scenario.program is None:
-        told = json.dumps(graph.outputs["kept"])
+        told = json.dumps(graph.outputs["retained_on_destroy"])
         assert ("App Engine application" in told) is managed
         assert "API" in told
 

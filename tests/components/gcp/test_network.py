@@ -11,7 +11,7 @@ from components.gcp.network import Network
 from preview.graph import Graph
 from preview.recorder import record
 
-from .boxes import PROJECT, REGION, a_place, only
+from .helpers import PROJECT, REGION, make_deployment, only
 
 VPC = "gcp:compute/network:Network"
 SUBNETWORK = "gcp:compute/subnetwork:Subnetwork"
@@ -25,8 +25,8 @@ def recorded(*, private: bool = True, location: str = "europe-west", **args: Any
     seen: dict[str, Any] = {}
 
     def program() -> None:
-        box = Network(a_place(), NetworkArgs(**args), private=private, location=location)
-        seen.update(region=box.region, own=box.own, kept=box.kept)
+        box = Network(make_deployment(), NetworkArgs(**args), private_ip=private, location=location)
+        seen.update(region=box.region, created=box.created, retained=box.retained_on_destroy)
         outputs = {"network": box.network, "subnetwork": box.subnetwork, "network_id": box.network_id}
         connection = None if box.connection is None else box.connection.urn
         pulumi.Output.all(**outputs, connection=connection).apply(seen.update)
@@ -37,8 +37,8 @@ def recorded(*, private: bool = True, location: str = "europe-west", **args: Any
 def test_a_public_database_needs_no_vpc() -> None:
     graph, seen = recorded(private=False)
     assert {one.type for one in graph.resources} == {"mlflow:gcp:Network"}
-    assert (seen["network"], seen["subnetwork"], seen["connection"], seen["own"]) == (None, None, None, False)
-    assert not seen["kept"]
+    assert (seen["network"], seen["subnetwork"], seen["connection"], seen["created"]) == (None, None, None, False)
+    assert not seen["retained"]
 
 
 def test_a_private_database_brings_a_vpc_with_one_subnetwork() -> None:
@@ -49,8 +49,8 @@ def test_a_private_database_brings_a_vpc_with_one_subnetwork() -> None:
     assert subnetwork.inputs["region"] == seen["region"] == REGION
     assert subnetwork.inputs["privateIpGoogleAccess"] is True
     assert subnetwork.inputs["logConfig"]["flowSampling"] > 0
-    assert seen["own"]
-    assert not seen["kept"]
+    assert seen["created"]
+    assert not seen["retained"]
 
 
 def test_app_engine_gets_short_names_and_the_database_a_whole_one() -> None:
@@ -96,35 +96,35 @@ def test_an_own_vpc_goes_although_a_deleted_database_holds_it() -> None:
 
 @pytest.mark.parametrize("private", [True, False])
 def test_a_vpc_that_is_there_gets_no_subnetwork_and_no_rules(private: bool) -> None:
-    graph, seen = recorded(private=private, name="shared", subnetwork="apps")
+    graph, seen = recorded(private=private, vpc_name="shared", subnetwork="apps")
     assert {one.type for one in graph.resources} - {"mlflow:gcp:Network"} == (
         {ADDRESSES, CONNECTION} if private else set()
     )
     assert (seen["network"], seen["subnetwork"]) == ("shared", "apps")
     assert seen["network_id"] == f"projects/{PROJECT}/global/networks/shared"
-    assert not seen["own"]
+    assert not seen["created"]
 
 
 def test_the_connection_of_a_vpc_that_is_there_is_left_and_named() -> None:
-    graph, seen = recorded(name="shared")
+    graph, seen = recorded(vpc_name="shared")
     assert only(graph, CONNECTION).inputs["deletionPolicy"] == "ABANDON"
     assert only(graph, ADDRESSES).retain_on_delete
-    (kept,) = seen["kept"]
+    (kept,) = seen["retained"]
     assert "VPC shared" in kept
 
 
 def test_a_peered_vpc_is_not_connected_again() -> None:
-    graph, seen = recorded(name="shared", peered=True)
+    graph, seen = recorded(vpc_name="shared", peered=True)
     assert {one.type for one in graph.resources} == {"mlflow:gcp:Network"}
     assert seen["connection"] is None
-    assert not seen["kept"]
+    assert not seen["retained"]
 
 
 @pytest.mark.parametrize(
     ("location", "region"), [("europe-west", "europe-west1"), ("us-central", "us-central1"), ("us-east4", "us-east4")]
 )
 def test_a_subnetwork_that_is_there_is_in_app_engines_region(location: str, region: str) -> None:
-    assert recorded(name="shared", subnetwork="apps", location=location)[1]["region"] == region
+    assert recorded(vpc_name="shared", subnetwork="apps", location=location)[1]["region"] == region
 
 
 def test_the_default_addresses_are_no_ones_default_network() -> None:

@@ -11,13 +11,12 @@ from mlflow_app import tls
 from preview.graph import SECRET, Graph
 from proxy_app.settings import Settings as ProxySettings
 
-from .boxes import HOST, NUMBER, PROJECT, only
-from .whole import needs, whole
+from .helpers import HOST, NUMBER, PROJECT, only, record_stack, urns_needed_by
 
 VERSION = "gcp:appengine/flexibleAppVersion:FlexibleAppVersion"
 SPLIT = "gcp:appengine/engineSplitTraffic:EngineSplitTraffic"
 NAMES = {name for name, *_ in (*image.Settings.table(), *ProxySettings.table())}
-PRIVATE = {"database": {"private": True}}
+PRIVATE = {"database": {"privateIp": True}}
 KINDS: Mapping[str, Mapping[str, Any]] = {
     "plain": {},
     "on default": {"app": {"service": "default"}},
@@ -26,13 +25,13 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     "direct artifacts": {"artifacts": {"access": "direct"}},
     "production": {"environment": "production"},
     "sized": {"app": {"cpu": 2, "memoryGb": 4.5, "workers": 6}},
-    "named by hand": {"database": {"instance": "i" * 60, "name": "tracking", "user": "tracker"}},
+    "named by hand": {"database": {"instanceName": "i" * 60, "name": "tracking", "user": "tracker"}},
 }
 every_kind = pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS)
 
 
 def version(settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    return only(whole(settings), VERSION).inputs
+    return only(record_stack(settings), VERSION).inputs
 
 
 def told(settings: Mapping[str, Any] | None = None) -> dict[str, str]:
@@ -69,12 +68,12 @@ def test_the_image_takes_what_it_is_told_and_knows_every_name(
 
 @every_kind
 def test_nothing_that_it_is_told_is_secret(settings: Mapping[str, Any]) -> None:
-    assert "envVariables" not in only(whole(settings), VERSION).secret_inputs
+    assert "envVariables" not in only(record_stack(settings), VERSION).secret_inputs
     assert SECRET not in told(settings).values()
 
 
 def test_the_database_is_reached_by_cloud_sqls_socket(monkeypatch: pytest.MonkeyPatch) -> None:
-    connection = whole().of("mlflow:index:GcpMlflow")[0].outputs["connection_name"]
+    connection = record_stack().of("mlflow:index:GcpMlflow")[0].outputs["connection_name"]
     assert read({}, monkeypatch)[0].database_socket == f"/cloudsql/{connection}"
     # App Engine makes the socket for this one.
     assert version()["betaSettings"] == {"cloud_sql_instances": connection}
@@ -83,7 +82,7 @@ def test_the_database_is_reached_by_cloud_sqls_socket(monkeypatch: pytest.Monkey
 
 def test_a_private_database_is_reached_in_the_vpc_and_has_to_prove_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     of_mlflow, _ = read(PRIVATE, monkeypatch)
-    database = only(whole(PRIVATE), "gcp:sql/databaseInstance:DatabaseInstance")
+    database = only(record_stack(PRIVATE), "gcp:sql/databaseInstance:DatabaseInstance")
     assert of_mlflow.database_address is not None
     assert (of_mlflow.database_address.host, of_mlflow.database_address.port) == (
         database.outputs["privateIpAddress"],
@@ -92,7 +91,8 @@ def test_a_private_database_is_reached_in_the_vpc_and_has_to_prove_who_it_is(mon
     assert "BEGIN CERTIFICATE" in of_mlflow.database_ca_pem
     assert "betaSettings" not in version(PRIVATE)
     network, subnetwork = (
-        only(whole(PRIVATE), kind) for kind in ("gcp:compute/network:Network", "gcp:compute/subnetwork:Subnetwork")
+        only(record_stack(PRIVATE), kind)
+        for kind in ("gcp:compute/network:Network", "gcp:compute/subnetwork:Subnetwork")
     )
     # Short names: App Engine takes no others.
     assert version(PRIVATE)["network"] == {"name": network.outputs["name"], "subnetwork": subnetwork.outputs["name"]}
@@ -107,7 +107,7 @@ def test_names_of_the_database_reach_the_image(monkeypatch: pytest.MonkeyPatch) 
 def test_artifacts_are_in_the_bucket(access: str, proxied: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"artifacts": {"access": access}}
     of_mlflow, _ = read(given, monkeypatch)
-    bucket = only(whole(given), "gcp:storage/bucket:Bucket", "mlflow-artifacts")
+    bucket = only(record_stack(given), "gcp:storage/bucket:Bucket", "mlflow-artifacts")
     assert of_mlflow.artifacts_destination == f"gs://{bucket.outputs['name']}"
     assert of_mlflow.artifacts_proxied is proxied
 
@@ -127,7 +127,7 @@ def test_the_proxy_answers_under_the_services_names_alone(
     _, of_proxy = read(given, monkeypatch)
     assert of_proxy.public_url == f"https://{host}"
     assert set(of_proxy.allowed_hosts) == {host, f"*-dot-{host}"}
-    outputs = whole(given).of("mlflow:index:GcpMlflow")[0].outputs
+    outputs = record_stack(given).of("mlflow:index:GcpMlflow")[0].outputs
     assert outputs["url"] == outputs["tracking_uri"] == f"https://{host}"
 
 
@@ -156,7 +156,7 @@ def test_it_grows_with_its_load_within_the_settings() -> None:
 def test_a_start_may_take_as_long_as_an_upgrade_and_the_engine_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = int(str(version()["readinessCheck"]["appStartTimeout"]).removesuffix("s"))
     assert seconds >= read({}, monkeypatch)[0].schema_lock_timeout
-    timeouts = only(whole(), VERSION).timeouts
+    timeouts = only(record_stack(), VERSION).timeouts
     for action in ("create", "update"):
         assert int(timeouts[action].removesuffix("m")) * 60 >= seconds + 600
 
@@ -169,23 +169,23 @@ def test_a_change_is_never_another_version_beside_it() -> None:
 
 
 def test_another_service_replaces_it() -> None:
-    assert only(whole(), VERSION).replace_on_changes == ("service",)
-    assert only(whole(), SPLIT).replace_on_changes == ("service",)
+    assert only(record_stack(), VERSION).replace_on_changes == ("service",)
+    assert only(record_stack(), SPLIT).replace_on_changes == ("service",)
 
 
 @every_kind
 def test_all_requests_come_to_it_at_once(settings: Mapping[str, Any]) -> None:
-    graph = whole(settings)
+    graph = record_stack(settings)
     split, made = only(graph, SPLIT), only(graph, VERSION)
     assert split.inputs["service"] == made.inputs["service"]
     assert split.inputs["split"] == {"allocations": {made.inputs["versionId"]: "1"}}
     assert split.inputs["migrateTraffic"] is False
-    assert made.urn in needs(graph, split)
+    assert made.urn in urns_needed_by(graph, split)
 
 
 @every_kind
 def test_a_destroy_ends_the_service_or_says_what_goes_on(settings: Mapping[str, Any]) -> None:
-    graph = whole(settings)
+    graph = record_stack(settings)
     made = only(graph, VERSION).inputs
     alone = made["service"] == "default"
     assert (made["noopOnDestroy"], made["deleteServiceOnDestroy"]) == (alone, not alone)
@@ -193,13 +193,13 @@ def test_a_destroy_ends_the_service_or_says_what_goes_on(settings: Mapping[str, 
 
 
 def kept(graph: Graph) -> list[str]:
-    return graph.of("mlflow:index:GcpMlflow")[0].outputs["kept"]
+    return graph.of("mlflow:index:GcpMlflow")[0].outputs["retained_on_destroy"]
 
 
 @every_kind
 def test_it_starts_when_all_that_it_needs_is_there(settings: Mapping[str, Any]) -> None:
-    graph = whole(settings)
-    below = needs(graph, only(graph, VERSION))
+    graph = record_stack(settings)
+    below = urns_needed_by(graph, only(graph, VERSION))
     account = only(graph, VERSION).inputs["serviceAccount"]
     rights = {one.urn for one in graph.resources if one.inputs.get("member") == f"serviceAccount:{account}"}
     there = {

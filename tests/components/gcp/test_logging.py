@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 import mlflow_app
-from components.gcp.log_store import lines_of
-from components.gcp.metrics import METRICS
+from components.gcp.log_bucket import service_log_filter
+from components.gcp.log_metrics import LOG_METRICS
 from mlflow_app import logs
 from proxy_app import observe
 from proxy_app.callers import Caller, Role
 from proxy_app.routes import match
 
-from .boxes import PROJECT, REGION, only
+from .helpers import PROJECT, REGION, only
 from .log_filter import entry, finds
-from .watched import METRIC, graph, own_metrics, recorded
+from .recorded_monitoring import METRIC, graph, own_metrics, recorded
 
 BUCKET = "gcp:logging/projectBucketConfig:ProjectBucketConfig"
 SINK = "gcp:logging/projectSink:ProjectSink"
@@ -50,7 +50,9 @@ def request(
 
 
 def counted(logged: Any) -> set[str]:
-    return {role for role in METRICS if finds(only(graph(), METRIC, f"mlflow-count-{role}").inputs["filter"], logged)}
+    return {
+        role for role in LOG_METRICS if finds(only(graph(), METRIC, f"mlflow-metric-{role}").inputs["filter"], logged)
+    }
 
 
 def test_every_request_counts() -> None:
@@ -60,13 +62,13 @@ def test_every_request_counts() -> None:
 
 @pytest.mark.parametrize("role", Role)
 def test_requests_are_told_apart_by_what_the_proxy_calls_the_role(role: Role) -> None:
-    metric = only(graph(), METRIC, "mlflow-count-requests").inputs
+    metric = only(graph(), METRIC, "mlflow-metric-requests").inputs
     assert metric["labelExtractors"] == {"role": "EXTRACT(jsonPayload.role)"}
     assert request(role=role)["jsonPayload"]["role"] == role.label
 
 
 def test_only_answers_that_mlflow_was_asked_for_can_be_slow() -> None:
-    metric = only(graph(), METRIC, "mlflow-count-latency").inputs
+    metric = only(graph(), METRIC, "mlflow-metric-latency").inputs
     assert metric["valueExtractor"] == "EXTRACT(jsonPayload.upstream_ms)"
     assert metric["metricDescriptor"]["unit"] == "ms"
     assert request(waited=1.5)["jsonPayload"]["upstream_ms"] == 1500.0
@@ -80,7 +82,7 @@ def test_how_long_an_artifact_takes_is_not_mlflows_speed(method: str, path: str)
 
 
 def test_a_percentile_of_any_wait_is_right_to_a_quarter() -> None:
-    spread = only(graph(), METRIC, "mlflow-count-latency").inputs["bucketOptions"]["exponentialBuckets"]
+    spread = only(graph(), METRIC, "mlflow-metric-latency").inputs["bucketOptions"]["exponentialBuckets"]
     assert spread["growthFactor"] <= 1.25
     # MLflow's answers are waited for that long at most (MLFLOW_PROXY_UPSTREAM_TIMEOUT_SECONDS is 120).
     assert spread["scale"] * spread["growthFactor"] ** spread["numFiniteBuckets"] > 120_000
@@ -93,7 +95,7 @@ def test_a_container_that_ends_by_itself_counts() -> None:
     ):
         assert re.search(said, (Path(mlflow_app.__path__[0]) / source).read_text(encoding="utf-8"))
     assert counted(entry(logs.format_entry("CRITICAL", "MLflow exited unexpectedly, exit code 1", "container"))) == {
-        "ends"
+        "exits"
     }
 
 
@@ -120,7 +122,7 @@ def test_another_services_lines_count_nowhere() -> None:
 
 def test_a_metric_has_a_name_that_cloud_logging_takes_and_no_other_stack_has() -> None:
     names = [name for stack in ("dev", "prod", "d ev", "x" * 200) for name in own_metrics(recorded(stack=stack))]
-    assert len(names) == len(set(names)) == 4 * len(METRICS)
+    assert len(names) == len(set(names)) == 4 * len(LOG_METRICS)
     assert all(re.fullmatch(r"logging\.googleapis\.com/user/[a-z][a-z0-9-]{0,99}", name) for name in names)
     # PromQL writes _ for -.
     assert len({name.replace("-", "_") for name in names}) == len(names)
@@ -160,7 +162,7 @@ def test_the_sink_leads_to_the_bucket_and_needs_no_right() -> None:
 
 def test_default_leaves_out_what_the_bucket_has_and_nothing_else() -> None:
     sink, exclusion = only(graph(), SINK), only(graph(), EXCLUSION)
-    assert exclusion.inputs["filter"] == sink.inputs["filter"] == lines_of("mlflow")
+    assert exclusion.inputs["filter"] == sink.inputs["filter"] == service_log_filter("mlflow")
     # There after the sink, and gone before it: no line is in neither.
     assert sink.urn in exclusion.dependencies
     # Google's own are changed by whoever makes one with their name.
@@ -181,9 +183,9 @@ def test_default_leaves_out_what_the_bucket_has_and_nothing_else() -> None:
 def test_the_bucket_gets_the_lines_of_this_service_without_health_checks(
     line: str, log: str, service: str, kept: bool
 ) -> None:
-    assert finds(lines_of("mlflow"), entry(line, log=log, service=service)) == kept
+    assert finds(service_log_filter("mlflow"), entry(line, log=log, service=service)) == kept
     database: dict[str, Any] = {"resource": {"type": "cloudsql_database"}, "logName": f"projects/{PROJECT}/logs/x"}
-    assert not finds(lines_of("mlflow"), database)
+    assert not finds(service_log_filter("mlflow"), database)
 
 
 def test_the_log_goes_with_the_stack() -> None:
@@ -196,8 +198,8 @@ def test_the_log_goes_with_the_stack() -> None:
 
 def test_the_dashboards_panels_find_what_they_are_for() -> None:
     panels = {
-        "Requests that the proxy ended": (request(403, "role"), request(waited=9.0)),
-        "Requests that MLflow took 7 s or more for": (request(waited=7.0), request(waited=6.9)),
+        "Requests rejected or aborted by the proxy": (request(403, "role"), request(waited=9.0)),
+        "Requests with a latency of 7 s or more": (request(waited=7.0), request(waited=6.9)),
     }
     shown = only(graph(), "gcp:monitoring/dashboard:Dashboard").inputs["dashboardJson"]
     found = {

@@ -8,14 +8,14 @@ from typing import Any, cast
 import pulumi
 import pulumi_random as random
 
-from components.gcp.args import AppArgs, WatchingArgs
+from components.gcp.args import AppArgs, MonitoringArgs
 from components.gcp.database import Database
+from components.gcp.monitoring import Monitoring
 from components.gcp.service import Service
-from components.gcp.watching import Watching
 from preview.graph import Graph
 from preview.recorder import record
 
-from .boxes import a_place
+from .helpers import make_deployment
 from .monitoring_filter import Metric
 
 POLICY = "gcp:monitoring/alertPolicy:AlertPolicy"
@@ -41,22 +41,22 @@ def recorded(
     *, stack: str = "dev", name: str = "mlflow", tier: str = "db-g1-small", app: AppArgs | None = None, **args: Any
 ) -> Graph:
     def program() -> None:
-        watching = Watching(
-            dataclasses.replace(a_place(), stack=stack, name=name),
-            WatchingArgs(**args),
+        monitoring = Monitoring(
+            dataclasses.replace(make_deployment(), stack=stack, name=name),
+            MonitoringArgs(**args),
             app=app or AppArgs(),
             tier=tier,
             database=cast("Database", _Database()),
             service=cast("Service", _Service()),
         )
-        pulumi.export("dashboard_url", watching.dashboard_url)
+        pulumi.export("dashboard_url", monitoring.dashboard_url)
 
     return record(program, stack_name=stack)
 
 
 @functools.cache
 def graph() -> Graph:
-    return recorded(email="ops@example.com", slow_seconds=7, log_days=45)
+    return recorded(alarm_email="ops@example.com", latency_threshold_seconds=7, log_retention_days=45)
 
 
 def own_metrics(of: Graph) -> Mapping[str, Metric]:

@@ -10,20 +10,20 @@ from pydantic.alias_generators import to_camel
 
 from components.gcp.args import AppArgs
 from components.gcp.data_args import DatabaseArgs
-from components.gcp.log_store import lines_of
+from components.gcp.log_bucket import service_log_filter
 from preview.graph import texts
 
-from .boxes import PROJECT, only
+from .helpers import PROJECT, only
 from .monitoring_filter import METRICS, NUMERIC, aggregated, metric_of
 from .promql import selectors
-from .watched import CHANNEL, INSTANCE, POLICY, conditions, graph, own_metrics, recorded
+from .recorded_monitoring import CHANNEL, INSTANCE, POLICY, conditions, graph, own_metrics, recorded
 
 ROLES = {
-    "absent",
-    "instances",
-    "ends",
-    "errors",
-    "slow",
+    "no-instance",
+    "max-instances",
+    "container-exits",
+    "server-errors",
+    "latency",
     "database-cpu",
     "database-disk",
     "database-connections",
@@ -89,7 +89,7 @@ def test_no_filter_is_about_a_metric_that_may_not_be_known_yet() -> None:
     for _, _, wanted in FILTERED:
         metric_of(wanted["filter"], {})
     queries = dict(conditions(graph(), QUERY))
-    assert queries.keys() == {"mlflow-alert-ends", "mlflow-alert-slow"}
+    assert queries.keys() == {"mlflow-alert-container-exits", "mlflow-alert-latency"}
     assert all(one["disableMetricValidation"] is True for one in queries.values())
 
 
@@ -110,17 +110,17 @@ def test_a_policy_has_one_condition() -> None:
 
 
 def test_silence_alone_is_alarming_when_nothing_is_measured_and_stays_so() -> None:
-    assert [name for name, _ in conditions(graph(), "conditionAbsent")] == ["mlflow-alert-absent"]
+    assert [name for name, _ in conditions(graph(), "conditionAbsent")] == ["mlflow-alert-no-instance"]
     for one in graph().of(POLICY):
         closing = seconds(one.inputs["alertStrategy"]["autoClose"])
         # Google's bounds.
         assert 1800 <= closing <= 7 * 86400
-        assert (closing == 7 * 86400) == (one.name == "mlflow-alert-absent")
+        assert (closing == 7 * 86400) == (one.name == "mlflow-alert-no-instance")
 
 
 def test_silence_is_longer_than_app_engines_metrics_are_late() -> None:
     """240 s by metricDescriptors.list, and a minute between two points."""
-    assert seconds(condition("absent", "conditionAbsent")["duration"]) > 240 + 60
+    assert seconds(condition("no-instance", "conditionAbsent")["duration"]) > 240 + 60
 
 
 def test_who_is_told_is_told_of_the_end_too_and_reminded_of_the_worst() -> None:
@@ -154,8 +154,12 @@ def test_the_mail_goes_to_whom_the_setting_names() -> None:
 
 def test_only_what_nobody_gets_past_is_critical() -> None:
     found = {one.name.removeprefix("mlflow-alert-"): one.inputs["severity"] for one in graph().of(POLICY)}
-    assert {role for role, severity in found.items() if severity == "CRITICAL"} == {"absent"}
-    assert {role for role, severity in found.items() if severity == "ERROR"} == {"ends", "errors", "database-disk"}
+    assert {role for role, severity in found.items() if severity == "CRITICAL"} == {"no-instance"}
+    assert {role for role, severity in found.items() if severity == "ERROR"} == {
+        "container-exits",
+        "server-errors",
+        "database-disk",
+    }
     assert set(found.values()) == {"CRITICAL", "ERROR", "WARNING"}
 
 
@@ -165,7 +169,7 @@ def test_every_alert_says_in_two_sentences_what_happened_and_what_to_look_at() -
         assert document["mimeType"] == "text/markdown"
         first, second = re.split(r"(?<=\.) (?=[A-Z])", document["content"])
         assert first.endswith(".")
-        assert second.startswith("Look at ")
+        assert second.startswith("Check ")
         assert second.endswith(".")
         assert len(document["content"]) < 8192
 
@@ -190,7 +194,7 @@ def test_every_link_leads_to_the_console_of_this_project() -> None:
             assert len(link["url"]) <= 2083
             assert 0 < len(link["displayName"]) <= 63
             if link["displayName"] == "Log":
-                assert unquote(address.path.partition(";query=")[2]) == lines_of("mlflow")
+                assert unquote(address.path.partition(";query=")[2]) == service_log_filter("mlflow")
             if link["displayName"] == "Database":
                 assert f"/{INSTANCE}/" in address.path
 
@@ -212,14 +216,14 @@ def test_no_alert_goes_off_for_a_service_that_is_not_there_yet_or_no_more() -> N
 
 
 def test_all_instances_that_are_allowed_are_worth_a_look() -> None:
-    wanted = condition("instances", "conditionThreshold")
+    wanted = condition("max-instances", "conditionThreshold")
     assert (wanted["comparison"], wanted["thresholdValue"]) == ("COMPARISON_GT", AppArgs().max_instances - 1)
     assert wanted["aggregations"][0]["crossSeriesReducer"] == "REDUCE_COUNT"
 
 
 def test_a_number_of_instances_that_never_changes_is_no_news() -> None:
     fixed = recorded(app=AppArgs(min_instances=3, max_instances=3))
-    assert {one.name.removeprefix("mlflow-alert-") for one in fixed.of(POLICY)} == ROLES - {"instances"}
+    assert {one.name.removeprefix("mlflow-alert-") for one in fixed.of(POLICY)} == ROLES - {"max-instances"}
 
 
 def test_another_service_is_watched_as_such() -> None:
@@ -230,7 +234,7 @@ def test_another_service_is_watched_as_such() -> None:
 
 
 def test_slow_is_what_the_setting_says_of_a_twentieth_of_more_than_a_few() -> None:
-    query = condition("slow", QUERY)["query"]
+    query = condition("latency", QUERY)["query"]
     assert query.startswith("histogram_quantile(0.95, ")
     assert re.search(r"\)\) > 7000 and on \(\) sum\(.*_count\{.*> 20$", query)
 
@@ -296,17 +300,17 @@ def test_an_aggregation_that_monitoring_would_refuse_is_refused_here(metric: str
     "wrong",
     [
         'sum(increase(logging_googleapis_com:user_other{monitored_resource="gae_app"}[15m])) > 1',
-        'sum(increase(logging_googleapis_com:user_dev_mlflow_ends{project_id="p"}[15m])) > 1',
-        'sum(increase(logging_googleapis_com:user_dev_mlflow_ends{monitored_resource="gae_app",pod="p"}[15m])) > 1',
-        'sum(increase(logging_googleapis_com:user_dev_mlflow_ends_bucket{monitored_resource="gae_app"}[15m])) > 1',
-        'sum(increase(logging_googleapis_com:user_dev_mlflow_ends{monitored_resource="gae_app"}[15m]) > 1',
-        'total(increase(logging_googleapis_com:user_dev_mlflow_ends{monitored_resource="gae_app"}[15m])) > 1',
+        'sum(increase(logging_googleapis_com:user_dev_mlflow_exits{project_id="p"}[15m])) > 1',
+        'sum(increase(logging_googleapis_com:user_dev_mlflow_exits{monitored_resource="gae_app",pod="p"}[15m])) > 1',
+        'sum(increase(logging_googleapis_com:user_dev_mlflow_exits_bucket{monitored_resource="gae_app"}[15m])) > 1',
+        'sum(increase(logging_googleapis_com:user_dev_mlflow_exits{monitored_resource="gae_app"}[15m]) > 1',
+        'total(increase(logging_googleapis_com:user_dev_mlflow_exits{monitored_resource="gae_app"}[15m])) > 1',
         "1 > 2",
     ],
 )
 def test_a_query_that_monitoring_would_not_understand_is_refused_here(wrong: str) -> None:
     selectors(
-        'sum(increase(logging_googleapis_com:user_dev_mlflow_ends{monitored_resource="gae_app"}[15m])) > 1',
+        'sum(increase(logging_googleapis_com:user_dev_mlflow_exits{monitored_resource="gae_app"}[15m])) > 1',
         own_metrics(graph()),
     )
     with pytest.raises(ValueError, match=r"."):

@@ -10,17 +10,16 @@ from mlflow_iap.settings import Settings
 from preview import mock_outputs
 from preview.graph import SECRET
 
-from .boxes import HOST, NUMBER
-from .whole import CLIENT, LEAST, OAUTH_SECRET, whole
+from .helpers import CLIENT_ID, HOST, MINIMAL_ARGS, NUMBER, OAUTH_SECRET, record_stack
 
 URL = f"https://mlflow-dot-{HOST}"
 APPLICATION = "gcp:appengine/application:Application"
-WITH_ACCOUNT = {"access": {**LEAST["access"], "clientAccount": True}}
-OF_OTHERS = {"app": {"mode": "existing"}, "signIn": {}}
+WITH_ACCOUNT = {"access": {**MINIMAL_ARGS["access"], "clientServiceAccount": True}}
+OF_OTHERS = {"app": {"mode": "existing"}, "oauthClient": {}}
 
 
 def printed(settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    return whole(settings).of("mlflow:index:GcpMlflow")[0].outputs
+    return record_stack(settings).of("mlflow:index:GcpMlflow")[0].outputs
 
 
 def pasted(lines: str) -> dict[str, str]:
@@ -44,21 +43,21 @@ def no_client(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_shell_tells_the_client_where_to_go_and_for_whom_its_tokens_are() -> None:
-    variables = pasted(printed()["notebook"])
+    variables = pasted(printed()["client_setup"])
     assert variables == {
         "MLFLOW_TRACKING_URI": URL,
         "MLFLOW_TRACKING_AUTH": "iap",
-        "MLFLOW_IAP_AUDIENCE": CLIENT,
+        "MLFLOW_IAP_AUDIENCE": CLIENT_ID,
     }
     settings = Settings.from_env(variables)
-    assert settings.audience == printed()["token_audience"] == CLIENT
+    assert settings.audience == printed()["token_audience"] == CLIENT_ID
     assert not settings.self_signed
     assert [str(one.name) for one in settings.hosts] == [f"mlflow-dot-{HOST}"]
 
 
 def test_with_an_account_for_programs_they_act_as_it() -> None:
-    settings = Settings.from_env(pasted(printed(WITH_ACCOUNT)["notebook"]))
-    assert settings.impersonate_service_account == printed(WITH_ACCOUNT)["client_account"]
+    settings = Settings.from_env(pasted(printed(WITH_ACCOUNT)["client_setup"]))
+    assert settings.impersonate_service_account == printed(WITH_ACCOUNT)["client_service_account"]
 
 
 def test_where_others_look_after_sign_in_its_client_is_read() -> None:
@@ -70,15 +69,15 @@ def test_where_no_client_is_known_tokens_are_for_the_host(monkeypatch: pytest.Mo
     # Settings of its own: what is recorded is kept.
     found = printed({**OF_OTHERS, "labels": {"client": "unknown"}, **WITH_ACCOUNT})
     assert found["token_audience"] == f"{URL}/*"
-    settings = Settings.from_env(pasted(found["notebook"]))
+    settings = Settings.from_env(pasted(found["client_setup"]))
     assert settings.audience == f"{URL}/*"
     assert settings.self_signed
 
 
 def test_where_no_client_is_known_whoever_acts_as_the_account_may_sign(monkeypatch: pytest.MonkeyPatch) -> None:
     no_client(monkeypatch)
-    access = {**WITH_ACCOUNT["access"], "clientUsers": ["user:ann@example.com"]}
-    graph = whole({**OF_OTHERS, "labels": {"client": "unknown"}, "access": access})
+    access = {**WITH_ACCOUNT["access"], "clientImpersonators": ["user:ann@example.com"]}
+    graph = record_stack({**OF_OTHERS, "labels": {"client": "unknown"}, "access": access})
     roles = {
         one.inputs["role"]
         for one in graph.of("gcp:serviceaccount/iAMMember:IAMMember")

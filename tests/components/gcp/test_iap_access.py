@@ -8,23 +8,22 @@ import pytest
 from preview.graph import Graph, Resource
 from proxy_app.callers.role_rules import parse
 
-from .boxes import NUMBER, PROJECT, only
-from .whole import CLIENT, LEAST, needs, whole
+from .helpers import CLIENT_ID, MINIMAL_ARGS, NUMBER, PROJECT, only, record_stack, urns_needed_by
 
 ACCESSOR = "gcp:iap/appEngineServiceIamMember:AppEngineServiceIamMember"
 SETTINGS = "gcp:iap/settings:Settings"
 ACCOUNT = "gcp:serviceaccount/account:Account"
 ON_ACCOUNT = "gcp:serviceaccount/iAMMember:IAMMember"
 VERSION = "gcp:appengine/flexibleAppVersion:FlexibleAppVersion"
-ROLES = LEAST["access"]["roles"]
+ROLES = MINIMAL_ARGS["access"]["roles"]
 UNTIL = {"title": "until 2027", "expression": 'request.time < timestamp("2027-01-01T00:00:00Z")'}
 
 
-def having(app: Mapping[str, Any] | None = None, sign_in: Mapping[str, Any] | None = None, **access: Any) -> Graph:
+def having(app: Mapping[str, Any] | None = None, oauth_client: Mapping[str, Any] | None = None, **access: Any) -> Graph:
     given: dict[str, Any] = {"access": {"roles": ROLES, **access}, "app": app or {}}
-    if sign_in is not None:
-        given["signIn"] = sign_in
-    return whole(given)
+    if oauth_client is not None:
+        given["oauthClient"] = oauth_client
+    return record_stack(given)
 
 
 def let_in(graph: Graph) -> list[tuple[str, Any]]:
@@ -50,7 +49,7 @@ def test_they_come_to_this_service_once_it_is_there(service: str) -> None:
     found = only(graph, ACCESSOR)
     assert (found.inputs["appId"], found.inputs["service"]) == (PROJECT, service)
     assert found.inputs["role"] == "roles/iap.httpsResourceAccessor"
-    assert only(graph, VERSION).urn in needs(graph, found)
+    assert only(graph, VERSION).urn in urns_needed_by(graph, found)
 
 
 def test_some_come_in_on_a_condition_and_nobody_does_without_it() -> None:
@@ -66,23 +65,23 @@ def test_some_come_in_on_a_condition_and_nobody_does_without_it() -> None:
 def test_programs_of_people_come_in_by_clients_that_are_named_and_only_then() -> None:
     assert having().of(SETTINGS) == []
     desktop = f"{NUMBER}-desktop.apps.googleusercontent.com"
-    graph = having(sign_in={"clientId": CLIENT, "desktopClientIds": [desktop]})
+    graph = having(oauth_client={"clientId": CLIENT_ID, "desktopClientIds": [desktop]})
     found = only(graph, SETTINGS)
     assert found.inputs["accessSettings"] == {"oauthSettings": {"programmaticClients": [desktop]}}
     # By the number of the project: Google answers so, and another name would be another resource.
     assert found.inputs["name"] == f"projects/{NUMBER}/iap_web/appengine-{PROJECT}/services/mlflow"
-    assert only(graph, VERSION).urn in needs(graph, found)
+    assert only(graph, VERSION).urn in urns_needed_by(graph, found)
 
 
 def test_there_is_no_account_for_programs_unless_it_is_asked_for() -> None:
     graph = having()
     assert [one.name for one in graph.of(ACCOUNT) if one.name == "mlflow-client"] == []
     assert graph.of(ON_ACCOUNT) == []
-    assert graph.of("mlflow:index:GcpMlflow")[0].outputs.get("client_account") is None
+    assert graph.of("mlflow:index:GcpMlflow")[0].outputs.get("client_service_account") is None
 
 
 def test_the_account_for_programs_comes_in_and_signs_its_own_tokens() -> None:
-    graph = having(clientAccount=True)
+    graph = having(clientServiceAccount=True)
     account = client(graph)
     assert let_in(graph) == [(account.outputs["member"], "")]
     itself = only(graph, ON_ACCOUNT)
@@ -91,12 +90,12 @@ def test_the_account_for_programs_comes_in_and_signs_its_own_tokens() -> None:
         "member": account.outputs["member"],
         "role": "roles/iam.serviceAccountTokenCreator",
     }
-    assert graph.of("mlflow:index:GcpMlflow")[0].outputs["client_account"] == account.outputs["email"]
+    assert graph.of("mlflow:index:GcpMlflow")[0].outputs["client_service_account"] == account.outputs["email"]
 
 
 @pytest.mark.parametrize("role", ["viewer", "editor", "admin"])
 def test_the_proxy_knows_its_role_beside_those_of_people(role: str) -> None:
-    graph = having(clientAccount=True, clientRole=role, roles={"admin": ["email:ann@example.com"]})
+    graph = having(clientServiceAccount=True, clientRole=role, roles={"admin": ["email:ann@example.com"]})
     rules = parse(only(graph, VERSION).inputs["envVariables"]["MLFLOW_PROXY_ROLE_RULES"])
     understood = {(one.kind, one.value, one.role.label) for one in rules}
     assert understood == {
@@ -106,18 +105,18 @@ def test_the_proxy_knows_its_role_beside_those_of_people(role: str) -> None:
 
 
 def test_without_people_it_still_has_a_role() -> None:
-    graph = having(clientAccount=True, roles={})
+    graph = having(clientServiceAccount=True, roles={})
     told = only(graph, VERSION).inputs["envVariables"]["MLFLOW_PROXY_ROLE_RULES"]
     assert told == f"email:{client(graph).outputs['email']}=editor"
 
 
 # The second one's client is read from the application.
-@pytest.mark.parametrize(("app", "sign_in"), [({}, None), ({"mode": "existing"}, {})])
+@pytest.mark.parametrize(("app", "oauth_client"), [({}, None), ({"mode": "existing"}, {})])
 def test_who_may_act_as_it_gets_tokens_of_identity_and_no_more(
-    app: Mapping[str, Any], sign_in: Mapping[str, Any] | None
+    app: Mapping[str, Any], oauth_client: Mapping[str, Any] | None
 ) -> None:
     users = ["group:ml@example.com", "serviceAccount:trainer@my-project.iam.gserviceaccount.com"]
-    graph = having(app, sign_in, clientAccount=True, clientUsers=[*users, users[0]])
+    graph = having(app, oauth_client, clientServiceAccount=True, clientImpersonators=[*users, users[0]])
     account = client(graph)
     found = [one.inputs for one in graph.of(ON_ACCOUNT) if one.inputs["member"] != account.outputs["member"]]
     assert sorted(one["member"] for one in found) == users
@@ -130,6 +129,6 @@ def test_who_is_let_in_and_has_no_role_is_told_of() -> None:
         "members": ["user:bob@other.example", "user:ann@example.com"],
         "roles": {"editor": ["domain:example.com"]},
     }
-    assert whole({"access": access}).messages == [
-        ("WARNING", "user:bob@other.example is let in, and access.roles has no role for them: MLflow answers 403.")
+    assert record_stack({"access": access}).messages == [
+        ("WARNING", "user:bob@other.example has access, but no role in access.roles: requests get 403.")
     ]

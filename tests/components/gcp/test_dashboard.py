@@ -5,11 +5,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from components.gcp.log_store import lines_of
+from components.gcp.log_bucket import service_log_filter
 
-from .boxes import NUMBER, PROJECT, only
+from .helpers import NUMBER, PROJECT, only
 from .monitoring_filter import NUMERIC, aggregated, metric_of
-from .watched import DASHBOARD, METRIC, POLICY, graph, own_metrics, recorded
+from .recorded_monitoring import DASHBOARD, METRIC, POLICY, graph, own_metrics, recorded
 
 
 def page() -> dict[str, Any]:
@@ -33,7 +33,7 @@ def series() -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
 
 def test_it_asks_the_three_questions() -> None:
     asked = [one["text"]["content"] for one in widgets() if "text" in one]
-    assert asked == ["## Is it up?", "## Who uses it?", "## What is slow?"]
+    assert asked == ["## Health", "## Usage", "## Latency"]
 
 
 def test_every_line_is_one_that_monitoring_can_draw() -> None:
@@ -73,7 +73,7 @@ def test_lines_come_from_the_bucket_of_this_stack() -> None:
     assert len(panels) == 2
     for panel in panels:
         assert panel["resourceNames"] == [f"{bucket.id}/views/_AllLogs"]
-        assert panel["filter"].startswith(lines_of("mlflow") + "\n")
+        assert panel["filter"].startswith(service_log_filter("mlflow") + "\n")
 
 
 def test_tiles_are_side_by_side_and_never_on_each_other() -> None:
