@@ -63,8 +63,8 @@ class Console:
         # No route: the path is not one of MLflow's, or the request was rejected before routing.
         route = entry.get("route") or ("(no such route)" if status == 404 else "-")
         line = (
-            f"{moment:%H:%M:%S}  {entry.get('caller') or '-':<12} {entry['method']:<7} {status} "
-            f"{float(entry['ms']):7.0f} ms  {route}"
+            f"{moment:%H:%M:%S}  {entry.get('principal') or '-':<12} {entry['method']:<7} {status} "
+            f"{float(entry['duration_ms']):7.0f} ms  {route}"
         )
         if error := entry.get("error"):
             line += f"  {error}"

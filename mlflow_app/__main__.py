@@ -5,7 +5,7 @@ import asyncio
 import os
 import sys
 
-from proxy_app.setting_table import SettingsError
+from proxy_app.setting_table import SettingsError, help_text
 
 from . import logs
 from .settings import Settings, proxy_environment, read_settings
@@ -22,7 +22,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m mlflow_app",
         description=_DESCRIPTION,
-        epilog=Settings.help_text(),
+        epilog=help_text([Settings]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")

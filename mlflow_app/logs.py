@@ -50,7 +50,7 @@ def convert_proxy_line(line: str, *, is_error: bool) -> str:
 
 def _convert_request(fields: dict[str, Any]) -> dict[str, Any]:
     """The message and the HTTP request of an access log line. The URL is omitted: a path may contain a secret."""
-    method, status, duration_ms = fields.pop("method"), fields.pop("status"), fields.pop("ms")
+    method, status, duration_ms = fields.pop("method"), fields.pop("status"), fields.pop("duration_ms")
     return {
         "message": f"{method} {fields.get('route') or '-'} {status}",
         "httpRequest": {

@@ -1,4 +1,4 @@
-"""The command line: serve, make tokens, ask a running proxy how it is."""
+"""The command line: serve, manage tokens, check the health of a running proxy."""
 
 import argparse
 import contextlib
@@ -6,13 +6,14 @@ import http.client
 import os
 import sys
 
+from . import __version__
 from .setting_table import SettingsError
-from .settings import Settings
+from .settings import Settings, listen_address
 
 _ABOUT = """\
-The proxy in front of MLflow: it knows who is calling, decides what they may do,
-and passes requests on, signed for SageMaker's managed MLflow (SigV4) or as they
-are to a plain MLflow server. Without a command it serves until SIGTERM.
+MLflow auth proxy: authenticates each request, enforces the role of its user, and
+forwards it to SageMaker's managed MLflow (signed with SigV4) or to a plain MLflow
+server. Without a command it serves until SIGTERM.
 
 A first run in front of an MLflow server on this machine:
 
@@ -26,18 +27,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m proxy_app",
         description=_ABOUT,
-        epilog=Settings.help_text(),
+        epilog=Settings.help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"mlflow-proxy {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    commands.add_parser("serve", help="serve; what happens without a command, too")
-    commands.add_parser("healthcheck", help="ask the proxy on MLFLOW_PROXY_LISTEN how it is; exit code 0 if it runs")
-    token = commands.add_parser("token", help="make, list and revoke callers' tokens")
+    commands.add_parser("serve", help="serve (the default)")
+    commands.add_parser("healthcheck", help="check the proxy on MLFLOW_PROXY_LISTEN; exit code 0 if it runs")
+    token = commands.add_parser("token", help="create, list and revoke tokens")
 
-    # The health check runs every few seconds in a container: it loads nothing that it does not need.
+    # The health check runs every few seconds in a container: it loads only what it needs.
     if sys.argv[1:] == ["healthcheck"]:
         return _healthcheck()
-    from .callers import token_command
+    from .auth import token_command
 
     token_command.add_arguments(token)
     arguments = parser.parse_args()
@@ -47,9 +49,9 @@ def main() -> int:
 
 
 def _serve() -> int:
-    from .callers.token_store import StoreError
-    from .callers.tokens import TokenError
-    from .observe import log_as_json
+    from .auth.token_store import StoreError
+    from .auth.tokens import TokenError
+    from .logs import log_as_json
     from .server import ListenError, run
     from .target import TargetError
 
@@ -65,7 +67,7 @@ def _serve() -> int:
 
 def _healthcheck() -> int:
     try:
-        address = Settings.from_env(os.environ).listen
+        address = listen_address(os.environ)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
@@ -76,7 +78,7 @@ def _healthcheck() -> int:
             connection.request("GET", "/healthz")
             return 0 if connection.getresponse().status == 200 else 1
         except OSError as error:
-            print(f"no answer on {address}: {error}", file=sys.stderr)
+            print(f"no response from {address}: {error}", file=sys.stderr)
             return 1
 
 
@@ -84,7 +86,7 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except ModuleNotFoundError as error:
-        # Another project's environment, most likely.
+        # Most likely the wrong virtual environment.
         print(
             f"{error.name} is not installed here: pip install --require-hashes -r proxy_app/requirements.txt",
             file=sys.stderr,

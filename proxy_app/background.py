@@ -1,4 +1,4 @@
-"""Work that goes on beside the requests: what is refreshed, read anew, swept."""
+"""Background tasks: periodic refreshes and clean-up beside the requests."""
 
 import asyncio
 import contextlib
@@ -7,8 +7,8 @@ from typing import Any
 
 
 @contextlib.asynccontextmanager
-async def in_background(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
-    """``work`` goes on in this block and is cancelled at its end, which raises what has ended it before."""
+async def background_task(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+    """Run ``work`` during this block, and cancel it at its end; an error that ended it earlier is raised there."""
     task = asyncio.create_task(work)
     try:
         yield

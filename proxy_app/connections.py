@@ -1,4 +1,4 @@
-"""Callers' connections: how many there may be, what ends them, and what is said to bytes that are no request."""
+"""Client connections: their number, their limits, and the response to bytes that are not a request."""
 
 import asyncio
 import logging
@@ -10,49 +10,54 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
+from . import aiohttp_internals as internals
 from . import errors
 from .settings import Settings
 
 log = logging.getLogger(__name__)
 
 _LINGER = 10.0
-_LOOK_AGAIN = 0.05
+_POLL_INTERVAL = 0.05
 _READ_AHEAD = 16 * 1024
-# As many lines of the greatest length may a head have.
+# A request head may be this many times as long as its longest line.
 _LONGEST_LINES = 2
-# Set in a request whose caller took nothing of the answer for too long.
-SLOW = web.RequestKey("slow", bool)
+# Set on a request whose client stopped reading the response.
+WRITE_TIMEOUT = web.RequestKey("write-timeout", bool)
 
 
-class RefuseGarbled(Protocol):
-    """Makes the answer to bytes that are no request."""
+class RejectRequest(Protocol):
+    """Makes the response to bytes that are not a request; ``too_long``: a line or header exceeds the limit."""
 
     def __call__(self, *, too_long: bool) -> web.Response: ...
 
 
 class Connections:
-    """Makes aiohttp's protocol for each connection, up to a limit."""
+    """The protocol factory of the server: one aiohttp protocol a connection, up to a limit.
+
+    ``reject`` makes the response to bytes that are not a request; ``limit_reached`` is called for each connection above
+    the limit.
+    """
 
     def __init__(
         self,
         settings: Settings,
         server: web.Server,
-        refuse_garbled: RefuseGarbled,
-        turned_away: Callable[[], None],
+        reject: RejectRequest,
+        limit_reached: Callable[[], None],
     ) -> None:
         self._server = server
-        self._turned_away = turned_away
+        self._limit_reached = limit_reached
         self._limit = settings.max_connections
-        self._refuse_garbled = refuse_garbled
-        self._stall_limit = settings.body_timeout
+        self._reject = reject
+        self._write_timeout = settings.body_timeout
         self._options: dict[str, Any] = {
-            # Bodies pass as they are.
+            # Bodies are passed on as they are.
             "auto_decompress": False,
             "access_log": None,
             "keepalive_timeout": settings.keepalive,
-            # The rest of a body whose request has been answered is read so long, or a reset would eat the answer.
+            # The rest of a body whose request has been answered is read for this long: a reset would lose the response.
             "lingering_time": min(_LINGER, settings.body_timeout),
-            # What a caller may send ahead of its being read; many wait for the body budget.
+            # What a client may send before it is read; many wait for the body budget.
             "read_bufsize": _READ_AHEAD,
             "max_line_size": settings.header_limit,
             "max_field_size": settings.header_limit,
@@ -61,16 +66,17 @@ class Connections:
 
     @property
     def count(self) -> int:
+        """Open connections."""
         return len(self._open)
 
     def __call__(self) -> asyncio.Protocol:
         if self.count >= self._limit:
-            self._turned_away()
-            return _Full()
+            self._limit_reached()
+            return _LimitReached()
         connection = _Connection(
             self._server,
-            self._refuse_garbled,
-            self._stall_limit,
+            self._reject,
+            self._write_timeout,
             self._open.discard,
             asyncio.get_running_loop(),
             self._options,
@@ -78,12 +84,12 @@ class Connections:
         self._open.add(connection)
         return connection
 
-    async def finish(self) -> None:
-        """End each connection once it carries no request; over when there is none any more."""
+    async def close_idle(self) -> None:
+        """Close each connection once it carries no request; returns when none is left."""
         while self._open:
             for connection in list(self._open):
                 connection.close_if_idle()
-            await asyncio.sleep(_LOOK_AGAIN)
+            await asyncio.sleep(_POLL_INTERVAL)
 
 
 def new_request(
@@ -93,10 +99,10 @@ def new_request(
     writer: AbstractStreamWriter,
     task: asyncio.Task[None],
 ) -> web.BaseRequest:
-    """A request, as aiohttp makes it; a chunked one is its connection's last.
+    """A request as aiohttp makes it; a chunked one is the last on its connection.
 
-    aiohttp's parser (3.14.5) takes a chunked body's last trailer for the first header of the next request, which may be
-    another caller's: load balancers share their connections.
+    aiohttp's parser (3.14.5) takes the last trailer of a chunked body for the first header of the next request, which
+    may be another client's: load balancers share their connections.
     """
     if message.chunked:
         message = message._replace(should_close=True)
@@ -104,107 +110,106 @@ def new_request(
 
 
 class _Connection(web.RequestHandler):
-    """aiohttp's side of a connection, with the proxy's own words and limits."""
+    """aiohttp's protocol of a connection, with the proxy's limits and error responses."""
 
-    __slots__ = ("_body", "_closed", "_head_left", "_head_limit", "_refuse_garbled", "_stall_limit", "_stalled")
+    __slots__ = ("_body", "_closed", "_head_left", "_head_limit", "_reject", "_write_timeout", "_write_timer")
 
     def __init__(
         self,
         server: web.Server,
-        refuse_garbled: RefuseGarbled,
-        stall_limit: float,
+        reject: RejectRequest,
+        write_timeout: float,
         closed: "Callable[[_Connection], None]",
         loop: asyncio.AbstractEventLoop,
         options: dict[str, Any],
     ) -> None:
         super().__init__(server, loop=loop, **options)
-        self._refuse_garbled = refuse_garbled
-        self._stall_limit = stall_limit
+        self._reject = reject
+        self._write_timeout = write_timeout
         self._closed = closed
-        self._stalled: asyncio.TimerHandle | None = None
-        # aiohttp limits each line of a head, and would take over a hundred of the longest.
+        self._write_timer: asyncio.TimerHandle | None = None
+        # aiohttp limits each line of a head only, and would take more than a hundred of the longest.
         self._head_limit = self._head_left = _LONGEST_LINES * int(options["max_field_size"])
         self._body: StreamReader | None = None
 
     def data_received(self, data: bytes) -> None:
-        heads = self._request_count
+        heads = internals.request_count(self)
         super().data_received(data)
-        if self._request_count != heads:
+        if internals.request_count(self) != heads:
             self._head_left = self._head_limit
-            self._body = self._messages[-1][1] if self._messages else None
+            self._body = internals.newest_body(self)
         elif self._body is None or self._body.is_eof():
             self._head_left -= len(data)
-            if self._head_left < 0 and not self._force_close:
-                # While another request is under way, this would be read as its answer.
-                if self.transport is not None and self._current_request is None and not self._messages:
-                    self.transport.write(_spelt_out(self._refuse_garbled(too_long=True)))
+            if self._head_left < 0 and not internals.is_closing(self):
+                # While another request is being handled, this would be read as its response.
+                if self.transport is not None and not internals.has_work(self):
+                    self.transport.write(_serialized(self._reject(too_long=True)))
                 self.force_close()
 
     def close_if_idle(self) -> None:
-        # It waits for a request: aiohttp's own way to know it, when it ends connections that are idle for too long.
-        if self._waiter is not None and not self._waiter.done():
+        if internals.waits_for_request(self):
             self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._unwatch()
+        self._stop_timer()
         super().connection_lost(exc)
         self._closed(self)
 
-    # aiohttp waits without end for a caller to take the rest of an answer.
+    # aiohttp waits without a limit for a client to read the rest of a response.
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stalled = self._loop.call_later(self._stall_limit, self._cut_off)
+        self._write_timer = asyncio.get_running_loop().call_later(self._write_timeout, self._abort)
 
     def resume_writing(self) -> None:
-        self._unwatch()
+        self._stop_timer()
         super().resume_writing()
 
-    def _unwatch(self) -> None:
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
+    def _stop_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
-    def _cut_off(self) -> None:
-        if self._current_request is not None:
-            self._current_request[SLOW] = True
+    def _abort(self) -> None:
+        if (request := internals.current_request(self)) is not None:
+            request[WRITE_TIMEOUT] = True
         if self.transport is not None:
             self.transport.abort()
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """In aiohttp's place, whose answer and log repeat what the caller sent: that may hold a secret."""
+        """Replaces aiohttp's, whose response and log repeat what the client sent: that may hold a secret."""
         if request.writer.output_size > 0:
-            raise ConnectionError("A part of another answer has been sent")
+            raise ConnectionError("A part of another response has been sent")
         if status == 400:
-            return self._refuse_garbled(too_long=isinstance(exc, LineTooLong))
-        log.error("A fault in the proxy", exc_info=exc, extra={"event": "fault"})
-        return errors.fault().response()
+            return self._reject(too_long=isinstance(exc, LineTooLong))
+        log.error("Internal error", exc_info=exc, extra={"event": "error"})
+        return errors.internal_error().response()
 
 
-def _spelt_out(response: web.Response) -> bytes:
-    """An answer to what never became a request, and the last on its connection."""
+def _serialized(response: web.Response) -> bytes:
+    """The response to bytes that did not become a request; it is the last on its connection."""
     body = cast("bytes", response.body)
     lines = [f"HTTP/1.1 {response.status} {response.reason}", "Connection: close", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in response.headers.items() if name != "Connection"]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-_FULL = _spelt_out(
+_LIMIT_REACHED = _serialized(
     errors.unavailable(
-        "The proxy has as many connections as it takes (MLFLOW_PROXY_MAX_CONNECTIONS).",
+        "The proxy has reached its limit of connections (MLFLOW_PROXY_MAX_CONNECTIONS).",
         reason="too-many-connections",
         retry_after=1,
     ).response()
 )
 
 
-class _Full(asyncio.Protocol):
-    """Closes a connection at once, with a word for whoever reads it."""
+class _LimitReached(asyncio.Protocol):
+    """Closes a connection at once, with an error response."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are no subclasses of asyncio's.
         stream = cast("asyncio.Transport", transport)
-        stream.write(_FULL)
+        stream.write(_LIMIT_REACHED)
         stream.close()

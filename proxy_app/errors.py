@@ -1,7 +1,8 @@
-"""What the proxy answers when it refuses or fails: MLflow's JSON form, so that stock clients show a useful sentence.
+"""Error responses of the proxy, in MLflow's JSON form, so that stock clients show a useful message.
 
-The error codes and their statuses are MLflow's (mlflow/exceptions.py). Its Python client sends every request again on
-408, 429, 500, 502, 503 and 504, so a fault that stays gets none of these.
+The error codes and their statuses are MLflow's (mlflow/exceptions.py). Its Python client retries 408, 429, 500, 502,
+503 and 504, so a permanent error has none of these statuses. ``reason`` is the code in the access log (field ``error``)
+and in the metric ``mlflow_proxy_errors_total``; docs/operate.md lists all of them.
 """
 
 import html
@@ -16,18 +17,19 @@ _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
 <h1>{title}</h1>{hint}<p>{message}</p>
 """
-_ASK_BROWSER = ("WWW-Authenticate", 'Basic realm="MLflow", charset="UTF-8"')
-_RELOAD_HINT = "<p>Reload this page and, when the browser asks, type any user name, and your token as the password.</p>"
+_BASIC_CHALLENGE = ("WWW-Authenticate", 'Basic realm="MLflow", charset="UTF-8"')
+_BEARER_CHALLENGE = ("WWW-Authenticate", "Bearer")
+_LOGIN_HINT = "<p>Reload this page and log in with any user name and your token as the password.</p>"
 
 
 def _text(status: int, text: str, content_type: str, headers: CIMultiDict[str]) -> web.Response:
-    # What a caller sent may be in it, and need not be UTF-8.
+    # It may repeat text of the request, which need not be UTF-8.
     body = text.encode("utf-8", "replace")
     return web.Response(status=status, body=body, content_type=content_type, charset="utf-8", headers=headers)
 
 
-class Refusal(Exception):
-    """A request that ends here. ``reason`` is one word for logs; ``message`` is for the caller."""
+class ApiError(Exception):
+    """Ends a request with an error response. ``message`` is for the client, ``reason`` for the log and metrics."""
 
     def __init__(
         self,
@@ -44,99 +46,131 @@ class Refusal(Exception):
         self.message = message
         self.reason = reason
         self.headers = tuple(headers)
-        # How often it was sent to the upstream before it ended here.
+        # How often the request was sent to the upstream.
         self.attempts = 0
 
-    def response(self, *, for_a_person: bool = False) -> web.Response:
-        """The answer: JSON, or a page for whoever looks at it in a browser."""
-        kept = CIMultiDict([("Cache-Control", "no-store"), *self.headers])
-        if for_a_person:
+    def response(self, *, as_html: bool = False) -> web.Response:
+        """The response: JSON, or an HTML page for a browser."""
+        headers = CIMultiDict([("Cache-Control", "no-store"), *self.headers])
+        if as_html:
             page = _PAGE.format(
                 title=html.escape(HTTPStatus(self.status).phrase),
                 message=html.escape(self.message),
-                hint=_RELOAD_HINT if _ASK_BROWSER in self.headers else "",
+                hint=_LOGIN_HINT if _BASIC_CHALLENGE in self.headers else "",
             )
-            return _text(self.status, page, "text/html", kept)
+            return _text(self.status, page, "text/html", headers)
         body = json.dumps({"error_code": self.error_code, "message": self.message})
-        return _text(self.status, body, "application/json", kept)
+        return _text(self.status, body, "application/json", headers)
 
 
-def unauthenticated(message: str, *, reason: str, by_token: bool = True) -> Refusal:
-    """``by_token``: whether a token would help, for which a browser then asks."""
-    # A line each: browsers do not look for Basic behind another challenge.
-    bearer = ("WWW-Authenticate", "Bearer")
-    return Refusal(
-        401, "UNAUTHENTICATED", message, reason=reason, headers=[_ASK_BROWSER, bearer] if by_token else [bearer]
+class Redirect(ApiError):
+    """Sends a browser to another page instead, such as a login page (303)."""
+
+    def __init__(self, location: str, *, reason: str, headers: Iterable[tuple[str, str]] = ()) -> None:
+        super().__init__(
+            303, "UNAUTHENTICATED", f"See {location}", reason=reason, headers=[("Location", location), *headers]
+        )
+
+
+def unauthenticated(message: str, *, reason: str, accepts_token: bool = True) -> ApiError:
+    """401. ``accepts_token``: a browser then asks for a user name and password (the token)."""
+    # One header each: browsers do not look for Basic behind another challenge.
+    challenges = [_BASIC_CHALLENGE, _BEARER_CHALLENGE] if accepts_token else [_BEARER_CHALLENGE]
+    return ApiError(401, "UNAUTHENTICATED", message, reason=reason, headers=challenges)
+
+
+def forbidden(message: str, *, reason: str) -> ApiError:
+    """403."""
+    return ApiError(403, "PERMISSION_DENIED", message, reason=reason)
+
+
+def unknown_route(message: str) -> ApiError:
+    """404 for a path that the proxy does not forward."""
+    return ApiError(404, "ENDPOINT_NOT_FOUND", message, reason="unknown-route")
+
+
+def bad_request(message: str, *, reason: str) -> ApiError:
+    """400."""
+    return ApiError(400, "INVALID_PARAMETER_VALUE", message, reason=reason)
+
+
+def malformed_request() -> ApiError:
+    """400 for bytes that are not an HTTP request."""
+    return bad_request("The request is not valid HTTP/1.1, or it has too many headers.", reason="malformed-request")
+
+
+def header_too_long(limit: int) -> ApiError:
+    """400 for a request line or header of more than ``limit`` bytes."""
+    return bad_request(
+        f"The request line or a header is longer than {limit} bytes (MLFLOW_PROXY_HEADER_LIMIT_BYTES).",
+        reason="header-too-long",
     )
 
 
-def forbidden(message: str, *, reason: str) -> Refusal:
-    return Refusal(403, "PERMISSION_DENIED", message, reason=reason)
+def internal_error() -> ApiError:
+    """500 for a bug in the proxy."""
+    return ApiError(500, "INTERNAL_ERROR", "Internal error of the proxy; see its log.", reason="internal-error")
 
 
-def no_such_route(message: str, *, reason: str = "unknown-route") -> Refusal:
-    return Refusal(404, "ENDPOINT_NOT_FOUND", message, reason=reason)
+def body_timeout(message: str) -> ApiError:
+    """408 for a request body that does not arrive."""
+    return ApiError(408, "DEADLINE_EXCEEDED", message, reason="body-timeout", headers=[("Connection", "close")])
 
 
-def malformed(message: str, *, reason: str) -> Refusal:
-    return Refusal(400, "INVALID_PARAMETER_VALUE", message, reason=reason)
-
-
-def garbled(header_limit: int | None) -> Refusal:
-    """Bytes that are no HTTP request; ``header_limit``: what a line or a header was longer than."""
-    if header_limit is None:
-        message = "The proxy cannot read this: it is no HTTP/1.1 request, or it has too many headers."
-    else:
-        message = f"The request line or a header is longer than {header_limit} bytes (MLFLOW_PROXY_HEADER_LIMIT_BYTES)."
-    return malformed(message, reason="garbled" if header_limit is None else "header-too-long")
-
-
-def fault() -> Refusal:
-    return Refusal(500, "INTERNAL_ERROR", "A fault in the proxy; its log says more.", reason="fault")
-
-
-def too_slow(message: str) -> Refusal:
-    return Refusal(408, "DEADLINE_EXCEEDED", message, reason="slow-body", headers=[("Connection", "close")])
-
-
-def too_large(limit: int) -> Refusal:
-    return Refusal(
+def body_too_large(limit: int) -> ApiError:
+    """413 for a request body of more than ``limit`` bytes."""
+    return ApiError(
         413,
         "INVALID_PARAMETER_VALUE",
-        f"The request body is larger than the {limit // (1024 * 1024)} MiB that this proxy signs. "
+        f"The request body exceeds the limit of {limit // (1024 * 1024)} MiB. "
         "Log in smaller batches, or raise MLFLOW_PROXY_BODY_LIMIT_MIB.",
         reason="body-too-large",
     )
 
 
-def outcome_unknown(message: str) -> Refusal:
-    """A write whose answer was lost. Not a 5xx: MLflow's client would send it again, and it may do its work twice."""
-    return Refusal(
+def unsupported_encoding(coding: str) -> ApiError:
+    """415 for a Content-Encoding that the proxy cannot decode where it has to."""
+    return ApiError(
+        415,
+        "INVALID_PARAMETER_VALUE",
+        f"Content-Encoding {coding!r} is not supported here; use gzip, deflate or none.",
+        reason="unsupported-encoding",
+    )
+
+
+def outcome_unknown(message: str) -> ApiError:
+    """409 for a write whose response was lost. Not a 5xx: MLflow's client would send the write again."""
+    return ApiError(
         409,
         "ABORTED",
-        f"{message} The request may have been carried out all the same: look before you send it again.",
+        f"{message} The request may have been carried out: check before you send it again.",
         reason="outcome-unknown",
     )
 
 
-def too_many(message: str, *, retry_after: int = 1) -> Refusal:
-    return Refusal(
-        429, "REQUEST_LIMIT_EXCEEDED", message, reason="too-many", headers=[("Retry-After", str(retry_after))]
+def too_many_requests(message: str, *, retry_after: int = 1) -> ApiError:
+    """429 with Retry-After in seconds."""
+    return ApiError(
+        429,
+        "REQUEST_LIMIT_EXCEEDED",
+        message,
+        reason="too-many-requests",
+        headers=[("Retry-After", str(retry_after))],
     )
 
 
-def bad_gateway(message: str, *, reason: str) -> Refusal:
-    return Refusal(502, "TEMPORARILY_UNAVAILABLE", message, reason=reason)
+def bad_gateway(message: str, *, reason: str) -> ApiError:
+    """502."""
+    return ApiError(502, "TEMPORARILY_UNAVAILABLE", message, reason=reason)
 
 
-def unavailable(message: str, *, reason: str, retry_after: int = 5) -> Refusal:
-    return Refusal(503, "TEMPORARILY_UNAVAILABLE", message, reason=reason, headers=[("Retry-After", str(retry_after))])
+def unavailable(message: str, *, reason: str, retry_after: int = 5) -> ApiError:
+    """503 with Retry-After in seconds."""
+    return ApiError(503, "TEMPORARILY_UNAVAILABLE", message, reason=reason, headers=[("Retry-After", str(retry_after))])
 
 
-def upstream_timeout(seconds: float) -> Refusal:
-    return Refusal(
-        504,
-        "DEADLINE_EXCEEDED",
-        f"MLflow did not answer within {seconds:g} seconds.",
-        reason="upstream-timeout",
+def upstream_timeout(seconds: float) -> ApiError:
+    """504."""
+    return ApiError(
+        504, "DEADLINE_EXCEEDED", f"MLflow did not respond within {seconds:g} seconds.", reason="upstream-timeout"
     )

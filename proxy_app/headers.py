@@ -1,4 +1,4 @@
-"""Which headers pass: a caller's to the upstream, the upstream's to the caller."""
+"""Which headers are forwarded: the client's to the upstream, the upstream's to the client."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from aiohttp import web
 
-# RFC 9110 7.6.1, and what frames a message on one connection only.
+# RFC 9110 7.6.1, and headers that frame a message on one connection.
 _HOP_BY_HOP = frozenset(
     {
         "connection",
@@ -18,9 +18,9 @@ _HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
-# What would lend a caller the proxy's voice, tell the upstream things that only the proxy may say, or be about the
-# caller's connection to the proxy. MLflow answers 403 to writes with a foreign Origin, so that is checked here.
-_NOT_UP = _HOP_BY_HOP | {
+# Credentials for the proxy, headers that only the proxy may set, and headers about the client's connection. MLflow
+# responds with 403 to writes with an Origin of another host, so the proxy checks it instead (csrf.py).
+_BLOCKED_REQUEST_HEADERS = _HOP_BY_HOP | {
     "authorization",
     "cookie",
     "expect",
@@ -28,16 +28,16 @@ _NOT_UP = _HOP_BY_HOP | {
     "host",
     "origin",
     "referer",
-    "x-mlflow-guardrail-bypass",  # of MLflow's own servers among themselves
+    "x-mlflow-guardrail-bypass",  # internal to MLflow's servers
     "x-mlflow-sm-tracking-server-arn",
     "x-real-ip",
     "x-request-id",
     "x-sm-mlflow-app-arn",
 }
-_USUAL_LENGTH = 64
-_NOT_UP_PREFIXES = ("proxy-", "sec-", "x-amz-", "x-amzn-", "x-forwarded-", "x-goog-")
-# API clients keep cookies; the rest speaks of the upstream's host, not of the proxy's.
-_NOT_DOWN = _HOP_BY_HOP | {
+_MAX_CACHED_NAME = 64
+_BLOCKED_REQUEST_PREFIXES = ("proxy-", "sec-", "x-amz-", "x-amzn-", "x-forwarded-", "x-goog-")
+# Cookies, which API clients would keep, and headers about the upstream's host.
+_BLOCKED_RESPONSE_HEADERS = _HOP_BY_HOP | {
     "alt-svc",
     "date",
     "proxy-authenticate",
@@ -49,48 +49,50 @@ _NOT_DOWN = _HOP_BY_HOP | {
 }
 
 
-def _goes_up(name: bytes) -> bool:
-    # Remembered only if it is short: callers choose the names, and long ones would be kept for good.
-    return _judged(name) if len(name) <= _USUAL_LENGTH else _judged.__wrapped__(name)
+def _is_forwarded(name: bytes) -> bool:
+    # Cached only if short: clients choose the names, and long ones would stay in memory.
+    return _check_request_header(name) if len(name) <= _MAX_CACHED_NAME else _check_request_header.__wrapped__(name)
 
 
 @lru_cache(maxsize=1024)
-def _judged(name: bytes) -> bool:
+def _check_request_header(name: bytes) -> bool:
     lower = name.decode("latin-1").lower()
     # Servers behind CGI-like interfaces read x_amz_date as x-amz-date.
-    return lower not in _NOT_UP and not lower.startswith(_NOT_UP_PREFIXES) and "_" not in lower
+    return (
+        lower not in _BLOCKED_REQUEST_HEADERS and not lower.startswith(_BLOCKED_REQUEST_PREFIXES) and "_" not in lower
+    )
 
 
 @lru_cache(maxsize=1024)
-def _downward(name: bytes) -> str:
-    """What becomes of such a header of the upstream's: "keep", "drop", or its name if its value decides."""
+def _check_response_header(name: bytes) -> str:
+    """ "keep", "drop", or the name of a header whose value decides."""
     lower = name.decode("latin-1").lower()
     if lower in {"connection", "location"}:
         return lower
-    return "drop" if lower in _NOT_DOWN else "keep"
+    return "drop" if lower in _BLOCKED_RESPONSE_HEADERS else "keep"
 
 
 def to_upstream(request: web.BaseRequest) -> list[tuple[bytes, bytes]]:
-    """The caller's headers that the upstream may see, as sent."""
-    kept = [header for header in request.raw_headers if _goes_up(header[0])]
+    """The client's headers that are forwarded, as sent."""
+    kept = [header for header in request.raw_headers if _is_forwarded(header[0])]
     for value in request.headers.getall("Connection", ()):
-        if value.lower() not in _USUAL:
-            named = _named(value)
+        if value.lower() not in _PLAIN_CONNECTION:
+            named = _connection_headers(value)
             kept = [header for header in kept if header[0].decode("latin-1").lower() not in named]
     return kept
 
 
-def to_caller(headers: Sequence[tuple[bytes, bytes]], upstream_origin: str) -> list[tuple[bytes, bytes]]:
-    """The upstream's headers that the caller may see, as sent; a redirect within it stays within the proxy."""
+def to_client(headers: Sequence[tuple[bytes, bytes]], upstream_origin: str) -> list[tuple[bytes, bytes]]:
+    """The upstream's headers that are forwarded, as sent; a Location at the upstream becomes a path at the proxy."""
     kept: list[tuple[bytes, bytes]] = []
     named: set[str] = set()
     for name, value in headers:
-        match _downward(name):
+        match _check_response_header(name):
             case "connection":
-                if value.lower() not in _USUAL_BYTES:
-                    named |= _named(value.decode("latin-1"))
+                if value.lower() not in _PLAIN_CONNECTION_BYTES:
+                    named |= _connection_headers(value.decode("latin-1"))
             case "location":
-                kept.append((name, _within(value, upstream_origin)))
+                kept.append((name, _relative(value, upstream_origin)))
             case "keep":
                 kept.append((name, value))
             case _:
@@ -100,17 +102,17 @@ def to_caller(headers: Sequence[tuple[bytes, bytes]], upstream_origin: str) -> l
     return kept
 
 
-_USUAL = frozenset({"close", "keep-alive"})
-_USUAL_BYTES = frozenset(value.encode() for value in _USUAL)
-# To browsers // names a host, and so does what they read as that.
+_PLAIN_CONNECTION = frozenset({"close", "keep-alive"})
+_PLAIN_CONNECTION_BYTES = frozenset(value.encode() for value in _PLAIN_CONNECTION)
+# Browsers read // as the start of a host name, and some characters like it.
 _PATH = re.compile(rb"/(?![/\\\t])")
 
 
-def _within(location: bytes, origin: str) -> bytes:
+def _relative(location: bytes, origin: str) -> bytes:
     path = location.removeprefix(origin.encode())
     return path if path != location and _PATH.match(path) else location
 
 
-def _named(connection: str) -> set[str]:
-    """What a Connection header names: headers for this hop only."""
+def _connection_headers(connection: str) -> set[str]:
+    """The headers that a Connection header names: they are for this hop only."""
     return {name.strip().lower() for name in connection.split(",")}

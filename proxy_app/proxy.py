@@ -1,236 +1,167 @@
-"""The way of a request, top to bottom: who are you, may you, pass it on, stream the answer back."""
+"""The pipeline: every request passes these steps, top to bottom.
+
+Route, limits, allowed hosts, authentication, CSRF, authorization, handler, record. No step knows another.
+"""
 
 import asyncio
 import logging
-import random
-import re
-import socket
-import struct
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, NoReturn, TypeVar
 
-from aiohttp import HttpVersion11, web
-from multidict import CIMultiDict
+from aiohttp import web
 
-from . import errors, headers
-from .callers import Caller, Recogniser
-from .connections import SLOW
-from .cross_site import refuse_foreign_writes
-from .hosts import refuse_foreign_hosts
-from .observe import Exchange, Observer
-from .routes import PathRefused, Route, match
+from . import errors, responses
+from .access_log import AccessLog
+from .allowed_hosts import check_host
+from .auth import Authenticator, Principal, Role
+from .connections import WRITE_TIMEOUT
+from .context import Lifecycle, RequestContext, RequestRecord, new_request_id
+from .csrf import check_csrf
+from .metrics import Metrics
+from .request_body import BodyReader
+from .routing import Endpoint, InvalidPathError, Router
 from .settings import Settings
-from .upstream import Answer, Upstream
-from .upstream.connection import Broken, Silent, UpstreamError
-from .whole_answer import WholeAnswer
 
 log = logging.getLogger(__name__)
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-_BREAKS: dict[type[UpstreamError], str] = {Broken: "upstream-broke", Silent: "upstream-silent"}
-_BODILESS = frozenset({204, 304})
-_Response = TypeVar("_Response", bound=web.StreamResponse)
-
-
-class OwnPage(NamedTuple):
-    """Something that the proxy answers itself, to callers with the route's role."""
-
-    route: Route
-    answer: Callable[[web.BaseRequest, Caller], Awaitable[web.Response]]
+Authorizer = Callable[[RequestContext], Awaitable[None]]
+"""Raises ApiError 403 if the principal may not make this request; it sees the route and its parameters."""
 
 
 class Proxy:
-    """Answers every request, but for those after its health. ``pages`` are its own, by method and path."""
+    """Answers requests. ``authorizers`` run after the check of the role."""
 
     def __init__(
         self,
         settings: Settings,
-        recognisers: Sequence[Recogniser],
-        pages: Sequence[OwnPage],
-        upstream: Upstream,
-        observer: Observer,
+        router: Router,
+        authenticators: Sequence[Authenticator],
+        authorizers: Sequence[Authorizer],
+        body_reader: BodyReader,
+        metrics: Metrics,
+        access_log: AccessLog,
+        lifecycle: Lifecycle,
     ) -> None:
         self._settings = settings
-        self._pages = {(page.route.method, page.route.template): page for page in pages}
-        self._recognisers = recognisers
-        self._upstream = upstream
-        self._observer = observer
+        self._router = router
+        self._authenticators = authenticators
+        self._authorizers = authorizers
+        self._body_reader = body_reader
+        self._metrics = metrics
+        self._access_log = access_log
+        self._lifecycle = lifecycle
         self.in_flight = 0
-        # Set when the proxy is to stop: answers then close their connections, so that callers go elsewhere.
-        self.draining = False
-        # Set when its time is up: what is still under way does not end because of its caller.
-        self.cutting_off = False
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The whole exchange: its answer, or the refusal that ended it, counted and logged."""
-        given_id = request.headers.get("X-Request-Id")
-        exchange = Exchange(given_id if given_id and _REQUEST_ID.fullmatch(given_id) else _new_id(), request.method)
+        """The response to a request, or the error that ended it, recorded in metrics and access log."""
+        context = RequestContext(request, self._body_reader, self._lifecycle)
+        endpoint, routing_error = self._find(context)
+        if endpoint is not None and endpoint.route.health_check:
+            return await endpoint.handler(context)
         self.in_flight += 1
         try:
-            response = await self._pass(request, exchange)
-        except errors.Refusal as refusal:
-            response = self._refuse(refusal, exchange, for_a_person="text/html" in request.headers.get("Accept", ""))
+            response = await self._respond(context, endpoint, routing_error)
+        except errors.ApiError as error:
+            response = self._error_response(error, context, as_html=context.accepts_html)
         except (asyncio.CancelledError, ConnectionError):
-            # nginx's number for a caller that left; nobody sees the answer.
-            exchange.status = exchange.status or 499
-            exchange.error = exchange.error or ("cut-off" if self.cutting_off else _gone_or_slow(request))
+            # nginx's status for a client that disconnected; it sees no response.
+            context.status = context.status or 499
+            context.error = context.error or self._disconnect_reason(request)
             raise
         except Exception:
-            log.exception("A fault in the proxy, request %s", exchange.request_id, extra={"event": "fault"})
-            response = self._refuse(errors.fault(), exchange)
+            log.exception("Internal error, request %s", context.request_id, extra={"event": "error"})
+            response = self._error_response(errors.internal_error(), context)
         finally:
             self.in_flight -= 1
-            exchange.bytes_in = request.content.total_bytes
-            self._observer.record(exchange)
+            context.release()
+            context.bytes_in = request.content.total_bytes
+            self._record(context)
         return response
 
-    def refuse_garbled(self, *, too_long: bool) -> web.Response:
-        """The answer to bytes that are no request; like the log it repeats none of them: they may hold a secret."""
-        exchange = Exchange(_new_id(), "UNKNOWN")
-        response = self._refuse(errors.garbled(self._settings.header_limit if too_long else None), exchange)
+    def reject(self, *, too_long: bool) -> web.Response:
+        """The response to bytes that are not a request. Neither it nor the log repeats them: they may be secret."""
+        record = RequestRecord(new_request_id(), "UNKNOWN")
+        error = errors.header_too_long(self._settings.header_limit) if too_long else errors.malformed_request()
+        response = error.response()
+        response.headers.update({"X-Request-Id": record.request_id, "Server": "mlflow-proxy"})
+        record.error, record.status = error.reason, error.status
+        record.bytes_out = len(response.body) if isinstance(response.body, bytes) else 0
         response.force_close()
-        self._observer.record(exchange)
+        self._record(record)
         return response
 
-    async def _pass(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+    async def _respond(
+        self, context: RequestContext, endpoint: Endpoint | None, routing_error: errors.ApiError | None
+    ) -> web.StreamResponse:
+        request = context.request
         if self.in_flight > self._settings.max_requests:
-            raise errors.too_many("The proxy has as many requests under way as it takes. Try again shortly.")
-        if self._settings.allowed_hosts:
-            refuse_foreign_hosts(request, self._settings.allowed_hosts)
-        exchange.caller = caller = await self._recognise(request)
-        refuse_foreign_writes(request, self._settings.public_url)
-        path = request.raw_path.partition("?")[0]
-        method = "GET" if request.method == "HEAD" else request.method
-        page = self._pages.get((method, path))
-        exchange.route = route = page.route if page else _route_of(method, path)
-        _refuse_weaker(caller, route)
-        if page:
-            answered = await page.answer(request, caller)
-            exchange.status = answered.status
-            return self._own(answered, exchange)
-        sent = time.perf_counter()
-        try:
-            answer = await self._upstream.send(request, route)
-        except errors.Refusal as refusal:
-            if refusal.attempts:  # the upstream was asked, and its time counts
-                exchange.upstream_seconds = time.perf_counter() - sent
-            raise
-        exchange.upstream_seconds = time.perf_counter() - sent
-        exchange.attempts = answer.attempts
-        return await self._relay(answer, request, exchange)
-
-    async def _recognise(self, request: web.BaseRequest) -> Caller:
-        """Who is calling; Refusal (401, 403, 503) for whom no way recognises."""
-        for recogniser in self._recognisers:
-            caller = await recogniser.recognise(request)
-            if caller is not None:
-                return caller
-        if "Authorization" in request.headers:
-            raise errors.unauthenticated(
-                "The Authorization header holds no token of this proxy: it takes `Bearer mlp_...`, "
-                "or Basic with such a token as the password.",
-                reason="bad-authorization",
+            raise errors.too_many_requests(
+                "The proxy has reached its limit of requests in flight (MLFLOW_PROXY_MAX_REQUESTS). Try again shortly."
             )
-        raise errors.unauthenticated(
-            "This MLflow asks who is calling. For a client, set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME "
-            "to any name and MLFLOW_TRACKING_PASSWORD to the token.",
-            reason="no-credentials-shown",
-        )
+        if self._settings.allowed_hosts:
+            check_host(request, self._settings.allowed_hosts)
+        # Before unknown routes are reported: who is not authenticated learns nothing about them.
+        if endpoint is None or endpoint.route.role is not Role.PUBLIC:
+            context.principal = await self._authenticate(context)
+        check_csrf(request, self._settings.public_url)
+        if endpoint is None:
+            raise routing_error or errors.internal_error()
+        context.route = endpoint.route
+        if context.principal is not None:
+            check_role(context.principal, endpoint)
+            for authorize in self._authorizers:
+                await authorize(context)
+        response = await endpoint.handler(context)
+        # A handler that made the response itself left the standard headers to this step.
+        return responses.own(context, response) if not context.status else response
 
-    async def _relay(self, answer: Answer, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
-        """Stream the answer to the caller as it comes; what breaks on the way is seen to be broken."""
-        upstream = answer.response
-        exchange.status = upstream.status
-        kept = [*headers.to_caller(upstream.headers, self._upstream.origin), *_marks(exchange)]
-        has_body = request.method != "HEAD" and upstream.status not in _BODILESS
-        body = answer.body
-        # Most answers are short and have come with their head: one write sends them on.
-        if body is None and upstream.complete:
-            body = upstream.take()
-        if body is not None and has_body:
-            whole = self._parting(WholeAnswer(upstream.status, upstream.reason, kept, body))
-            # Here rather than when aiohttp comes to it: the caller need not wait for what is written down about it.
-            await whole.prepare(request)
-            exchange.bytes_out = len(body)
-            return whole
-        decoded = CIMultiDict([(name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in kept])
-        response = web.StreamResponse(status=upstream.status, reason=upstream.reason, headers=decoded)
-        response.content_length = upstream.content_length
-        self._parting(response)
+    def _find(self, context: RequestContext) -> tuple[Endpoint | None, errors.ApiError | None]:
+        """The endpoint, or the error for a request that has none."""
+        path = context.request.raw_path.partition("?")[0]
         try:
-            await response.prepare(request)
-            async for piece in upstream.pieces():
-                await response.write(piece)
-                exchange.bytes_out += len(piece)
-            # aiohttp waits for its own limit only, which short pieces stay below.
-            await request.writer.drain()
-        except UpstreamError as error:
-            exchange.error = _BREAKS[type(error)]
-            _break_off(request)
-        finally:
-            upstream.close()
-        return response
+            match = self._router.match(context.method, path)
+        except InvalidPathError as error:
+            return None, errors.bad_request(f"The path is invalid: {error}.", reason="invalid-path")
+        endpoint = match.endpoint.select(context.request) if match is not None else None
+        if match is None or endpoint is None:
+            return None, errors.unknown_route(
+                f"The proxy has no {context.method} route for this path. "
+                "If a newer MLflow has it, add it to the proxy's route table (proxy_app/routing/mlflow_routes.py)."
+            )
+        context.parameters = match.parameters
+        return endpoint, None
 
-    def _refuse(self, refusal: errors.Refusal, exchange: Exchange, *, for_a_person: bool = False) -> web.Response:
-        exchange.error, exchange.status, exchange.attempts = refusal.reason, refusal.status, refusal.attempts
-        return self._own(refusal.response(for_a_person=for_a_person), exchange)
+    async def _authenticate(self, context: RequestContext) -> Principal:
+        """The principal. ApiError 401, 403, 503; a Redirect to a login page."""
+        for authenticator in self._authenticators:
+            principal = await authenticator.authenticate(context)
+            if principal is not None:
+                return principal
+        for authenticator in reversed(self._authenticators):
+            challenge = authenticator.challenge(context)
+            if challenge is not None:
+                raise challenge
+        raise errors.unauthenticated("Authentication required.", reason="missing-token")
 
-    def _own(self, response: web.Response, exchange: Exchange) -> web.Response:
-        """An answer that the proxy has written itself."""
-        if isinstance(response.body, bytes) and exchange.method != "HEAD":
-            exchange.bytes_out = len(response.body)
-        response.headers.update([(name.decode(), value.decode()) for name, value in _marks(exchange)])
-        return self._parting(response)
+    def _error_response(
+        self, error: errors.ApiError, context: RequestContext, *, as_html: bool = False
+    ) -> web.StreamResponse:
+        context.error, context.attempts = error.reason, error.attempts
+        return responses.own(context, error.response(as_html=as_html))
 
-    def _parting(self, response: _Response) -> _Response:
-        if self.draining:
-            response.force_close()
-        return response
+    def _disconnect_reason(self, request: web.BaseRequest) -> str:
+        if self._lifecycle.stopping:
+            return "shutdown"
+        return "client-write-timeout" if WRITE_TIMEOUT in request else "client-closed-request"
 
-
-def _marks(exchange: Exchange) -> tuple[tuple[bytes, bytes], ...]:
-    """The headers that every answer has."""
-    return (b"X-Request-Id", exchange.request_id.encode()), (b"Server", b"mlflow-proxy")
-
-
-def _new_id() -> str:
-    return f"{random.getrandbits(64):016x}"
-
-
-def _route_of(method: str, path: str) -> Route:
-    """Refusal (400, 404) for what is no route of MLflow's: it is never forwarded."""
-    try:
-        route = match(method, path)
-    except PathRefused as refused:
-        raise errors.malformed(f"The path cannot be forwarded: {refused}.", reason="bad-path") from None
-    if route is None:
-        raise errors.no_such_route(
-            f"No {method} route of MLflow's that this proxy knows has this path. "
-            "If a newer MLflow has it, the proxy's route table needs a line for it."
-        )
-    return route
+    def _record(self, record: RequestRecord) -> None:
+        self._metrics.record(record)
+        self._access_log.record(record)
 
 
-def _refuse_weaker(caller: Caller, route: Route) -> None:
-    if caller.role < route.role:
+def check_role(principal: Principal, endpoint: Endpoint) -> None:
+    """ApiError 403 if the principal's role is below the route's."""
+    if principal.role < endpoint.route.role:
         raise errors.forbidden(
-            f"{caller.name} is {caller.role.label} here, and this needs the role {route.role.label}.",
-            reason="role",
+            f"{principal.name} has the role {principal.role.label}; this request requires {endpoint.route.role.label}.",
+            reason="insufficient-role",
         )
-
-
-def _break_off(request: web.BaseRequest) -> NoReturn:
-    """Cut the caller's connection: ended in order, a part of an answer would look like all of it."""
-    if request.transport is not None:
-        if request.version < HttpVersion11:
-            # Such an answer may have neither length nor chunks: only a reset tells.
-            sock = request.transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        request.transport.abort()
-    # What aiohttp itself does to a handler whose caller has left.
-    raise asyncio.CancelledError
-
-
-def _gone_or_slow(request: web.BaseRequest) -> str:
-    return "caller-slow" if SLOW in request else "caller-gone"

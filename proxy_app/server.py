@@ -1,4 +1,4 @@
-"""Runs the proxy: two listeners, a limit on connections, and an orderly end."""
+"""Runs the proxy: two listeners, a limit on connections, and graceful shutdown."""
 
 import asyncio
 import contextlib
@@ -12,27 +12,27 @@ from typing import Any
 
 from aiohttp import web
 
+from .access_log import AccessLog
 from .app import App, create_app, target_of
 from .connections import Connections, new_request
 from .credentials import Source
-from .observe import Observer
 from .setting_values import Address
 from .settings import Settings
 
 log = logging.getLogger(__name__)
 
 _BACKLOG = 1024
-# What is still under way when the grace period is over gets this long to notice that it has been cut off.
-_CUT_OFF = 0.1
+# Time for requests that are aborted at the end of the grace period to end.
+_ABORT = 0.1
 
 
 class ListenError(Exception):
-    """An address cannot be listened on; the message says which and why."""
+    """The proxy cannot listen on an address; the message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
-    """A proxy that answers. The addresses are the real ones, where the settings said port 0."""
+class Server:
+    """A running proxy. The addresses have the real ports where the settings have port 0."""
 
     app: App
     address: Address
@@ -41,64 +41,66 @@ class Listening:
     _server: asyncio.Server
 
     def drain(self) -> None:
-        """Not ready from now on, though requests are still taken; each answer ends its connection."""
-        self.app.health.draining = self.app.proxy.draining = True
+        """Not ready from now on. Requests are still accepted; each response closes its connection."""
+        self.app.lifecycle.draining = True
 
     async def finish(self) -> None:
-        """Take no more connections, and wait for those that there are to end with their requests."""
+        """Accept no more connections, and wait until the open ones have finished their requests."""
         self._server.close()
-        await self.connections.finish()
+        await self.connections.close_idle()
 
 
 @contextlib.asynccontextmanager
-async def listening(
-    settings: Settings, *, source: Source | None = None, observer: Observer | None = None
-) -> AsyncGenerator[Listening]:
-    """The proxy answers in this block; at its end requests under way are cut off.
+async def running_server(
+    settings: Settings, *, source: Source | None = None, access_log: AccessLog | None = None
+) -> AsyncGenerator[Server]:
+    """The proxy answers in this block; at its end running requests are aborted.
 
-    ``source`` and ``observer`` are as for ``create_app``. Raises ListenError, TargetError, TokenError, StoreError.
+    ``source`` and ``access_log`` are as for ``create_app``. Raises ListenError, TargetError, TokenError, StoreError.
     """
     with (
-        _bound(settings.listen, "MLFLOW_PROXY_LISTEN") as door,
-        _bound(settings.metrics_listen, "MLFLOW_PROXY_METRICS_LISTEN") as side,
+        _bound(settings.listen, "MLFLOW_PROXY_LISTEN") as listener,
+        _bound(settings.metrics_listen, "MLFLOW_PROXY_METRICS_LISTEN") as metrics_listener,
     ):
-        app = create_app(settings, source=source, observer=observer)
-        # A caller that leaves stops the work done for it.
-        requests = web.Server(app.handle, request_factory=new_request, handler_cancellation=True)
-        metrics = web.AppRunner(app.observer.application(), access_log=None, shutdown_timeout=_CUT_OFF)
+        app = create_app(settings, source=source, access_log=access_log)
+        # A client that disconnects cancels its request.
+        requests = web.Server(app.proxy.handle, request_factory=new_request, handler_cancellation=True)
+        metrics = web.AppRunner(app.metrics.application(), access_log=None, shutdown_timeout=_ABORT)
         async with contextlib.AsyncExitStack() as stack:
-            stack.callback(app.observer.stop_waiting)
+            stack.callback(app.access_log.write_through)
             await stack.enter_async_context(app.running())
-            stack.push_async_callback(requests.shutdown, _CUT_OFF)
-            stack.callback(setattr, app.proxy, "cutting_off", True)
+            stack.push_async_callback(requests.shutdown, _ABORT)
+            stack.callback(setattr, app.lifecycle, "stopping", True)
             stack.push_async_callback(metrics.cleanup)
             await metrics.setup()
-            connections = Connections(settings, requests, app.proxy.refuse_garbled, app.observer.turned_away)
-            app.observer.gauge("mlflow_proxy_connections", "Open connections of callers.", lambda: connections.count)
-            server = await asyncio.get_running_loop().create_server(connections, sock=door, backlog=_BACKLOG)
+            connections = Connections(
+                settings, requests, app.proxy.reject, lambda: app.metrics.count_error("too-many-connections")
+            )
+            app.metrics.gauge("mlflow_proxy_connections", "Open client connections.", lambda: connections.count)
+            server = await asyncio.get_running_loop().create_server(connections, sock=listener, backlog=_BACKLOG)
             stack.callback(server.close)
-            await web.SockSite(metrics, side).start()
-            yield Listening(app, _address(door), _address(side), connections, server)
+            await web.SockSite(metrics, metrics_listener).start()
+            yield Server(app, _address(listener), _address(metrics_listener), connections, server)
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; another signal cuts each wait short. Raises as ``listening`` does."""
+    """Serve until SIGTERM or SIGINT, then drain; another signal skips a wait. Raises as ``running_server`` does."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with listening(settings) as proxy:
+    async with running_server(settings) as proxy:
         log.info(
-            "%s is served on http://%s; metrics on http://%s/metrics",
+            "Serving %s on http://%s; metrics on http://%s/metrics",
             target_of(settings).label,
             proxy.address,
             proxy.metrics_address,
             extra={"event": "start"},
         )
-        # What the start made lives to the end: the garbage collector need not look at it again and again.
+        # Objects of the start live to the end: the garbage collector need not scan them.
         gc.freeze()
         await stop.wait()
-        log.info("Stopping: not ready from now on", extra={"event": "stop"})
+        log.info("Draining", extra={"event": "stop"})
         proxy.drain()
         stop.clear()
         await _first(stop.wait(), within=settings.drain)
@@ -108,7 +110,7 @@ async def serve(settings: Settings) -> None:
 
 
 async def _first(*waits: Coroutine[Any, Any, object], within: float) -> None:
-    """Until one of them is over, or for so many seconds."""
+    """Wait until one of them returns, or for ``within`` seconds."""
     tasks = [asyncio.create_task(wait) for wait in waits]
     await asyncio.wait(tasks, timeout=within, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
@@ -121,12 +123,12 @@ def _bound(address: Address, setting: str) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind(address)
-        # Here, since uvloop would say nothing of an error: another socket may have the address meanwhile.
+        # Here, since uvloop reports no error: another socket may have taken the address meanwhile.
         sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
         raise ListenError(
-            f"{setting}: {address} cannot be listened on: {error.strerror or error}. Give another one."
+            f"{setting}: cannot listen on {address}: {error.strerror or error}. Set another address."
         ) from error
     return sock
 
@@ -137,7 +139,7 @@ def _address(sock: socket.socket) -> Address:
 
 
 def run(settings: Settings, new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
-    """``serve`` on an event loop of its own, uvloop's where there is one."""
+    """``serve`` on a new event loop: uvloop's if it is installed."""
     if new_loop is None:
         with contextlib.suppress(ImportError):
             import uvloop

@@ -1,211 +1,201 @@
-"""Every setting of the proxy: its environment variable, its default and a sentence, in one table.
+"""The settings of the proxy: those of this module, and a section for each authenticator.
 
-Below this module nothing reads the environment, except botocore: it takes the standard ``AWS_*`` variables.
+Below this module nothing reads the environment, except botocore: it reads the standard ``AWS_*`` variables.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar, cast
 
-from .setting_table import SettingTable, setting
+from .setting_table import Problem, SettingTable, help_text, read_tables, rows, setting, settings_page
 from .setting_values import (
     Address,
     address,
     count,
     host_names,
-    iap_audience,
-    keys_url,
     mib,
     origin,
     path,
+    positive_seconds,
     seconds,
-    some_seconds,
-    switch,
 )
 
-# (variables, what is wrong between them)
-Problem = tuple[tuple[str, ...], str]
+PREFIX = "MLFLOW_PROXY_"
+Section = TypeVar("Section", bound=SettingTable)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(SettingTable):
-    """What the proxy is told. Sizes are bytes, times are seconds."""
+    """Sizes are bytes, times are seconds. ``section`` returns the settings of an authenticator."""
 
-    prefix = "MLFLOW_PROXY_"
+    title: ClassVar[str] = "Upstream, listeners and limits"
+    prefix: ClassVar[str] = PREFIX
 
-    # What stands behind the proxy
+    # Upstream
     target_arn: str = setting(
         "MLFLOW_PROXY_TARGET_ARN",
         "",
-        "SageMaker's MLflow to sign for: the ARN of a tracking server or of a serverless app.",
+        "ARN of the SageMaker MLflow tracking server or serverless app to sign requests for.",
     )
     target_endpoint: str = setting(
         "MLFLOW_PROXY_TARGET_ENDPOINT",
         "",
-        "Use this https:// origin instead of the endpoint that follows from the ARN.",
+        "Origin (https://) to use instead of the endpoint that follows from the ARN.",
         origin,
     )
     assume_role_arn: str = setting(
-        "MLFLOW_PROXY_ASSUME_ROLE_ARN", "", "A role to assume before signing; empty: the AWS chain's own credentials."
+        "MLFLOW_PROXY_ASSUME_ROLE_ARN",
+        "",
+        "IAM role to assume before signing; empty: the credentials of the AWS chain.",
     )
     upstream_url: str = setting(
         "MLFLOW_PROXY_UPSTREAM_URL",
         "",
-        "A plain MLflow server instead of SageMaker's, such as http://127.0.0.1:5000.",
+        "Origin of a plain MLflow server to use instead of SageMaker, such as http://127.0.0.1:5000.",
         origin,
     )
     ca_bundle: Path | None = setting(
-        "AWS_CA_BUNDLE", "", "A PEM file of authorities to trust instead of the system's.", path
+        "AWS_CA_BUNDLE", "", "PEM file of certificate authorities to trust instead of the system's.", path
     )
 
-    # Where it listens
-    listen: Address = setting("MLFLOW_PROXY_LISTEN", "127.0.0.1:8080", "host:port for callers.", address)
+    # Listeners
+    listen: Address = setting("MLFLOW_PROXY_LISTEN", "127.0.0.1:8080", "host:port for clients.", address)
     metrics_listen: Address = setting(
         "MLFLOW_PROXY_METRICS_LISTEN",
         "127.0.0.1:9090",
-        "host:port for Prometheus; keep it private, it asks nobody who they are.",
+        "host:port for Prometheus; keep it private: it requires no authentication.",
         address,
     )
     public_url: str = setting(
         "MLFLOW_PROXY_PUBLIC_URL",
         "",
-        "The origin under which callers reach the proxy; empty: what the request's Host header says.",
+        "Origin under which clients reach the proxy; empty: the request's Host header.",
         origin,
     )
     allowed_hosts: tuple[str, ...] = setting(
         "MLFLOW_PROXY_ALLOWED_HOSTS",
         "",
-        "The names under which callers reach the proxy, such as mlflow.example.com, *.example.com; a request for "
-        "another is answered 403, unless it is after the proxy's health; empty: any name.",
+        "Host names under which clients reach the proxy, such as mlflow.example.com, *.example.com; requests for "
+        "another name get 403, health checks excepted; empty: any name.",
         host_names,
     )
 
-    # Who may call
-    auth: bool = setting(
-        "MLFLOW_PROXY_AUTH", "on", "off: everyone is an admin; refused on anything but loopback.", switch
-    )
-    tokens_file: Path | None = setting("MLFLOW_PROXY_TOKENS_FILE", "", "The file of hashed tokens.", path)
-    tokens_secret: str = setting(
-        "MLFLOW_PROXY_TOKENS_SECRET",
-        "",
-        "The Secrets Manager secret (name or ARN) of hashed tokens, instead of a file.",
-    )
-    tokens_reload: float = setting(
-        "MLFLOW_PROXY_TOKENS_RELOAD_SECONDS",
-        "15",
-        "How often the tokens are read again: the longest a revoked one still works.",
-        some_seconds,
-    )
-
-    # Who has signed in elsewhere
-    alb_arn: str = setting(
-        "MLFLOW_PROXY_ALB_ARN",
-        "",
-        "Believe what this Application Load Balancer says of people who signed in at it; empty: believe none.",
-    )
-    oidc_issuer: str = setting(
-        "MLFLOW_PROXY_OIDC_ISSUER", "", "The issuer at which the load balancer signs people in, as it is told it."
-    )
-    oidc_client_id: str = setting("MLFLOW_PROXY_OIDC_CLIENT_ID", "", "The load balancer's client ID at that issuer.")
-    oidc_keys_url: str = setting(
-        "MLFLOW_PROXY_OIDC_KEYS_URL",
-        "",
-        "Get the load balancer's public keys below this https:// URL instead of AWS's that follows from the ARN.",
-        keys_url,
-    )
-    oidc_groups_claim: str = setting(
-        "MLFLOW_PROXY_OIDC_GROUPS_CLAIM", "groups", "The claim that names the groups of whoever signed in."
-    )
-    iap_audience: str = setting(
-        "MLFLOW_PROXY_IAP_AUDIENCE",
-        "",
-        "Believe what Google's Identity-Aware Proxy says of whoever comes through it to this application, and answer "
-        "nobody else: /projects/NUMBER/apps/PROJECT_ID.",
-        iap_audience,
-    )
-    iap_keys_url: str = setting(
-        "MLFLOW_PROXY_IAP_KEYS_URL",
-        "",
-        "Get Identity-Aware Proxy's public keys, a JWK set, at this https:// URL instead of Google's.",
-        keys_url,
-    )
-    role_rules: str = setting(
-        "MLFLOW_PROXY_ROLE_RULES",
-        "",
-        "Roles for whoever signed in, such as group:ml-admins=admin, email:ann@example.org=editor, "
-        "domain:example.org=viewer; the highest that fits.",
-    )
-
-    # What it takes
+    # Limits
     body_limit: int = setting(
-        "MLFLOW_PROXY_BODY_LIMIT_MIB", "32", "The largest body of a signed request, in MiB; beyond it 413.", mib
+        "MLFLOW_PROXY_BODY_LIMIT_MIB", "32", "Largest body of a signed request, in MiB; above it 413.", mib
     )
     body_budget: int = setting(
         "MLFLOW_PROXY_BODY_BUDGET_MIB",
         "128",
-        "The memory for all signed bodies in flight, in MiB; beyond it requests wait.",
+        "Memory for all signed request bodies, in MiB; above it requests wait.",
         mib,
     )
     body_timeout: float = setting(
         "MLFLOW_PROXY_BODY_TIMEOUT_SECONDS",
         "60",
-        "How long a body may stand still either way, and how long a request may wait for its share of the budget.",
-        some_seconds,
+        "Longest pause in a request or response body, and longest wait for a share of the body budget.",
+        positive_seconds,
     )
     max_connections: int = setting(
-        "MLFLOW_PROXY_MAX_CONNECTIONS", "1024", "Connections from callers; one more is closed at once.", count
+        "MLFLOW_PROXY_MAX_CONNECTIONS", "1024", "Client connections; further ones are closed at once.", count
     )
-    max_requests: int = setting(
-        "MLFLOW_PROXY_MAX_REQUESTS", "512", "Requests under way; one more is answered 429.", count
-    )
+    max_requests: int = setting("MLFLOW_PROXY_MAX_REQUESTS", "512", "Requests in flight; further ones get 429.", count)
     header_limit: int = setting(
         "MLFLOW_PROXY_HEADER_LIMIT_BYTES",
         "65536",
-        "The longest request line and the longest header field; a whole head may be twice as long.",
+        "Longest request line and longest header; a whole request head may be twice as long.",
         count,
     )
 
-    # How long it waits
+    # Timeouts
     connect_timeout: float = setting(
-        "MLFLOW_PROXY_CONNECT_TIMEOUT_SECONDS", "5", "To connect to the upstream, TLS included.", some_seconds
+        "MLFLOW_PROXY_CONNECT_TIMEOUT_SECONDS",
+        "5",
+        "Time to connect to the upstream, TLS included.",
+        positive_seconds,
     )
     upstream_timeout: float = setting(
         "MLFLOW_PROXY_UPSTREAM_TIMEOUT_SECONDS",
         "110",
-        "For the upstream to begin its answer, or to go on with it; MLflow's clients give up after 120.",
-        some_seconds,
+        "Time for the upstream to start its response, and longest pause in it; MLflow's clients time out after 120.",
+        positive_seconds,
     )
     upstream_keepalive: float = setting(
         "MLFLOW_PROXY_UPSTREAM_KEEPALIVE_SECONDS",
         "4",
-        "How long an idle connection to the upstream is kept; less than the upstream keeps it (`mlflow server`: 5).",
+        "How long an idle upstream connection is kept; less than the upstream keeps it (`mlflow server`: 5).",
         seconds,
     )
     keepalive: float = setting(
         "MLFLOW_PROXY_KEEPALIVE_SECONDS",
         "75",
-        "How long an idle caller's connection is kept; longer than a load balancer in front keeps it.",
+        "How long an idle client connection is kept; longer than a load balancer in front keeps it.",
         seconds,
     )
     drain: float = setting(
         "MLFLOW_PROXY_DRAIN_SECONDS",
         "5",
-        "After SIGTERM, how long new requests are still taken, so that a load balancer can notice.",
+        "After SIGTERM, how long new requests are still accepted, until a load balancer stops sending them.",
         seconds,
     )
     grace: float = setting(
         "MLFLOW_PROXY_GRACE_SECONDS", "25", "After SIGTERM, how long running requests may take to finish.", seconds
     )
 
-    def contradictions(self) -> Iterator[Problem]:
-        yield from self._upstream_contradictions()
-        yield from self._caller_contradictions()
-        yield from self._sign_in_contradictions()
+    sections: Mapping[type[SettingTable], SettingTable] = dataclasses.field(
+        default_factory=dict[type[SettingTable], SettingTable]
+    )
+
+    def section(self, table: type[Section]) -> Section:
+        """The settings of one authenticator; its defaults if none was read."""
+        return cast("Section", self.sections.get(table) or table())
+
+    @classmethod
+    def tables(cls) -> list[type[SettingTable]]:
+        """All tables, in the order of the documentation."""
+        # Imported here, since a health check reads one setting and should not load the authenticators.
+        from .auth.authenticators import AUTHENTICATORS
+        from .auth.role_rules import RoleRulesSettings
+
+        return [cls, *(one.settings_table for one in AUTHENTICATORS), RoleRulesSettings]
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        read = read_tables(environ, cls.tables(), PREFIX)
+        settings = cls.build({name: value for values in read.values.values() for name, value in values.items()})
+        read.raise_problems([*settings.conflicts(), *settings.authentication_conflicts()])
+        return settings
+
+    @classmethod
+    def build(cls, values: Mapping[str, Any]) -> Self:
+        """Settings from parsed values by field name, of this table and of all sections."""
+        left = dict(values)
+        sections = {
+            table: table(
+                **{field.name: left.pop(field.name) for field in dataclasses.fields(table) if field.name in left}
+            )
+            for table in cls.tables()[1:]
+        }
+        return cls(**left, sections=sections)
+
+    def conflicts(self) -> Iterator[Problem]:
+        upstreams = ("MLFLOW_PROXY_TARGET_ARN", "MLFLOW_PROXY_UPSTREAM_URL")
+        if bool(self.target_arn) == bool(self.upstream_url):
+            yield upstreams, f"Set one of {upstreams[0]} (SageMaker) and {upstreams[1]} (plain MLflow)."
+        if self.upstream_url and (self.target_endpoint or self.assume_role_arn):
+            yield (
+                upstreams,
+                "MLFLOW_PROXY_TARGET_ENDPOINT and MLFLOW_PROXY_ASSUME_ROLE_ARN can be used with "
+                "MLFLOW_PROXY_TARGET_ARN only.",
+            )
+        if self.target_endpoint.startswith("http:"):
+            yield (), "MLFLOW_PROXY_TARGET_ENDPOINT: signed requests need https://."
         if self.body_budget < self.body_limit:
             yield (
                 ("MLFLOW_PROXY_BODY_BUDGET_MIB", "MLFLOW_PROXY_BODY_LIMIT_MIB"),
-                "MLFLOW_PROXY_BODY_BUDGET_MIB must be at least MLFLOW_PROXY_BODY_LIMIT_MIB: the largest body has to "
-                "fit.",
+                "MLFLOW_PROXY_BODY_BUDGET_MIB must be at least MLFLOW_PROXY_BODY_LIMIT_MIB, so that the largest body "
+                "fits.",
             )
         if self.grace < self.drain:
             yield (
@@ -213,90 +203,48 @@ class Settings(SettingTable):
                 "MLFLOW_PROXY_GRACE_SECONDS must be at least MLFLOW_PROXY_DRAIN_SECONDS, which is a part of it.",
             )
 
-    def _upstream_contradictions(self) -> Iterator[Problem]:
-        upstreams = ("MLFLOW_PROXY_TARGET_ARN", "MLFLOW_PROXY_UPSTREAM_URL")
-        if bool(self.target_arn) == bool(self.upstream_url):
-            yield (
-                upstreams,
-                "Set one of MLFLOW_PROXY_TARGET_ARN (SageMaker) and MLFLOW_PROXY_UPSTREAM_URL (plain MLflow).",
-            )
-        if self.upstream_url and (self.target_endpoint or self.assume_role_arn):
-            yield (
-                upstreams,
-                "MLFLOW_PROXY_TARGET_ENDPOINT and MLFLOW_PROXY_ASSUME_ROLE_ARN go with MLFLOW_PROXY_TARGET_ARN only.",
-            )
-        if self.target_endpoint.startswith("http:"):
-            yield (), "MLFLOW_PROXY_TARGET_ENDPOINT: signed requests go over https:// only."
+    def authentication_conflicts(self) -> Iterator[Problem]:
+        """What is wrong within the authenticators' settings, and between them."""
+        from .auth import role_rules
+        from .auth.authenticators import AUTHENTICATORS
 
-    def _caller_contradictions(self) -> Iterator[Problem]:
-        about = (
-            "MLFLOW_PROXY_AUTH",
-            "MLFLOW_PROXY_IAP_AUDIENCE",
-            "MLFLOW_PROXY_TOKENS_FILE",
-            "MLFLOW_PROXY_TOKENS_SECRET",
-        )
-        if not self.auth:
-            if not self.listen.loopback:
-                yield (
-                    ("MLFLOW_PROXY_LISTEN",),
-                    f"MLFLOW_PROXY_AUTH=off would let anyone who reaches {self.listen} act as an admin: "
-                    "listen on 127.0.0.1, or leave authentication on.",
-                )
-            if self.tokens_file or self.tokens_secret:
-                yield about, "MLFLOW_PROXY_AUTH=off takes no tokens: remove it or the tokens' setting."
-        elif not self.iap_audience and bool(self.tokens_file) == bool(self.tokens_secret):
-            yield (
-                about,
-                "Set one of MLFLOW_PROXY_TOKENS_FILE and MLFLOW_PROXY_TOKENS_SECRET; make a first token with "
-                "`python -m proxy_app token new --help`.",
-            )
+        enabled = [one for one in AUTHENTICATORS if one.enabled(self)]
+        for one in AUTHENTICATORS:
+            yield from one.conflicts(self)
+        for one in enabled:
+            others = [other for other in enabled if other is not one]
+            if one.exclusive and others:
+                about = tuple(name for each in (one, *others) for name in each.settings_table.names())
+                labels = ", ".join(other.label for other in others)
+                yield about, f"{one.label} cannot be used together with {labels}: {one.exclusive}."
+        yield from role_rules.conflicts(self, AUTHENTICATORS)
 
-    def _sign_in_contradictions(self) -> Iterator[Problem]:
-        rules = {"MLFLOW_PROXY_ROLE_RULES": self.role_rules}
-        client = {"MLFLOW_PROXY_OIDC_ISSUER": self.oidc_issuer, "MLFLOW_PROXY_OIDC_CLIENT_ID": self.oidc_client_id}
-        # Each way to sign in: what says that it is believed, what that needs, and what else goes with it.
-        ways = {
-            "MLFLOW_PROXY_ALB_ARN": (self.alb_arn, client | rules, {"MLFLOW_PROXY_OIDC_KEYS_URL": self.oidc_keys_url}),
-            "MLFLOW_PROXY_IAP_AUDIENCE": (self.iap_audience, rules, {"MLFLOW_PROXY_IAP_KEYS_URL": self.iap_keys_url}),
-        }
-        stray = {name: value for _, needs, other in ways.values() for name, value in (needs | other).items() if value}
-        about = (*ways, *client, *rules)
-        for way, (believed, needs, other) in ways.items():
-            if not believed:
-                continue
-            if missing := [name for name, value in needs.items() if not value]:
-                yield about, f"Set {', '.join(missing)} too, or remove {way}, which needs them."
-            if not self.auth:
-                yield about, f"MLFLOW_PROXY_AUTH=off knows nobody: remove it or {way}."
-            stray = {name: value for name, value in stray.items() if name not in needs | other}
-        if stray:
-            fitting = [way for way, (_, needs, other) in ways.items() if stray.keys() <= (needs | other).keys()]
-            yield (
-                about,
-                f"Set {' or '.join(fitting or ways)} too, or remove {', '.join(stray)}: nobody is believed without it.",
-            )
-        if not self.iap_audience:
-            return
-        if self.alb_arn:
-            yield (
-                about,
-                "Set one of MLFLOW_PROXY_ALB_ARN and MLFLOW_PROXY_IAP_AUDIENCE: requests come through one of them.",
-            )
-        if self.tokens_file or self.tokens_secret:
-            yield (
-                about,
-                "MLFLOW_PROXY_IAP_AUDIENCE takes no tokens, since Identity-Aware Proxy reads the Authorization "
-                "header itself: "
-                "remove MLFLOW_PROXY_TOKENS_FILE and MLFLOW_PROXY_TOKENS_SECRET.",
-            )
-        if self.target_arn:
-            yield about, "MLFLOW_PROXY_IAP_AUDIENCE goes with MLFLOW_PROXY_UPSTREAM_URL only."
+    @classmethod
+    def table(cls) -> list[tuple[str, str, str]]:
+        """The rows of this table and of all sections."""
+        return [row for table in cls.tables() for row in rows(table)]
+
+    @classmethod
+    def help(cls) -> str:
+        """All settings for a terminal."""
+        return help_text(cls.tables())
 
     @classmethod
     def markdown(cls) -> str:
         """docs/settings.md."""
-        return cls.page(
-            "The proxy's settings",
-            "Environment variables; empty means the default. Written by `make docs` from `proxy_app/settings.py`.",
-            "Credentials, regions and endpoints of AWS come from the standard `AWS_*` variables and files.",
+        return settings_page(
+            "Settings of the proxy",
+            [
+                "Environment variables; empty means the default. Generated by `make docs`.",
+                "Credentials, regions and endpoints of AWS come from the standard `AWS_*` variables and files.",
+            ],
+            cls.tables(),
         )
+
+
+def listen_address(environ: Mapping[str, str]) -> Address:
+    """MLFLOW_PROXY_LISTEN alone, for the health check. Raises SettingsError."""
+    name = "MLFLOW_PROXY_LISTEN"
+    read = read_tables({name: environ.get(name, "")}, [Settings], PREFIX)
+    read.raise_problems(())
+    return read.values[Settings].get("listen") or Settings().listen

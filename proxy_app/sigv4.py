@@ -1,4 +1,4 @@
-"""AWS Signature Version 4, as pure functions: what is signed is the exact URL and bytes that are sent.
+"""AWS Signature Version 4 as pure functions: the URL and bytes that are signed are exactly those that are sent.
 
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
@@ -20,7 +20,7 @@ _PLAIN_PAIR = re.compile(r"[A-Za-z0-9\-_.~]+=[A-Za-z0-9\-_.~]*")
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Keys to sign with. ``token`` is a session's, empty for long-term keys."""
+    """Keys to sign with. ``token`` is the session token, empty for long-term keys."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -28,9 +28,9 @@ class Credentials:
 
 
 def canonical_path(raw_path: str) -> str:
-    """The one way to write this path: each segment decoded, then encoded by RFC 3986. ``%2F`` stays encoded.
+    """The normal form of a path: each segment decoded, then encoded by RFC 3986. ``%2F`` stays encoded.
 
-    The caller has refused empty, ``.`` and ``..`` segments, which servers read differently.
+    The router has rejected empty, ``.`` and ``..`` segments, which servers read differently.
     """
     if _PLAIN_PATH.fullmatch(raw_path):
         return raw_path
@@ -61,17 +61,23 @@ def canonical_query(query: str) -> str:
 
 
 def canonical_request(
-    method: str, path: str, query: str, headers: Sequence[tuple[str, str]], payload_sha256: str
+    method: str,
+    path: str,
+    query: str,
+    headers: Sequence[tuple[str, str]],
+    payload_sha256: str,
+    *,
+    double_encode_path: bool = True,
 ) -> tuple[str, str]:
     """(canonical request, signed header names).
 
     ``path`` and ``query`` are as sent, from ``canonical_path`` and ``encoded_query``; ``headers`` are (lower-case name,
-    value), sorted by name.
-    The path is encoded once more, as every service but S3 does it.
+    value), sorted by name. ``double_encode_path``: the path is encoded once more, which every service but S3 expects.
     """
     signed = ";".join([name for name, _ in headers])
     lines = "".join([_canonical_line(name, value) for name, value in headers])
-    uri = path if _PLAIN_PATH.fullmatch(path) else quote(path, safe="/" + _UNRESERVED)
+    plain = not double_encode_path or _PLAIN_PATH.fullmatch(path)
+    uri = path if plain else quote(path, safe="/" + _UNRESERVED)
     return f"{method}\n{uri}\n{canonical_query(query)}\n{lines}\n{signed}\n{payload_sha256}", signed
 
 
@@ -92,11 +98,14 @@ def authorization(
     region: str,
     service: str,
     amz_date: str,
+    double_encode_path: bool = True,
 ) -> str:
     """The value of ``Authorization``. Arguments as for ``canonical_request``; ``amz_date`` as from ``amz_time``."""
-    request, signed = canonical_request(method, path, query, headers, payload_sha256)
+    request, signed = canonical_request(
+        method, path, query, headers, payload_sha256, double_encode_path=double_encode_path
+    )
     scope, key = _scope_and_key(credentials.secret_key, amz_date[:8], region, service)
-    # A header's bytes that are no UTF-8 are here as surrogates, and are signed as they are sent.
+    # Header bytes that are not UTF-8 are surrogates here, and are signed as they are sent.
     hashed = sha256(request.encode("utf-8", "surrogateescape")).hexdigest()
     to_sign = f"AWS4-HMAC-SHA256\n{amz_date}\n{scope}\n{hashed}"
     keyed = key.copy()
@@ -118,11 +127,13 @@ def signed_headers(
     region: str,
     service: str,
     now: float,
+    double_encode_path: bool = True,
 ) -> list[tuple[str, str]]:
     """The headers that sign a request, to be sent beside ``headers``.
 
-    ``headers`` are (lower-case name, value) of what is to be signed: host, content type, the target's ARN.
-    ``payload_sha256`` is the body's hash in hex; ``now`` is seconds since the epoch.
+    ``headers`` are (lower-case name, value) of what is signed: host, content type, the target's ARN.
+    ``payload_sha256`` is the body's hash in hex; ``now`` is seconds since the epoch; ``double_encode_path`` is False
+    for S3.
     """
     amz_date = amz_time(int(now))
     added = [("x-amz-content-sha256", payload_sha256), ("x-amz-date", amz_date)]
@@ -138,19 +149,20 @@ def signed_headers(
         region=region,
         service=service,
         amz_date=amz_date,
+        double_encode_path=double_encode_path,
     )
     return [*added, ("authorization", value)]
 
 
 @lru_cache(maxsize=2)
 def amz_time(now: int) -> str:
-    """``now`` in seconds since the epoch, as in 20150830T123600Z."""
+    """Seconds since the epoch in the form 20150830T123600Z."""
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
 
 
 @lru_cache(maxsize=4)
 def _scope_and_key(secret_key: str, date: str, region: str, service: str) -> tuple[str, hmac.HMAC]:
-    """The scope of a day's signatures, and what makes them: to be copied, since a copy costs less than a new one."""
+    """The credential scope of a day, and the keyed HMAC: callers copy it, which costs less than a new one."""
     parts = (date, region, service, "aws4_request")
     key = f"AWS4{secret_key}".encode()
     for part in parts:

@@ -1,4 +1,4 @@
-"""What stands behind the proxy: SageMaker's MLflow, named by its ARN, or a plain MLflow server, named by its URL.
+"""The upstream: SageMaker's MLflow by its ARN, or a plain MLflow server by its URL.
 
 SageMaker's endpoints, service names and headers are those of AWS's own plugin, sagemaker-mlflow 0.5.0.
 """
@@ -17,21 +17,21 @@ _ARN = re.compile(
     re.ASCII,
 )
 _ROLE = re.compile(r"arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
-# Both partitions' MLflow hosts end in `aws`, in GovCloud too.
-_SERVED = frozenset({"aws", "aws-us-gov"})
-# Regions of the partitions that are not.
-_ELSEWHERE = ("cn-", "eusc-", "us-iso", "eu-iso")
+# The MLflow hosts of both partitions end in `aws`.
+_PARTITIONS = frozenset({"aws", "aws-us-gov"})
+# Regions of other partitions.
+_OTHER_REGIONS = ("cn-", "eusc-", "us-iso", "eu-iso")
 
 
 class TargetError(ValueError):
-    """The target cannot be what was given; the message shows the expected form."""
+    """The target is invalid; the message shows the expected form."""
 
 
 @dataclass(frozen=True, slots=True)
 class SageMakerTarget:
     """A tracking server or a serverless app.
 
-    ``service`` and ``region`` are what requests are signed for; ``arn_header`` names the target in each request.
+    Requests are signed for ``service`` and ``region``; ``arn_header`` names the target in each request.
     """
 
     arn: str
@@ -44,18 +44,20 @@ class SageMakerTarget:
 
     @property
     def label(self) -> str:
+        """For logs and the home page."""
         kind = "serverless MLflow app" if self.serverless else "MLflow tracking server"
         return f"SageMaker {kind} {self.name} in {self.region}"
 
 
 @dataclass(frozen=True, slots=True)
 class PlainTarget:
-    """An MLflow server on loopback or on a private address, which takes requests as they are."""
+    """An MLflow server on loopback or a private address; requests are forwarded unsigned."""
 
     origin: str
 
     @property
     def label(self) -> str:
+        """For logs and the home page."""
         return f"MLflow server at {self.origin}"
 
 
@@ -63,20 +65,18 @@ Target = SageMakerTarget | PlainTarget
 
 
 def sagemaker_target(arn: str, endpoint: str = "") -> SageMakerTarget:
-    """Everything that follows from the ARN; ``endpoint`` replaces the origin only. Raises TargetError."""
+    """The target of an ARN; ``endpoint`` replaces its origin. Raises TargetError."""
     found = _ARN.fullmatch(arn)
     if found is None:
-        raise TargetError(
-            f"MLFLOW_PROXY_TARGET_ARN: {arn!r} is not the ARN of a SageMaker MLflow. It has the form {_FORM}."
-        )
+        raise TargetError(f"MLFLOW_PROXY_TARGET_ARN: got {arn!r}, expected {_FORM}.")
     partition, region = found["partition"], found["region"]
-    if partition not in _SERVED:
+    if partition not in _PARTITIONS:
         raise TargetError(
-            f"MLFLOW_PROXY_TARGET_ARN: SageMaker's MLflow is not served in the partition {partition!r}, "
-            f"only in {' and '.join(sorted(_SERVED))}."
+            f"MLFLOW_PROXY_TARGET_ARN: SageMaker's MLflow does not exist in the partition {partition!r}, "
+            f"only in {' and '.join(sorted(_PARTITIONS))}."
         )
-    if region.startswith("us-gov-") is not (partition == "aws-us-gov") or region.startswith(_ELSEWHERE):
-        raise TargetError(f"MLFLOW_PROXY_TARGET_ARN: the region {region} is not one of the partition {partition!r}.")
+    if region.startswith("us-gov-") is not (partition == "aws-us-gov") or region.startswith(_OTHER_REGIONS):
+        raise TargetError(f"MLFLOW_PROXY_TARGET_ARN: the region {region} is not in the partition {partition!r}.")
     if found["kind"] == "mlflow-app":
         return SageMakerTarget(
             arn=arn,

@@ -113,8 +113,9 @@ def _load_balancer_alarms(load_balancer: LoadBalancer) -> dict[str, _Alarm]:
 def _proxy_alarms(namespace: str, latency_threshold_seconds: int) -> dict[str, _Alarm]:
     return {
         "proxy-errors": _Alarm(
-            description="the proxy fails requests (5xx). Look at `error` in the log: fault has a traceback "
-            "in the next line, no-credentials and credentials-refused point to the task role, body-budget means that "
+            description="the proxy fails requests (5xx). Look at `error` in the log: internal-error has a traceback "
+            "in the next line, aws-credentials-unavailable and aws-credentials-rejected point to the task role, "
+            "body-budget means that "
             "more memory is needed.",
             namespace=namespace,
             metric="ProxyErrors",
@@ -122,7 +123,8 @@ def _proxy_alarms(namespace: str, latency_threshold_seconds: int) -> dict[str, _
         ),
         "upstream-errors": _Alarm(
             description="SageMaker MLflow returns errors, is unreachable, or rejects the proxy's role. Look at the "
-            "status of the tracking server or app, then at `error` and `upstream_ms` in the log; aws-error with 403 is "
+            "status of the tracking server or app, then at `error` and `upstream_duration_ms` in the log; aws-error "
+            "with 403 is "
             "IAM.",
             namespace=namespace,
             metric="UpstreamErrors",
@@ -131,7 +133,8 @@ def _proxy_alarms(namespace: str, latency_threshold_seconds: int) -> dict[str, _
         ),
         "high-latency": _Alarm(
             description=f"the 95th percentile of response times is above {latency_threshold_seconds} s. Look at the "
-            "slowest routes on the dashboard: where upstream_ms is as high, SageMaker is slow; otherwise look at the "
+            "slowest routes on the dashboard: where upstream_duration_ms is as high, SageMaker is slow; otherwise "
+            "look at the "
             "proxy's CPU and the clients' connections.",
             namespace=namespace,
             metric="Latency",
@@ -141,7 +144,8 @@ def _proxy_alarms(namespace: str, latency_threshold_seconds: int) -> dict[str, _
             periods=3,
         ),
         "throttled": _Alarm(
-            description="clients get 429. Look at `error` in the log: too-many is the proxy's own limit (add tasks), "
+            description="clients get 429. Look at `error` in the log: too-many-requests is the proxy's own limit "
+            "(add tasks), "
             "otherwise SageMaker throttles; the dashboard shows which clients send the most requests.",
             namespace=namespace,
             metric="Throttled",

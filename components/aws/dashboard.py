@@ -108,14 +108,15 @@ def _who_uses_it(deployment: Deployment, log: ProxyLog) -> list[Widget]:
             deployment,
             log,
             "Callers",
-            "| stats count(*) as requests, sum(bytes_in + bytes_out) as bytes, max(@timestamp) as seen by caller, role "
+            "| stats count(*) as requests, sum(bytes_in + bytes_out) as bytes, max(@timestamp) as seen by "
+            "principal, role "
             "| sort requests desc | limit 20",
         ),
         _table(
             deployment,
             log,
             "Refused",
-            "| filter ispresent(error) | stats count(*) as requests by error, status, caller "
+            "| filter ispresent(error) | stats count(*) as requests by error, status, principal "
             "| sort requests desc | limit 20",
             width=_WHOLE,
         ),
@@ -136,15 +137,17 @@ def _what_is_slow(deployment: Deployment, log: ProxyLog) -> list[Widget]:
             deployment,
             log,
             "Routes by the time they take in all",
-            "| stats count(*) as requests, pct(ms, 95) as p95, pct(upstream_ms, 95) as upstream_p95, sum(ms) as total "
+            "| stats count(*) as requests, pct(duration_ms, 95) as p95, pct(upstream_duration_ms, 95) as "
+            "upstream_p95, sum(duration_ms) as total "
             "by route, method | sort total desc | limit 20",
         ),
         _table(
             deployment,
             log,
             "Slowest requests",
-            "| fields @timestamp, ms, upstream_ms, attempts, status, caller, method, route, request_id "
-            "| sort ms desc | limit 20",
+            "| fields @timestamp, duration_ms, upstream_duration_ms, attempts, status, principal, method, route, "
+            "request_id "
+            "| sort duration_ms desc | limit 20",
             width=_WHOLE,
         ),
     ]

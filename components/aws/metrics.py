@@ -1,6 +1,6 @@
 """What is counted from the proxy's log: a metric filter for each, in a namespace of this deployment.
 
-The proxy writes a JSON line for each request, with the reason where it ended one itself (proxy_app/observe.py,
+The proxy writes a JSON line for each request, with the reason where it ended one itself (proxy_app/access_log.py,
 proxy_app/errors.py); a test holds the patterns to its lines.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
 """
@@ -18,10 +18,11 @@ _REQUEST = '$.event = "request"'
 # MLflow's own errors pass without a reason; a reason of these names what MLflow, or AWS's front, did.
 _UPSTREAM = (
     '($.status >= 500 && $.error NOT EXISTS) || $.error = "upstream-*" || $.error = "outcome-unknown" || '
-    '$.error = "no-ui-link" || ($.error = "aws-error" && ($.status = 403 || $.status >= 500))'
+    '$.error = "ui-link-failed" || ($.error = "aws-error" && ($.status = 403 || $.status >= 500))'
 )
 _PROXY = (
-    '$.status >= 500 && $.error = "*" && $.error != "upstream-*" && $.error != "no-ui-link" && $.error != "aws-error"'
+    '$.status >= 500 && $.error = "*" && $.error != "upstream-*" && $.error != "ui-link-failed" && '
+    '$.error != "aws-error"'
 )
 _ROLES = '$.role = "viewer" || $.role = "editor" || $.role = "admin"'
 
@@ -41,7 +42,9 @@ METRICS = {
     # Only who is known has a role. Each role is a metric of its own to CloudWatch, and to its bill.
     "RequestsByRole": Counted(pattern=f"{{ {_REQUEST} && ({_ROLES}) }}", dimensions={"Role": "$.role"}),
     # Of what MLflow was asked: a flood of refusals, which take no time, would hide all else.
-    "Latency": Counted(pattern=f"{{ {_REQUEST} && $.upstream_ms >= 0 }}", value="$.ms", unit="Milliseconds"),
+    "Latency": Counted(
+        pattern=f"{{ {_REQUEST} && $.upstream_duration_ms >= 0 }}", value="$.duration_ms", unit="Milliseconds"
+    ),
     "ProxyErrors": Counted(pattern=f"{{ {_REQUEST} && {_PROXY} }}"),
     "UpstreamErrors": Counted(pattern=f"{{ {_REQUEST} && ({_UPSTREAM}) }}"),
     "Throttled": Counted(pattern=f"{{ {_REQUEST} && $.status = 429 }}"),

@@ -85,9 +85,9 @@ class OidcSignIn:
         """What the proxy checks the load balancer's word by."""
         return {
             proxy_environment.ALB_ARN: balancer.arn,
-            proxy_environment.OIDC_ISSUER: self.settings.issuer,
-            proxy_environment.OIDC_CLIENT_ID: self.settings.client_id,
-            proxy_environment.OIDC_GROUPS_CLAIM: self.settings.groups_claim,
+            proxy_environment.ALB_ISSUER: self.settings.issuer,
+            proxy_environment.ALB_CLIENT_ID: self.settings.client_id,
+            proxy_environment.ALB_GROUPS_CLAIM: self.settings.groups_claim,
         }
 
     def _provider(self) -> _Provider:

@@ -11,7 +11,7 @@ _NAME = re.compile(r"[\w./#-]{1,512}", re.ASCII)
 
 
 class ProxyLog(pulumi.ComponentResource):
-    """Lines are JSON: proxy_app/observe.py."""
+    """Lines are JSON: proxy_app/access_log.py."""
 
     name: pulumi.Output[str]
     arn: pulumi.Output[str]

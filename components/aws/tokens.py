@@ -20,7 +20,7 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def first_document(token: str, days: int, now: datetime) -> str:
-    """The list of tokens with one admin in it, as the proxy reads it (proxy_app/callers/tokens.py)."""
+    """The list of tokens with one admin in it, as the proxy reads it (proxy_app/auth/tokens.py)."""
     entry = {
         "id": token.split("_")[1],
         "name": _HOLDER,

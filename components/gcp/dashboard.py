@@ -178,7 +178,7 @@ def _add_latency(
             },
         ),
     )
-    slow = f"jsonPayload.upstream_ms >= {args.latency_threshold_seconds * 1000}"
+    slow = f"jsonPayload.upstream_duration_ms >= {args.latency_threshold_seconds * 1000}"
     page.row(
         _PANEL,
         _log_panel(f"Requests with a latency of {args.latency_threshold_seconds} s or more", app, log_bucket, slow),

@@ -18,7 +18,7 @@ VPC_ENDPOINT = "aws:ec2/vpcEndpoint:VpcEndpoint"
 WAF_ASSOCIATION = "aws:wafv2/webAclAssociation:WebAclAssociation"
 # The environment variables of a proxy that authenticates tokens, and that trusts the load balancer's sign-in:
 # components/proxy_environment.py.
-_TOKENS, _OIDC = "MLFLOW_PROXY_TOKENS_SECRET", "MLFLOW_PROXY_OIDC_ISSUER"
+_TOKENS, _OIDC = "MLFLOW_PROXY_TOKENS_SECRET", "MLFLOW_PROXY_ALB_ISSUER"
 _UNAUTHENTICATED = {"authenticate": "otherwise redirect to sign-in", "deny": "otherwise 401"}
 _CONNECTED = "the VPC and connected networks"
 

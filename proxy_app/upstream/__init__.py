@@ -1,12 +1,46 @@
-"""What stands behind the proxy, and how a request gets there: signed to SageMaker, or as it is to a plain MLflow."""
+"""The upstreams: SageMaker's MLflow, to which requests are signed, and a plain MLflow server."""
 
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
-from aiohttp import web
+from ..http_client import Headers, Response
+from ..request_body import RequestBody
 
-from ..routes import Route
-from .pool import Answer
+
+@dataclass(slots=True)
+class UpstreamRequest:
+    """A request on its way to the upstream. Rewriters may change it.
+
+    ``target`` is the raw path with its query; ``headers`` are those that are forwarded; ``idempotent``: it may be sent
+    again after its response was lost.
+    """
+
+    method: str
+    target: str
+    headers: list[tuple[bytes, bytes]]
+    body: RequestBody
+    idempotent: bool
+
+
+@dataclass(slots=True)
+class UpstreamResponse:
+    """A response whose head has arrived. ``body`` is None until it has been read as a whole."""
+
+    response: Response
+    attempts: int
+    headers: Headers
+    body: bytes | None = None
+
+    @classmethod
+    def of(cls, response: Response, attempts: int) -> "UpstreamResponse":
+        """As the HTTP client returns it."""
+        return cls(response, attempts, response.headers)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self.response.status
 
 
 class Upstream(Protocol):
@@ -15,13 +49,13 @@ class Upstream(Protocol):
     origin: str
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        """Everything this needs while the proxy runs."""
+        """Everything that it needs while the proxy runs."""
         ...
 
-    async def send(self, request: web.BaseRequest, route: Route) -> Answer:
-        """Pass a caller's request on. Raises Refusal."""
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        """Send a request. Raises ApiError, with ``attempts`` set if the upstream was called."""
         ...
 
     async def probe(self) -> None:
-        """Ask for something small. Raises Refusal when no caller's request could be answered now."""
+        """Send a small request. Raises ApiError if no client's request could be served now."""
         ...

@@ -1,6 +1,6 @@
-"""Errors of AWS's front, ``{"message": ...}``, which MLflow's clients show as INTERNAL_ERROR: put into MLflow's form.
+"""Errors of AWS's API, ``{"message": ...}``, translated into MLflow's form: its clients show them as INTERNAL_ERROR.
 
-MLflow's own errors have an ``error_code`` and pass as they are.
+MLflow's own errors have an ``error_code`` and are forwarded as they are.
 """
 
 import contextlib
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from .. import errors
-from .connection import UpstreamError
-from .pool import Answer
+from . import UpstreamResponse
+from .client import read_body
 
 _SHORT = 8192
 _JSON = frozenset({"application/json", "application/x-amz-json-1.0", "application/x-amz-json-1.1"})
-# These say that the credentials no longer hold, rather than what they allow.
+# The credentials are no longer valid, as opposed to not authorized.
 _STALE = ("ExpiredToken", "token included in the request is expired", "UnrecognizedClient", "InvalidClientTokenId")
 _ERROR_CODES = {
     400: "BAD_REQUEST",
@@ -29,21 +29,21 @@ _ERROR_CODES = {
 
 @dataclass(frozen=True, slots=True)
 class AwsError:
-    """What AWS's front said. ``stale``: it did not take the credentials."""
+    """An error of AWS's API. ``stale``: it rejected the credentials as expired or unknown."""
 
     status: int
     message: str
     stale: bool
     retry_after: str
 
-    def refusal(self) -> errors.Refusal:
-        """The same sentence and, but for stale credentials, the same status in MLflow's form."""
+    def api_error(self) -> errors.ApiError:
+        """The same message and, except for stale credentials, the same status in MLflow's form."""
         if self.stale:
             return errors.unavailable(
-                f"SageMaker does not take the proxy's credentials: {self.message}", reason="credentials-refused"
+                f"SageMaker rejects the proxy's credentials: {self.message}", reason="aws-credentials-rejected"
             )
-        hint = " (The proxy's own AWS role was refused, not your token.)" if self.status == 403 else ""
-        return errors.Refusal(
+        hint = " (The proxy's AWS role is not authorized; your token is valid.)" if self.status == 403 else ""
+        return errors.ApiError(
             self.status,
             _ERROR_CODES.get(self.status, "INTERNAL_ERROR" if self.status >= 500 else "BAD_REQUEST"),
             f"SageMaker: {self.message}{hint}",
@@ -52,36 +52,33 @@ class AwsError:
         )
 
 
-async def read_short_error(answer: Answer) -> Answer:
-    """An error; if it is a short one in JSON, with its body read. Refusal: 502 when it breaks off."""
-    response = answer.response
+async def read_short_error(upstream: UpstreamResponse) -> UpstreamResponse:
+    """An error response; if it is a short one in JSON, with its body read. ApiError 502 if it is incomplete."""
+    response = upstream.response
     if response.header(b"content-type").partition(";")[0].strip() not in _JSON:
-        return answer
-    # Without a length it is short if all of it is here.
-    length = response.held if response.complete else response.content_length or 0
-    if not 0 < length <= _SHORT:
-        return answer
-    try:
-        return answer._replace(body=await response.read())
-    except UpstreamError as error:
-        raise errors.bad_gateway("The connection to MLflow broke in its answer.", reason="upstream-broke") from error
+        return upstream
+    # Without a length it is short if it has arrived as a whole.
+    length = response.buffered if response.complete else response.content_length or 0
+    if 0 < length <= _SHORT:
+        await read_body(upstream)
+    return upstream
 
 
-def aws_error(answer: Answer) -> AwsError | None:
-    """What AWS's front said in this answer; None if the answer is MLflow's."""
-    if answer.body is None:
+def aws_error(upstream: UpstreamResponse) -> AwsError | None:
+    """The error of AWS's API in this response; None if it is a response of MLflow."""
+    if upstream.body is None:
         return None
     with contextlib.suppress(ValueError):
-        content: Any = json.loads(answer.body)
+        content: Any = json.loads(upstream.body)
         if isinstance(content, dict) and "error_code" not in content:
-            return _parsed(answer, cast("dict[str, Any]", content))
+            return _parsed(upstream, cast("dict[str, Any]", content))
     return None
 
 
-def _parsed(answer: Answer, content: dict[str, Any]) -> AwsError | None:
-    response = answer.response
+def _parsed(upstream: UpstreamResponse, content: dict[str, Any]) -> AwsError | None:
+    response = upstream.response
     kind = f"{response.header(b'x-amzn-errortype')} {content.get('__type', '')}".strip()
-    # Behind its first line, "signature does not match" repeats what was signed: the session token is a part of that.
+    # After its first line, "signature does not match" repeats what was signed: the session token is a part of that.
     message = str(content.get("message") or content.get("Message") or kind).partition("\n")[0]
     if not message:
         return None

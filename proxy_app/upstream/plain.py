@@ -1,48 +1,45 @@
-"""A plain MLflow server: requests go to it as they are, bodies of any size as they come."""
+"""A plain MLflow server: requests are forwarded unsigned, bodies of any size are streamed."""
 
 import contextlib
 from collections.abc import AsyncGenerator
 
-from aiohttp import web
-
-from .. import headers
-from ..bodies import Bodies
-from ..routes import Route
 from ..settings import Settings
 from ..target import PlainTarget
-from .pool import Answer, Pool, refuse_failing
+from . import UpstreamRequest, UpstreamResponse
+from .client import UpstreamClient, check_success
 
-# Whoever comes through the proxy is not on the server's host, even where the proxy is: MLflow runs its assistant, an
-# agent with a shell, for clients that it takes for local. "unknown" is RFC 7239's word for an address not told.
+# No client of the proxy is local to the server, even where the proxy is: MLflow runs its assistant, an agent with a
+# shell, for clients that it takes for local. "unknown" is RFC 7239's word for an undisclosed address.
 _NOT_LOCAL = (b"x-forwarded-for", b"unknown")
 
 
 class PlainUpstream:
     """Streams requests to the server and back."""
 
-    def __init__(self, settings: Settings, target: PlainTarget, bodies: Bodies) -> None:
+    def __init__(self, settings: Settings, target: PlainTarget) -> None:
         self.origin = target.origin
-        self._pool = Pool(settings, target.origin)
-        self._bodies = bodies
+        self._client = UpstreamClient(settings, target.origin)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        async with self._pool.running():
+        """Keeps connections to the server."""
+        async with self._client.running():
             yield
 
-    async def send(self, request: web.BaseRequest, route: Route) -> Answer:
-        has_body = request.body_exists
-        short = self._bodies.short(request) if has_body else b""
-        return await self._pool.send(
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        """Forward the request."""
+        body = request.body
+        small = body.small() if body.exists else b""
+        return await self._client.send(
             request.method,
-            request.raw_path,
-            [*headers.to_upstream(request), _NOT_LOCAL],
-            lambda: self._bodies.stream(request) if short is None else short,
-            length=request.content_length if has_body else 0,
-            replay=route.replay,
-            once=short is None,
+            request.target,
+            [*request.headers, _NOT_LOCAL],
+            body.stream if small is None else lambda: small,
+            length=body.length,
+            idempotent=request.idempotent,
+            body_replayable=small is not None,
         )
 
     async def probe(self) -> None:
-        answer = await self._pool.send("GET", "/health", (), bytes, length=0, replay=True)
-        await refuse_failing(answer)
+        """Ask for MLflow's health."""
+        await check_success(await self._client.send("GET", "/health", (), bytes, length=0, idempotent=True))

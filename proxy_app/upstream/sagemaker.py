@@ -1,96 +1,97 @@
-"""SageMaker's MLflow: each request is held, signed with the proxy's own credentials and sent."""
+"""SageMaker's MLflow: each request is buffered, signed with the proxy's own credentials, and sent."""
 
 import contextlib
 import time
 from collections.abc import AsyncGenerator
 
-from aiohttp import web
-
-from .. import headers
-from ..bodies import NO_BODY, Bodies, HeldBody
 from ..credentials import CredentialKeeper
-from ..routes import Route
+from ..http_client import Headers
+from ..request_body import EMPTY_BODY, BufferedBody
 from ..settings import Settings
 from ..sigv4 import Credentials, canonical_path, encoded_query, signed_headers
 from ..target import SageMakerTarget
+from . import UpstreamRequest, UpstreamResponse
 from .aws_error import aws_error, read_short_error
-from .pool import Answer, Headers, Pool, refuse_failing
+from .client import UpstreamClient, check_success
 from .ui_link import ui_link
 
 
 class SageMakerUpstream:
     """Signs for a tracking server or an app."""
 
-    def __init__(
-        self, settings: Settings, target: SageMakerTarget, bodies: Bodies, credentials: CredentialKeeper
-    ) -> None:
+    def __init__(self, settings: Settings, target: SageMakerTarget, credentials: CredentialKeeper) -> None:
         self.origin = target.origin
         self._target = target
         self._arn_header = (target.arn_header.encode(), target.arn.encode())
-        self._pool = Pool(settings, target.origin)
-        self._bodies = bodies
+        self._client = UpstreamClient(settings, target.origin)
         self._credentials = credentials
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        async with self._pool.running(), self._credentials.running():
+        """Keeps connections and credentials."""
+        async with self._client.running(), self._credentials.running():
             yield
 
-    async def send(self, request: web.BaseRequest, route: Route) -> Answer:
-        kept = headers.to_upstream(request)
-        path, _, query = request.raw_path.partition("?")
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        """Sign the request and send it."""
+        path, _, query = request.target.partition("?")
         path, query = canonical_path(path), encoded_query(query)
-        body = await self._bodies.hold(request)
+        body = await request.body.buffer()
         try:
-            return await self._signed(request.method, path, query, kept, body, replay=route.replay)
+            return await self._sign_and_send(
+                request.method, path, query, request.headers, body, idempotent=request.idempotent
+            )
         finally:
-            self._bodies.release(body)
+            # The response may take long, and other requests wait for the memory.
+            request.body.release()
 
     async def probe(self) -> None:
-        # An experiment that always exists, and an action that the weakest role of a proxy has.
+        """Get an experiment that always exists, by an action that the least privileged proxy has."""
         path, query = "/api/2.0/mlflow/experiments/get", "experiment_id=0"
-        await refuse_failing(await self._signed("GET", path, query, (), NO_BODY, replay=True))
+        await check_success(await self._sign_and_send("GET", path, query, (), EMPTY_BODY, idempotent=True))
 
     async def ui_link(self) -> str:
-        """A fresh link into MLflow's own UI, for one use within a minute. It carries the proxy's rights."""
+        """A new link to SageMaker's MLflow UI, for one use within a minute. It carries the proxy's rights."""
         return await ui_link(self._target, self._credentials.current())
 
-    async def _signed(
-        self, method: str, path: str, query: str, kept: Headers, body: HeldBody, *, replay: bool
-    ) -> Answer:
+    async def _sign_and_send(
+        self, method: str, path: str, query: str, headers: Headers, body: BufferedBody, *, idempotent: bool
+    ) -> UpstreamResponse:
         credentials = self._credentials.current()
-        answer = await self._send(method, path, query, kept, body, credentials, replay=replay)
-        refused = aws_error(answer)
-        # Stale credentials are refused at the door: nothing was carried out, so any request may be sent again.
-        if refused and refused.stale and await self._credentials.renew(credentials):
-            answer = await self._send(method, path, query, kept, body, self._credentials.current(), replay=replay)
-            refused = aws_error(answer)
-        if refused:
-            refusal = refused.refusal()
-            refusal.attempts = answer.attempts
-            raise refusal
-        return answer
+        response = await self._send(method, path, query, headers, body, credentials, idempotent=idempotent)
+        error = aws_error(response)
+        # Stale credentials are rejected before the request is carried out, so any request may be sent again.
+        if error and error.stale and await self._credentials.renew(credentials):
+            response = await self._send(
+                method, path, query, headers, body, self._credentials.current(), idempotent=idempotent
+            )
+            error = aws_error(response)
+        if error:
+            api_error = error.api_error()
+            api_error.attempts = response.attempts
+            raise api_error
+        return response
 
     async def _send(
         self,
         method: str,
         path: str,
         query: str,
-        kept: Headers,
-        body: HeldBody,
+        headers: Headers,
+        body: BufferedBody,
         credentials: Credentials,
         *,
-        replay: bool,
-    ) -> Answer:
+        idempotent: bool,
+    ) -> UpstreamResponse:
         target = self._target
-        signed = [("host", self._pool.host), (target.arn_header, target.arn)]
-        types = [value for name, value in kept if name.lower() == b"content-type"]
+        signed = [("host", self._client.host), (target.arn_header, target.arn)]
+        types = [value for name, value in headers if name.lower() == b"content-type"]
         if types:
-            # One of them, since a second would be signed as a part of the first.
-            kept = [header for header in kept if header[0].lower() != b"content-type"]
-            kept.append((b"content-type", types[0]))
+            # Only one, since a second one would be signed as a part of the first.
+            headers = [header for header in headers if header[0].lower() != b"content-type"]
+            headers.append((b"content-type", types[0]))
             signed.append(("content-type", types[0].decode("utf-8", "surrogateescape")))
-        added = signed_headers(
+        signature = signed_headers(
             method,
             path,
             query,
@@ -101,13 +102,12 @@ class SageMakerUpstream:
             service=target.service,
             now=time.time(),
         )
-        sent = [*kept, self._arn_header, *[(name.encode(), value.encode()) for name, value in added]]
-        answer = await self._pool.send(
+        response = await self._client.send(
             method,
             f"{path}?{query}" if query else path,
-            sent,
+            [*headers, self._arn_header, *[(name.encode(), value.encode()) for name, value in signature]],
             body.payload,
             length=len(body.content),
-            replay=replay,
+            idempotent=idempotent,
         )
-        return answer if answer.response.status < 400 else await read_short_error(answer)
+        return response if response.status < 400 else await read_short_error(response)

@@ -1,4 +1,4 @@
-"""A link into MLflow's own UI at SageMaker."""
+"""Presigned links to SageMaker's MLflow UI."""
 
 import asyncio
 from typing import Any
@@ -15,14 +15,11 @@ _SESSION_SECONDS = 12 * 3600
 
 
 async def ui_link(target: SageMakerTarget, credentials: Credentials) -> str:
-    """A URL for one use within a minute, good for a session of twelve hours with the proxy's rights.
-
-    Refusal: 502 when SageMaker gives none.
-    """
+    """A URL for one use within a minute, for a session of twelve hours with the proxy's rights. ApiError 502."""
     try:
         return await asyncio.to_thread(_presigned_url, target, credentials)
     except (BotoCoreError, ClientError) as error:
-        raise errors.bad_gateway(f"SageMaker gave no link to its UI: {error}", reason="no-ui-link") from error
+        raise errors.bad_gateway(f"SageMaker returned no link to its UI: {error}", reason="ui-link-failed") from error
 
 
 def _presigned_url(target: SageMakerTarget, credentials: Credentials) -> str:
@@ -35,7 +32,7 @@ def _presigned_url(target: SageMakerTarget, credentials: Credentials) -> str:
     )
     ends = {"ExpiresInSeconds": _LINK_SECONDS, "SessionExpirationDurationInSeconds": _SESSION_SECONDS}
     if target.serverless:
-        answer = client.create_presigned_mlflow_app_url(Arn=target.arn, **ends)
+        response = client.create_presigned_mlflow_app_url(Arn=target.arn, **ends)
     else:
-        answer = client.create_presigned_mlflow_tracking_server_url(TrackingServerName=target.name, **ends)
-    return answer["AuthorizedUrl"]
+        response = client.create_presigned_mlflow_tracking_server_url(TrackingServerName=target.name, **ends)
+    return response["AuthorizedUrl"]

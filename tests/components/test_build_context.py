@@ -27,10 +27,10 @@ PROXY = ROOT / "proxy_app"
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for path, text in {
-        ".dockerignore": "*\n!*.py\n!callers/*.py\n",
+        ".dockerignore": "*\n!*.py\n!auth/*.py\n",
         "Dockerfile": "FROM scratch\n",
         "app.py": "app",
-        "callers/tokens.py": "tokens",
+        "auth/tokens.py": "tokens",
         "notes.txt": "notes",
     }.items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
@@ -50,7 +50,9 @@ def test_the_proxy_build_gets_its_modules_and_nothing_else() -> None:
     # Deleted files are still listed until somebody commits.
     there = {path for path in tracked if (PROXY / path).exists()}
     assert set(found) == there - {"Dockerfile", ".dockerignore"}
-    assert {"proxy.py", "page.html", "requirements.txt", "callers/tokens.py", "upstream/pool.py"} <= set(found)
+    assert {"proxy.py", "handlers/home_page.html", "requirements.txt", "auth/tokens.py", "http_client/pool.py"} <= set(
+        found
+    )
 
 
 def test_mlflows_build_gets_both_folders_modules_and_nothing_else() -> None:
@@ -74,7 +76,7 @@ def test_every_package_has_the_same_version() -> None:
 
 
 def test_nothing_is_looked_for_where_nothing_is_let_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for path in (".git/objects/00", "node_modules/deep/er", "callers/old", "local/callers"):
+    for path in (".git/objects/00", "node_modules/deep/er", "auth/old", "local/auth"):
         (folder / path).mkdir(parents=True)
     seen: list[str] = []
     scan = os.scandir
@@ -85,7 +87,7 @@ def test_nothing_is_looked_for_where_nothing_is_let_in(folder: Path, monkeypatch
 
     monkeypatch.setattr(os, "scandir", scandir)
     files(folder)
-    assert seen == [".", "callers"]
+    assert seen == [".", "auth"]
 
 
 _NAMES = st.sampled_from(["a", "b", "ab", "a.b"])
@@ -121,15 +123,15 @@ def _always(*_: object) -> bool:
 @pytest.mark.parametrize(
     ("rules", "kept"),
     [
-        ("", {".dockerignore", "Dockerfile", "app.py", "callers/tokens.py", "notes.txt"}),
+        ("", {".dockerignore", "Dockerfile", "app.py", "auth/tokens.py", "notes.txt"}),
         ("*", set[str]()),
         ("*\n!*.py", {"app.py"}),
-        ("*\n!**/*.py", {"app.py", "callers/tokens.py"}),
-        ("*\n!callers", {"callers/tokens.py"}),
-        ("*\n!callers/\n**/*.py", set[str]()),
-        ("# callers\n\n/callers\n./notes.txt\n.*\nDockerfile", {"app.py"}),
-        ("callers\nDocker?ile\n.docker*\nnotes.[tp]xt", {"app.py"}),
-        ("*\n!callers/**\n!./app.py", {"app.py", "callers/tokens.py"}),
+        ("*\n!**/*.py", {"app.py", "auth/tokens.py"}),
+        ("*\n!auth", {"auth/tokens.py"}),
+        ("*\n!auth/\n**/*.py", set[str]()),
+        ("# auth\n\n/auth\n./notes.txt\n.*\nDockerfile", {"app.py"}),
+        ("auth\nDocker?ile\n.docker*\nnotes.[tp]xt", {"app.py"}),
+        ("*\n!auth/**\n!./app.py", {"app.py", "auth/tokens.py"}),
         ("*\n!app.py\n*.py", set[str]()),
     ],
 )
@@ -146,7 +148,7 @@ def test_the_same_tree_has_the_same_hash_anywhere(folder: Path, tmp_path_factory
     assert content_hash(folder, "linux/arm64") == content_hash(other, "linux/arm64")
 
 
-@pytest.mark.parametrize("path", ["app.py", "callers/tokens.py", "Dockerfile"])
+@pytest.mark.parametrize("path", ["app.py", "auth/tokens.py", "Dockerfile"])
 def test_a_changed_file_changes_it(folder: Path, path: str) -> None:
     before = content_hash(folder)
     (folder / path).write_text("changed")
@@ -188,7 +190,7 @@ def test_a_files_mode_changes_it_as_it_does_docker_builds(folder: Path) -> None:
 def test_contents_that_move_between_files_change_it(folder: Path) -> None:
     before = content_hash(folder)
     (folder / "app.py").write_text("tokens")
-    (folder / "callers/tokens.py").write_text("app")
+    (folder / "auth/tokens.py").write_text("app")
     assert content_hash(folder) != before
 
 

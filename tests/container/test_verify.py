@@ -47,7 +47,7 @@ async def test_verify_passes_against_the_container_and_no_secret_shows(
     requests = [line for line in map(json.loads, tried.log.splitlines()) if line["event"] == "request"]
     assert len(requests) > 20
     # verify tries one without a token, too.
-    assert {line["caller"] for line in requests if line["status"] != 401} == {"ann"}
+    assert {line["principal"] for line in requests if line["status"] != 401} == {"ann"}
     assert [line for line in requests if line["status"] >= 500] == []
 
     credential = fake_sagemaker.credentials.current()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from preview.graph import Graph, listed
-from proxy_app.callers import Role
+from proxy_app.auth import ROLES
 from proxy_app.settings import Settings
 
 from ..components.aws.scenarios import SCENARIOS
@@ -48,7 +48,7 @@ def metrics(graph: Graph) -> int:
     """Count custom metrics: a metric filter with dimensions creates one for each of their values."""
     found = [one.inputs["metricTransformation"] for one in graph.of("aws:cloudwatch/logMetricFilter:LogMetricFilter")]
     assert {tuple(one["dimensions"]) for one in found if "dimensions" in one} == {("Role",)}
-    return sum(len(Role) if "dimensions" in one else 1 for one in found)
+    return sum(len(ROLES) if "dimensions" in one else 1 for one in found)
 
 
 def scaling_alarms(graph: Graph) -> int:

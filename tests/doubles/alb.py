@@ -151,9 +151,9 @@ def settings(host: KeyHost, authority: Authority, **changes: Any) -> dict[str, A
     """What a proxy is told that stands behind this load balancer."""
     told = {
         "alb_arn": ARN,
-        "oidc_issuer": ISSUER,
-        "oidc_client_id": CLIENT,
-        "oidc_keys_url": host.url,
+        "alb_issuer": ISSUER,
+        "alb_client_id": CLIENT,
+        "alb_keys_url": host.url,
         "ca_bundle": authority.ca_file,
         "role_rules": "group:ml-admins=admin, email:ann@example.org=editor, domain:example.org=viewer",
     }

@@ -18,7 +18,7 @@ from .raw_client import Answer, Caller
 from .running_proxy import Tokens
 
 ROOT = Path(__file__).parents[2]
-_SERVED = re.compile(r" is served on http://([\d.]+):(\d+); metrics on http://([\d.]+):(\d+)/metrics")
+_SERVED = re.compile(r"Serving .* on http://([\d.]+):(\d+); metrics on http://([\d.]+):(\d+)/metrics")
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:

@@ -11,11 +11,11 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from proxy_app.callers import Role
-from proxy_app.callers.tokens import Token, dump
+from proxy_app.access_log import AccessLog
+from proxy_app.auth import ROLES
+from proxy_app.auth.tokens import Token, serialize
 from proxy_app.credentials import Loaded, Source
-from proxy_app.observe import Observer
-from proxy_app.server import Listening, listening
+from proxy_app.server import Server, running_server
 from proxy_app.setting_values import Address
 from proxy_app.settings import Settings
 from proxy_app.sigv4 import Credentials
@@ -35,11 +35,11 @@ class Tokens:
     """A token for each role, named some-viewer and so on, and the file that holds their hashes."""
 
     def __init__(self, folder: Path) -> None:
-        made = [Token.new(f"some-{role.label}", role, 1) for role in Role]
+        made = [Token.new(f"some-{role.label}", role, 1) for role in ROLES]
         self.all = {token.role.label: plain for token, plain in made}
         self.viewer, self.editor, self.admin = self.all.values()
         self.file = folder / "tokens.json"
-        self.file.write_text(dump(token for token, _ in made))
+        self.file.write_text(serialize(token for token, _ in made))
 
 
 def signing_keys() -> Loaded:
@@ -51,14 +51,14 @@ def signing_keys() -> Loaded:
 class RunningProxy:
     """`lines` are the lines of its log, as written."""
 
-    listening: Listening
+    server: Server
     settings: Settings
     tokens: Tokens
     written: list[str]
 
     @property
     def address(self) -> Address:
-        return self.listening.address
+        return self.server.address
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -66,11 +66,11 @@ class RunningProxy:
 
     @property
     def in_flight(self) -> int:
-        return self.listening.app.proxy.in_flight
+        return self.server.app.proxy.in_flight
 
     @property
     def registry(self) -> CollectorRegistry:
-        return self.listening.app.observer.registry
+        return self.server.app.metrics.registry
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
@@ -94,7 +94,7 @@ def quick_settings(upstream: str, tokens: Tokens, *, signed: bool = False, **cha
     told: dict[str, Any] = {"target_arn": ARN, "target_endpoint": upstream} if signed else {"upstream_url": upstream}
     told |= {"tokens_file": tokens.file, "listen": anywhere, "metrics_listen": anywhere}
     told |= {"body_timeout": 5.0, "upstream_timeout": 5.0, "connect_timeout": 2.0}
-    return Settings(**{**told, **changes})
+    return Settings.build({**told, **changes})
 
 
 @contextlib.asynccontextmanager
@@ -104,8 +104,8 @@ async def running_proxy(
     """The proxy in front of an origin."""
     settings = quick_settings(upstream, tokens, signed=signed, **changes)
     written: list[str] = []
-    async with listening(settings, source=source, observer=Observer(written.append)) as proxy:
-        yield RunningProxy(proxy, settings, tokens, written)
+    async with running_server(settings, source=source, access_log=AccessLog(written.append)) as server:
+        yield RunningProxy(server, settings, tokens, written)
 
 
 async def until(holds: Callable[[], bool | Awaitable[bool]], within: float = 5.0) -> float:

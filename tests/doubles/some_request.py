@@ -4,9 +4,17 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
+from proxy_app.context import Lifecycle, RequestContext
+from proxy_app.request_body import BodyReader
+
 # Making one takes milliseconds; a clone takes microseconds.
 _REQUEST = make_mocked_request("GET", "/")
 
 
 def some_request(headers: CIMultiDict[str] | dict[str, str], method: str = "POST") -> web.BaseRequest:
     return _REQUEST.clone(method=method, headers=CIMultiDict(headers))
+
+
+def context(headers: CIMultiDict[str] | dict[str, str], method: str = "POST") -> RequestContext:
+    """The context of such a request."""
+    return RequestContext(some_request(headers, method), BodyReader(1024, 1024, 1.0), Lifecycle())

@@ -1,34 +1,37 @@
-"""Short ways to ask through the upstream's client."""
+"""Short ways to send requests through the upstream client."""
 
 from collections.abc import AsyncIterator, Callable
 
 import psutil
 
-from proxy_app.upstream.connection import Body
-from proxy_app.upstream.pool import Answer, Headers, Pool
+from proxy_app.http_client import Body, Headers
+from proxy_app.upstream import UpstreamResponse
+from proxy_app.upstream.client import UpstreamClient
 
 from .toy_upstreams import Toy
 
 
 async def get(
-    pool: Pool, path: str = "/", *, method: str = "GET", headers: Headers = (), replay: bool = True
-) -> Answer:
+    client: UpstreamClient, path: str = "/", *, method: str = "GET", headers: Headers = (), idempotent: bool = True
+) -> UpstreamResponse:
     """A request without a body."""
-    return await pool.send(method, path, headers, bytes, length=0, replay=replay)
+    return await client.send(method, path, headers, bytes, length=0, idempotent=idempotent)
 
 
-async def put(pool: Pool, body: Callable[[], Body], length: int | None, *, replay: bool = True) -> Answer:
+async def put(
+    client: UpstreamClient, body: Callable[[], Body], length: int | None, *, idempotent: bool = True
+) -> UpstreamResponse:
     """A request whose body can be given once."""
-    return await pool.send("PUT", "/", (), body, length=length, replay=replay, once=True)
+    return await client.send("PUT", "/", (), body, length=length, idempotent=idempotent, body_replayable=False)
 
 
-async def content(answer: Answer) -> bytes:
+async def content(answer: UpstreamResponse) -> bytes:
     return await answer.response.read()
 
 
-async def pieces_of(*pieces: bytes) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece
+async def chunks_of(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
 
 
 def connections_to(toy: Toy) -> int:

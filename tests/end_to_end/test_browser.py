@@ -57,7 +57,7 @@ async def test_admin_button_opens_mlflow_ui(
     await page.click("button")
     await page.wait_for_url(f"{fake_sagemaker.ui_endpoint}/**")
     assert await page.title() == "MLflow"
-    assert [line["caller"] for line in proxy.requests if line["route"] == "/proxy/ui-link"] == ["some-admin"]
+    assert [line["principal"] for line in proxy.requests if line["route"] == "/proxy/ui-link"] == ["some-admin"]
 
 
 async def test_browser_without_token_is_asked_for_credentials(browser: Browser, proxy: ProxyProcess) -> None:
@@ -84,4 +84,4 @@ async def test_cross_origin_form_is_rejected(browser: Browser, proxy: ProxyProce
     )
     await page.wait_for_url(f"{proxy.url}/**")
     assert status is None
-    assert "may not change anything here" in await page.content()
+    assert "may not make changes" in await page.content()

@@ -71,14 +71,14 @@ async def test_stock_client_works_and_log_contains_no_secret(proxy: ProxyProcess
 async def test_client_of_viewer_shows_required_role(proxy: ProxyProcess, tmp_path: Path) -> None:
     code, _, err = await run(proxy, sys.executable, tmp_path, role="viewer")
     assert code != 0
-    assert "some-viewer is viewer here, and this needs the role editor" in err
+    assert "some-viewer has the role viewer; this request requires editor" in err
 
 
 @pytest.mark.parametrize(
     ("role", "status", "says"),
     [
         ("editor", 200, "experiment_id"),
-        ("viewer", 403, "some-viewer is viewer here, and this needs the role editor"),
+        ("viewer", 403, "some-viewer has the role viewer; this request requires editor"),
         (None, 401, "MLFLOW_TRACKING_TOKEN"),
     ],
 )

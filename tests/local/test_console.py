@@ -12,11 +12,11 @@ def request_line(**changes: object) -> str:
         "time": "2026-01-02T03:04:05.678Z",
         "level": "info",
         "event": "request",
-        "caller": "ci",
+        "principal": "ci",
         "method": "POST",
         "route": "/api/2.0/mlflow/runs/create",
         "status": 200,
-        "ms": 12.4,
+        "duration_ms": 12.4,
     }
     return json.dumps({**entry, **changes})
 
@@ -35,7 +35,7 @@ def test_request_is_shown_as_one_line(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_unauthenticated_request_without_route_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    line = shown(capsys, request_line(caller=None, route=None, status=404, error="unknown-route"))
+    line = shown(capsys, request_line(principal=None, route=None, status=404, error="unknown-route"))
     assert line.split()[1:4] == ["-", "POST", "404"]
     assert line.rstrip().endswith("(no such route)  unknown-route")
 
@@ -43,8 +43,8 @@ def test_unauthenticated_request_without_route_is_shown(capsys: pytest.CaptureFi
 def test_own_requests_are_hidden(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console()
     console.hidden_requests = 1
-    console.proxy_log(request_line(caller="internal"))
-    console.proxy_log(request_line(caller="external"))
+    console.proxy_log(request_line(principal="internal"))
+    console.proxy_log(request_line(principal="external"))
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["external"]
 
 

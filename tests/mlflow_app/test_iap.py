@@ -68,6 +68,6 @@ def visit(app: AppProcess, iap: Iap) -> None:
     assert ask("GET", f"/ajax-api/2.0/mlflow/experiments/get?experiment_id={experiment}", BOB).status_code == 200
     refused = ask("POST", "/ajax-api/2.0/mlflow/experiments/delete", BOB, experiment_id=experiment)
     assert refused.status_code == 403
-    assert "needs the role admin" in refused.text
-    callers = {line["caller"] for line in app.lines if line.get("event") == "request"}
+    assert "requires admin" in refused.text
+    callers = {line["principal"] for line in app.lines if line.get("event") == "request"}
     assert callers == {None, ANN["email"], BOB["email"]}

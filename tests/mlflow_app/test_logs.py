@@ -13,17 +13,17 @@ REQUEST = {
     "level": "error",
     "event": "request",
     "request_id": "ab12",
-    "caller": "ann@example.org",
+    "principal": "ann@example.org",
     "role": "editor",
     "method": "POST",
     "route": "/api/2.0/mlflow/runs/create",
     "status": 502,
     "bytes_in": 100,
     "bytes_out": 20,
-    "ms": 12.3,
-    "upstream_ms": None,
+    "duration_ms": 12.3,
+    "upstream_duration_ms": None,
     "attempts": 1,
-    "error": "upstream-unreachable",
+    "error": "upstream-connect-error",
 }
 
 
@@ -50,12 +50,12 @@ def test_request_has_status_and_latency() -> None:
         },
         "event": "request",
         "request_id": "ab12",
-        "caller": "ann@example.org",
+        "principal": "ann@example.org",
         "role": "editor",
         "route": "/api/2.0/mlflow/runs/create",
-        "upstream_ms": None,
+        "upstream_duration_ms": None,
         "attempts": 1,
-        "error": "upstream-unreachable",
+        "error": "upstream-connect-error",
     }
 
 

@@ -53,7 +53,7 @@ def test_error_names_every_invalid_setting() -> None:
         "MLFLOW_APP_WORKERS",
         "MLFLOW_APP_SHUTDOWN_TIMEOUT_SECONDS",
     ]
-    assert found[0] == "MLFLOW_APP_DATABSE_NAME is not a setting; is MLFLOW_APP_DATABASE_NAME meant?"
+    assert found[0] == "MLFLOW_APP_DATABSE_NAME is not a setting; did you mean MLFLOW_APP_DATABASE_NAME?"
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,13 @@ def test_error_names_every_invalid_setting() -> None:
         ),
         (
             {"MLFLOW_APP_DATABASE_SOCKET": "/" + "s" * 107},
-            "MLFLOW_APP_DATABASE_SOCKET: '/sssss",
+            "MLFLOW_APP_DATABASE_SOCKET: got '/sssss",
         ),
         (
             {"MLFLOW_APP_DATABASE_CA_PEM": "no certificate"},
-            "MLFLOW_APP_DATABASE_CA_PEM: 'no certificate' is not right; it",
+            "MLFLOW_APP_DATABASE_CA_PEM: got 'no certificate', expected",
         ),
-        ({"MLFLOW_APP_SECRET_MANAGER_URL": "http://example.org"}, "MLFLOW_APP_SECRET_MANAGER_URL: 'http://example"),
+        ({"MLFLOW_APP_SECRET_MANAGER_URL": "http://example.org"}, "MLFLOW_APP_SECRET_MANAGER_URL: got 'http://example"),
     ],
 )
 def test_invalid_or_conflicting_setting_raises_error(changes: dict[str, str], message: str) -> None:

@@ -12,7 +12,7 @@ import uvloop
 
 from local.fake_sagemaker.tls import Authority
 from proxy_app.settings import Settings
-from proxy_app.upstream.pool import Pool
+from proxy_app.upstream.client import UpstreamClient
 from tests.doubles.running_proxy import RunningProxy, Tokens, running_proxy
 from tests.doubles.toy_upstreams import Behaviour, Toy
 
@@ -21,7 +21,7 @@ _BOTH = {"test_connection.py", "test_retries.py", "test_sending.py"}
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 StartToy = Callable[..., Awaitable[Toy]]
-StartPool = Callable[..., Awaitable[Pool]]
+StartClient = Callable[..., Awaitable[UpstreamClient]]
 StartProxy = Callable[..., Awaitable[RunningProxy]]
 
 
@@ -53,14 +53,14 @@ def start_toy(running: contextlib.AsyncExitStack) -> StartToy:
 
 
 @pytest.fixture
-def start_pool(running: contextlib.AsyncExitStack) -> StartPool:
-    """`await start_pool(toy.origin, any_setting=...)`: the upstream's client without a proxy."""
+def start_client(running: contextlib.AsyncExitStack) -> StartClient:
+    """`await start_client(toy.origin, any_setting=...)`: the upstream's client without a proxy."""
 
-    async def start(origin: str, **changes: Any) -> Pool:
+    async def start(origin: str, **changes: Any) -> UpstreamClient:
         told: dict[str, Any] = {"upstream_url": origin, "upstream_timeout": 5.0, "connect_timeout": 2.0, **changes}
-        pool = Pool(Settings(**told), origin)
-        await running.enter_async_context(pool.running())
-        return pool
+        client = UpstreamClient(Settings(**told), origin)
+        await running.enter_async_context(client.running())
+        return client
 
     return start
 

@@ -4,9 +4,10 @@ A test file takes the fixtures by their names: `alb, host, toy, start_sso, proxy
 """
 
 import contextlib
+import datetime
 import functools
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import pytest
 import pytest_asyncio
@@ -53,7 +54,7 @@ class SignIn:
         assert answer.error == (401, "UNAUTHENTICATED"), answer.message
         assert why in answer.message, answer.message
         line = proxy.lines[-1]
-        assert (line["caller"], line["role"], line["error"]) == (None, None, "bad-sign-in"), line
+        assert (line["principal"], line["role"], line["error"]) == (None, None, "invalid-assertion"), line
         return answer
 
 
@@ -68,10 +69,23 @@ async def refused_by_iap(proxy: RunningProxy, said: str, why: str) -> None:
 
 
 class Clock:
+    """Seconds since the epoch that a test sets, for PyJWT too."""
+
     now = 2e9
 
     def __call__(self) -> float:
         return self.now
+
+    def set_for_jwt(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """PyJWT checks times by ``datetime.now``."""
+        clock = self
+
+        class _Datetime(datetime.datetime):
+            @classmethod
+            def now(cls, tz: datetime.tzinfo | None = None) -> Self:
+                return cls.fromtimestamp(clock.now, tz)
+
+        monkeypatch.setattr("jwt.api_jwt.datetime", _Datetime)
 
 
 @pytest_asyncio.fixture

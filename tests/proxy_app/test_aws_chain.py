@@ -192,7 +192,7 @@ def test_single_sign_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 # --- What goes wrong
 
-Broken = Callable[[Path, pytest.MonkeyPatch], None]
+ReadError = Callable[[Path, pytest.MonkeyPatch], None]
 
 
 def nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,8 +223,8 @@ def a_session_that_is_over(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     signed_in(home, "2020-01-01T00:00:00Z")
 
 
-WORDS: dict[Broken, str] = {
-    nothing: "the standard chain (environment, profile, SSO, container, instance role) has none",
+WORDS: dict[ReadError, str] = {
+    nothing: "the standard chain (environment, profile, SSO, container, instance role) is empty",
     half_an_environment: "AWS_SECRET_ACCESS_KEY",
     an_empty_key: "an access key or its secret is empty",
     a_garbled_file: "Unable to parse config file",
@@ -236,7 +236,7 @@ WORDS: dict[Broken, str] = {
 
 @pytest.mark.parametrize("broken", WORDS, ids=lambda broken: broken.__name__)
 def test_an_error_says_what_is_missing_and_no_secret(
-    broken: Broken, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    broken: ReadError, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     broken(home, monkeypatch)

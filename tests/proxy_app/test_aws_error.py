@@ -15,7 +15,7 @@ from tests.doubles.running_proxy import READ, WRITE_ONCE, RunningProxy
 from tests.doubles.toy_upstreams import OK, Asked
 from tests.proxy_app.conftest import StartProxy, StartToy
 
-ASIDE = " (The proxy's own AWS role was refused, not your token.)"
+ASIDE = " (The proxy's AWS role is not authorized; your token is valid.)"
 EXPIRED = {"message": "The security token included in the request is expired"}
 
 
@@ -147,7 +147,7 @@ async def test_an_error_that_breaks_off_is_a_bad_gateway(start_toy: StartToy, st
     toy = await start_toy(toys.answering_then_closing(error(403, {"message": "No"})[:-3]))
     proxy = await start_proxy(toy.origin, signed=True)
     assert (await read(proxy)).error == (502, "TEMPORARILY_UNAVAILABLE")
-    assert proxy.lines[-1]["error"] == "upstream-broke"
+    assert proxy.lines[-1]["error"] == "upstream-read-error"
 
 
 async def test_a_plain_mlflow_has_no_aws_in_front(start_toy: StartToy, start_proxy: StartProxy) -> None:
@@ -187,7 +187,7 @@ def old_refused(refusal: bytes) -> toys.Behaviour:
 @pytest.fixture
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Credentials may be asked for again right after they came, which otherwise takes seconds."""
-    monkeypatch.setattr("proxy_app.credentials._FORCED_AT_MOST_EVERY", 0)
+    monkeypatch.setattr("proxy_app.credentials._MIN_FORCED_INTERVAL", 0)
 
 
 @pytest.mark.usefixtures("_at_once")
@@ -218,10 +218,10 @@ async def test_stale_keys_without_others_are_an_outage_of_the_proxy(
     proxy = await start_proxy(toy.origin, signed=True)
     answer = await read(proxy)
     assert answer.error == (503, "TEMPORARILY_UNAVAILABLE")
-    assert answer.message.startswith("SageMaker does not take the proxy's credentials: ")
+    assert answer.message.startswith("SageMaker rejects the proxy's credentials: ")
     assert int(answer.header("retry-after") or 0) > 0
     assert len(toy.asked) == 1, "the same keys would be refused again"
-    assert proxy.lines[-1]["error"] == "credentials-refused"
+    assert proxy.lines[-1]["error"] == "aws-credentials-rejected"
 
 
 @pytest.mark.usefixtures("_at_once")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy_app.bodies import Budget
+from proxy_app.request_body import Budget
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.raw_client import in_chunks, request
 from tests.doubles.running_proxy import WRITE_AGAIN, until
@@ -54,7 +54,7 @@ def test_the_budget_serves_in_order_and_loses_nothing(steps: list[tuple[str, int
         waiting: list[asyncio.Task[None]] = []
 
         async def take(number: int, size: int) -> None:
-            await budget.take(size)
+            await budget.acquire(size)
             served.append(number)
             holding.append(size)
 
@@ -62,7 +62,7 @@ def test_the_budget_serves_in_order_and_loses_nothing(steps: list[tuple[str, int
             if what == "take":
                 waiting.append(asyncio.create_task(take(len(waiting), number)))
             elif what == "give" and holding:
-                budget.give(holding.pop(number % len(holding)))
+                budget.release(holding.pop(number % len(holding)))
             elif what == "give up" and waiting:
                 waiting[number % len(waiting)].cancel()
             if what == "turn" or one_by_one:
@@ -73,14 +73,14 @@ def test_the_budget_serves_in_order_and_loses_nothing(steps: list[tuple[str, int
         while not all(task.done() for task in waiting):
             await asyncio.sleep(0)
             while holding:
-                budget.give(holding.pop())
+                budget.release(holding.pop())
         # Else those who are served in one turn of the loop come to hear of it in any order.
         if one_by_one:
             assert served == sorted(served)
         for task in waiting:
             assert task.cancelled() or task.exception() is None
         while holding:
-            budget.give(holding.pop())
+            budget.release(holding.pop())
         assert budget.free == 10
 
     asyncio.run(play())
@@ -168,12 +168,12 @@ async def test_a_caller_who_leaves_the_queue_holds_nobody_up(start_toy: StartToy
 
 async def test_the_budget_survives_whoever_gives_up_while_it_is_given_back() -> None:
     budget = Budget(10)
-    await budget.take(10)
-    waiting = [asyncio.create_task(budget.take(6)) for _ in range(3)]
+    await budget.acquire(10)
+    waiting = [asyncio.create_task(budget.acquire(6)) for _ in range(3)]
     await asyncio.sleep(0)
     # In one turn of the loop: the first gives up, and what it waited for becomes free.
     waiting[0].cancel()
-    budget.give(10)
+    budget.release(10)
     # And one gives up in the turn in which it is served.
     waiting[1].cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from proxy_app.credentials import CredentialKeeper, CredentialsError, Loaded
-from proxy_app.errors import Refusal
+from proxy_app.errors import ApiError
 from proxy_app.sigv4 import Credentials
 from tests.doubles.fast_time import now, run_fast
 
@@ -145,7 +145,7 @@ def test_a_failed_refresh_leaves_the_old_keys_until_they_end(caplog: pytest.LogC
                 before = now()
                 try:
                     assert keeper.current() == old
-                except Refusal as refusal:
+                except ApiError as refusal:
                     assert now() >= end
                     refused = refusal
                     break
@@ -154,7 +154,7 @@ def test_a_failed_refresh_leaves_the_old_keys_until_they_end(caplog: pytest.LogC
                 await asyncio.sleep(5)
             assert used_in_trouble
             assert (refused.status, refused.error_code) == (503, "TEMPORARILY_UNAVAILABLE")
-            assert refused.message == "The proxy cannot sign: The metadata endpoint is away."
+            assert refused.message == "The proxy cannot sign requests: The metadata endpoint is away."
             assert "Retry-After" in dict(refused.headers)
             assert keeper.failures > 3
 
@@ -170,8 +170,8 @@ def test_a_failed_refresh_leaves_the_old_keys_until_they_end(caplog: pytest.LogC
     said = [record.getMessage() for record in caplog.records if record.__dict__.get("event") == "credentials"]
     assert said[0] == "The metadata endpoint is away. (attempt 1)"
     assert said[1] == "The metadata endpoint is away. (attempt 2)"
-    assert said[-1] == "AWS credentials are back"
-    assert said.count("AWS credentials are back") == 1
+    assert said[-1] == "AWS credentials are available again"
+    assert said.count("AWS credentials are available again") == 1
     assert "the-secret" not in caplog.text
 
 
@@ -181,9 +181,9 @@ def test_a_proxy_starts_without_keys_and_takes_them_when_they_come() -> None:
         source.trouble = "Nothing is there yet."
         keeper = CredentialKeeper(source, clock())
         async with keeper.running():
-            with pytest.raises(Refusal, match="The proxy cannot sign: Nothing is there yet") as refused:
+            with pytest.raises(ApiError, match="The proxy cannot sign requests: Nothing is there yet") as refused:
                 keeper.current()
-            assert (refused.value.status, refused.value.reason) == (503, "no-credentials")
+            assert (refused.value.status, refused.value.reason) == (503, "aws-credentials-unavailable")
             assert keeper.expires is None
             source.trouble = ""
             await until(lambda: keeper.failures == 0, within=600)
@@ -193,7 +193,7 @@ def test_a_proxy_starts_without_keys_and_takes_them_when_they_come() -> None:
 
 
 def test_before_the_first_load_there_is_nothing_to_sign_with() -> None:
-    with pytest.raises(Refusal, match="not been loaded yet"):
+    with pytest.raises(ApiError, match="not been loaded yet"):
         CredentialKeeper(Keys(Clock())).current()
 
 
@@ -205,7 +205,7 @@ async def test_keys_end_to_the_second() -> None:
         time.time += 99.999
         assert keeper.current().access_key == "AKID1"
         time.time += 0.001
-        with pytest.raises(Refusal, match="have expired and no new ones came"):
+        with pytest.raises(ApiError, match="have expired and could not be refreshed"):
             keeper.current()
 
 

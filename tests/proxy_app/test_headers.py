@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from proxy_app.headers import to_caller, to_upstream
+from proxy_app.headers import to_client, to_upstream
 from tests.doubles.some_request import some_request
 
 Pairs = Sequence[tuple[str, str]]
@@ -48,7 +48,7 @@ def up(pairs: Pairs) -> list[tuple[str, str]]:
 
 
 def down(pairs: Pairs, origin: str = ORIGIN) -> list[tuple[str, str]]:
-    kept = to_caller([(name.encode(), value.encode()) for name, value in pairs], origin)
+    kept = to_client([(name.encode(), value.encode()) for name, value in pairs], origin)
     return [(name.decode(), value.decode()) for name, value in kept]
 
 
@@ -157,7 +157,7 @@ def test_a_header_that_comes_twice_comes_down_twice() -> None:
 
 def test_a_header_of_other_bytes_comes_down_as_sent() -> None:
     sent = [(b"X-Name", b"caf\xe9"), (b"Location", b"/caf\xe9"), (b"x-other", "é".encode())]
-    assert to_caller(sent, ORIGIN) == sent
+    assert to_client(sent, ORIGIN) == sent
 
 
 def test_long_names_are_not_remembered() -> None:

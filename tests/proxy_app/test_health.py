@@ -70,11 +70,11 @@ async def test_the_upstream_is_asked_once_however_many_ask_here(start_toy: Start
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
     [
-        (toys.answering(with_length(b"canary", status=b"500 Internal Server Error")), "upstream-failing"),
-        (toys.answering(with_length(b"canary", status=b"503 Service Unavailable")), "upstream-failing"),
-        (toys.breaking_off(), "upstream-broke"),
-        (toys.breaking_off(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nx"), "upstream-broke"),
-        (toys.silent(), "upstream-silent"),
+        (toys.answering(with_length(b"canary", status=b"500 Internal Server Error")), "upstream-error"),
+        (toys.answering(with_length(b"canary", status=b"503 Service Unavailable")), "upstream-error"),
+        (toys.breaking_off(), "upstream-read-error"),
+        (toys.breaking_off(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nx"), "upstream-read-error"),
+        (toys.silent(), "upstream-timeout"),
     ],
     ids=["500", "503", "no answer", "half an answer", "silence"],
 )
@@ -88,7 +88,7 @@ async def test_an_upstream_in_trouble_makes_the_proxy_not_ready(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("proxy_app.health._PROBE_TIMEOUT", 0.3)
+    monkeypatch.setattr("proxy_app.handlers.health._PROBE_TIMEOUT", 0.3)
     toy = await start_toy(behaviour)
     proxy = await start_proxy(toy.origin, signed=signed)
     for _ in range(3):
@@ -100,7 +100,7 @@ async def test_an_upstream_in_trouble_makes_the_proxy_not_ready(
 
 async def test_an_upstream_that_cannot_be_reached_makes_the_proxy_not_ready(start_proxy: StartProxy) -> None:
     proxy = await start_proxy(await gone())
-    assert await not_ready(proxy) == "upstream-unreachable"
+    assert await not_ready(proxy) == "upstream-connect-error"
 
 
 async def test_an_error_of_mlflows_own_is_an_answer(start_toy: StartToy, start_proxy: StartProxy) -> None:
@@ -125,7 +125,7 @@ async def test_a_proxy_without_credentials_starts_and_is_not_ready(
 
     toy = await start_toy(toys.answering(OK))
     proxy = await start_proxy(toy.origin, signed=True, source=none)
-    assert await not_ready(proxy) == "no-credentials"
+    assert await not_ready(proxy) == "aws-credentials-unavailable"
     assert "No AWS credentials" in caplog.text
     assert toy.connections == 0
     assert (await proxy.ask(request("GET", "/healthz"))).status == 200
@@ -134,27 +134,30 @@ async def test_a_proxy_without_credentials_starts_and_is_not_ready(
 async def test_the_proxy_is_ready_again_with_its_upstream(
     start_toy: StartToy, start_proxy: StartProxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("proxy_app.health._KEPT_FOR", 0.05)
-    caplog.set_level("INFO", "proxy_app.health")
-    states = [b"500 Broken", b"200 OK", b"200 OK"]
+    monkeypatch.setattr("proxy_app.handlers.health._CACHED_SECONDS", 0.05)
+    caplog.set_level("INFO", "proxy_app.handlers.health")
+    states = [b"500 ReadError", b"200 OK", b"200 OK"]
     toy = await start_toy(toys.answering_by(lambda _: with_length(b"", status=states[0])))
     proxy = await start_proxy(toy.origin)
-    assert await not_ready(proxy) == "upstream-failing"
+    assert await not_ready(proxy) == "upstream-error"
     del states[0]
 
     async def is_ready() -> bool:
         return (await ready(proxy)).status == 200
 
     await until(is_ready)
-    assert [record.getMessage() for record in caplog.records] == ["Not ready: MLflow answers 500.", "Ready again"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "Not ready: MLflow responds with status 500.",
+        "Ready again",
+    ]
 
 
 async def test_a_proxy_that_stops_is_not_ready_at_once(start_toy: StartToy, start_proxy: StartProxy) -> None:
     toy = await start_toy(toys.answering(OK))
     proxy = await start_proxy(toy.origin)
     assert (await ready(proxy)).status == 200
-    proxy.listening.drain()
-    assert await not_ready(proxy) == "stopping"
+    proxy.server.drain()
+    assert await not_ready(proxy) == "shutting-down"
     assert (await proxy.ask(request("GET", "/healthz"))).status == 200
     # Requests are still taken, and their connections end with them.
     async with proxy.caller() as caller:

@@ -11,14 +11,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from local.fake_sagemaker.tls import Authority
-from proxy_app.callers.iap import IapCallers
-from proxy_app.errors import Refusal
+from proxy_app.auth.iap import IapAuthenticator
+from proxy_app.errors import ApiError
 from proxy_app.settings import Settings
 from tests.doubles import iap as doubles
 from tests.doubles.alb import es256
 from tests.doubles.iap import AUDIENCE, BOB, ISSUER, ROOT, Iap, KeyHost, compact
 from tests.doubles.running_proxy import RunningProxy
-from tests.doubles.some_request import some_request
+from tests.doubles.some_request import context
 from tests.doubles.toy_upstreams import Toy
 
 from . import sign_in
@@ -42,27 +42,27 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "its aud is not MLFLOW_PROXY_IAP_AUDIENCE",
     ),
     "audiences": ({"aud": [AUDIENCE]}, "its aud is not MLFLOW_PROXY_IAP_AUDIENCE"),
-    "no audience": ({"without": "aud"}, "its aud is not MLFLOW_PROXY_IAP_AUDIENCE"),
-    "another issuer": ({"iss": "https://accounts.google.com"}, "its iss is not Identity-Aware Proxy"),
-    "nearly the issuer": ({"iss": ISSUER + "/"}, "its iss is not Identity-Aware Proxy"),
-    "issuers": ({"iss": [ISSUER]}, "its iss is not Identity-Aware Proxy"),
-    "no issuer": ({"without": "iss"}, "its iss is not Identity-Aware Proxy"),
-    "no end": ({"without": "exp"}, "its exp is no time"),
-    "no begin": ({"without": "iat"}, "its iat is no time"),
-    "a text for an end": ({"exp": "4102444800"}, "its exp is no time"),
-    "part of a time": ({"iat": 1.5}, "its iat is no time"),
-    "a yes for a time": ({"iat": True}, "its iat is no time"),
+    "no audience": ({"without": "aud"}, "its claim aud is missing"),
+    "another issuer": ({"iss": "https://accounts.google.com"}, "its iss is not https://cloud.google.com/iap"),
+    "nearly the issuer": ({"iss": ISSUER + "/"}, "its iss is not https://cloud.google.com/iap"),
+    "issuers": ({"iss": [ISSUER]}, "its iss is not https://cloud.google.com/iap"),
+    "no issuer": ({"without": "iss"}, "its claim iss is missing"),
+    "no end": ({"without": "exp"}, "its claim exp is missing"),
+    "no begin": ({"without": "iat"}, "its claim iat is missing"),
+    "a text for an end": ({"exp": "4102444800"}, "its exp is not an integer"),
+    "part of a time": ({"iat": 1.5}, "its iat is not an integer"),
+    "a yes for a time": ({"iat": True}, "its iat is not an integer"),
     "beyond all numbers": ({"exp": 10**400}, "its exp is too far from its iat"),
     "longer than IAP gives": ({"lifetime": 661}, "its exp is too far from its iat"),
     "another algorithm": ({"header": {"alg": "ES384"}}, "its alg is not ES256"),
     "small letters": ({"header": {"alg": "es256"}}, "its alg is not ES256"),
     "algorithms": ({"header": {"alg": ["ES256"]}}, "its alg is not ES256"),
     "no algorithm": ({"without": "alg"}, "its alg is not ES256"),
-    "what nobody understands": ({"header": {"crit": ["b64"], "b64": False}}, "it cannot be read"),
-    "no key": ({"without": "kid"}, "its kid cannot be a key's id"),
-    "a path for a key": ({"header": {"kid": "../key"}}, "its kid cannot be a key's id"),
-    "a number for a key": ({"header": {"kid": 5}}, "it cannot be read"),
-    "an unknown key": ({"header": {"kid": "f9R3yg"}}, "its kid names no key"),
+    "what nobody understands": ({"header": {"crit": ["b64"], "b64": False}}, "it is malformed"),
+    "no key": ({"without": "kid"}, "its kid is not a valid key ID"),
+    "a path for a key": ({"header": {"kid": "../key"}}, "its kid is not a valid key ID"),
+    "a number for a key": ({"header": {"kid": 5}}, "it is malformed"),
+    "an unknown key": ({"header": {"kid": "f9R3yg"}}, "its kid is unknown"),
 }
 
 
@@ -77,32 +77,34 @@ async def test_what_says_anything_else_is_refused_though_its_signature_holds(
 
 
 async def test_times_are_held_with_half_a_minute_for_clocks(
-    host: KeyHost, authority: Authority, iap_double: Iap
+    host: KeyHost, authority: Authority, iap_double: Iap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
+    clock.set_for_jwt(monkeypatch)
     iap_double.clock = lambda: 2e9
-    callers, said = IapCallers(Settings(**doubles.settings(host, authority)), clock=clock), iap_double.says()
+    authenticator = IapAuthenticator(Settings.build(doubles.settings(host, authority)))
+    said = iap_double.says()
 
     async def outcome(seconds: float) -> str:
         clock.now = 2e9 + seconds
         try:
-            await callers.recognise(some_request({"x-goog-iap-jwt-assertion": said}))
-        except Refusal as refusal:
+            await authenticator.authenticate(context({"x-goog-iap-jwt-assertion": said}))
+        except ApiError as refusal:
             return f"{refusal.reason}: {refusal.message}"
         return "let in"
 
-    assert "its iat is still to come" in await outcome(-31)
+    assert "its iat or nbf is in the future" in await outcome(-31)
     assert [await outcome(seconds) for seconds in (-30, 0, 600, 629)] == ["let in"] * 4
     assert await outcome(630) == (
-        "expired-sign-in: What Identity-Aware Proxy says of you (x-goog-iap-jwt-assertion) has expired."
+        "expired-assertion: Identity-Aware Proxy's assertion (x-goog-iap-jwt-assertion) has expired."
     )
 
 
 async def test_no_signature_is_no_signature(proxy: RunningProxy, iap_double: Iap) -> None:
     for algorithm in ("none", "None", "NONE", ""):
         unsigned = iap_double.says(ROOT, header={"alg": algorithm}, sign=lambda _: b"")
-        await refused(proxy, unsigned, "it cannot be read")
-        await refused(proxy, unsigned.rstrip("."), "it cannot be read")
+        await refused(proxy, unsigned, "it is malformed")
+        await refused(proxy, unsigned.rstrip("."), "it is malformed")
         await refused(proxy, iap_double.says(ROOT, header={"alg": algorithm}), "its alg is not ES256")
 
 
@@ -115,40 +117,40 @@ async def test_the_public_key_is_nobodys_secret(proxy: RunningProxy, iap_double:
             return hmac.new(secret, data, hashlib.sha512).digest()  # as long as a signature by ES256
 
         await refused(proxy, iap_double.says(ROOT, header={"alg": "HS512"}, sign=sign), "its alg is not ES256")
-        await refused(proxy, iap_double.says(ROOT, sign=sign), "its signature does not hold")
+        await refused(proxy, iap_double.says(ROOT, sign=sign), "its signature is invalid")
         await refused(proxy, iap_double.says(ROOT, header={"alg": "HS256"}), "its alg is not ES256")
 
 
 async def test_a_signature_by_any_other_key_does_not_hold(proxy: RunningProxy, iap_double: Iap) -> None:
     first, second = iap_double.key_id, iap_double.rotate()
     mallory = ec.generate_private_key(ec.SECP256R1())
-    await refused(proxy, iap_double.says(ROOT, sign=lambda data: es256(mallory, data)), "its signature does not hold")
-    await refused(proxy, iap_double.says(ROOT, header={"kid": first}), "its signature does not hold")
+    await refused(proxy, iap_double.says(ROOT, sign=lambda data: es256(mallory, data)), "its signature is invalid")
+    await refused(proxy, iap_double.says(ROOT, header={"kid": first}), "its signature is invalid")
     assert (await ask(proxy, iap_double.says(header={"kid": second}))).status == 200
     # Nor by one that it brings along.
     brought = {"jwk": doubles.jwk(second, mallory), "jku": "https://evil.example/keys", "x5u": "https://evil.example"}
-    await refused(proxy, iap_double.says(ROOT, header=brought, sign=lambda data: es256(mallory, data)), "does not hold")
+    await refused(proxy, iap_double.says(ROOT, header=brought, sign=lambda data: es256(mallory, data)), "is invalid")
 
 
 @pytest.mark.parametrize("signature", [b"\0" * 64, b"\xff" * 64, b"\0" * 63 + b"\1"])
 async def test_a_signature_of_numbers_that_fit_any_text_does_not_hold(
     proxy: RunningProxy, iap_double: Iap, signature: bytes
 ) -> None:
-    await refused(proxy, iap_double.says(ROOT, sign=lambda _: signature), "its signature does not hold")
+    await refused(proxy, iap_double.says(ROOT, sign=lambda _: signature), "its signature is invalid")
 
 
 async def test_the_claims_of_one_under_the_signature_of_another_do_not_hold(
     proxy: RunningProxy, iap_double: Iap
 ) -> None:
     ours, theirs = iap_double.says(BOB).split("."), iap_double.says(ROOT).split(".")
-    await refused(proxy, ".".join([ours[0], theirs[1], ours[2]]), "its signature does not hold")
-    await refused(proxy, ".".join([ours[0], ours[1], theirs[2]]), "its signature does not hold")
+    await refused(proxy, ".".join([ours[0], theirs[1], ours[2]]), "its signature is invalid")
+    await refused(proxy, ".".join([ours[0], ours[1], theirs[2]]), "its signature is invalid")
 
 
 async def test_no_letter_of_it_can_be_changed(host: KeyHost, authority: Authority, iap_double: Iap) -> None:
-    callers = IapCallers(Settings(**doubles.settings(host, authority)))
+    authenticator = IapAuthenticator(Settings.build(doubles.settings(host, authority)))
     said = iap_double.says()
-    assert await callers.recognise(some_request({"x-goog-iap-jwt-assertion": said}))
+    assert await authenticator.authenticate(context({"x-goog-iap-jwt-assertion": said}))
     letters = string.ascii_letters + string.digits + "-_"
     # The last letter's last four bits stand for nothing.
     for place in range(len(said) - 1):
@@ -156,10 +158,10 @@ async def test_no_letter_of_it_can_be_changed(host: KeyHost, authority: Authorit
             if letter == said[place]:
                 continue
             changed = said[:place] + letter + said[place + 1 :]
-            with pytest.raises(Refusal) as refusal:
-                await callers.recognise(some_request({"x-goog-iap-jwt-assertion": changed}))
+            with pytest.raises(ApiError) as refusal:
+                await authenticator.authenticate(context({"x-goog-iap-jwt-assertion": changed}))
             # After ten changed key ids the proxy fetches no more of them for now.
-            assert refusal.value.reason in {"bad-sign-in", "no-keys"}
+            assert refusal.value.reason in {"invalid-assertion", "signing-keys-unavailable"}
 
 
 @pytest.mark.parametrize(
@@ -174,7 +176,7 @@ async def test_no_letter_of_it_can_be_changed(host: KeyHost, authority: Authorit
     ids=range(15),
 )
 async def test_what_is_no_assertion_at_all_is_refused(proxy: RunningProxy, said: str) -> None:
-    await refused(proxy, said, "is refused: it")
+    await refused(proxy, said, "is invalid: it")
 
 
 @pytest.mark.parametrize("claims", [b"[]", b"5", b'"root@elsewhere.example"', b"{", b'{"sub": "\xff"}', b"[" * 20_000])
@@ -182,4 +184,4 @@ async def test_claims_that_cannot_be_ours_are_refused_though_signed(
     proxy: RunningProxy, iap_double: Iap, claims: bytes
 ) -> None:
     header = {"alg": "ES256", "typ": "JWT", "kid": iap_double.key_id}
-    await refused(proxy, compact(header, claims, iap_double.sign), "is refused: its")
+    await refused(proxy, compact(header, claims, iap_double.sign), "is invalid: its")

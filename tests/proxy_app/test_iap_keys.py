@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from local.fake_sagemaker.tls import Authority
-from proxy_app.callers import iap, public_keys
-from proxy_app.callers.iap import IapCallers
+from proxy_app.auth import signing_keys
+from proxy_app.auth.iap import IapAuthenticator
 from proxy_app.settings import Settings
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.alb import es256
@@ -28,9 +28,9 @@ ask = sign_in.IAP.ask
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for seconds until keys are fetched again, or readiness is looked at."""
-    monkeypatch.setattr(public_keys, "_LOOK_EVERY", 0.02)
-    monkeypatch.setattr(public_keys, "_EVERY", 0.02)
-    monkeypatch.setattr("proxy_app.health._KEPT_FOR", 0.02)
+    monkeypatch.setattr(signing_keys, "_REFRESH_INTERVAL", 0.02)
+    monkeypatch.setattr(signing_keys, "_FETCH_INTERVAL", 0.02)
+    monkeypatch.setattr("proxy_app.handlers.health._CACHED_SECONDS", 0.02)
 
 
 async def is_ready(proxy: RunningProxy) -> bool:
@@ -70,7 +70,7 @@ async def test_forged_key_ids_do_not_make_the_proxy_fetch_without_end(
 ) -> None:
     assert (await ask(proxy, iap_double.says())).status == 200
     for _ in range(30):
-        await refused(proxy, iap_double.says(header={"kid": "f9R3yg"}), "its kid names no key")
+        await refused(proxy, iap_double.says(header={"kid": "f9R3yg"}), "its kid is unknown")
     assert host.asked == 2
     statuses = {(await ask(proxy, iap_double.says(header={"kid": f"1-{number}"}))).status for number in range(60)}
     assert statuses == {401, 503}
@@ -85,20 +85,20 @@ async def test_without_keys_the_proxy_starts_is_not_ready_and_says_so_until_it_h
 ) -> None:
     host.down = True
     proxy = await start_iap()
-    assert await not_ready(proxy) == "no-keys"
+    assert await not_ready(proxy) == "signing-keys-unavailable"
     assert (await proxy.ask(request("GET", "/healthz"))).status == 200
     answer = await ask(proxy, iap_double.says())
     assert answer.error == (503, "TEMPORARILY_UNAVAILABLE")
     assert answer.header("retry-after") == "5"
-    assert proxy.lines[-1]["error"] == "no-keys"
+    assert proxy.lines[-1]["error"] == "signing-keys-unavailable"
     assert (await proxy.ask(request("GET", READ))).status == 401
     assert [asked.line for asked in toy.asked] == []
     host.down = False
     await until(lambda: is_ready(proxy))
     assert (await ask(proxy, iap_double.says())).status == 200
-    problems = [record.getMessage() for record in caplog.records if "cannot be had:" in record.getMessage()]
+    problems = [record.getMessage() for record in caplog.records if "cannot be fetched:" in record.getMessage()]
     assert len(problems) == 1, "once, not at every fetch"
-    assert problems[0].startswith(f"The keys at {host.url} cannot be had: ")
+    assert problems[0].startswith(f"The keys at {host.url} cannot be fetched: ")
 
 
 async def test_a_key_host_that_cannot_be_reached_is_no_reason_not_to_start(
@@ -107,7 +107,7 @@ async def test_a_key_host_that_cannot_be_reached_is_no_reason_not_to_start(
     async with KeyHost.running(iap_double, authority) as gone:
         pass
     proxy = await start_iap(iap_keys_url=gone.url)
-    assert await not_ready(proxy) == "no-keys"
+    assert await not_ready(proxy) == "signing-keys-unavailable"
     assert (await ask(proxy, iap_double.says())).status == 503
 
 
@@ -121,7 +121,7 @@ async def test_an_upstream_in_trouble_is_told_of_when_there_are_keys(start_iap: 
     async with Toy.running(toys.closing_at_once) as gone:
         pass
     proxy = await start_iap(upstream_url=gone.origin)
-    assert await not_ready(proxy) == "upstream-unreachable"
+    assert await not_ready(proxy) == "upstream-connect-error"
 
 
 # --- Days
@@ -132,9 +132,10 @@ async def test_over_days_keys_come_and_go_and_whoever_comes_through_is_let_in(
     start_iap: Start, iap_double: Iap, host: KeyHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One clock for IAP, the proxy and its keys, moved on by ten minutes at a time."""
-    monkeypatch.setattr(public_keys, "_LOOK_EVERY", 0.002)
+    monkeypatch.setattr(signing_keys, "_REFRESH_INTERVAL", 0.002)
     clock = iap_double.clock = Clock()
-    monkeypatch.setattr(iap, "IapCallers", functools.partial(IapCallers, clock=clock, key_clock=clock))
+    clock.set_for_jwt(monkeypatch)
+    monkeypatch.setattr(IapAuthenticator, "create", functools.partial(IapAuthenticator, key_clock=clock))
     proxy = await start_iap()
     first, next_key, expired = iap_double.key_id, "", ""
     for step in range(6 * 50):
@@ -164,7 +165,8 @@ async def test_keys_hold_through_a_day_without_their_host_and_new_ones_are_there
     start_iap: Start, iap_double: Iap, host: KeyHost, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = iap_double.clock = Clock()
-    monkeypatch.setattr(iap, "IapCallers", functools.partial(IapCallers, clock=clock, key_clock=clock))
+    clock.set_for_jwt(monkeypatch)
+    monkeypatch.setattr(IapAuthenticator, "create", functools.partial(IapAuthenticator, key_clock=clock))
     proxy = await start_iap()
     assert (await ask(proxy, iap_double.says())).status == 200
     host.down = True
@@ -172,7 +174,7 @@ async def test_keys_hold_through_a_day_without_their_host_and_new_ones_are_there
         clock.now += 3600
         assert (await ask(proxy, iap_double.says())).status == 200
     assert await is_ready(proxy)
-    await until(lambda: "cannot be had" in caplog.text)
+    await until(lambda: "cannot be fetched" in caplog.text)
     kept = iap_double.key_id
     iap_double.rotate()
     assert (await ask(proxy, iap_double.says())).status == 503, "nobody can tell"
@@ -189,7 +191,8 @@ async def test_a_key_that_is_taken_away_opens_nothing_within_the_hour(
 ) -> None:
     host.caching = [b"Cache-Control: public, max-age=999999999"]
     clock = iap_double.clock = Clock()
-    monkeypatch.setattr(iap, "IapCallers", functools.partial(IapCallers, clock=clock, key_clock=clock))
+    clock.set_for_jwt(monkeypatch)
+    monkeypatch.setattr(IapAuthenticator, "create", functools.partial(IapAuthenticator, key_clock=clock))
     proxy = await start_iap()
     stolen, key_id = iap_double.keys[iap_double.key_id], iap_double.key_id
     assert (await ask(proxy, iap_double.says())).status == 200
@@ -201,7 +204,7 @@ async def test_a_key_that_is_taken_away_opens_nothing_within_the_hour(
     await refused(
         proxy,
         iap_double.says(ROOT, header={"kid": key_id}, sign=lambda data: es256(stolen, data)),
-        "its kid names no key",
+        "its kid is unknown",
     )
 
 
@@ -214,6 +217,6 @@ def test_the_keys_are_where_google_documents_them(monkeypatch: pytest.MonkeyPatc
     def key_set(url: str, *_: Any) -> None:
         asked.append(url)
 
-    monkeypatch.setattr(iap, "KeySet", key_set)
-    IapCallers(Settings(iap_audience=AUDIENCE, role_rules="email:a@b.example=admin"))
+    monkeypatch.setattr(signing_keys, "JwkSet", key_set)
+    IapAuthenticator(Settings.build({"iap_audience": AUDIENCE, "role_rules": "email:a@b.example=admin"}))
     assert asked == ["https://www.gstatic.com/iap/verify/public_key-jwk"]

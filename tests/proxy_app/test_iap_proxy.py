@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proxy_app.callers import Role
+from proxy_app.auth import ROLES
 from proxy_app.setting_table import SettingsError
 from tests.doubles.iap import ANN, AUDIENCE, BOB, JOB, ROOT, Iap
 from tests.doubles.proxy_process import run
@@ -35,11 +35,11 @@ async def test_whoever_comes_through_is_known_and_has_the_role_of_the_rules(
     proxy: RunningProxy, iap_double: Iap, toy: Toy, claims: dict[str, Any], role: str
 ) -> None:
     needed = {("GET", READ): "viewer", ("POST", WRITE_AGAIN): "editor", ("POST", DELETE): "admin"}
-    order = [known.label for known in Role]
+    order = [known.label for known in ROLES]
     for (method, target), least in needed.items():
         answer = await ask(proxy, iap_double.says(claims), method, target)
         assert answer.status == (200 if order.index(role) >= order.index(least) else 403), target
-        assert (proxy.lines[-1]["caller"], proxy.lines[-1]["role"]) == (claims["email"], role)
+        assert (proxy.lines[-1]["principal"], proxy.lines[-1]["role"]) == (claims["email"], role)
     assert len(toy.asked) == order.index(role) + 1
 
 
@@ -47,13 +47,13 @@ async def test_a_viewer_deletes_nothing(proxy: RunningProxy, iap_double: Iap, to
     for method, target in [("POST", DELETE), ("DELETE", ARTIFACT), ("POST", "/api/2.0/mlflow/experiments/delete")]:
         answer = await ask(proxy, iap_double.says(BOB), method, target)
         assert answer.error == (403, "PERMISSION_DENIED")
-        assert answer.message == "bob@example.org is viewer here, and this needs the role admin."
+        assert answer.message == "bob@example.org has the role viewer; this request requires admin."
     assert toy.asked == []
 
 
 async def test_an_address_may_have_the_prefix_of_iaps_other_headers(proxy: RunningProxy, iap_double: Iap) -> None:
     assert (await ask(proxy, iap_double.says(ANN, email="accounts.google.com:ann@example.org"))).status == 200
-    assert (proxy.lines[-1]["caller"], proxy.lines[-1]["role"]) == ("ann@example.org", "editor")
+    assert (proxy.lines[-1]["principal"], proxy.lines[-1]["role"]) == ("ann@example.org", "editor")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ async def test_who_has_no_account_of_googles_is_nobody_here(proxy: RunningProxy,
     """Their address is what somebody else's directory says, or they themselves."""
     answer = await ask(proxy, iap_double.says(ROOT, sub=subject))
     assert answer.error == (403, "PERMISSION_DENIED")
-    assert "an account that is not Google's own" in answer.message
+    assert "an account that is not a Google account" in answer.message
     assert proxy.lines[-1]["error"] == "no-role"
 
 
@@ -109,13 +109,13 @@ async def test_who_has_no_account_of_googles_is_nobody_here(proxy: RunningProxy,
 async def test_without_an_address_nobody_has_a_role(proxy: RunningProxy, iap_double: Iap, email: Any) -> None:
     answer = await ask(proxy, iap_double.says(ANN, email=email, hd="elsewhere.example"))
     assert answer.error == (403, "PERMISSION_DENIED")
-    assert f"You are signed in as {ANN['sub']}, and no rule" in answer.message
+    assert f"You are signed in as {ANN['sub']}, but no role rule" in answer.message
 
 
 async def test_whoever_no_rule_fits_is_told_so_by_a_403(proxy: RunningProxy, iap_double: Iap, toy: Toy) -> None:
     answer = await ask(proxy, iap_double.says(EVE))
     assert answer.error == (403, "PERMISSION_DENIED")
-    assert answer.message.startswith("You are signed in as eve@elsewhere.example, and no rule of this proxy gives")
+    assert answer.message.startswith("You are signed in as eve@elsewhere.example, but no role rule matches you.")
     assert toy.asked == []
 
 
@@ -180,11 +180,10 @@ async def test_what_did_not_come_through_gets_nothing(proxy: RunningProxy, toy: 
         answer = await proxy.ask(request(method, target, body=None if method in {"GET", "HEAD"} else b"{}"))
         assert answer.status == 401
         assert answer.all("www-authenticate") == ["Bearer"]
-        assert proxy.lines[-1]["error"] == "no-credentials-shown"
+        assert proxy.lines[-1]["error"] == "missing-assertion"
         if method != "HEAD":
             assert answer.message == (
-                "This MLflow answers what comes through Identity-Aware Proxy, and this request did not: it has no "
-                "x-goog-iap-jwt-assertion."
+                "Requests must come through Identity-Aware Proxy: the header x-goog-iap-jwt-assertion is missing."
             )
     assert toy.connections == 0
 
@@ -239,12 +238,12 @@ async def test_names_that_only_look_like_the_header_are_not_it(proxy: RunningPro
     ):
         answer = await proxy.ask(request("GET", READ, f"{name}: {said}"))
         assert answer.status == 401, name
-        assert proxy.lines[-1]["error"] == "no-credentials-shown"
+        assert proxy.lines[-1]["error"] == "missing-assertion"
     unsigned = ["X-Goog-Authenticated-User-Email: accounts.google.com:root@elsewhere.example", "X-Goog-User: root"]
     assert (await proxy.ask(request("GET", READ, *unsigned))).status == 401
     # And beside the real one they change nothing.
     assert (await ask(proxy, iap_double.says(BOB), "POST", DELETE, f"X_Goog_Iap_Jwt_Assertion: {said}")).status == 403
-    assert (proxy.lines[-1]["caller"], toy.asked) == ("bob@example.org", [])
+    assert (proxy.lines[-1]["principal"], toy.asked) == ("bob@example.org", [])
 
 
 async def test_the_header_is_the_same_in_any_case(proxy: RunningProxy, iap_double: Iap) -> None:
@@ -257,7 +256,7 @@ async def test_two_of_them_are_none(proxy: RunningProxy, iap_double: Iap, toy: T
     for first, second in ((ROOT, BOB), (BOB, ROOT), (BOB, BOB)):
         answer = await ask(proxy, iap_double.says(first), "GET", READ, shown(iap_double.says(second)))
         assert answer.error == (401, "UNAUTHENTICATED")
-        assert "it is there twice" in answer.message
+        assert "it was sent twice" in answer.message
     assert (await ask(proxy, f"{iap_double.says(ROOT)}, {iap_double.says(BOB)}")).status == 401
     assert toy.asked == []
 
@@ -266,7 +265,7 @@ async def test_a_token_is_nothing_here(proxy: RunningProxy, iap_double: Iap) -> 
     token = f"Authorization: Bearer {proxy.tokens.admin}"
     assert (await proxy.ask(request("GET", READ, token))).status == 401
     assert (await ask(proxy, iap_double.says(BOB), "POST", DELETE, token)).status == 403
-    assert proxy.lines[-1]["caller"] == "bob@example.org"
+    assert proxy.lines[-1]["principal"] == "bob@example.org"
 
 
 # --- Beside other steps
@@ -279,7 +278,7 @@ async def test_a_page_of_another_site_changes_nothing_by_a_session_of_iaps(
     """The browser adds IAP's cookie to what it sends for any page."""
     answer = await ask(proxy, iap_double.says(ROOT), "POST", WRITE_AGAIN, header)
     assert answer.error == (403, "PERMISSION_DENIED")
-    assert proxy.lines[-1]["error"] == "foreign-origin"
+    assert proxy.lines[-1]["error"] == "csrf"
     assert toy.asked == []
     assert (await ask(proxy, iap_double.says(ROOT), "POST", WRITE_AGAIN, "Origin: https://proxy")).status == 200
 
@@ -297,13 +296,13 @@ async def test_mlflows_own_pages_stand_where_the_proxy_does_elsewhere(
 
 async def test_a_rule_for_a_group_ends_the_start(start_iap: Start) -> None:
     with pytest.raises(
-        SettingsError, match="MLFLOW_PROXY_ROLE_RULES: group:ml-admins fits nobody with MLFLOW_PROXY_IAP_AUDIENCE"
+        SettingsError, match="MLFLOW_PROXY_ROLE_RULES: group:ml-admins has no effect with MLFLOW_PROXY_IAP_AUDIENCE"
     ):
         await start_iap(role_rules="email:ann@example.org=admin, group:ml-admins=admin")
 
 
 async def test_a_rule_that_is_none_ends_the_start(start_iap: Start) -> None:
-    with pytest.raises(SettingsError, match="MLFLOW_PROXY_ROLE_RULES: 'team=admin' is not a rule"):
+    with pytest.raises(SettingsError, match="MLFLOW_PROXY_ROLE_RULES: got 'team=admin', expected"):
         await start_iap(role_rules="team=admin")
 
 
@@ -317,7 +316,6 @@ async def test_a_rule_for_a_group_ends_the_process_with_a_sentence(tmp_path: Pat
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.splitlines() == [
         "The proxy cannot start.",
-        "MLFLOW_PROXY_ROLE_RULES: group:ml-admins fits nobody with MLFLOW_PROXY_IAP_AUDIENCE, since Identity-Aware "
-        "Proxy does not tell "
-        "groups: use email: and domain:, and let the group in by IAP's own access list.",
+        "MLFLOW_PROXY_ROLE_RULES: group:ml-admins has no effect with MLFLOW_PROXY_IAP_AUDIENCE, since Identity-Aware "
+        "Proxy's assertions name no groups: use email: and domain: rules.",
     ]

@@ -128,7 +128,7 @@ async def test_a_stream_of_events_comes_piece_by_piece(start_toy: StartToy, star
         assert await caller.reader.readuntil(b"0\r\n\r\n") == b"8\r\ndata: 2\n\r\n0\r\n\r\n"
 
 
-# --- Broken
+# --- ReadError
 
 
 @both_upstreams
@@ -148,7 +148,7 @@ async def test_an_answer_that_breaks_off_is_seen_to_be_broken(
     assert not rest.endswith(b"0\r\n\r\n")
     assert len(rest) < 400_000
     await until(lambda: proxy.in_flight == 0)
-    assert (proxy.lines[-1]["status"], proxy.lines[-1]["error"]) == (200, "upstream-broke")
+    assert (proxy.lines[-1]["status"], proxy.lines[-1]["error"]) == (200, "upstream-read-error")
 
 
 @pytest.mark.parametrize("sends", [WITH_LENGTH + b"x" * 1000, CHUNKED + A_PART])
@@ -197,7 +197,7 @@ async def test_an_upstream_that_falls_silent_breaks_the_answer(start_toy: StartT
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await caller.ask(read(proxy))
     await until(lambda: toy.open == 0)
-    assert proxy.lines[-1]["error"] == "upstream-silent"
+    assert proxy.lines[-1]["error"] == "upstream-read-timeout"
 
 
 @pytest.mark.parametrize("sends", [WITH_LENGTH + b"x" * 1000, CHUNKED + A_PART])
@@ -239,7 +239,7 @@ async def test_a_caller_who_leaves_before_the_answer_ends_the_work(
         await until(lambda: len(toy.asked) == 1)
     assert await until(lambda: toy.open == 0) < 1
     await until(lambda: proxy.in_flight == 0)
-    assert (proxy.lines[-1]["status"], proxy.lines[-1]["error"]) == (499, "caller-gone")
+    assert (proxy.lines[-1]["status"], proxy.lines[-1]["error"]) == (499, "client-closed-request")
 
 
 @both_upstreams
@@ -254,7 +254,7 @@ async def test_a_caller_who_leaves_in_the_answer_ends_the_work(
         await caller.reader.readexactly(1 << 20)
     assert await until(lambda: toy.open == 0) < 1
     await until(lambda: proxy.in_flight == 0)
-    assert (proxy.lines[-1]["status"], proxy.lines[-1]["error"]) == (200, "caller-gone")
+    assert (proxy.lines[-1]["status"], proxy.lines[-1]["error"]) == (200, "client-closed-request")
 
 
 async def test_a_caller_who_leaves_while_the_upstream_is_quiet_ends_the_work(
@@ -275,7 +275,7 @@ async def test_a_caller_who_leaves_in_an_upload_ends_the_work(start_toy: StartTo
         await caller.send(request("PUT", ARTIFACT, "Content-Length: 1000000", token=proxy.tokens.editor) + b"x" * 1000)
         await until(lambda: toy.moved == 1000)
     assert await until(lambda: toy.open == 0) < 1
-    assert proxy.lines[-1]["error"] == "caller-gone"
+    assert proxy.lines[-1]["error"] == "client-closed-request"
 
 
 # --- Callers that are slow
@@ -320,7 +320,7 @@ async def test_a_caller_who_takes_nothing_is_cut_off(
         await until(lambda: proxy.in_flight == 1)
         await until(lambda: proxy.in_flight == 0)
         await until(lambda: toy.open == 0)
-        assert (proxy.lines[-1]["status"], proxy.lines[-1]["error"]) == (200, "caller-slow")
+        assert (proxy.lines[-1]["status"], proxy.lines[-1]["error"]) == (200, "client-write-timeout")
         await until(lambda: proxy.metric("mlflow_proxy_connections") == 0)
 
 
@@ -330,9 +330,9 @@ async def test_what_a_caller_did_not_take_is_not_counted_as_sent(start_toy: Star
     proxy = await start_proxy(toy.origin, body_timeout=0.2)
     async with proxy.caller(buffer=4096) as caller:
         caller.writer.write(read(proxy, ARTIFACT) * 2000)
-        await until(lambda: any(line.get("error") == "caller-slow" for line in proxy.lines))
+        await until(lambda: any(line.get("error") == "client-write-timeout" for line in proxy.lines))
     last = proxy.lines[-1]
-    assert (last["status"], last["error"], last["bytes_out"]) == (200, "caller-slow", 0)
+    assert (last["status"], last["error"], last["bytes_out"]) == (200, "client-write-timeout", 0)
 
 
 async def test_a_caller_who_takes_only_the_beginning_is_cut_off(start_toy: StartToy, start_proxy: StartProxy) -> None:
@@ -357,6 +357,6 @@ async def test_a_slow_caller_who_moves_gets_everything(start_toy: StartToy, star
         while proxy.in_flight:
             got += await caller.reader.read(65536)
             await asyncio.sleep(0.03)
-        assert proxy.lines[-1]["ms"] > 800
+        assert proxy.lines[-1]["duration_ms"] > 800
         got += await caller.reader.readexactly(len(body) - len(got))
     assert got == body

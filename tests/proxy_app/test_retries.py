@@ -5,14 +5,14 @@ import asyncio
 import pytest
 
 from proxy_app import errors
-from proxy_app.upstream.connection import Body, Broken, Silent
-from proxy_app.upstream.pool import RetryBudget
+from proxy_app.http_client.connection import Body, ReadError, ReadTimeout
+from proxy_app.http_client.pool import RetryBudget
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.running_proxy import until
 from tests.doubles.toy_upstreams import OK, Talk, Toy
-from tests.doubles.upstream_client import content, get, pieces_of, put
+from tests.doubles.upstream_client import chunks_of, content, get, put
 
-from .conftest import StartPool, StartToy
+from .conftest import StartClient, StartToy
 
 # --- No answer
 
@@ -20,12 +20,12 @@ from .conftest import StartPool, StartToy
 @pytest.mark.parametrize("part", [b"", b"HTTP/1.1 200 OK\r\nContent-Le"])
 @pytest.mark.parametrize("reset", [False, True])
 async def test_a_break_before_the_head_leaves_the_outcome_of_a_write_unknown(
-    start_toy: StartToy, start_pool: StartPool, part: bytes, reset: bool
+    start_toy: StartToy, start_client: StartClient, part: bytes, reset: bool
 ) -> None:
     toy = await start_toy(toys.breaking_off(part, reset=reset))
-    pool = await start_pool(toy.origin)
-    with pytest.raises(errors.Refusal) as refused:
-        await get(pool, replay=False)
+    client = await start_client(toy.origin)
+    with pytest.raises(errors.ApiError) as refused:
+        await get(client, idempotent=False)
     assert (refused.value.status, refused.value.error_code) == (409, "ABORTED")
     assert len(toy.asked) == 1
 
@@ -38,7 +38,7 @@ async def test_a_break_before_the_head_leaves_the_outcome_of_a_write_unknown(
     ],
 )
 async def test_a_break_in_the_body_is_an_error_and_never_the_end(
-    start_toy: StartToy, start_pool: StartPool, part: bytes
+    start_toy: StartToy, start_client: StartClient, part: bytes
 ) -> None:
     go_on = asyncio.Event()
 
@@ -48,18 +48,18 @@ async def test_a_break_in_the_body_is_an_error_and_never_the_end(
         await go_on.wait()
 
     toy = await start_toy(behave)
-    answer = await get(await start_pool(toy.origin))
+    answer = await get(await start_client(toy.origin))
     go_on.set()
-    with pytest.raises(Broken):
+    with pytest.raises(ReadError):
         await content(answer)
 
 
-async def test_a_silent_upstream_is_given_up(start_toy: StartToy, start_pool: StartPool) -> None:
+async def test_a_silent_upstream_is_given_up(start_toy: StartToy, start_client: StartClient) -> None:
     toy = await start_toy(toys.silent())
-    pool = await start_pool(toy.origin, upstream_timeout=0.2)
+    client = await start_client(toy.origin, upstream_timeout=0.2)
     for replay, status in ((True, 504), (False, 409)):
-        with pytest.raises(errors.Refusal, match=r"within 0\.2 seconds") as refused:
-            await get(pool, replay=replay)
+        with pytest.raises(errors.ApiError, match=r"within 0\.2 seconds") as refused:
+            await get(client, idempotent=replay)
         assert refused.value.status == status
     await until(lambda: toy.open == 0)
     # Whoever waited that long does not wait again.
@@ -67,34 +67,34 @@ async def test_a_silent_upstream_is_given_up(start_toy: StartToy, start_pool: St
 
 
 async def test_an_upstream_that_falls_silent_in_the_body_is_given_up(
-    start_toy: StartToy, start_pool: StartPool
+    start_toy: StartToy, start_client: StartClient
 ) -> None:
     toy = await start_toy(toys.silent(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\npart"))
-    answer = await get(await start_pool(toy.origin, upstream_timeout=0.2))
-    with pytest.raises(Silent):
+    answer = await get(await start_client(toy.origin, upstream_timeout=0.2))
+    with pytest.raises(ReadTimeout):
         await content(answer)
     await until(lambda: toy.open == 0)
 
 
-async def test_a_port_where_nobody_listens_is_unreachable(start_toy: StartToy, start_pool: StartPool) -> None:
+async def test_a_port_where_nobody_listens_is_unreachable(start_toy: StartToy, start_client: StartClient) -> None:
     async with Toy.running(toys.closing_at_once) as toy:
         origin = toy.origin
-    pool = await start_pool(origin)
-    with pytest.raises(errors.Refusal) as refused:
-        await get(pool, replay=False)
-    assert (refused.value.status, refused.value.reason) == (502, "upstream-unreachable")
+    client = await start_client(origin)
+    with pytest.raises(errors.ApiError) as refused:
+        await get(client, idempotent=False)
+    assert (refused.value.status, refused.value.reason) == (502, "upstream-connect-error")
 
 
-async def test_a_connection_takes_no_longer_than_its_timeout(start_toy: StartToy, start_pool: StartPool) -> None:
+async def test_a_connection_takes_no_longer_than_its_timeout(start_toy: StartToy, start_client: StartClient) -> None:
     async def mute(talk: Talk) -> None:
         await talk.gone()  # no TLS handshake
 
     toy = await start_toy(mute)
     started = asyncio.get_running_loop().time()
-    pool = await start_pool(toy.origin.replace("http:", "https:"), connect_timeout=0.1)
-    with pytest.raises(errors.Refusal) as refused:
-        await get(pool, replay=False)
-    assert refused.value.reason == "upstream-unreachable"
+    client = await start_client(toy.origin.replace("http:", "https:"), connect_timeout=0.1)
+    with pytest.raises(errors.ApiError) as refused:
+        await get(client, idempotent=False)
+    assert refused.value.reason == "upstream-connect-error"
     assert asyncio.get_running_loop().time() - started < 2
     await until(lambda: toy.open == 0)
 
@@ -102,36 +102,36 @@ async def test_a_connection_takes_no_longer_than_its_timeout(start_toy: StartToy
 # --- Trying again
 
 
-async def test_a_read_is_sent_again_after_a_break(start_toy: StartToy, start_pool: StartPool) -> None:
+async def test_a_read_is_sent_again_after_a_break(start_toy: StartToy, start_client: StartClient) -> None:
     toy = await start_toy(toys.breaking_off(times=2))
-    answer = await get(await start_pool(toy.origin))
+    answer = await get(await start_client(toy.origin))
     assert (answer.attempts, await content(answer), len(toy.asked)) == (3, b"{}", 3)
 
 
-async def test_a_third_break_is_the_last(start_toy: StartToy, start_pool: StartPool) -> None:
+async def test_a_third_break_is_the_last(start_toy: StartToy, start_client: StartClient) -> None:
     toy = await start_toy(toys.breaking_off())
-    with pytest.raises(errors.Refusal) as refused:
-        await get(await start_pool(toy.origin))
-    assert (refused.value.status, refused.value.reason, len(toy.asked)) == (502, "upstream-broke", 3)
+    with pytest.raises(errors.ApiError) as refused:
+        await get(await start_client(toy.origin))
+    assert (refused.value.status, refused.value.reason, len(toy.asked)) == (502, "upstream-read-error", 3)
 
 
-async def test_a_streamed_body_is_never_sent_twice(start_toy: StartToy, start_pool: StartPool) -> None:
+async def test_a_streamed_body_is_never_sent_twice(start_toy: StartToy, start_client: StartClient) -> None:
     toy = await start_toy(toys.breaking_off(times=1))
-    pool = await start_pool(toy.origin)
-    with pytest.raises(errors.Refusal) as refused:
-        await put(pool, lambda: pieces_of(b"body"), 4)
+    client = await start_client(toy.origin)
+    with pytest.raises(errors.ApiError) as refused:
+        await put(client, lambda: chunks_of(b"body"), 4)
     assert (refused.value.status, len(toy.asked)) == (502, 1)
 
 
 async def test_a_streamed_body_of_which_nothing_was_sent_goes_again(
-    start_pool: StartPool, unused_tcp_port: int
+    start_client: StartClient, unused_tcp_port: int
 ) -> None:
     given = 0
 
     def body() -> Body:
         nonlocal given
         given += 1
-        return pieces_of(b"body")
+        return chunks_of(b"body")
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"body")
@@ -144,21 +144,21 @@ async def test_a_streamed_body_of_which_nothing_was_sent_goes_again(
         await asyncio.sleep(0.02)
         return await asyncio.start_server(answer, "127.0.0.1", unused_tcp_port)
 
-    pool = await start_pool(f"http://localhost:{unused_tcp_port}")
+    client = await start_client(f"http://localhost:{unused_tcp_port}")
     late = asyncio.create_task(listen_late())
-    result = await put(pool, body, 4, replay=False)
+    result = await put(client, body, 4, idempotent=False)
     async with await late:
         assert (given, await content(result)) == (1, b"{}")
         assert result.attempts > 1
 
 
-async def test_a_dead_upstream_uses_up_the_retries(start_toy: StartToy, start_pool: StartPool) -> None:
+async def test_a_dead_upstream_uses_up_the_retries(start_toy: StartToy, start_client: StartClient) -> None:
     toy = await start_toy(toys.breaking_off())
-    pool = await start_pool(toy.origin)
+    client = await start_client(toy.origin)
     requests = 40
     for _ in range(requests):
-        with pytest.raises(errors.Refusal):
-            await get(pool)
+        with pytest.raises(errors.ApiError):
+            await get(client)
     # The reserve of 10, and a tenth of the requests.
     assert requests + 10 <= len(toy.asked) <= requests + 10 + requests // 10
 

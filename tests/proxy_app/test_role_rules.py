@@ -7,22 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy_app.callers import Caller, Role
-from proxy_app.callers.role_rules import Person, RoleRules, Rule, parse
-from proxy_app.errors import Refusal
+from proxy_app.auth import Principal, Role
+from proxy_app.auth.role_rules import RoleRules, Rule, User, parse
+from proxy_app.errors import ApiError
 from proxy_app.setting_table import SettingsError
 
 RULES = "group:ml-admins=admin, email:ann@example.org=editor, domain:example.org=viewer"
 BOB: dict[str, Any] = {"sub": "bob-1", "email": "bob@example.org"}
 
 
-def caller(claims: dict[str, Any], rules: str = RULES, groups_claim: str = "groups") -> Caller:
-    return RoleRules(rules).caller(Person.of(claims, groups_claim), "alb")
+def principal(claims: dict[str, Any], rules: str = RULES, groups_claim: str = "groups") -> Principal:
+    return RoleRules(rules).principal(User.of(claims, groups_claim), "alb")
 
 
-def refused(claims: dict[str, Any], rules: str = RULES) -> Refusal:
-    with pytest.raises(Refusal) as refusal:
-        caller(claims, rules)
+def refused(claims: dict[str, Any], rules: str = RULES) -> ApiError:
+    with pytest.raises(ApiError) as refusal:
+        principal(claims, rules)
     assert (refusal.value.status, refusal.value.error_code) == (403, "PERMISSION_DENIED")
     assert refusal.value.reason == "no-role"
     return refusal.value
@@ -85,20 +85,20 @@ def test_a_rule_that_is_none_is_named_with_what_is_allowed(wrong: str) -> None:
         parse(f"{RULES}, {wrong}")
     [line] = str(error.value).splitlines()
     assert line == (
-        f"MLFLOW_PROXY_ROLE_RULES: {wrong!r} is not a rule; it takes group:NAME=ROLE, email:ADDRESS=ROLE and "
-        "domain:NAME=ROLE, with commas between; ROLE is viewer, editor or admin."
+        f"MLFLOW_PROXY_ROLE_RULES: got {wrong!r}, expected group:NAME=ROLE, email:ADDRESS=ROLE or domain:NAME=ROLE, "
+        "where ROLE is viewer, editor or admin."
     )
 
 
 def test_every_wrong_rule_is_named_at_once() -> None:
     with pytest.raises(SettingsError) as error:
         parse(f"a, {RULES}, b")
-    assert [line.split()[1] for line in str(error.value).splitlines()] == ["'a'", "'b'"]
+    assert [line.split()[2] for line in str(error.value).splitlines()] == ["'a',", "'b',"]
 
 
 @pytest.mark.parametrize("text", [",", "\n,\n"])
 def test_no_rule_at_all_is_an_error_too(text: str) -> None:
-    with pytest.raises(SettingsError, match="is not a rule"):
+    with pytest.raises(SettingsError, match="expected group:NAME=ROLE"):
         parse(text)
 
 
@@ -128,13 +128,13 @@ def test_any_text_is_rules_or_an_error_that_names_the_setting(text: str) -> None
 )
 def test_the_highest_role_that_fits_counts(claims: dict[str, Any], role: Role) -> None:
     for rules in (RULES, ",".join(reversed(RULES.split(",")))):
-        assert caller({**BOB, **claims}, rules).role is role
+        assert principal({**BOB, **claims}, rules).role is role
 
 
 @pytest.mark.parametrize("email", ["Ann@Example.ORG", "ANN@EXAMPLE.ORG", "ann@example.org"])
 def test_addresses_and_domains_are_the_same_in_any_case(email: str) -> None:
-    assert caller({"email": email}) == Caller(email, Role.EDITOR, "alb")
-    assert caller({"email": email}, "domain:Example.Org=viewer").role is Role.VIEWER
+    assert principal({"email": email}) == Principal(email, Role.EDITOR, "alb")
+    assert principal({"email": email}, "domain:Example.Org=viewer").role is Role.VIEWER
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_addresses_and_domains_are_the_same_in_any_case(email: str) -> None:
     [["ml-admins"], ["a", 5, None, "ml-admins"], "ml-admins", "a ml-admins b", "a,ml-admins", "a, ml-admins ,b"],
 )
 def test_groups_are_a_list_or_a_text(groups: Any) -> None:
-    assert caller({"sub": "1", "groups": groups}).role is Role.ADMIN
+    assert principal({"sub": "1", "groups": groups}).role is Role.ADMIN
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_what_only_looks_like_the_group_is_another(groups: Any) -> None:
 
 def test_the_claim_of_the_groups_is_a_setting() -> None:
     claims = {"sub": "1", "custom:groups": "ml-admins", "groups": ["others"]}
-    assert caller(claims, groups_claim="custom:groups").role is Role.ADMIN
+    assert principal(claims, groups_claim="custom:groups").role is Role.ADMIN
     refused(claims)
 
 
@@ -164,12 +164,14 @@ def test_an_address_that_may_be_anybodys_counts_for_nothing(verified: Any) -> No
     claims = {"sub": "mallory", "email": "ann@example.org", "email_verified": verified}
     assert "ann@" not in refused(claims).message
     # Not in the log either: it would look like Ann.
-    assert caller({**claims, "groups": ["ml-admins"]}) == Caller("mallory", Role.ADMIN, "alb")
+    assert principal({**claims, "groups": ["ml-admins"]}) == Principal("mallory", Role.ADMIN, "alb")
 
 
 @pytest.mark.parametrize("verified", [{}, {"email_verified": True}, {"email_verified": "true"}])
 def test_an_address_that_its_provider_verifies_counts(verified: dict[str, Any]) -> None:
-    assert caller({"sub": "1", "email": "ann@example.org", **verified}) == Caller("ann@example.org", Role.EDITOR, "alb")
+    assert principal({"sub": "1", "email": "ann@example.org", **verified}) == Principal(
+        "ann@example.org", Role.EDITOR, "alb"
+    )
 
 
 @pytest.mark.parametrize(
@@ -214,8 +216,8 @@ JSON = st.recursive(
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(["sub", "email", "email_verified", "groups"], JSON)))
 def test_any_claims_give_a_named_caller_or_a_403(claims: dict[str, Any]) -> None:
     try:
-        found = caller(claims)
-    except Refusal as refusal:
+        found = principal(claims)
+    except ApiError as refusal:
         assert refusal.status == 403  # noqa: PT017
     else:
         assert 0 < len(found.name) <= 256
@@ -228,17 +230,17 @@ def test_whoever_no_rule_fits_is_told_so_and_not_asked_to_sign_in_again(caplog: 
     caplog.set_level(logging.INFO)
     refusal = refused({"sub": "1", "email": "eve@elsewhere.example"})
     assert refusal.message == (
-        "You are signed in as eve@elsewhere.example, and no rule of this proxy gives this person a role. "
-        "Ask whoever runs it (MLFLOW_PROXY_ROLE_RULES)."
+        "You are signed in as eve@elsewhere.example, but no role rule matches you. "
+        "Ask the administrator of this deployment (MLFLOW_PROXY_ROLE_RULES)."
     )
     assert refusal.headers == ()
-    assert [record.getMessage() for record in caplog.records] == ["No rule gives eve@elsewhere.example a role."]
+    assert [record.getMessage() for record in caplog.records] == ["No role rule matches eve@elsewhere.example."]
 
 
 @pytest.mark.parametrize("claims", [{}, {"sub": ""}, {"sub": 5}, {"email": "ann@example.org", "email_verified": False}])
 def test_whoever_has_no_name_has_no_role(claims: dict[str, Any]) -> None:
-    assert "without a name" in refused({**claims, "groups": ["ml-admins"]}).message
+    assert "neither a verified e-mail address nor a subject" in refused({**claims, "groups": ["ml-admins"]}).message
 
 
 def test_a_name_is_no_longer_than_a_line_of_the_log_bears() -> None:
-    assert len(caller({"sub": "x" * 9999, "groups": ["ml-admins"]}).name) == 256
+    assert len(principal({"sub": "x" * 9999, "groups": ["ml-admins"]}).name) == 256

@@ -38,8 +38,8 @@ def basic(user: str, password: str) -> str:
         ("Authorization: Digest a=b", "Authorization header"),
         ("Authorization: Basic !!!", "Authorization header"),
         ("Authorization: ", "Authorization header"),
-        (f"Authorization: Bearer {UNKNOWN_TOKEN}", "not known"),
-        (basic("me", UNKNOWN_TOKEN), "not known"),
+        (f"Authorization: Bearer {UNKNOWN_TOKEN}", "Invalid token"),
+        (basic("me", UNKNOWN_TOKEN), "Invalid token"),
     ],
 )
 @pytest.mark.parametrize("target", [READ, WRITE_AGAIN, "/no/such/route"])
@@ -51,7 +51,7 @@ async def test_a_stranger_is_asked_who_they_are(
     assert answer.error == (401, "UNAUTHENTICATED")
     assert answer.all("www-authenticate") == ['Basic realm="MLflow", charset="UTF-8"', "Bearer"]
     assert says in answer.message
-    assert (toy.connections, proxy.lines[-1]["caller"], proxy.lines[-1]["route"]) == (0, None, None)
+    assert (toy.connections, proxy.lines[-1]["principal"], proxy.lines[-1]["route"]) == (0, None, None)
 
 
 async def test_a_person_in_a_browser_is_told_first_what_a_person_does(toy: Toy, start_proxy: StartProxy) -> None:
@@ -59,7 +59,7 @@ async def test_a_person_in_a_browser_is_told_first_what_a_person_does(toy: Toy, 
     answer = await proxy.ask(request("GET", "/", "Accept: text/html,application/xhtml+xml"))
     assert (answer.status, answer.header("content-type")) == (401, "text/html; charset=utf-8")
     first, second = re.findall(r"<p>(.*?)</p>", answer.body.decode())
-    assert "any user name, and your token as the password" in first
+    assert "with any user name and your token as the password" in first
     assert "MLFLOW_TRACKING_TOKEN" in second
 
 
@@ -68,7 +68,7 @@ async def test_a_token_is_taken_as_bearer_and_as_a_password(toy: Toy, start_prox
     token = proxy.tokens.viewer
     for header in (f"Authorization: Bearer {token}", f"authorization: bearer {token}", basic("any name", token)):
         assert (await proxy.ask(request("GET", READ, header))).status == 200
-    assert {(line["caller"], line["role"]) for line in proxy.lines} == {("some-viewer", "viewer")}
+    assert {(line["principal"], line["role"]) for line in proxy.lines} == {("some-viewer", "viewer")}
 
 
 # --- What
@@ -91,7 +91,7 @@ async def test_a_weaker_caller_hears_which_role_is_missing(
     proxy = await start_proxy(toy.origin)
     answer = await proxy.ask(request(method, target, body=b"{}", token=getattr(proxy.tokens, role)))
     assert answer.error == (403, "PERMISSION_DENIED")
-    assert f"some-{role} is {role} here, and this needs the role {needs}" in answer.message
+    assert f"some-{role} has the role {role}; this request requires {needs}" in answer.message
     assert toy.connections == 0
 
 
@@ -379,4 +379,4 @@ async def test_without_authentication_everyone_is_an_admin(toy: Toy, start_proxy
     proxy = await start_proxy(toy.origin, auth=False, tokens_file=None)
     data = request("POST", DELETE, body=b"{}").replace(b"Host: proxy", f"Host: {proxy.address}".encode())
     assert (await proxy.ask(data)).status == 200
-    assert (proxy.lines[-1]["caller"], proxy.lines[-1]["role"]) == ("anyone", "admin")
+    assert (proxy.lines[-1]["principal"], proxy.lines[-1]["role"]) == ("anonymous", "admin")

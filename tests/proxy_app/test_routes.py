@@ -18,20 +18,16 @@ from starlette.routing import compile_path
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
-from proxy_app.callers import Role
-from proxy_app.route_table import OLDER, REFUSED
-from proxy_app.routes import ROUTES, PathRefused, match
+from proxy_app.auth import Role
+from proxy_app.routing import MLFLOW_ROUTES, NOT_FORWARDED, InvalidPathError
+from proxy_app.routing.mlflow_routes import REMOVED_ROUTES
+from tests.doubles.routes import match_route
 
 # Importing MLflow's server takes a while on a busy machine.
 pytestmark = pytest.mark.timeout(300)
 
-BY_NAME = {(route.method, route.template): route for route in ROUTES}
-OLDER_NAMES = {
-    (line.split()[0], template)
-    for line in OLDER.splitlines()
-    if "/api/" in line
-    for template in (line.split()[3], line.split()[3].replace("/api/", "/ajax-api/"))
-}
+BY_NAME = {(route.method, route.template): route for route in MLFLOW_ROUTES}
+REMOVED_NAMES = {(route.method, route.template) for route in REMOVED_ROUTES}
 
 # Reviewed by eye: these change nothing, though they are not GET. /ajax-api/ is written /api/.
 READS = {
@@ -114,30 +110,30 @@ def _template(path: str) -> str:
 def test_every_route_mlflow_serves_is_classified_or_refused(served: Served) -> None:
     names = served.names()
     assert len(names) > 400
-    refused = {tuple(name.split()) for name in REFUSED}
+    refused = {tuple(name.split()) for name in NOT_FORWARDED}
     assert names - set(BY_NAME) == refused
     assert refused <= names
 
 
 def test_every_line_is_a_route_of_the_installed_mlflow_or_an_older_one(served: Served) -> None:
-    assert OLDER_NAMES
-    assert set(BY_NAME) - served.names() == OLDER_NAMES
+    assert REMOVED_NAMES
+    assert set(BY_NAME) - served.names() == REMOVED_NAMES
 
 
 def test_no_route_stands_in_the_table_twice() -> None:
-    assert len(BY_NAME) == len(ROUTES)
+    assert len(BY_NAME) == len(MLFLOW_ROUTES)
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", NOT_FORWARDED)
 def test_a_refused_route_is_unknown(name: str) -> None:
     method, path = name.split()
-    assert match(method, path) is None
+    assert match_route(method, path) is None
 
 
 def test_whatever_deletes_needs_an_admin() -> None:
     deleting = [
         route
-        for route in ROUTES
+        for route in MLFLOW_ROUTES
         if route.method == "DELETE" or any(word in route.template for word in ("delete", "remove", "detach"))
     ]
     assert len(deleting) > 80
@@ -145,7 +141,7 @@ def test_whatever_deletes_needs_an_admin() -> None:
 
 
 def test_a_viewer_cannot_write() -> None:
-    reads = {route.template for route in ROUTES if route.method != "GET" and route.role is Role.VIEWER}
+    reads = {route.template for route in MLFLOW_ROUTES if route.method != "GET" and route.role is Role.VIEWER}
     assert {template.replace("/ajax-api/", "/api/") for template in reads} == READS
 
 
@@ -163,7 +159,7 @@ def test_a_viewer_cannot_write() -> None:
     ],
 )
 def test_what_reaches_beyond_tracking_data_needs_an_admin(pattern: str) -> None:
-    writes = [route for route in ROUTES if route.method != "GET" and re.search(pattern, route.template)]
+    writes = [route for route in MLFLOW_ROUTES if route.method != "GET" and re.search(pattern, route.template)]
     assert writes
     assert {route.role for route in writes} == {Role.ADMIN}
 
@@ -173,36 +169,36 @@ def test_graphql_still_changes_nothing(served: Served) -> None:
 
 
 def test_the_ui_and_the_clients_find_the_same_rules() -> None:
-    twins = [route for route in ROUTES if route.template.startswith("/api/")]
+    twins = [route for route in MLFLOW_ROUTES if route.template.startswith("/api/")]
     assert len(twins) > 200
     for route in twins:
         twin = BY_NAME[route.method, "/ajax-" + route.template[1:]]
-        assert (twin.role, twin.replay, twin.family) == (route.role, route.replay, route.family)
+        assert (twin.role, twin.idempotent, twin.resource_group) == (route.role, route.idempotent, route.resource_group)
 
 
 def test_what_makes_something_new_is_not_sent_twice() -> None:
     new = re.compile(r"/(create|register|runs/outputs|runs/log-model|attach|invoke|test)$|^/v1/traces$|^/gateway/")
-    makers = [route for route in ROUTES if route.method == "POST" and new.search(route.template)]
+    makers = [route for route in MLFLOW_ROUTES if route.method == "POST" and new.search(route.template)]
     assert len(makers) > 40
-    assert not [route for route in makers if route.replay]
+    assert not [route for route in makers if route.idempotent]
 
 
 def test_reads_are_sent_again() -> None:
-    once = {route.family for route in ROUTES if route.role is Role.VIEWER and not route.replay}
+    once = {route.resource_group for route in MLFLOW_ROUTES if route.role is Role.VIEWER and not route.idempotent}
     assert once == set()
 
 
 def test_a_template_with_plain_values_leads_to_itself() -> None:
-    for route in ROUTES:
+    for route in MLFLOW_ROUTES:
         path = re.sub(r"<path:\w+>", "some/where.txt", route.template)
-        assert match(route.method, re.sub(r"<\w+>", "some-id", path)) is route
+        assert match_route(route.method, re.sub(r"<\w+>", "some-id", path)) is route
 
 
 def test_head_is_get_and_methods_are_in_capitals() -> None:
-    assert match("HEAD", "/api/2.0/mlflow/runs/get") is BY_NAME["GET", "/api/2.0/mlflow/runs/get"]
-    assert match("HEAD", "/api/2.0/mlflow/runs/search") is None
-    assert match("get", "/api/2.0/mlflow/runs/get") is None
-    assert match("OPTIONS", "/api/2.0/mlflow/runs/get") is None
+    assert match_route("HEAD", "/api/2.0/mlflow/runs/get") is BY_NAME["GET", "/api/2.0/mlflow/runs/get"]
+    assert match_route("HEAD", "/api/2.0/mlflow/runs/search") is None
+    assert match_route("get", "/api/2.0/mlflow/runs/get") is None
+    assert match_route("OPTIONS", "/api/2.0/mlflow/runs/get") is None
 
 
 @pytest.mark.parametrize(
@@ -221,7 +217,7 @@ def test_head_is_get_and_methods_are_in_capitals() -> None:
     ],
 )
 def test_a_path_is_what_it_decodes_to(path: str, template: str) -> None:
-    assert match("POST", path) is BY_NAME["POST", template]
+    assert match_route("POST", path) is BY_NAME["POST", template]
 
 
 DIFFERENTLY_READ = re.findall(
@@ -245,8 +241,8 @@ DIFFERENTLY_READ = re.findall(
 )
 def test_a_path_that_servers_read_differently_is_refused(path: str) -> None:
     for method in ("GET", "POST", "PATCH", "DELETE"):
-        with pytest.raises(PathRefused):
-            match(method, path)
+        with pytest.raises(InvalidPathError):
+            match_route(method, path)
 
 
 @pytest.mark.parametrize(
@@ -262,24 +258,24 @@ def test_a_path_that_servers_read_differently_is_refused(path: str) -> None:
     ],
 )
 def test_an_encoded_slash_that_decides_the_route_is_refused(method: str, path: str) -> None:
-    with pytest.raises(PathRefused, match="two ways"):
-        match(method, path)
+    with pytest.raises(InvalidPathError, match="ambiguous"):
+        match_route(method, path)
 
 
 def test_an_encoded_percent_is_a_percent_and_no_more() -> None:
     """Servers decode once; MLflow itself refuses artifact paths that become dots when decoded further."""
-    assert match("POST", "/api/2.0/mlflow/runs%252Fdelete") is None
-    artifact = match("GET", "/api/2.0/mlflow-artifacts/artifacts/100%25/a%2520b")
+    assert match_route("POST", "/api/2.0/mlflow/runs%252Fdelete") is None
+    artifact = match_route("GET", "/api/2.0/mlflow-artifacts/artifacts/100%25/a%2520b")
     assert artifact is BY_NAME["GET", "/api/2.0/mlflow-artifacts/artifacts/<path:artifact_path>"]
 
 
 def test_a_static_path_is_matched_to_the_letter() -> None:
-    for route in ROUTES:
+    for route in MLFLOW_ROUTES:
         if "<" in route.template or route.template == "/":
             continue
         slash = route.template.removesuffix("/") if route.template.endswith("/") else route.template + "/"
         for near in (slash, route.template + "x", route.template.swapcase()):
-            found = match(route.method, near)
+            found = match_route(route.method, near)
             assert found is None or found.template != route.template
 
 
@@ -289,8 +285,8 @@ def test_a_path_made_to_be_slow_is_judged_at_once(piece: str, end: str) -> None:
     path = "/api/3.0/mlflow/mcp-servers/" + piece * (65536 // len(piece)) + end
     begun = time.process_time()
     for method in ("GET", "POST", "PATCH", "DELETE"):
-        with contextlib.suppress(PathRefused):
-            match(method, path)
+        with contextlib.suppress(InvalidPathError):
+            match_route(method, path)
     # Backtracking takes minutes.
     assert time.process_time() - begun < 2
 
@@ -300,14 +296,16 @@ VALUES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=
     [".", "..", "%", "%2F", "a b", "a/b", "ü", "日本", "a+b", "latest", "m-1:generateContent"]
 )
 # What the table's own words make of a name is where two routes are mistaken for one another.
-WORDS = st.sampled_from(sorted({word for route in ROUTES for word in route.template.split("/") if "<" not in word}))
+WORDS = st.sampled_from(
+    sorted({word for route in MLFLOW_ROUTES for word in route.template.split("/") if "<" not in word})
+)
 REST = st.lists(VALUES | WORDS, min_size=1, max_size=5).map("/".join)
 
 
 @st.composite
 def paths(draw: st.DrawFn) -> str:
     """A decoded path: a template with its parameters filled in, or the beginning of one and then anything."""
-    template = draw(st.sampled_from(ROUTES)).template
+    template = draw(st.sampled_from(MLFLOW_ROUTES)).template
     template = re.sub(r"<path:\w+>", lambda _: draw(REST), template)
     path = re.sub(r"<\w+>", lambda _: draw(VALUES | WORDS), template)
     if draw(st.booleans()):
@@ -343,13 +341,13 @@ def test_no_server_takes_a_path_for_more_than_the_proxy_does(
     raw = data.draw(encoded(path))
     assert unquote(raw) == path
     try:
-        route = match(method, raw)
-    except PathRefused:
+        route = match_route(method, raw)
+    except InvalidPathError:
         return
     rows = [BY_NAME.get((method, name)) for name in servers.find(method, path)]
     if route is None:
         # Nothing is lost, except what has an empty name: FastAPI takes one at the end of a path.
         assert not any(rows) or path.endswith("/")
-    elif (route.method, route.template) not in OLDER_NAMES:
+    elif (route.method, route.template) not in REMOVED_NAMES:
         assert rows
         assert all(row is not None and row.role <= route.role for row in rows)

@@ -10,32 +10,32 @@ from proxy_app import errors
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.running_proxy import settled, until
 from tests.doubles.toy_upstreams import OK, with_length
-from tests.doubles.upstream_client import connections_to, content, get, pieces_of, put
+from tests.doubles.upstream_client import chunks_of, connections_to, content, get, put
 
-from .conftest import StartPool, StartToy
+from .conftest import StartClient, StartToy
 
 # --- Bodies
 
 
-async def test_a_body_of_known_length_is_sent_as_it_is(start_toy: StartToy, start_pool: StartPool) -> None:
+async def test_a_body_of_known_length_is_sent_as_it_is(start_toy: StartToy, start_client: StartClient) -> None:
     toy = await start_toy(toys.answering(OK))
-    await put(await start_pool(toy.origin), lambda: pieces_of(b"one", b"", b"two"), 6)
+    await put(await start_client(toy.origin), lambda: chunks_of(b"one", b"", b"two"), 6)
     (asked,) = toy.asked
     assert (asked.header("content-length"), asked.header("transfer-encoding"), asked.body) == ("6", None, b"onetwo")
 
 
-async def test_a_body_of_unknown_length_is_sent_in_chunks(start_toy: StartToy, start_pool: StartPool) -> None:
+async def test_a_body_of_unknown_length_is_sent_in_chunks(start_toy: StartToy, start_client: StartClient) -> None:
     toy = await start_toy(toys.answering(OK))
-    await put(await start_pool(toy.origin), lambda: pieces_of(b"one", b"two" * 9), None)
+    await put(await start_client(toy.origin), lambda: chunks_of(b"one", b"two" * 9), None)
     (asked,) = toy.asked
     assert (asked.header("content-length"), asked.header("transfer-encoding")) == (None, "chunked")
     assert asked.body == b"one" + b"two" * 9
 
 
-async def test_an_answer_ends_the_body_that_is_still_being_sent(start_toy: StartToy, start_pool: StartPool) -> None:
+async def test_an_answer_ends_the_body_that_is_still_being_sent(start_toy: StartToy, start_client: StartClient) -> None:
     refusal = with_length(b"too large", status=b"413 Content Too Large")
     toy = await start_toy(toys.answering_before_the_body(refusal, reads_on=True))
-    pool = await start_pool(toy.origin)
+    client = await start_client(toy.origin)
     given = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -45,7 +45,7 @@ async def test_an_answer_ends_the_body_that_is_still_being_sent(start_toy: Start
             given += 1
             await asyncio.sleep(0)
 
-    answer = await put(pool, endless, toys.ENDLESS)
+    answer = await put(client, endless, toys.ENDLESS)
     assert (answer.response.status, await content(answer)) == (413, b"too large")
     assert given < 1000
     # The upstream still waits for the rest: nothing else can go this way.
@@ -53,20 +53,22 @@ async def test_an_answer_ends_the_body_that_is_still_being_sent(start_toy: Start
 
 
 async def test_an_answer_comes_through_while_the_upstream_reads_no_more(
-    start_toy: StartToy, start_pool: StartPool
+    start_toy: StartToy, start_client: StartClient
 ) -> None:
     refusal = with_length(b"no", status=b"403 Forbidden")
     toy = await start_toy(toys.answering_before_the_body(refusal, reads_on=False), buffer=4096)
-    pool = await start_pool(toy.origin)
+    client = await start_client(toy.origin)
     body = [b"x" * 65536] * 200
-    answer = await put(pool, lambda: pieces_of(*body), 200 * 65536)
+    answer = await put(client, lambda: chunks_of(*body), 200 * 65536)
     assert (answer.response.status, await content(answer)) == (403, b"no")
     await until(lambda: not connections_to(toy))
 
 
-async def test_an_upstream_that_does_not_read_holds_the_body_back(start_toy: StartToy, start_pool: StartPool) -> None:
+async def test_an_upstream_that_does_not_read_holds_the_body_back(
+    start_toy: StartToy, start_client: StartClient
+) -> None:
     toy = await start_toy(toys.deaf, buffer=4096)
-    pool = await start_pool(toy.origin, upstream_timeout=0.3)
+    client = await start_client(toy.origin, upstream_timeout=0.3)
     given = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -75,20 +77,22 @@ async def test_an_upstream_that_does_not_read_holds_the_body_back(start_toy: Sta
             yield b"x" * 65536
             given += 65536
 
-    with pytest.raises(errors.Refusal) as refused:
-        await put(pool, endless, toys.ENDLESS)
+    with pytest.raises(errors.ApiError) as refused:
+        await put(client, endless, toys.ENDLESS)
     assert refused.value.status == 504
     # What the sockets take, and the transport's 64 KiB.
     assert given < 8 << 20
 
 
-async def test_a_caller_that_does_not_read_holds_the_upstream_back(start_toy: StartToy, start_pool: StartPool) -> None:
+async def test_a_caller_that_does_not_read_holds_the_upstream_back(
+    start_toy: StartToy, start_client: StartClient
+) -> None:
     toy = await start_toy(toys.pouring(), buffer=4096)
-    answer = await get(await start_pool(toy.origin))
-    pieces = answer.response.pieces()
+    answer = await get(await start_client(toy.origin))
+    pieces = answer.response.chunks()
     await anext(pieces)
     moved = await settled(lambda: toy.moved)
-    assert 0 < answer.response.held < 1 << 20
+    assert 0 < answer.response.buffered < 1 << 20
     # What the sockets take comes to it.
     assert moved < 16 << 20
     for _ in range(50):
@@ -101,19 +105,19 @@ async def test_a_caller_that_does_not_read_holds_the_upstream_back(start_toy: St
 # --- Heads
 
 
-async def test_a_head_is_sent_as_given(start_toy: StartToy, start_pool: StartPool) -> None:
+async def test_a_head_is_sent_as_given(start_toy: StartToy, start_client: StartClient) -> None:
     toy = await start_toy(toys.answering(OK))
-    pool = await start_pool(toy.origin)
-    await get(pool, "/a%2Fb?c=%20d", headers=[(b"X-Case", b"Kept"), (b"x-empty", b"")])
+    client = await start_client(toy.origin)
+    await get(client, "/a%2Fb?c=%20d", headers=[(b"X-Case", b"Kept"), (b"x-empty", b"")])
     host = f"localhost:{toy.port}".encode()
     expected = b"GET /a%2Fb?c=%20d HTTP/1.1\r\nhost: " + host + b"\r\nX-Case: Kept\r\nx-empty: \r\n\r\n"
     assert toy.heads == [expected]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-async def test_a_write_without_a_body_says_so(start_toy: StartToy, start_pool: StartPool, method: str) -> None:
+async def test_a_write_without_a_body_says_so(start_toy: StartToy, start_client: StartClient, method: str) -> None:
     toy = await start_toy(toys.answering(OK))
-    await get(await start_pool(toy.origin), method=method)
+    await get(await start_client(toy.origin), method=method)
     assert toy.asked[0].header("content-length") == "0"
 
 
@@ -128,11 +132,11 @@ async def test_a_write_without_a_body_says_so(start_toy: StartToy, start_pool: S
     ],
 )
 async def test_a_line_break_in_a_head_is_never_sent(
-    start_toy: StartToy, start_pool: StartPool, path: str, header: tuple[bytes, bytes]
+    start_toy: StartToy, start_client: StartClient, path: str, header: tuple[bytes, bytes]
 ) -> None:
     toy = await start_toy(toys.answering(OK))
-    with pytest.raises(errors.Refusal) as refused:
-        await get(await start_pool(toy.origin), path, headers=[header])
+    with pytest.raises(errors.ApiError) as refused:
+        await get(await start_client(toy.origin), path, headers=[header])
     assert (refused.value.status, toy.heads) == (400, [])
 
 
@@ -140,31 +144,31 @@ async def test_a_line_break_in_a_head_is_never_sent(
 
 
 async def test_a_certificate_of_a_trusted_authority_is_taken(
-    start_toy: StartToy, start_pool: StartPool, authority: Authority
+    start_toy: StartToy, start_client: StartClient, authority: Authority
 ) -> None:
     toy = await start_toy(toys.answering_by(toys.echoing), tls=authority.server_context())
-    pool = await start_pool(toy.origin, ca_bundle=authority.ca_file)
+    client = await start_client(toy.origin, ca_bundle=authority.ca_file)
     body = bytes(range(256)) * 4096
     for _ in range(2):
-        answer = await put(pool, lambda: pieces_of(body), len(body))
+        answer = await put(client, lambda: chunks_of(body), len(body))
         assert (await content(answer)).endswith(b"\r\n\r\n" + body)
     assert toy.connections == 1
 
 
 async def test_a_certificate_of_another_authority_is_refused_with_the_reason(
-    start_toy: StartToy, start_pool: StartPool, authority: Authority
+    start_toy: StartToy, start_client: StartClient, authority: Authority
 ) -> None:
     toy = await start_toy(toys.answering(OK), tls=authority.server_context())
-    with pytest.raises(errors.Refusal, match=r"certificate is not trusted: .*certificate") as refused:
-        await get(await start_pool(toy.origin))
-    assert (refused.value.status, refused.value.reason, toy.asked) == (502, "upstream-certificate", [])
+    with pytest.raises(errors.ApiError, match=r"certificate of MLflow is not trusted: .*certificate") as refused:
+        await get(await start_client(toy.origin))
+    assert (refused.value.status, refused.value.reason, toy.asked) == (502, "upstream-certificate-untrusted", [])
 
 
 async def test_a_certificate_for_another_host_is_refused(
-    start_toy: StartToy, start_pool: StartPool, authority: Authority
+    start_toy: StartToy, start_client: StartClient, authority: Authority
 ) -> None:
     toy = await start_toy(toys.answering(OK), tls=authority.server_context())
-    pool = await start_pool(toy.origin.replace("localhost", "127.0.0.2"), ca_bundle=authority.ca_file)
-    with pytest.raises(errors.Refusal, match=r"not trusted|cannot be reached") as refused:
-        await get(pool)
+    client = await start_client(toy.origin.replace("localhost", "127.0.0.2"), ca_bundle=authority.ca_file)
+    with pytest.raises(errors.ApiError, match=r"not trusted|cannot connect") as refused:
+        await get(client)
     assert (refused.value.status, toy.asked) == (502, [])

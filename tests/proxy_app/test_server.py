@@ -22,7 +22,7 @@ from tests.doubles.running_proxy import ARN, ARTIFACT, READ, SEARCH, WRITE_AGAIN
 from tests.doubles.toy_upstreams import OK, Talk, with_length
 
 from .conftest import StartProxy, StartToy
-from .test_observe import checked, every_way_to_leave_a_trace
+from .test_access_log import checked, every_way_to_leave_a_trace
 
 StartProcess = Callable[..., Awaitable[ProxyProcess]]
 
@@ -103,7 +103,7 @@ async def test_the_health_check_tells_by_its_exit_code(
     await proxy.ended()
     ill = await run(tmp_path, "healthcheck", MLFLOW_PROXY_LISTEN=str(proxy.address), **same)
     assert (well.code, well.err, ill.code) == (0, "", 1)
-    assert "no answer" in ill.err
+    assert "no response" in ill.err
 
 
 # --- Ending
@@ -132,7 +132,7 @@ async def test_a_signal_lets_running_requests_finish_and_takes_no_new_ones(
         started = time.monotonic()
         while (answer := await proxy.ask(request("GET", "/readyz"))).status == 200:
             assert time.monotonic() - started < 0.3
-        assert (answer.status, answer.json()["reason"]) == (503, "stopping")
+        assert (answer.status, answer.json()["reason"]) == (503, "shutting-down")
         late = await proxy.ask(request("GET", READ, token=tokens.viewer))
         assert (late.status, late.header("connection")) == (200, "close")
         # Then no more, while what runs goes on.
@@ -196,7 +196,7 @@ async def test_the_grace_period_is_not_exceeded(
         assert await proxy.ended(5) == 0
     assert 0.7 < time.monotonic() - started < 2.5
     await until(lambda: toy.open == 0)
-    assert (proxy.requests[0]["status"], proxy.requests[0]["error"]) == (499, "cut-off"), "not the caller's doing"
+    assert (proxy.requests[0]["status"], proxy.requests[0]["error"]) == (499, "shutdown"), "not the caller's doing"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -236,7 +236,7 @@ async def test_what_keeps_it_from_starting_is_said_in_one_message(
         faults: dict[str, tuple[dict[str, str], str]] = {
             "port in use": (
                 {"MLFLOW_PROXY_LISTEN": f"127.0.0.1:{port}"},
-                f"MLFLOW_PROXY_LISTEN: 127.0.0.1:{port} cannot be listened on",
+                f"MLFLOW_PROXY_LISTEN: cannot listen on 127.0.0.1:{port}",
             ),
             "one port for both": (
                 {"MLFLOW_PROXY_LISTEN": f"127.0.0.1:{other}", "MLFLOW_PROXY_METRICS_LISTEN": f"127.0.0.1:{other}"},
@@ -246,11 +246,11 @@ async def test_what_keeps_it_from_starting_is_said_in_one_message(
                 {**signed, "MLFLOW_PROXY_TARGET_ARN": "arn:aws:s3:::bucket"},
                 "mlflow-tracking-server/<name>",
             ),
-            "no tokens file": ({"MLFLOW_PROXY_TOKENS_FILE": "nowhere.json"}, "There is no file nowhere.json"),
+            "no tokens file": ({"MLFLOW_PROXY_TOKENS_FILE": "nowhere.json"}, "nowhere.json does not exist"),
             "a broken tokens file": ({"MLFLOW_PROXY_TOKENS_FILE": str(tmp_path / "broken.json")}, "it is not JSON"),
             "no setting of ours": (
                 {"MLFLOW_PROXY_LISTNE": "x"},
-                "MLFLOW_PROXY_LISTNE is not a setting; is MLFLOW_PROXY_LISTEN meant?",
+                "MLFLOW_PROXY_LISTNE is not a setting; did you mean MLFLOW_PROXY_LISTEN?",
             ),
             "no authorities": ({**signed, "AWS_CA_BUNDLE": str(tmp_path / "no.pem")}, "AWS_CA_BUNDLE"),
         }

@@ -85,7 +85,7 @@ def test_the_longest_name_that_botocores_model_knows_is_taken() -> None:
 )
 def test_a_region_of_another_partition_is_refused(partition: str, region: str) -> None:
     arn = SERVER.replace("arn:aws:", f"arn:{partition}:").replace("eu-west-1", region)
-    with pytest.raises(TargetError, match=f"MLFLOW_PROXY_TARGET_ARN: the region {region} is not one of the partition"):
+    with pytest.raises(TargetError, match=f"MLFLOW_PROXY_TARGET_ARN: the region {region} is not in the partition"):
         sagemaker_target(arn)
 
 
@@ -104,7 +104,7 @@ def test_everything_is_what_the_plugin_says_in_every_region(partition: str, plug
 @pytest.mark.parametrize("partition", OTHER_HOST)
 def test_a_partition_that_is_not_served_is_refused_by_name(partition: str, plugin: dict[str, list[str] | str]) -> None:
     for arn in arns(partition):
-        with pytest.raises(TargetError, match=f"not served in the partition '{partition}'") as refused:
+        with pytest.raises(TargetError, match=f"does not exist in the partition '{partition}'") as refused:
             sagemaker_target(arn)
         assert str(refused.value).startswith("MLFLOW_PROXY_TARGET_ARN: ")
         assert "only in aws and aws-us-gov" in str(refused.value)
@@ -143,7 +143,7 @@ def test_a_wrong_arn_is_answered_with_the_form_of_a_right_one(arn: str) -> None:
     with pytest.raises(TargetError) as refused:
         sagemaker_target(arn)
     message = str(refused.value)
-    assert message.startswith(f"MLFLOW_PROXY_TARGET_ARN: {arn!r} ")
+    assert message.startswith(f"MLFLOW_PROXY_TARGET_ARN: got {arn!r}, expected ")
     assert "arn:<partition>:sagemaker:<region>:<account>:mlflow-tracking-server/<name>" in message
     assert "arn:<partition>:sagemaker:<region>:<account>:mlflow-app/<id>" in message
     assert "such as " in message

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from proxy_app.__main__ import main
-from proxy_app.callers import Role
-from proxy_app.callers.tokens import Token, dump, parse
+from proxy_app.auth import Role
+from proxy_app.auth.tokens import Token, deserialize, serialize
 from tests.doubles.aws_endpoints import ContestedSecret, serving
 from tests.doubles.aws_home import empty_aws_home
 
@@ -39,7 +39,7 @@ class Command:
         return code
 
     def names(self) -> list[str]:
-        return [token.name for token in parse(self.file.read_text(), "here")]
+        return [token.name for token in deserialize(self.file.read_text(), "here")]
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_script_gets_the_token_and_nothing_else(tmp_path: Path) -> None:
     assert TOKEN.fullmatch(run.stdout)
     assert run.stdout.strip() not in run.stderr + file.read_text()
     assert "editor 'ci', until 20" in run.stderr
-    assert "the only time it is shown" in run.stderr
+    assert "shown only once" in run.stderr
     assert file.stat().st_mode & 0o777 == 0o600
 
 
@@ -66,7 +66,7 @@ def test_a_new_token_has_its_role_and_its_days(token: Command) -> None:
     assert token("new", "--name", "ci", "--role", "viewer", "--days", "0.5") == 0
     assert TOKEN.fullmatch(token.out)
     assert token("new", "--name", "me", "--role", "admin") == 0
-    half_a_day, usual = parse(token.file.read_text(), "here")
+    half_a_day, usual = deserialize(token.file.read_text(), "here")
     assert (half_a_day.role, (half_a_day.expires - half_a_day.created).total_seconds()) == (Role.VIEWER, 43200)
     assert (usual.role, (usual.expires - usual.created).days) == (Role.ADMIN, 90)
 
@@ -75,7 +75,7 @@ def test_a_name_is_given_once(token: Command) -> None:
     assert token("new", "--name", "ci", "--role", "editor") == 0
     before = token.file.read_text()
     assert token("new", "--name", "ci", "--role", "admin") == 1
-    assert token.err == "There is a token 'ci' already: revoke it first, or choose another name.\n"
+    assert token.err == "The token 'ci' exists: revoke it first, or choose another name.\n"
     assert token.out == ""
     assert token.file.read_text() == before
 
@@ -86,9 +86,9 @@ def test_revoking_takes_one_token_away(token: Command) -> None:
     assert token("revoke", "a") == 0
     assert token.names() == ["b"]
     assert token.out == ""
-    assert token.err == "revoked 'a'; a running proxy follows within MLFLOW_PROXY_TOKENS_RELOAD_SECONDS (15)\n"
+    assert token.err == "revoked 'a'; running proxies reject it within MLFLOW_PROXY_TOKENS_RELOAD_SECONDS (15)\n"
     assert token("revoke", "a") == 1
-    assert token.err == "There is no token 'a'.\n"
+    assert token.err == "The token 'a' does not exist.\n"
     assert token.names() == ["b"]
     assert token("new", "--name", "a", "--role", "viewer") == 0, "its name is free again"
 
@@ -109,7 +109,7 @@ def test_the_list_shows_who_may_do_what_until_when(token: Command) -> None:
 
 
 def test_an_empty_list_says_so_beside_it(token: Command) -> None:
-    token.file.write_text(dump([]))
+    token.file.write_text(serialize([]))
     assert token("list") == 0
     assert (token.out, token.err) == ("", "no tokens\n")
 
@@ -117,11 +117,11 @@ def test_an_empty_list_says_so_beside_it(token: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("new", "--name", "a b", "--role", "viewer"), "'a b' cannot be a token's name"),
-        (("new", "--name", "a", "--role", "viewer", "--days", "0"), "0 days: a token expires after more than 0"),
+        (("new", "--name", "a b", "--role", "viewer"), "Token name: got 'a b'"),
+        (("new", "--name", "a", "--role", "viewer", "--days", "0"), "got 0 days, expected more than 0"),
         (("new", "--name", "a", "--role", "viewer", "--days", "nan"), "nan days"),
-        (("list",), "There is no file"),
-        (("revoke", "a"), "There is no file"),
+        (("list",), "does not exist"),
+        (("revoke", "a"), "does not exist"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_exit_code_1(
@@ -138,7 +138,7 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_code_1(
 def test_a_document_that_is_wrong_is_left_alone(arguments: tuple[str, ...], token: Command) -> None:
     token.file.write_text("{garbled")
     assert token(*arguments) == 1
-    assert "cannot be used: it is not JSON" in token.err
+    assert "are invalid: it is not JSON" in token.err
     assert token.file.read_text() == "{garbled"
 
 
@@ -174,17 +174,17 @@ def test_a_secret_takes_the_place_of_a_file(token: Command, tmp_path: Path, monk
     with serving(ContestedSecret("")) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint.url)
         assert token("new", "--name", "ci", "--role", "editor", place=place) == 0
-        [kept] = parse(endpoint.value, "here")
+        [kept] = deserialize(endpoint.value, "here")
         assert (kept.name, kept.role) == ("ci", Role.EDITOR)
         assert token.out.strip() not in "".join(asked.body.decode() for asked in endpoint.seen)
         assert token("list", place=place) == 0
         assert token.out.startswith("ci  editor  until ")
         assert token("revoke", "ci", place=place) == 0
-        assert parse(endpoint.value, "here") == []
-    with serving(ContestedSecret(dump([Token.new("theirs", Role.VIEWER, 1)[0]]))) as endpoint:
+        assert deserialize(endpoint.value, "here") == []
+    with serving(ContestedSecret(serialize([Token.new("theirs", Role.VIEWER, 1)[0]]))) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint.url)
         assert token("new", "--name", "ci", "--role", "editor", place=place) == 1
-        assert token.err == "The secret s was changed by somebody else meanwhile: try again.\n"
+        assert token.err == "The secret s was changed at the same time: try again.\n"
         assert token.out == "", "a token that is not kept is not shown"
 
 
@@ -192,9 +192,17 @@ def test_a_secret_takes_the_place_of_a_file(token: Command, tmp_path: Path, monk
     ("command", "words"),
     [
         ((), ["MLFLOW_PROXY_UPSTREAM_URL=http://127.0.0.1:5000", "token new --name me --role admin", "healthcheck"]),
-        (("token",), ["make a token; it is shown once", "show names, roles and expiry", "remove a token"]),
-        (("token", "new"), ["who uses it; logs show this name", "{viewer,editor,admin}", "(default: 90)", "--secret"]),
-        (("token", "revoke"), ["the name it was made with", "MLFLOW_PROXY_TOKENS_FILE"]),
+        (("token",), ["create a token; it is printed once", "list names, roles and expiry", "remove a token"]),
+        (
+            ("token", "new"),
+            [
+                "name of its user or program, as the access log shows it",
+                "{viewer,editor,admin}",
+                "(default: 90)",
+                "--secret",
+            ],
+        ),
+        (("token", "revoke"), ["its name", "MLFLOW_PROXY_TOKENS_FILE"]),
     ],
 )
 def test_help_says_what_to_type(

@@ -13,15 +13,15 @@ from typing import Any
 import botocore.session
 import pytest
 
-from proxy_app.callers import Role
-from proxy_app.callers.token_store import EMPTY, FileStore, SecretStore, StoreError
-from proxy_app.callers.tokens import Token, dump, parse
+from proxy_app.auth import Role
+from proxy_app.auth.token_store import EMPTY, FileStore, SecretStore, StoreError
+from proxy_app.auth.tokens import Token, deserialize, serialize
 from tests.doubles.aws_endpoints import ContestedSecret, serving
 from tests.doubles.aws_home import empty_aws_home, moto_server
 
 
 def names(document: str) -> list[str]:
-    return [token.name for token in parse(document, "here")]
+    return [token.name for token in deserialize(document, "here")]
 
 
 # --- A file
@@ -36,11 +36,11 @@ def test_a_file_is_made_for_its_owner_alone(file: Path) -> None:
     store = FileStore(file)
     before = os.umask(0)
     try:
-        store.change(lambda document: document.replace("[]", "[ ]"))
+        store.update(lambda document: document.replace("[]", "[ ]"))
         assert store.read() == EMPTY.replace("[]", "[ ]")
         assert file.stat().st_mode & 0o777 == 0o600
         file.chmod(0o644)
-        store.change(lambda document: document)
+        store.update(lambda document: document)
         assert file.stat().st_mode & 0o777 == 0o600
     finally:
         os.umask(before)
@@ -48,15 +48,15 @@ def test_a_file_is_made_for_its_owner_alone(file: Path) -> None:
 
 def test_an_edit_that_fails_changes_nothing(file: Path) -> None:
     store = FileStore(file)
-    store.change(lambda _: "before")
+    store.update(lambda _: "before")
 
     def fail(_: str) -> str:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        store.change(fail)
+        store.update(fail)
     assert store.read() == "before"
-    store.change(lambda document: document + " and after")
+    store.update(lambda document: document + " and after")
     assert store.read() == "before and after"
 
 
@@ -68,7 +68,7 @@ def test_what_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
             FileStore(path).read()
         assert str(path) in str(unread.value)
     with pytest.raises(StoreError, match=r"The file .*ooo cannot be written: "):
-        FileStore(tmp_path / ("o" * 300)).change(lambda document: document)
+        FileStore(tmp_path / ("o" * 300)).update(lambda document: document)
     with pytest.raises(StoreError, match=r"python -m proxy_app token new --file .*none\.json"):
         FileStore(tmp_path / "none.json").read()
 
@@ -76,8 +76,8 @@ def test_what_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
 def test_a_folder_is_not_made_for_a_path_that_may_be_mistyped(tmp_path: Path) -> None:
     (tmp_path / "a-file").touch()
     for folder in (tmp_path / "mistyped", tmp_path / "two" / "levels", tmp_path / "a-file"):
-        with pytest.raises(StoreError, match=f"There is no folder {folder}: "):
-            FileStore(folder / "tokens.json").change(lambda document: document)
+        with pytest.raises(StoreError, match=f"{folder} does not exist: "):
+            FileStore(folder / "tokens.json").update(lambda document: document)
         assert not folder.is_dir()
 
 
@@ -94,7 +94,7 @@ for number in range(8):
 def test_tokens_made_at_once_by_several_processes_are_all_kept(tmp_path: Path) -> None:
     file = tmp_path / "tokens.json"
     store = FileStore(file)
-    store.change(lambda document: document)
+    store.update(lambda document: document)
     makers = [
         subprocess.Popen(
             [sys.executable, "-c", MANY, who, str(file)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -117,22 +117,22 @@ def test_tokens_made_at_once_by_several_processes_are_all_kept(tmp_path: Path) -
 HANGING = """
 import os, signal, sys
 from pathlib import Path
-from proxy_app.callers.token_store import FileStore
+from proxy_app.auth.token_store import FileStore
 
 def hang(_):
     print("writing", flush=True)
     signal.pause()
 
 os.fsync = hang
-FileStore(Path(sys.argv[1])).change(lambda _: sys.argv[2])
+FileStore(Path(sys.argv[1])).update(lambda _: sys.argv[2])
 """
 
 
 def test_a_process_killed_while_it_writes_leaves_what_was_there(tmp_path: Path) -> None:
     file = tmp_path / "tokens.json"
     store = FileStore(file)
-    before = dump([Token.new("ci", Role.VIEWER, 1)[0]])
-    store.change(lambda _: before)
+    before = serialize([Token.new("ci", Role.VIEWER, 1)[0]])
+    store.update(lambda _: before)
     with subprocess.Popen(
         [sys.executable, "-c", HANGING, str(file), "half a document"], stdout=subprocess.PIPE, text=True
     ) as writer:
@@ -142,7 +142,7 @@ def test_a_process_killed_while_it_writes_leaves_what_was_there(tmp_path: Path) 
         writer.wait(10)
     assert store.read() == before
     assert {path.stat().st_mode & 0o077 for path in tmp_path.glob(".tokens.json.*") if "lock" not in path.name} == {0}
-    store.change(lambda document: document + "\n")
+    store.update(lambda document: document + "\n")
     assert store.read() == before + "\n", "its lock went with it"
 
 
@@ -183,7 +183,7 @@ def client(made: tuple[str, Any], monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_secret_is_read_and_changed(client: Any) -> None:
     client.create_secret(Name="team/tokens", SecretString="before")
     store = SecretStore("team/tokens")
-    store.change(lambda document: document + " and after")
+    store.update(lambda document: document + " and after")
     assert store.read() == "before and after"
     assert client.get_secret_value(SecretId="team/tokens")["SecretString"] == "before and after"
 
@@ -191,7 +191,7 @@ def test_a_secret_is_read_and_changed(client: Any) -> None:
 def test_a_secret_without_a_value_is_empty(client: Any) -> None:
     client.create_secret(Name="new/tokens")
     store = SecretStore("new/tokens")
-    store.change(lambda document: document.replace("[]", "[ ]"))
+    store.update(lambda document: document.replace("[]", "[ ]"))
     assert store.read() == EMPTY.replace("[]", "[ ]")
 
 
@@ -205,12 +205,12 @@ def test_an_arn_says_the_secrets_region(client: Any) -> None:
 
 
 def test_a_secret_that_is_not_there_or_not_text_is_named(client: Any) -> None:
-    for attempt in (SecretStore("none").read, lambda: SecretStore("none").change(lambda document: document)):
+    for attempt in (SecretStore("none").read, lambda: SecretStore("none").update(lambda document: document)):
         with pytest.raises(StoreError, match=r"The secret none cannot be .*ResourceNotFoundException") as missing:
             attempt()
         assert "the-secret-key" not in str(missing.value)
     client.create_secret(Name="binary", SecretBinary=b"\x00")
-    with pytest.raises(StoreError, match="The secret binary holds bytes where a JSON text belongs"):
+    with pytest.raises(StoreError, match="The secret binary is binary; expected a JSON text"):
         SecretStore("binary").read()
 
 
@@ -229,10 +229,10 @@ def test_somebody_elses_change_right_after_is_seen(monkeypatch: pytest.MonkeyPat
     theirs = json.dumps({"tokens": [], "by": "them"})
     with serving(ContestedSecret(theirs)) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint.url)
-        with pytest.raises(StoreError, match="The secret s was changed by somebody else meanwhile: try again"):
-            SecretStore("s").change(lambda document: document + " ")
+        with pytest.raises(StoreError, match="The secret s was changed at the same time: try again"):
+            SecretStore("s").update(lambda document: document + " ")
         assert endpoint.value == theirs
     with serving(ContestedSecret("")) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint.url)
-        SecretStore("s").change(lambda document: document + " ")
+        SecretStore("s").update(lambda document: document + " ")
         assert endpoint.value == '{"tokens": []} '

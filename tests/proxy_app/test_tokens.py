@@ -17,15 +17,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy_app.callers import Caller, Role
-from proxy_app.callers.token_store import EMPTY, FileStore, SecretStore, StoreError
-from proxy_app.callers.tokens import Token, TokenCallers, TokenError, dump, parse, presented
-from proxy_app.errors import Refusal
+from proxy_app.auth import ROLES, Principal, Role
+from proxy_app.auth.token_store import EMPTY, FileStore, SecretStore, StoreError
+from proxy_app.auth.tokens import Token, TokenAuthenticator, TokenError, deserialize, serialize, token_of
+from proxy_app.errors import ApiError
 from tests.doubles import toy_upstreams as toys
 from tests.doubles.aws_home import empty_aws_home, moto_server
 from tests.doubles.raw_client import request
 from tests.doubles.running_proxy import READ, until
-from tests.doubles.some_request import some_request
+from tests.doubles.some_request import context
 from tests.doubles.toy_upstreams import OK
 
 from .conftest import StartProxy, StartToy
@@ -41,14 +41,14 @@ def basic(token: str, user: str = "anyone") -> str:
     return "Basic " + base64.b64encode(f"{user}:{token}".encode()).decode()
 
 
-async def recognised(callers: TokenCallers, authorization: str | None) -> Caller | None:
+async def authenticated(authenticator: TokenAuthenticator, authorization: str | None) -> Principal | None:
     headers = {} if authorization is None else {"Authorization": authorization}
-    return await callers.recognise(some_request(headers))
+    return await authenticator.authenticate(context(headers))
 
 
-async def refused(callers: TokenCallers, authorization: str) -> Refusal:
-    with pytest.raises(Refusal) as refusal:
-        await recognised(callers, authorization)
+async def refused(authenticator: TokenAuthenticator, authorization: str) -> ApiError:
+    with pytest.raises(ApiError) as refusal:
+        await authenticated(authenticator, authorization)
     assert (refusal.value.status, refusal.value.error_code) == (401, "UNAUTHENTICATED")
     assert [name for name, _ in refusal.value.headers] == ["WWW-Authenticate", "WWW-Authenticate"]
     return refusal.value
@@ -60,29 +60,29 @@ class Kept:
     name = "the test's store"
 
     def __init__(self, *tokens: Token) -> None:
-        self.document = dump(tokens)
+        self.document = serialize(tokens)
 
     def read(self) -> str:
         return self.document
 
-    def change(self, edit: Any) -> None:
+    def update(self, edit: Any) -> None:
         self.document = edit(self.document)
 
 
 # --- What a token is, and what is kept of it
 
 
-@given(NAMES, st.sampled_from(Role), st.floats(0.001, 3660))
+@given(NAMES, st.sampled_from(ROLES), st.floats(0.001, 3660))
 def test_only_a_hash_is_kept_of_a_token(name: str, role: Role, days: float) -> None:
     now = datetime(2026, 11, 22, 10, tzinfo=UTC)
     token, plain = Token.new(name, role, days, now)
     assert re.fullmatch(r"mlp_[a-z0-9]{8}_[A-Za-z0-9_-]{43}", plain)
     assert token.expires == now + timedelta(days=days)
-    document = dump([token])
+    document = serialize([token])
     assert plain not in document
     assert plain.partition("_")[2].partition("_")[2] not in document
     assert set(json.loads(document)["tokens"][0]) == {"id", "name", "role", "sha256", "created", "expires"}
-    [read] = parse(document, "here")
+    [read] = deserialize(document, "here")
     assert read == Token(token.id, name, role, token.sha256, now, token.expires.replace(microsecond=0))
 
 
@@ -93,19 +93,19 @@ def test_no_two_tokens_are_alike() -> None:
 
 @pytest.mark.parametrize("name", ["", "-ci", ".ci", "a b", "a\n", "é", "a/b", 'a"b', "a" * 65])
 def test_a_name_that_would_garble_a_log_is_refused(name: str) -> None:
-    with pytest.raises(TokenError, match="cannot be a token's name: up to 64 letters"):
+    with pytest.raises(TokenError, match="expected up to 64 letters"):
         Token.new(name, Role.VIEWER, 1)
 
 
 @pytest.mark.parametrize("days", [0, -1, 3660.1, float("nan"), float("inf")])
 def test_a_token_expires_some_day(days: float) -> None:
-    with pytest.raises(TokenError, match="expires after more than 0 and at most 3660 days"):
+    with pytest.raises(TokenError, match="expected more than 0 and at most 3660"):
         Token.new("ci", Role.VIEWER, days)
 
 
 # --- Documents
 
-GOOD: dict[str, Any] = json.loads(dump([Token.new("ci", Role.EDITOR, 1)[0]]))["tokens"][0]
+GOOD: dict[str, Any] = json.loads(serialize([Token.new("ci", Role.EDITOR, 1)[0]]))["tokens"][0]
 
 
 @pytest.mark.parametrize(
@@ -116,30 +116,30 @@ GOOD: dict[str, Any] = json.loads(dump([Token.new("ci", Role.EDITOR, 1)[0]]))["t
         ("[]", "it is not {"),
         ('{"tokens": {}}', "it is not {"),
         ('{"token": []}', "it is not {"),
-        ({**GOOD, "role": "owner"}, "entry 1 is not a token: KeyError 'OWNER'"),
+        ({**GOOD, "role": "owner"}, "entry 1 is not a token: KeyError 'owner'"),
         ({**GOOD, "role": None}, "entry 1 is not a token"),
-        ({**GOOD, "id": "short"}, "id, name or sha256 has the wrong form"),
+        ({**GOOD, "id": "short"}, "id, name or sha256 is malformed"),
         ({**GOOD, "id": ["a"] * 8}, "entry 1 is not a token"),
-        ({**GOOD, "id": "ABCDEFGH"}, "id, name or sha256 has the wrong form"),
-        ({**GOOD, "name": ""}, "id, name or sha256 has the wrong form"),
+        ({**GOOD, "id": "ABCDEFGH"}, "id, name or sha256 is malformed"),
+        ({**GOOD, "name": ""}, "id, name or sha256 is malformed"),
         ({**GOOD, "name": 5}, "entry 1 is not a token"),
-        ({**GOOD, "sha256": "abc"}, "id, name or sha256 has the wrong form"),
-        ({**GOOD, "sha256": GOOD["sha256"].upper() + "\n"}, "id, name or sha256 has the wrong form"),
+        ({**GOOD, "sha256": "abc"}, "id, name or sha256 is malformed"),
+        ({**GOOD, "sha256": GOOD["sha256"].upper() + "\n"}, "id, name or sha256 is malformed"),
         ({**GOOD, "expires": "tomorrow"}, "entry 1 is not a token"),
         ({**GOOD, "expires": 1}, "entry 1 is not a token"),
         ({name: value for name, value in GOOD.items() if name != "expires"}, "KeyError 'expires'"),
         ("5", "it is not {"),
         # Its name may hold nothing random: several processes have to collect the same tests.
-        pytest.param([GOOD, GOOD], f"the id '{GOOD['id']}' stands there twice", id="an id stands there twice"),
-        ([GOOD, {**GOOD, "id": "aaaaaaaa"}], "the name 'ci' stands there twice"),
+        pytest.param([GOOD, GOOD], f"the id '{GOOD['id']}' occurs twice", id="an id occurs twice"),
+        ([GOOD, {**GOOD, "id": "aaaaaaaa"}], "the name 'ci' occurs twice"),
         ([GOOD, 5], "entry 2 is not a token"),
     ],
 )
 def test_a_document_that_is_wrong_anywhere_is_refused_as_a_whole(document: Any, why: str) -> None:
     if not isinstance(document, str):
         document = json.dumps({"tokens": document if isinstance(document, list) else [document]})
-    with pytest.raises(TokenError, match=r"The tokens in some/place cannot be used: ") as wrong:
-        parse(document, "some/place")
+    with pytest.raises(TokenError, match=r"The tokens in some/place are invalid: ") as wrong:
+        deserialize(document, "some/place")
     assert why in str(wrong.value)
 
 
@@ -154,10 +154,10 @@ JSON = st.recursive(
 def test_no_document_does_more_than_be_refused(changes: dict[str, Any], anything: Any) -> None:
     for document in (anything, {"tokens": anything}, {"tokens": [anything]}, {"tokens": [GOOD | changes]}):
         try:
-            tokens = parse(json.dumps(document), "here")
+            tokens = deserialize(json.dumps(document), "here")
         except TokenError:
             continue
-        assert parse(dump(tokens), "here") == tokens
+        assert deserialize(serialize(tokens), "here") == tokens
 
 
 # --- Who is recognised
@@ -165,8 +165,8 @@ def test_no_document_does_more_than_be_refused(changes: dict[str, Any], anything
 
 async def test_a_token_is_taken_as_bearer_and_as_the_password_of_any_user() -> None:
     token, plain = Token.new("ci", Role.EDITOR, 1)
-    callers = TokenCallers(Kept(token), 60)
-    async with callers.running():
+    authenticator = TokenAuthenticator(Kept(token), 60)
+    async with authenticator.running():
         for authorization in (
             bearer(plain),
             f"bearer {plain}",
@@ -177,7 +177,7 @@ async def test_a_token_is_taken_as_bearer_and_as_the_password_of_any_user() -> N
             basic(plain, "Ünal"),
             basic(plain).replace("Basic", "bAsIc"),
         ):
-            assert await recognised(callers, authorization) == Caller("ci", Role.EDITOR, "token")
+            assert await authenticated(authenticator, authorization) == Principal("ci", Role.EDITOR, "token")
 
 
 @pytest.mark.parametrize(
@@ -203,32 +203,32 @@ async def test_a_token_is_taken_as_bearer_and_as_the_password_of_any_user() -> N
     ],
 )
 async def test_what_is_no_token_of_the_proxy_is_left_to_other_ways(authorization: str | None) -> None:
-    callers = TokenCallers(Kept(Token.new("ci", Role.EDITOR, 1)[0]), 60)
-    async with callers.running():
-        assert await recognised(callers, authorization) is None
+    authenticator = TokenAuthenticator(Kept(Token.new("ci", Role.EDITOR, 1)[0]), 60)
+    async with authenticator.running():
+        assert await authenticated(authenticator, authorization) is None
 
 
 @given(st.text(string.printable + "é漢\udcff", max_size=60))
 def test_any_header_is_read_or_passed_over(authorization: str) -> None:
-    assert isinstance(presented(authorization), str)
-    assert isinstance(presented(f"Basic {authorization}"), str)
+    assert isinstance(token_of(authorization), str)
+    assert isinstance(token_of(f"Basic {authorization}"), str)
 
 
 async def test_unknown_revoked_and_wrong_tokens_are_refused_alike() -> None:
     token, plain = Token.new("ci", Role.EDITOR, 1)
     other = Token.new("other", Role.EDITOR, 1)[1]
-    callers = TokenCallers(Kept(token), 60)
-    async with callers.running():
+    authenticator = TokenAuthenticator(Kept(token), 60)
+    async with authenticator.running():
         first = plain[-43:]
         wrong = plain[:-43] + ("B" if first[0] == "A" else "A") + first[1:]
         unknown_id = other[:-43] + first
         answers = {
-            (await refused(callers, show(shown))).message
+            (await refused(authenticator, show(shown))).message
             for shown in (wrong, unknown_id, other)
             for show in (bearer, basic)
         }
-        assert answers == {"This token is not known here: it is mistyped, revoked, or another proxy's."}
-        assert await recognised(callers, bearer(plain))
+        assert answers == {"Invalid token: it is mistyped, revoked, or of another deployment."}
+        assert await authenticated(authenticator, bearer(plain))
 
 
 async def test_an_unknown_id_takes_the_same_steps_as_a_wrong_secret(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,16 +241,16 @@ async def test_an_unknown_id_takes_the_same_steps_as_a_wrong_secret(monkeypatch:
         return compare(left, right)
 
     monkeypatch.setattr(hmac, "compare_digest", counting)
-    callers = TokenCallers(Kept(token), 60)
-    async with callers.running():
+    authenticator = TokenAuthenticator(Kept(token), 60)
+    async with authenticator.running():
         unknown = Token.new("other", Role.EDITOR, 1)[1]
         wrong = plain[:-43] + unknown[-43:]
         steps: list[list[tuple[int, int]]] = []
         for shown in (unknown, wrong):
-            await refused(callers, bearer(shown))
+            await refused(authenticator, bearer(shown))
             steps.append(compared.copy())
             compared.clear()
-        await recognised(callers, bearer(plain))
+        await authenticated(authenticator, bearer(plain))
         whole = len(sha256().digest())
         assert [*steps, compared] == [[(whole, whole)]] * 3, "the right one too"
 
@@ -259,12 +259,12 @@ async def test_a_token_holds_until_its_end_and_no_second_longer() -> None:
     made = datetime(2026, 11, 22, 10, tzinfo=UTC)
     token, plain = Token.new("ci", Role.VIEWER, 2, made)
     now = token.expires.timestamp() - 1
-    callers = TokenCallers(Kept(token), 60, lambda: now)
-    async with callers.running():
-        assert await recognised(callers, bearer(plain))
+    authenticator = TokenAuthenticator(Kept(token), 60, lambda: now)
+    async with authenticator.running():
+        assert await authenticated(authenticator, bearer(plain))
         now += 1
-        assert (await refused(callers, bearer(plain))).message.startswith("The token 'ci' has expired.")
-        assert (await refused(callers, basic(plain))).reason == "expired-token"
+        assert (await refused(authenticator, bearer(plain))).message.startswith("The token 'ci' has expired.")
+        assert (await refused(authenticator, basic(plain))).reason == "expired-token"
 
 
 # --- Changes while the proxy runs
@@ -276,42 +276,42 @@ async def test_tokens_come_change_and_go_without_a_restart(tmp_path: Path) -> No
         Token.new("second", Role.ADMIN, 1),
     )
     store = FileStore(tmp_path / "tokens.json")
-    store.change(lambda _: dump([first]))
-    callers = TokenCallers(store, 0.01)
-    async with callers.running():
-        assert await recognised(callers, bearer(first_plain)) == Caller("first", Role.VIEWER, "token")
-        await refused(callers, bearer(second_plain))
-        store.change(lambda _: dump([second]))
-        await until(lambda: knows(callers, second_plain))
-        await refused(callers, bearer(first_plain))
+    store.update(lambda _: serialize([first]))
+    authenticator = TokenAuthenticator(store, 0.01)
+    async with authenticator.running():
+        assert await authenticated(authenticator, bearer(first_plain)) == Principal("first", Role.VIEWER, "token")
+        await refused(authenticator, bearer(second_plain))
+        store.update(lambda _: serialize([second]))
+        await until(lambda: knows(authenticator, second_plain))
+        await refused(authenticator, bearer(first_plain))
         demoted = Token(second.id, "second", Role.VIEWER, second.sha256, second.created, second.expires)
-        store.change(lambda _: dump([demoted]))
-        await until(lambda: knows(callers, second_plain, Role.VIEWER))
-        store.change(lambda _: EMPTY)
-        await until(lambda: forgets(callers, second_plain))
+        store.update(lambda _: serialize([demoted]))
+        await until(lambda: knows(authenticator, second_plain, Role.VIEWER))
+        store.update(lambda _: EMPTY)
+        await until(lambda: forgets(authenticator, second_plain))
 
 
-async def knows(callers: TokenCallers, plain: str, *roles: Role) -> bool:
+async def knows(authenticator: TokenAuthenticator, plain: str, *roles: Role) -> bool:
     try:
-        caller = await recognised(callers, bearer(plain))
-    except Refusal:
+        principal = await authenticated(authenticator, bearer(plain))
+    except ApiError:
         return False
-    return caller is not None and caller.role in (roles or Role)
+    return principal is not None and principal.role in (roles or Role)
 
 
-async def forgets(callers: TokenCallers, plain: str) -> bool:
-    return not await knows(callers, plain)
+async def forgets(authenticator: TokenAuthenticator, plain: str) -> bool:
+    return not await knows(authenticator, plain)
 
 
 @pytest.mark.parametrize(
-    ("spoilt", "word"), [("{", "it is not JSON"), ('{"tokens": [5]}', "its entry 1"), (None, "There is no file")]
+    ("spoilt", "word"), [("{", "it is not JSON"), ('{"tokens": [5]}', "entry 1"), (None, "does not exist")]
 )
 async def test_tokens_that_cannot_be_read_leave_those_before_in_force(
     spoilt: str | None, word: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     token, plain = Token.new("ci", Role.VIEWER, 1)
     file = tmp_path / "tokens.json"
-    file.write_text(dump([token]))
+    file.write_text(serialize([token]))
     readings: list[str] = []
 
     class Counted(FileStore):
@@ -320,9 +320,9 @@ async def test_tokens_that_cannot_be_read_leave_those_before_in_force(
             return super().read()
 
     caplog.set_level(logging.INFO)
-    callers = TokenCallers(Counted(file), 0.01)
-    async with callers.running():
-        read_at = callers.loaded_at
+    authenticator = TokenAuthenticator(Counted(file), 0.01)
+    async with authenticator.running():
+        read_at = authenticator.loaded_at
         if spoilt is None:
             file.unlink()
         else:
@@ -337,23 +337,23 @@ async def test_tokens_that_cannot_be_read_leave_those_before_in_force(
         [said] = [record.getMessage() for record in errors()]  # once, however often it is read
         assert word in said
         assert str(file) in said
-        assert said.endswith("The tokens read before stay in force.")
+        assert said.endswith("The tokens read before stay valid.")
         assert {record.__dict__["event"] for record in errors()} == {"tokens"}
-        assert await recognised(callers, bearer(plain)) == Caller("ci", Role.VIEWER, "token")
+        assert await authenticated(authenticator, bearer(plain)) == Principal("ci", Role.VIEWER, "token")
         file.write_text(EMPTY)
-        await until(lambda: forgets(callers, plain))
-        assert callers.loaded_at > read_at
-        assert [record for record in caplog.records if record.getMessage().endswith("are read again.")]
+        await until(lambda: forgets(authenticator, plain))
+        assert (authenticator.loaded_at or 0) > (read_at or 0)
+        assert [record for record in caplog.records if record.getMessage().endswith("can be read again.")]
 
 
 async def test_a_proxy_without_tokens_to_read_does_not_start(tmp_path: Path) -> None:
-    callers = TokenCallers(FileStore(tmp_path / "tokens.json"), 60)
-    with pytest.raises(StoreError, match=r"There is no file .*tokens\.json\. `python -m proxy_app token new"):
-        async with callers.running():
+    authenticator = TokenAuthenticator(FileStore(tmp_path / "tokens.json"), 60)
+    with pytest.raises(StoreError, match=r"tokens\.json does not exist\. `python -m proxy_app token new"):
+        async with authenticator.running():
             pytest.fail("it runs")
     (tmp_path / "tokens.json").write_text("{}")
-    with pytest.raises(TokenError, match=r"tokens\.json cannot be used"):
-        async with callers.running():
+    with pytest.raises(TokenError, match=r"tokens\.json are invalid"):
+        async with authenticator.running():
             pytest.fail("it runs")
 
 
@@ -373,15 +373,15 @@ async def test_a_token_in_secrets_manager_is_revoked_without_a_restart(
     secrets_manager: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     token, plain = Token.new("ci", Role.VIEWER, 1)
-    secrets_manager.create_secret(Name="proxy/tokens", SecretString=dump([token]))
-    callers = TokenCallers(SecretStore("proxy/tokens"), 0.01)
-    async with callers.running():
-        assert await knows(callers, plain)
-        secrets_manager.put_secret_value(SecretId="proxy/tokens", SecretString="garbled")
-        await until(lambda: "The tokens in the secret proxy/tokens cannot be used: it is not JSON" in caplog.text)
-        assert await knows(callers, plain)
+    secrets_manager.create_secret(Name="proxy/tokens", SecretString=serialize([token]))
+    authenticator = TokenAuthenticator(SecretStore("proxy/tokens"), 0.01)
+    async with authenticator.running():
+        assert await knows(authenticator, plain)
+        secrets_manager.put_secret_value(SecretId="proxy/tokens", SecretString="not JSON")
+        await until(lambda: "The tokens in the secret proxy/tokens are invalid: it is not JSON" in caplog.text)
+        assert await knows(authenticator, plain)
         secrets_manager.put_secret_value(SecretId="proxy/tokens", SecretString=EMPTY)
-        await until(lambda: forgets(callers, plain))
+        await until(lambda: forgets(authenticator, plain))
     assert plain not in caplog.text
     assert token.sha256 not in caplog.text
 

@@ -42,7 +42,7 @@ async def test_a_trailer_is_no_header_of_the_next_request(
         assert (await caller.answer()).header("connection") == "close"
         assert await caller.closed() == b"", "nothing that comes behind it is answered here"
     assert [asked.line.split()[1] for asked in toy.asked] == ([SEARCH] if known else [])
-    assert {line["caller"] for line in proxy.lines} <= {"some-viewer"}
+    assert {line["principal"] for line in proxy.lines} <= {"some-viewer", None}
 
 
 async def test_a_body_of_known_length_leaves_the_connection_open(toy: Toy, start_proxy: StartProxy) -> None:

@@ -26,9 +26,11 @@ from components.aws.settings import MonitoringSettings
 from preview.aws.mock_outputs import arn
 from preview.graph import Graph, Resource, texts
 from preview.recorder import record
-from proxy_app import observe
-from proxy_app.callers import Caller, Role
-from proxy_app.routes import match
+from proxy_app.access_log import AccessLog
+from proxy_app.auth import ROLES, Principal, Role
+from proxy_app.context import RequestRecord
+from proxy_app.logs import JsonFormatter
+from tests.doubles.routes import match_route
 
 from .boxes import KEY, a_place, only, statements
 from .filter_pattern import matches
@@ -37,8 +39,7 @@ ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
 FILTER = "aws:cloudwatch/logMetricFilter:LogMetricFilter"
 TOPIC = "aws:sns/topic:Topic"
 # The statuses that proxy_app/errors.py gives by its functions' names.
-STATUSES = {"unauthenticated": 401, "forbidden": 403, "no_such_route": 404, "malformed": 400, "unavailable": 503}
-STATUSES["bad_gateway"] = 502
+STATUSES = {"unauthenticated": 401, "forbidden": 403, "bad_request": 400, "bad_gateway": 502, "unavailable": 503}
 SYNTAX = {"as", "by", "count", "desc", "fields", "filter", "ispresent", "limit", "max", "pct", "sort", "stats", "sum"}
 
 
@@ -86,10 +87,10 @@ def alarms() -> list[Resource]:
 def request_line(status: int, error: str = "", *, waited: float | None = None, role: Role | None = None) -> Any:
     """What the proxy writes for a request, read as JSON."""
     lines: list[str] = []
-    exchange = observe.Exchange("0123456789abcdef", "POST", status=status, error=error, upstream_seconds=waited)
-    exchange.route = match("POST", "/api/2.0/mlflow/runs/create")
-    exchange.caller = Caller("ci", role, "token") if role else None
-    observe.Observer(lines.append).record(exchange)
+    record = RequestRecord("0123456789abcdef", "POST", status=status, error=error, upstream_seconds=waited)
+    record.route = match_route("POST", "/api/2.0/mlflow/runs/create")
+    record.principal = Principal("ci", role, "token") if role else None
+    AccessLog(lines.append).record(record)
     return json.loads(lines[0])
 
 
@@ -97,7 +98,7 @@ def event_line(event: str, level: int) -> Any:
     """What the proxy writes of an event, read as JSON."""
     line = logging.LogRecord("proxy_app", level, "", 0, "It happened.", None, None)
     line.event = event
-    return json.loads(cast("Any", observe)._JsonFormatter().format(line))
+    return json.loads(JsonFormatter().format(line))
 
 
 def counted(line: Any) -> set[str]:
@@ -112,7 +113,7 @@ def refusals() -> Iterator[tuple[int, str]]:
                 continue
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             first = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
-            status = first if called == "Refusal" and isinstance(first, int) else STATUSES.get(called)
+            status = first if called == "ApiError" and isinstance(first, int) else STATUSES.get(called)
             for keyword in node.keywords:
                 if keyword.arg == "reason" and isinstance(keyword.value, ast.Constant) and status is not None:
                     yield status, str(keyword.value.value)
@@ -122,21 +123,31 @@ FAILURES = sorted({(status, reason) for status, reason in refusals() if status >
 
 
 def test_the_proxy_source_tells_how_it_fails() -> None:
-    assert {(500, "fault"), (503, "no-credentials"), (502, "upstream-broke"), (504, "upstream-timeout")} <= set(
-        FAILURES
-    )
+    assert {
+        (500, "internal-error"),
+        (503, "aws-credentials-unavailable"),
+        (502, "upstream-read-error"),
+        (504, "upstream-timeout"),
+    } <= set(FAILURES)
 
 
 @pytest.mark.parametrize(("status", "reason"), FAILURES)
 def test_every_way_in_which_the_proxy_fails_a_request_is_the_proxy_or_mlflows(status: int, reason: str) -> None:
     failed = counted(request_line(status, reason)) & {"ProxyErrors", "UpstreamErrors"}
     assert len(failed) == 1
-    assert (failed == {"UpstreamErrors"}) == (reason.startswith("upstream-") or reason == "no-ui-link")
+    assert (failed == {"UpstreamErrors"}) == (reason.startswith("upstream-") or reason == "ui-link-failed")
 
 
 @pytest.mark.parametrize(
     ("status", "reason"),
-    [(500, ""), (503, ""), (200, "upstream-broke"), (409, "outcome-unknown"), (403, "aws-error"), (503, "aws-error")],
+    [
+        (500, ""),
+        (503, ""),
+        (200, "upstream-read-error"),
+        (409, "outcome-unknown"),
+        (403, "aws-error"),
+        (503, "aws-error"),
+    ],
 )
 def test_what_mlflow_or_aws_did_is_not_the_proxy(status: int, reason: str) -> None:
     assert counted(request_line(status, reason)) & {"ProxyErrors", "UpstreamErrors"} == {"UpstreamErrors"}
@@ -147,37 +158,37 @@ def test_what_mlflow_or_aws_did_is_not_the_proxy(status: int, reason: str) -> No
     [
         (200, ""),
         (404, ""),
-        (401, "bad-token"),
+        (401, "invalid-token"),
         (403, "role"),
-        (429, "too-many"),
+        (429, "too-many-requests"),
         (429, "aws-error"),
-        (499, "caller-gone"),
+        (499, "client-closed-request"),
     ],
 )
 def test_what_callers_did_is_nobodys_error(status: int, reason: str) -> None:
     assert not counted(request_line(status, reason)) & {"ProxyErrors", "UpstreamErrors"}
 
 
-@pytest.mark.parametrize("reason", ["", "too-many", "aws-error"])
+@pytest.mark.parametrize("reason", ["", "too-many-requests", "aws-error"])
 def test_slowing_down_counts_whoever_asks_for_it(reason: str) -> None:
     assert "Throttled" in counted(request_line(429, reason))
     assert "Throttled" not in counted(request_line(200))
 
 
-@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("role", ROLES)
 def test_every_role_of_the_proxy_counts(role: Role) -> None:
     assert {"Requests", "RequestsByRole"} <= counted(request_line(200, role=role))
 
 
 def test_nobody_has_no_role_but_counts() -> None:
-    assert counted(request_line(401, "bad-token")) == {"Requests"}
+    assert counted(request_line(401, "invalid-token")) == {"Requests"}
 
 
 def test_only_answers_that_mlflow_was_asked_for_can_be_slow() -> None:
     assert "Latency" in counted(request_line(200, waited=0.0))
-    assert "Latency" not in counted(request_line(401, "bad-token"))
-    assert METRICS["Latency"].value == "$.ms"
-    assert isinstance(request_line(200, waited=1.5)["ms"], float)
+    assert "Latency" not in counted(request_line(401, "invalid-token"))
+    assert METRICS["Latency"].value == "$.duration_ms"
+    assert isinstance(request_line(200, waited=1.5)["duration_ms"], float)
 
 
 def test_credentials_and_tokens_count_when_they_fail_and_not_when_they_come_back() -> None:
@@ -189,10 +200,10 @@ def test_credentials_and_tokens_count_when_they_fail_and_not_when_they_come_back
 def test_events_are_written_at_the_levels_that_count() -> None:
     source = {
         name: (Path(proxy_app.__path__[0]) / name).read_text(encoding="utf-8")
-        for name in ("credentials.py", "callers/tokens.py")
+        for name in ("credentials.py", "auth/tokens.py")
     }
     assert re.search(r'log\.warning\([^\n]*extra=\{"event": "credentials"\}\)', source["credentials.py"])
-    assert re.search(r'log\.error\([^\n]*extra=\{"event": "tokens"\}\)', source["callers/tokens.py"])
+    assert re.search(r'log\.error\([^\n]*extra=\{"event": "tokens"\}\)', source["auth/tokens.py"])
 
 
 def test_each_metric_is_made_from_the_proxy_log_in_a_namespace_of_this_deployment() -> None:
@@ -289,7 +300,7 @@ def test_the_dashboard_shows_metrics_that_are_there() -> None:
 
 
 def test_the_dashboard_asks_the_log_for_fields_that_the_proxy_writes() -> None:
-    fields = request_line(500, "fault").keys()
+    fields = request_line(500, "internal-error").keys()
     queries = [one["properties"]["query"] for one in widgets() if one["type"] == "log"]
     assert queries
     for query in queries:

@@ -9,7 +9,7 @@ import pytest
 
 from components import proxy_environment
 from preview.graph import Graph
-from proxy_app.route_table import OLDER, TABLE
+from proxy_app.routing import MLFLOW_ROUTES
 
 from .boxes import only
 from .test_load_balancer import DOMAIN, OIDC, recorded, told
@@ -18,7 +18,7 @@ LISTENER = "aws:lb/listener:Listener"
 RULE = "aws:lb/listenerRule:ListenerRule"
 TOKENS = ("Bearer mlp_k3v9x2ab_secret", "bearer mlp_k3v9x2ab_secret", "Basic bWU6bWxnXw==")
 # A route's parameters stand for something in a path.
-ROUTES = sorted({line.split()[3] for line in (TABLE + OLDER).splitlines() if len(line.split()) > 3 and line[0] != "#"})
+ROUTES = sorted({route.template for route in MLFLOW_ROUTES if not route.template.startswith("/ajax-api/")})
 
 
 @functools.cache
@@ -108,9 +108,9 @@ def test_a_session_holds_for_pages_and_for_what_they_fetch() -> None:
 def test_the_proxy_is_told_whose_word_to_check_and_by_the_names_it_knows() -> None:
     said = told(domain=DOMAIN, oidc={**OIDC, "groups_claim": "cognito:groups"})["proxy"]
     assert said["MLFLOW_PROXY_ALB_ARN"] == only(graph(), "aws:lb/loadBalancer:LoadBalancer").outputs["arn"]
-    assert said["MLFLOW_PROXY_OIDC_ISSUER"] == OIDC["issuer"]
-    assert said["MLFLOW_PROXY_OIDC_CLIENT_ID"] == "mlflow"
-    assert said["MLFLOW_PROXY_OIDC_GROUPS_CLAIM"] == "cognito:groups"
+    assert said["MLFLOW_PROXY_ALB_ISSUER"] == OIDC["issuer"]
+    assert said["MLFLOW_PROXY_ALB_CLIENT_ID"] == "mlflow"
+    assert said["MLFLOW_PROXY_ALB_GROUPS_CLAIM"] == "cognito:groups"
 
 
 def test_without_sign_in_there_is_no_rule() -> None:

@@ -11,10 +11,10 @@ from components.aws.tokens import Tokens, first_document
 from components.proxy_environment import TOKEN_PREFIX
 from preview.graph import Graph
 from preview.recorder import SECRET, record
-from proxy_app.callers import Caller, Role
-from proxy_app.callers.token_store import FileStore
-from proxy_app.callers.tokens import Token, TokenCallers, dump, parse
-from tests.doubles.some_request import some_request
+from proxy_app.auth import Principal, Role
+from proxy_app.auth.token_store import FileStore
+from proxy_app.auth.tokens import Token, TokenAuthenticator, deserialize, serialize
+from tests.doubles.some_request import context
 
 from .boxes import KEY, a_place, only
 from .first_token import made
@@ -33,21 +33,21 @@ def test_the_proxy_takes_the_first_token_for_an_admins(monkeypatch: pytest.Monke
     token, document = made(monkeypatch)
     (tmp_path / "tokens.json").write_text(document)
 
-    async def recognised() -> Caller | None:
-        callers = TokenCallers(FileStore(tmp_path / "tokens.json"), 60)
-        await callers.load()
-        return await callers.recognise(some_request({"Authorization": f"Bearer {token}"}))
+    async def authenticated() -> Principal | None:
+        authenticator = TokenAuthenticator(FileStore(tmp_path / "tokens.json"), 60)
+        await authenticator.load()
+        return await authenticator.authenticate(context({"Authorization": f"Bearer {token}"}))
 
-    caller = asyncio.run(recognised())
-    assert caller is not None
-    assert (caller.name, caller.role) == ("admin", Role.ADMIN)
+    principal = asyncio.run(authenticated())
+    assert principal is not None
+    assert (principal.name, principal.role) == ("admin", Role.ADMIN)
 
 
 def test_the_document_is_byte_for_byte_as_the_proxy_command_writes_it() -> None:
     token = f"{TOKEN_PREFIX}_k3v9x2ab_{'-_' * 21}a"
     document = first_document(token, 365, NOW)
-    (entry,) = parse(document, "the test")
-    assert dump([entry]) == document
+    (entry,) = deserialize(document, "the test")
+    assert serialize([entry]) == document
     assert entry.created == NOW.replace(microsecond=0)
     assert entry.expires - entry.created == timedelta(days=365)
 

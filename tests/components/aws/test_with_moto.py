@@ -12,15 +12,15 @@ from botocore.exceptions import ClientError, ParamValidationError
 
 from preview.aws.mock_outputs import REGION
 from preview.graph import SECRET, Graph, Resource
-from proxy_app.callers import Role
-from proxy_app.callers.token_store import SecretStore
-from proxy_app.callers.tokens import TokenCallers
-from proxy_app.errors import Refusal
+from proxy_app.auth import Role
+from proxy_app.auth.token_store import SecretStore
+from proxy_app.auth.tokens import TokenAuthenticator
+from proxy_app.errors import ApiError
 from tests.doubles import proxy_process
 from tests.doubles.aws_home import empty_aws_home, moto_server
 from tests.doubles.proxy_process import ProxyProcess
 from tests.doubles.running_proxy import Tokens, until
-from tests.doubles.some_request import some_request
+from tests.doubles.some_request import context
 
 from .boxes import only
 from .first_token import made
@@ -111,11 +111,11 @@ def kept(client: Client, origin: str, monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 async def test_the_proxy_takes_the_token_that_the_other_secret_has_in_plain(kept: Kept, client: Client) -> None:
     shown = client("secretsmanager").get_secret_value(SecretId=kept.plain)["SecretString"]
-    callers = TokenCallers(SecretStore(kept.hashes), 15)
-    await callers.load()
-    caller = await callers.recognise(some_request({"Authorization": f"Bearer {shown}"}))
-    assert caller is not None
-    assert (caller.name, caller.role) == ("admin", Role.ADMIN)
+    authenticator = TokenAuthenticator(SecretStore(kept.hashes), 15)
+    await authenticator.load()
+    principal = await authenticator.authenticate(context({"Authorization": f"Bearer {shown}"}))
+    assert principal is not None
+    assert (principal.name, principal.role) == ("admin", Role.ADMIN)
     assert shown not in kept.read()
 
 
@@ -142,10 +142,10 @@ async def test_a_revoked_token_stays_revoked_and_a_running_proxy_follows(
         await until(refused, 10)
     assert json.loads(kept.read()) == {"tokens": []}
     # And for one that starts now.
-    callers = TokenCallers(SecretStore(kept.hashes), 15)
-    await callers.load()
-    with pytest.raises(Refusal, match="not known here"):
-        await callers.recognise(some_request({"Authorization": f"Bearer {kept.token}"}))
+    authenticator = TokenAuthenticator(SecretStore(kept.hashes), 15)
+    await authenticator.load()
+    with pytest.raises(ApiError, match="Invalid token"):
+        await authenticator.authenticate(context({"Authorization": f"Bearer {kept.token}"}))
 
 
 # --- Roles and rights

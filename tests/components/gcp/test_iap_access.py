@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from preview.graph import Graph, Resource
-from proxy_app.callers.role_rules import parse
+from proxy_app.auth.role_rules import parse
 
 from .helpers import CLIENT_ID, MINIMAL_ARGS, NUMBER, PROJECT, only, record_stack, urns_needed_by
 

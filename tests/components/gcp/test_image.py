@@ -88,7 +88,7 @@ def test_another_argument_is_another_build(change: dict[str, Any]) -> None:
     assert build(**change) != build()
 
 
-@pytest.mark.parametrize("path", ["mlflow_app/server.py", "mlflow_app/Dockerfile", "proxy_app/callers/iap.py"])
+@pytest.mark.parametrize("path", ["mlflow_app/server.py", "mlflow_app/Dockerfile", "proxy_app/auth/iap.py"])
 def test_a_changed_mlflow_or_proxy_is_another_build(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("mlflow_app", "proxy_app"):
         shutil.copytree(ROOT / folder, tmp_path / folder)

@@ -11,9 +11,10 @@ import mlflow_app
 from components.gcp.log_bucket import service_log_filter
 from components.gcp.log_metrics import LOG_METRICS
 from mlflow_app import logs
-from proxy_app import observe
-from proxy_app.callers import Caller, Role
-from proxy_app.routes import match
+from proxy_app.access_log import AccessLog
+from proxy_app.auth import ROLES, Principal, Role
+from proxy_app.context import RequestRecord
+from tests.doubles.routes import match_route
 
 from .helpers import PROJECT, REGION, only
 from .log_filter import entry, finds
@@ -41,11 +42,11 @@ def request(
 ) -> Any:
     """What Cloud Logging has of a request, from what the proxy and the container write."""
     lines: list[str] = []
-    exchange = observe.Exchange("0123456789abcdef", method, status=status, error=error, upstream_seconds=waited)
-    exchange.route = match(method, path)
-    assert exchange.route is not None
-    exchange.caller = Caller("ann@example.com", role, "iap") if role else None
-    observe.Observer(lines.append).record(exchange)
+    record = RequestRecord("0123456789abcdef", method, status=status, error=error, upstream_seconds=waited)
+    record.route = match_route(method, path)
+    assert record.route is not None
+    record.principal = Principal("ann@example.com", role, "iap") if role else None
+    AccessLog(lines.append).record(record)
     return entry(logs.convert_proxy_line(lines[0], is_error=False))
 
 
@@ -56,11 +57,11 @@ def counted(logged: Any) -> set[str]:
 
 
 def test_every_request_counts() -> None:
-    assert counted(request(401, "bad-sign-in")) == {"requests"}
+    assert counted(request(401, "invalid-assertion")) == {"requests"}
     assert counted(request(500, waited=0.1)) == {"requests", "latency"}
 
 
-@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("role", ROLES)
 def test_requests_are_told_apart_by_what_the_proxy_calls_the_role(role: Role) -> None:
     metric = only(graph(), METRIC, "mlflow-metric-requests").inputs
     assert metric["labelExtractors"] == {"role": "EXTRACT(jsonPayload.role)"}
@@ -69,9 +70,9 @@ def test_requests_are_told_apart_by_what_the_proxy_calls_the_role(role: Role) ->
 
 def test_only_answers_that_mlflow_was_asked_for_can_be_slow() -> None:
     metric = only(graph(), METRIC, "mlflow-metric-latency").inputs
-    assert metric["valueExtractor"] == "EXTRACT(jsonPayload.upstream_ms)"
+    assert metric["valueExtractor"] == "EXTRACT(jsonPayload.upstream_duration_ms)"
     assert metric["metricDescriptor"]["unit"] == "ms"
-    assert request(waited=1.5)["jsonPayload"]["upstream_ms"] == 1500.0
+    assert request(waited=1.5)["jsonPayload"]["upstream_duration_ms"] == 1500.0
     assert "latency" in counted(request(waited=0.0))
     assert "latency" not in counted(request(403, "role"))
 

@@ -9,6 +9,9 @@ from components import mlflow_environment, proxy_environment
 from mlflow_app import settings as image
 from mlflow_app import tls
 from preview.graph import SECRET, Graph
+from proxy_app.auth.iap import IapSettings
+from proxy_app.auth.no_auth import AuthSettings
+from proxy_app.auth.role_rules import RoleRulesSettings
 from proxy_app.settings import Settings as ProxySettings
 
 from .helpers import HOST, NUMBER, PROJECT, only, record_stack, urns_needed_by
@@ -60,8 +63,8 @@ def test_the_image_takes_what_it_is_told_and_knows_every_name(
 ) -> None:
     assert set(told(settings)) <= NAMES
     of_mlflow, of_proxy = read(settings, monkeypatch)
-    assert of_proxy.auth
-    assert of_proxy.iap_audience == f"/projects/{NUMBER}/apps/{PROJECT}"
+    assert of_proxy.section(AuthSettings).auth
+    assert of_proxy.section(IapSettings).iap_audience == f"/projects/{NUMBER}/apps/{PROJECT}"
     assert of_mlflow.database_password_secret.startswith(f"projects/{PROJECT}/secrets/")
     assert not of_mlflow.database_password
 
@@ -132,7 +135,7 @@ def test_the_proxy_answers_under_the_services_names_alone(
 
 
 def test_the_proxy_knows_the_roles(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert read({}, monkeypatch)[1].role_rules == "domain:example.com=editor"
+    assert read({}, monkeypatch)[1].section(RoleRulesSettings).role_rules == "domain:example.com=editor"
     assert proxy_environment.ROLE_RULES not in told({"access": {}})
 
 

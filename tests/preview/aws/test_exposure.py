@@ -127,7 +127,7 @@ def test_each_listener_rule_has_its_own_authentication() -> None:
     ("settings", "authentication"),
     [
         (
-            (proxy_environment.TOKENS_SECRET, proxy_environment.OIDC_ISSUER),
+            (proxy_environment.TOKENS_SECRET, proxy_environment.ALB_ISSUER),
             "OIDC sign-in at login.example.com (otherwise redirect to sign-in), then role",
         ),
         (

@@ -1,0 +1,111 @@
+"""Verifies JSON Web Tokens with PyJWT, and more strictly where PyJWT is lenient.
+
+PyJWT checks signature, issuer, audience, required claims and times. On top of it: one algorithm list for header and
+key, a key ID that may become a part of a URL, an audience that is one string (never a list), times that are integers,
+and a longest lifetime.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jwt
+
+from .signing_keys import SigningKeys
+
+_KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class InvalidTokenError(Exception):
+    """The token is not valid. The message says why; its subject is the token ("its signature is invalid")."""
+
+
+class ExpiredTokenError(InvalidTokenError):
+    """The token was valid and has expired."""
+
+
+def unverified_header(token: str, algorithms: Sequence[str] = ("ES256",)) -> Mapping[str, Any]:
+    """The header, which nothing has verified yet. Raises InvalidTokenError."""
+    try:
+        header = jwt.get_unverified_header(token)
+    except (jwt.InvalidTokenError, ValueError):
+        raise InvalidTokenError("it is malformed") from None
+    if header.get("alg") not in algorithms:
+        raise InvalidTokenError(f"its alg is not {' or '.join(algorithms)}")
+    if not _KEY_ID.fullmatch(header.get("kid", "")):
+        raise InvalidTokenError("its kid is not a valid key ID")
+    return header
+
+
+class JwtVerifier:
+    """Verifies the tokens of one issuer. ``leeway`` and ``max_lifetime`` are seconds.
+
+    ``issuer`` and ``audience`` are required claims with this one value; None leaves the check to the caller.
+    ``required`` names further claims that have to be there; ``max_lifetime`` needs iat and exp among them.
+    ``audience_setting`` names the audience in the error message.
+    """
+
+    def __init__(
+        self,
+        keys: SigningKeys,
+        *,
+        algorithms: Sequence[str] = ("ES256",),
+        issuer: str | None = None,
+        audience: str | None = None,
+        audience_setting: str = "the expected one",
+        required: Sequence[str] = (),
+        leeway: float,
+        max_lifetime: float | None = None,
+    ) -> None:
+        self._keys = keys
+        self._algorithms = list(algorithms)
+        self._issuer = issuer
+        self._audience = audience
+        self._audience_setting = audience_setting
+        self._required = list(required)
+        self._leeway = leeway
+        self._max_lifetime = max_lifetime
+
+    async def verify(self, token: str) -> Mapping[str, Any]:
+        """The claims. Raises InvalidTokenError; ApiError 503 if the signing key cannot be fetched now."""
+        key = await self._keys.find(unverified_header(token, self._algorithms)["kid"])
+        if key is None:
+            raise InvalidTokenError("its kid is unknown")
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=self._algorithms,
+                issuer=self._issuer,
+                audience=self._audience,
+                leeway=self._leeway,
+                # An audience that is a list holds for others, too. Formats of sub and jti are up to the issuer.
+                options={
+                    "require": self._required,
+                    "verify_iat": "iat" in self._required,
+                    "strict_aud": self._audience is not None,
+                    "verify_aud": self._audience is not None,
+                    "verify_sub": False,
+                    "verify_jti": False,
+                },
+            )
+        except jwt.ExpiredSignatureError:
+            raise ExpiredTokenError("it has expired") from None
+        except jwt.ImmatureSignatureError:
+            raise InvalidTokenError("its iat or nbf is in the future") from None
+        except jwt.InvalidIssuerError:
+            raise InvalidTokenError(f"its iss is not {self._issuer}") from None
+        except jwt.InvalidAudienceError:
+            raise InvalidTokenError(f"its aud is not {self._audience_setting}") from None
+        except jwt.MissingRequiredClaimError as error:
+            raise InvalidTokenError(f"its claim {error.claim} is missing") from None
+        except jwt.InvalidSignatureError:
+            raise InvalidTokenError("its signature is invalid") from None
+        except (jwt.InvalidTokenError, ValueError, RecursionError):
+            raise InvalidTokenError("its signature or claims are malformed") from None
+        for name in {"exp", "iat"} & {"exp", *self._required}:
+            if name in claims and type(claims[name]) is not int:
+                raise InvalidTokenError(f"its {name} is not an integer")
+        if self._max_lifetime is not None and claims["exp"] - claims["iat"] > self._max_lifetime:
+            raise InvalidTokenError("its exp is too far from its iat")
+        return claims

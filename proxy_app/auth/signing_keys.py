@@ -1,0 +1,255 @@
+"""Public keys that verify JWTs, fetched by key ID from the issuer's host.
+
+A host publishes its keys as documents: one for each key (AWS's load balancers), or one for all (a JWK set). A document
+is fetched when a token first names a key of it, once for all requests that wait, and kept. Key IDs come from clients
+that are not authenticated yet, so unknown ones are remembered for a while, and the number of fetches is limited.
+
+PyJWT's PyJWKClient is not used: it knows JWK sets only, fetches again for each unknown key ID without a limit, and
+drops its keys when the host does not respond.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import re
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, cast
+
+import aiohttp
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from jwt.algorithms import ECAlgorithm
+from yarl import URL
+
+from .. import errors
+from ..background import background_task
+from ..tls import create_ssl_context
+
+log = logging.getLogger(__name__)
+
+_MAX_DOCUMENTS = 16
+_MAX_UNKNOWN, _UNKNOWN_SECONDS = 256, 30.0
+# Fetches allowed at once, and seconds until one more is allowed.
+_FETCH_BURST, _FETCH_INTERVAL = 10, 5.0
+_TIMEOUT = 5.0
+_MAX_BYTES = 64 * 1024
+# How long a document counts as fresh: what its Cache-Control says, within these bounds.
+_MIN_AGE, _DEFAULT_AGE, _MAX_AGE = 300, 3600, 3600
+# How often a JWK set is checked for freshness: soon enough after its host responds again.
+_REFRESH_INTERVAL = 5.0
+_CACHE_CONTROL = re.compile(r"\bmax-age=(\d{1,9})\b", re.ASCII | re.IGNORECASE)
+
+_Any = TypeVar("_Any")
+
+
+class _FetchError(Exception):
+    """The host returned neither the key nor an answer that there is none."""
+
+
+class _Document(NamedTuple):
+    keys: Mapping[str, EllipticCurvePublicKey]
+    fresh_until: float
+
+
+class SigningKeys(ABC):
+    """Keys for ES256 below a URL. Raises SettingsError."""
+
+    # The statuses with which the host says that the document, and so the key, does not exist.
+    _not_found: frozenset[int] = frozenset()
+
+    def __init__(self, url: str, ca_bundle: Path | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._url = url
+        self._tls = create_ssl_context(ca_bundle)
+        self._clock = clock
+        self._documents: dict[str, _Document] = {}
+        self._unknown_until: dict[str, float] = {}
+        self._fetches: dict[str, asyncio.Task[bool]] = {}
+        self._fetches_left, self._counted_at = float(_FETCH_BURST), clock()
+        self._problem = ""
+
+    @abstractmethod
+    def _location(self, key_id: str) -> str:
+        """The document of this key: what follows the URL."""
+
+    @abstractmethod
+    def _parse(self, where: str, content: bytes) -> dict[str, EllipticCurvePublicKey]:
+        """The keys in a document. Raises _FetchError."""
+
+    async def find(self, key_id: str) -> EllipticCurvePublicKey | None:
+        """The key; None if it does not exist. ApiError 503 if the host does not respond. The ID must fit in a path."""
+        where = self._location(key_id)
+        if found := self._cached(where, key_id):
+            _store(self._documents, where, self._documents[where], _MAX_DOCUMENTS)  # keep what is in use
+            return found
+        if self._clock() < self._unknown_until.get(key_id, 0.0):
+            return None
+        if not await self._fetch_once(where):
+            raise keys_unavailable()
+        found = self._cached(where, key_id)
+        if found is None:
+            _store(self._unknown_until, key_id, self._clock() + _UNKNOWN_SECONDS, _MAX_UNKNOWN)
+        return found
+
+    def _cached(self, where: str, key_id: str) -> EllipticCurvePublicKey | None:
+        page = self._documents.get(where)
+        return page.keys.get(key_id) if page else None
+
+    async def _fetch_once(self, where: str) -> bool:
+        fetch = self._fetches.get(where)
+        if fetch is None:
+            if not self._within_limit():
+                return False
+            fetch = self._fetches[where] = asyncio.create_task(self._fetch(where))
+        # A request that is cancelled must not cancel the fetch of the others.
+        return await asyncio.shield(fetch)
+
+    def _within_limit(self) -> bool:
+        now = self._clock()
+        self._fetches_left = min(_FETCH_BURST, self._fetches_left + (now - self._counted_at) / _FETCH_INTERVAL)
+        self._counted_at = now
+        if self._fetches_left < 1:
+            return False
+        self._fetches_left -= 1
+        return True
+
+    async def _fetch(self, where: str) -> bool:
+        """Whether the host responded: with the document, or that there is none."""
+        problem = ""
+        try:
+            if page := await self._get(where):
+                _store(self._documents, where, page, _MAX_DOCUMENTS)
+        except Exception as error:  # noqa: BLE001 - tokens with a cached key must keep working whatever fails here
+            problem = str(error) or type(error).__name__
+        finally:
+            del self._fetches[where]
+        if problem and problem != self._problem:  # logged once, not at every fetch
+            log.error("The keys at %s cannot be fetched: %s.", self._url, problem, extra={"event": "keys"})
+        elif self._problem and not problem:
+            log.info("The keys at %s can be fetched again.", self._url, extra={"event": "keys"})
+        self._problem = problem
+        return not problem
+
+    async def _get(self, where: str) -> _Document | None:
+        # A session each: fetches are rare, and a kept connection would be closed by the next one.
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT), auto_decompress=False) as session,
+            session.get(
+                URL(self._url + where, encoded=True),
+                headers={"Accept-Encoding": "identity"},
+                ssl=self._tls,
+                allow_redirects=False,
+            ) as answer,
+        ):
+            if answer.status in self._not_found:
+                log.warning("No key at %s%s: %d.", self._url, where, answer.status, extra={"event": "keys"})
+                return None
+            if answer.status != 200:
+                raise _FetchError(f"the host responds with status {answer.status}")
+            content = b""
+            async for chunk in answer.content.iter_any():
+                content += chunk
+                if len(content) > _MAX_BYTES:
+                    raise _FetchError(f"the response is longer than {_MAX_BYTES} bytes")
+            fresh_until = self._clock() + _fresh_for(answer.headers)
+        return _Document(self._parse(where, content), fresh_until)
+
+
+class PemKeys(SigningKeys):
+    """A PEM file for each key. A key ID never gets another key, so cached keys do not expire."""
+
+    # AWS does not document the status for a key that does not exist; S3 uses one or the other.
+    _not_found = frozenset({403, 404})
+
+    def _location(self, key_id: str) -> str:
+        return f"/{key_id}"
+
+    def _parse(self, where: str, content: bytes) -> dict[str, EllipticCurvePublicKey]:
+        try:
+            key = load_pem_public_key(content)
+        except Exception as error:  # many classes
+            raise _FetchError("the response is not a PEM key") from error
+        if not (isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1)):
+            raise _FetchError("the key is not on the curve P-256")
+        return {where.removeprefix("/"): key}
+
+
+class JwkSet(SigningKeys):
+    """All keys in one JWK set (RFC 7517). A key that was removed from it is no longer valid."""
+
+    def _location(self, key_id: str) -> str:
+        return ""
+
+    def _parse(self, where: str, content: bytes) -> dict[str, EllipticCurvePublicKey]:
+        try:
+            entries = cast("list[dict[str, Any]]", json.loads(content)["keys"])
+            keys = {str(entry["kid"]): _key_of_jwk(entry) for entry in entries if _is_es256(entry)}
+        except Exception as error:  # many classes
+            raise _FetchError("the response is not a JWK set") from error
+        if not keys:
+            raise _FetchError("the JWK set has no key for ES256")
+        return keys
+
+    @property
+    def ready(self) -> bool:
+        """Whether keys have been fetched."""
+        return bool(self._documents)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Fetch the set now, and again when it is stale; if that fails, the keys fetched before stay valid."""
+        await self._refresh()
+        async with background_task(self._keep_fresh()):
+            yield
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            await asyncio.sleep(_REFRESH_INTERVAL)
+            await self._refresh()
+
+    async def _refresh(self) -> None:
+        where = self._location("")
+        page = self._documents.get(where)
+        if page is None or self._clock() >= page.fresh_until:
+            await self._fetch_once(where)
+
+
+def keys_unavailable() -> errors.ApiError:
+    """503: a token cannot be verified without its key."""
+    return errors.unavailable(
+        "Your sign-in cannot be verified now: the signing keys cannot be fetched. Try again shortly.",
+        reason="signing-keys-unavailable",
+    )
+
+
+# The fields of an ES256 key, where they are present (RFC 7517, RFC 7518 3.4 and 6.2).
+_FOR_ES256 = {"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig"}
+
+
+def _is_es256(entry: Mapping[str, Any]) -> bool:
+    return all(entry.get(field, value) == value for field, value in _FOR_ES256.items())
+
+
+def _key_of_jwk(entry: Mapping[str, Any]) -> EllipticCurvePublicKey:
+    return cast(
+        "EllipticCurvePublicKey", ECAlgorithm.from_jwk({field: entry[field] for field in ("kty", "crv", "x", "y")})
+    )
+
+
+def _fresh_for(headers: Mapping[str, str]) -> float:
+    """Seconds by Cache-Control and Age (RFC 9111, 4.2)."""
+    told = _CACHE_CONTROL.search(headers.get("Cache-Control", ""))
+    age = headers.get("Age", "")
+    seconds = int(told[1]) - (int(age) if age.isdecimal() and len(age) < 10 else 0) if told else _DEFAULT_AGE
+    return min(max(seconds, _MIN_AGE), _MAX_AGE)
+
+
+def _store(kept: dict[str, _Any], name: str, value: _Any, limit: int) -> None:
+    """Store as the newest entry; the oldest is dropped above the limit."""
+    kept.pop(name, None)
+    kept[name] = value
+    if len(kept) > limit:
+        del kept[next(iter(kept))]

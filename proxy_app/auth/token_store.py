@@ -1,0 +1,143 @@
+"""Where the document of hashed tokens is stored: a file, or a Secrets Manager secret."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any, Protocol
+
+EMPTY = '{"tokens": []}\n'
+
+
+class StoreError(Exception):
+    """The document cannot be read or written; the message says where and why."""
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    # botocore takes a third of a second to import: a proxy with a file of tokens does without it.
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return BotoCoreError, ClientError
+
+
+class TokenStore(Protocol):
+    """Holds one document. All methods block and raise StoreError."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        ...
+
+    def read(self) -> str:
+        """The document."""
+        ...
+
+    def update(self, edit: Callable[[str], str]) -> None:
+        """Replace the document by ``edit(document)``, atomically for readers."""
+        ...
+
+
+class FileStore:
+    """A file that only its owner can read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def name(self) -> str:
+        return str(self._path)
+
+    def read(self) -> str:
+        try:
+            return self._path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise StoreError(
+                f"The file {self._path} does not exist. "
+                f"`python -m proxy_app token new --file {self._path} ...` creates it."
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise StoreError(f"The file {self._path} cannot be read: {error}.") from error
+
+    def update(self, edit: Callable[[str], str]) -> None:
+        folder = self._path.parent
+        if not folder.is_dir():
+            # Not created here: a mistyped path would hold tokens that no proxy reads.
+            raise StoreError(f"The directory {folder} does not exist: create it, or choose another file.")
+        try:
+            with _locked(self._path.with_name(f".{self._path.name}.lock")):
+                document = edit(self.read() if self._path.exists() else EMPTY)
+                self._replace(document)
+        except OSError as error:
+            raise StoreError(f"The file {self._path} cannot be written: {error}.") from error
+
+    def _replace(self, document: str) -> None:
+        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(document)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(self._path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+class SecretStore:
+    """A Secrets Manager secret. It has no conditional writes: change it from one place at a time."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+        self._client: Any = None
+
+    @property
+    def name(self) -> str:
+        return f"the secret {self._secret}"
+
+    def _secrets_manager(self) -> Any:
+        if self._client is None:
+            import botocore.session
+
+            # An ARN names its region; for a bare name the AWS configuration does.
+            parts = self._secret.split(":")
+            region = parts[3] if len(parts) > 6 else None
+            self._client = botocore.session.Session().create_client("secretsmanager", region_name=region)
+        return self._client
+
+    def read(self) -> str:
+        try:
+            response = self._secrets_manager().get_secret_value(SecretId=self._secret)
+        except _errors() as error:
+            raise StoreError(f"The secret {self._secret} cannot be read: {error}.") from error
+        text = response.get("SecretString")
+        if text is None:
+            raise StoreError(f"The secret {self._secret} is binary; expected a JSON text.")
+        return text
+
+    def update(self, edit: Callable[[str], str]) -> None:
+        try:
+            document = edit(self._read_or_empty())
+            self._secrets_manager().put_secret_value(SecretId=self._secret, SecretString=document)
+        except _errors() as error:
+            raise StoreError(f"The secret {self._secret} cannot be written: {error}.") from error
+        if self.read() != document:
+            raise StoreError(f"The secret {self._secret} was changed at the same time: try again.")
+
+    def _read_or_empty(self) -> str:
+        """A new secret has no value yet; a secret that does not exist is an error."""
+        client = self._secrets_manager()
+        described = client.describe_secret(SecretId=self._secret)
+        return self.read() if described.get("VersionIdsToStages") else EMPTY
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Generator[None]:
+    try:
+        import fcntl
+    except ImportError:  # not on Windows, where the user has to make one change at a time
+        yield
+        return
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

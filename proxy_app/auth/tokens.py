@@ -1,0 +1,295 @@
+"""Token authentication: tokens are created by the ``token`` command, shown once, and stored as hashes only.
+
+A token is ``mlp_<id>_<secret>``: the ID finds the entry; the secret is 32 random bytes, so a plain SHA-256 protects it
+(it cannot be guessed). The entries are a JSON document in a file or in a Secrets Manager secret::
+
+    {"tokens": [{"id": "k3v9x2ab", "name": "ci", "role": "editor", "sha256": "<hex>",
+                 "created": "2026-11-22T10:00:00Z", "expires": "2027-02-20T10:00:00Z"}]}
+"""
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import hmac
+import json
+import logging
+import re
+import secrets
+import string
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from .. import errors
+from ..background import background_task
+from ..setting_table import Problem, SettingTable, setting
+from ..setting_values import path, positive_seconds
+from . import ROLES, Authenticator, Principal, Role
+from .token_store import FileStore, SecretStore, TokenStore
+
+if TYPE_CHECKING:
+    from ..context import RequestContext
+    from ..metrics import Metrics
+    from ..settings import Settings
+
+log = logging.getLogger(__name__)
+
+_TOKEN = re.compile(r"mlp_([a-z0-9]{8})_[A-Za-z0-9_-]{43}")
+_ID = re.compile(r"[a-z0-9]{8}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_ID_LETTERS = string.ascii_lowercase + string.digits
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+class TokenError(ValueError):
+    """Invalid tokens or names; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One entry. ``sha256`` is the hash of the whole token in hex; times are in UTC."""
+
+    id: str
+    name: str
+    role: Role
+    sha256: str
+    created: datetime
+    expires: datetime
+
+    @classmethod
+    def new(cls, name: str, role: Role, days: float, now: datetime | None = None) -> tuple["Token", str]:
+        """(entry, token in plain text), which is not stored anywhere. Raises TokenError."""
+        if not _NAME.fullmatch(name):
+            raise TokenError(
+                f"Token name: got {name!r}, expected up to 64 letters, digits and . _ @ -, a letter or digit first."
+            )
+        if not 0 < days <= 3660:
+            raise TokenError(f"Token lifetime: got {days:g} days, expected more than 0 and at most 3660.")
+        created = (now or datetime.now(UTC)).replace(microsecond=0)
+        token_id = "".join(secrets.choice(_ID_LETTERS) for _ in range(8))
+        plain = f"mlp_{token_id}_{secrets.token_urlsafe(32)}"
+        return cls(token_id, name, role, _digest(plain), created, created + timedelta(days=days)), plain
+
+
+def serialize(tokens: Iterable[Token]) -> str:
+    """The document as it is stored."""
+    rows = [
+        asdict(token)
+        | {
+            "role": token.role.label,
+            "created": token.created.strftime(_TIME),
+            "expires": token.expires.strftime(_TIME),
+        }
+        for token in tokens
+    ]
+    return json.dumps({"tokens": rows}, indent=2) + "\n"
+
+
+def deserialize(document: str, where: str) -> list[Token]:
+    """The entries of the document stored in ``where``. Raises TokenError: one invalid entry makes all invalid."""
+    try:
+        return _entries(document)
+    except TokenError as error:
+        raise TokenError(f"The tokens in {where} are invalid: {error}.") from None
+
+
+def _entries(document: str) -> list[Token]:
+    try:
+        content: Any = json.loads(document)
+    except ValueError as error:
+        raise TokenError(f"it is not JSON ({error})") from None
+    if not isinstance(content, dict) or not isinstance(rows := cast("Any", content).get("tokens"), list):
+        raise TokenError('it is not {"tokens": [...]}')
+    tokens = [_entry(row, number) for number, row in enumerate(cast("list[Any]", rows), 1)]
+    for field in ("id", "name"):
+        values = [getattr(token, field) for token in tokens]
+        if twice := sorted({value for value in values if values.count(value) > 1}):
+            raise TokenError(f"the {field} {twice[0]!r} occurs twice")
+    return tokens
+
+
+def _entry(row: Any, number: int) -> Token:
+    try:
+        token = Token(
+            id=row["id"],
+            name=row["name"],
+            role=_ROLES[row["role"]],
+            sha256=row["sha256"],
+            created=datetime.strptime(row["created"], _TIME).replace(tzinfo=UTC),
+            expires=datetime.strptime(row["expires"], _TIME).replace(tzinfo=UTC),
+        )
+        valid = _SHA256.fullmatch(token.sha256) and _NAME.fullmatch(token.name) and _ID.fullmatch(token.id)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise TokenError(f"entry {number} is not a token: {type(error).__name__} {error}") from None
+    if not valid:
+        raise TokenError(f"entry {number} is not a token: id, name or sha256 is malformed")
+    return token
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenSettings(SettingTable):
+    """Where the hashed tokens are."""
+
+    title = "Tokens"
+
+    tokens_file: Path | None = setting("MLFLOW_PROXY_TOKENS_FILE", "", "File of hashed tokens.", path)
+    tokens_secret: str = setting(
+        "MLFLOW_PROXY_TOKENS_SECRET",
+        "",
+        "Secrets Manager secret (name or ARN) of hashed tokens, instead of a file.",
+    )
+    tokens_reload: float = setting(
+        "MLFLOW_PROXY_TOKENS_RELOAD_SECONDS",
+        "15",
+        "How often the tokens are read again: the longest time that a revoked token still works.",
+        positive_seconds,
+    )
+
+
+class TokenAuthenticator(Authenticator):
+    """Authenticates ``Authorization: Bearer`` or Basic (any user name; the password is the token)."""
+
+    label = "MLFLOW_PROXY_TOKENS_FILE or MLFLOW_PROXY_TOKENS_SECRET"
+    settings_table = TokenSettings
+
+    @classmethod
+    def enabled(cls, settings: "Settings") -> bool:
+        own = settings.section(TokenSettings)
+        return bool(own.tokens_file or own.tokens_secret)
+
+    @classmethod
+    def conflicts(cls, settings: "Settings") -> Iterator[Problem]:
+        from .authenticators import AUTHENTICATORS
+
+        own = settings.section(TokenSettings)
+        exclusive = [other for other in AUTHENTICATORS if other.exclusive]
+        if any(other.enabled(settings) for other in exclusive):
+            return
+        if bool(own.tokens_file) == bool(own.tokens_secret):
+            yield (
+                tuple(name for one in (cls, *exclusive) for name in one.settings_table.names()),
+                "Set one of MLFLOW_PROXY_TOKENS_FILE and MLFLOW_PROXY_TOKENS_SECRET; "
+                "`python -m proxy_app token new --help` creates a first token.",
+            )
+
+    @classmethod
+    def create(cls, settings: "Settings") -> Self:
+        own = settings.section(TokenSettings)
+        store = FileStore(own.tokens_file) if own.tokens_file else SecretStore(own.tokens_secret)
+        return cls(store, own.tokens_reload)
+
+    def __init__(self, store: TokenStore, reload_interval: float, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._reload_interval = reload_interval
+        self._clock = clock
+        self._document: str | None = None
+        self._by_id: dict[str, tuple[bytes, float, Principal]] = {}
+        # Seconds since the epoch; None before the first read.
+        self.loaded_at: float | None = None
+
+    def add_metrics(self, metrics: "Metrics") -> None:
+        """The time of the last successful read."""
+        metrics.gauge(
+            "mlflow_proxy_tokens_last_read_timestamp_seconds",
+            "When the tokens were last read, in seconds since the epoch.",
+            lambda: self.loaded_at,
+        )
+
+    async def authenticate(self, context: "RequestContext") -> Principal | None:
+        headers = context.request.headers.getall("Authorization", _NO_HEADER)
+        # Of several, another server might use another one.
+        token = token_of(headers[0]) if len(headers) == 1 else ""
+        found = _TOKEN.fullmatch(token)
+        if found is None:
+            return None
+        digest, expires, principal = self._by_id.get(found[1], _UNKNOWN)
+        if not hmac.compare_digest(digest, sha256(token.encode()).digest()) or principal is None:
+            raise errors.unauthenticated(
+                "Invalid token: it is mistyped, revoked, or of another deployment.", reason="invalid-token"
+            )
+        if self._clock() >= expires:
+            raise errors.unauthenticated(
+                f"The token {principal.name!r} has expired. Ask the administrator of this deployment for a new one.",
+                reason="expired-token",
+            )
+        return principal
+
+    def challenge(self, context: "RequestContext") -> errors.ApiError:
+        """401 that says how to send a token."""
+        if "Authorization" in context.request.headers:
+            return errors.unauthenticated(
+                "The Authorization header holds no token of this proxy: expected `Bearer mlp_...`, "
+                "or Basic with the token as the password.",
+                reason="invalid-authorization-header",
+            )
+        return errors.unauthenticated(
+            "Authentication required. Set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME to any name and "
+            "MLFLOW_TRACKING_PASSWORD to the token.",
+            reason="missing-token",
+        )
+
+    async def load(self) -> None:
+        """Read the tokens. Raises TokenError or StoreError; the tokens read before then stay valid."""
+        document = await asyncio.to_thread(self._store.read)
+        if document != self._document:
+            tokens = deserialize(document, self._store.name)
+            self._by_id = {
+                token.id: (
+                    bytes.fromhex(token.sha256),
+                    token.expires.timestamp(),
+                    Principal(token.name, token.role, "token"),
+                )
+                for token in tokens
+            }
+            self._document = document
+            log.info("%d tokens in %s", len(tokens), self._store.name, extra={"event": "tokens"})
+        self.loaded_at = self._clock()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Reads now (an error ends the start), then periodically until the end of the block."""
+        await self.load()
+        async with background_task(self._reload()):
+            yield
+
+    async def _reload(self) -> None:
+        problem = ""
+        while True:
+            await asyncio.sleep(self._reload_interval)
+            try:
+                await self.load()
+                if problem:
+                    log.info("The tokens in %s can be read again.", self._store.name, extra={"event": "tokens"})
+                problem = ""
+            except Exception as error:  # noqa: BLE001 - if this loop ended, revocations would have no effect
+                if str(error) != problem:  # logged once, not at every attempt
+                    log.error("%s The tokens read before stay valid.", error, extra={"event": "tokens"})
+                problem = str(error)
+
+
+_NO_HEADER = ("",)
+_ROLES = {role.label: role for role in ROLES}
+# Compared with an unknown ID, so that a known ID takes as long as an unknown one.
+_UNKNOWN: tuple[bytes, float, Principal | None] = (bytes(32), 0.0, None)
+
+
+def _digest(token: str) -> str:
+    return sha256(token.encode()).hexdigest()
+
+
+def token_of(authorization: str) -> str:
+    """The token in an ``Authorization`` header; empty if it holds none."""
+    scheme, _, value = authorization.partition(" ")
+    value = value.strip()
+    if scheme.lower() == "bearer":
+        return value
+    if scheme.lower() == "basic":
+        with contextlib.suppress(binascii.Error, ValueError):
+            return base64.b64decode(value, validate=True).decode().partition(":")[2].strip()
+    return ""

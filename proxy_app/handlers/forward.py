@@ -1,0 +1,57 @@
+"""Forwards a request to the upstream and its response to the client."""
+
+import time
+
+from aiohttp import web
+
+from .. import headers, responses
+from ..context import RequestContext
+from ..errors import ApiError
+from ..rewriting import Rewriter
+from ..upstream import Upstream, UpstreamRequest, UpstreamResponse
+
+_BODILESS = frozenset({204, 304})
+
+
+class Forward:
+    """The handler of MLflow's routes. ``rewriter`` may change requests and responses on their way."""
+
+    def __init__(self, upstream: Upstream, rewriter: Rewriter | None = None) -> None:
+        self._upstream = upstream
+        self._rewriter = rewriter
+
+    async def __call__(self, context: RequestContext) -> web.StreamResponse:
+        """Send the request, and stream the response as it arrives."""
+        request, route = context.request, context.matched_route
+        outgoing = UpstreamRequest(
+            request.method, request.raw_path, headers.to_upstream(request), context.body, route.idempotent
+        )
+        if self._rewriter is not None:
+            await self._rewriter.rewrite_request(context, outgoing)
+        started = time.perf_counter()
+        try:
+            response = await self._upstream.send(outgoing)
+        except ApiError as error:
+            if error.attempts:  # the upstream was called, and its time counts
+                context.upstream_seconds = time.perf_counter() - started
+            raise
+        context.upstream_seconds = time.perf_counter() - started
+        context.attempts = response.attempts
+        try:
+            if self._rewriter is not None:
+                await self._rewriter.rewrite_response(context, response)
+            return await self._relay(context, response)
+        finally:
+            response.response.close()
+
+    async def _relay(self, context: RequestContext, upstream: UpstreamResponse) -> web.StreamResponse:
+        response = upstream.response
+        forwarded = headers.to_client(upstream.headers, self._upstream.origin)
+        body = upstream.body
+        # Most responses are short and arrive with their head: one write forwards them.
+        if body is None and response.complete:
+            body = response.take()
+        if body is not None and context.method != "HEAD" and response.status not in _BODILESS:
+            return await responses.send(context, response.status, response.reason, forwarded, body)
+        length, chunks = response.content_length, response.chunks()
+        return await responses.stream(context, response.status, response.reason, forwarded, length, chunks)

@@ -1,0 +1,200 @@
+"""Changes JSON request and response bodies on their way, within a memory budget, compressed ones included."""
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from . import errors
+from .context import RequestContext
+from .http_client import ClientError, Headers
+from .request_body import BodyReader
+from .upstream import UpstreamRequest, UpstreamResponse
+
+# A body up to this size is transformed on the event loop; a larger one in a worker thread.
+_INLINE = 32 * 1024
+# A request whose response is rewritten asks for these codings only.
+_ACCEPTED = (b"accept-encoding", b"gzip, deflate")
+_CODINGS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
+
+
+class Rewriter(Protocol):
+    """Changes requests before they are sent to the upstream, and responses before they are sent to the client."""
+
+    async def rewrite_request(self, context: RequestContext, request: UpstreamRequest) -> None:
+        """Change ``request``. Raises ApiError."""
+        ...
+
+    async def rewrite_response(self, context: RequestContext, response: UpstreamResponse) -> None:
+        """Change ``response``. Raises ApiError."""
+        ...
+
+
+class JsonTransform(Protocol):
+    """What a JsonRewriter does with a body. The functions return the same object where nothing changes."""
+
+    def transforms_request(self, context: RequestContext) -> bool:
+        """Whether the body of a request of this route may change."""
+        ...
+
+    def transforms_response(self, context: RequestContext) -> bool:
+        """Whether the body of a response of this route may change."""
+        ...
+
+    def request(self, context: RequestContext, body: bytes) -> bytes:
+        """The request body to send. Large bodies are transformed in a worker thread."""
+        ...
+
+    def response(self, context: RequestContext, body: bytes) -> bytes:
+        """The response body to send. Large bodies are transformed in a worker thread."""
+        ...
+
+
+class JsonRewriter:
+    """Applies a transform to JSON bodies. ``body_reader`` gives the limit of a body and the memory budget."""
+
+    def __init__(self, transform: JsonTransform, body_reader: BodyReader) -> None:
+        self._transform = transform
+        self._reader = body_reader
+
+    async def rewrite_request(self, context: RequestContext, request: UpstreamRequest) -> None:
+        """Buffer, decode and replace the body of a request that the transform names. ApiError 413, 415, 503."""
+        if self._transform.transforms_response(context):
+            request.headers = _without(request.headers, "accept-encoding")
+            if "Accept-Encoding" in context.request.headers:
+                request.headers.append(_ACCEPTED)
+        if not (request.body.exists and _is_json(request.headers) and self._transform.transforms_request(context)):
+            return
+        coding = _value(request.headers, "content-encoding").lower()
+        buffered = await request.body.buffer()
+        body = bytes(buffered.content)
+        if coding:
+            body = _decompress_request(coding, body, self._reader.limit)
+        changed = await _run(self._transform.request, context, body)
+        if changed is body:
+            return
+        if coding:
+            # Sent as it is: the upstream is near, and compressing again would cost more than it saves.
+            request.headers = _without(request.headers, "content-encoding")
+        await request.body.replace(changed)
+
+    async def rewrite_response(self, context: RequestContext, response: UpstreamResponse) -> None:
+        """Read, decode and replace the body of a response that the transform names. ApiError 502, 503."""
+        if context.method == "HEAD" or not (
+            _is_json(response.headers) and self._transform.transforms_response(context)
+        ):
+            return
+        # Compressed bodies have no known size, so the largest share is taken.
+        limit = self._reader.limit
+        length = response.response.content_length
+        coding = _value(response.headers, "content-encoding").lower()
+        share = length if length is not None and not coding else limit
+        if share > limit:
+            raise _response_too_large(limit)
+        await self._reader.acquire(share)
+        try:
+            encoded = await _read(response, limit)
+            body = _decompress_response(coding, encoded, limit) if coding else encoded
+            changed = await _run(self._transform.response, context, body)
+        finally:
+            self._reader.budget.release(share)
+        if changed is body:
+            response.body = encoded
+            return
+        # The validators and the digest of another body.
+        dropped = ("content-encoding", "content-md5", "digest", "content-digest", "repr-digest", "etag")
+        response.headers = _without(list(response.headers), *dropped)
+        response.body = changed
+
+
+async def _run(transform: "_Transform", context: RequestContext, body: bytes) -> bytes:
+    if len(body) <= _INLINE:
+        return transform(context, body)
+    return await asyncio.to_thread(transform, context, body)
+
+
+class _Transform(Protocol):
+    def __call__(self, context: RequestContext, body: bytes) -> bytes: ...
+
+
+def _decompress_request(coding: str, body: bytes, limit: int) -> bytes:
+    if coding not in _CODINGS:
+        raise errors.unsupported_encoding(coding)
+    try:
+        return _decompress(coding, body, limit)
+    except zlib.error as error:
+        raise errors.bad_request(f"The request body is not valid {coding}: {error}.", reason="malformed-body") from None
+    except _TooLargeError:
+        raise errors.body_too_large(limit) from None
+
+
+def _decompress_response(coding: str, body: bytes, limit: int) -> bytes:
+    if coding not in _CODINGS:
+        raise errors.bad_gateway(
+            f"MLflow's response has the Content-Encoding {coding!r}, which the proxy did not ask for.",
+            reason="upstream-encoding",
+        )
+    try:
+        return _decompress(coding, body, limit)
+    except zlib.error as error:
+        raise errors.bad_gateway(
+            f"MLflow's response is not valid {coding}: {error}.", reason="upstream-encoding"
+        ) from None
+    except _TooLargeError:
+        raise _response_too_large(limit) from None
+
+
+class _TooLargeError(Exception):
+    """More bytes than allowed."""
+
+
+def _decompress(coding: str, body: bytes, limit: int) -> bytes:
+    """Raises zlib.error, or _TooLargeError as soon as the result is longer than ``limit``."""
+    decoder = zlib.decompressobj(_CODINGS[coding])
+    decoded = decoder.decompress(body, limit + 1)
+    if len(decoded) > limit:
+        raise _TooLargeError
+    if not decoder.eof:
+        raise zlib.error("incomplete")
+    return decoded
+
+
+async def _read(response: UpstreamResponse, limit: int) -> bytes:
+    if response.body is not None:
+        return response.body
+    parts: list[bytes] = []
+    size = 0
+    chunks: AsyncIterator[bytes] = response.response.chunks()
+    try:
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > limit:
+                raise _response_too_large(limit)
+            parts.append(chunk)
+    except ClientError as error:
+        raise errors.bad_gateway(
+            "The connection to MLflow was lost in its response.", reason="upstream-read-error"
+        ) from error
+    return b"".join(parts)
+
+
+def _response_too_large(limit: int) -> errors.ApiError:
+    return errors.bad_gateway(
+        f"MLflow's response exceeds {limit // (1024 * 1024)} MiB (MLFLOW_PROXY_BODY_LIMIT_MIB): "
+        "ask for less, for example with a smaller max_results.",
+        reason="response-too-large",
+    )
+
+
+def _is_json(headers: Headers) -> bool:
+    kind = _value(headers, "content-type").partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
+
+
+def _value(headers: Headers, name: str) -> str:
+    wanted = name.encode()
+    return next((value.decode("latin-1").strip() for key, value in headers if key.lower() == wanted), "")
+
+
+def _without(headers: list[tuple[bytes, bytes]], *names: str) -> list[tuple[bytes, bytes]]:
+    return [header for header in headers if header[0].decode("latin-1").lower() not in names]

@@ -1,0 +1,127 @@
+"""The proxy answers under its own names, if it is told them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy_app.allowed_hosts import check_host
+from proxy_app.errors import ApiError
+from tests.doubles import toy_upstreams as toys
+from tests.doubles.raw_client import Answer
+from tests.doubles.running_proxy import READ, RunningProxy
+from tests.doubles.some_request import some_request
+from tests.doubles.toy_upstreams import OK
+
+from .conftest import StartProxy, StartToy
+
+NAMES = ("mlflow.example.com", "*-dot-mlflow-dot-p.ew.r.appspot.com", "*.lab.example.com", "10.0.0.1")
+
+
+def judge(host: str | None) -> bool:
+    """Whether it passes."""
+    try:
+        check_host(some_request({} if host is None else {"Host": host}), NAMES)
+    except ApiError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("mlflow.example.com", "MLflow.Example.COM", "mlflow.example.com:8080", "10.0.0.1:80"),
+        *("v1-dot-mlflow-dot-p.ew.r.appspot.com", "a.lab.example.com", "a-b.lab.example.com:443"),
+    ],
+)
+def test_its_own_names_on_any_port_are_answered(host: str) -> None:
+    assert judge(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(None, "", ":", ":8080", "[", "[::1]", "localhost", "127.0.0.1", "10.0.0.10", "10.0.0.1.evil.example"),
+        *(
+            "evil.example",
+            "example.com",
+            "a.mlflow.example.com",
+            "mlflow.example.com.",
+            "mlflow.example.com.evil.example",
+        ),
+        *(
+            "evilmlflow.example.com",
+            "mlflow-example.com",
+            "mlflow.example.com@evil.example",
+            "evil.example#mlflow.example.com",
+        ),
+        *("evil.example/mlflow.example.com", "evil.example?mlflow.example.com", "evil.example\\mlflow.example.com"),
+        *("mlflow.example.com, evil.example", "*-dot-mlflow-dot-p.ew.r.appspot.com.evil.example"),
+        *(
+            "-dot-mlflow-dot-p.ew.r.appspot.com",
+            "a.b-dot-mlflow-dot-p.ew.r.appspot.com",
+            "mlflow-dot-p.ew.r.appspot.com",
+        ),
+        *("lab.example.com", ".lab.example.com", "a.b.lab.example.com", "evil-lab.example.com"),
+    ],
+)
+def test_any_other_name_is_refused(host: str | None) -> None:
+    assert not judge(host)
+
+
+@given(st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]), max_size=30))
+def test_no_other_text_is_a_name_of_its_own(text: str) -> None:
+    assert not judge(text)
+    assert not judge(f"{text}.evil.example")
+
+
+async def ask(proxy: RunningProxy, target: str, *lines: str) -> Answer:
+    head = [f"GET {target} HTTP/1.1", *lines, f"Authorization: Bearer {proxy.tokens.viewer}"]
+    return await proxy.ask("\r\n".join(head).encode() + b"\r\n\r\n")
+
+
+async def test_a_request_for_another_name_is_refused_before_anybody_is_asked_who_they_are(
+    start_toy: StartToy, start_proxy: StartProxy
+) -> None:
+    toy = await start_toy(toys.answering(OK))
+    proxy = await start_proxy(toy.origin, allowed_hosts=NAMES)
+    assert (await ask(proxy, READ, "Host: mlflow.example.com")).status == 200
+    for target in (READ, "/", "/no/such/route"):
+        answer = await ask(proxy, target, "Host: evil.example")
+        assert answer.error == (403, "PERMISSION_DENIED")
+        assert "MLFLOW_PROXY_ALLOWED_HOSTS" in answer.message
+        assert (proxy.lines[-1]["principal"], proxy.lines[-1]["error"]) == (None, "host-not-allowed")
+    # What others say of the name does not count.
+    assert (await ask(proxy, READ, "Host: evil.example", "X-Forwarded-Host: mlflow.example.com")).status == 403
+    assert (await ask(proxy, READ, "X-Forwarded-Host: mlflow.example.com")).status == 400
+    assert len(toy.asked) == 1
+
+
+async def test_health_is_told_under_any_name(start_toy: StartToy, start_proxy: StartProxy) -> None:
+    """A load balancer asks by an address."""
+    proxy = await start_proxy((await start_toy(toys.answering(OK))).origin, allowed_hosts=NAMES)
+    for path in ("/healthz", "/readyz"):
+        assert (await ask(proxy, path, "Host: 10.1.2.3:8080")).status == 200
+
+
+async def test_without_names_any_is_answered(start_toy: StartToy, start_proxy: StartProxy) -> None:
+    proxy = await start_proxy((await start_toy(toys.answering(OK))).origin)
+    assert (await ask(proxy, READ, "Host: evil.example")).status == 200
+
+
+async def test_a_page_under_one_of_its_names_writes_by_that_name_alone(
+    start_toy: StartToy, start_proxy: StartProxy
+) -> None:
+    """A version's pages are another origin than the service's."""
+    proxy = await start_proxy((await start_toy(toys.answering(OK))).origin, allowed_hosts=NAMES)
+    version = "v1-dot-mlflow-dot-p.ew.r.appspot.com"
+    write = "POST /api/2.0/mlflow/runs/search HTTP/1.1\r\nContent-Length: 2\r\nContent-Type: application/json\r\n"
+    for host, origin, status in [
+        (version, version, 200),
+        ("mlflow.example.com", "mlflow.example.com", 200),
+        ("mlflow.example.com", version, 403),
+        ("evil.example", "evil.example", 403),
+    ]:
+        said = (
+            f"{write}Host: {host}\r\nOrigin: https://{origin}\r\nAuthorization: Bearer {proxy.tokens.admin}\r\n\r\n{{}}"
+        )
+        assert (await proxy.ask(said.encode())).status == status
