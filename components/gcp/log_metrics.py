@@ -33,8 +33,8 @@ LOG_METRICS = {
     # Without artifacts, whose transfer time depends on their size; App Engine's own metric includes them.
     "latency": LogMetric(
         description="Time to MLflow's response, without artifacts",
-        entries=f'{_REQUEST}\njsonPayload.upstream_ms >= 0\nNOT jsonPayload.route =~ "artifact"',
-        value="jsonPayload.upstream_ms",
+        entries=f'{_REQUEST}\njsonPayload.upstream_duration_ms >= 0\nNOT jsonPayload.route =~ "artifact"',
+        value="jsonPayload.upstream_duration_ms",
         unit="ms",
     ),
     # At least one entry each time that the container exits unexpectedly or cannot start.
