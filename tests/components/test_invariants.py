@@ -117,7 +117,7 @@ def test_two_in_one_stack_know_nothing_of_each_other(cloud: str) -> None:
 def test_both_clouds_in_one_stack_have_their_outputs_apart() -> None:
     graph = run({**aws.config({}), **gcp.config({})})
     assert [one.type for one in graph.resources if one.type in COMPONENTS] == list(COMPONENTS)
-    assert {"aws_url", "gcp_url", "aws_client_setup", "gcp_notebook"} <= set(graph.outputs)
+    assert {"aws_url", "gcp_url", "aws_client_setup", "gcp_client_setup"} <= set(graph.outputs)
     assert len({one.urn for one in graph.resources}) == len(graph.resources)
 
 
@@ -154,7 +154,7 @@ def test_nothing_is_asked_for_when_settings_are_wrong(
     ("config", "problem"),
     [
         (aws.config({"network": {"azCount": 9}}), r"mlflow:aws\.network\.azCount: got 9"),
-        (gcp.config({"database": {"tier": "huge"}}), r"mlflow:gcp\.database\.tier: 'huge' is given"),
+        (gcp.config({"database": {"tier": "huge"}}), r"mlflow:gcp\.database\.tier: got 'huge'"),
         ({}, r"mlflow:aws, mlflow:gcp: missing: set one of them"),
     ],
     ids=str,

@@ -3,8 +3,8 @@
 python -m tests.engine.fault_injection --help
 
 For each resource of a stack: an `up` in which its creation fails, an `up` that succeeds, a `destroy` in which its
-deletion fails, a `destroy` that succeeds. Nothing may be left in the account that the output `kept` does not name. Then
-each update, caused by new tags or labels. Takes hours.
+deletion fails, a `destroy` that succeeds. Nothing may be left in the account that the output `retained_on_destroy` does
+not name. Then each update, caused by new tags or labels. Takes hours.
 """
 
 import argparse

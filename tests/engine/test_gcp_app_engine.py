@@ -120,7 +120,7 @@ def test_changing_the_service_leaves_the_old_version() -> None:
     [
         {"serviceAccount": "nobody@my-project.iam.gserviceaccount.com"},
         {"betaSettings": {"cloud_sql_instances": "my-project:europe-west1:nothing"}},
-        {"network": {"vpcName": "no-such-network"}},
+        {"network": {"name": "no-such-network"}},
         {"deployment": {"container": {"image": f"{REGION}-docker.pkg.dev/my-project/images/mlflow@{DIGEST}"}}},
     ],
 )

@@ -1,6 +1,6 @@
-"""Cloud Logging's query language, as far as it is used here, by Google's documentation of it.
+"""An evaluator of the part of Cloud Logging's query language that is used here, written from Google's documentation.
 
-https://cloud.google.com/logging/docs/view/logging-query-language. Each line is a comparison, and all have to hold; a
+https://cloud.google.com/logging/docs/view/logging-query-language. Each line is a comparison, and all must match; a
 field that is missing or null compares with nothing, so that only its NOT holds.
 """
 
@@ -27,7 +27,7 @@ _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
 
 
 def entry(line: str, *, service: str = "mlflow", log: str = "stdout") -> dict[str, Any]:
-    """What Cloud Logging's agent makes of a line of a container's output.
+    """The log entry that Cloud Logging's agent creates from a line of a container's output.
 
     https://cloud.google.com/logging/docs/structured-logging
     """
@@ -42,7 +42,7 @@ def entry(line: str, *, service: str = "mlflow", log: str = "stdout") -> dict[st
 
 
 def finds(query: str, logged: Mapping[str, Any]) -> bool:
-    """Whether an entry is found. Raises ValueError for a query that is none."""
+    """Whether a query matches an entry. Raises ValueError for an invalid query."""
     results = [_holds(term, logged) for term in query.split("\n")]
     return all(results)
 

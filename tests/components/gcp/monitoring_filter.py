@@ -1,4 +1,4 @@
-"""Cloud Monitoring's filters and aggregations, as far as they are used here, strict about what each metric is.
+"""A checker of Cloud Monitoring's filters and aggregations, strict about each metric's kind and value type.
 
 Filters: https://cloud.google.com/monitoring/api/v3/filters
 Which aligner and reducer take what, and give what: google/monitoring/v3/common.proto in googleapis/googleapis, read on
@@ -29,7 +29,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Step:
-    """What an aligner or reducer takes; None: its kind or value type stays as it is."""
+    """Input kinds and value types of an aligner or reducer, and its output; None: unchanged."""
 
     kinds: frozenset[str]
     values: frozenset[str]
@@ -82,7 +82,7 @@ _FIELD = re.compile(r"(?P<of>resource|metric)\.labels?\.(?P<label>\w+)")
 
 
 def metric_of(text: str, own: Mapping[str, Metric]) -> Metric:
-    """The metric of a filter; ``own`` are those of the log. Raises ValueError for a filter that is none."""
+    """The metric of a filter; ``own`` are the log-based metrics. Raises ValueError for an invalid filter."""
     terms = [_TERM.fullmatch(term) for term in text.split(" AND ")]
     if len(text) > 2048 or None in terms:
         raise ValueError(f"{text!r} is no filter")
@@ -104,7 +104,7 @@ def metric_of(text: str, own: Mapping[str, Metric]) -> Metric:
 
 
 def aggregated(metric: Metric, aggregation: Mapping[str, Any]) -> tuple[str, str]:
-    """(kind, value type) of what comes of it. Raises ValueError where Monitoring would refuse it."""
+    """(kind, value type) of the result. Raises ValueError for an aggregation that Monitoring rejects."""
     seconds = re.fullmatch(r"(\d+)s", aggregation["alignmentPeriod"])
     if seconds is None or int(seconds[1]) < 60 or int(seconds[1]) % 60:
         raise ValueError(f"{aggregation['alignmentPeriod']} is no period")

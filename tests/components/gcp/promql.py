@@ -1,4 +1,4 @@
-"""PromQL, as far as the alerts use it: every name is known, and every bracket closes.
+"""A checker of the PromQL of the alerts: names are known, and parentheses are balanced.
 
 https://cloud.google.com/monitoring/promql/promql-mapping; log-based metrics want monitored_resource.
 """
@@ -16,7 +16,7 @@ _WORDS = frozenset({"and", "by", "histogram_quantile", "increase", "le", "on", "
 
 
 def selectors(query: str, own: Mapping[str, Metric]) -> list[tuple[str, Mapping[str, str]]]:
-    """(metric's type, labels) of each selector in it. Raises ValueError for what is not understood."""
+    """(metric type, labels) of each selector of a query. Raises ValueError for an invalid query."""
     parts = {name: "" for name, metric in own.items() if metric.value != "DISTRIBUTION"}
     spread = [name for name, metric in own.items() if metric.value == "DISTRIBUTION"]
     known = {_mapped(name): name for name in parts}
@@ -45,6 +45,6 @@ def selectors(query: str, own: Mapping[str, Metric]) -> list[tuple[str, Mapping[
 
 
 def _mapped(metric: str) -> str:
-    """The first / is a :, and whatever PromQL does not take is a _."""
+    """The PromQL name of a metric type: / becomes :, and invalid characters become _."""
     domain, path = metric.split("/", 1)
     return ":".join(re.sub(r"[^A-Za-z0-9_]", "_", part) for part in (domain, path))

@@ -1,4 +1,4 @@
-"""A recorded Watching, with what it watches played."""
+"""A recorded Monitoring component with placeholders for the service and the database."""
 
 import dataclasses
 import functools
@@ -60,7 +60,7 @@ def graph() -> Graph:
 
 
 def own_metrics(of: Graph) -> Mapping[str, Metric]:
-    """The metrics from the log, as Monitoring will know them."""
+    """The log-based metrics by type."""
     found: dict[str, Metric] = {}
     for one in of.of(METRIC):
         described = one.inputs["metricDescriptor"]
@@ -72,7 +72,7 @@ def own_metrics(of: Graph) -> Mapping[str, Metric]:
 
 
 def conditions(of: Graph, kind: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(policy's name, condition) of every condition of a kind."""
+    """(policy name, condition) of each condition of a kind."""
     for policy in of.of(POLICY):
         for condition in policy.inputs["conditions"]:
             if kind in condition:

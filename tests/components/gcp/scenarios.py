@@ -1,4 +1,4 @@
-"""The stacks of GcpMlflow that snapshots and invariants are about."""
+"""The stacks of GcpMlflow for snapshots and invariants."""
 
 import functools
 import json
@@ -20,7 +20,7 @@ PROJECT = "my-project"
 OAUTH_SECRET = "planted-oauth-secret"
 _KEY = "mlflow:gcpOauthClientSecret"
 DIGEST = f"europe-west1-docker.pkg.dev/{PROJECT}/images/mlflow@sha256:{'0' * 64}"
-# Development's settings, so that a snapshot shows nothing else than what a scenario is about.
+# The development stack's settings: a snapshot differs from it in the scenario's settings only.
 MINIMAL: Mapping[str, Any] = {
     "project": PROJECT,
     "region": "europe-west1",
@@ -31,13 +31,13 @@ Scenario = functools.partial(scenario.Scenario, cloud="gcp")
 
 
 def config(given: Mapping[str, Any], secret: str | None = OAUTH_SECRET) -> dict[str, str]:
-    """The config of a stack with these settings over development's."""
+    """A stack config with these settings over the development stack's."""
     return {"mlflow:gcp": json.dumps({**MINIMAL, **given}), **({_KEY: secret} if secret else {})}
 
 
 def _two() -> None:
     for name in ("first", "second"):
-        # A project has one application.
+        # A project has one application: the second component uses the first one's.
         app = {"service": name, **({} if name == "first" else {"mode": "existing"})}
         secret = {"oauth_client_secret": OAUTH_SECRET} if name == "first" else {}
         GcpMlflow(name, {**MINIMAL, "app": app, **secret})
@@ -46,7 +46,7 @@ def _two() -> None:
 def _with_providers() -> None:
     given = pulumi.ResourceOptions(
         providers=[
-            gcp.Provider("mine", project="elsewhere"),
+            gcp.Provider("mine", project="other-project"),
             random.Provider("mine-random"),
             docker_build.Provider("mine-docker"),
         ]
@@ -70,12 +70,12 @@ SCENARIOS = (
     ),
     Scenario(
         name="private-database",
-        about="the database without a public address, in a VPC made for it",
+        about="a private database in a new VPC",
         config=config({"database": {"privateIp": True}}),
     ),
     Scenario(
         name="existing-network",
-        about="the database without a public address, in a VPC that is there and is peered",
+        about="a private database in an existing, peered VPC",
         config=config(
             {
                 "database": {"privateIp": True},
@@ -85,12 +85,12 @@ SCENARIOS = (
     ),
     Scenario(
         name="existing-application",
-        about="an App Engine application that others look after",
+        about="an existing, unmanaged App Engine application",
         config=config({"app": {"mode": "existing"}}, None),
     ),
     Scenario(
         name="import-application",
-        about="an App Engine application that is taken over, its OAuth client in secrets that are there",
+        about="an imported App Engine application, with the OAuth client in existing secrets",
         config=config(
             {
                 "app": {"mode": "import"},
@@ -115,12 +115,12 @@ SCENARIOS = (
     ),
     Scenario(
         name="prebuilt-image",
-        about="an image that is there, watched by somebody",
+        about="an existing image, and an e-mail address for alerts",
         config=config({"image": {"imageUri": DIGEST}, "monitoring": {"alarmEmail": "ops@example.com"}}),
     ),
     Scenario(
         name="callers",
-        about="members on a condition, an account for clients, a desktop client",
+        about="conditional members, a client service account, a desktop client",
         config=config(
             {
                 "oauthClient": {
@@ -149,7 +149,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="moved-in",
-        about="database and bucket with the names of a deployment of the Terraform module",
+        about="database and bucket names of a deployment of the Terraform module",
         config=config(
             {
                 "app": {"mode": "import"},
@@ -160,13 +160,13 @@ SCENARIOS = (
     ),
     Scenario(
         name="two-in-one-stack",
-        about="two of them in a program of its own",
+        about="two components in one program",
         program=_two,
         reviewed=False,
     ),
     Scenario(
         name="explicit-providers",
-        about="production in a program of its own, with providers of its own",
+        about="production in a separate program with explicit providers",
         program=_with_providers,
         reviewed=False,
     ),

@@ -1,4 +1,4 @@
-"""Alerts, and who is told of them: what Monitoring would take, and what a person can use."""
+"""Alerting policies and the notification channel."""
 
 import re
 from collections.abc import Mapping
@@ -50,12 +50,12 @@ def seconds(text: str) -> int:
     return int(text[:-1])
 
 
-def test_all_that_the_issue_names_is_watched() -> None:
+def test_alerts_cover_the_service_and_the_database() -> None:
     assert {one.name.removeprefix("mlflow-alert-") for one in graph().of(POLICY)} == ROLES
 
 
 @pytest.mark.parametrize(("kind", "name", "wanted"), FILTERED, ids=[name for _, name, _ in FILTERED])
-def test_every_condition_is_one_that_monitoring_takes(kind: str, name: str, wanted: Mapping[str, Any]) -> None:
+def test_condition_is_valid_in_cloud_monitoring(kind: str, name: str, wanted: Mapping[str, Any]) -> None:
     metric = metric_of(wanted["filter"], own_metrics(graph()))
     (aggregation,) = wanted["aggregations"]
     assert aggregated(metric, aggregation)[1] in NUMERIC
@@ -66,26 +66,24 @@ def test_every_condition_is_one_that_monitoring_takes(kind: str, name: str, want
     else:
         # https://github.com/hashicorp/terraform-provider-google, website/docs/r/monitoring_alert_policy
         assert wanted["comparison"] in ("COMPARISON_GT", "COMPARISON_LT")
-        # What becomes of missing data can be said of conditions that last.
+        # evaluationMissingData requires a duration.
         assert lasting >= 60
         assert wanted["evaluationMissingData"] == "EVALUATION_MISSING_DATA_INACTIVE"
 
 
 @pytest.mark.parametrize(("kind", "name", "wanted"), FILTERED, ids=[name for _, name, _ in FILTERED])
-def test_every_condition_is_about_this_service_or_this_database_alone(
-    kind: str, name: str, wanted: Mapping[str, Any]
-) -> None:
+def test_condition_selects_one_service_or_one_database(kind: str, name: str, wanted: Mapping[str, Any]) -> None:
     given = wanted["filter"]
     assert f'resource.labels.project_id = "{PROJECT}"' in given
     database = f'resource.labels.database_id = "{PROJECT}:{INSTANCE}"'
     assert (database if "-database-" in name else 'resource.labels.module_id = "mlflow"') in given
-    # As one series: a label that changes, such as the zone, begins another.
+    # Aggregated to one time series: a changed label, such as the zone, would start another.
     (aggregation,) = wanted["aggregations"]
     assert "groupByFields" not in aggregation
 
 
-def test_no_filter_is_about_a_metric_that_may_not_be_known_yet() -> None:
-    """hashicorp/terraform-provider-google#11102: `up` would fail, and go on at the second try."""
+def test_filters_use_no_log_based_metric() -> None:
+    """hashicorp/terraform-provider-google#11102: the first `up` would fail."""
     for _, _, wanted in FILTERED:
         metric_of(wanted["filter"], {})
     queries = dict(conditions(graph(), QUERY))
@@ -93,7 +91,7 @@ def test_no_filter_is_about_a_metric_that_may_not_be_known_yet() -> None:
     assert all(one["disableMetricValidation"] is True for one in queries.values())
 
 
-def test_every_query_asks_for_metrics_from_the_log_that_are_made_here() -> None:
+def test_promql_queries_use_log_metrics_of_this_stack() -> None:
     for name, wanted in conditions(graph(), QUERY):
         for metric, labels in selectors(wanted["query"], own_metrics(graph())):
             assert metric in own_metrics(graph()), name
@@ -102,34 +100,34 @@ def test_every_query_asks_for_metrics_from_the_log_that_are_made_here() -> None:
         seconds(wanted["duration"])
 
 
-def test_a_policy_has_one_condition() -> None:
-    """PromQL takes no other beside it, and a second one is not told apart in the mail."""
+def test_policy_has_one_condition() -> None:
+    """A PromQL condition must be the only one, and e-mails do not tell conditions apart."""
     for one in graph().of(POLICY):
         assert len(one.inputs["conditions"]) == 1
         assert one.inputs["combiner"] == "OR"
 
 
-def test_silence_alone_is_alarming_when_nothing_is_measured_and_stays_so() -> None:
+def test_only_absence_alert_stays_open_without_data() -> None:
     assert [name for name, _ in conditions(graph(), "conditionAbsent")] == ["mlflow-alert-no-instance"]
     for one in graph().of(POLICY):
         closing = seconds(one.inputs["alertStrategy"]["autoClose"])
-        # Google's bounds.
+        # Cloud Monitoring's limits.
         assert 1800 <= closing <= 7 * 86400
         assert (closing == 7 * 86400) == (one.name == "mlflow-alert-no-instance")
 
 
-def test_silence_is_longer_than_app_engines_metrics_are_late() -> None:
-    """240 s by metricDescriptors.list, and a minute between two points."""
+def test_absence_duration_exceeds_metric_delay() -> None:
+    """A delay of 240 s according to metricDescriptors.list, and a sampling period of 60 s."""
     assert seconds(condition("no-instance", "conditionAbsent")["duration"]) > 240 + 60
 
 
-def test_who_is_told_is_told_of_the_end_too_and_reminded_of_the_worst() -> None:
+def test_channel_gets_open_and_close_and_reminders_of_critical_alerts() -> None:
     channel = only(graph(), CHANNEL).outputs["name"]
     for one in graph().of(POLICY):
         assert one.inputs["notificationChannels"] == [channel]
         strategy = one.inputs["alertStrategy"]
         assert strategy["notificationPrompts"] == ["OPENED", "CLOSED"]
-        # It is for policies that match single lines, and refused for others.
+        # Only log-match policies accept it.
         assert "notificationRateLimit" not in strategy
         again = strategy.get("notificationChannelStrategies", [])
         assert bool(again) == (one.inputs["severity"] == "CRITICAL")
@@ -138,7 +136,7 @@ def test_who_is_told_is_told_of_the_end_too_and_reminded_of_the_worst() -> None:
             assert 1800 <= seconds(reminder["renotifyInterval"]) <= 86400
 
 
-def test_nobody_named_is_nobody_told() -> None:
+def test_without_email_there_is_no_channel() -> None:
     quiet = recorded()
     assert quiet.of(CHANNEL) == []
     assert len(quiet.of(POLICY)) == len(ROLES)
@@ -147,12 +145,12 @@ def test_nobody_named_is_nobody_told() -> None:
         assert "notificationChannelStrategies" not in one.inputs["alertStrategy"]
 
 
-def test_the_mail_goes_to_whom_the_setting_names() -> None:
+def test_channel_has_the_configured_address() -> None:
     channel = only(graph(), CHANNEL).inputs
     assert (channel["type"], channel["labels"]) == ("email", {"email_address": "ops@example.com"})
 
 
-def test_only_what_nobody_gets_past_is_critical() -> None:
+def test_only_absence_of_instances_is_critical() -> None:
     found = {one.name.removeprefix("mlflow-alert-"): one.inputs["severity"] for one in graph().of(POLICY)}
     assert {role for role, severity in found.items() if severity == "CRITICAL"} == {"no-instance"}
     assert {role for role, severity in found.items() if severity == "ERROR"} == {
@@ -163,7 +161,7 @@ def test_only_what_nobody_gets_past_is_critical() -> None:
     assert set(found.values()) == {"CRITICAL", "ERROR", "WARNING"}
 
 
-def test_every_alert_says_in_two_sentences_what_happened_and_what_to_look_at() -> None:
+def test_documentation_has_a_cause_and_a_check() -> None:
     for one in graph().of(POLICY):
         document = one.inputs["documentation"]
         assert document["mimeType"] == "text/markdown"
@@ -174,7 +172,7 @@ def test_every_alert_says_in_two_sentences_what_happened_and_what_to_look_at() -
         assert len(document["content"]) < 8192
 
 
-def test_every_setting_that_an_alert_names_is_one() -> None:
+def test_settings_named_by_alerts_exist() -> None:
     groups = {"app": AppArgs, "database": DatabaseArgs}
     known = {f"{group}.{to_camel(name)}" for group, args in groups.items() for name in args.model_fields}
     named = {
@@ -185,7 +183,7 @@ def test_every_setting_that_an_alert_names_is_one() -> None:
     assert {"app.maxInstances", "database.tier"} <= named <= known
 
 
-def test_every_link_leads_to_the_console_of_this_project() -> None:
+def test_links_lead_to_the_console_of_the_project() -> None:
     for one in graph().of(POLICY):
         for link in one.inputs["documentation"]["links"]:
             address = urlsplit(str(link["url"]))
@@ -199,55 +197,55 @@ def test_every_link_leads_to_the_console_of_this_project() -> None:
                 assert f"/{INSTANCE}/" in address.path
 
 
-def test_names_tell_stacks_and_components_apart() -> None:
+def test_display_names_differ_between_stacks_and_components() -> None:
     graphs = [recorded(stack=stack, name=name) for stack, name in (("dev", "a"), ("prod", "a"), ("dev", "b"))]
     shown = [one.inputs["displayName"] for each in graphs for one in each.of(POLICY)]
     assert len(shown) == len(set(shown)) == 3 * len(ROLES)
 
 
-def test_labels_are_on_what_takes_them() -> None:
+def test_policies_and_channel_have_labels() -> None:
     for one in [*graph().of(POLICY), *graph().of(CHANNEL)]:
         assert one.inputs["userLabels"] == {"project": "mlflow", "stack": "dev", "component": "mlflow"}
 
 
-def test_no_alert_goes_off_for_a_service_that_is_not_there_yet_or_no_more() -> None:
+def test_policies_depend_on_the_service() -> None:
     part_of_it = only(graph(), "random:index/randomId:RandomId", "mlflow-version").urn
     assert all(part_of_it in one.dependencies for one in graph().of(POLICY))
 
 
-def test_all_instances_that_are_allowed_are_worth_a_look() -> None:
+def test_maximum_of_instances_raises_an_alert() -> None:
     wanted = condition("max-instances", "conditionThreshold")
     assert (wanted["comparison"], wanted["thresholdValue"]) == ("COMPARISON_GT", AppArgs().max_instances - 1)
     assert wanted["aggregations"][0]["crossSeriesReducer"] == "REDUCE_COUNT"
 
 
-def test_a_number_of_instances_that_never_changes_is_no_news() -> None:
+def test_fixed_number_of_instances_has_no_alert() -> None:
     fixed = recorded(app=AppArgs(min_instances=3, max_instances=3))
     assert {one.name.removeprefix("mlflow-alert-") for one in fixed.of(POLICY)} == ROLES - {"max-instances"}
 
 
-def test_another_service_is_watched_as_such() -> None:
+def test_filters_name_the_configured_service() -> None:
     other = recorded(app=AppArgs(service="default"))
     said = {text for one in other.resources for text in texts(one.inputs)}
     assert any('module_id = "default"' in text for text in said)
     assert not any('module_id = "mlflow"' in text for text in said)
 
 
-def test_slow_is_what_the_setting_says_of_a_twentieth_of_more_than_a_few() -> None:
+def test_latency_query_has_threshold_and_minimum_requests() -> None:
     query = condition("latency", QUERY)["query"]
     assert query.startswith("histogram_quantile(0.95, ")
     assert re.search(r"\)\) > 7000 and on \(\) sum\(.*_count\{.*> 20$", query)
 
 
 @pytest.mark.parametrize(("tier", "most"), [("db-f1-micro", 250), ("db-g1-small", 1000), ("db-custom-2-7680", 4000)])
-def test_connections_run_out_by_the_databases_machine(tier: str, most: int) -> None:
+def test_connection_threshold_depends_on_the_tier(tier: str, most: int) -> None:
     (wanted,) = [
         one for name, one in conditions(recorded(tier=tier), "conditionThreshold") if name.endswith("-connections")
     ]
     assert wanted["thresholdValue"] == 0.8 * most
 
 
-def test_nothing_that_is_watched_is_a_secret() -> None:
+def test_monitoring_has_no_secret_inputs() -> None:
     assert not [one.name for one in graph().resources if "[secret]" in set(texts(one.inputs))]
 
 
@@ -270,7 +268,7 @@ PLAIN = {"alignmentPeriod": "60s", "perSeriesAligner": "ALIGN_DELTA", "crossSeri
         f'{GOOD} AND metric.type = "cloudsql.googleapis.com/database/cpu/utilization"',
     ],
 )
-def test_a_filter_that_monitoring_would_refuse_is_refused_here(wrong: str) -> None:
+def test_checker_rejects_invalid_filter(wrong: str) -> None:
     metric_of(GOOD, {})
     with pytest.raises(ValueError, match=r"."):
         metric_of(wrong, {})
@@ -290,7 +288,7 @@ def test_a_filter_that_monitoring_would_refuse_is_refused_here(wrong: str) -> No
         ("appengine.googleapis.com/http/server/response_count", {"crossSeriesReducer": "REDUCE_NONE"}),
     ],
 )
-def test_an_aggregation_that_monitoring_would_refuse_is_refused_here(metric: str, wrong: dict[str, Any]) -> None:
+def test_checker_rejects_invalid_aggregation(metric: str, wrong: dict[str, Any]) -> None:
     aggregated(METRICS["appengine.googleapis.com/http/server/response_count"], PLAIN)
     with pytest.raises(ValueError, match=r"."):
         aggregated(METRICS[metric], {**PLAIN, **wrong})
@@ -308,7 +306,7 @@ def test_an_aggregation_that_monitoring_would_refuse_is_refused_here(metric: str
         "1 > 2",
     ],
 )
-def test_a_query_that_monitoring_would_not_understand_is_refused_here(wrong: str) -> None:
+def test_checker_rejects_invalid_promql(wrong: str) -> None:
     selectors(
         'sum(increase(logging_googleapis_com:user_dev_mlflow_exits{monitored_resource="gae_app"}[15m])) > 1',
         own_metrics(graph()),

@@ -1,4 +1,4 @@
-"""The APIs: all that the deployment calls, and on for good."""
+"""The enabled APIs."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from .scenarios import SCENARIOS
 
 SWITCH = "gcp:projects/service:Service"
 DATABASE = "gcp:sql/databaseInstance:DatabaseInstance"
-# Which API the provider calls for the kinds of a module of the SDK's.
+# The API that the provider calls for each module of the SDK.
 API_OF = {
     "appengine": "appengine",
     "artifactregistry": "artifactregistry",
@@ -33,15 +33,15 @@ def on(graph: Graph) -> set[str]:
 
 
 def others(graph: Graph) -> list[Resource]:
-    """Google's resources that are no switches."""
+    """Google Cloud resources other than the enabled APIs."""
     return [one for one in graph.resources if one.type.startswith("gcp:") and one.type != SWITCH]
 
 
 @every_stack
-def test_whatever_a_stack_calls_is_switched_on(scenario: Scenario) -> None:
+def test_all_required_apis_are_enabled(scenario: Scenario) -> None:
     graph = scenario.graph()
     called = {API_OF[one.type.split(":")[1].split("/")[0]] for one in others(graph)}
-    # Who calls these is Google: for MLflow's machines, the placeholder's build, callers' tokens, a private database.
+    # Used by Google for instances, the placeholder's build, clients' tokens and a private database.
     unseen = {"compute", "appengineflex", "cloudbuild", "iamcredentials"}
     if any(dig(one.inputs, "settings", "ipConfiguration", "privateNetwork") for one in graph.of(DATABASE)):
         unseen.add("servicenetworking")
@@ -49,7 +49,7 @@ def test_whatever_a_stack_calls_is_switched_on(scenario: Scenario) -> None:
 
 
 @every_stack
-def test_nothing_is_called_before_its_api_is_on_or_after_it_is_gone(scenario: Scenario) -> None:
+def test_resources_depend_on_their_apis(scenario: Scenario) -> None:
     graph = scenario.graph()
     for one in others(graph):
         above = list(graph.ancestors(one))[-1]
@@ -59,7 +59,7 @@ def test_nothing_is_called_before_its_api_is_on_or_after_it_is_gone(scenario: Sc
 
 
 @every_stack
-def test_they_stay_on(scenario: Scenario) -> None:
+def test_destroy_leaves_apis_enabled(scenario: Scenario) -> None:
     graph = scenario.graph()
     assert all(one.inputs["disableOnDestroy"] is False for one in graph.of(SWITCH))
     for one in graph.of("mlflow:index:GcpMlflow"):

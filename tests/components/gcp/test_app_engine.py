@@ -1,4 +1,4 @@
-"""The application: made, taken over or used as it is, signed in to by one OAuth client, and never lost."""
+"""The App Engine application, its OAuth client and the placeholder page."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ KEPT = "gcp:secretmanager/secret:Secret"
 VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
 BY_NAME = OAuthClientArgs(
     client_id_secret=f"projects/{PROJECT}/secrets/oauth-id",
-    client_secret_secret="projects/elsewhere/secrets/oauth-secret/versions/3",
+    client_secret_secret="projects/other-project/secrets/oauth-secret/versions/3",
 )
 OUTPUTS = ("app_id", "host", "iap_audience", "client_id", "oauth_client_secret")
 
@@ -44,7 +44,7 @@ def recorded(
     seen: dict[str, pulumi.ResourceHookBinding | None] | None = None,
     **given: Any,
 ) -> tuple[Graph, Mapping[str, Any]]:
-    """(graph, what other boxes see). ``seen`` gets the hooks of resources by type."""
+    """(graph, the component's outputs). ``seen`` gets the hooks of resources by type."""
     args = AppArgs(**given)
     given_secret = oauth_client is None and args.mode != "existing"
     if oauth_client is None:
@@ -72,17 +72,17 @@ def recorded(
 
 
 async def tried_again(hooks: pulumi.ResourceHookBinding | None, *errors: str) -> bool:
-    """After a failed operation; errors are newest first."""
+    """The hook's result after a failed operation; errors are newest first."""
     assert hooks is not None
     (hook,) = hooks.on_error or []
     answer = hook(pulumi.ErrorHookArgs("urn", "", "name", "type", failed_operation="create", errors=list(errors)))
     return answer if isinstance(answer, bool) else await answer
 
 
-# -- the application
+# --- Application
 
 
-def test_what_others_go_by() -> None:
+def test_outputs_of_the_application() -> None:
     _, seen = recorded()
     assert seen["app_id"] == PROJECT
     assert seen["host"] == HOST
@@ -90,17 +90,17 @@ def test_what_others_go_by() -> None:
 
 
 @pytest.mark.parametrize("mode", ["create", "import"])
-def test_people_sign_in_before_they_reach_anything(mode: str) -> None:
+def test_managed_application_has_iap_enabled(mode: str) -> None:
     graph, _ = recorded(mode=mode)
     found = only(graph, APPLICATION).inputs
     assert found["iap"] == {"enabled": True, "oauth2ClientId": CLIENT_ID, "oauth2ClientSecret": SECRET}
     assert (found["project"], found["locationId"]) == (PROJECT, "europe-west")
-    # Liveness and readiness are two checks.
+    # Separate liveness and readiness checks.
     assert found["featureSettings"] == {"splitHealthChecks": True}
 
 
 @pytest.mark.parametrize("mode", ["create", "import"])
-def test_a_destroy_goes_round_it_and_says_so(mode: str) -> None:
+def test_destroy_retains_the_application(mode: str) -> None:
     graph, seen = recorded(mode=mode)
     found = only(graph, APPLICATION)
     assert found.retain_on_delete
@@ -111,12 +111,12 @@ def test_a_destroy_goes_round_it_and_says_so(mode: str) -> None:
     assert only(recorded(mode=mode, deletion_protection=True)[0], APPLICATION).protect
 
 
-def test_one_that_is_there_is_taken_over_by_the_projects_id() -> None:
+def test_import_uses_the_project_id() -> None:
     assert only(recorded(mode="import")[0], APPLICATION).import_id == PROJECT
     assert only(recorded(mode="create")[0], APPLICATION).import_id == ""
 
 
-def test_one_of_others_is_read_and_nothing_else_happens() -> None:
+def test_mode_existing_only_reads_the_application() -> None:
     graph, seen = recorded(mode="existing")
     assert [(one.type, one.id, one.read) for one in graph.resources if one.custom] == [(APPLICATION, PROJECT, True)]
     assert seen["retained_on_destroy"] == []
@@ -130,7 +130,7 @@ def test_one_of_others_is_read_and_nothing_else_happens() -> None:
         "Error creating App Engine application: it already exists",
     ],
 )
-def test_where_there_is_one_already_the_error_says_which_mode_to_set(error: str) -> None:
+def test_already_exists_error_names_the_modes(error: str) -> None:
     hooks: dict[str, pulumi.ResourceHookBinding | None] = {}
     recorded(seen=hooks)
     with pytest.raises(pulumi.RunError) as raised:
@@ -139,14 +139,14 @@ def test_where_there_is_one_already_the_error_says_which_mode_to_set(error: str)
         assert needed in str(raised.value)
 
 
-def test_another_error_of_the_application_stays_as_it_is_and_ends_the_run() -> None:
+def test_other_creation_errors_are_not_retried() -> None:
     hooks: dict[str, pulumi.ResourceHookBinding | None] = {}
     recorded(seen=hooks)
     error = "googleapi: Error 403: The caller does not have permission for 123409123456"
     assert asyncio.run(tried_again(hooks[APPLICATION], error)) is False
 
 
-def test_one_in_another_region_is_an_error_that_says_what_to_set() -> None:
+def test_wrong_region_error_names_the_settings() -> None:
     with pytest.raises(pulumi.RunError) as raised:
         recorded(mode="existing", location="us-central")
     for needed in (PROJECT, "is in europe-west", "app.location: europe-west", "region: europe-west1"):
@@ -154,9 +154,7 @@ def test_one_in_another_region_is_an_error_that_says_what_to_set() -> None:
 
 
 @pytest.mark.parametrize("mode", ["create", "import"])
-def test_a_change_of_region_reaches_that_error_and_not_the_providers(
-    mode: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_changed_region_raises_the_same_error(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert only(recorded(mode=mode)[0], APPLICATION).ignore_changes == ("locationId",)
 
     def there(name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,30 +166,30 @@ def test_a_change_of_region_reaches_that_error_and_not_the_providers(
         recorded(mode=mode)
 
 
-# -- its OAuth client
+# --- OAuth client
 
 
-def test_the_secret_of_the_config_is_kept_in_secret_manager_and_nowhere_to_be_read() -> None:
+def test_client_secret_is_stored_in_secret_manager_only() -> None:
     graph, seen = recorded()
     secret, version = only(graph, KEPT), only(graph, VERSION)
     assert version.inputs["secretData"] == SECRET
     assert version.inputs["secret"] == secret.id == seen["oauth_client_secret"]
-    # Where the stack's region is, and not wherever Google likes.
+    # In the stack's region only.
     assert secret.inputs["replication"] == {"userManaged": {"replicas": [{"location": REGION}]}}
     assert OAUTH_SECRET not in texts([(one.inputs, one.outputs) for one in graph.resources])
 
 
-def test_secrets_of_others_are_read_by_project_name_and_version() -> None:
+def test_existing_secrets_are_read_by_project_name_and_version() -> None:
     graph, seen = recorded(mode="create", oauth_client=BY_NAME)
     assert [call.args for call in graph.calls] == [
         {"project": PROJECT, "secret": "oauth-id"},
-        {"project": "elsewhere", "secret": "oauth-secret", "version": "3"},
+        {"project": "other-project", "secret": "oauth-secret", "version": "3"},
     ]
     assert graph.of(KEPT) == []
-    assert seen["oauth_client_secret"] == "projects/elsewhere/secrets/oauth-secret"
+    assert seen["oauth_client_secret"] == "projects/other-project/secrets/oauth-secret"
 
 
-def test_the_latest_version_has_no_name_for_the_provider() -> None:
+def test_latest_version_is_passed_as_none() -> None:
     oauth_client = OAuthClientArgs(
         client_id_secret=f"projects/{PROJECT}/secrets/id/versions/latest",
         client_secret_secret=f"projects/{PROJECT}/secrets/secret",
@@ -199,9 +197,9 @@ def test_the_latest_version_has_no_name_for_the_provider() -> None:
     assert all("version" not in call.args for call in recorded(oauth_client=oauth_client)[0].calls)
 
 
-def test_what_comes_from_a_secret_has_no_line_end() -> None:
+def test_trailing_newline_of_a_secret_is_removed() -> None:
     graph, seen = recorded(oauth_client=BY_NAME)
-    # The double's answer has one.
+    # The mock output has one.
     assert str(graph.calls[0].result["secretData"]).endswith("\n")
     assert seen["client_id"] == "what is in oauth-id"
     assert only(graph, APPLICATION).inputs["iap"]["oauth2ClientId"] == "what is in oauth-id"
@@ -216,9 +214,7 @@ def test_what_comes_from_a_secret_has_no_line_end() -> None:
         ("existing", OAuthClientArgs(client_id=CLIENT_ID), CLIENT_ID),
     ],
 )
-def test_the_clients_id_is_told_and_is_no_secret(
-    mode: str, oauth_client: OAuthClientArgs | None, client_id: str
-) -> None:
+def test_client_id_is_not_secret(mode: str, oauth_client: OAuthClientArgs | None, client_id: str) -> None:
     assert recorded(mode=mode, oauth_client=oauth_client)[1]["client_id"] == client_id
 
 
@@ -226,7 +222,7 @@ def test_the_clients_id_is_told_and_is_no_secret(
     ("iap", "client_id"),
     [(None, None), ({"enabled": False, "oauth2ClientId": CLIENT_ID}, CLIENT_ID), ({"enabled": False}, None)],
 )
-def test_an_application_of_others_without_its_proxy_is_warned_of(
+def test_existing_application_without_iap_gives_a_warning(
     iap: Mapping[str, Any] | None, client_id: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def open_to_all(name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -241,9 +237,9 @@ def test_an_application_of_others_without_its_proxy_is_warned_of(
     assert seen.get("client_id") == client_id
 
 
-def test_the_id_that_is_read_from_beside_a_secret_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_id_from_secret_iap_settings_is_not_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     def with_secret(name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        # As the provider says it (pulumi/sdk/python/lib/pulumi/runtime/rpc.py).
+        # As the provider returns it (pulumi/sdk/python/lib/pulumi/runtime/rpc.py).
         kind, secret = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
         iap = {"enabled": True, "oauth2ClientId": CLIENT_ID, "oauth2ClientSecret": {kind: secret, "value": "hush"}}
         return {**known(name, inputs), "iap": iap}
@@ -253,7 +249,7 @@ def test_the_id_that_is_read_from_beside_a_secret_is_none(monkeypatch: pytest.Mo
     assert recorded(mode="existing")[1]["client_id"] == CLIENT_ID
 
 
-# -- the page on the service `default`
+# --- Placeholder page
 
 
 @pytest.mark.parametrize(
@@ -268,13 +264,13 @@ def test_the_id_that_is_read_from_beside_a_secret_is_none(monkeypatch: pytest.Mo
         ({"mode": "existing", "placeholder": True}, True),
     ],
 )
-def test_a_new_application_gets_a_page_and_another_one_if_it_is_asked_for(given: dict[str, Any], there: bool) -> None:
+def test_placeholder_depends_on_mode_and_setting(given: dict[str, Any], there: bool) -> None:
     graph, seen = recorded(**given)
     assert [one.inputs["service"] for one in graph.of(PAGE)] == (["default"] if there else [])
     assert any("service default" in text for text in seen["retained_on_destroy"]) is there
 
 
-def test_the_page_costs_nothing_while_nobody_looks_at_it_and_no_destroy_stops_at_it() -> None:
+def test_placeholder_scales_to_zero_and_survives_destroy() -> None:
     found = only(recorded()[0], PAGE).inputs
     assert found["noopOnDestroy"] is True
     assert found["instanceClass"] == "F1"
@@ -283,19 +279,19 @@ def test_the_page_costs_nothing_while_nobody_looks_at_it_and_no_destroy_stops_at
     assert scaling["standardSchedulerSettings"] == {"maxInstances": 1}
 
 
-def test_the_page_is_made_of_what_was_uploaded() -> None:
+def test_placeholder_is_deployed_from_the_uploaded_file() -> None:
     graph, _ = recorded()
     made = only(graph, OBJECT)
     (file,) = only(graph, PAGE).inputs["deployment"]["files"]
     bucket = only(graph, "gcp:storage/bucket:Bucket")
     assert file["sourceUrl"] == f"https://storage.googleapis.com/{bucket.outputs['name']}/{made.inputs['name']}"
     assert only(graph, PAGE).inputs["entrypoint"]["shell"].endswith(f" {file['name']}")
-    # What it was uploaded for goes with it.
+    # The uploaded code is deleted with the bucket.
     assert bucket.inputs["forceDestroy"] is True
     assert bucket.inputs["softDeletePolicy"] == {"retentionDurationSeconds": 0}
 
 
-def test_other_code_is_deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_changed_placeholder_code_is_deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     before = only(recorded()[0], PAGE).inputs["deployment"]
     other = tmp_path / "main.py"
     other.write_text("print('another page')\n")
@@ -303,7 +299,7 @@ def test_other_code_is_deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert only(recorded()[0], PAGE).inputs["deployment"] != before
 
 
-def test_its_account_may_build_it_and_nothing_else() -> None:
+def test_placeholder_account_has_build_roles_only() -> None:
     graph, _ = recorded()
     page = only(graph, PAGE)
     rights = [one for one in graph.resources if "member" in one.inputs]
@@ -317,7 +313,7 @@ def test_its_account_may_build_it_and_nothing_else() -> None:
     assert {one.urn for one in rights} <= urns_needed_by(graph, page)
 
 
-def test_a_build_whose_rights_are_on_their_way_is_tried_again_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permission_errors_of_the_build_are_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -334,18 +330,18 @@ def test_a_build_whose_rights_are_on_their_way_is_tried_again_for_a_while(monkey
     while asyncio.run(tried_again(hooks[PAGE], *[refused] * tries)):
         tries += 1
         assert tries < 100
-    # Rights take two minutes as a rule, and seven at worst.
+    # IAM changes usually take two minutes, and seven at most.
     assert 120 <= sum(waits) <= 420
     assert len(waits) == tries - 1
     assert not asyncio.run(tried_again(hooks[PAGE], "googleapi: Error 400: Invalid runtime", refused))
 
 
-def test_the_page_runs_as_app_engine_starts_it() -> None:
+def test_placeholder_runs_with_its_entrypoint() -> None:
     graph, _ = recorded()
     command = only(graph, PAGE).inputs["entrypoint"]["shell"].split()
     assert command[0] == "python3"
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        port = door.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     folder = Path(placeholder.__file__).parent / "placeholder_app"
     with subprocess.Popen(
         [sys.executable, *command[1:]], cwd=folder, env={**os.environ, "PORT": str(port)}, stderr=subprocess.DEVNULL

@@ -1,4 +1,4 @@
-"""The artifacts' bucket: closed to the public, cleaned up by itself, and gone with its content in development only."""
+"""The artifact bucket."""
 
 from typing import Any
 
@@ -30,62 +30,62 @@ def rules(**args: Any) -> dict[str, Any]:
     return {rule["action"]["type"]: rule["condition"] for rule in bucket(**args).inputs["lifecycleRules"]}
 
 
-def test_nobody_outside_reads_it() -> None:
+def test_bucket_is_private() -> None:
     inputs = bucket().inputs
     assert inputs["uniformBucketLevelAccess"] is True
     assert inputs["publicAccessPrevention"] == "enforced"
 
 
-def test_what_is_overwritten_or_deleted_stays_for_a_while() -> None:
+def test_retention_of_noncurrent_and_deleted_objects() -> None:
     inputs = bucket(noncurrent_version_days=5, soft_delete_days=14).inputs
     assert inputs["versioning"] == {"enabled": True}
     assert inputs["softDeletePolicy"] == {"retentionDurationSeconds": 14 * 86_400}
     assert rules(noncurrent_version_days=5)["Delete"] == {"daysSinceNoncurrentTime": 5, "withState": "ARCHIVED"}
 
 
-def test_soft_delete_can_be_switched_off() -> None:
-    # Left out, it would be Google's default of 7 days.
+def test_soft_delete_can_be_disabled() -> None:
+    # The default would be 7 days.
     assert bucket(soft_delete_days=0).inputs["softDeletePolicy"] == {"retentionDurationSeconds": 0}
 
 
-def test_dangling_uploads_go() -> None:
+def test_incomplete_uploads_are_aborted() -> None:
     assert rules()["AbortIncompleteMultipartUpload"] == {"age": 7}
 
 
-def test_no_rule_touches_what_is_current() -> None:
+def test_no_lifecycle_rule_affects_live_objects() -> None:
     assert set(rules()) == {"Delete", "AbortIncompleteMultipartUpload"}
 
 
 @pytest.mark.parametrize("protected", [True, False])
-def test_only_in_development_it_goes_with_all_that_is_in_it(protected: bool) -> None:
+def test_force_destroy_is_off_with_deletion_protection(protected: bool) -> None:
     made = bucket(deletion_protection=protected)
     assert made.inputs["forceDestroy"] is not protected
     assert made.protect is protected
 
 
 @pytest.mark.parametrize(("given", "location"), [(None, "EUROPE-WEST1"), ("EU", "EU"), ("us-east1", "US-EAST1")])
-def test_it_is_in_the_region_or_where_the_settings_say(given: str | None, location: str) -> None:
+def test_location_is_the_region_or_the_setting(given: str | None, location: str) -> None:
     assert bucket(location=given).inputs["location"] == location
 
 
-def test_its_name_is_one_of_its_own_or_the_given_one() -> None:
+def test_name_is_generated_or_configured() -> None:
     assert "name" not in bucket().inputs
     assert bucket(bucket_name="acme-artifacts").inputs["name"] == "acme-artifacts"
 
 
-def test_mlflow_finds_it() -> None:
+def test_url_names_the_bucket() -> None:
     found: list[str] = []
     record(lambda: Artifacts(make_deployment(), ArtifactsArgs(bucket_name="acme-artifacts")).url.apply(found.append))
     assert found == ["gs://acme-artifacts"]
 
 
-def test_what_stays_after_a_destroy_is_named() -> None:
+def test_retained_resources_are_listed() -> None:
     (kept,) = recorded(soft_delete_days=14)[1].retained_on_destroy
     assert "14 days" in kept
     assert not recorded(soft_delete_days=0)[1].retained_on_destroy
 
 
-def test_it_has_labels_and_a_project() -> None:
+def test_bucket_has_labels_and_project() -> None:
     inputs = bucket().inputs
     assert inputs["labels"] == make_deployment().labels
     assert inputs["project"] == PROJECT

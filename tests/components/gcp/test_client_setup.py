@@ -1,4 +1,4 @@
-"""The lines for clients can be pasted, and the client understands them."""
+"""The outputs that set up clients."""
 
 import subprocess
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ def printed(settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
 
 def pasted(lines: str) -> dict[str, str]:
-    """The variables that a shell has after these lines; what they install and run is played."""
+    """The variables of a shell after these commands, with pip and python stubbed."""
     script = f"pip() {{ :; }}\npython() {{ :; }}\nset -eu\n{lines}\nenv -0"
     done = subprocess.run(
         ["bash", "-c", script], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True
@@ -33,7 +33,7 @@ def pasted(lines: str) -> dict[str, str]:
 
 
 def no_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An application of others whose OAuth client is Google's own: nobody can say its id."""
+    """Make the existing application use Google's own OAuth client, whose ID is unknown."""
 
     def googles(name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         return {**known(name, inputs), "iap": {"enabled": True, "oauth2ClientId": ""}}
@@ -42,7 +42,7 @@ def no_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(mock_outputs.RESOURCES, APPLICATION, googles)
 
 
-def test_a_shell_tells_the_client_where_to_go_and_for_whom_its_tokens_are() -> None:
+def test_commands_set_the_clients_variables() -> None:
     variables = pasted(printed()["client_setup"])
     assert variables == {
         "MLFLOW_TRACKING_URI": URL,
@@ -55,18 +55,18 @@ def test_a_shell_tells_the_client_where_to_go_and_for_whom_its_tokens_are() -> N
     assert [str(one.name) for one in settings.hosts] == [f"mlflow-dot-{HOST}"]
 
 
-def test_with_an_account_for_programs_they_act_as_it() -> None:
+def test_client_service_account_is_impersonated() -> None:
     settings = Settings.from_env(pasted(printed(WITH_ACCOUNT)["client_setup"]))
     assert settings.impersonate_service_account == printed(WITH_ACCOUNT)["client_service_account"]
 
 
-def test_where_others_look_after_sign_in_its_client_is_read() -> None:
+def test_mode_existing_reads_the_client_id() -> None:
     assert printed(OF_OTHERS)["token_audience"] == f"{NUMBER}-there.apps.googleusercontent.com"
 
 
-def test_where_no_client_is_known_tokens_are_for_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_client_id_gives_a_host_audience(monkeypatch: pytest.MonkeyPatch) -> None:
     no_client(monkeypatch)
-    # Settings of its own: what is recorded is kept.
+    # Different settings, since recorded graphs are cached.
     found = printed({**OF_OTHERS, "labels": {"client": "unknown"}, **WITH_ACCOUNT})
     assert found["token_audience"] == f"{URL}/*"
     settings = Settings.from_env(pasted(found["client_setup"]))
@@ -74,7 +74,7 @@ def test_where_no_client_is_known_tokens_are_for_the_host(monkeypatch: pytest.Mo
     assert settings.self_signed
 
 
-def test_where_no_client_is_known_whoever_acts_as_the_account_may_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_client_id_gives_impersonators_token_creator(monkeypatch: pytest.MonkeyPatch) -> None:
     no_client(monkeypatch)
     access = {**WITH_ACCOUNT["access"], "clientImpersonators": ["user:ann@example.com"]}
     graph = record_stack({**OF_OTHERS, "labels": {"client": "unknown"}, "access": access})
@@ -86,7 +86,7 @@ def test_where_no_client_is_known_whoever_acts_as_the_account_may_sign(monkeypat
     assert roles == {"roles/iam.serviceAccountTokenCreator"}
 
 
-def test_nothing_that_is_printed_is_secret() -> None:
+def test_outputs_are_not_secret() -> None:
     for settings in ({}, WITH_ACCOUNT, OF_OTHERS):
         found = printed(settings)
         assert SECRET not in found.values()

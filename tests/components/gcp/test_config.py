@@ -1,4 +1,4 @@
-"""Every mistake in mlflow:gcp is told at once, with its place, before anything is created."""
+"""Validation of mlflow:gcp."""
 
 import contextlib
 import json
@@ -43,7 +43,7 @@ def problems(given: Mapping[str, Any], secret: str | None = SECRET) -> list[str]
     return caught.value.problems
 
 
-def test_project_and_region_come_from_the_provider_if_the_object_does_not_say_them() -> None:
+def test_project_and_region_default_to_the_providers() -> None:
     further = {"gcp:project": "theirs-1", "gcp:region": "us-central1"}
     found = read({"oauthClient": {"clientId": CLIENT}}, further=further).gcp
     assert found
@@ -166,9 +166,7 @@ def test_project_and_region_come_from_the_provider_if_the_object_does_not_say_th
     ],
     ids=str,
 )
-def test_a_wrong_setting_is_named_with_what_was_given_and_what_is_allowed(
-    wrong: Mapping[str, Any], problem: str
-) -> None:
+def test_error_names_setting_value_and_expected_value(wrong: Mapping[str, Any], problem: str) -> None:
     (found,) = problems(wrong)
     assert found.startswith(f"mlflow:gcp.{problem}")
 
@@ -192,14 +190,16 @@ def test_a_wrong_setting_is_named_with_what_was_given_and_what_is_allowed(
     ],
     ids=str,
 )
-def test_what_sign_in_needs_is_named(oauth_client: Mapping[str, Any], secret: str | None, at: str) -> None:
+def test_incomplete_oauth_client_names_the_setting(
+    oauth_client: Mapping[str, Any], secret: str | None, at: str
+) -> None:
     (found,) = problems({"oauthClient": oauth_client}, secret)
     assert found.startswith(f"mlflow:gcp.{at}: ")
     assert SECRET not in found
 
 
 @pytest.mark.parametrize("name", ["oauthClientSecret", "oauth_client_secret"])
-def test_a_secret_within_the_object_is_refused_and_not_shown(name: str) -> None:
+def test_secret_in_the_object_is_rejected_and_not_shown(name: str) -> None:
     (found,) = problems({name: "planted"})
     assert found.startswith(
         f"mlflow:gcp.{name}: not allowed here, set it as a secret: `pulumi config set --secret {_KEY}`"
@@ -207,7 +207,7 @@ def test_a_secret_within_the_object_is_refused_and_not_shown(name: str) -> None:
     assert "planted" not in found
 
 
-def test_all_mistakes_are_told_at_once_with_those_of_the_other_cloud() -> None:
+def test_problems_of_both_clouds_are_reported_together() -> None:
     with pytest.raises(SettingsError) as caught:
         read(
             {
@@ -231,21 +231,21 @@ def test_all_mistakes_are_told_at_once_with_those_of_the_other_cloud() -> None:
     ]
 
 
-def test_development_is_the_default_and_production_has_its_own() -> None:
+def test_development_and_production_defaults() -> None:
     development, production = gcp({}), gcp({"environment": "production"})
     assert (development.deletion_protection, production.deletion_protection) == (False, True)
     assert (development.database.availability, production.database.availability) == ("ZONAL", "REGIONAL")
     assert (development.app.min_instances, production.app.min_instances) == (1, 2)
 
 
-def test_the_client_secret_stays_one() -> None:
+def test_client_secret_stays_secret() -> None:
     found = read(NEEDED)
     assert found.gcp
     assert isinstance(found.gcp.oauth_client_secret, pulumi.Output)
     assert SECRET not in repr(found)
 
 
-def test_members_whom_no_rule_gives_a_role_are_told_apart() -> None:
+def test_members_without_role() -> None:
     members = [
         "user:Ann@example.com",
         "user:bob@example.com",
@@ -253,7 +253,7 @@ def test_members_whom_no_rule_gives_a_role_are_told_apart() -> None:
         "serviceAccount:job@my-project.iam.gserviceaccount.com",
         "domain:example.com",
         "domain:third.example",
-        # Whose addresses nobody here knows.
+        # Their members' addresses are unknown.
         "group:ml@example.com",
         "principalSet://iam.googleapis.com/locations/global/workforcePools/pool/*",
     ]
@@ -263,7 +263,7 @@ def test_members_whom_no_rule_gives_a_role_are_told_apart() -> None:
     assert access.members_without_role() == [members[1], members[3], members[5]]
 
 
-def test_app_engine_and_regions_agree_on_names() -> None:
+def test_app_engine_locations_match_regions() -> None:
     assert {regions.region_of(location) for location in regions.APP_ENGINE} <= regions.REGIONS
     for location in regions.APP_ENGINE:
         assert regions.app_engine_location(regions.region_of(location)) == location
@@ -273,7 +273,7 @@ def test_app_engine_and_regions_agree_on_names() -> None:
 
 @settings(max_examples=200)
 @given(some.data())
-def test_garbage_in_one_place_of_right_settings_is_never_anything_but_a_settings_error(data: some.DataObject) -> None:
+def test_random_value_raises_only_settings_errors(data: some.DataObject) -> None:
     right: dict[str, Any] = {
         **NEEDED,
         "oauthClient": {"clientId": CLIENT, "desktopClientIds": [CLIENT]},

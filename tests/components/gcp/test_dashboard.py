@@ -1,4 +1,4 @@
-"""The dashboard: what Monitoring would take, what can be seen on it, and where it is."""
+"""The Cloud Monitoring dashboard."""
 
 import itertools
 import json
@@ -25,18 +25,18 @@ def widgets() -> list[dict[str, Any]]:
 
 
 def series() -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """(data set, its query) of every line that is drawn."""
+    """(data set, query) of each charted line."""
     for widget in widgets():
         for one in widget.get("xyChart", {}).get("dataSets", ()):
             yield one, one["timeSeriesQuery"]["timeSeriesFilter"]
 
 
-def test_it_asks_the_three_questions() -> None:
+def test_dashboard_has_three_sections() -> None:
     asked = [one["text"]["content"] for one in widgets() if "text" in one]
     assert asked == ["## Health", "## Usage", "## Latency"]
 
 
-def test_every_line_is_one_that_monitoring_can_draw() -> None:
+def test_charts_have_valid_queries() -> None:
     own = own_metrics(graph())
     drawn = list(series())
     assert len(drawn) >= 10
@@ -46,7 +46,7 @@ def test_every_line_is_one_that_monitoring_can_draw() -> None:
         assert data["minAlignmentPeriod"] == query["aggregation"]["alignmentPeriod"]
 
 
-def test_a_legend_names_labels_that_are_kept() -> None:
+def test_legends_use_grouped_labels() -> None:
     for data, query in series():
         kept = [one.replace("metric.label.", "metric.labels.") for one in query["aggregation"].get("groupByFields", ())]
         named = [part.partition("}")[0] for part in data["legendTemplate"].split("${")[1:]]
@@ -54,7 +54,7 @@ def test_a_legend_names_labels_that_are_kept() -> None:
         assert data["legendTemplate"]
 
 
-def test_every_metric_from_the_log_that_is_no_alert_alone_is_on_it() -> None:
+def test_dashboard_shows_log_metrics() -> None:
     drawn = {query["filter"].partition('metric.type = "')[2].partition('"')[0] for _, query in series()}
     assert own_metrics(graph()).keys() & drawn == {
         "logging.googleapis.com/user/dev-mlflow-requests",
@@ -62,12 +62,12 @@ def test_every_metric_from_the_log_that_is_no_alert_alone_is_on_it() -> None:
     }
 
 
-def test_every_alert_is_on_it() -> None:
+def test_dashboard_lists_all_alerts() -> None:
     (shown,) = [one["incidentList"]["policyNames"] for one in widgets() if "incidentList" in one]
     assert shown == [one.outputs["name"] for one in graph().of(POLICY)]
 
 
-def test_lines_come_from_the_bucket_of_this_stack() -> None:
+def test_log_panels_read_the_stacks_log_bucket() -> None:
     panels = [one["logsPanel"] for one in widgets() if "logsPanel" in one]
     (bucket,) = graph().of("gcp:logging/projectBucketConfig:ProjectBucketConfig")
     assert len(panels) == 2
@@ -76,7 +76,7 @@ def test_lines_come_from_the_bucket_of_this_stack() -> None:
         assert panel["filter"].startswith(service_log_filter("mlflow") + "\n")
 
 
-def test_tiles_are_side_by_side_and_never_on_each_other() -> None:
+def test_tiles_do_not_overlap() -> None:
     places = [
         (one.get("xPos", 0), one.get("yPos", 0), one.get("xPos", 0) + one["width"], one.get("yPos", 0) + one["height"])
         for one in tiles()
@@ -87,8 +87,8 @@ def test_tiles_are_side_by_side_and_never_on_each_other() -> None:
         assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
 
 
-def test_nothing_in_it_is_empty_or_zero() -> None:
-    """Google says these no more when it is asked, and `up` would change the dashboard each time.
+def test_json_has_no_empty_or_zero_values() -> None:
+    """The API does not return them, and each `up` would update the dashboard.
 
     hashicorp/terraform-provider-google#16173
     """
@@ -107,17 +107,17 @@ def test_nothing_in_it_is_empty_or_zero() -> None:
     assert all(found)
 
 
-def test_it_comes_after_the_metrics_that_it_shows() -> None:
+def test_dashboard_depends_on_the_log_metrics() -> None:
     assert {one.urn for one in graph().of(METRIC)} <= set(only(graph(), DASHBOARD).dependencies)
 
 
-def test_its_name_tells_stacks_apart() -> None:
+def test_display_name_has_the_stack() -> None:
     other = only(recorded(stack="prod"), DASHBOARD)
     assert json.loads(other.inputs["dashboardJson"])["displayName"] == "mlflow (prod)"
     assert page()["displayName"] == "mlflow (dev)"
 
 
-def test_its_address_names_it_and_its_project() -> None:
+def test_dashboard_url_has_id_and_project() -> None:
     made = only(graph(), DASHBOARD)
     assert made.id.startswith(f"projects/{NUMBER}/dashboards/")
     assert graph().outputs["dashboard_url"] == (
@@ -125,7 +125,7 @@ def test_its_address_names_it_and_its_project() -> None:
     )
 
 
-def test_it_is_there_when_it_is_wanted_only() -> None:
+def test_dashboard_can_be_disabled() -> None:
     without = recorded(dashboard=False)
     assert without.of(DASHBOARD) == []
     assert without.outputs.get("dashboard_url") is None

@@ -1,4 +1,4 @@
-"""Who comes in: those who were named, each once, and programs by an account of their own."""
+"""Access through Identity-Aware Proxy, and the client service account."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +27,7 @@ def having(app: Mapping[str, Any] | None = None, oauth_client: Mapping[str, Any]
 
 
 def let_in(graph: Graph) -> list[tuple[str, Any]]:
-    """(member, condition's title) of all."""
+    """(member, title of the condition) of each binding."""
     return sorted(
         (one.inputs["member"], one.inputs.get("condition", {}).get("title", "")) for one in graph.of(ACCESSOR)
     )
@@ -37,14 +37,14 @@ def client(graph: Graph) -> Resource:
     return only(graph, ACCOUNT, "mlflow-client")
 
 
-def test_members_come_in_each_once_and_nobody_else() -> None:
+def test_each_member_has_one_binding() -> None:
     members = ["user:ann@example.com", "group:ml@example.com", "user:ann@example.com", "user:a-nn@example.com"]
     assert let_in(having(members=members)) == [(one, "") for one in sorted(set(members))]
     assert let_in(having()) == []
 
 
 @pytest.mark.parametrize("service", ["mlflow", "default"])
-def test_they_come_to_this_service_once_it_is_there(service: str) -> None:
+def test_binding_is_on_the_service_and_depends_on_it(service: str) -> None:
     graph = having({"service": service}, members=["user:ann@example.com"])
     found = only(graph, ACCESSOR)
     assert (found.inputs["appId"], found.inputs["service"]) == (PROJECT, service)
@@ -52,7 +52,7 @@ def test_they_come_to_this_service_once_it_is_there(service: str) -> None:
     assert only(graph, VERSION).urn in urns_needed_by(graph, found)
 
 
-def test_some_come_in_on_a_condition_and_nobody_does_without_it() -> None:
+def test_conditional_members_have_conditional_bindings() -> None:
     ann, bob = "user:ann@example.com", "user:bob@example.com"
     other = {"title": "by day", "expression": "request.time.getHours() > 6", "description": "office"}
     graph = having(members=[bob], conditional=[{"members": [ann, ann], **UNTIL}, {"members": [ann, bob], **other}])
@@ -62,25 +62,25 @@ def test_some_come_in_on_a_condition_and_nobody_does_without_it() -> None:
     assert other in conditions
 
 
-def test_programs_of_people_come_in_by_clients_that_are_named_and_only_then() -> None:
+def test_desktop_clients_are_programmatic_clients() -> None:
     assert having().of(SETTINGS) == []
     desktop = f"{NUMBER}-desktop.apps.googleusercontent.com"
     graph = having(oauth_client={"clientId": CLIENT_ID, "desktopClientIds": [desktop]})
     found = only(graph, SETTINGS)
     assert found.inputs["accessSettings"] == {"oauthSettings": {"programmaticClients": [desktop]}}
-    # By the number of the project: Google answers so, and another name would be another resource.
+    # With the project number, which the API returns; another name would replace the resource.
     assert found.inputs["name"] == f"projects/{NUMBER}/iap_web/appengine-{PROJECT}/services/mlflow"
     assert only(graph, VERSION).urn in urns_needed_by(graph, found)
 
 
-def test_there_is_no_account_for_programs_unless_it_is_asked_for() -> None:
+def test_no_client_service_account_by_default() -> None:
     graph = having()
     assert [one.name for one in graph.of(ACCOUNT) if one.name == "mlflow-client"] == []
     assert graph.of(ON_ACCOUNT) == []
     assert graph.of("mlflow:index:GcpMlflow")[0].outputs.get("client_service_account") is None
 
 
-def test_the_account_for_programs_comes_in_and_signs_its_own_tokens() -> None:
+def test_client_service_account_has_access_and_token_creator() -> None:
     graph = having(clientServiceAccount=True)
     account = client(graph)
     assert let_in(graph) == [(account.outputs["member"], "")]
@@ -94,7 +94,7 @@ def test_the_account_for_programs_comes_in_and_signs_its_own_tokens() -> None:
 
 
 @pytest.mark.parametrize("role", ["viewer", "editor", "admin"])
-def test_the_proxy_knows_its_role_beside_those_of_people(role: str) -> None:
+def test_client_role_is_added_to_the_role_rules(role: str) -> None:
     graph = having(clientServiceAccount=True, clientRole=role, roles={"admin": ["email:ann@example.com"]})
     rules = parse(only(graph, VERSION).inputs["envVariables"]["MLFLOW_PROXY_ROLE_RULES"])
     understood = {(one.kind, one.value, one.role.label) for one in rules}
@@ -104,15 +104,15 @@ def test_the_proxy_knows_its_role_beside_those_of_people(role: str) -> None:
     }
 
 
-def test_without_people_it_still_has_a_role() -> None:
+def test_client_role_is_set_without_other_rules() -> None:
     graph = having(clientServiceAccount=True, roles={})
     told = only(graph, VERSION).inputs["envVariables"]["MLFLOW_PROXY_ROLE_RULES"]
     assert told == f"email:{client(graph).outputs['email']}=editor"
 
 
-# The second one's client is read from the application.
+# The second case reads the client ID from the application.
 @pytest.mark.parametrize(("app", "oauth_client"), [({}, None), ({"mode": "existing"}, {})])
-def test_who_may_act_as_it_gets_tokens_of_identity_and_no_more(
+def test_impersonators_get_the_id_token_role_only(
     app: Mapping[str, Any], oauth_client: Mapping[str, Any] | None
 ) -> None:
     users = ["group:ml@example.com", "serviceAccount:trainer@my-project.iam.gserviceaccount.com"]
@@ -124,7 +124,7 @@ def test_who_may_act_as_it_gets_tokens_of_identity_and_no_more(
     assert {one["role"] for one in found} == {"roles/iam.serviceAccountOpenIdTokenCreator"}
 
 
-def test_who_is_let_in_and_has_no_role_is_told_of() -> None:
+def test_member_without_role_gives_a_warning() -> None:
     access = {
         "members": ["user:bob@other.example", "user:ann@example.com"],
         "roles": {"editor": ["domain:example.com"]},

@@ -1,4 +1,4 @@
-"""Who MLflow is: what it may is on the resource, and for the project only what takes no rights of its own."""
+"""MLflow's service account and its roles."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ DIGEST = f"sha256:{'0' * 64}"
 def recorded(
     *, private: bool = False, network: dict[str, Any] | None = None, location: str = "europe-west", image: str = ""
 ) -> tuple[Graph, str]:
-    """(graph, the account's address)."""
+    """(graph, the account's e-mail address)."""
     found: list[str] = []
 
     def program() -> None:
@@ -48,7 +48,7 @@ def recorded(
 
 
 def rights(graph: Graph, email: str) -> dict[str, str]:
-    """Role and type of every right of an account."""
+    """The type of each IAM member resource of an account, by role."""
     return {one.inputs["role"]: one.type for one in _rights(graph) if one.inputs["member"] == f"serviceAccount:{email}"}
 
 
@@ -56,7 +56,7 @@ def _rights(graph: Graph) -> list[Resource]:
     return [one for one in graph.resources if "member" in one.inputs]
 
 
-def test_mlflow_has_an_account_of_its_own() -> None:
+def test_mlflow_has_its_own_service_account() -> None:
     graph, email = recorded()
     account = only(graph, ACCOUNT)
     assert account.inputs["project"] == PROJECT
@@ -64,7 +64,7 @@ def test_mlflow_has_an_account_of_its_own() -> None:
     assert 6 <= len(account.inputs["accountId"]) <= 30
 
 
-def test_it_may_what_instances_need_and_nothing_else() -> None:
+def test_service_account_has_required_roles_only() -> None:
     graph, email = recorded()
     assert rights(graph, email) == {
         "roles/cloudsql.client": OF_PROJECT,
@@ -77,7 +77,7 @@ def test_it_may_what_instances_need_and_nothing_else() -> None:
     assert len(_rights(graph)) == 6
 
 
-def test_rights_are_on_what_was_made() -> None:
+def test_roles_are_granted_on_the_created_resources() -> None:
     graph, _ = recorded()
     assert only(graph, OF_BUCKET).inputs["bucket"] == only(graph, "gcp:storage/bucket:Bucket").outputs["name"]
     secret = only(graph, "gcp:secretmanager/secret:Secret")
@@ -87,18 +87,18 @@ def test_rights_are_on_what_was_made() -> None:
     assert (inputs["location"], inputs["repository"]) == (repository["location"], repository["repositoryId"])
 
 
-def test_a_private_database_is_reached_without_cloud_sqls_api() -> None:
+def test_private_database_needs_no_cloud_sql_role() -> None:
     graph, email = recorded(private=True)
     assert "roles/cloudsql.client" not in rights(graph, email)
 
 
-def test_it_pulls_an_existing_image_of_this_project() -> None:
+def test_existing_image_in_the_project_gets_a_reader_role() -> None:
     graph, _ = recorded(image=f"us-docker.pkg.dev/{PROJECT}/images/mlflow@{DIGEST}")
     inputs = only(graph, OF_REPOSITORY).inputs
     assert (inputs["project"], inputs["location"], inputs["repository"]) == (PROJECT, "us", "images")
 
 
-def test_it_gets_no_rights_in_other_projects() -> None:
+def test_image_in_another_project_gets_no_role() -> None:
     graph, _ = recorded(image=f"us-docker.pkg.dev/other-project/images/mlflow@{DIGEST}")
     assert not graph.of(OF_REPOSITORY)
 
@@ -110,7 +110,7 @@ def test_it_gets_no_rights_in_other_projects() -> None:
         ({"vpc_name": "shared", "subnetwork": "apps"}, "us-central", "us-central1", "apps"),
     ],
 )
-def test_app_engines_agent_puts_instances_into_the_subnetwork(
+def test_service_agent_gets_network_user_on_the_subnetwork(
     network: dict[str, Any], location: str, region: str, subnetwork: str
 ) -> None:
     graph, _ = recorded(private=True, network=network, location=location)
@@ -120,17 +120,17 @@ def test_app_engines_agent_puts_instances_into_the_subnetwork(
 
 
 @pytest.mark.parametrize("network", [{}, {"vpc_name": "shared"}])
-def test_where_there_is_no_subnetwork_to_name_the_agent_gets_nothing(network: dict[str, Any]) -> None:
+def test_service_agent_gets_no_role_without_subnetwork(network: dict[str, Any]) -> None:
     assert not recorded(network=network)[0].of(OF_SUBNETWORK)
 
 
-def test_nobody_else_gets_rights() -> None:
+def test_only_the_account_and_the_agent_get_roles() -> None:
     graph, email = recorded(private=True)
     agent = f"serviceAccount:service-{NUMBER}@gae-api-prod.google.com.iam.gserviceaccount.com"
     assert {one.inputs["member"] for one in _rights(graph)} == {f"serviceAccount:{email}", agent}
 
 
-def test_rights_name_the_project() -> None:
+def test_iam_members_name_the_project() -> None:
     graph, _ = recorded(private=True)
-    # A bucket's name needs none.
+    # Bucket names are global.
     assert {one.type for one in _rights(graph) if one.inputs.get("project") != PROJECT} == {OF_BUCKET}

@@ -1,4 +1,4 @@
-"""MLflow's image: built once for each content, found by digest, and never taken from under a running instance."""
+"""The image: built or existing, with its repository."""
 
 import shutil
 from pathlib import Path
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def recorded(*, later: str | None = None, **args: Any) -> tuple[Graph, dict[str, Any]]:
-    """(graph, what other boxes see); ``later`` is a reference known only when the program runs."""
+    """(graph, the component's outputs); ``later`` is an image URI given as an Output."""
     seen: dict[str, Any] = {"source": None}
 
     def program() -> None:
@@ -39,18 +39,18 @@ def recorded(*, later: str | None = None, **args: Any) -> tuple[Graph, dict[str,
 
 
 def build(**args: Any) -> str:
-    """Its name: another one is another build."""
+    """The resource name of the build, which changes with its content."""
     return only(recorded(**args)[0], BUILT).name
 
 
-def test_instances_run_it_by_digest() -> None:
+def test_image_uri_has_the_digest() -> None:
     graph, seen = recorded()
     assert seen["image_uri"] == f"{NAME}@{only(graph, BUILT).outputs['digest']}"
     assert seen["source"] == (REGION, "dev-mlflow-images")
     assert seen["repository"] is not None
 
 
-def test_it_is_built_from_the_project_with_mlflows_dockerfile_and_pushed() -> None:
+def test_build_context_and_dockerfile() -> None:
     inputs = only(recorded()[0], BUILT).inputs
     assert inputs["context"] == {"location": "."}
     assert inputs["dockerfile"] == {"location": "mlflow_app/Dockerfile"}
@@ -58,15 +58,15 @@ def test_it_is_built_from_the_project_with_mlflows_dockerfile_and_pushed() -> No
     assert inputs["push"] is True
 
 
-def test_a_preview_builds_nothing() -> None:
+def test_preview_builds_nothing() -> None:
     assert only(recorded()[0], BUILT).inputs["buildOnPreview"] is False
 
 
-def test_it_is_built_for_app_engines_processors() -> None:
+def test_build_platform_is_amd64() -> None:
     assert only(recorded()[0], BUILT).inputs["platforms"] == ["linux/amd64"]
 
 
-def test_base_and_package_index_reach_the_build() -> None:
+def test_build_arguments() -> None:
     given = {"base_image": "python:3.12-slim", "package_index_url": "https://pypi.example.com/simple"}
     assert only(recorded(**given)[0], BUILT).inputs["buildArgs"] == {
         "BASE": "python:3.12-slim",
@@ -76,7 +76,7 @@ def test_base_and_package_index_reach_the_build() -> None:
     assert only(recorded()[0], BUILT).inputs["buildArgs"] == {"VERSION": __version__}
 
 
-def test_its_tag_is_in_the_repository() -> None:
+def test_tag_is_in_the_repository() -> None:
     (tag,) = only(recorded()[0], BUILT).inputs["tags"]
     assert tag.startswith(f"{NAME}:")
 
@@ -84,12 +84,12 @@ def test_its_tag_is_in_the_repository() -> None:
 @pytest.mark.parametrize(
     "change", [{"base_image": "python:3.12-slim"}, {"package_index_url": "https://pypi.example.com/simple"}]
 )
-def test_another_argument_is_another_build(change: dict[str, Any]) -> None:
+def test_changed_argument_changes_the_build(change: dict[str, Any]) -> None:
     assert build(**change) != build()
 
 
 @pytest.mark.parametrize("path", ["mlflow_app/server.py", "mlflow_app/Dockerfile", "proxy_app/auth/iap.py"])
-def test_a_changed_mlflow_or_proxy_is_another_build(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_source_changes_the_build(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("mlflow_app", "proxy_app"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     shutil.copy(ROOT / ".dockerignore", tmp_path)
@@ -100,7 +100,7 @@ def test_a_changed_mlflow_or_proxy_is_another_build(path: str, tmp_path: Path, m
     assert build() != before
 
 
-def test_a_change_elsewhere_builds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_change_outside_the_context_keeps_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("mlflow_app", "proxy_app"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     shutil.copy(ROOT / ".dockerignore", tmp_path)
@@ -112,41 +112,41 @@ def test_a_change_elsewhere_builds_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert build() == before
 
 
-def test_the_registrys_password_is_a_fresh_token_and_secret() -> None:
+def test_registry_password_is_a_secret_access_token() -> None:
     graph, _ = recorded()
     (login,) = only(graph, BUILT).inputs["registries"]
     assert login == {"address": f"{REGION}-docker.pkg.dev", "username": "oauth2accesstoken", "password": SECRET}
     assert [call.token for call in graph.calls] == ["gcp:organizations/getClientConfig:getClientConfig"]
 
 
-def test_what_runs_is_never_deleted_by_a_newer_build() -> None:
+def test_image_is_retained_on_delete() -> None:
     graph, _ = recorded()
     image = only(graph, BUILT)
     assert image.retain_on_delete
     assert image.deleted_with == only(graph, REPOSITORY).urn
 
 
-def test_the_repository_keeps_the_newest_and_deletes_the_others() -> None:
+def test_cleanup_policies_keep_the_newest_images() -> None:
     inputs = only(recorded(keep_images=3)[0], REPOSITORY).inputs
     policies = {policy["action"]: policy for policy in inputs["cleanupPolicies"]}
-    # One that keeps deletes nothing alone.
+    # A KEEP policy alone deletes nothing.
     assert set(policies) == {"KEEP", "DELETE"}
     assert policies["KEEP"]["mostRecentVersions"] == {"keepCount": 3}
     assert policies["DELETE"]["condition"]["tagState"] == "ANY"
     assert inputs["cleanupPolicyDryRun"] is False
 
 
-def test_tagged_images_can_be_deleted() -> None:
-    # Every build has a tag, and immutable tags keep theirs from any deletion.
+def test_tags_are_mutable() -> None:
+    # Images with immutable tags cannot be deleted.
     assert only(recorded()[0], REPOSITORY).inputs["dockerConfig"] == {"immutableTags": False}
 
 
-def test_the_project_decides_about_scanning() -> None:
+def test_vulnerability_scanning_is_inherited() -> None:
     inputs = only(recorded()[0], REPOSITORY).inputs
     assert inputs["vulnerabilityScanningConfig"] == {"enablementConfig": "INHERITED"}
 
 
-def test_the_repository_is_one_for_images_in_the_region() -> None:
+def test_repository_format_location_and_labels() -> None:
     inputs = only(recorded()[0], REPOSITORY).inputs
     assert (inputs["format"], inputs["location"], inputs["project"]) == ("DOCKER", REGION, PROJECT)
     assert inputs["labels"] == make_deployment().labels
@@ -154,7 +154,7 @@ def test_the_repository_is_one_for_images_in_the_region() -> None:
 
 @pytest.mark.parametrize("later", [False, True])
 @pytest.mark.parametrize("name", ["mlflow", "team/mlflow", "mlflow:3.17"])
-def test_an_image_of_this_project_is_source_repository_its_repository(later: bool, name: str) -> None:
+def test_existing_image_of_the_project_has_a_source_repository(later: bool, name: str) -> None:
     given = f"europe-docker.pkg.dev/{PROJECT}/images/{name}@{DIGEST}"
     graph, seen = recorded(later=given) if later else recorded(image_uri=given)
     assert [one.type for one in graph.resources] == ["mlflow:gcp:Image"]
@@ -162,13 +162,13 @@ def test_an_image_of_this_project_is_source_repository_its_repository(later: boo
     assert seen == {"image_uri": given, "source": ("europe", "images"), "repository": None}
 
 
-@pytest.mark.parametrize("elsewhere", ["europe-docker.pkg.dev/other-project/images", "ghcr.io/team"])
-def test_an_image_elsewhere_is_left_to_the_caller(elsewhere: str) -> None:
-    graph, seen = recorded(image_uri=f"{elsewhere}/mlflow@{DIGEST}")
+@pytest.mark.parametrize("registry", ["europe-docker.pkg.dev/other-project/images", "ghcr.io/team"])
+def test_existing_image_of_another_registry_has_no_source_repository(registry: str) -> None:
+    graph, seen = recorded(image_uri=f"{registry}/mlflow@{DIGEST}")
     assert [one.type for one in graph.resources] == ["mlflow:gcp:Image"]
     assert (seen["source"], seen["repository"]) == (None, None)
 
 
-def test_another_resources_image_elsewhere_is_refused() -> None:
+def test_output_with_another_registry_raises_an_error() -> None:
     with pytest.raises(pulumi.RunError, match="must be a plain string"):
         recorded(later=f"ghcr.io/team/mlflow@{DIGEST}")

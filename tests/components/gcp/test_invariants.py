@@ -1,4 +1,4 @@
-"""What holds in every stack of GcpMlflow, whatever its settings."""
+"""Invariants of every stack of GcpMlflow."""
 
 import inspect
 import json
@@ -15,6 +15,7 @@ from preview import destroy
 from preview.graph import SECRET, Graph, Resource, dig
 
 from ..scenario import Scenario, run
+from .helpers import urns_needed_by
 from .scenarios import MINIMAL, OAUTH_SECRET, PROJECT, SCENARIOS
 
 every_stack = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)
@@ -25,7 +26,7 @@ DATABASE = "gcp:sql/databaseInstance:DatabaseInstance"
 BUCKET = "gcp:storage/bucket:Bucket"
 SECRET_VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
 ACCESSOR = "gcp:iap/appEngineServiceIamMember:AppEngineServiceIamMember"
-# By name, since that is what the tests are about.
+# Scenarios with a private database.
 PRIVATE = ("production", "private-database", "existing-network")
 PROTECTED = ("production", "explicit-providers")
 
@@ -35,12 +36,12 @@ def stack(name: str) -> Graph:
 
 
 def custom(graph: Graph) -> Iterator[Resource]:
-    """Resources of Google's that the stack looks after."""
+    """Google Cloud resources that the stack manages."""
     return (one for one in graph.resources if one.type.startswith("gcp:") and not one.read)
 
 
 def class_of(one: Resource) -> Any:
-    """The SDK's class of a resource."""
+    """The SDK class of a resource."""
     _, module, name = one.type.split(":")
     return getattr(getattr(pulumi_gcp, module.split("/")[0]), name)
 
@@ -49,11 +50,11 @@ def parameters_of(one: Resource) -> set[str]:
     return set(inspect.signature(class_of(one)._internal_init).parameters)
 
 
-# -- what is open
+# --- Network access
 
 
 @every_stack
-def test_no_network_is_let_into_the_database(scenario: Scenario) -> None:
+def test_database_authorizes_no_network(scenario: Scenario) -> None:
     graph = scenario.graph()
     assert graph.of(DATABASE)
     for one in graph.of(DATABASE):
@@ -65,14 +66,14 @@ def test_no_network_is_let_into_the_database(scenario: Scenario) -> None:
 
 
 @every_stack
-def test_every_bucket_is_closed_to_the_public(scenario: Scenario) -> None:
+def test_buckets_are_private(scenario: Scenario) -> None:
     for bucket in scenario.graph().of(BUCKET):
         assert bucket.inputs["publicAccessPrevention"] == "enforced"
         assert bucket.inputs["uniformBucketLevelAccess"] is True
 
 
 @every_stack
-def test_an_application_that_the_stack_looks_after_has_identity_aware_proxy_on(scenario: Scenario) -> None:
+def test_managed_applications_have_iap_enabled(scenario: Scenario) -> None:
     for one in custom(scenario.graph()):
         if one.type == APPLICATION:
             assert dig(one.inputs, "iap", "enabled") is True
@@ -80,7 +81,7 @@ def test_an_application_that_the_stack_looks_after_has_identity_aware_proxy_on(s
 
 
 @every_stack
-def test_the_proxy_believes_identity_aware_proxy_alone_and_answers_under_its_own_names(scenario: Scenario) -> None:
+def test_proxy_accepts_iap_only_and_its_own_hosts(scenario: Scenario) -> None:
     for one in scenario.graph().of(VERSION):
         told = one.inputs["envVariables"]
         assert re.fullmatch(r"/projects/\d+/apps/[a-z0-9-]+", told["MLFLOW_PROXY_IAP_AUDIENCE"])
@@ -91,29 +92,29 @@ def test_the_proxy_believes_identity_aware_proxy_alone_and_answers_under_its_own
 
 
 @every_stack
-def test_nobody_comes_in_but_by_a_member_that_was_named(scenario: Scenario) -> None:
+def test_access_is_granted_to_valid_members_only(scenario: Scenario) -> None:
     for one in scenario.graph().of(ACCESSOR):
         assert one.inputs["role"] == "roles/iap.httpsResourceAccessor"
         assert is_member(one.inputs["member"]), one.inputs["member"]
 
 
 @every_stack
-def test_firewalls_of_a_new_vpc_let_in_googles_own_ranges_alone(scenario: Scenario) -> None:
+def test_new_vpc_allows_google_front_end_ranges_only(scenario: Scenario) -> None:
     graph = scenario.graph()
     for one in graph.of("gcp:compute/firewall:Firewall"):
         assert set(one.inputs["sourceRanges"]) <= {"35.191.0.0/16", "130.211.0.0/22"}
     assert bool(graph.of("gcp:compute/network:Network")) is (scenario.name in ("production", "private-database"))
 
 
-# -- rights
+# --- IAM
 
-# Which role may be given on what. What is given on the project has no resource to be given on.
+# Allowed roles by resource type. Roles on the project have no narrower resource.
 RIGHTS: Mapping[str, set[str]] = {
     "gcp:projects/iAMMember:IAMMember": {
         "roles/cloudsql.client",
         "roles/logging.logWriter",
         "roles/monitoring.metricWriter",
-        # Where App Engine puts what it builds of the placeholder.
+        # For the placeholder's image.
         "roles/artifactregistry.createOnPushWriter",
     },
     "gcp:storage/bucketIAMMember:BucketIAMMember": {"roles/storage.objectUser", "roles/storage.objectViewer"},
@@ -129,30 +130,30 @@ RIGHTS: Mapping[str, set[str]] = {
 
 
 @every_stack
-def test_rights_are_the_few_that_are_needed_and_on_the_resource_if_it_takes_them(scenario: Scenario) -> None:
+def test_iam_roles_are_the_expected_ones(scenario: Scenario) -> None:
     granted = [one for one in custom(scenario.graph()) if {"role", "member"} <= set(one.inputs)]
     assert len(granted) > 6
     for one in granted:
         assert one.inputs["role"] in RIGHTS[one.type], one.urn
         assert not one.inputs["member"].startswith("all")
-    # Nothing gives rights in another way.
+    # No authoritative policies or bindings.
     record_stack = re.compile(r"iam(policy|binding)$", re.IGNORECASE)
     assert not [one.urn for one in custom(scenario.graph()) if record_stack.search(one.type)]
 
 
 @every_stack
-def test_mlflow_runs_as_its_own_account(scenario: Scenario) -> None:
+def test_mlflow_runs_as_its_own_service_account(scenario: Scenario) -> None:
     graph = scenario.graph()
     accounts = {one.outputs["email"] for one in graph.of("gcp:serviceaccount/account:Account")}
     for one in graph.of(VERSION):
         assert one.inputs["serviceAccount"] in accounts
 
 
-# -- what is kept, and how
+# --- Data
 
 
 @every_stack
-def test_what_holds_data_can_be_brought_back(scenario: Scenario) -> None:
+def test_data_has_backups_and_versions(scenario: Scenario) -> None:
     graph = scenario.graph()
     for one in graph.of(DATABASE):
         backup = dig(one.inputs, "settings", "backupConfiguration")
@@ -169,20 +170,20 @@ def test_what_holds_data_can_be_brought_back(scenario: Scenario) -> None:
 
 
 @every_stack
-def test_every_log_has_a_retention(scenario: Scenario) -> None:
+def test_log_buckets_have_a_retention(scenario: Scenario) -> None:
     stores = scenario.graph().of("gcp:logging/projectBucketConfig:ProjectBucketConfig")
     assert stores
     assert all(one.inputs["retentionDays"] > 0 for one in stores)
 
 
 @every_stack
-def test_what_runs_is_named_by_its_digest(scenario: Scenario) -> None:
+def test_images_are_referenced_by_digest(scenario: Scenario) -> None:
     for one in scenario.graph().of(VERSION):
         assert re.search(r"@sha256:[0-9a-f]{64}$", dig(one.inputs, "deployment", "container", "image"))
 
 
 @every_stack
-def test_what_is_secret_stays_it_on_its_way(scenario: Scenario) -> None:
+def test_secrets_stay_secret(scenario: Scenario) -> None:
     graph = scenario.graph()
     assert graph.of(SECRET_VERSION)
     for one in graph.of(SECRET_VERSION):
@@ -191,16 +192,16 @@ def test_what_is_secret_stays_it_on_its_way(scenario: Scenario) -> None:
         assert one.inputs["password"] == SECRET
     for one in graph.of(VERSION):
         assert SECRET not in one.inputs["envVariables"].values()
-    # What people need is no secret, though it comes from beside one.
+    # Outputs are readable, although some derive from objects with secrets.
     if scenario.program is None:
         assert SECRET not in graph.outputs.values()
 
 
-# -- labels, names, places
+# --- Labels, names, locations
 
 
 @every_stack
-def test_every_resource_that_takes_labels_has_them(scenario: Scenario) -> None:
+def test_resources_with_label_support_have_labels(scenario: Scenario) -> None:
     graph = scenario.graph()
     labelled = [(one, labels) for one in custom(graph) if (labels := labels_of(one)) is not None]
     assert len(labelled) > 5
@@ -212,17 +213,17 @@ def test_every_resource_that_takes_labels_has_them(scenario: Scenario) -> None:
 
 
 @every_stack
-def test_everything_is_in_the_project_that_was_named(scenario: Scenario) -> None:
+def test_resources_are_in_the_configured_project(scenario: Scenario) -> None:
     graph = scenario.graph()
     (wanted,) = {one.inputs["project"] for one in graph.of(DATABASE)}
     assert wanted == PROJECT
     for one in custom(graph):
-        # A version's is in the name of its secret.
+        # A secret version has its project in the secret's name.
         if "project" in parameters_of(one) and one.type != SECRET_VERSION:
             assert one.inputs.get("project") == wanted, one.urn
 
 
-# (letters, form) of names that the program chooses, by type and property, from the services' references.
+# (maximum length, pattern) of names that the program sets, by type and property, from the services' references.
 CHOSEN: Mapping[tuple[str, str], tuple[int, str]] = {
     ("gcp:artifactregistry/repository:Repository", "repositoryId"): (63, r"[a-z]([a-z0-9-]*[a-z0-9])?"),
     ("gcp:secretmanager/secret:Secret", "secretId"): (255, r"[A-Za-z0-9_-]+"),
@@ -236,7 +237,7 @@ CHOSEN: Mapping[tuple[str, str], tuple[int, str]] = {
 
 
 def chosen(graph: Graph) -> set[tuple[str, str]]:
-    """(type, name) of what nothing random is in, and which is one of its kind in a project."""
+    """(type, name) of each name without a random part that is unique in its project."""
     return {
         (kind, str(one.inputs[name]))
         for kind, name in CHOSEN
@@ -246,7 +247,7 @@ def chosen(graph: Graph) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("odd", ["a" * 100, "9.Lives_-", "-", "Prod"])
-def test_names_fit_their_services_whatever_the_stack_is_called(odd: str) -> None:
+def test_physical_names_are_valid_for_any_stack_name(odd: str) -> None:
     def program() -> None:
         GcpMlflow(
             "mlflow-long-name",
@@ -263,7 +264,7 @@ def test_names_fit_their_services_whatever_the_stack_is_called(odd: str) -> None
     seen: set[str] = set()
     for (kind, name), (limit, form) in CHOSEN.items():
         for one in graph.of(kind):
-            # An automatic one has seven digits after the program's name.
+            # Pulumi's auto-naming appends seven digits to the logical name.
             given = str(one.inputs.get(name) or f"{one.name}-0a1b2c3")
             seen.add(kind)
             assert len(given) <= limit, f"{kind}: {given}"
@@ -275,22 +276,22 @@ def test_names_fit_their_services_whatever_the_stack_is_called(odd: str) -> None
 
 
 def labels_of(one: Resource) -> Mapping[str, str] | None:
-    """None for a class that takes none."""
-    # What a notification channel calls labels is where it leads.
+    """The labels of a resource; None if its type has none."""
+    # A notification channel's `labels` are its address.
     for name, key in (("user_labels", "userLabels"), ("labels", "labels")):
         if name in parameters_of(one):
             return cast("Mapping[str, str]", one.inputs.get(key) or {})
     return None
 
 
-def test_two_stacks_in_one_project_claim_no_name_twice() -> None:
+def test_two_stacks_in_one_project_share_no_name() -> None:
     scenario = next(one for one in SCENARIOS if one.name == "callers")
     one, other = (run(scenario.config, stack=name) for name in ("one", "other"))
     assert len(chosen(one)) >= 3
     assert not chosen(one) & chosen(other)
 
 
-def test_two_in_one_stack_claim_no_name_twice() -> None:
+def test_two_components_in_one_stack_share_no_name() -> None:
     graph = stack("two-in-one-stack")
     names = [(kind, str(one.inputs[name])) for kind, name in CHOSEN for one in graph.of(kind) if name in one.inputs]
     assert len(names) >= 6
@@ -299,11 +300,11 @@ def test_two_in_one_stack_claim_no_name_twice() -> None:
     assert services == ["first", "second"]
 
 
-# -- destroy
+# --- Destroy
 
 
 @every_stack
-def test_production_stops_at_what_holds_data_and_development_stops_at_nothing(scenario: Scenario) -> None:
+def test_only_production_blocks_the_deletion_of_data(scenario: Scenario) -> None:
     graph = scenario.graph()
     stops = {one.resource.type for one in destroy.retentions(graph) if one.blocks}
     if scenario.name in PROTECTED:
@@ -316,7 +317,7 @@ def test_production_stops_at_what_holds_data_and_development_stops_at_nothing(sc
 
 
 @every_stack
-def test_destroy_keeps_what_google_cannot_delete_and_says_so(scenario: Scenario) -> None:
+def test_retained_resources_are_listed(scenario: Scenario) -> None:
     graph = scenario.graph()
     kept = {one.resource.type for one in destroy.retentions(graph)}
     managed = any(one.type == APPLICATION and not one.read for one in graph.resources)
@@ -329,10 +330,10 @@ def test_destroy_keeps_what_google_cannot_delete_and_says_so(scenario: Scenario)
 
 
 @every_stack
-def test_mlflow_goes_before_what_it_stands_on(scenario: Scenario) -> None:
+def test_service_is_deleted_before_its_dependencies(scenario: Scenario) -> None:
     graph = scenario.graph()
     below: Callable[[Resource], set[str]] = lambda one: {  # noqa: E731
-        found.type for found in graph.resources if found.urn in _needs(graph, one)
+        found.type for found in graph.resources if found.urn in urns_needed_by(graph, one)
     }
     for one in graph.of(VERSION):
         assert {DATABASE, BUCKET, "gcp:sql/user:User", "gcp:projects/service:Service"} <= below(one)
@@ -340,21 +341,7 @@ def test_mlflow_goes_before_what_it_stands_on(scenario: Scenario) -> None:
         assert VERSION in below(one)
 
 
-def _needs(graph: Graph, resource: Resource) -> set[str]:
-    """The URNs of everything that is made before a resource and unmade after it."""
-    found: set[str] = set()
-    ends = [resource]
-    while ends:
-        one = ends.pop()
-        for urn in {*one.dependencies, one.parent} - found:
-            found.add(urn)
-            known = graph.by_urn(urn)
-            if known is not None:
-                ends.append(known)
-    return found
-
-
-def test_an_application_of_others_is_only_looked_at() -> None:
+def test_existing_application_is_only_read() -> None:
     graph = stack("existing-application")
     assert [one.read for one in graph.of(APPLICATION)] == [True]
     assert graph.of("gcp:appengine/standardAppVersion:StandardAppVersion") == []

@@ -1,4 +1,4 @@
-"""The log bucket, the way there, and what is counted from the lines that are written."""
+"""The log bucket, its sink and the log-based metrics."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def request(
     method: str = "POST",
     path: str = "/api/2.0/mlflow/runs/create",
 ) -> Any:
-    """What Cloud Logging has of a request, from what the proxy and the container write."""
+    """The log entry of a request, from the line that the proxy and the container write."""
     lines: list[str] = []
     record = RequestRecord("0123456789abcdef", method, status=status, error=error, upstream_seconds=waited)
     record.route = match_route(method, path)
@@ -56,19 +56,19 @@ def counted(logged: Any) -> set[str]:
     }
 
 
-def test_every_request_counts() -> None:
+def test_every_request_is_counted() -> None:
     assert counted(request(401, "invalid-assertion")) == {"requests"}
     assert counted(request(500, waited=0.1)) == {"requests", "latency"}
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_requests_are_told_apart_by_what_the_proxy_calls_the_role(role: Role) -> None:
+def test_requests_are_labelled_with_the_role(role: Role) -> None:
     metric = only(graph(), METRIC, "mlflow-metric-requests").inputs
     assert metric["labelExtractors"] == {"role": "EXTRACT(jsonPayload.role)"}
     assert request(role=role)["jsonPayload"]["role"] == role.label
 
 
-def test_only_answers_that_mlflow_was_asked_for_can_be_slow() -> None:
+def test_latency_counts_upstream_responses_only() -> None:
     metric = only(graph(), METRIC, "mlflow-metric-latency").inputs
     assert metric["valueExtractor"] == "EXTRACT(jsonPayload.upstream_duration_ms)"
     assert metric["metricDescriptor"]["unit"] == "ms"
@@ -78,18 +78,18 @@ def test_only_answers_that_mlflow_was_asked_for_can_be_slow() -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), ARTIFACTS)
-def test_how_long_an_artifact_takes_is_not_mlflows_speed(method: str, path: str) -> None:
+def test_latency_excludes_artifacts(method: str, path: str) -> None:
     assert counted(request(waited=60.0, method=method, path=path)) == {"requests"}
 
 
-def test_a_percentile_of_any_wait_is_right_to_a_quarter() -> None:
+def test_buckets_cover_all_latencies_within_25_percent() -> None:
     spread = only(graph(), METRIC, "mlflow-metric-latency").inputs["bucketOptions"]["exponentialBuckets"]
     assert spread["growthFactor"] <= 1.25
-    # MLflow's answers are waited for that long at most (MLFLOW_PROXY_UPSTREAM_TIMEOUT_SECONDS is 120).
+    # The longest wait for MLflow (MLFLOW_PROXY_UPSTREAM_TIMEOUT_SECONDS is 120).
     assert spread["scale"] * spread["growthFactor"] ** spread["numFiniteBuckets"] > 120_000
 
 
-def test_a_container_that_ends_by_itself_counts() -> None:
+def test_unexpected_container_exit_is_counted() -> None:
     for source, said in (
         ("supervisor.py", r'_log\("CRITICAL", f"\{exited\.name\} exited unexpectedly'),
         ("__main__.py", r'logs\.format_entry\("CRITICAL", line, "container"\)'),
@@ -106,30 +106,30 @@ def test_a_container_that_ends_by_itself_counts() -> None:
         logs.format_entry("INFO", "Stopping: the proxy first, then MLflow", "container"),
         logs.format_entry("WARNING", "MLflow did not end within 5 s, and is killed", "container"),
         logs.format_entry("ERROR", "Something failed", "container"),
-        # The container's own line follows.
+        # The container's own entry follows.
         logs.format_entry("CRITICAL", "MLflow cannot start.", "mlflow"),
         logs.convert_plain_line("Traceback", "mlflow", is_error=True),
         logs.convert_proxy_line('{"level": "error", "event": "fault", "message": "A fault"}', is_error=False),
     ],
 )
-def test_what_does_not_end_the_container_does_not_count(line: str) -> None:
+def test_other_entries_are_not_counted_as_exits(line: str) -> None:
     assert counted(entry(line)) == set()
 
 
-def test_another_services_lines_count_nowhere() -> None:
+def test_entries_of_other_services_are_not_counted() -> None:
     line = logs.format_entry("CRITICAL", "It ended", "container")
     assert counted(entry(line, service="other")) == set()
 
 
-def test_a_metric_has_a_name_that_cloud_logging_takes_and_no_other_stack_has() -> None:
+def test_metric_names_are_valid_and_unique_per_stack() -> None:
     names = [name for stack in ("dev", "prod", "d ev", "x" * 200) for name in own_metrics(recorded(stack=stack))]
     assert len(names) == len(set(names)) == 4 * len(LOG_METRICS)
     assert all(re.fullmatch(r"logging\.googleapis\.com/user/[a-z][a-z0-9-]{0,99}", name) for name in names)
-    # PromQL writes _ for -.
+    # PromQL replaces - with _.
     assert len({name.replace("-", "_") for name in names}) == len(names)
 
 
-def test_what_is_counted_has_a_kind_that_cloud_logging_takes() -> None:
+def test_metric_descriptors_are_valid() -> None:
     for one in graph().of(METRIC):
         described = one.inputs["metricDescriptor"]
         spread = described["valueType"] == "DISTRIBUTION"
@@ -140,14 +140,14 @@ def test_what_is_counted_has_a_kind_that_cloud_logging_takes() -> None:
         assert keys == one.inputs.get("labelExtractors", {}).keys()
 
 
-def test_lines_are_kept_as_long_as_is_set_in_the_stacks_region() -> None:
+def test_log_bucket_has_retention_and_region() -> None:
     bucket = only(graph(), BUCKET).inputs
     assert (bucket["retentionDays"], bucket["location"], bucket["project"]) == (45, REGION, PROJECT)
     assert not bucket.get("locked")
 
 
-def test_the_buckets_name_has_a_random_end() -> None:
-    """A deleted one keeps its name for seven days, and the provider would update what is going."""
+def test_log_bucket_name_has_a_random_suffix() -> None:
+    """A deleted bucket exists for seven days, and the provider would adopt it."""
     bucket = only(graph(), BUCKET)
     end = only(graph(), "random:index/randomId:RandomId", "mlflow-log")
     assert bucket.inputs["bucketId"] == f"dev-mlflow-log-{end.outputs['hex']}"
@@ -155,18 +155,18 @@ def test_the_buckets_name_has_a_random_end() -> None:
     assert re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", longest)
 
 
-def test_the_sink_leads_to_the_bucket_and_needs_no_right() -> None:
+def test_sink_routes_to_the_bucket_without_permissions() -> None:
     assert only(graph(), SINK).inputs["destination"] == f"logging.googleapis.com/{only(graph(), BUCKET).id}"
-    # A sink of the same project has no writer's identity: a grant to it is refused.
+    # A sink within one project has no writer identity.
     assert not [one for one in graph().resources if "iam" in one.type.lower()]
 
 
-def test_default_leaves_out_what_the_bucket_has_and_nothing_else() -> None:
+def test_exclusion_matches_the_sinks_filter() -> None:
     sink, exclusion = only(graph(), SINK), only(graph(), EXCLUSION)
     assert exclusion.inputs["filter"] == sink.inputs["filter"] == service_log_filter("mlflow")
-    # There after the sink, and gone before it: no line is in neither.
+    # The exclusion exists only while the sink does: otherwise entries would be in neither bucket.
     assert sink.urn in exclusion.dependencies
-    # Google's own are changed by whoever makes one with their name.
+    # Resources with the built-in names would change the project's own buckets and sinks.
     assert not {"_Default", "_Required"} & {
         one.inputs.get("name", one.inputs.get("bucketId")) for one in graph().resources if "logging" in one.type
     }
@@ -181,15 +181,13 @@ def test_default_leaves_out_what_the_bucket_has_and_nothing_else() -> None:
         (logs.format_entry("INFO", "A line", "mlflow"), "stdout", "default", False),
     ],
 )
-def test_the_bucket_gets_the_lines_of_this_service_without_health_checks(
-    line: str, log: str, service: str, kept: bool
-) -> None:
+def test_sink_filter_selects_the_service_without_health_checks(line: str, log: str, service: str, kept: bool) -> None:
     assert finds(service_log_filter("mlflow"), entry(line, log=log, service=service)) == kept
     database: dict[str, Any] = {"resource": {"type": "cloudsql_database"}, "logName": f"projects/{PROJECT}/logs/x"}
     assert not finds(service_log_filter("mlflow"), database)
 
 
-def test_the_log_goes_with_the_stack() -> None:
+def test_logging_resources_are_deleted_with_the_stack() -> None:
     for kind in (BUCKET, SINK, EXCLUSION, METRIC):
         for one in graph().of(kind):
             assert not one.protect
@@ -197,7 +195,7 @@ def test_the_log_goes_with_the_stack() -> None:
             assert one.inputs["project"] == PROJECT
 
 
-def test_the_dashboards_panels_find_what_they_are_for() -> None:
+def test_log_panels_select_the_expected_entries() -> None:
     panels = {
         "Requests rejected or aborted by the proxy": (request(403, "role"), request(waited=9.0)),
         "Requests with a latency of 7 s or more": (request(waited=7.0), request(waited=6.9)),
@@ -215,6 +213,6 @@ def test_the_dashboards_panels_find_what_they_are_for() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["severity > = ERROR", 'resource.type == "gae_app"', "NOT", 'a = "b" OR c = "d"', ""])
-def test_a_query_that_cloud_logging_would_not_understand_is_refused_here(wrong: str) -> None:
+def test_checker_rejects_invalid_logging_query(wrong: str) -> None:
     with pytest.raises(ValueError, match="not understood"):
         finds(wrong, request())

@@ -1,4 +1,4 @@
-"""The VPC: Google's front end comes in and nobody else, and what belongs to others stays as it is."""
+"""The VPC network and private services access."""
 
 import ipaddress
 from typing import Any
@@ -21,7 +21,7 @@ CONNECTION = "gcp:servicenetworking/connection:Connection"
 
 
 def recorded(*, private: bool = True, location: str = "europe-west", **args: Any) -> tuple[Graph, dict[str, Any]]:
-    """(graph, what other boxes see)."""
+    """(graph, the component's outputs)."""
     seen: dict[str, Any] = {}
 
     def program() -> None:
@@ -34,14 +34,14 @@ def recorded(*, private: bool = True, location: str = "europe-west", **args: Any
     return record(program), seen
 
 
-def test_a_public_database_needs_no_vpc() -> None:
+def test_public_database_creates_no_network() -> None:
     graph, seen = recorded(private=False)
     assert {one.type for one in graph.resources} == {"mlflow:gcp:Network"}
     assert (seen["network"], seen["subnetwork"], seen["connection"], seen["created"]) == (None, None, None, False)
     assert not seen["retained"]
 
 
-def test_a_private_database_brings_a_vpc_with_one_subnetwork() -> None:
+def test_private_database_creates_a_network() -> None:
     graph, seen = recorded()
     assert only(graph, VPC).inputs["autoCreateSubnetworks"] is False
     subnetwork = only(graph, SUBNETWORK)
@@ -53,30 +53,30 @@ def test_a_private_database_brings_a_vpc_with_one_subnetwork() -> None:
     assert not seen["retained"]
 
 
-def test_app_engine_gets_short_names_and_the_database_a_whole_one() -> None:
+def test_outputs_have_short_names_and_the_network_id() -> None:
     graph, seen = recorded()
     assert (seen["network"], seen["subnetwork"]) == ("mlflow-network", "mlflow-network")
     assert seen["network_id"] == only(graph, VPC).id == f"projects/{PROJECT}/global/networks/mlflow-network"
 
 
-def test_the_subnetwork_has_the_addresses_of_the_settings() -> None:
+def test_subnetwork_has_the_configured_cidr() -> None:
     graph, _ = recorded(cidr="192.168.0.0/20")
     assert only(graph, SUBNETWORK).inputs["ipCidrRange"] == "192.168.0.0/20"
 
 
-def test_only_googles_front_end_comes_in() -> None:
+def test_firewall_allows_google_front_end_only() -> None:
     graph, _ = recorded()
     rules = graph.of(FIREWALL)
     assert {source for rule in rules for source in rule.inputs["sourceRanges"]} == {"35.191.0.0/16", "130.211.0.0/22"}
     assert {rule.inputs["direction"] for rule in rules} == {"INGRESS"}
     ports = [port for rule in rules for allowed in rule.inputs["allows"] for port in allowed["ports"]]
-    # Not 22: nobody logs in.
+    # Without SSH (22).
     assert set(ports) == {"8443", "10402"}
-    # Instances have no common tag outside of a shared VPC.
+    # Instances have a common tag in a Shared VPC only.
     assert not any(rule.inputs.get("targetTags") for rule in rules)
 
 
-def test_the_database_comes_after_the_connection_and_that_after_its_addresses() -> None:
+def test_connection_depends_on_its_address_range() -> None:
     graph, seen = recorded()
     connection, addresses = only(graph, CONNECTION), only(graph, ADDRESSES)
     assert seen["connection"] == connection.urn
@@ -84,18 +84,18 @@ def test_the_database_comes_after_the_connection_and_that_after_its_addresses() 
     assert addresses.urn in connection.property_dependencies["reservedPeeringRanges"]
     assert only(graph, VPC).urn in connection.property_dependencies["network"]
     assert (addresses.inputs["purpose"], addresses.inputs["addressType"]) == ("VPC_PEERING", "INTERNAL")
-    # A /24 is the least that Cloud SQL takes.
+    # Cloud SQL needs at least a /24.
     assert addresses.inputs["prefixLength"] <= 24
 
 
-def test_an_own_vpc_goes_although_a_deleted_database_holds_it() -> None:
+def test_created_network_is_deleted_with_its_peering() -> None:
     graph, _ = recorded()
     assert only(graph, CONNECTION).inputs["deletionPolicy"] == "REMOVE_PEERING"
     assert not any(one.retain_on_delete for one in graph.resources)
 
 
 @pytest.mark.parametrize("private", [True, False])
-def test_a_vpc_that_is_there_gets_no_subnetwork_and_no_rules(private: bool) -> None:
+def test_existing_network_gets_no_subnetwork_and_no_firewall(private: bool) -> None:
     graph, seen = recorded(private=private, vpc_name="shared", subnetwork="apps")
     assert {one.type for one in graph.resources} - {"mlflow:gcp:Network"} == (
         {ADDRESSES, CONNECTION} if private else set()
@@ -105,7 +105,7 @@ def test_a_vpc_that_is_there_gets_no_subnetwork_and_no_rules(private: bool) -> N
     assert not seen["created"]
 
 
-def test_the_connection_of_a_vpc_that_is_there_is_left_and_named() -> None:
+def test_connection_of_an_existing_network_is_retained() -> None:
     graph, seen = recorded(vpc_name="shared")
     assert only(graph, CONNECTION).inputs["deletionPolicy"] == "ABANDON"
     assert only(graph, ADDRESSES).retain_on_delete
@@ -113,7 +113,7 @@ def test_the_connection_of_a_vpc_that_is_there_is_left_and_named() -> None:
     assert "VPC shared" in kept
 
 
-def test_a_peered_vpc_is_not_connected_again() -> None:
+def test_peered_network_gets_no_connection() -> None:
     graph, seen = recorded(vpc_name="shared", peered=True)
     assert {one.type for one in graph.resources} == {"mlflow:gcp:Network"}
     assert seen["connection"] is None
@@ -123,16 +123,16 @@ def test_a_peered_vpc_is_not_connected_again() -> None:
 @pytest.mark.parametrize(
     ("location", "region"), [("europe-west", "europe-west1"), ("us-central", "us-central1"), ("us-east4", "us-east4")]
 )
-def test_a_subnetwork_that_is_there_is_in_app_engines_region(location: str, region: str) -> None:
+def test_existing_subnetwork_is_in_app_engines_region(location: str, region: str) -> None:
     assert recorded(vpc_name="shared", subnetwork="apps", location=location)[1]["region"] == region
 
 
-def test_the_default_addresses_are_no_ones_default_network() -> None:
+def test_default_cidr_does_not_overlap_auto_mode_ranges() -> None:
     # https://cloud.google.com/vpc/docs/subnets#ip-ranges: subnetworks of auto mode.
     assert not ipaddress.ip_network(NetworkArgs().cidr).overlaps(ipaddress.ip_network("10.128.0.0/9"))
 
 
-def test_everything_names_its_project() -> None:
+def test_resources_name_the_project() -> None:
     graph, _ = recorded()
-    # The connection has its project in its network.
+    # A connection has its project in the network's ID.
     assert {one.type for one in graph.resources if one.custom and one.inputs.get("project") != PROJECT} == {CONNECTION}

@@ -1,4 +1,4 @@
-"""MLflow's service: what its container is told, how many there are of it, and how it comes and goes."""
+"""MLflow's App Engine service: environment, scaling, lifecycle."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -42,25 +42,23 @@ def told(settings: Mapping[str, Any] | None = None) -> dict[str, str]:
 
 
 def read(settings: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> tuple[image.Settings, ProxySettings]:
-    """What the image makes of it."""
-    # The recorder's authorities are no real ones.
+    """The settings that the image reads from the environment."""
+    # The mock certificates are not valid PEM.
     monkeypatch.setattr(tls, "create_ssl_context", str)
     return image.read_settings(told(settings))
 
 
-# -- what the container is told
+# --- Environment
 
 
-def test_every_name_is_one_that_the_image_knows() -> None:
+def test_variable_names_are_known_to_the_image() -> None:
     contract = {value for value in vars(mlflow_environment).values() if isinstance(value, str) and "_APP_" in value}
     assert len(contract) > 8
     assert contract <= NAMES
 
 
 @every_kind
-def test_the_image_takes_what_it_is_told_and_knows_every_name(
-    settings: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_image_accepts_the_environment(settings: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(told(settings)) <= NAMES
     of_mlflow, of_proxy = read(settings, monkeypatch)
     assert of_proxy.section(AuthSettings).auth
@@ -70,20 +68,20 @@ def test_the_image_takes_what_it_is_told_and_knows_every_name(
 
 
 @every_kind
-def test_nothing_that_it_is_told_is_secret(settings: Mapping[str, Any]) -> None:
+def test_environment_has_no_secrets(settings: Mapping[str, Any]) -> None:
     assert "envVariables" not in only(record_stack(settings), VERSION).secret_inputs
     assert SECRET not in told(settings).values()
 
 
-def test_the_database_is_reached_by_cloud_sqls_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_public_database_is_reached_over_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     connection = record_stack().of("mlflow:index:GcpMlflow")[0].outputs["connection_name"]
     assert read({}, monkeypatch)[0].database_socket == f"/cloudsql/{connection}"
-    # App Engine makes the socket for this one.
+    # App Engine creates the socket for this connection name.
     assert version()["betaSettings"] == {"cloud_sql_instances": connection}
     assert "network" not in version()
 
 
-def test_a_private_database_is_reached_in_the_vpc_and_has_to_prove_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_private_database_is_reached_over_verified_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     of_mlflow, _ = read(PRIVATE, monkeypatch)
     database = only(record_stack(PRIVATE), "gcp:sql/databaseInstance:DatabaseInstance")
     assert of_mlflow.database_address is not None
@@ -97,17 +95,17 @@ def test_a_private_database_is_reached_in_the_vpc_and_has_to_prove_who_it_is(mon
         only(record_stack(PRIVATE), kind)
         for kind in ("gcp:compute/network:Network", "gcp:compute/subnetwork:Subnetwork")
     )
-    # Short names: App Engine takes no others.
+    # App Engine requires short names.
     assert version(PRIVATE)["network"] == {"name": network.outputs["name"], "subnetwork": subnetwork.outputs["name"]}
 
 
-def test_names_of_the_database_reach_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_database_names_reach_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     of_mlflow, _ = read(KINDS["named by hand"], monkeypatch)
     assert (of_mlflow.database_name, of_mlflow.database_user) == ("tracking", "tracker")
 
 
 @pytest.mark.parametrize(("access", "proxied"), [("proxied", True), ("direct", False)])
-def test_artifacts_are_in_the_bucket(access: str, proxied: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_artifact_settings_reach_the_image(access: str, proxied: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"artifacts": {"access": access}}
     of_mlflow, _ = read(given, monkeypatch)
     bucket = only(record_stack(given), "gcp:storage/bucket:Bucket", "mlflow-artifacts")
@@ -115,7 +113,7 @@ def test_artifacts_are_in_the_bucket(access: str, proxied: bool, monkeypatch: py
     assert of_mlflow.artifacts_proxied is proxied
 
 
-def test_its_memory_is_what_the_settings_say_and_its_processes_only_if_they_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_and_workers_reach_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     of_mlflow, _ = read(KINDS["sized"], monkeypatch)
     assert (of_mlflow.memory_limit_mib, of_mlflow.workers) == (4608, 6)
     assert mlflow_environment.WORKERS not in told()
@@ -123,9 +121,7 @@ def test_its_memory_is_what_the_settings_say_and_its_processes_only_if_they_do(m
 
 
 @pytest.mark.parametrize(("service", "host"), [("mlflow", f"mlflow-dot-{HOST}"), ("default", HOST)])
-def test_the_proxy_answers_under_the_services_names_alone(
-    service: str, host: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_allowed_hosts_are_the_services_hosts(service: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"app": {"service": service}}
     _, of_proxy = read(given, monkeypatch)
     assert of_proxy.public_url == f"https://{host}"
@@ -134,20 +130,20 @@ def test_the_proxy_answers_under_the_services_names_alone(
     assert outputs["url"] == outputs["tracking_uri"] == f"https://{host}"
 
 
-def test_the_proxy_knows_the_roles(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_role_rules_reach_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read({}, monkeypatch)[1].section(RoleRulesSettings).role_rules == "domain:example.com=editor"
     assert proxy_environment.ROLE_RULES not in told({"access": {}})
 
 
-def test_app_engine_asks_where_the_proxy_answers_without_its_proxy() -> None:
+def test_health_checks_use_the_proxys_paths() -> None:
     assert version()["livenessCheck"]["path"] == proxy_environment.HEALTH
     assert version()["readinessCheck"]["path"] == proxy_environment.READY
 
 
-# -- how many there are, and how long anybody waits
+# --- Scaling and timeouts
 
 
-def test_it_grows_with_its_load_within_the_settings() -> None:
+def test_automatic_scaling_follows_the_settings() -> None:
     given = {"app": {"minInstances": 3, "maxInstances": 5, "cpuUtilization": 0.6}}
     assert version(given)["automaticScaling"] == {
         "minTotalInstances": 3,
@@ -156,7 +152,7 @@ def test_it_grows_with_its_load_within_the_settings() -> None:
     }
 
 
-def test_a_start_may_take_as_long_as_an_upgrade_and_the_engine_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timeouts_cover_a_schema_upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = int(str(version()["readinessCheck"]["appStartTimeout"]).removesuffix("s"))
     assert seconds >= read({}, monkeypatch)[0].schema_lock_timeout
     timeouts = only(record_stack(), VERSION).timeouts
@@ -164,20 +160,20 @@ def test_a_start_may_take_as_long_as_an_upgrade_and_the_engine_waits_for_it(monk
         assert int(timeouts[action].removesuffix("m")) * 60 >= seconds + 600
 
 
-# -- how it comes and goes
+# --- Lifecycle
 
 
-def test_a_change_is_never_another_version_beside_it() -> None:
+def test_version_id_never_changes() -> None:
     assert {version(settings)["versionId"] for settings in KINDS.values()} == {"v1"}
 
 
-def test_another_service_replaces_it() -> None:
+def test_changed_service_replaces_version_and_split() -> None:
     assert only(record_stack(), VERSION).replace_on_changes == ("service",)
     assert only(record_stack(), SPLIT).replace_on_changes == ("service",)
 
 
 @every_kind
-def test_all_requests_come_to_it_at_once(settings: Mapping[str, Any]) -> None:
+def test_all_traffic_goes_to_the_version(settings: Mapping[str, Any]) -> None:
     graph = record_stack(settings)
     split, made = only(graph, SPLIT), only(graph, VERSION)
     assert split.inputs["service"] == made.inputs["service"]
@@ -187,7 +183,7 @@ def test_all_requests_come_to_it_at_once(settings: Mapping[str, Any]) -> None:
 
 
 @every_kind
-def test_a_destroy_ends_the_service_or_says_what_goes_on(settings: Mapping[str, Any]) -> None:
+def test_destroy_deletes_the_service_unless_it_is_default(settings: Mapping[str, Any]) -> None:
     graph = record_stack(settings)
     made = only(graph, VERSION).inputs
     alone = made["service"] == "default"
@@ -200,7 +196,7 @@ def kept(graph: Graph) -> list[str]:
 
 
 @every_kind
-def test_it_starts_when_all_that_it_needs_is_there(settings: Mapping[str, Any]) -> None:
+def test_version_depends_on_everything_it_needs(settings: Mapping[str, Any]) -> None:
     graph = record_stack(settings)
     below = urns_needed_by(graph, only(graph, VERSION))
     account = only(graph, VERSION).inputs["serviceAccount"]
