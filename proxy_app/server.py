@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from .access_log import AccessLog
-from .app import App, create_app, target_of
+from .app import NO_EXTENSIONS, App, Extensions, create_app, target_of
 from .connections import Connections, new_request
 from .credentials import Source
 from .setting_values import Address
@@ -52,17 +52,22 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def running_server(
-    settings: Settings, *, source: Source | None = None, access_log: AccessLog | None = None
+    settings: Settings,
+    *,
+    source: Source | None = None,
+    access_log: AccessLog | None = None,
+    extensions: Extensions = NO_EXTENSIONS,
 ) -> AsyncGenerator[Server]:
     """The proxy answers in this block; at its end running requests are aborted.
 
-    ``source`` and ``access_log`` are as for ``create_app``. Raises ListenError, TargetError, TokenError, StoreError.
+    ``source``, ``access_log`` and ``extensions`` are as for ``create_app``.
+    Raises ListenError, TargetError, TokenError, StoreError.
     """
     with (
         _bound(settings.listen, "MLFLOW_PROXY_LISTEN") as listener,
         _bound(settings.metrics_listen, "MLFLOW_PROXY_METRICS_LISTEN") as metrics_listener,
     ):
-        app = create_app(settings, source=source, access_log=access_log)
+        app = create_app(settings, source=source, access_log=access_log, extensions=extensions)
         # A client that disconnects cancels its request.
         requests = web.Server(app.proxy.handle, request_factory=new_request, handler_cancellation=True)
         metrics = web.AppRunner(app.metrics.application(), access_log=None, shutdown_timeout=_ABORT)

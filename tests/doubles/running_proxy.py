@@ -12,6 +12,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from proxy_app.access_log import AccessLog
+from proxy_app.app import NO_EXTENSIONS, Extensions
 from proxy_app.auth import ROLES
 from proxy_app.auth.tokens import Token, serialize
 from proxy_app.credentials import Loaded, Source
@@ -99,12 +100,20 @@ def quick_settings(upstream: str, tokens: Tokens, *, signed: bool = False, **cha
 
 @contextlib.asynccontextmanager
 async def running_proxy(
-    upstream: str, tokens: Tokens, *, signed: bool = False, source: Source = signing_keys, **changes: Any
+    upstream: str,
+    tokens: Tokens,
+    *,
+    signed: bool = False,
+    source: Source = signing_keys,
+    extensions: Extensions = NO_EXTENSIONS,
+    **changes: Any,
 ) -> AsyncGenerator[RunningProxy]:
     """The proxy in front of an origin."""
     settings = quick_settings(upstream, tokens, signed=signed, **changes)
     written: list[str] = []
-    async with running_server(settings, source=source, access_log=AccessLog(written.append)) as server:
+    async with running_server(
+        settings, source=source, access_log=AccessLog(written.append), extensions=extensions
+    ) as server:
         yield RunningProxy(server, settings, tokens, written)
 
 
