@@ -158,9 +158,9 @@ def _service_alerts(deployment: Deployment, args: MonitoringArgs, app: AppArgs) 
             title="server errors",
             severity="ERROR",
             text="More than four responses within five minutes had a 5xx status. Check the field `error` in the log: "
-            "an upstream error or no value points to MLflow and its database, no-keys to the connection to Google's "
-            "public keys, fault to the proxy, and a request that the proxy did not log to App Engine's front end, "
-            "which found no healthy instance.",
+            "an upstream error or no value points to MLflow and its database, signing-keys-unavailable to the "
+            "connection to Google's public keys, internal-error to the proxy, and a request that the proxy did not log "
+            "to App Engine's front end, which found no healthy instance.",
             condition=_Condition(
                 time_series=TimeSeries(
                     metric=RESPONSE_COUNT,
