@@ -1,4 +1,7 @@
-"""A container's build context: the files that .dockerignore lets in, a hash of them, and how a provider finds it."""
+"""A container's build context: the files that .dockerignore does not exclude, a hash of them, and its location.
+
+.dockerignore is evaluated here since pulumi-docker-build exposes no hash of the context before a build.
+"""
 
 import hashlib
 import os
@@ -14,14 +17,14 @@ import pulumi
 
 
 class _Rule(NamedTuple):
-    """A line of .dockerignore."""
+    """A pattern of .dockerignore."""
 
     ignores: bool
     whole: re.Pattern[str]
     parts: list[str]
 
-    def may_fit_below(self, path: str) -> bool:
-        """Whether something in a folder may fit: never wrongly no."""
+    def may_match_below(self, path: str) -> bool:
+        """Whether the pattern may match a file in a folder; may be wrong only if True."""
         for own, given in zip_longest(self.parts, path.split("/")):
             if given is None or (own is not None and ("**" in own or "[" in own)):
                 return True
@@ -31,10 +34,10 @@ class _Rule(NamedTuple):
 
 
 def content_hash(folder: Path, *further: str, dockerfile: str = "Dockerfile") -> str:
-    """What an image is built from, as 64 hex digits: Dockerfile, names, modes and contents, and ``further`` arguments.
+    """SHA-256 in hex of the Dockerfile, the files' names, modes and contents, and ``further`` arguments.
 
-    ``dockerfile`` is its path from ``folder``. The hash changes at least whenever docker-build's own does, which takes
-    modes in, too: each build has a tag of its own.
+    ``dockerfile`` is its path relative to ``folder``. The hash changes at least whenever docker-build's own hash does,
+    which includes modes, so that each build has its own tag.
     """
     whole = hashlib.sha256()
     for path in [dockerfile, *files(folder)]:
@@ -47,22 +50,21 @@ def content_hash(folder: Path, *further: str, dockerfile: str = "Dockerfile") ->
 
 
 def files(folder: Path) -> list[str]:
-    """The files that a build gets, in order, with slashes."""
+    """The files of the build context, sorted, with slashes."""
     rules = list(_rules((folder / ".dockerignore").read_text(encoding="utf-8")))
     found: list[str] = []
     for inside, folders, names in os.walk(folder):
         here = PurePosixPath(Path(inside).relative_to(folder).as_posix())
         found.extend(str(here / name) for name in names)
-        # Where nothing is let in there may be very much: packages of other languages, caches, a repository's history.
-        folders[:] = [one for one in folders if _may_hold(str(here / one), rules)]
+        # Skip excluded folders, which may be large: packages, caches, .git.
+        folders[:] = [one for one in folders if _may_contain(str(here / one), rules)]
     return sorted(path for path in found if not _ignored(path, rules))
 
 
 def location(folder: Path) -> str:
-    """The folder as docker-build takes it: in the project itself a relative path, the same on every machine.
+    """The location for docker-build: relative within the project, so that it is the same on every machine.
 
-    docker-build builds again when this changes. It starts in the project's folder, where the program runs, too, unless
-    it is started by another program.
+    A changed location causes a build. docker-build runs in the project's folder.
     """
     here = Path.cwd()
     project = pulumi.get_root_directory()
@@ -72,7 +74,7 @@ def location(folder: Path) -> str:
 
 
 def _rules(text: str) -> Iterator[_Rule]:
-    """One for each line; https://docs.docker.com/build/concepts/context/#dockerignore-files."""
+    """One rule per line; https://docs.docker.com/build/concepts/context/#dockerignore-files."""
     for line in text.splitlines():
         pattern = line.strip()
         if not pattern or pattern.startswith("#"):
@@ -94,7 +96,7 @@ def _part(part: str) -> str:
 
 
 def _ignored(path: str, rules: list[_Rule]) -> bool:
-    """The last rule that fits a file, or a folder that it is in, decides."""
+    """Whether the last rule that matches the file or one of its folders excludes it."""
     places = [path, *(parent.as_posix() for parent in PurePosixPath(path).parents if parent.name)]
     ignored = False
     for rule in rules:
@@ -103,6 +105,6 @@ def _ignored(path: str, rules: list[_Rule]) -> bool:
     return ignored
 
 
-def _may_hold(path: str, rules: list[_Rule]) -> bool:
-    """Whether a folder may have a file that is let in."""
-    return not _ignored(path, rules) or any(not rule.ignores and rule.may_fit_below(path) for rule in rules)
+def _may_contain(path: str, rules: list[_Rule]) -> bool:
+    """Whether a folder may contain a file that is not excluded."""
+    return not _ignored(path, rules) or any(not rule.ignores and rule.may_match_below(path) for rule in rules)

@@ -1,10 +1,10 @@
-"""An image built here with docker-build and pushed: once for each content, under a tag of its own, named by its digest.
+"""A container image that is built and pushed with docker-build, once for each content, with its own tag.
 
-A tag can be pushed once (moby/buildkit#3776; not even the same digest again, aws/containers-roadmap#2179), and a run
-may end between a push and the engine's note of it. So a tag says when the run was that pushed it, and is not looked at
-again; another content is another resource.
+Tags are immutable: even the same digest cannot be pushed again (moby/buildkit#3776, aws/containers-roadmap#2179), and a
+run may be interrupted between the push and the update of the state. So a tag contains the time of the push, changes of
+it are ignored, and new content is a new resource.
 
-Docker with BuildKit is left to whoever runs the program, and for another processor architecture its emulation.
+Requires Docker with BuildKit, and emulation for another CPU architecture.
 """
 
 import posixpath
@@ -37,18 +37,18 @@ class Build:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
-    """Where it is pushed to: ``image`` is the whole name without a tag, ``repository`` deletes what it holds."""
+    """The registry: ``image`` is the name without a tag; deleting ``repository`` deletes its images."""
 
     image: pulumi.Output[str]
     repository: pulumi.Resource
-    made_for: Sequence[str]
-    """What it cannot change: with another one of these it is another repository, and has none of the images."""
+    replaced_by: Sequence[str]
+    """Properties whose change replaces the repository, which is then empty."""
     login: docker_build.RegistryArgs
-    """With a password made for this run: docker-build does not take another one for a change."""
+    """Credentials of this run; docker-build ignores changes of the password."""
 
 
 def built_image(name: str, build: Build, registry: Registry, *, parent: pulumi.Resource) -> pulumi.Output[str]:
-    """The image by its digest. Its resource has ``name`` and the beginning of its content's hash."""
+    """Build an image and return its URI with the digest. The resource is named ``name`` and the start of the hash."""
     given = {"VERSION": __version__}
     given |= {argument: value for argument, value in build.arguments.items() if value is not None}
     context = location(build.context)
@@ -57,7 +57,7 @@ def built_image(name: str, build: Build, registry: Registry, *, parent: pulumi.R
         build.context,
         context,
         build.platform,
-        *registry.made_for,
+        *registry.replaced_by,
         *(f"{argument}={value}" for argument, value in given.items()),
         dockerfile=build.dockerfile,
     )
@@ -74,8 +74,8 @@ def built_image(name: str, build: Build, registry: Registry, *, parent: pulumi.R
         opts=pulumi.ResourceOptions(
             parent=parent,
             ignore_changes=["tags"],
-            # An Image that goes deletes its digest, which may be the very one that runs (pulumi-docker-build#606), or
-            # what a failed deployment goes back to. The repository deletes what it holds.
+            # Deleting an Image deletes its digest, which may be running (pulumi-docker-build#606) or be needed for a
+            # rollback. The repository deletes its images.
             retain_on_delete=True,
             deleted_with=registry.repository,
         ),

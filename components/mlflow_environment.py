@@ -1,4 +1,4 @@
-"""What MLflow's image understands beside its proxy's settings (proxy_environment.py).
+"""Environment variables of MLflow's image, in addition to those of its proxy (proxy_environment.py).
 
 components/ imports nothing of the image's; a test holds both sides to these names.
 """

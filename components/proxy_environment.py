@@ -1,4 +1,4 @@
-"""What the proxy's image understands: the names of its settings, its port and its paths.
+"""The interface of the proxy's image: environment variables, port and paths.
 
 components/ imports nothing of the proxy's; a test holds both sides to these names.
 """

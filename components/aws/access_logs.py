@@ -8,9 +8,9 @@ from .identity import Statement
 
 
 def access_logs(deployment: Deployment, *, days: int, parent: pulumi.Resource) -> PrivateBucket:
-    """A load balancer depends on it: on enabling logs, AWS writes a test file, and refuses if that fails.
+    """The load balancer must depend on it: when logging is enabled, AWS writes a test file and fails if it cannot.
 
-    On destroy the load balancer goes first, the policy next: no late log file makes the emptied bucket undeletable.
+    On destroy, the load balancer is deleted first, so that no late log file prevents the deletion of the empty bucket.
     """
     return private_bucket(
         deployment,
@@ -20,17 +20,17 @@ def access_logs(deployment: Deployment, *, days: int, parent: pulumi.Resource) -
         expire_days=days,
         statements=lambda bucket: [_delivery(deployment, bucket)],
         protect=deployment.deletion_protection,
-        # The only encryption that access logs take is S3's own.
+        # Access logs support SSE-S3 only.
         kms=False,
     )
 
 
 def _delivery(deployment: Deployment, bucket: pulumi.Output[str]) -> Statement:
-    """Elastic Load Balancing's log delivery may write the logs of this account's load balancers.
+    """Allow Elastic Load Balancing to write the logs of this account's load balancers.
 
-    The service's name holds in every region and has replaced the account id of each; the account in the path is what
-    keeps others' load balancers out. AWS documents no condition key for these writes, and one that it does not send
-    would refuse them all.
+    The service principal is the same in every region and replaces the regional account IDs; the account ID in the path
+    excludes load balancers of other accounts. AWS documents no condition key for these writes, and a condition on a key
+    that is not sent would deny them.
     https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html
     """
     return {

@@ -16,7 +16,7 @@ from .image import Image
 from .load_balancer import LoadBalancer
 from .monitoring import Monitoring
 from .network import Network
-from .outputs import lines_for_clients
+from .outputs import client_commands
 from .proxy_log import ProxyLog
 from .service import Service
 from .settings import AwsMlflowProxySettings
@@ -156,7 +156,7 @@ class AwsMlflowProxy(pulumi.ComponentResource):
         self.admin_token_secret_arn = tokens.admin_token_secret_arn
         self.tokens_secret_arn = tokens.hashes_secret_arn
         self.load_balancer_dns_name, self.load_balancer_zone_id = load_balancer.dns_name, load_balancer.dns_zone_id
-        self.port_forward, self.client_setup = lines_for_clients(
+        self.port_forward, self.client_setup = client_commands(
             deployment, load_balancer=load_balancer, service=service, tokens=tokens
         )
         self.register_outputs({output: getattr(self, output) for output in self.__class__.__annotations__})

@@ -1,6 +1,6 @@
-"""A private bucket: encrypted, TLS only, closed to the public, and cleaned up by itself.
+"""A private S3 bucket: encrypted, TLS only, without public access, and with lifecycle rules.
 
-What may be written to it, and by whom, is left to the caller.
+Write permissions are not part of it.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,10 +15,10 @@ Statements = Callable[[pulumi.Output[str]], Sequence[Statement]]
 
 
 class PrivateBucket(pulumi.ComponentResource):
-    """Whoever depends on it waits for its policy, too."""
+    """A bucket with its policy and configuration; depending on it means depending on all of them."""
 
     bucket: pulumi.Output[str]
-    """Its name."""
+    """Name of the bucket."""
     arn: pulumi.Output[str]
 
     def __init__(
@@ -39,15 +39,15 @@ class PrivateBucket(pulumi.ComponentResource):
             name, force_destroy=not deployment.deletion_protection, tags=deployment.tags_for(role), opts=inside
         )
         self.bucket, self.arn = made.bucket, made.arn
-        _encrypted(name, made, deployment.kms_key_arn if kms else None, inside)
-        ready = _closed(name, made, self)
+        _encryption(name, made, deployment.kms_key_arn if kms else None, inside)
+        ready = _block_public_access(name, made, self)
         s3.BucketPolicy(
             name,
             bucket=made.bucket,
             policy=document([_tls_only(made.arn), *(statements(made.arn) if statements else ())]),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[ready]),
         )
-        _cleaned_up(name, made, noncurrent_days, expire_days, self)
+        _lifecycle(name, made, noncurrent_days, expire_days, self)
         self.register_outputs({"bucket": self.bucket, "arn": self.arn})
 
 
@@ -75,12 +75,12 @@ def private_bucket(
         expire_days=expire_days,
         statements=statements,
         kms=kms,
-        # All of it: a destroy that stops at the bucket must not have opened it before.
+        # Protects all child resources: a destroy that fails on the bucket must not have removed its policy before.
         opts=pulumi.ResourceOptions(parent=parent, protect=protect),
     )
 
 
-def _encrypted(name: str, bucket: s3.Bucket, key: pulumi.Input[str] | None, opts: pulumi.ResourceOptions) -> None:
+def _encryption(name: str, bucket: s3.Bucket, key: pulumi.Input[str] | None, opts: pulumi.ResourceOptions) -> None:
     s3.BucketServerSideEncryptionConfiguration(
         name,
         bucket=bucket.bucket,
@@ -91,7 +91,7 @@ def _encrypted(name: str, bucket: s3.Bucket, key: pulumi.Input[str] | None, opts
                         sse_algorithm="AES256" if key is None else "aws:kms", kms_master_key_id=key
                     )
                 ),
-                # One request to KMS for many objects.
+                # Reduces the number of requests to KMS.
                 bucket_key_enabled=key is not None,
             )
         ],
@@ -99,8 +99,8 @@ def _encrypted(name: str, bucket: s3.Bucket, key: pulumi.Input[str] | None, opts
     )
 
 
-def _closed(name: str, bucket: s3.Bucket, parent: pulumi.Resource) -> pulumi.Resource:
-    """To the public; what comes after depends on what is returned."""
+def _block_public_access(name: str, bucket: s3.Bucket, parent: pulumi.Resource) -> pulumi.Resource:
+    """Block public access. Later configuration has to depend on the returned resource."""
     block = s3.BucketPublicAccessBlock(
         name,
         bucket=bucket.bucket,
@@ -110,7 +110,7 @@ def _closed(name: str, bucket: s3.Bucket, parent: pulumi.Resource) -> pulumi.Res
         restrict_public_buckets=True,
         opts=pulumi.ResourceOptions(parent=parent),
     )
-    # One after the other: S3 refuses a change while another of the kind is under way (OperationAborted).
+    # Sequential: S3 rejects concurrent changes of this kind (OperationAborted).
     return s3.BucketOwnershipControls(
         name,
         bucket=bucket.bucket,
@@ -130,7 +130,7 @@ def _tls_only(arn: pulumi.Output[str]) -> Statement:
     }
 
 
-def _cleaned_up(
+def _lifecycle(
     name: str, bucket: s3.Bucket, noncurrent_days: int | None, expire_days: int | None, parent: pulumi.Resource
 ) -> None:
     versioning: list[pulumi.Resource] = []
@@ -152,7 +152,7 @@ def _cleaned_up(
 
 
 def _rules(noncurrent_days: int | None, expire_days: int | None) -> list[s3.BucketLifecycleConfigurationRuleArgs]:
-    # Of every object; without a filter the provider finds a change at every refresh (pulumi-aws#2128).
+    # All objects; without a filter, every refresh reports a change (pulumi-aws#2128).
     every = s3.BucketLifecycleConfigurationRuleFilterArgs(prefix="")
     rules = [
         s3.BucketLifecycleConfigurationRuleArgs(
@@ -173,7 +173,7 @@ def _rules(noncurrent_days: int | None, expire_days: int | None) -> list[s3.Buck
                 noncurrent_version_expiration=s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(
                     noncurrent_days=noncurrent_days
                 ),
-                # S3 takes this and a number of days in two rules only.
+                # S3 accepts this and a number of days in separate rules only.
                 expiration=s3.BucketLifecycleConfigurationRuleExpirationArgs(expired_object_delete_marker=True),
             )
         )

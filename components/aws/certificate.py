@@ -1,6 +1,6 @@
-"""A certificate for a name in Route 53, proven by DNS, and the name itself.
+"""An ACM certificate with DNS validation in Route 53, and the DNS record of the load balancer.
 
-The hosted zones are the caller's.
+The hosted zones must exist.
 """
 
 import pulumi
@@ -11,7 +11,7 @@ from .load_balancer_settings import DomainSettings
 
 
 def certificate(deployment: Deployment, domain: DomainSettings, parent: pulumi.Resource) -> pulumi.Output[str]:
-    """The ARN of a new certificate, once it is issued."""
+    """Create a certificate and return its ARN once it is issued."""
     inside = pulumi.ResourceOptions(parent=parent)
     made = acm.Certificate(
         deployment.logical_name("certificate"),
@@ -20,31 +20,31 @@ def certificate(deployment: Deployment, domain: DomainSettings, parent: pulumi.R
         tags=deployment.tags_for("certificate"),
         opts=inside,
     )
-    wanted = made.domain_validation_options[0]
-    proof = route53.Record(
+    validation = made.domain_validation_options[0]
+    record = route53.Record(
         deployment.logical_name("certificate-validation"),
         zone_id=domain.zone_id,
-        name=wanted.resource_record_name,
-        type=wanted.resource_record_type,
-        records=[wanted.resource_record_value],
+        name=validation.resource_record_name,
+        type=validation.resource_record_type,
+        records=[validation.resource_record_value],
         ttl=60,
-        # ACM wants the same record for every certificate of this name in this account: it may be there already.
+        # ACM uses the same record for every certificate of a name in an account, so it may already exist.
         allow_overwrite=True,
         opts=inside,
     )
     issued = acm.CertificateValidation(
         deployment.logical_name("certificate"),
         certificate_arn=made.arn,
-        validation_record_fqdns=[proof.fqdn],
+        validation_record_fqdns=[record.fqdn],
         opts=inside,
     )
     return issued.certificate_arn
 
 
-def name_in_dns(
+def dns_record(
     deployment: Deployment, domain: DomainSettings, balancer: lb.LoadBalancer, parent: pulumi.Resource
 ) -> None:
-    """The name leads to the load balancer: in the private zone if there is one, else in the public one."""
+    """Create the DNS record of the load balancer, in the private zone if there is one, otherwise in the public zone."""
     route53.Record(
         deployment.logical_name("dns-record"),
         zone_id=domain.private_zone_id or domain.zone_id,

@@ -1,4 +1,4 @@
-"""One page that answers: is it up, who uses it, what is slow."""
+"""The CloudWatch dashboard: availability, usage and latency."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,17 +28,17 @@ def dashboard(
     alarms: Sequence[cloudwatch.MetricAlarm],
     parent: pulumi.Resource,
 ) -> pulumi.Output[str]:
-    """Its address in the console."""
+    """Create the dashboard and return its URL in the console."""
     made = cloudwatch.Dashboard(
         deployment.logical_name("dashboard"),
-        # An account's dashboards share their names, in all its regions.
+        # Dashboard names are unique per account, across all regions.
         dashboard_name=pulumi.Output.concat(deployment.physical_name("dashboard", 200), "-", deployment.region),
         dashboard_body=pulumi.Output.json_dumps(
             {
                 "widgets": [
-                    *_is_it_up(deployment, load_balancer, service, alarms),
-                    *_who_uses_it(deployment, log),
-                    *_what_is_slow(deployment, log),
+                    *_availability(deployment, load_balancer, service, alarms),
+                    *_usage(deployment, log),
+                    *_latency(deployment, log),
                 ]
             }
         ),
@@ -53,12 +53,12 @@ def dashboard(
     )
 
 
-def _is_it_up(
+def _availability(
     deployment: Deployment, load_balancer: LoadBalancer, service: Service, alarms: Sequence[cloudwatch.MetricAlarm]
 ) -> list[Widget]:
     where = namespace(deployment)
     balancer = ["LoadBalancer", load_balancer.arn_suffix]
-    proxies = ["TargetGroup", load_balancer.target_group_suffix, *balancer]
+    targets = ["TargetGroup", load_balancer.target_group_suffix, *balancer]
     ecs = ["ClusterName", service.cluster_name, "ServiceName", service.service_name]
     return [
         _title("Is it up?"),
@@ -70,15 +70,15 @@ def _is_it_up(
         },
         _graph(
             deployment,
-            "Proxies",
+            "Tasks",
             [
-                ["AWS/ApplicationELB", "HealthyHostCount", *proxies, {"stat": "Maximum"}],
-                ["AWS/ApplicationELB", "UnHealthyHostCount", *proxies, {"stat": "Maximum"}],
+                ["AWS/ApplicationELB", "HealthyHostCount", *targets, {"stat": "Maximum"}],
+                ["AWS/ApplicationELB", "UnHealthyHostCount", *targets, {"stat": "Maximum"}],
             ],
         ),
         _graph(
             deployment,
-            "Errors and refusals",
+            "Errors",
             [
                 [where, "ProxyErrors"],
                 [where, "UpstreamErrors"],
@@ -98,7 +98,7 @@ def _is_it_up(
     ]
 
 
-def _who_uses_it(deployment: Deployment, log: ProxyLog) -> list[Widget]:
+def _usage(deployment: Deployment, log: ProxyLog) -> list[Widget]:
     where = namespace(deployment)
     by_role = [[where, "RequestsByRole", "Role", role] for role in ("viewer", "editor", "admin")]
     return [
@@ -107,7 +107,7 @@ def _who_uses_it(deployment: Deployment, log: ProxyLog) -> list[Widget]:
         _table(
             deployment,
             log,
-            "Callers",
+            "Clients",
             "| stats count(*) as requests, sum(bytes_in + bytes_out) as bytes, max(@timestamp) as seen by "
             "principal, role "
             "| sort requests desc | limit 20",
@@ -115,7 +115,7 @@ def _who_uses_it(deployment: Deployment, log: ProxyLog) -> list[Widget]:
         _table(
             deployment,
             log,
-            "Refused",
+            "Rejected requests",
             "| filter ispresent(error) | stats count(*) as requests by error, status, principal "
             "| sort requests desc | limit 20",
             width=_WHOLE,
@@ -123,20 +123,20 @@ def _who_uses_it(deployment: Deployment, log: ProxyLog) -> list[Widget]:
     ]
 
 
-def _what_is_slow(deployment: Deployment, log: ProxyLog) -> list[Widget]:
+def _latency(deployment: Deployment, log: ProxyLog) -> list[Widget]:
     where = namespace(deployment)
     return [
         _title("What is slow?"),
         _graph(
             deployment,
-            "Answers, in milliseconds",
+            "Response time in milliseconds",
             [[where, "Latency", {"stat": stat}] for stat in ("p50", "p95", "p99")],
             width=_HALF,
         ),
         _table(
             deployment,
             log,
-            "Routes by the time they take in all",
+            "Routes by total time",
             "| stats count(*) as requests, pct(duration_ms, 95) as p95, pct(upstream_duration_ms, 95) as "
             "upstream_p95, sum(duration_ms) as total "
             "by route, method | sort total desc | limit 20",

@@ -1,7 +1,6 @@
-"""How far each VPC endpoint of a VPC of our own goes. They grant nothing: they are the most that passes.
+"""Policies of the VPC endpoints in a new VPC. They grant no permissions: they limit what passes through the endpoint.
 
-Nothing but image layers passes for other accounts' principals: with credentials that somebody brings in, no data goes
-out.
+Principals of other accounts can only read image layers, so that foreign credentials cannot be used to copy data out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,19 +19,19 @@ from .tracking import Tracking
 def endpoint_statements(
     deployment: Deployment, *, tracking: Tracking, image: Image, tokens: Tokens, log: ProxyLog, studio: bool
 ) -> Mapping[Endpoint, Sequence[Statement]]:
-    """By endpoint; one that is not here lets everything pass. ``studio``: notebooks use them, too."""
+    """Statements by endpoint; an endpoint that is not listed has no policy. ``studio``: notebooks use them as well."""
     pull = _pull(deployment, image)
     statements: dict[Endpoint, Sequence[Statement]] = {
         "ecr.api": pull,
         "ecr.dkr": pull,
-        # Most of what agents say takes no ARN: bounded by who says it.
-        "ecs": [_ours(deployment, "ecs:*")],
-        "ecs-agent": [_ours(deployment, "ecs:*")],
-        "ecs-telemetry": [_ours(deployment, "ecs:*")],
-        "ec2messages": [_ours(deployment, "ec2messages:*")],
-        "ssm": [_ours(deployment, "ssm:*")],
-        "ssmmessages": [_ours(deployment, "ssmmessages:*")],
-        "sts": [_ours(deployment, "sts:*")],
+        # Most actions of the agents do not support resource ARNs: limited by principal.
+        "ecs": [_own_account(deployment, "ecs:*")],
+        "ecs-agent": [_own_account(deployment, "ecs:*")],
+        "ecs-telemetry": [_own_account(deployment, "ecs:*")],
+        "ec2messages": [_own_account(deployment, "ec2messages:*")],
+        "ssm": [_own_account(deployment, "ssm:*")],
+        "ssmmessages": [_own_account(deployment, "ssmmessages:*")],
+        "sts": [_own_account(deployment, "sts:*")],
         "logs": [_write_log(deployment, log)],
         "mlflow": [_call_mlflow(deployment, tracking)],
         "sagemaker.api": [_open_mlflow(deployment, tracking)],
@@ -40,50 +39,54 @@ def endpoint_statements(
         "s3": [_artifacts(deployment, tracking, studio=studio), _image_layers(deployment)],
     }
     if deployment.kms_key_arn is not None:
-        statements["kms"] = [_ours(deployment, "kms:Decrypt", "kms:GenerateDataKey", to=[deployment.kms_key_arn])]
+        statements["kms"] = [
+            _own_account(deployment, "kms:Decrypt", "kms:GenerateDataKey", to=[deployment.kms_key_arn])
+        ]
     if studio:
-        # What notebooks do is not known here. "studio" itself carries browsers' sessions, which have no principal.
-        statements["logs"] = [_ours(deployment, "logs:*")]
-        statements["sagemaker.api"] = statements["sagemaker.runtime"] = [_ours(deployment, "sagemaker:*")]
+        # The actions of notebooks are not known. The studio endpoint carries browser sessions, which have no principal.
+        statements["logs"] = [_own_account(deployment, "logs:*")]
+        statements["sagemaker.api"] = statements["sagemaker.runtime"] = [_own_account(deployment, "sagemaker:*")]
     return statements
 
 
-def _ours(deployment: Deployment, *actions: str, to: Sequence[pulumi.Input[str]] = ("*",)) -> Statement:
-    """For this account's principals alone."""
+def _own_account(deployment: Deployment, *actions: str, to: Sequence[pulumi.Input[str]] = ("*",)) -> Statement:
+    """Allow actions for principals of this account only."""
     statement = allow(actions, to, StringEquals={"aws:PrincipalAccount": deployment.account})
     return {**statement, "Principal": "*"}
 
 
 def _pull(deployment: Deployment, image: Image) -> list[Statement]:
-    # Docker's calls (ecr.dkr) are held to the same actions as the API's (Amazon ECR, interface VPC endpoints).
+    # Docker's calls (ecr.dkr) need the same actions as the API (Amazon ECR, interface VPC endpoints).
     actions = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
     repository = image.repository_arn
     return [
-        _ours(deployment, "ecr:GetAuthorizationToken"),
-        _ours(deployment, *actions, to=["*"] if repository is None else [repository]),
+        _own_account(deployment, "ecr:GetAuthorizationToken"),
+        _own_account(deployment, *actions, to=["*"] if repository is None else [repository]),
     ]
 
 
 def _write_log(deployment: Deployment, log: ProxyLog) -> Statement:
     streams = pulumi.Output.concat(log.arn, ":*")
-    return _ours(deployment, "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents", to=[streams])
+    return _own_account(
+        deployment, "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents", to=[streams]
+    )
 
 
 def _call_mlflow(deployment: Deployment, tracking: Tracking) -> Statement:
-    # What a policy for a tracking server looks like is documented (SageMaker AI, "Create a VPC Endpoint Policy for
-    # SageMaker AI MLflow"). For an app nothing is: a guess could shut the proxy out, so it is bounded by who calls.
+    # Policies for tracking servers are documented (SageMaker AI, "Create a VPC Endpoint Policy for SageMaker AI
+    # MLflow"), those for apps are not: limited by principal.
     if tracking.serverless:
-        return _ours(deployment, "*")
-    return _ours(deployment, "sagemaker-mlflow:*", to=[tracking.target_arn])
+        return _own_account(deployment, "*")
+    return _own_account(deployment, "sagemaker-mlflow:*", to=[tracking.target_arn])
 
 
 def _open_mlflow(deployment: Deployment, tracking: Tracking) -> Statement:
     presign = "CreatePresignedMlflowAppUrl" if tracking.serverless else "CreatePresignedMlflowTrackingServerUrl"
-    return _ours(deployment, f"sagemaker:{presign}", to=[tracking.target_arn])
+    return _own_account(deployment, f"sagemaker:{presign}", to=[tracking.target_arn])
 
 
 def _read_hashes(deployment: Deployment, tokens: Tokens) -> Statement:
-    return _ours(
+    return _own_account(
         deployment, "secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue", to=[tokens.hashes_secret_arn]
     )
 
@@ -92,8 +95,8 @@ def _artifacts(deployment: Deployment, tracking: Tracking, *, studio: bool) -> S
     objects = ("s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject")
     if tracking.bucket_arn is not None and not studio:
         within = pulumi.Output.concat(tracking.bucket_arn, "/", tracking.artifact_prefix, "/*")
-        return _ours(deployment, "s3:ListBucket", *objects, to=[tracking.bucket_arn, within])
-    # Neither an existing target's bucket nor those of notebooks are known: any of this account's.
+        return _own_account(deployment, "s3:ListBucket", *objects, to=[tracking.bucket_arn, within])
+    # The buckets of an existing target and of notebooks are not known: all buckets of this account.
     owner = {"aws:PrincipalAccount": deployment.account, "aws:ResourceAccount": deployment.account}
     every = pulumi.Output.concat("arn:", deployment.partition, ":s3:::*")
     actions = ["s3:ListBucket", *objects, "s3:DeleteObject"]
@@ -101,11 +104,10 @@ def _artifacts(deployment: Deployment, tracking: Tracking, *, studio: bool) -> S
 
 
 def _image_layers(deployment: Deployment) -> Statement:
-    """ECR hands out addresses in a bucket of its own in each region, signed by an account of its own.
+    """ECR returns presigned URLs of a regional bucket that belongs to another account.
 
-    Nothing else is needed from S3 to boot: agents are in the ECS-optimized image (aws/amazon-ecs-init#83), and Session
-    Manager needs no bucket. Systems Manager's patching and agent updates would, and are not for these instances:
-    a new machine image is.
+    Instances need nothing else from S3: the ECS-optimized AMI contains the agents (aws/amazon-ecs-init#83), and Session
+    Manager needs no bucket. Patching and agent updates by Systems Manager would; these instances get a new AMI instead.
     """
     bucket = pulumi.Output.concat(
         "arn:", deployment.partition, ":s3:::prod-", deployment.region, "-starport-layer-bucket/*"

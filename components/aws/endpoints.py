@@ -1,7 +1,7 @@
-"""VPC endpoints: how instances reach AWS without the internet, and how far each of them goes.
+"""VPC endpoints for access to AWS services without internet access, and their policies.
 
-Without a NAT, every service that a booting and running instance and the proxy call has one, and S3 has its gateway.
-Left to the caller: whatever else is to run in the VPC.
+Without a NAT gateway, every service that instances and the proxy call has an interface endpoint, and S3 a gateway
+endpoint. Endpoints for other workloads in the VPC are not part of it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,19 +19,19 @@ from .proxy_log import ProxyLog
 from .tokens import Tokens
 from .tracking import Tracking
 
-# By who calls:
+# Endpoints by client: ECS and Docker on the instances,
 _BOOT: tuple[Endpoint, ...] = ("ecs", "ecs-agent", "ecs-telemetry", "ecr.api", "ecr.dkr", "logs")
-# Agents since 3.3.40 do without ec2messages, but an older machine image may be given. Where a region has no such
-# service, the preview says so: name it in existingEndpoints.
+# Systems Manager agents since 3.3.40 do not need ec2messages, but `ami` may be older. Where a region does not offer the
+# service, the preview fails: add it to existingEndpoints.
 _SESSIONS: tuple[Endpoint, ...] = ("ssm", "ssmmessages", "ec2messages")
 _PROXY: tuple[Endpoint, ...] = ("mlflow", "sagemaker.api", "secretsmanager", "sts")
-# What "Connect Amazon SageMaker Studio in a VPC to External Resources" asks for beyond those. Its projects and
-# JumpStart would need servicecatalog and buckets of AWS's, too.
+# Additional endpoints according to "Connect Amazon SageMaker Studio in a VPC to External Resources". Projects and
+# JumpStart would also need servicecatalog and buckets of AWS.
 _STUDIO: tuple[Endpoint, ...] = ("sagemaker.runtime", "studio")
 
 
 class Endpoints(pulumi.ComponentResource):
-    """Each bounded by a policy to what this component uses, where that works."""
+    """Endpoints with policies that allow only what this component uses, where possible."""
 
     def __init__(
         self,
@@ -46,14 +46,13 @@ class Endpoints(pulumi.ComponentResource):
         studio: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """``studio``: a Studio domain lives in the VPC, too."""
+        """``studio``: the VPC also has a SageMaker Studio domain."""
         super().__init__("mlflow:aws:Endpoints", deployment.logical_name("endpoints"), {}, opts)
         self._deployment = deployment
         self._network = network
         alone = args.egress == "endpoints"
-        # In a VPC that is there, a policy would hold for everybody who finds these services by the endpoints' private
-        # DNS, or S3 by its route tables. Beside a NAT it would hold nobody off, and would be in the way of packages
-        # that come from S3.
+        # In an existing VPC, a policy would apply to all workloads that resolve the endpoints' private DNS names or use
+        # the route tables. With a NAT gateway, it would restrict nothing and block packages that are hosted on S3.
         bounded = alone and args.vpc_id is None
         policies: Mapping[Endpoint, Sequence[Statement]] = (
             endpoint_statements(deployment, tracking=tracking, image=image, tokens=tokens, log=log, studio=studio)
@@ -65,8 +64,8 @@ class Endpoints(pulumi.ComponentResource):
                 if name not in args.existing_endpoints:
                     service = self._service(name, args, serverless=tracking.serverless)
                     self._interface(name, service, policies.get(name))
-        # Beside a NAT, too: it costs nothing, and what goes through a NAT does. In a VPC that is there, its routes are
-        # touched only where there is no other way.
+        # Also with a NAT gateway: the endpoint is free of charge, NAT traffic is not. Routes of an existing VPC change
+        # only if there is no other route to S3.
         if (alone or args.vpc_id is None) and "s3" not in args.existing_endpoints:
             self._s3(policies.get("s3"))
         self.register_outputs({})
@@ -84,9 +83,9 @@ class Endpoints(pulumi.ComponentResource):
     def _interface(self, name: Endpoint, service: pulumi.Output[str], statements: Sequence[Statement] | None) -> None:
         role = f"endpoint-{name.replace('.', '-')}"
         network = self._network
-        # Asked, since it differs by service, region and year: which zones it is in (elsewhere it cannot be made:
-        # terraform-aws-modules/terraform-aws-vpc#462), and whether it takes a policy (ecs-agent and ecs-telemetry did
-        # not: awsdocs/amazon-ecs-developer-guide#55). A service that is not there is an error before anything is made.
+        # Availability zones (terraform-aws-modules/terraform-aws-vpc#462) and support of policies (not in ecs-agent and
+        # ecs-telemetry: awsdocs/amazon-ecs-developer-guide#55) differ by service and region. A service that the region
+        # does not offer is an error of the preview.
         offer = aws.ec2.get_vpc_endpoint_service_output(
             service_name=service, service_type="Interface", opts=pulumi.InvokeOptions(parent=self)
         )
@@ -103,8 +102,8 @@ class Endpoints(pulumi.ComponentResource):
                 zones=offer.availability_zones,
                 subnets=network.private_subnet_ids,
                 of_subnets=network.private_zones,
-            ).apply(lambda known: one_in_each_zone(**known)),
-            policy=_where_taken(offer.vpc_endpoint_policy_supported, statements),
+            ).apply(lambda known: one_per_zone(**known)),
+            policy=_policy_if_supported(offer.vpc_endpoint_policy_supported, statements),
             tags=self._deployment.tags_for(role),
             opts=pulumi.ResourceOptions(parent=self),
         )
@@ -124,23 +123,23 @@ class Endpoints(pulumi.ComponentResource):
 
 
 def _wanted(deployment: Deployment, *, studio: bool) -> list[Endpoint]:
-    # ECS Exec and Session Manager encrypt with a customer key from the instance; all others use it where they are.
+    # ECS Exec and Session Manager use a customer managed key from the instance; all other services use it themselves.
     key: tuple[Endpoint, ...] = ("kms",) if deployment.kms_key_arn is not None else ()
     return [*_BOOT, *_SESSIONS, *_PROXY, *key, *(_STUDIO if studio else ())]
 
 
-def _where_taken(supported: pulumi.Output[bool], statements: Sequence[Statement] | None) -> pulumi.Output[str | None]:
+def _policy_if_supported(
+    supported: pulumi.Output[bool], statements: Sequence[Statement] | None
+) -> pulumi.Output[str | None]:
     if statements is None:
         return pulumi.Output.from_input(None)
     return pulumi.Output.all(supported, document(statements)).apply(lambda both: both[1] if both[0] else None)
 
 
-def one_in_each_zone(
-    service: str, zones: Sequence[str], subnets: Sequence[str], of_subnets: Sequence[str]
-) -> list[str]:
-    """The subnets for an endpoint: AWS takes one in a zone, and only in zones that the service is in.
+def one_per_zone(service: str, zones: Sequence[str], subnets: Sequence[str], of_subnets: Sequence[str]) -> list[str]:
+    """The subnets for an endpoint: one per availability zone, in zones where the service is offered.
 
-    ``of_subnets``: the zones of ``subnets``. Raises pulumi.RunError if none is left.
+    ``of_subnets`` are the zones of ``subnets``. Raises pulumi.RunError if none remains.
     """
     found: dict[str, str] = {}
     for subnet, zone in zip(subnets, of_subnets, strict=True):
@@ -149,6 +148,6 @@ def one_in_each_zone(
     if not found:
         raise pulumi.RunError(
             f"network: {service} is offered in {', '.join(zones)}, and the private subnets are in "
-            f"{', '.join(sorted(set(of_subnets)))}: take others, or network.egress nat."
+            f"{', '.join(sorted(set(of_subnets)))}: use other subnets, or set network.egress to nat."
         )
     return list(found.values())

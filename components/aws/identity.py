@@ -1,4 +1,4 @@
-"""Roles, and what each of them may do: one function for each, pure, with exact actions and ARNs."""
+"""IAM roles and their permissions: one pure function per role, with exact actions and ARNs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def document(statements: Sequence[Statement]) -> pulumi.Output[str]:
 
 
 def allow(actions: Sequence[str], resources: Sequence[pulumi.Input[str]], **condition: Any) -> Statement:
-    """A statement; ``condition`` as IAM has it, such as ``StringEquals={...}``."""
+    """An IAM statement that allows actions; ``condition`` is IAM's, such as ``StringEquals={...}``."""
     statement: dict[str, Any] = {"Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
     return {**statement, "Condition": condition} if condition else statement
 
@@ -32,12 +32,12 @@ def service_role(
     parent: pulumi.Resource,
     managed_policy_arns: Sequence[pulumi.Input[str]] = (),
 ) -> aws.iam.Role:
-    """A role that one AWS service may assume, for this account only, with one inline policy."""
+    """A role that one AWS service may assume, for this account only, with an inline policy."""
     trust = {
         "Effect": "Allow",
         "Principal": {"Service": service},
         "Action": "sts:AssumeRole",
-        # EC2 assumes an instance's role without saying for whom.
+        # EC2 does not send aws:SourceAccount when it assumes an instance's role.
         **(
             {}
             if service.startswith("ec2.")
@@ -61,7 +61,7 @@ def service_role(
 def role_policy(
     deployment: Deployment, role: str, made: aws.iam.Role, statements: Sequence[Statement]
 ) -> aws.iam.RolePolicy:
-    """The inline policy of a role that was made without statements, for those who have to wait for it."""
+    """The inline policy of a role, as a separate resource that others can depend on."""
     return aws.iam.RolePolicy(
         deployment.logical_name(role),
         role=made.name,
@@ -71,10 +71,10 @@ def role_policy(
 
 
 def flow_log_statements(log_group_arn: pulumi.Input[str]) -> list[Statement]:
-    """For VPC flow logs: write that one log group.
+    """Permissions of VPC flow logs: write to one log group.
 
-    AWS's page also names CreateLogGroup and DescribeLogGroups on everything; deliveries work without (aws-cdk's
-    vpc-flow-logs.ts). Without the first, a late delivery cannot bring the group back after it was destroyed.
+    AWS also documents CreateLogGroup and DescribeLogGroups on all resources; delivery works without (aws-cdk,
+    vpc-flow-logs.ts), and without CreateLogGroup a late delivery cannot recreate a deleted log group.
     """
     streams = pulumi.Output.concat(log_group_arn, ":*")
     return [allow(["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"], [streams])]
@@ -83,7 +83,7 @@ def flow_log_statements(log_group_arn: pulumi.Input[str]) -> list[Statement]:
 def tracking_statements(
     deployment: Deployment, *, bucket_arn: pulumi.Input[str], prefix: str, registers_models: bool
 ) -> list[Statement]:
-    """For SageMaker's MLflow: its artifacts in the bucket and, if it registers models, SageMaker's model registry."""
+    """Permissions of SageMaker MLflow: its artifacts, and with ``registers_models`` the SageMaker Model Registry."""
     statements = artifact_statements(deployment, bucket_arn=bucket_arn, prefix=prefix)
     if registers_models:
         registry = [
@@ -96,13 +96,13 @@ def tracking_statements(
 
 
 def artifact_statements(deployment: Deployment, *, bucket_arn: pulumi.Input[str], prefix: str) -> list[Statement]:
-    """For whoever reads and writes artifacts; nobody deletes them."""
+    """Permissions to read and write artifacts, without deleting them."""
     statements = [
         allow(["s3:ListBucket"], [bucket_arn]),
         allow(["s3:GetObject", "s3:PutObject"], [pulumi.Output.concat(bucket_arn, f"/{prefix}/*")]),
     ]
     if deployment.kms_key_arn is not None:
-        # Through S3, and for nothing else.
+        # For requests through S3 only.
         s3 = pulumi.Output.concat("s3.", deployment.region, ".amazonaws.com")
         statements.append(
             allow(
@@ -117,16 +117,16 @@ def artifact_statements(deployment: Deployment, *, bucket_arn: pulumi.Input[str]
 def mlflow_statements(
     *, target_arn: pulumi.Input[str], serverless: bool, deletes: bool, interface: bool
 ) -> list[Statement]:
-    """For whoever calls SageMaker's MLflow, also to delete in it, also for links into its own ``interface``.
+    """Permissions to call SageMaker MLflow; ``deletes`` adds deletion, ``interface`` presigned URLs of its UI.
 
-    An app's rights cannot tell reading from deleting: there, whoever forwards requests has to.
+    IAM does not distinguish reading and deleting for apps: the proxy enforces its roles itself.
     """
     kind = "App" if serverless else "TrackingServer"
     links = [allow([f"sagemaker:CreatePresignedMlflow{kind}Url"], [target_arn])] if interface else []
     if serverless:
         return [allow(["sagemaker:CallMlflowAppApi"], [target_arn]), *links]
     if interface:
-        # It takes no ARN.
+        # Does not support resource ARNs.
         links.append(allow(["sagemaker-mlflow:AccessUI"], ["*"]))
     return [allow([*READ, *WRITE, *(DELETE if deletes else ())], [target_arn]), *links]
 
@@ -139,8 +139,9 @@ def studio_statements(
     target_arn: pulumi.Input[str],
     serverless: bool,
 ) -> list[Statement]:
-    """For one Studio user: own private spaces with their apps, and to find the MLflow; AWS's page "Give your users
-    access to spaces" gives the rights to spaces of everybody's domains.
+    """Permissions of one Studio user: private spaces with their apps, and to find SageMaker MLflow.
+
+    The policy in AWS's "Give your users access to spaces" covers the spaces of all domains instead.
     """
 
     def named(kind: str, *name: str) -> pulumi.Output[str]:
@@ -154,7 +155,7 @@ def studio_statements(
     kind = "App" if serverless else "TrackingServer"
     listed = ["ListApps", "ListDomains", "ListSpaces", "ListUserProfiles", f"ListMlflow{kind}s"]
     return [
-        # They take no ARN.
+        # Do not support resource ARNs.
         allow([f"sagemaker:{action}" for action in listed], ["*"]),
         allow(["sagemaker:DescribeDomain"], [named("domain")]),
         allow(["sagemaker:DescribeUserProfile", "sagemaker:CreatePresignedDomainUrl"], [profile]),
@@ -162,7 +163,7 @@ def studio_statements(
         allow(["sagemaker:DescribeApp"], [apps]),
         allow(["sagemaker:CreateSpace", "sagemaker:UpdateSpace", "sagemaker:DeleteSpace"], [spaces], **own),
         allow(["sagemaker:CreateApp", "sagemaker:DeleteApp"], [apps], **own),
-        # Studio tags what it makes.
+        # Studio tags the resources that it creates.
         allow(["sagemaker:AddTags"], [spaces, apps], Null={"sagemaker:TaggingAction": "false"}),
         allow([f"sagemaker:DescribeMlflow{kind}"], [target_arn]),
     ]
@@ -176,7 +177,7 @@ def proxy_statements(
     tokens_secret_arn: pulumi.Input[str],
     enable_execute_command: bool,
 ) -> list[Statement]:
-    """For the proxy itself (the task role): all of that one MLflow, and to read the tokens' hashes.
+    """Permissions of the task role: full access to one MLflow target, and reading the hashes of tokens.
 
     The proxy itself enforces the roles of its users. ``enable_execute_command`` adds the permissions of ECS Exec.
     """
@@ -191,7 +192,7 @@ def proxy_statements(
     if enable_execute_command:
         statements.append(_sessions())
         if key is not None:
-            # A session's own encryption, by the agent that ECS puts beside the proxy.
+            # The ECS Exec agent encrypts the session.
             statements.append(allow(["kms:Decrypt"], [key]))
     return statements
 
@@ -199,15 +200,15 @@ def proxy_statements(
 def execution_statements(
     *, repository_arn: pulumi.Input[str] | None, log_group_arn: pulumi.Input[str]
 ) -> list[Statement]:
-    """For ECS to start the proxy (the execution role): pull its image and write its log.
+    """Permissions of the task execution role: pull the image and write the log.
 
-    An image that is not in ECR needs no rights. ECR itself decrypts what a customer key has encrypted.
+    An image outside ECR needs no permissions. ECR itself decrypts images with a customer managed key.
     """
     streams = pulumi.Output.concat(log_group_arn, ":log-stream:*")
     statements = [allow(["logs:CreateLogStream", "logs:PutLogEvents"], [streams])]
     if repository_arn is not None:
         pull = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
-        # It takes no ARN.
+        # Does not support resource ARNs.
         statements += [allow(["ecr:GetAuthorizationToken"], ["*"]), allow(pull, [repository_arn])]
     return statements
 
@@ -215,16 +216,16 @@ def execution_statements(
 def instance_statements(
     deployment: Deployment, *, cluster_arn: pulumi.Input[str], cluster_name: pulumi.Input[str]
 ) -> list[Statement]:
-    """For the agents on an instance: to be a part of this one cluster, and to be reached by Session Manager.
+    """Permissions of the agents on an instance: join one cluster, and accept Session Manager sessions.
 
-    AmazonEC2ContainerServiceforEC2Role has every cluster, pulls and logs beside (here the execution role's), and rights
-    that the agent does not use (amazon-ecs-agent's ecs_client.go). AmazonSSMManagedInstanceCore has Run Command,
-    patching and every parameter beside; AWS names these as the least for Session Manager.
+    AmazonEC2ContainerServiceforEC2Role also allows all clusters, image pulls and logs, and actions that the agent does
+    not use (amazon-ecs-agent, ecs_client.go). AmazonSSMManagedInstanceCore also allows Run Command, patching and all
+    parameters; AWS documents these actions as the minimum for Session Manager.
     """
     members = deployment.arn("ecs", pulumi.Output.concat("container-instance/", cluster_name, "/*"))
     states = [f"ecs:Submit{what}" for what in ("AttachmentStateChanges", "ContainerStateChange", "TaskStateChange")]
     return [
-        # It takes no ARN.
+        # Does not support resource ARNs.
         allow(["ecs:DiscoverPollEndpoint"], ["*"]),
         allow(["ecs:RegisterContainerInstance", *states], [cluster_arn]),
         allow(["ecs:Poll", "ecs:StartTelemetrySession"], [members]),
@@ -234,6 +235,6 @@ def instance_statements(
 
 
 def _sessions() -> Statement:
-    """Systems Manager's sessions. They take no ARN: who may open one is said where people have their rights."""
+    """Systems Manager sessions, without resource ARNs: users need permissions of their own to start one."""
     ways = ["CreateControlChannel", "CreateDataChannel", "OpenControlChannel", "OpenDataChannel"]
     return allow([f"ssmmessages:{way}" for way in ways], ["*"])

@@ -1,6 +1,6 @@
-"""The proxy's image in a repository of its own, built from proxy_app/ here, or an existing one by digest.
+"""The proxy's container image: built from proxy_app/ and pushed to a new ECR repository, or an existing image.
 
-Docker with BuildKit is left to whoever runs the program, and for the other processor architecture its emulation.
+A build requires Docker with BuildKit, and emulation for another CPU architecture.
 """
 
 import json
@@ -22,12 +22,12 @@ _ECR = re.compile(
 
 
 class Image(pulumi.ComponentResource):
-    """What the proxy's tasks run."""
+    """The image of the tasks."""
 
     uri: pulumi.Output[str]
-    """By digest."""
+    """URI of the image with its digest."""
     repository_arn: pulumi.Output[str] | None
-    """None for an image that was there and is not in ECR."""
+    """None for an existing image outside ECR."""
 
     def __init__(
         self, deployment: Deployment, args: ImageSettings, *, opts: pulumi.ResourceOptions | None = None
@@ -55,20 +55,20 @@ class Image(pulumi.ComponentResource):
             tags=deployment.tags_for("proxy"),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        # Every build is pushed anew, so what runs is always among the newest.
+        # Every build is pushed again, so the running image is always among the latest.
         newest = {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": args.keep_images}
         ecr.LifecyclePolicy(
             deployment.logical_name("proxy"),
             repository=made.name,
             policy=json.dumps({"rules": [{"rulePriority": 1, "selection": newest, "action": {"type": "expire"}}]}),
-            # A repository has one: deleting the old one after the new one was put would delete the new one.
+            # A repository has one policy: deleting the old one after creating the new one would delete the new one.
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
         return made
 
     def _built(self, deployment: Deployment, args: ImageSettings, repository: ecr.Repository) -> pulumi.Output[str]:
         key = deployment.kms_key_arn
-        # Its password holds 12 hours.
+        # The password is valid for 12 hours.
         login = ecr.get_authorization_token_output(opts=pulumi.InvokeOptions(parent=self))
         return built_image(
             deployment.logical_name("proxy"),
@@ -80,7 +80,7 @@ class Image(pulumi.ComponentResource):
             Registry(
                 image=repository.repository_url,
                 repository=repository,
-                made_for=[key] if isinstance(key, str) else [],
+                replaced_by=[key] if isinstance(key, str) else [],
                 login=docker_build.RegistryArgs(
                     address=repository.repository_url,
                     username=login.user_name,

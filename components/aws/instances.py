@@ -1,8 +1,8 @@
-"""The EC2 instances under the proxies: launch template, autoscaling group, and the cluster's capacity provider of it.
+"""EC2 instances for the tasks: launch template, Auto Scaling group, and the cluster's capacity provider.
 
-They boot without installing anything. ECS starts and ends them as its tasks need: one for each proxy, more for the time
-of a rollout. Left to the caller: with a customer key (``deployment.kms_key_arn``) its policy has to let Auto Scaling's
-service-linked role use it, or no instance starts.
+Instances install nothing when they boot. ECS scales them with the tasks: one per task, more during a rolling update.
+The policy of a customer managed key (``deployment.kms_key_arn``) must allow Auto Scaling's service-linked role to use
+it, or no instance starts.
 https://docs.aws.amazon.com/autoscaling/ec2/userguide/key-policy-requirements-EBS-encryption.html
 """
 
@@ -25,9 +25,9 @@ _NEWEST: dict[Architecture, str] = {
     "amd64": "/aws/service/ecs/optimized-ami/amazon-linux-2023/recommended/image_id",
 }
 _USUAL: dict[Architecture, str] = {"arm64": "t4g.small", "amd64": "t3.small"}
-# The image's own, and the least that its snapshot takes (amazon-ecs-ami, al2023.pkr.hcl).
+# The AMI's root device, and the minimum size for its snapshot (amazon-ecs-ami, al2023.pkr.hcl).
 _DISK, _DISK_GIB = "/dev/xvda", 30
-# Seconds from an instance's start to its agent being ready for tasks, with room. A second step out waits for it.
+# Seconds from an instance's start until its agent accepts tasks, with a margin. Further scaling waits for it.
 _WARMUP = 120
 
 
@@ -35,11 +35,11 @@ class Instances(pulumi.ComponentResource):
     """The EC2 instances on which ECS places tasks."""
 
     group_name: pulumi.Output[str]
-    """The autoscaling group's."""
+    """Name of the Auto Scaling group."""
     capacity_provider: pulumi.Output[str]
-    """Its name in the cluster."""
+    """Name of the capacity provider."""
     in_cluster: pulumi.Resource
-    """A service can only use it from then on, and has to end before this."""
+    """The association with the cluster; the ECS service must depend on it."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Instances(pulumi.ComponentResource):
         template = _template(
             deployment, args, architecture, security_groups=security_groups, cluster=cluster, role=role, parent=self
         )
-        # Without its rights or its way out, an agent would neither join nor, when all is destroyed, end its tasks.
+        # Agents need permissions and outbound connectivity to join, and to stop their tasks on destroy.
         group = _group(
             deployment,
             args,
@@ -86,17 +86,17 @@ class Instances(pulumi.ComponentResource):
 def _image(
     deployment: Deployment, args: ServiceSettings, architecture: Architecture, parent: pulumi.Resource
 ) -> pulumi.Input[str]:
-    """The AMI that is given, or the one that was the newest when the label was new.
+    """The configured AMI, or for a label the latest ECS-optimized AMI when the label was first used.
 
-    The stash keeps that one in Pulumi's state. A new label is a new stash, and so a new version of the same template:
-    the old version stays, which is what an instance refresh goes back to when the new one does not work.
+    A Stash keeps its ID in the state. A new label creates a new Stash, and so a new version of the launch template; an
+    instance refresh rolls back to the previous version if the new one fails.
     """
     if _AMI.fullmatch(args.ami):
         return args.ami
     newest = ssm.get_parameter_output(name=_NEWEST[architecture], opts=pulumi.InvokeOptions(parent=parent))
     pinned = pulumi.Stash(
         deployment.logical_name(f"ami-{args.ami}-{architecture}"),
-        # Public, though the provider takes every parameter's ``value`` for a secret.
+        # Public, although the provider marks ``value`` of every parameter as secret.
         input=newest.insecure_value,
         opts=pulumi.ResourceOptions(parent=parent, ignore_changes=["input"]),
     )
@@ -118,7 +118,7 @@ def _template(
     profile = iam.InstanceProfile(deployment.logical_name("instance"), role=role.name, tags=tags, opts=inside)
     return ec2.LaunchTemplate(
         deployment.logical_name("instance"),
-        description="An instance for one proxy",
+        description="Instance for one MLflow proxy task",
         image_id=_image(deployment, args, architecture, parent),
         instance_type=args.instance_type or _USUAL[architecture],
         iam_instance_profile=ec2.LaunchTemplateIamInstanceProfileArgs(arn=profile.arn),
@@ -126,9 +126,9 @@ def _template(
         network_interfaces=[_interface(security_groups)],
         metadata_options=_metadata(),
         block_device_mappings=[_disk(deployment)],
-        # Not by the minute, which is billed: nothing here scales or alarms by an instance's metrics.
+        # Detailed monitoring is billed, and neither scaling nor alarms use instance metrics.
         monitoring=ec2.LaunchTemplateMonitoringArgs(enabled=False),
-        # The group tags the instances themselves.
+        # The Auto Scaling group tags the instances.
         tag_specifications=[
             ec2.LaunchTemplateTagSpecificationArgs(resource_type=kind, tags=tags)
             for kind in ("volume", "network-interface")
@@ -141,7 +141,7 @@ def _template(
 def _interface(security_groups: SecurityGroups) -> ec2.LaunchTemplateNetworkInterfaceArgs:
     return ec2.LaunchTemplateNetworkInterfaceArgs(
         device_index=0,
-        # Whatever the subnet would do.
+        # Regardless of the subnet's setting.
         associate_public_ip_address="false",
         delete_on_termination="true",
         security_groups=[security_groups.instances],
@@ -152,9 +152,9 @@ def _metadata() -> ec2.LaunchTemplateMetadataOptionsArgs:
     return ec2.LaunchTemplateMetadataOptionsArgs(
         http_endpoint="enabled",
         http_tokens="required",
-        # For the agents, which are in the host's network: one hop. The proxy asks the task's endpoint instead.
+        # One hop, for the agents in the host's network. The proxy uses the task's credentials endpoint instead.
         http_put_response_hop_limit=1,
-        # Nobody reads them there, and a tag with a space or a slash would then keep instances from starting.
+        # Not used, and instances with a space or slash in a tag key would fail to start.
         instance_metadata_tags="disabled",
     )
 
@@ -173,19 +173,19 @@ def _disk(deployment: Deployment) -> ec2.LaunchTemplateBlockDeviceMappingArgs:
 
 
 def user_data(cluster: str) -> str:
-    """The agent's settings, in base64, and nothing that could fail: no package, no download."""
+    """User data in base64: the ECS agent's settings only, without packages and downloads that could fail."""
     settings = {
         "ECS_CLUSTER": cluster,
-        # The instance's role is for the agents, not for tasks.
+        # Tasks must not use the instance's role.
         "ECS_AWSVPC_BLOCK_IMDS": "true",
         "ECS_DISABLE_PRIVILEGED": "true",
-        # By AWS's reference a task may say no-new-privileges only where the agent says that it knows such options. It
-        # does no more than that (amazon-ecs-agent, agent_capability.go).
+        # Required for the option no-new-privileges in a task, and without other effect (amazon-ecs-agent,
+        # agent_capability.go).
         "ECS_SELINUX_CAPABLE": "true",
         "ECS_ENABLE_SPOT_INSTANCE_DRAINING": "false",
-        # Images go by digest: one that is there is the right one. What no task uses the agent removes by itself.
+        # Images are referenced by digest, so a cached one is current. The agent removes unused images.
         "ECS_IMAGE_PULL_BEHAVIOR": "once",
-        # MiB for agents, Docker and the system: tasks get the rest.
+        # MiB reserved for agents, Docker and the system.
         "ECS_RESERVED_MEMORY": "256",
     }
     lines = "\n".join(f"{name}={value}" for name, value in settings.items())
@@ -200,33 +200,33 @@ def _group(
     template: ec2.LaunchTemplate,
     opts: pulumi.ResourceOptions,
 ) -> autoscaling.Group:
-    # ECS knows its groups by this one. Missing here, an update would take it away, or instances start without it
+    # ECS adds this tag to its groups. Without it here, an update would remove it
     # (https://registry.terraform.io/providers/hashicorp/aws/latest/docs/resources/ecs_capacity_provider).
     tags = {**deployment.tags_for("instance"), "AmazonECSManaged": "true"}
     return autoscaling.Group(
         deployment.logical_name("instances"),
         vpc_zone_identifiers=list(network.private_subnet_ids),
-        # Empty at first: instances that join before the capacity provider knows the group may never belong to it
-        # (AWS: "We recommend that you create a new empty Auto Scaling group"). From then on ECS says how many.
+        # Starts empty: instances that start before the capacity provider exists may never be registered with it
+        # (AWS: "We recommend that you create a new empty Auto Scaling group"). Then ECS sets the desired capacity.
         min_size=0,
-        # All proxies, and as many new ones in a rollout.
+        # All tasks, and as many new ones during a rolling update.
         max_size=args.max_tasks * 2,
         launch_template=autoscaling.GroupLaunchTemplateArgs(
             id=template.id,
-            # A number: a refresh can go back from no other.
+            # A number: an instance refresh cannot roll back from $Latest.
             version=template.latest_version.apply(str),
         ),
-        # Load balancers know tasks, not instances.
+        # Tasks, not instances, are the load balancer's targets.
         health_check_type="EC2",
         default_instance_warmup=_WARMUP,
         capacity_rebalance=False,
-        # ECS takes it from instances without tasks: those go first.
+        # ECS removes the protection from instances without tasks.
         protect_from_scale_in=True,
         instance_refresh=_refresh(),
-        # The provider would wait for exactly as many instances as it knew of, while ECS changes their number.
+        # The provider would wait for a number of instances that ECS changes meanwhile.
         wait_for_capacity_timeout="0",
-        # All at once, whatever is protected, and past ECS's hook for draining, which could hold each of them for two
-        # days: the service has ended before.
+        # Deletes instances regardless of protection and of ECS's draining hook, which can take two days. The service is
+        # deleted before.
         force_delete=True,
         tags=[
             autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=True)
@@ -237,19 +237,19 @@ def _group(
 
 
 def _refresh() -> autoscaling.GroupInstanceRefreshArgs:
-    """How a new version of the template gets to the instances; `pulumi up` starts it and does not wait.
+    """How instances get a new version of the launch template; `pulumi up` starts the refresh and does not wait for it.
 
-    New ones first. An old one that is to end waits in ECS's hook until its proxy runs elsewhere.
+    New instances start first. ECS's hook delays the termination of an old one until its task runs on another instance.
     """
     return autoscaling.GroupInstanceRefreshArgs(
         strategy="Rolling",
         preferences=autoscaling.GroupInstanceRefreshPreferencesArgs(
             min_healthy_percentage=100,
-            # Of a single instance, less would leave no room for the new one.
+            # With a single instance, a lower value would not allow a new one.
             max_healthy_percentage=200,
             auto_rollback=True,
             skip_matching=True,
-            # Each instance with a task is protected; the refresh would pass them over.
+            # Instances with tasks are protected from scale-in; by default, the refresh would skip them.
             scale_in_protected_instances="Refresh",
         ),
     )
@@ -260,7 +260,7 @@ def _capacity_provider(
 ) -> ecs.CapacityProvider:
     return ecs.CapacityProvider(
         deployment.logical_name("instances"),
-        # AWS refuses names that begin with aws, ecs or fargate. Another group would be another name.
+        # Names must not start with aws, ecs or fargate. A new group gets a new name.
         name=pulumi.Output.concat("instances-", group.name),
         auto_scaling_group_provider=ecs.CapacityProviderAutoScalingGroupProviderArgs(
             auto_scaling_group_arn=group.arn,
@@ -272,8 +272,8 @@ def _capacity_provider(
                 maximum_scaling_step_size=args.max_tasks * 2,
             ),
             managed_draining="ENABLED",
-            # Else the group might end an instance with a proxy beside an empty one. All is safe by draining, but
-            # slower.
+            # Without it, the group may terminate an instance with a task while another is empty. Draining makes this
+            # safe, but slow.
             managed_termination_protection="ENABLED",
         ),
         tags=deployment.tags_for("instances"),

@@ -1,7 +1,7 @@
-"""The load balancer: who may reach it, its listeners, and what it tells the proxy of itself.
+"""The Application Load Balancer with its security group, listeners and target group.
 
-Certificate and name, sign-in, WAF and access logs have files of their own. Left to the caller: DNS for a certificate
-that was there, and this deployment's registration at the identity provider.
+Certificate and DNS, sign-in, WAF and access logs are in separate modules. The DNS record for an existing certificate
+and the client registration at the identity provider are not part of it.
 """
 
 from collections.abc import Mapping
@@ -18,37 +18,37 @@ from .network import Network
 from .oidc import OidcSignIn
 from .timing import Timing
 
-# TLS 1.2 and 1.3, forward secrecy only; AWS's own recommendation.
+# TLS 1.2 and 1.3 with forward secrecy, as AWS recommends.
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html
 _TLS = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
 _WORLD = "0.0.0.0/0"
 
 
 class LoadBalancer(pulumi.ComponentResource):
-    """Where callers come in."""
+    """The entry point of clients."""
 
     url: pulumi.Output[str]
+    """URL of the proxy."""
     dns_name: pulumi.Output[str]
     dns_zone_id: pulumi.Output[str]
-    """Route 53's zone of ``dns_name``."""
+    """Hosted zone ID of ``dns_name``, for alias records."""
     host_name: str | None
-    """What the certificate is for; None without one, and where it is not known."""
+    """Host name that the certificate covers; None without a certificate and where it is not known."""
     port: int
     https: bool
     public: bool
     timing: Timing
     arn: pulumi.Output[str]
     arn_suffix: pulumi.Output[str]
-    """As CloudWatch names it: app/name/id."""
+    """Dimension of CloudWatch metrics: app/name/id."""
     target_group_arn: pulumi.Output[str]
     target_group_suffix: pulumi.Output[str]
     security_group_id: pulumi.Output[str]
-    """It lets nothing out to the proxies yet: whoever makes them adds that."""
+    """Security group of the load balancer; SecurityGroups adds the rule to the tasks."""
     listeners: list[pulumi.Resource]
-    """A service can only join a target group that a listener uses."""
+    """The ECS service must depend on them: its target group needs a listener."""
     proxy_settings: dict[str, pulumi.Input[str]]
-    """What the proxy has to be told of it (proxy_environment): public URL, and with sign-in the ALB's ARN and
-    issuer."""
+    """Environment variables of the proxy: public URL, and with sign-in the ARN of the load balancer and the issuer."""
 
     def __init__(
         self,
@@ -71,27 +71,27 @@ class LoadBalancer(pulumi.ComponentResource):
 
         self.security_group_id = _security_group(deployment, args, network, self)
         if sign_in is not None:
-            # The load balancer itself asks the provider who somebody is.
+            # The load balancer calls the identity provider's token and UserInfo endpoints.
             network.allow_egress(deployment, "load-balancer", self.security_group_id, self)
         balancer = _load_balancer(deployment, args, network, self.security_group_id, self)
-        proxies = _target_group(deployment, network, self.timing, self)
+        tasks = _target_group(deployment, network, self.timing, self)
         if self.https:
-            self.listeners = [_https(deployment, args, balancer, proxies, sign_in, self)]
+            self.listeners = [_https(deployment, args, balancer, tasks, sign_in, self)]
         else:
-            forward = lb.ListenerDefaultActionArgs(type="forward", target_group_arn=proxies.arn)
+            forward = lb.ListenerDefaultActionArgs(type="forward", target_group_arn=tasks.arn)
             self.listeners = [_http(deployment, balancer, forward, self)]
         if args.domain is not None:
-            certificate.name_in_dns(deployment, args.domain, balancer, self)
+            certificate.dns_record(deployment, args.domain, balancer, self)
         if args.waf:
-            waf.protect(deployment, args, balancer, self)
+            waf.web_acl(deployment, args, balancer, self)
 
         self.dns_name, self.dns_zone_id = balancer.dns_name, balancer.zone_id
         self.arn, self.arn_suffix = balancer.arn, balancer.arn_suffix
-        self.target_group_arn, self.target_group_suffix = proxies.arn, proxies.arn_suffix
-        # Without a name of the certificate's this leads there, but no client will trust it.
+        self.target_group_arn, self.target_group_suffix = tasks.arn, tasks.arn_suffix
+        # Without a host name, clients reject the certificate.
         host = pulumi.Output.from_input(self.host_name) if self.host_name else balancer.dns_name
         self.url = pulumi.Output.concat("https://" if self.https else "http://", host)
-        # Without such a name, the proxy goes by what callers call it.
+        # Without a host name, the proxy uses the request's Host header.
         public_url = {proxy_environment.PUBLIC_URL: f"https://{self.host_name}"} if self.host_name else {}
         self.proxy_settings = {**public_url, **(sign_in.proxy_settings(balancer) if sign_in else {})}
         self.register_outputs(
@@ -113,7 +113,7 @@ def _security_group(
     group = ec2.SecurityGroup(
         deployment.logical_name("load-balancer"),
         # A change of the description replaces the group.
-        description="The load balancer: who may reach it, and whom it may reach",
+        description="MLflow load balancer",
         vpc_id=network.vpc_id,
         tags=deployment.tags_for("load-balancer"),
         opts=inside,
@@ -135,7 +135,7 @@ def _security_group(
 
 
 def _sources(args: LoadBalancerSettings, network: Network) -> Mapping[str, pulumi.Input[str]]:
-    """Who may connect, by a word for each: a rule's name stays when the list's order changes."""
+    """Allowed client ranges by a name for each, so that a rule keeps its name when the order of the list changes."""
     if args.allowed_cidrs:
         return {cidr.replace("/", "-"): cidr for cidr in args.allowed_cidrs}
     return {"world": _WORLD} if args.public else {"vpc": network.cidr}
@@ -150,7 +150,8 @@ def _load_balancer(
 ) -> lb.LoadBalancer:
     logs = access_logs(deployment, days=args.access_log_retention_days, parent=parent)
     return lb.LoadBalancer(
-        # Seven letters at most, here and for the target group: AWS takes 32, and eight are added.
+        # At most 7 characters, here and for the target group: AWS allows 32, the component's name and a suffix take the
+        # rest.
         deployment.logical_name("alb"),
         load_balancer_type="application",
         internal=not args.public,
@@ -161,7 +162,7 @@ def _load_balancer(
         client_keep_alive=3600,
         drop_invalid_header_fields=True,
         desync_mitigation_mode="strictest",
-        # What a browser calls the proxy tells it which pages are its own; a port forward has another name.
+        # The proxy's CSRF check compares the Host header with the Origin, which differs with a port forward.
         preserve_host_header=True,
         enable_tls_version_and_cipher_suite_headers=False,
         enable_deletion_protection=deployment.deletion_protection,
@@ -178,13 +179,12 @@ def _target_group(deployment: Deployment, network: Network, timing: Timing, pare
         vpc_id=network.vpc_id,
         port=proxy_environment.PORT,
         protocol="HTTP",
-        # Requests take from milliseconds to minutes, so turns would not be fair.
+        # Requests take from milliseconds to minutes, so round robin would distribute load unevenly.
         load_balancing_algorithm_type="least_outstanding_requests",
         deregistration_delay=timing.deregistration_delay,
         health_check=lb.TargetGroupHealthCheckArgs(
-            # Whether it runs, and not whether it is ready: ECS replaces what is unhealthy here, and while SageMaker
-            # is away no new proxy would be better than the old one, which at least says what is wrong. A stopping proxy
-            # needs no mark either: ECS takes it out of here before it stops it.
+            # Liveness, not readiness: ECS replaces tasks that fail this check, which does not help while SageMaker is
+            # unavailable. A stopping task needs no check either: ECS deregisters it before it stops it.
             path=proxy_environment.HEALTH,
             protocol="HTTP",
             matcher="200",
@@ -217,7 +217,7 @@ def _https(
     deployment: Deployment,
     args: LoadBalancerSettings,
     balancer: lb.LoadBalancer,
-    proxies: lb.TargetGroup,
+    tasks: lb.TargetGroup,
     sign_in: OidcSignIn | None,
     parent: pulumi.Resource,
 ) -> lb.Listener:
@@ -235,7 +235,7 @@ def _https(
         else args.certificate_arn,
         default_actions=[
             *first,
-            lb.ListenerDefaultActionArgs(type="forward", order=len(first) + 1, target_group_arn=proxies.arn),
+            lb.ListenerDefaultActionArgs(type="forward", order=len(first) + 1, target_group_arn=tasks.arn),
         ],
         routing_http_response_server_enabled=False,
         routing_http_response_strict_transport_security_header_value="max-age=31536000",
@@ -243,5 +243,5 @@ def _https(
         opts=pulumi.ResourceOptions(parent=parent, additional_secret_outputs=["default_actions"] if first else None),
     )
     if sign_in is not None:
-        sign_in.rules(deployment, listener, proxies, parent)
+        sign_in.rules(deployment, listener, tasks, parent)
     return listener

@@ -1,7 +1,7 @@
-"""What is counted from the proxy's log: a metric filter for each, in a namespace of this deployment.
+"""Metric filters on the proxy's log, in a namespace of this deployment.
 
-The proxy writes a JSON line for each request, with the reason where it ended one itself (proxy_app/access_log.py,
-proxy_app/errors.py); a test holds the patterns to its lines.
+The proxy writes a JSON line for each request, with `error` for its own error responses (proxy_app/access_log.py,
+proxy_app/errors.py); a test checks the patterns against these lines.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
 """
 
@@ -15,7 +15,7 @@ from .deployment import Deployment
 from .proxy_log import ProxyLog
 
 _REQUEST = '$.event = "request"'
-# MLflow's own errors pass without a reason; a reason of these names what MLflow, or AWS's front, did.
+# Errors of MLflow itself have no `error` field; these values are for errors of MLflow or of AWS's API.
 _UPSTREAM = (
     '($.status >= 500 && $.error NOT EXISTS) || $.error = "upstream-*" || $.error = "outcome-unknown" || '
     '$.error = "ui-link-failed" || ($.error = "aws-error" && ($.status = 403 || $.status >= 500))'
@@ -28,8 +28,8 @@ _ROLES = '$.role = "viewer" || $.role = "editor" || $.role = "admin"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
-    """A metric: which lines count, and what each adds."""
+class Metric:
+    """A metric filter: pattern of the log lines, and the value that each adds."""
 
     pattern: str
     value: str = "1"
@@ -38,41 +38,42 @@ class Counted:
 
 
 METRICS = {
-    "Requests": Counted(pattern=f"{{ {_REQUEST} }}"),
-    # Only who is known has a role. Each role is a metric of its own to CloudWatch, and to its bill.
-    "RequestsByRole": Counted(pattern=f"{{ {_REQUEST} && ({_ROLES}) }}", dimensions={"Role": "$.role"}),
-    # Of what MLflow was asked: a flood of refusals, which take no time, would hide all else.
-    "Latency": Counted(
+    "Requests": Metric(pattern=f"{{ {_REQUEST} }}"),
+    # Only authenticated requests have a role. CloudWatch bills each role as a metric.
+    "RequestsByRole": Metric(pattern=f"{{ {_REQUEST} && ({_ROLES}) }}", dimensions={"Role": "$.role"}),
+    # Forwarded requests only: many rejected requests, which take no time, would hide slow ones.
+    "Latency": Metric(
         pattern=f"{{ {_REQUEST} && $.upstream_duration_ms >= 0 }}", value="$.duration_ms", unit="Milliseconds"
     ),
-    "ProxyErrors": Counted(pattern=f"{{ {_REQUEST} && {_PROXY} }}"),
-    "UpstreamErrors": Counted(pattern=f"{{ {_REQUEST} && ({_UPSTREAM}) }}"),
-    "Throttled": Counted(pattern=f"{{ {_REQUEST} && $.status = 429 }}"),
-    # A refresh begins a quarter of an hour before the keys end: this comes before anybody is refused.
-    "CredentialFailures": Counted(pattern='{ $.event = "credentials" && $.level = "warning" }'),
-    "TokenReadFailures": Counted(pattern='{ $.event = "tokens" && $.level = "error" }'),
+    "ProxyErrors": Metric(pattern=f"{{ {_REQUEST} && {_PROXY} }}"),
+    "UpstreamErrors": Metric(pattern=f"{{ {_REQUEST} && ({_UPSTREAM}) }}"),
+    "Throttled": Metric(pattern=f"{{ {_REQUEST} && $.status = 429 }}"),
+    # Credentials are refreshed 15 minutes before they expire, so this comes before requests fail.
+    "CredentialFailures": Metric(pattern='{ $.event = "credentials" && $.level = "warning" }'),
+    "TokenReadFailures": Metric(pattern='{ $.event = "tokens" && $.level = "error" }'),
 }
 
 
 def namespace(deployment: Deployment) -> str:
+    """The CloudWatch namespace of a deployment's metrics."""
     return f"MLflow/{deployment.stack}/{deployment.name}"
 
 
 def metric_filters(deployment: Deployment, log: ProxyLog, parent: pulumi.Resource) -> None:
-    """CloudWatch counts from now on; lines from before are not looked at."""
-    for metric, counted in METRICS.items():
+    """Create the metric filters. CloudWatch applies them to new log lines only."""
+    for metric, definition in METRICS.items():
         cloudwatch.LogMetricFilter(
             deployment.logical_name(f"metric-{metric}"),
             log_group_name=log.name,
-            pattern=counted.pattern,
+            pattern=definition.pattern,
             metric_transformation=cloudwatch.LogMetricFilterMetricTransformationArgs(
                 namespace=namespace(deployment),
                 name=metric,
-                value=counted.value,
-                unit=counted.unit,
-                # Zero where other lines come, or an alarm could not tell quiet from silent.
-                default_value="0" if counted.value == "1" and counted.dimensions is None else None,
-                dimensions=counted.dimensions,
+                value=definition.value,
+                unit=definition.unit,
+                # Zero for other log lines, so that alarms can distinguish no errors from no data.
+                default_value="0" if definition.value == "1" and definition.dimensions is None else None,
+                dimensions=definition.dimensions,
             ),
             opts=pulumi.ResourceOptions(parent=parent),
         )

@@ -1,6 +1,6 @@
-"""What IAM lets somebody do on a tracking server, action by action; a test holds the lists to AWS's own.
+"""IAM actions on a tracking server by kind; a test compares the lists with AWS's service authorization reference.
 
-A new action of AWS's is added here on purpose. An app's rights are not told apart like this.
+New actions of AWS have to be added here. Apps have a single action for all requests.
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemakerwithmlflow.html
 """
 

@@ -1,7 +1,7 @@
-"""The VPC with its subnets and ways out, or an existing one by ids.
+"""A new VPC with its subnets and outbound connectivity, or an existing one.
 
-Left to the caller: peering, VPNs and DNS beyond AWS's own. An existing VPC is taken as it is; nothing is made in it but
-the security group of the endpoints, where they are the way out.
+Peering, VPNs and custom DNS are not part of it. In an existing VPC, only VPC endpoints with their security group are
+created, if `egress` is endpoints.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,10 @@ def allow_traffic(
     out: str | None = None,
     into: str | None = None,
 ) -> list[pulumi.Resource]:
-    """Out of one security group, and in at the other; ``out`` and ``into`` are the rules' descriptions."""
+    """Allow TCP connections from one security group to another: an egress rule and an ingress rule.
+
+    ``out`` and ``into`` are the descriptions of these rules.
+    """
     name, tags, inside = deployment.logical_name(role), deployment.tags_for(role), pulumi.ResourceOptions(parent=parent)
     return [
         aws.vpc.SecurityGroupEgressRule(
@@ -56,23 +59,23 @@ def allow_traffic(
 
 
 class Network(pulumi.ComponentResource):
-    """Where load balancer and instances live."""
+    """The network of load balancer and instances."""
 
     vpc_id: pulumi.Output[str]
     cidr: pulumi.Output[str]
     private_subnet_ids: Sequence[pulumi.Input[str]]
     private_zones: Sequence[pulumi.Input[str]]
-    """The availability zones of these subnets, one by one; not asked for in an existing VPC with a NAT."""
+    """Availability zones of these subnets, in the same order; not looked up in an existing VPC with a NAT gateway."""
     public_subnet_ids: Sequence[pulumi.Input[str]]
-    """Empty where nothing needs them."""
+    """Empty if not needed."""
     private_route_table_ids: Sequence[pulumi.Input[str]]
     endpoints_security_group_id: pulumi.Output[str] | None
-    """Who may be asked instead of the internet; None where there is a NAT."""
+    """Security group of the VPC endpoints; None with a NAT gateway."""
 
     def __init__(
         self, deployment: Deployment, args: NetworkSettings, *, public: bool, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        """``public``: the load balancer needs public subnets."""
+        """``public``: create public subnets for the load balancer."""
         super().__init__("mlflow:aws:Network", deployment.logical_name("network"), {}, opts)
         self._deployment = deployment
         self._args = args
@@ -94,21 +97,21 @@ class Network(pulumi.ComponentResource):
     def allow_egress(
         self, deployment: Deployment, role: str, security_group_id: pulumi.Input[str], parent: pulumi.Resource
     ) -> list[pulumi.Resource]:
-        """HTTPS from a security group to AWS: to the endpoints alone, or to anywhere through the NAT.
+        """Allow HTTPS from a security group: to the VPC endpoints, or to any address through the NAT gateway.
 
-        ``role`` is the caller's own, and the rules are children of ``parent``. Who needs them until the end depends on
-        what is returned. DNS, time and instance metadata need no rule: security groups do not hold for them.
+        ``role`` is part of the rules' names, and ``parent`` their parent. Resources that need the connectivity until
+        they are deleted must depend on the returned rules. DNS, NTP and instance metadata need no rules.
         """
 
-        def rule(way: str, description: str, **to: pulumi.Input[str]) -> pulumi.Resource:
+        def rule(target: str, description: str, **to: pulumi.Input[str]) -> pulumi.Resource:
             return aws.vpc.SecurityGroupEgressRule(
-                deployment.logical_name(f"{role}-to-{way}"),
+                deployment.logical_name(f"{role}-to-{target}"),
                 security_group_id=security_group_id,
                 description=description,
                 ip_protocol="tcp",
                 from_port=_HTTPS,
                 to_port=_HTTPS,
-                tags=deployment.tags_for(f"{role}-to-{way}"),
+                tags=deployment.tags_for(f"{role}-to-{target}"),
                 opts=pulumi.ResourceOptions(parent=parent),
                 **to,
             )
@@ -121,8 +124,8 @@ class Network(pulumi.ComponentResource):
             rule("s3", "HTTPS to S3 by its gateway endpoint", prefix_list_id=self._s3_addresses()),
         ]
         if self._args.vpc_id is not None and self._args.existing_endpoints:
-            # Which security groups those have is not known here.
-            rules.append(rule("vpc", "HTTPS to the endpoints that the VPC had already", cidr_ipv4=self.cidr))
+            # Their security groups are not known.
+            rules.append(rule("vpc", "HTTPS to existing endpoints of the VPC", cidr_ipv4=self.cidr))
         return rules
 
     def _build(self, *, public: bool) -> None:
@@ -137,7 +140,7 @@ class Network(pulumi.ComponentResource):
     def _adopt(self, vpc_id: pulumi.Input[str]) -> None:
         args = self._args
         self.vpc_id = pulumi.Output.from_input(vpc_id)
-        # NetworkSettings are refused without it.
+        # Validation requires it.
         self.cidr = pulumi.Output.from_input(args.vpc_cidr or "")
         self.private_subnet_ids = args.private_subnet_ids
         self.private_zones = (
@@ -158,8 +161,8 @@ class Network(pulumi.ComponentResource):
             tags=deployment.tags_for("endpoints"),
             opts=inside,
         )
-        # From the whole VPC, and not only from who is let out: by their private DNS the endpoints are where everybody
-        # in it finds these services, Studio's notebooks too. They never open a connection themselves: no egress.
+        # From the whole VPC, since the endpoints' private DNS names apply to all workloads in it. Endpoints open no
+        # connections and need no egress rules.
         aws.vpc.SecurityGroupIngressRule(
             deployment.logical_name("endpoints-from-vpc"),
             security_group_id=group.id,

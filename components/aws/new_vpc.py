@@ -1,4 +1,4 @@
-"""A VPC over some zones: private subnets, and public ones with internet and NAT where something needs them."""
+"""A new VPC with private subnets and, if needed, public subnets with an internet gateway and NAT gateways."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -13,20 +13,20 @@ from .network_settings import NetworkSettings
 
 _MOST_ZONES = 4
 _ANYWHERE = "0.0.0.0/0"
-# us-east-1's oldest zone has neither t3 nor t4g instances (RedHatGov/redhatgov.workshops#113).
-_ZONES_WITHOUT_OUR_INSTANCES = ["use1-az3"]
+# This zone of us-east-1 has no t3 and t4g instances (RedHatGov/redhatgov.workshops#113).
+_EXCLUDED_ZONE_IDS = ["use1-az3"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Internet:
-    """Public subnets, and the NAT gateways in them."""
+    """Public subnets and their NAT gateways."""
 
     subnets: Sequence[aws.ec2.Subnet] = ()
     nats: Sequence[aws.ec2.NatGateway] = ()
 
 
 class NewVpc:
-    """Its resources are children of ``parent``. No IPv6, and no address of the internet for anything that starts."""
+    """Resources are children of ``parent``. No IPv6, and no automatic public IP addresses."""
 
     def __init__(self, deployment: Deployment, args: NetworkSettings, *, public: bool, parent: pulumi.Resource) -> None:
         self._deployment = deployment
@@ -36,7 +36,7 @@ class NewVpc:
         self._vpc = aws.ec2.Vpc(
             deployment.logical_name("vpc"),
             cidr_block=args.cidr,
-            # The endpoints' private names need both.
+            # Private DNS of endpoints requires both.
             enable_dns_support=True,
             enable_dns_hostnames=True,
             tags=deployment.tags_for("vpc"),
@@ -63,7 +63,7 @@ class NewVpc:
         ]
 
     def _close_default_group(self) -> None:
-        # AWS's default lets its members talk to each other and out; whatever is started without a group is in it.
+        # By default, it allows all traffic between its members and all outbound traffic.
         aws.ec2.DefaultSecurityGroup(
             self._deployment.logical_name("default"),
             vpc_id=self._vpc.id,
@@ -96,12 +96,12 @@ class NewVpc:
         )
 
     def _zones(self) -> list[pulumi.Output[str]]:
-        """The names of the first zones that are there when subnets are made."""
+        """Names of the region's first availability zones when the subnets are created."""
         found = aws.get_availability_zones_output(
             state="available",
-            exclude_zone_ids=_ZONES_WITHOUT_OUR_INSTANCES,
+            exclude_zone_ids=_EXCLUDED_ZONE_IDS,
             filters=[
-                # Without local and wavelength zones, which lack load balancers, NAT gateways and endpoints.
+                # No local and wavelength zones, which lack load balancers, NAT gateways and endpoints.
                 aws.GetAvailabilityZonesFilterArgs(name="opt-in-status", values=["opt-in-not-required"]),
                 aws.GetAvailabilityZonesFilterArgs(name="zone-type", values=["availability-zone"]),
             ],
@@ -128,8 +128,8 @@ class NewVpc:
             availability_zone=zone,
             map_public_ip_on_launch=False,
             tags=self._deployment.tags_for(role),
-            # A subnet's zone is chosen once. AWS's list of zones changes over the years; without this, a change would
-            # replace the subnets, and with them all that is in them.
+            # The zone is set at creation. AWS's list of zones changes over time, and would otherwise replace the
+            # subnets with everything in them.
             opts=pulumi.ResourceOptions(
                 parent=self._parent, ignore_changes=["availability_zone"], depends_on=list(after)
             ),
@@ -159,10 +159,10 @@ class NewVpc:
         subnets: list[aws.ec2.Subnet] = []
         made: list[aws.ec2.NatGateway] = []
         for number, (zone, cidr) in enumerate(zip(zones, cidrs, strict=False), start=1):
-            # After the internet gateway: a public load balancer cannot be made in a VPC without one, and it cannot be
-            # detached while a load balancer has public addresses. Load balancers know their subnets only.
+            # After the internet gateway: a public load balancer requires one, and it cannot be detached while the load
+            # balancer has public addresses. Load balancers depend on their subnets only.
             subnet = self._subnet(f"public-{number}", zone, cidr, after=[gateway])
-            way = aws.ec2.RouteTableAssociation(
+            association = aws.ec2.RouteTableAssociation(
                 deployment.logical_name(f"public-{number}"),
                 subnet_id=subnet.id,
                 route_table_id=table.id,
@@ -170,12 +170,12 @@ class NewVpc:
             )
             subnets.append(subnet)
             if number <= nats:
-                made.append(self._nat(number, subnet, after=[gateway, route, way]))
+                made.append(self._nat(number, subnet, after=[gateway, route, association]))
         return Internet(subnets=subnets, nats=made)
 
     def _nat(self, number: int, subnet: aws.ec2.Subnet, after: Sequence[pulumi.Resource]) -> aws.ec2.NatGateway:
         role = f"nat-{number}"
-        # Its address goes after the NAT gateway, and before the internet gateway, which cannot be detached till then.
+        # On destroy: the NAT gateway, then its address, then the internet gateway, which cannot be detached before.
         held = pulumi.ResourceOptions(parent=self._parent, depends_on=list(after))
         address = aws.ec2.Eip(
             self._deployment.logical_name(role), domain="vpc", tags=self._deployment.tags_for(role), opts=held
@@ -191,7 +191,7 @@ class NewVpc:
     def _private_table(
         self, number: int, subnet: aws.ec2.Subnet, nats: Sequence[aws.ec2.NatGateway]
     ) -> pulumi.Output[str]:
-        """A route table for each zone, so that each can have its own NAT; without any there is no default route."""
+        """One route table per zone, for its own NAT gateway; without NAT gateways there is no default route."""
         role = f"private-{number}"
         table = aws.ec2.RouteTable(
             self._deployment.logical_name(role),
@@ -214,10 +214,10 @@ class NewVpc:
 
 
 def ranges(cidr: str) -> tuple[list[str], list[str]]:
-    """(private, public) ranges for four zones, whatever their number: a third zone later renumbers nothing.
+    """(private, public) ranges for four zones, independent of azCount, so that adding a zone renumbers nothing.
 
-    A private one is an eighth of the VPC (of a /22: 123 addresses for load balancer, endpoints, instances and a network
-    interface for each task), a public one a 32nd (of a /22: a /27, the least that a load balancer takes).
+    A private range is an eighth of the VPC (in a /22: 123 addresses for load balancer, endpoints, instances and one
+    network interface per task), a public one a 32nd (in a /22: a /27, the minimum for a load balancer).
     """
     network = ipaddress.ip_network(cidr)
     large = list(network.subnets(prefixlen_diff=3))

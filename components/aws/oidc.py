@@ -1,6 +1,6 @@
-"""Sign-in for browsers at the load balancer, beside clients that bring a token to the same URL.
+"""Browser sign-in with OpenID Connect at the load balancer. Clients with tokens use the same URL.
 
-What no rule here names is a page for a browser: whoever has no session there is sent to the provider.
+Requests that match no listener rule are browser pages: without a session, they are redirected to the provider.
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html
 """
 
@@ -15,13 +15,13 @@ from .. import proxy_environment
 from .deployment import Deployment
 from .load_balancer_settings import OidcSettings
 
-# A rule takes five values and six wildcards at most.
+# A rule has at most five values and six wildcards.
 _TOKENS = ("Bearer *", "Basic *")
-# Only programs use these. Without a token they get the proxy's 401, whose sentence says what to do.
-_PROGRAMS = ("/api/*", "/v1/*", "/version", "/health*", proxy_environment.READY)
-# MLflow's pages fetch these: a page of the provider's, where they expect data, would only break them. Programs that
-# use /gateway/ have a token.
-_SCRIPTS = ("/ajax-api/*", "/graphql", "/gateway/*")
+# API paths for clients. Without a token, the proxy responds with 401.
+_API = ("/api/*", "/v1/*", "/version", "/health*", proxy_environment.READY)
+# Paths that MLflow's UI fetches, for which a redirect to the provider would be an invalid response. Clients of
+# /gateway/ have a token.
+_UI_REQUESTS = ("/ajax-api/*", "/graphql", "/gateway/*")
 
 
 class _Provider(TypedDict):
@@ -38,13 +38,13 @@ class _Provider(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OidcSignIn:
-    """The provider, and this deployment's secret there."""
+    """The identity provider and the client secret."""
 
     settings: OidcSettings
     client_secret: pulumi.Input[str]
 
     def action(self) -> lb.ListenerDefaultActionArgs:
-        """What a listener does first with a request that no rule takes."""
+        """The default action of the listener, before it forwards the request."""
         return lb.ListenerDefaultActionArgs(
             type="authenticate-oidc",
             order=1,
@@ -54,9 +54,9 @@ class OidcSignIn:
         )
 
     def rules(
-        self, deployment: Deployment, listener: lb.Listener, proxies: lb.TargetGroup, parent: pulumi.Resource
+        self, deployment: Deployment, listener: lb.Listener, tasks: lb.TargetGroup, parent: pulumi.Resource
     ) -> None:
-        """Requests that must not end at a login page, in the order in which they are tried."""
+        """Create the rules for requests that must not be redirected, in order of priority."""
         session = lb.ListenerRuleActionArgs(
             type="authenticate-oidc",
             order=1,
@@ -66,11 +66,11 @@ class OidcSignIn:
         )
         rules: list[tuple[str, lb.ListenerRuleConditionArgs, list[lb.ListenerRuleActionArgs]]] = [
             ("tokens", _header("Authorization", _TOKENS), []),
-            ("programs", _path(_PROGRAMS), []),
-            ("scripts", _path(_SCRIPTS), [session]),
+            ("api", _path(_API), []),
+            ("ui-requests", _path(_UI_REQUESTS), [session]),
         ]
         for number, (role, condition, first) in enumerate(rules, 1):
-            forward = lb.ListenerRuleActionArgs(type="forward", order=len(first) + 1, target_group_arn=proxies.arn)
+            forward = lb.ListenerRuleActionArgs(type="forward", order=len(first) + 1, target_group_arn=tasks.arn)
             lb.ListenerRule(
                 deployment.logical_name(f"{role}-rule"),
                 listener_arn=listener.arn,
@@ -82,7 +82,7 @@ class OidcSignIn:
             )
 
     def proxy_settings(self, balancer: lb.LoadBalancer) -> dict[str, pulumi.Input[str]]:
-        """What the proxy checks the load balancer's word by."""
+        """Environment variables with which the proxy verifies the load balancer's identity headers."""
         return {
             proxy_environment.ALB_ARN: balancer.arn,
             proxy_environment.ALB_ISSUER: self.settings.issuer,
@@ -91,7 +91,7 @@ class OidcSignIn:
         }
 
     def _provider(self) -> _Provider:
-        """The same in every action: by another cookie, one rule's session would be none in the next."""
+        """The same for all actions: sessions of different rules share one cookie."""
         return {
             "issuer": self.settings.issuer,
             "authorization_endpoint": self.settings.authorization_endpoint,

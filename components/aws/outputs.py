@@ -1,4 +1,4 @@
-"""The lines that a stack prints for people."""
+"""Outputs with shell commands for users."""
 
 import pulumi
 
@@ -8,20 +8,20 @@ from .service import Service
 from .tokens import Tokens
 
 
-def lines_for_clients(
+def client_commands(
     deployment: Deployment, *, load_balancer: LoadBalancer, service: Service, tokens: Tokens
 ) -> tuple[pulumi.Output[str | None], pulumi.Output[str]]:
-    """(the port-forward command for an internal load balancer, the lines for a client_setup).
+    """(port-forward command for an internal load balancer, commands that set up a client).
 
-    Both can be pasted as they are. Neither holds the token: the second has the command that reads it.
+    Neither contains the token; the second reads it from Secrets Manager.
     """
     port_forward = pulumi.Output.from_input(
         None if load_balancer.public else _port_forward(deployment, load_balancer, service)
     )
     lines = [
-        _about_the_name(load_balancer),
+        _host_name_comment(load_balancer),
         pulumi.Output.concat("export MLFLOW_TRACKING_URI=", load_balancer.url),
-        _about_laptops(load_balancer),
+        _port_forward_comment(load_balancer),
         pulumi.Output.concat(
             'export MLFLOW_TRACKING_TOKEN="$(aws secretsmanager get-secret-value --region ',
             deployment.region,
@@ -35,7 +35,7 @@ def lines_for_clients(
 
 
 def _port_forward(deployment: Deployment, load_balancer: LoadBalancer, service: Service) -> pulumi.Output[str]:
-    # Any of its instances will do.
+    # Any instance can forward.
     instance = pulumi.Output.format(
         "$(aws ec2 describe-instances --region {0} --filters Name=instance-state-name,Values=running "
         "Name=tag:aws:autoscaling:groupName,Values={1} "
@@ -43,7 +43,7 @@ def _port_forward(deployment: Deployment, load_balancer: LoadBalancer, service: 
         deployment.region,
         service.instances_group_name,
     )
-    # JSON's braces are doubled: they are format's.
+    # Output.format requires doubled braces.
     return pulumi.Output.format(
         'aws ssm start-session --region {0} --target "{1}" '
         "--document-name AWS-StartPortForwardingSessionToRemoteHost "
@@ -57,24 +57,24 @@ def _port_forward(deployment: Deployment, load_balancer: LoadBalancer, service: 
 
 
 def _local_port(load_balancer: LoadBalancer) -> int:
-    # Below 1024 a laptop would ask for its administrator.
+    # Ports below 1024 require administrator rights.
     return 8443 if load_balancer.https else 8080
 
 
-def _about_the_name(load_balancer: LoadBalancer) -> str | None:
+def _host_name_comment(load_balancer: LoadBalancer) -> str | None:
     if load_balancer.https and load_balancer.host_name is None:
         return "# The certificate does not cover this host: use one of its names here (and in loadBalancer.hostName)."
     return None
 
 
-def _about_laptops(load_balancer: LoadBalancer) -> str | None:
-    """A certificate is never for localhost, but its port does not matter: the name may lead to the forwarded one."""
+def _port_forward_comment(load_balancer: LoadBalancer) -> str | None:
+    """Instructions for a laptop. With HTTPS, the certificate's host name has to resolve to the forwarded port."""
     if load_balancer.public:
         return None
     if not load_balancer.https:
-        return f"# On a laptop, beside the port forward: export MLFLOW_TRACKING_URI=http://localhost:{_local_port(load_balancer)}"
-    name = load_balancer.host_name or "<a name of the certificate's>"
+        return f"# On a laptop, with the port forward running: export MLFLOW_TRACKING_URI=http://localhost:{_local_port(load_balancer)}"
+    name = load_balancer.host_name or "<host name of the certificate>"
     return (
-        f"# On a laptop, beside the port forward: add the line `127.0.0.1 {name}` to /etc/hosts, and then\n"
+        f"# On a laptop, with the port forward running: add the line `127.0.0.1 {name}` to /etc/hosts, and then\n"
         f"#   export MLFLOW_TRACKING_URI=https://{name}:{_local_port(load_balancer)}"
     )

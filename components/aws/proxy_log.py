@@ -1,4 +1,4 @@
-"""The log group that the proxy's lines go to. Who reads it, and what they filter for, is left to others."""
+"""The CloudWatch log group of the proxy."""
 
 import re
 
@@ -11,14 +11,14 @@ _NAME = re.compile(r"[\w./#-]{1,512}", re.ASCII)
 
 
 class ProxyLog(pulumi.ComponentResource):
-    """Lines are JSON: proxy_app/access_log.py."""
+    """A log group with one JSON object per line (proxy_app/access_log.py)."""
 
     name: pulumi.Output[str]
     arn: pulumi.Output[str]
 
     def __init__(self, deployment: Deployment, *, days: int, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mlflow:aws:ProxyLog", deployment.logical_name("log"), {}, opts)
-        # A name to type: `aws logs tail /mlflow/dev/mlflow`.
+        # A readable name for `aws logs tail /mlflow/dev/mlflow`.
         name = f"/mlflow/{deployment.stack}/{deployment.name}"
         group = aws.cloudwatch.LogGroup(
             deployment.logical_name("log"),

@@ -1,7 +1,6 @@
-"""The proxy as an ECS service on EC2 instances of its own.
+"""The ECS service of the proxy: cluster, task definition with its two roles, service and scaling.
 
-It builds the cluster, the task with its two roles, the service behind the load balancer, and its scaling; the instances
-and the security groups are boxes of their own. Left to the caller: what image, which MLflow, and who signs in.
+Instances and security groups are child components.
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,17 +66,17 @@ def _rolling() -> _Rolling:
         ],
         "availability_zone_rebalancing": "ENABLED",
         "health_check_grace_period_seconds": 60,
-        # A rollout that fails or is rolled back is an error of `pulumi up`, with ECS's reason.
+        # A failed rolling update is an error of `pulumi up`, with ECS's reason.
         "wait_for_steady_state": True,
-        # The provider refuses another capacity provider without it; any other change is a rollout as well.
+        # The provider requires it to change the capacity provider; all other changes start a deployment as well.
         "force_new_deployment": True,
-        # Also while a rollout is still going on.
+        # Also during a deployment.
         "force_delete": True,
     }
 
 
 class Service(pulumi.ComponentResource):
-    """Tasks, instances and their scaling."""
+    """The proxy's ECS service with its instances and scaling."""
 
     cluster_name: pulumi.Output[str]
     service_name: pulumi.Output[str]
@@ -113,8 +112,8 @@ class Service(pulumi.ComponentResource):
             cluster=cluster,
             opts=inside,
         )
-        running = self._running(tracking, tokens)
-        starting = self._starting(image, log)
+        task_role = self._task_role(tracking, tokens)
+        execution_role = self._execution_role(image, log)
         settings = environment(
             args,
             region=deployment.region,
@@ -124,16 +123,16 @@ class Service(pulumi.ComponentResource):
             roles=roles,
             load_balancer_environment=load_balancer.proxy_settings,
         )
-        task = self._task(architecture, self._container(settings, image, log), running, starting)
-        # A task does not start without its rights, and loses requests without them in its last minutes.
-        until_the_end = [
-            running.rights,
-            starting.rights,
+        task = self._task(architecture, self._container(settings, image, log), task_role, execution_role)
+        # Tasks need their permissions to start, and until they stop.
+        dependencies = [
+            task_role.rights,
+            execution_role.rights,
             instances.in_cluster,
             *load_balancer.listeners,
             tokens.hashes_ready,
         ]
-        service = self._service(cluster, task, instances, security_groups, network, [*until_the_end, security_groups])
+        service = self._service(cluster, task, instances, security_groups, network, [*dependencies, security_groups])
         self._scaling(cluster, service)
 
         self.cluster_name = cluster.name
@@ -150,7 +149,7 @@ class Service(pulumi.ComponentResource):
     def _cluster(self) -> ecs.Cluster:
         deployment, args = self._deployment, self._args
         sessions = ecs.ClusterConfigurationExecuteCommandConfigurationArgs(
-            # What is typed there is kept nowhere; who came in, and when, is in CloudTrail.
+            # Sessions are not recorded; CloudTrail records who starts one.
             logging="NONE",
             kms_key_id=deployment.kms_key_arn,
         )
@@ -158,7 +157,7 @@ class Service(pulumi.ComponentResource):
             deployment.logical_name("cluster"),
             settings=[
                 ecs.ClusterSettingArgs(
-                    # Said also when it is off: an account may have it on for every new cluster.
+                    # Explicit, since accounts can enable it for new clusters by default.
                     name="containerInsights",
                     value="enabled" if args.container_insights else "disabled",
                 )
@@ -170,8 +169,8 @@ class Service(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
 
-    def _running(self, tracking: Tracking, tokens: Tokens) -> _Role:
-        """The task role: what the proxy may do."""
+    def _task_role(self, tracking: Tracking, tokens: Tokens) -> _Role:
+        """The task role, with the proxy's permissions."""
         statements = proxy_statements(
             self._deployment,
             target_arn=tracking.target_arn,
@@ -181,8 +180,8 @@ class Service(pulumi.ComponentResource):
         )
         return self._role("proxy", statements)
 
-    def _starting(self, image: Image, log: ProxyLog) -> _Role:
-        """The execution role: what ECS may do to start it."""
+    def _execution_role(self, image: Image, log: ProxyLog) -> _Role:
+        """The task execution role, with the permissions that ECS needs to start a task."""
         return self._role("execution", execution_statements(repository_arn=image.repository_arn, log_group_arn=log.arn))
 
     def _role(self, role: str, statements: Sequence[Statement]) -> _Role:
@@ -200,7 +199,7 @@ class Service(pulumi.ComponentResource):
         )
 
     def _task(
-        self, architecture: Architecture, proxy: Mapping[str, Any], running: _Role, starting: _Role
+        self, architecture: Architecture, proxy: Mapping[str, Any], task_role: _Role, execution_role: _Role
     ) -> ecs.TaskDefinition:
         deployment, args = self._deployment, self._args
         return ecs.TaskDefinition(
@@ -214,8 +213,8 @@ class Service(pulumi.ComponentResource):
             runtime_platform=ecs.TaskDefinitionRuntimePlatformArgs(
                 cpu_architecture=_CPU[architecture], operating_system_family="LINUX"
             ),
-            task_role_arn=running.arn,
-            execution_role_arn=starting.arn,
+            task_role_arn=task_role.arn,
+            execution_role_arn=execution_role.arn,
             tags=deployment.tags_for("proxy"),
             opts=pulumi.ResourceOptions(parent=self),
         )
@@ -227,7 +226,7 @@ class Service(pulumi.ComponentResource):
         instances: Instances,
         security_groups: SecurityGroups,
         network: Network,
-        until_the_end: Sequence[pulumi.Resource],
+        dependencies: Sequence[pulumi.Resource],
     ) -> ecs.Service:
         deployment, args, load_balancer = self._deployment, self._args, self._load_balancer
         rollout = f"{load_balancer.timing.rollout}s"
@@ -258,8 +257,8 @@ class Service(pulumi.ComponentResource):
             tags=deployment.tags_for("proxy"),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=until_the_end,
-                # Scaling changes it; its lower bound is args.min_tasks.
+                depends_on=dependencies,
+                # Auto scaling changes it, from args.min_tasks upwards.
                 ignore_changes=["desired_count"],
                 custom_timeouts=pulumi.CustomTimeouts(create=rollout, update=rollout, delete=rollout),
             ),
@@ -278,10 +277,10 @@ class Service(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         label = pulumi.Output.concat(load_balancer.arn_suffix, "/", load_balancer.target_group_suffix)
-        self._follow(target, "requests", "ALBRequestCountPerTarget", args.requests_per_task, label)
-        self._follow(target, "cpu", "ECSServiceAverageCPUUtilization", args.cpu_target_percent)
+        self._target_tracking(target, "requests", "ALBRequestCountPerTarget", args.requests_per_task, label)
+        self._target_tracking(target, "cpu", "ECSServiceAverageCPUUtilization", args.cpu_target_percent)
 
-    def _follow(
+    def _target_tracking(
         self,
         target: appautoscaling.Target,
         role: str,
@@ -299,7 +298,7 @@ class Service(pulumi.ComponentResource):
                 predefined_metric_specification=_Metric(predefined_metric_type=metric, resource_label=label),
                 target_value=value,
                 scale_in_cooldown=300,
-                # About an instance's start: before that, the last step cannot be seen.
+                # About the start time of an instance: the effect of the last step is not visible before.
                 scale_out_cooldown=180,
             ),
             opts=pulumi.ResourceOptions(parent=self),

@@ -1,7 +1,6 @@
-"""A SageMaker Studio domain in the same VPC, and one user of it.
+"""A SageMaker Studio domain in the same VPC with one user profile.
 
-Left to people: the spaces and apps that they start there. What stays behind when the domain goes, and the commands that
-remove it, is in docs/destroy.md.
+Spaces and apps are created by users. docs/destroy.md lists what remains after the domain is deleted.
 """
 
 import pulumi
@@ -22,12 +21,12 @@ from .settings import StudioSettings
 from .tracking import Tracking
 
 _NFS = 2049
-# What AWS asks for between a user's own apps: "Connect Amazon SageMaker Studio in a VPC to External Resources".
+# Ports between the apps of a user: "Connect Amazon SageMaker Studio in a VPC to External Resources".
 _APPS = (8192, 65535)
 
 
 class Studio(pulumi.ComponentResource):
-    """What AWS leaves behind when it goes is named in docs/destroy.md."""
+    """The Studio domain, its security group and execution role."""
 
     domain_id: pulumi.Output[str]
 
@@ -49,14 +48,14 @@ class Studio(pulumi.ComponentResource):
             tags=deployment.tags_for("studio"),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        ways = [
+        rules = [
             *self._rules(deployment, network, group),
-            *self._to_the_proxy(deployment, load_balancer, group),
+            *self._load_balancer_rules(deployment, load_balancer, group),
             *network.allow_egress(deployment, "studio", group.id, self),
         ]
         role = service_role(deployment, "studio", "sagemaker.amazonaws.com", [], parent=self)
-        domain = self._domain(deployment, network, group, role, ways)
-        # Here its id is known.
+        domain = self._domain(deployment, network, group, role, rules)
+        # The policy contains the domain ID.
         role_policy(deployment, "studio", role, self._statements(deployment, args, domain, tracking))
         sagemaker.UserProfile(
             deployment.logical_name("studio"),
@@ -99,13 +98,13 @@ class Studio(pulumi.ComponentResource):
             to("files", (_NFS, _NFS), cidr_ipv4=network.cidr, description="The file system of the domain"),
         ]
 
-    def _to_the_proxy(
+    def _load_balancer_rules(
         self, deployment: Deployment, load_balancer: LoadBalancer, group: ec2.SecurityGroup
     ) -> list[pulumi.Resource]:
-        """Notebooks may come through the proxy, too. A public one is reached as everything on the internet is."""
+        """Allow notebooks to connect to an internal load balancer; a public one needs no rule."""
         if load_balancer.public:
             return []
-        # The VPC's addresses may not be among those that are allowed.
+        # allowedCidrs may not contain the VPC's range.
         return allow_traffic(
             deployment,
             "studio-to-load-balancer",
@@ -123,7 +122,7 @@ class Studio(pulumi.ComponentResource):
         network: Network,
         group: ec2.SecurityGroup,
         role: iam.Role,
-        ways: list[pulumi.Resource],
+        rules: list[pulumi.Resource],
     ) -> sagemaker.Domain:
         return sagemaker.Domain(
             deployment.logical_name("studio"),
@@ -136,15 +135,15 @@ class Studio(pulumi.ComponentResource):
                 execution_role=role.arn, security_groups=[group.id]
             ),
             kms_key_id=deployment.kms_key_arn,
-            # Notebooks live in it: without this, they stay and cost.
+            # Otherwise the file system with the notebooks remains, and is billed.
             retention_policy=sagemaker.DomainRetentionPolicyArgs(home_efs_file_system="Delete"),
             tags=deployment.tags_for("studio"),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=ways,
-                # Two cannot have one name.
+                depends_on=rules,
+                # The domain name is unique.
                 delete_before_replace=True,
-                # Home directories, like artifacts, are not destroyed in production.
+                # Home directories hold data, as the artifact bucket does.
                 protect=deployment.deletion_protection,
             ),
         )

@@ -1,4 +1,4 @@
-"""The proxy's task: what its container is told, and how it is confined. Pure functions, so that a test can run it."""
+"""The container definition of the proxy: environment variables, limits and isolation. Pure functions, for tests."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from .settings import ServiceSettings
 from .timing import Timing
 
 CONTAINER = "proxy"
-# Callers' connections (MLFLOW_PROXY_MAX_CONNECTIONS), as many to the upstream, and room.
+# Client connections (MLFLOW_PROXY_MAX_CONNECTIONS), as many upstream connections, and a margin.
 _FILES = 8192
 
 
@@ -25,15 +25,15 @@ def environment(
     roles: RoleRules,
     load_balancer_environment: Mapping[str, pulumi.Input[str]],
 ) -> dict[str, pulumi.Input[str]]:
-    """The proxy's settings, by their names in its contract. None of them is a secret: the proxy reads those itself."""
+    """Environment variables of the proxy. None of them is secret: the proxy reads secrets itself."""
     rules = {proxy_environment.ROLE_RULES: roles.text()} if roles.any() else {}
     return {
-        # botocore goes by the second, other tools by the first.
+        # botocore uses the second, other tools the first.
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
-        # Its rights are the task's, and never the instance's.
+        # The proxy uses the task role, never the instance's role.
         "AWS_EC2_METADATA_DISABLED": "true",
-        # In a network namespace of its own. The metrics stay on loopback, as the image has them.
+        # The task has its own network interface. Metrics stay on loopback, the image's default.
         proxy_environment.LISTEN: f"0.0.0.0:{proxy_environment.PORT}",
         proxy_environment.TARGET_ARN: target_arn,
         proxy_environment.TOKENS_SECRET: tokens_secret_arn,
@@ -58,7 +58,7 @@ def container(
     region: pulumi.Input[str],
     timing: Timing,
 ) -> dict[str, Any]:
-    """The container's definition, as ECS has it; values may be Outputs."""
+    """The container definition in ECS's format; values may be Outputs."""
     return {
         "name": CONTAINER,
         "image": image,
@@ -76,16 +76,16 @@ def container(
         },
         "stopTimeout": timing.stop_timeout,
         "ulimits": [{"name": "nofile", "softLimit": _FILES, "hardLimit": _FILES}],
-        **_confined(args),
+        **_isolation(args),
         "logConfiguration": _log(log_group, region),
     }
 
 
-def _confined(args: ServiceSettings) -> dict[str, Any]:
+def _isolation(args: ServiceSettings) -> dict[str, Any]:
     return {
         "user": proxy_environment.USER,
         "privileged": False,
-        # ECS Exec's agent lives in the container and has to write there: AWS supports it with no read-only root
+        # The ECS Exec agent writes into the container: AWS does not support it with a read-only root file system
         # (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-exec.html, considerations).
         "readonlyRootFilesystem": not args.enable_execute_command,
         "dockerSecurityOptions": ["no-new-privileges"],
@@ -93,7 +93,7 @@ def _confined(args: ServiceSettings) -> dict[str, Any]:
             # Both lists, since ECS returns both: without "add" each update would replace the task definition
             # (braintrustdata/terraform-aws-braintrust-data-plane#335).
             "capabilities": {"add": [], "drop": ["ALL"]},
-            # The proxy is a good first process itself; that agent leaves children behind.
+            # The proxy needs no init process; the ECS Exec agent leaves child processes.
             "initProcessEnabled": args.enable_execute_command,
         },
     }
@@ -106,8 +106,8 @@ def _log(group: pulumi.Input[str], region: pulumi.Input[str]) -> dict[str, Any]:
             "awslogs-group": group,
             "awslogs-region": region,
             "awslogs-stream-prefix": "proxy",
-            # The proxy's log is synchronous: a full pipe would stop it. Here what CloudWatch does not take in time is
-            # lost beyond the buffer (some 80,000 requests), and a proxy starts while CloudWatch is away.
+            # The proxy logs synchronously, so a full pipe would block it. In this mode, lines beyond the buffer (about
+            # 80,000 requests) are lost while CloudWatch is unavailable, and tasks can start without it.
             "mode": "non-blocking",
             "max-buffer-size": "25m",
         },

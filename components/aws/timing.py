@@ -1,64 +1,65 @@
 """All timeouts of the load balancer and the tasks. They depend on each other, so that rolling updates drop no request.
 
-All in seconds. A stopping task is first taken out of the target group, for ``deregistration_delay`` at most, and only
-then told to stop (SIGTERM); it is killed after ``stop_timeout``.
+All values are seconds. ECS first deregisters a stopping task from the target group, waits up to
+``deregistration_delay``, then sends SIGTERM, and SIGKILL after ``stop_timeout``.
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/load-balancer-connection-draining.html
 """
 
 from dataclasses import dataclass
 
-# What connecting to the upstream can take with the proxy's own retries: three attempts of 5 seconds, and a little.
+# Maximum time to connect to the upstream: three attempts of 5 seconds, with a margin.
 _CONNECTING = 20
-# A booting instance with its agents, a pulled image and the first checks of the load balancer; with time to spare.
+# Start of an instance with its agents, image pull and the first health checks, with a margin.
 _NEW_TASK = 1200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """What follows from the load balancer's idle timeout."""
+    """Timeouts derived from the load balancer's idle timeout."""
 
     idle_timeout_seconds: int
 
     @property
     def keepalive(self) -> int:
-        """The proxy keeps idle connections longer than the load balancer: else it might close one that is being
-        used."""
+        """Keep-alive timeout of the proxy, longer than the load balancer's: otherwise it could close a connection that
+        is about to be used."""
         return self.idle_timeout_seconds + 15
 
     @property
     def body_timeout(self) -> int:
-        """How long a request may wait for its share of the proxy's memory, or its body stand still."""
+        """Maximum wait for body memory, and maximum pause while receiving a body."""
         return min(60, self.idle_timeout_seconds // 4)
 
     @property
     def upstream_timeout(self) -> int:
-        """The proxy gives up first, with a sentence; the load balancer would send a page.
+        """Upstream timeout, shorter than the load balancer's, so that clients get the proxy's error message.
 
-        A short request has arrived as a whole before it waits for memory: from then on the load balancer hears nothing.
+        A short request is complete before it waits for memory: from then on the connection is idle.
         """
         return self.idle_timeout_seconds - self.body_timeout - _CONNECTING
 
     @property
     def deregistration_delay(self) -> int:
-        """A request to which nothing moves ends by itself within that time."""
-        # A target group takes an hour at most.
+        """Time for requests in progress; without data, a request ends within this time."""
+        # The maximum for a target group.
         return min(self.idle_timeout_seconds, 3600)
 
     @property
     def drain(self) -> int:
-        """For a task that is stopped while the load balancer still sends it requests."""
+        """Time after SIGTERM in which the proxy accepts requests, until the load balancer has removed the task."""
         return 5
 
     @property
     def grace(self) -> int:
-        """From SIGTERM on, drain included: what is still under way may end."""
+        """Time from SIGTERM, including ``drain``, for requests in progress."""
         return 30
 
     @property
     def stop_timeout(self) -> int:
+        """Time from SIGTERM to SIGKILL."""
         return self.grace + 15
 
     @property
     def rollout(self) -> int:
-        """Until `pulumi up` calls a rollout failed: new tasks in, old ones out, and the same once more to roll back."""
+        """Timeout of `pulumi up` for a rolling update, including a rollback."""
         return _NEW_TASK + 2 * (self.deregistration_delay + self.stop_timeout)

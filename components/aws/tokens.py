@@ -1,6 +1,6 @@
 """The first admin token, and the secret with the hashes of all tokens.
 
-Further tokens, and revoking them, are left to ``python -m proxy_app token``, which edits that secret.
+``python -m proxy_app token`` creates and revokes tokens by editing that secret.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import pulumi_random as random
 from ..proxy_environment import TOKEN_PREFIX
 from .deployment import Deployment
 
-# How the proxy's command names its holder.
+# Name of the token.
 _HOLDER = "admin"
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -33,13 +33,13 @@ def first_document(token: str, days: int, now: datetime) -> str:
 
 
 class Tokens(pulumi.ComponentResource):
-    """The proxy reads the hashes; the token in plain is in a secret that it cannot read."""
+    """Two secrets: the first token in plain text, which the proxy cannot read, and the hashes of all tokens."""
 
     admin_token: pulumi.Output[str]
     admin_token_secret_arn: pulumi.Output[str]
     hashes_secret_arn: pulumi.Output[str]
     hashes_ready: pulumi.Resource
-    """The secret's first value: a proxy that starts before it is there does not start."""
+    """The secret's first version; the proxy does not start without it."""
 
     def __init__(self, deployment: Deployment, *, days: int, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mlflow:aws:Tokens", deployment.logical_name("tokens"), {}, opts)
@@ -47,7 +47,7 @@ class Tokens(pulumi.ComponentResource):
         token_id = random.RandomString(
             deployment.logical_name("token-id"), length=8, special=False, upper=False, opts=inside
         )
-        # As many letters as 32 bytes make in URL-safe base64.
+        # The length of 32 bytes in URL-safe base64.
         part = random.RandomPassword(deployment.logical_name("token"), length=43, override_special="_-", opts=inside)
         token = pulumi.Output.concat(TOKEN_PREFIX, "_", token_id.result, "_", part.result)
         now = datetime.now(UTC)
@@ -84,18 +84,18 @@ class Tokens(pulumi.ComponentResource):
     def _first_value(
         self, deployment: Deployment, role: str, secret: aws.secretsmanager.Secret, value: pulumi.Output[str]
     ) -> aws.secretsmanager.SecretVersion:
-        """Written once. What people change afterwards stays, also where somebody uses ``pulumi refresh``."""
+        """The first version of a secret. Later changes by users are kept, also after ``pulumi refresh``."""
         return aws.secretsmanager.SecretVersion(
             deployment.logical_name(role),
             secret_id=secret.id,
             secret_string=pulumi.Output.secret(value),
-            # AWS forgets versions without a label. This one would then be missing at a refresh, and the next update
-            # would write it again, over everybody's tokens (terraform-aws-modules/terraform-aws-secrets-manager#24).
+            # AWS deletes versions without a staging label. A refresh would then report this one as deleted, and
+            # the next update would overwrite all tokens (terraform-aws-modules/terraform-aws-secrets-manager#24).
             version_stages=["AWSCURRENT", "first"],
             opts=pulumi.ResourceOptions(
                 parent=self,
                 ignore_changes=["secret_string", "version_stages"],
-                # It goes with the secret: no labels have to be taken off before.
+                # Deleting the secret deletes its versions, without removing their labels first.
                 deleted_with=secret,
             ),
         )

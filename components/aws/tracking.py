@@ -1,6 +1,6 @@
-"""SageMaker's MLflow with the bucket of its artifacts and the role it works with, or an existing one by its ARN.
+"""A SageMaker MLflow app or tracking server with its artifact bucket and role, or an existing one.
 
-Who may call it is left to the proxy's role. The runs are in SageMaker itself: a replaced one starts empty.
+Runs are stored in SageMaker itself: a replacement starts empty.
 """
 
 import hashlib
@@ -17,11 +17,11 @@ from .types import check_partition, is_mlflow_app
 
 
 class Tracking(pulumi.ComponentResource):
-    """The target that the proxy signs for."""
+    """The upstream of the proxy."""
 
     target_arn: pulumi.Output[str]
     serverless: bool
-    """An app, and not a tracking server."""
+    """True for an app, False for a tracking server."""
     bucket: pulumi.Output[str | None]
     bucket_arn: pulumi.Output[str] | None
     artifact_prefix: str
@@ -33,7 +33,7 @@ class Tracking(pulumi.ComponentResource):
         self.artifact_prefix = args.artifact_prefix
         self.serverless = is_mlflow_app(args.target_arn) if isinstance(args.target_arn, str) else args.kind == "app"
         if args.target_arn is not None:
-            self.target_arn = pulumi.Output.from_input(args.target_arn).apply(self._fitting)
+            self.target_arn = pulumi.Output.from_input(args.target_arn).apply(self._checked)
             self.bucket, self.bucket_arn = pulumi.Output.from_input(None), None
         else:
             bucket = private_bucket(
@@ -48,8 +48,8 @@ class Tracking(pulumi.ComponentResource):
             self.bucket, self.bucket_arn = cast("pulumi.Output[str | None]", bucket.bucket), bucket.arn
         self.register_outputs({"target_arn": self.target_arn, "bucket": self.bucket})
 
-    def _fitting(self, target_arn: str) -> str:
-        """What another resource says is known only now. Raises RunError where the proxy would have the wrong rights."""
+    def _checked(self, target_arn: str) -> str:
+        """Check a target ARN from an Output. Raises RunError if it does not match ``kind``, which sets permissions."""
         if is_mlflow_app(target_arn) != self.serverless:
             kind = "server" if self.serverless else "app"
             raise pulumi.RunError(f"tracking.targetArn is {target_arn}: set tracking.kind to {kind}.")
@@ -70,7 +70,7 @@ class Tracking(pulumi.ComponentResource):
         )
         opts = pulumi.ResourceOptions(
             parent=self,
-            # SageMaker tries the role and the bucket when it starts, and the provider tries a server once only.
+            # SageMaker uses the role and the bucket when it starts, and the provider does not retry.
             depends_on=[policy, bucket],
             # An update in place has left servers stuck, and existing runs would point to the old location.
             replace_on_changes=["artifact_store_uri"],
@@ -102,7 +102,7 @@ class Tracking(pulumi.ComponentResource):
             role_arn=role.arn,
             model_registration_mode=f"AutoModelRegistration{registers}",
             weekly_maintenance_window_start=args.maintenance_window,
-            # The provider's own 10 minutes are short for AWS's two or three, when it is busy.
+            # AWS takes 2 to 3 minutes, and the provider's default is 10.
             timeouts=sagemaker.MlflowAppTimeoutsArgs(create="30m", update="30m", delete="30m"),
             tags=deployment.tags_for("tracking"),
             opts=opts,
@@ -117,8 +117,8 @@ class Tracking(pulumi.ComponentResource):
         artifacts: pulumi.Output[str],
         opts: pulumi.ResourceOptions,
     ) -> pulumi.Output[str]:
-        # A server that replaces another one is made first, and needs another name: the suffix changes with whatever
-        # replaces it, and comes back with it. Bucket and role have random letters of their own.
+        # A replacement is created before the old server is deleted, and needs another name: the suffix depends on the
+        # properties that replace the server.
         version = args.mlflow_version or ""
         suffix = pulumi.Output.concat(artifacts, " ", role.arn, " ", version).apply(
             lambda replacing: hashlib.sha256(replacing.encode()).hexdigest()[:8]

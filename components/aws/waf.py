@@ -1,6 +1,6 @@
-"""AWS WAF in front of the load balancer: a rate for each address, AWS's managed rules fitted to MLflow, a log.
+"""AWS WAF for the load balancer: rate limit per IP address, AWS managed rules adjusted to MLflow, and a log.
 
-Bodies are counted and not judged: parameters, tags and traces hold any text, and WAF sees 8 KB of a body only.
+Rules on bodies count only: parameters, tags and traces contain any text, and WAF inspects 8 KB of a body.
 """
 
 import typing
@@ -13,7 +13,7 @@ from .identity import document
 from .load_balancer_settings import LoadBalancerSettings
 from .settings import RetentionDays
 
-# AWS's groups in the order in which they are tried, with the rules that count only.
+# AWS managed rule groups in order of priority, with the rules that count instead of block.
 # https://docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-list.html
 _GROUPS = {
     "AWSManagedRulesAmazonIpReputationList": (),
@@ -21,7 +21,7 @@ _GROUPS = {
         "JavaDeserializationRCE_BODY",
         "Log4JRCE_BODY",
         "ReactJSRCE_BODY",
-        # What a port forward calls itself.
+        # The Host header of a port forward.
         "Host_localhost_HEADER",
     ),
     "AWSManagedRulesCommonRuleSet": (
@@ -30,22 +30,22 @@ _GROUPS = {
         "GenericLFI_BODY",
         "GenericRFI_BODY",
         "SizeRestrictions_BODY",
-        # Over 2 KB: a chart of many runs asks for each of them, and a provider's sign-in code can be as long.
+        # Over 2 KB: charts of many runs list them, and authorization codes of identity providers can be as long.
         "SizeRestrictions_QUERYSTRING",
-        # Over 10 KB: a sign-in with many groups comes in up to four cookies.
+        # Over 10 KB: sessions with many groups use up to four cookies.
         "SizeRestrictions_Cookie_HEADER",
-        # Artifacts are called train.log and config.ini.
+        # Artifacts have names such as train.log and config.ini.
         "RestrictedExtensions_URIPATH",
         "RestrictedExtensions_QUERYARGUMENTS",
     ),
 }
-_SLOW_DOWN = "slow-down"
+_TOO_MANY_REQUESTS = "too-many-requests"
 
 
-def protect(
+def web_acl(
     deployment: Deployment, args: LoadBalancerSettings, balancer: lb.LoadBalancer, parent: pulumi.Resource
 ) -> None:
-    """Every request to the load balancer passes the rules first."""
+    """Create a web ACL and attach it to the load balancer."""
     inside = pulumi.ResourceOptions(parent=parent)
     rules = [_rate(args.rate_limit_per_ip)]
     rules += [_managed(number, group, counted) for number, (group, counted) in enumerate(_GROUPS.items(), 1)]
@@ -56,9 +56,9 @@ def protect(
         rules=rules,
         custom_response_bodies=[
             wafv2.WebAclCustomResponseBodyArgs(
-                key=_SLOW_DOWN,
+                key=_TOO_MANY_REQUESTS,
                 content_type="APPLICATION_JSON",
-                # MLflow's form, which its clients show.
+                # MLflow's error format, which its clients show.
                 content='{"error_code": "REQUEST_LIMIT_EXCEEDED", "message": "Too many requests from this address."}',
             )
         ],
@@ -74,18 +74,18 @@ def protect(
         deployment.logical_name("waf"),
         resource_arn=balancer.arn,
         web_acl_arn=acl.arn,
-        # A load balancer has one: removing the old one after the new one is there would remove the new one
+        # A load balancer has one association: deleting the old one last would remove the new one
         # (pulumi/pulumi-aws#4782).
         opts=pulumi.ResourceOptions(parent=parent, delete_before_replace=True),
     )
-    _logged(deployment, args.access_log_retention_days, acl, parent)
+    _logging(deployment, args.access_log_retention_days, acl, parent)
 
 
 def _rate(requests: int) -> wafv2.WebAclRuleArgs:
-    # 429 and not WAF's 403: MLflow's clients wait and come again.
+    # 429 instead of WAF's 403: MLflow's clients wait and retry.
     answer = wafv2.WebAclRuleActionBlockCustomResponseArgs(
         response_code=429,
-        custom_response_body_key=_SLOW_DOWN,
+        custom_response_body_key=_TOO_MANY_REQUESTS,
         response_headers=[wafv2.WebAclRuleActionBlockCustomResponseResponseHeaderArgs(name="Retry-After", value="30")],
     )
     return wafv2.WebAclRuleArgs(
@@ -97,7 +97,7 @@ def _rate(requests: int) -> wafv2.WebAclRuleArgs:
                 aggregate_key_type="IP", limit=requests, evaluation_window_sec=300
             )
         ),
-        visibility_config=_visible("rate"),
+        visibility_config=_visibility("rate"),
     )
 
 
@@ -121,31 +121,31 @@ def _managed(priority: int, group: str, counted: tuple[str, ...]) -> wafv2.WebAc
                 ],
             )
         ),
-        visibility_config=_visible(group),
+        visibility_config=_visibility(group),
     )
 
 
-def _visible(metric: str) -> wafv2.WebAclRuleVisibilityConfigArgs:
-    # Samples would show whole headers, and with them tokens, to whoever may look at WAF.
+def _visibility(metric: str) -> wafv2.WebAclRuleVisibilityConfigArgs:
+    # Sampled requests would show headers with tokens to users with access to WAF.
     return wafv2.WebAclRuleVisibilityConfigArgs(
         cloudwatch_metrics_enabled=True, metric_name=metric, sampled_requests_enabled=False
     )
 
 
-def _logged(deployment: Deployment, days: int, acl: wafv2.WebAcl, parent: pulumi.Resource) -> None:
-    """What was refused, and by which rule; access logs have the rest."""
+def _logging(deployment: Deployment, days: int, acl: wafv2.WebAcl, parent: pulumi.Resource) -> None:
+    """Log blocked requests with their rule; access logs have all requests."""
     inside = pulumi.ResourceOptions(parent=parent)
     group = cloudwatch.LogGroup(
         deployment.logical_name("waf"),
-        # WAF writes to groups of such names only.
+        # WAF requires this prefix.
         name=f"aws-waf-logs-{deployment.physical_name('waf', 100)}",
         retention_in_days=min(kept for kept in typing.get_args(RetentionDays) if kept >= days),
         kms_key_id=deployment.kms_key_arn,
         tags=deployment.tags_for("waf"),
         opts=inside,
     )
-    # Where there is none, WAF makes one itself, which a destroy would leave behind.
-    allowed = cloudwatch.LogResourcePolicy(
+    # Without it, WAF creates one itself, which remains after destroy.
+    resource_policy = cloudwatch.LogResourcePolicy(
         deployment.logical_name("waf"),
         policy_name=deployment.physical_name("waf", 100),
         policy_document=document([_delivery(deployment, group)]),
@@ -179,12 +179,12 @@ def _logged(deployment: Deployment, days: int, acl: wafv2.WebAcl, parent: pulumi
             )
             for name in ("authorization", "cookie")
         ],
-        opts=pulumi.ResourceOptions(parent=parent, depends_on=[allowed]),
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=[resource_policy]),
     )
 
 
 def _delivery(deployment: Deployment, group: cloudwatch.LogGroup) -> dict[str, object]:
-    """CloudWatch's log delivery may write WAF's lines, for this account.
+    """Allow CloudWatch log delivery to write WAF's logs, for this account.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/AWS-logs-infrastructure-CWL.html
     """

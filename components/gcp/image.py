@@ -107,7 +107,7 @@ class Image(pulumi.ComponentResource):
             Registry(
                 image=pulumi.Output.concat(repository.registry_uri, "/mlflow"),
                 repository=repository,
-                made_for=[deployment.project, deployment.region],
+                replaced_by=[deployment.project, deployment.region],
                 login=docker_build.RegistryArgs(
                     address=f"{deployment.region}-docker.pkg.dev",
                     # https://cloud.google.com/artifact-registry/docs/docker/authentication#token

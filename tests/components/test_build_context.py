@@ -112,7 +112,7 @@ def test_what_is_not_looked_at_would_have_been_left_out(
     (folder / ".dockerignore").write_text("\n".join(rules))
     found = files(folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build_context, "_may_hold", _always)
+        patch.setattr(build_context, "_may_contain", _always)
         assert found == files(folder)
 
 

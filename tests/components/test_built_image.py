@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def recorded(folder: Path, *made_for: str, platform: str = "linux/arm64", **arguments: str | None) -> Resource:
+def recorded(folder: Path, *replaced_by: str, platform: str = "linux/arm64", **arguments: str | None) -> Resource:
     def program() -> None:
         # Stands in for a repository: any resource does.
         repository = random.RandomId("repository", byte_length=4)
@@ -54,7 +54,7 @@ def recorded(folder: Path, *made_for: str, platform: str = "linux/arm64", **argu
             Registry(
                 image=pulumi.Output.from_input(NAME),
                 repository=repository,
-                made_for=made_for,
+                replaced_by=replaced_by,
                 login=docker_build.RegistryArgs(address=NAME, username="u", password=pulumi.Output.secret("p")),
             ),
             parent=repository,

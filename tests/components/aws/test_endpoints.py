@@ -6,7 +6,7 @@ from typing import Any, cast
 import pulumi
 import pytest
 
-from components.aws.endpoints import Endpoints, one_in_each_zone
+from components.aws.endpoints import Endpoints, one_per_zone
 from components.aws.image import Image
 from components.aws.network import Network
 from components.aws.network_settings import Endpoint, NetworkSettings
@@ -200,12 +200,12 @@ def test_an_endpoint_is_in_the_zones_only_that_its_service_is_in(monkeypatch: py
 
 
 def test_of_two_subnets_in_a_zone_an_endpoint_gets_the_first() -> None:
-    assert one_in_each_zone("sts", ["a", "b"], ["s1", "s2", "s3"], ["a", "a", "b"]) == ["s1", "s3"]
+    assert one_per_zone("sts", ["a", "b"], ["s1", "s2", "s3"], ["a", "a", "b"]) == ["s1", "s3"]
 
 
 def test_a_service_in_none_of_the_zones_is_refused_with_its_name() -> None:
     with pytest.raises(pulumi.RunError, match="network: sts is offered in c, and the private subnets are in a, b"):
-        one_in_each_zone("sts", ["c"], ["s1", "s2"], ["a", "b"])
+        one_per_zone("sts", ["c"], ["s1", "s2"], ["a", "b"])
 
 
 def test_every_endpoint_is_tagged_and_belongs_to_the_box() -> None:

@@ -258,7 +258,7 @@ def test_no_secret_shows() -> None:
     graph = recorded(**WAYS["public with sign-in and WAF"])
     assert not [one.name for one in graph.resources if "client-secret" in set(texts([one.inputs, one.outputs]))]
     holders = {one.name for one in graph.resources if SECRET in set(texts(one.inputs))}
-    assert holders == {"proxy-https", "proxy-scripts-rule"}
+    assert holders == {"proxy-https", "proxy-ui-requests-rule"}
     for name in holders:
         (holder,) = [one for one in graph.resources if one.name == name]
         assert holder.secret_outputs in (("defaultActions",), ("actions",))

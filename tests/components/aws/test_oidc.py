@@ -98,7 +98,7 @@ def test_rules_keep_to_what_a_load_balancer_takes() -> None:
 
 def test_a_session_holds_for_pages_and_for_what_they_fetch() -> None:
     listener = only(graph(), LISTENER, "proxy-https")
-    actions = [listener.inputs["defaultActions"], only(graph(), RULE, "proxy-scripts-rule").inputs["actions"]]
+    actions = [listener.inputs["defaultActions"], only(graph(), RULE, "proxy-ui-requests-rule").inputs["actions"]]
     page, script = ({**one[0]["authenticateOidc"], "onUnauthenticatedRequest": ""} for one in actions)
     assert page == script
     assert page["sessionTimeout"] == 12 * 3600

@@ -10,7 +10,7 @@ import pulumi
 import pytest
 
 from components.aws.load_balancer import LoadBalancer
-from components.aws.outputs import lines_for_clients
+from components.aws.outputs import client_commands
 from components.aws.service import Service
 from components.aws.tokens import Tokens
 from preview.recorder import record
@@ -61,7 +61,7 @@ def lines(load_balancer: _LoadBalancer) -> tuple[str | None, str]:
     """(port forward, client_setup), as the stack has them for its outputs."""
 
     def program() -> None:
-        forward, client_setup = lines_for_clients(
+        forward, client_setup = client_commands(
             a_place(),
             load_balancer=cast("LoadBalancer", load_balancer),
             service=cast("Service", _Service()),
