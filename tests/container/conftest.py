@@ -1,4 +1,4 @@
-"""The proxy's image, built for real, once in a test run."""
+"""Session fixtures: container engines, and the proxy's image built with both builders."""
 
 import shutil
 import socket
@@ -7,18 +7,18 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.container.base import CannotMakeBase, make_base
+from tests.container.base import BaseImageError, build_base
 from tests.container.engine import Engine, find_engine
 from tests.container.private_index import default_index, private_index
 
-# Debian's python3 is made once and kept; the two builds of the image take a minute together.
-SLOWEST = 600
+# Seconds. The base image is built once and cached; both builds of the image take a minute.
+TIMEOUT = 600
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.timeout(SLOWEST))
+            item.add_marker(pytest.mark.timeout(TIMEOUT))
 
 
 def _engine(*, buildkit: bool) -> Engine:
@@ -31,26 +31,28 @@ def _engine(*, buildkit: bool) -> Engine:
 
 @pytest.fixture(scope="session")
 def engine() -> Engine:
-    """Builds with the legacy builder, which every engine here has."""
+    """An engine with the legacy builder, which every version has."""
     return _engine(buildkit=False)
 
 
 @pytest.fixture(scope="session")
 def buildkit() -> Engine:
+    """An engine with BuildKit."""
     return _engine(buildkit=True)
 
 
 @pytest.fixture(scope="session")
 def base(engine: Engine) -> str:
+    """The name of the base image."""
     try:
-        return make_base(engine)
-    except CannotMakeBase as error:
+        return build_base(engine)
+    except BaseImageError as error:
         pytest.skip(f"needs {error}")
 
 
 @pytest.fixture(scope="session")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The build context, as it was at one moment: somebody may be working in the folder."""
+    """A copy of the build context: the folder may change during the tests."""
     copy = tmp_path_factory.mktemp("context") / "proxy_app"
     shutil.copytree(Path(__file__).parents[2] / "proxy_app", copy, ignore=shutil.ignore_patterns("__pycache__"))
     return copy
@@ -58,28 +60,29 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def image(engine: Engine, base: str, context: Path) -> str:
+    """The image built by the legacy builder."""
     return engine.build("proxy-test:legacy", context, {"BASE": base, "VERSION": "1.2.3", "REVISION": "0123abc"})
 
 
 class PrivatelyBuilt(NamedTuple):
-    """An image, and what its build asked of the private index."""
+    """An image, and the paths that its build requested from the private index."""
 
     image: str
-    asked: list[str]
+    requested: list[str]
 
 
 @pytest.fixture(scope="session")
 def privately_built(buildkit: Engine, base: str, context: Path) -> PrivatelyBuilt:
-    """The image made by BuildKit, with its packages from an index that wants a password."""
-    with private_index(default_index(buildkit, base)) as (url, asked):
+    """The image built by BuildKit, with packages from an index that requires a password."""
+    with private_index(default_index(buildkit, base)) as (url, requested):
         return PrivatelyBuilt(
-            buildkit.build("proxy-test:buildkit", context, {"BASE": base, "PIP_INDEX_URL": url}), asked
+            buildkit.build("proxy-test:buildkit", context, {"BASE": base, "PIP_INDEX_URL": url}), requested
         )
 
 
 @pytest.fixture
 def port() -> int:
-    """A port that was free a moment ago."""
+    """A free port."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]

@@ -1,13 +1,13 @@
-"""What ECS's agent makes of a container definition, as flags of `docker run`.
+"""Converts a container definition to flags of `docker run`, as the ECS agent does.
 
-By aws/amazon-ecs-agent: agent/api/task/task.go, dockerConfig and dockerHostConfig. What only the cloud has stays out:
-the image's registry, the log driver, the task's own network interface.
+Source: aws/amazon-ecs-agent, agent/api/task/task.go, dockerConfig and dockerHostConfig. Left out is what exists only in
+AWS: the image's registry, the log driver, the task's network interface.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_DONE = {
+_SUPPORTED = {
     "name",
     "image",
     "essential",
@@ -25,16 +25,18 @@ _DONE = {
 }
 
 
-def docker_flags(definition: Mapping[str, Any], replaced: Mapping[str, str]) -> list[str]:
-    """``replaced`` settings take the place of the definition's, or are added. A key that is not known is an error."""
-    assert not definition.keys() - _DONE, f"How does ECS run {definition.keys() - _DONE}?"
+def docker_flags(definition: Mapping[str, Any], overrides: Mapping[str, str]) -> list[str]:
+    """The flags; ``overrides`` replace or extend the definition's environment. Fails for unknown keys."""
+    assert not definition.keys() - _SUPPORTED, (
+        f"unknown keys of the container definition: {definition.keys() - _SUPPORTED}"
+    )
     assert not definition["linuxParameters"].keys() - {"capabilities", "initProcessEnabled"}
-    return list(_flags(definition, replaced))
+    return list(_flags(definition, overrides))
 
 
-def _flags(definition: Mapping[str, Any], replaced: Mapping[str, str]) -> Iterator[str]:
+def _flags(definition: Mapping[str, Any], overrides: Mapping[str, str]) -> Iterator[str]:
     given = {one["name"]: one["value"] for one in definition["environment"]}
-    for name, value in {**given, **replaced}.items():
+    for name, value in {**given, **overrides}.items():
         yield from ("--env", f"{name}={value}")
     yield from ("--user", definition["user"])
     if definition["privileged"]:
@@ -44,15 +46,15 @@ def _flags(definition: Mapping[str, Any], replaced: Mapping[str, str]) -> Iterat
     for option in definition["dockerSecurityOptions"]:
         yield from ("--security-opt", option)
     linux = definition["linuxParameters"]
-    for way, names in linux["capabilities"].items():
+    for action, names in linux["capabilities"].items():
         for name in names:
-            yield from (f"--cap-{way}", name)
+            yield from (f"--cap-{action}", name)
     if linux["initProcessEnabled"]:
         yield "--init"
     for limit in definition["ulimits"]:
         yield from ("--ulimit", f"{limit['name']}={limit['softLimit']}:{limit['hardLimit']}")
     yield from ("--stop-timeout", str(definition["stopTimeout"]))
-    # The command line knows no command without a shell: the image's own stays, and the test compares it.
+    # `docker run` accepts shell commands only. The image's own command stays, and a test compares it.
     check = definition["healthCheck"]
     yield from ("--health-interval", f"{check['interval']}s", "--health-timeout", f"{check['timeout']}s")
     yield from ("--health-retries", str(check["retries"]), "--health-start-period", f"{check['startPeriod']}s")

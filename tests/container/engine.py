@@ -1,4 +1,4 @@
-"""A container engine, by its command line: build an image, run a container, read what it did."""
+"""A container engine, by its command line: builds images, runs containers, reads their state and logs."""
 
 import contextlib
 import json
@@ -11,25 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# The host's network for builds and containers: it needs no bridge, so it works where the engine may not make one.
+# Builds and containers use the host's network: it works without the permission to create a bridge.
 NETWORK = ("--network", "host")
-# What a careful platform takes away from a container.
+# The restrictions of a hardened platform.
 CONFINED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 
 
 class EngineError(Exception):
-    """A command of the engine failed; the message is the command and what it said."""
+    """A command of the engine failed; the message has the command and its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """``cli`` is the path of a ``docker`` command; ``buildkit`` says which of its builders ``build`` takes."""
+    """``cli`` is the path of a ``docker`` command; ``buildkit`` selects the builder for ``build``."""
 
     cli: str
     buildkit: bool = False
 
     def run(self, *arguments: str, timeout: float = 60) -> str:
-        """What the command wrote on standard output. Raises EngineError."""
+        """Run a command; returns its standard output. Raises EngineError."""
         done = subprocess.run(
             [self.cli, *arguments],
             capture_output=True,
@@ -44,8 +44,8 @@ class Engine:
         return done.stdout
 
     def build(self, tag: str, context: Path, arguments: dict[str, str], dockerfile: str = "Dockerfile") -> str:
-        """Build ``context`` as ``tag`` and give the tag back."""
-        # The engine's own build arguments, which no Dockerfile has to name.
+        """Build ``context`` as ``tag``; returns the tag."""
+        # Predefined build arguments, which a Dockerfile need not declare.
         proxies = [name for name in os.environ if name.lower() in {"http_proxy", "https_proxy", "no_proxy"}]
         flags = [f"{name}={value}" for name, value in arguments.items()] + proxies
         built = [part for flag in flags for part in ("--build-arg", flag)]
@@ -54,18 +54,18 @@ class Engine:
         return tag
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """What the engine knows of an image or a container."""
+        """The engine's description of an image or a container."""
         return json.loads(self.run("inspect", name))[0]
 
     def container(
         self, image: str, *flags: str, command: Sequence[str] = ()
     ) -> "contextlib.AbstractContextManager[Container]":
-        """A container, confined and running in the background until the end of the block."""
+        """A confined container that runs in the background until the end of the block."""
         return self.started(image, *CONFINED, *flags, command=command)
 
     @contextlib.contextmanager
     def started(self, image: str, *flags: str, command: Sequence[str] = ()) -> "Generator[Container]":
-        """The same, but with nothing taken away beyond what the flags say."""
+        """The same, without restrictions other than those of the flags."""
         name = self.run("run", "--detach", *NETWORK, *flags, image, *command).strip()
         try:
             yield Container(self, name)
@@ -74,7 +74,7 @@ class Engine:
 
     @contextlib.contextmanager
     def unstarted(self, image: str) -> Generator[str]:
-        """The name of a container that never runs, to read an image's files from."""
+        """The name of a container that is not started, for reading the image's files."""
         name = self.run("create", image, "nothing").strip()
         try:
             yield name
@@ -84,16 +84,19 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Container:
+    """A container that was started."""
+
     engine: Engine
     name: str
 
     @property
     def state(self) -> dict[str, Any]:
+        """The engine's description of the state."""
         return self.engine.inspect(self.name)["State"]
 
     @property
     def log(self) -> str:
-        """All that it wrote, on both outputs."""
+        """Everything that it wrote to standard output and standard error."""
         done = subprocess.run(
             [self.engine.cli, "logs", self.name],
             stdout=subprocess.PIPE,
@@ -104,26 +107,27 @@ class Container:
         )
         return done.stdout
 
-    def wait_until(self, true: Callable[["Container"], bool], seconds: float = 30) -> None:
-        """Poll until ``true``; AssertionError with the log when it does not come, or the container ends before."""
-        end = time.monotonic() + seconds
-        while not true(self):
-            assert self.state["Running"], f"The container ended: {self.log}"
-            assert time.monotonic() < end, f"Not within {seconds} s: {self.state} {self.log}"
+    def wait_until(self, condition: Callable[["Container"], bool], seconds: float = 30) -> None:
+        """Poll until ``condition`` is true. Fails with the log after ``seconds``, or if the container exits."""
+        deadline = time.monotonic() + seconds
+        while not condition(self):
+            assert self.state["Running"], f"The container exited: {self.log}"
+            assert time.monotonic() < deadline, f"Not within {seconds} s: {self.state} {self.log}"
             time.sleep(0.1)
 
     def signal(self, name: str) -> None:
+        """Send a signal."""
         self.engine.run("kill", "--signal", name, self.name)
 
     def exit_code(self) -> int:
-        """Wait for its end."""
+        """Wait for the exit; returns the exit code."""
         return int(self.engine.run("wait", self.name))
 
 
 def find_engine(*, buildkit: bool) -> Engine | None:
     """A ``docker`` command on PATH that reaches a daemon and has the builder; None if there is none.
 
-    Up to version 22 the command speaks to BuildKit by itself, later ones leave that to the plugin buildx.
+    Since version 23, BuildKit requires the plugin buildx.
     """
     for folder in os.environ.get("PATH", "").split(os.pathsep):
         if cli := shutil.which("docker", path=folder):

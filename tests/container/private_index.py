@@ -1,4 +1,4 @@
-"""A package index that asks for a password, and sends those who know it on to the index of the base image."""
+"""A package index that requires a password and redirects to the index of the base image."""
 
 import base64
 import contextlib
@@ -14,7 +14,7 @@ _ALLOWED = "Basic " + base64.b64encode(f"builder:{PASSWORD}".encode()).decode()
 
 
 def default_index(engine: Engine, base: str) -> str:
-    """What pip takes in this image when it is told nothing: its help says so."""
+    """The default index URL of pip in this image, from its help."""
     command = "python3 -m venv /pip && COLUMNS=500 /pip/bin/python -m pip install --help"
     text = engine.run("run", "--rm", *NETWORK, "--entrypoint", "sh", base, "-c", command)
     found = re.search(r"--index-url.*?\(default:? (https?://\S+?)\)", text, re.DOTALL)
@@ -24,13 +24,13 @@ def default_index(engine: Engine, base: str) -> str:
 
 @contextlib.contextmanager
 def private_index(behind: str) -> Generator[tuple[str, list[str]]]:
-    """Its URL, and the paths that it was asked for with the right password."""
-    asked: list[str] = []
+    """The index's URL with the password, and the paths that were requested with it."""
+    requested: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.headers["Authorization"] == _ALLOWED:
-                asked.append(self.path)
+                requested.append(self.path)
                 self.send_response(302)
                 self.send_header("Location", behind + self.path.removeprefix("/simple"))
             else:
@@ -46,7 +46,7 @@ def private_index(behind: str) -> Generator[tuple[str, list[str]]]:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield f"http://builder:{PASSWORD}@127.0.0.1:{server.server_port}/simple", asked
+            yield f"http://builder:{PASSWORD}@127.0.0.1:{server.server_port}/simple", requested
         finally:
             server.shutdown()
             thread.join()

@@ -1,4 +1,4 @@
-"""The proxy's container from outside: its settings, its tokens, its answers."""
+"""Settings, tokens and requests for the proxy's container."""
 
 import http.client
 from collections.abc import Mapping
@@ -8,13 +8,13 @@ from tests.container.engine import Engine
 
 
 def environment(settings: Mapping[str, str]) -> list[str]:
-    """The flags that hand the settings to a container."""
+    """The flags of `docker run` that set the environment."""
     return [part for name, text in settings.items() for part in ("--env", f"{name}={text}")]
 
 
-def make_token(engine: Engine, image: str, folder: Path, role: str) -> tuple[Path, str]:
-    """Have the image make a token for ``ann`` in ``folder``/tokens.json; the folder and the token."""
-    # The proxy's user must be able to write there, whoever runs the tests.
+def create_token(engine: Engine, image: str, folder: Path, role: str) -> tuple[Path, str]:
+    """Create a token for ``ann`` in ``folder``/tokens.json with the image; returns the folder and the token."""
+    # Writable for the user of the container, which is not that of the tests.
     folder.chmod(0o777)
     command = ("token", "new", "--name", "ann", "--role", role, "--file", "/tokens/tokens.json")
     token = engine.run("run", "--rm", "--volume", f"{folder}:/tokens", image, *command).strip()
@@ -23,7 +23,7 @@ def make_token(engine: Engine, image: str, folder: Path, role: str) -> tuple[Pat
 
 
 def status(port: int, path: str, token: str = "") -> int:
-    """The answer's status; 0 when nobody answers."""
+    """The response's status; 0 without a response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})

@@ -1,4 +1,4 @@
-"""The image at work: confined, watched, stopped."""
+"""The proxy's container: confined, health-checked, stopped."""
 
 import http.server
 import json
@@ -11,14 +11,14 @@ from typing import cast
 import pytest
 
 from tests.container.engine import Container, Engine
-from tests.container.proxy import environment, make_token, status
+from tests.container.proxy import create_token, environment, status
 
 READ = "/api/2.0/mlflow/experiments/get?experiment_id=0"
 HELD_READ = "/api/2.0/mlflow/experiments/get?experiment_id=held"
 
 
 class Upstream(http.server.ThreadingHTTPServer):
-    """A plain upstream. It holds one read back: ``arrived`` tells of it, ``go_on`` lets it be answered."""
+    """A plain upstream. A request to HELD_READ sets ``arrived`` and is answered when ``go_on`` is set."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), UpstreamHandler)
@@ -54,8 +54,8 @@ def upstream() -> Generator[Upstream]:
 
 @pytest.fixture(scope="module")
 def tokens(engine: Engine, image: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A folder with a tokens file, made by the image itself, and the token of a viewer."""
-    return make_token(engine, image, tmp_path_factory.mktemp("tokens"), "viewer")
+    """A folder with a tokens file that the image created, and the token of a viewer."""
+    return create_token(engine, image, tmp_path_factory.mktemp("tokens"), "viewer")
 
 
 @pytest.fixture
@@ -82,21 +82,21 @@ def health(container: Container) -> str:
     return container.state["Health"]["Status"]
 
 
-def test_it_serves_whom_it_knows(proxy: Container, port: int, tokens: tuple[Path, str]) -> None:
+def test_valid_token_gets_200_and_missing_token_401(proxy: Container, port: int, tokens: tuple[Path, str]) -> None:
     assert status(port, READ, tokens[1]) == 200
     assert status(port, READ) == 401
 
-    def answered(container: Container) -> list[int]:
+    def logged_statuses(container: Container) -> list[int]:
         lines = [json.loads(line) for line in container.log.splitlines()]
         return [line["status"] for line in lines if line["event"] == "request"]
 
-    # The proxy writes the lines of a moment together, a little later.
-    proxy.wait_until(lambda container: len(answered(container)) == 2)
-    assert answered(proxy) == [200, 401]
+    # The proxy buffers its access log for a moment.
+    proxy.wait_until(lambda container: len(logged_statuses(container)) == 2)
+    assert logged_statuses(proxy) == [200, 401]
     assert tokens[1] not in proxy.log
 
 
-def test_it_runs_as_nobody_in_particular_with_no_rights(proxy: Container) -> None:
+def test_container_runs_without_root_and_capabilities(proxy: Container) -> None:
     text = proxy.engine.run("exec", proxy.name, "python", "-c", "print(open('/proc/1/status').read())")
     of_first_process = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
     assert of_first_process["Uid"].split() == ["10001"] * 4
@@ -105,16 +105,16 @@ def test_it_runs_as_nobody_in_particular_with_no_rights(proxy: Container) -> Non
     assert of_first_process["NoNewPrivs"] == "1"
 
 
-def test_it_writes_nothing_where_it_could(
+def test_container_writes_no_files(
     engine: Engine, image: str, flags: list[str], port: int, tokens: tuple[Path, str]
 ) -> None:
     with engine.container(image, "--read-only=false", *flags) as container:
         container.wait_until(lambda _: status(port, READ, tokens[1]) == 200)
-        # The mounted folder is the engine's doing.
+        # The engine creates the mount point.
         assert engine.run("diff", container.name).splitlines() == ["A /tokens"]
 
 
-def test_the_health_check_sees_a_proxy_that_works_and_one_that_hangs(proxy: Container) -> None:
+def test_health_check_detects_a_hanging_proxy(proxy: Container) -> None:
     proxy.wait_until(lambda container: health(container) == "healthy")
     proxy.signal("STOP")
     proxy.wait_until(lambda container: health(container) == "unhealthy")
@@ -122,25 +122,25 @@ def test_the_health_check_sees_a_proxy_that_works_and_one_that_hangs(proxy: Cont
     proxy.wait_until(lambda container: health(container) == "healthy")
 
 
-def test_sigterm_ends_it_with_0_after_the_requests_under_way(
+def test_sigterm_exits_with_0_after_requests_in_flight(
     proxy: Container, port: int, tokens: tuple[Path, str], upstream: Upstream
 ) -> None:
     upstream.arrived.clear()
     upstream.go_on.clear()
     with ThreadPoolExecutor(1) as pool:
         try:
-            answer = pool.submit(status, port, HELD_READ, tokens[1])
+            response = pool.submit(status, port, HELD_READ, tokens[1])
             assert upstream.arrived.wait(10)
             proxy.signal("TERM")
             proxy.wait_until(lambda _: status(port, "/healthz") == 0)
-            assert not answer.done()
+            assert not response.done()
         finally:
             upstream.go_on.set()
-        assert answer.result() == 200
+        assert response.result() == 200
     assert proxy.exit_code() == 0
 
 
-def test_wrong_settings_end_it_with_a_sentence(engine: Engine, image: str) -> None:
+def test_invalid_settings_exit_with_2_and_a_message(engine: Engine, image: str) -> None:
     with engine.container(image, "--env", "MLFLOW_PROXY_LISTEN=127.0.0.1:0") as container:
         assert container.exit_code() == 2
         assert "Set one of MLFLOW_PROXY_TARGET_ARN" in container.log

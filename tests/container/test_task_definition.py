@@ -1,4 +1,4 @@
-"""The task definition's container, run as it stands in front of the fake SageMaker, and rolled over under load."""
+"""The task definition's container in front of the fake SageMaker, and a rolling update under load."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ WORKERS = 12
 
 @pytest.fixture(scope="module")
 def definition() -> dict[str, Any]:
-    """As components build it, for a tracking server that is there."""
+    """The container definition of a stack with an existing tracking server."""
     return container_definition(
         whole({"tracking": {"kind": "server", "targetArn": TARGET}, "image": {"reference": DIGEST}})
     )
@@ -43,7 +43,7 @@ def definition() -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """In moto's Secrets Manager, with the very document that components put there first."""
+    """A secret in moto's Secrets Manager, with the initial document of the components."""
 
     arn: str
     token: str
@@ -51,7 +51,7 @@ class Secret:
 
 
 @pytest.fixture(scope="module")
-def hashes(s3: Server) -> Secret:
+def token_secret(s3: Server) -> Secret:
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
     token = f"{proxy_environment.TOKEN_PREFIX}_{''.join(secrets.choice(letters) for _ in range(8))}_"
     token += "".join(secrets.choice(letters + "_-") for _ in range(43))
@@ -64,12 +64,14 @@ def hashes(s3: Server) -> Secret:
         aws_secret_access_key="test",
     )
     document = first_document(token, 1, datetime.now(UTC))
-    made = client.create_secret(Name=f"proxy-tokens-{time.time_ns()}", SecretString=document)
-    return Secret(made["ARN"], token, s3.url)
+    created = client.create_secret(Name=f"proxy-tokens-{time.time_ns()}", SecretString=document)
+    return Secret(created["ARN"], token, s3.url)
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
+    """A container of the task definition."""
+
     container: Container
     port: int
 
@@ -88,18 +90,18 @@ async def fake_sagemaker(start_fake_sagemaker: StartFakeSageMaker) -> FakeSageMa
 
 @pytest.fixture
 def start_task(
-    engine: Engine, image: str, definition: dict[str, Any], fake_sagemaker: FakeSageMaker, hashes: Secret
+    engine: Engine, image: str, definition: dict[str, Any], fake_sagemaker: FakeSageMaker, token_secret: Secret
 ) -> StartTask:
     @contextlib.asynccontextmanager
     async def start() -> AsyncGenerator[Task]:
         port = _free_port()
         cloud = {
-            # Each task has an address of its own; here they share one.
+            # In AWS each task has its own address; here they share one.
             proxy_environment.LISTEN: f"0.0.0.0:{port}",
             "MLFLOW_PROXY_METRICS_LISTEN": "127.0.0.1:0",
             "MLFLOW_PROXY_TARGET_ENDPOINT": fake_sagemaker.endpoint,
-            proxy_environment.TOKENS_SECRET: hashes.arn,
-            "AWS_ENDPOINT_URL_SECRETS_MANAGER": hashes.endpoint,
+            proxy_environment.TOKENS_SECRET: token_secret.arn,
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER": token_secret.endpoint,
             **fake_sagemaker.environ,
             "AWS_CA_BUNDLE": CA_FILE,
         }
@@ -107,7 +109,7 @@ def start_task(
         running = engine.started(image, *flags)
         container = await asyncio.to_thread(running.__enter__)
         try:
-            # In a thread: the fake SageMaker answers in this one.
+            # In a thread: the fake SageMaker runs in this event loop.
             await asyncio.to_thread(container.wait_until, lambda _: status(port, proxy_environment.READY) == 200)
             yield Task(container, port)
         finally:
@@ -122,23 +124,23 @@ def _free_port() -> int:
         return sock.getsockname()[1]
 
 
-# --- As it stands
+# --- A single task
 
 
-async def test_it_serves_with_the_token_and_the_settings_that_components_made(
-    start_task: StartTask, fake_sagemaker: FakeSageMaker, hashes: Secret
+async def test_task_serves_with_the_settings_and_token_of_the_components(
+    start_task: StartTask, fake_sagemaker: FakeSageMaker, token_secret: Secret
 ) -> None:
     async with start_task() as task:
-        assert await asyncio.to_thread(status, task.port, READ, hashes.token) == 200
+        assert await asyncio.to_thread(status, task.port, READ, token_secret.token) == 200
         assert await asyncio.to_thread(status, task.port, READ) == 401
         assert await asyncio.to_thread(status, task.port, proxy_environment.HEALTH) == 200
         assert fake_sagemaker.recorded_requests
 
 
-async def test_what_confines_it_does(start_task: StartTask, definition: dict[str, Any]) -> None:
+async def test_restrictions_of_the_definition_apply(start_task: StartTask, definition: dict[str, Any]) -> None:
     async with start_task() as task:
-        known = await asyncio.to_thread(task.container.engine.inspect, task.container.name)
-        text = await _inside(task, "print(open('/proc/1/status').read(), open('/proc/1/limits').read())")
+        description = await asyncio.to_thread(task.container.engine.inspect, task.container.name)
+        text = await _run_python(task, "print(open('/proc/1/status').read(), open('/proc/1/limits').read())")
         first = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
         uid, gid = definition["user"].split(":")
         assert first["Uid"].split() == [uid] * 4
@@ -147,16 +149,14 @@ async def test_what_confines_it_does(start_task: StartTask, definition: dict[str
         assert first["NoNewPrivs"] == "1"
         (files,) = [line.split()[3:5] for line in text.splitlines() if line.startswith("Max open files")]
         assert files == [str(definition["ulimits"][0]["softLimit"])] * 2
-        written = await _inside(
+        written = await _run_python(
             task, "import errno\ntry: open('/tmp/x', 'w')\nexcept OSError as e: print(e.errno == errno.EROFS)"
         )
         assert written.strip() == "True"
-        assert known["HostConfig"]["Privileged"] is False
+        assert description["HostConfig"]["Privileged"] is False
 
 
-async def test_its_health_check_is_the_definitions_and_finds_it_well(
-    start_task: StartTask, definition: dict[str, Any]
-) -> None:
+async def test_health_check_of_the_definition_passes(start_task: StartTask, definition: dict[str, Any]) -> None:
     async with start_task() as task:
         engine, name = task.container.engine, task.container.name
         check = (await asyncio.to_thread(engine.inspect, name))["Config"]["Healthcheck"]
@@ -166,24 +166,24 @@ async def test_its_health_check_is_the_definitions_and_finds_it_well(
         await asyncio.to_thread(engine.run, "exec", name, *definition["healthCheck"]["command"][1:])
 
 
-async def _inside(task: Task, script: str) -> str:
+async def _run_python(task: Task, script: str) -> str:
     return await asyncio.to_thread(task.container.engine.run, "exec", task.container.name, "python", "-c", script)
 
 
-# --- Rolled over
+# --- Rolling update
 
 
 @dataclass(slots=True)
 class LoadBalancer:
-    """Sends requests to targets in turn, on connections that it keeps, and sends none a second time."""
+    """Sends requests to targets in turn, on persistent connections and without retries."""
 
     session: aiohttp.ClientSession
     token: str
     targets: list[Task] = field(default_factory=list[Task])
-    answered: dict[int, int] = field(default_factory=dict[int, int])
-    """By port: how many answers with 200."""
-    lost: list[str] = field(default_factory=list[str])
-    under_way: dict[int, int] = field(default_factory=dict[int, int])
+    succeeded: dict[int, int] = field(default_factory=dict[int, int])
+    """The number of responses with 200, by port."""
+    failed: list[str] = field(default_factory=list[str])
+    in_flight: dict[int, int] = field(default_factory=dict[int, int])
     stop: bool = False
     _turn: int = 0
 
@@ -194,30 +194,30 @@ class LoadBalancer:
 
     async def send(self, target: Task, path: str) -> None:
         port = target.port
-        self.under_way[port] = self.under_way.get(port, 0) + 1
+        self.in_flight[port] = self.in_flight.get(port, 0) + 1
         try:
             headers = {"Authorization": f"Bearer {self.token}"}
             body = {"max_results": 1, "experiment_ids": ["0"]} if path == HELD else {"max_results": 1}
-            async with self.session.post(target.url + path, json=body, headers=headers) as answer:
-                await answer.read()
-                if answer.status == 200:
-                    self.answered[port] = self.answered.get(port, 0) + 1
+            async with self.session.post(target.url + path, json=body, headers=headers) as response:
+                await response.read()
+                if response.status == 200:
+                    self.succeeded[port] = self.succeeded.get(port, 0) + 1
                 else:
-                    self.lost.append(f"{answer.status} from {port}")
+                    self.failed.append(f"{response.status} from {port}")
         except (aiohttp.ClientError, TimeoutError) as error:
-            self.lost.append(f"{error!r} from {port}")
+            self.failed.append(f"{error!r} from {port}")
         finally:
-            self.under_way[port] -= 1
+            self.in_flight[port] -= 1
 
     async def deregister(self, target: Task) -> None:
-        """Over when the target is unused."""
+        """Remove the target and wait until it has no requests."""
         self.targets.remove(target)
-        await until(lambda: not self.under_way[target.port], within=60)
+        await until(lambda: not self.in_flight[target.port], within=60)
 
 
 @contextlib.asynccontextmanager
 async def load(token: str, first: Task) -> AsyncGenerator[LoadBalancer]:
-    """Requests without a pause in this block; at its end those under way are answered."""
+    """Sends requests continuously in this block; waits for the last responses at its end."""
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=180)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(60)) as session:
         balancer = LoadBalancer(session, token, [first])
@@ -231,53 +231,53 @@ async def load(token: str, first: Task) -> AsyncGenerator[LoadBalancer]:
 
 
 async def stopped(task: Task) -> tuple[int, float]:
-    """Stop it as ECS does: SIGTERM, and SIGKILL after the definition's timeout. Its exit code, and the seconds."""
+    """Stop the task as ECS does, SIGTERM and SIGKILL after a timeout; returns the exit code and the duration."""
     started = time.monotonic()
     await asyncio.to_thread(task.container.engine.run, "stop", task.container.name, timeout=120)
     return (await asyncio.to_thread(lambda: task.container.state))["ExitCode"], time.monotonic() - started
 
 
-async def some_answers(balancer: LoadBalancer, task: Task, more: int = 20) -> None:
-    wanted = balancer.answered.get(task.port, 0) + more
-    await until(lambda: balancer.answered.get(task.port, 0) >= wanted, within=60)
+async def wait_for_responses(balancer: LoadBalancer, task: Task, more: int = 20) -> None:
+    wanted = balancer.succeeded.get(task.port, 0) + more
+    await until(lambda: balancer.succeeded.get(task.port, 0) >= wanted, within=60)
 
 
-async def test_a_rollout_under_load_loses_no_request(
-    start_task: StartTask, definition: dict[str, Any], fake_sagemaker: FakeSageMaker, hashes: Secret
+async def test_rolling_update_under_load_fails_no_request(
+    start_task: StartTask, definition: dict[str, Any], fake_sagemaker: FakeSageMaker, token_secret: Secret
 ) -> None:
     fake_sagemaker.faults.add("slow", times=None, delay=0.05, path=SEARCH)
-    async with start_task() as old, start_task() as new, load(hashes.token, old) as balancer:
-        await some_answers(balancer, old)
+    async with start_task() as old, start_task() as new, load(token_secret.token, old) as balancer:
+        await wait_for_responses(balancer, old)
         balancer.targets.append(new)
-        await some_answers(balancer, new)
+        await wait_for_responses(balancer, new)
         await balancer.deregister(old)
         code, seconds = await stopped(old)
-        await some_answers(balancer, new)
-    assert balancer.lost == []
+        await wait_for_responses(balancer, new)
+    assert balancer.failed == []
     assert code == 0
     assert seconds < definition["stopTimeout"]
 
 
-async def test_a_task_that_is_stopped_before_its_load_balancer_knows_loses_none_either(
-    start_task: StartTask, definition: dict[str, Any], fake_sagemaker: FakeSageMaker, hashes: Secret
+async def test_stop_before_deregistration_fails_no_request(
+    start_task: StartTask, definition: dict[str, Any], fake_sagemaker: FakeSageMaker, token_secret: Secret
 ) -> None:
-    told = {one["name"]: int(one["value"]) for one in definition["environment"] if one["value"].isdecimal()}
-    drain = told[proxy_environment.DRAIN_SECONDS]
+    settings = {one["name"]: int(one["value"]) for one in definition["environment"] if one["value"].isdecimal()}
+    drain = settings[proxy_environment.DRAIN_SECONDS]
     fake_sagemaker.faults.add("slow", times=None, delay=0.05, path=SEARCH)
-    # A request that takes longer than the drain, but ends within the grace.
+    # A request that takes longer than the drain period, but ends within the grace period.
     fake_sagemaker.faults.add("slow", delay=drain + 3, path=HELD)
-    async with start_task() as old, start_task() as new, load(hashes.token, old) as balancer:
+    async with start_task() as old, start_task() as new, load(token_secret.token, old) as balancer:
         balancer.targets.append(new)
-        await some_answers(balancer, old)
+        await wait_for_responses(balancer, old)
         held = asyncio.create_task(balancer.send(old, HELD))
         await asyncio.sleep(0.2)
-        ending = asyncio.create_task(stopped(old))
+        stopping = asyncio.create_task(stopped(old))
         await asyncio.sleep(drain * 0.6)
-        await some_answers(balancer, old, 1)
+        await wait_for_responses(balancer, old, 1)
         await balancer.deregister(old)
-        code, seconds = await ending
+        code, seconds = await stopping
         await held
-        await some_answers(balancer, new)
-    assert balancer.lost == []
+        await wait_for_responses(balancer, new)
+    assert balancer.failed == []
     assert code == 0
     assert drain < seconds < definition["stopTimeout"]

@@ -1,4 +1,4 @@
-"""The container in front of the fake SageMaker, tried from outside as anybody would: `python -m verify`."""
+"""`python -m verify` against the container in front of the fake SageMaker."""
 
 import asyncio
 import json
@@ -12,23 +12,23 @@ import pytest
 
 from local.fake_sagemaker import APP_ARN, TRACKING_SERVER_ARN, FakeSageMaker
 from tests.container.engine import Engine
-from tests.container.proxy import environment, make_token, status
+from tests.container.proxy import create_token, environment, status
 from tests.doubles.fixtures import Server, StartFakeSageMaker
 
 CA_FILE = "/ca.pem"
 
 
-class Tried(NamedTuple):
-    """What verify said and how it ended; what the container wrote and what the engine knows of it."""
+class Verification(NamedTuple):
+    """verify's exit code and output; the container's log, and the engine's description of it."""
 
     code: int
     output: str
     log: str
-    known: str
+    description: str
 
 
 @pytest.mark.parametrize("arn", [TRACKING_SERVER_ARN, APP_ARN], ids=["tracking-server", "app"])
-async def test_verify_passes_against_the_container_and_no_secret_shows(
+async def test_verify_passes_and_shows_no_secret(
     engine: Engine,
     image: str,
     arn: str,
@@ -38,26 +38,26 @@ async def test_verify_passes_against_the_container_and_no_secret_shows(
     tmp_path: Path,
 ) -> None:
     fake_sagemaker = await start_fake_sagemaker(target_arn=arn)
-    folder, token = await asyncio.to_thread(make_token, engine, image, tmp_path, "admin")
-    # In a thread: the fake SageMaker answers in this one.
-    tried = await asyncio.to_thread(_try, engine, image, fake_sagemaker, mlflow_server, port, folder, token)
+    folder, token = await asyncio.to_thread(create_token, engine, image, tmp_path, "admin")
+    # In a thread: the fake SageMaker runs in this event loop.
+    verification = await asyncio.to_thread(_verify, engine, image, fake_sagemaker, mlflow_server, port, folder, token)
 
-    assert tried.code == 0, tried.output + tried.log
-    assert "PASSED" in tried.output
-    requests = [line for line in map(json.loads, tried.log.splitlines()) if line["event"] == "request"]
+    assert verification.code == 0, verification.output + verification.log
+    assert "PASSED" in verification.output
+    requests = [line for line in map(json.loads, verification.log.splitlines()) if line["event"] == "request"]
     assert len(requests) > 20
-    # verify tries one without a token, too.
+    # verify sends one request without a token.
     assert {line["principal"] for line in requests if line["status"] != 401} == {"ann"}
     assert [line for line in requests if line["status"] >= 500] == []
 
     credential = fake_sagemaker.credentials.current()
     for secret in (token, credential.secret_key, credential.token):
-        assert secret not in tried.output
-        assert secret not in tried.log
-        assert secret not in tried.known
+        assert secret not in verification.output
+        assert secret not in verification.log
+        assert secret not in verification.description
 
 
-def _try(
+def _verify(
     engine: Engine,
     image: str,
     fake_sagemaker: FakeSageMaker,
@@ -65,7 +65,7 @@ def _try(
     port: int,
     tokens: Path,
     token: str,
-) -> Tried:
+) -> Verification:
     settings = {
         "MLFLOW_PROXY_LISTEN": f"127.0.0.1:{port}",
         "MLFLOW_PROXY_METRICS_LISTEN": "127.0.0.1:0",
@@ -90,4 +90,4 @@ def _try(
             timeout=180,
             check=False,
         )
-        return Tried(done.returncode, done.stdout, container.log, json.dumps(engine.inspect(container.name)))
+        return Verification(done.returncode, done.stdout, container.log, json.dumps(engine.inspect(container.name)))

@@ -1,4 +1,4 @@
-"""A real MariaDB server (Debian's mariadb-server) in a folder of its own, on a socket and on loopback."""
+"""A real MariaDB server (Debian's mariadb-server) in a temporary folder, on a Unix socket and loopback."""
 
 import contextlib
 import dataclasses
@@ -17,22 +17,22 @@ import pymysql
 import pytest
 
 _DAEMON = "mariadbd"
-# Debian keeps daemons where not everyone's PATH looks.
+# Debian installs daemons in /usr/sbin, which PATH may lack.
 _PATH = f"{os.environ['PATH']}{os.pathsep}/usr/sbin"
-_PATIENCE = 60.0
-_ROOM = 1 << 30
+_TIMEOUT_SECONDS = 60.0
+_MIN_FREE_BYTES = 1 << 30
 INSTANCE = "team-ml:europe-west1:mlflow"
 
 
 def require_mariadb() -> None:
-    """Skip the test where there is none."""
+    """Skip the test if MariaDB is not installed."""
     if shutil.which(_DAEMON, path=_PATH) is None:
         pytest.skip("needs MariaDB: apt-get install mariadb-server")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Database:
-    """An empty database, and a user of its own with a password."""
+    """A database, and its user with a password."""
 
     name: str
     user: str
@@ -40,11 +40,11 @@ class Database:
 
 
 class MariaDb:
-    """The server. `socket` and `port` stay the same over restarts."""
+    """The server. `socket` and `port` do not change on a restart."""
 
     def __init__(self, folder: Path) -> None:
-        # As App Engine names it. Alone in its folder, which a container can mount: the socket is another one after a
-        # restart. Its path may have no more than 107 bytes.
+        # App Engine's path of the socket. Containers mount its folder, because a restart creates a new socket. The path
+        # may have at most 107 bytes.
         self.socket = folder / "cloudsql" / INSTANCE
         self.socket.parent.mkdir()
         self._data = folder / "data"
@@ -53,17 +53,17 @@ class MariaDb:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
-        self._made = 0
+        self._databases = 0
         _run("mariadb-install-db", f"--datadir={self._data}", "--auth-root-authentication-method=normal", *_COMMON)
 
     def start(self, *options: str) -> None:
-        """With further options of the server, such as those for TLS."""
+        """Start the server, with additional options such as those for TLS."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
                     *(str(shutil.which(_DAEMON, path=_PATH)), "--no-defaults", *_COMMON),
                     *(f"--datadir={self._data}", f"--socket={self.socket}", f"--port={self.port}"),
-                    # A killed server may lose nothing; a machine that loses power is nobody's test.
+                    # A killed server must lose no data; a power failure is not tested.
                     *("--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync", "--sync-frm=0"),
                     *("--bind-address=127.0.0.1", "--skip-log-bin", "--performance-schema=off", *options),
                 ],
@@ -71,10 +71,10 @@ class MariaDb:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
             )
-        end = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
         while not self._listens():
             assert self._process.poll() is None, self._log.read_text(errors="replace")
-            assert time.monotonic() < end, "MariaDB does not come up"
+            assert time.monotonic() < deadline, "MariaDB does not start"
             time.sleep(0.05)
 
     def _listens(self) -> bool:
@@ -82,25 +82,26 @@ class MariaDb:
             return probe.connect_ex(str(self.socket)) == 0
 
     def kill(self) -> None:
-        """As a machine that breaks."""
+        """Send SIGKILL."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
 
     def stop(self) -> None:
+        """Shut the server down."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
-            self._process.wait(_PATIENCE)
+            self._process.wait(_TIMEOUT_SECONDS)
 
     def execute(self, statement: str, values: tuple[object, ...] = (), database: str | None = None) -> list[Any]:
-        """As root; the rows."""
+        """Run a statement as root; returns the rows."""
         with self.connected(database) as cursor:
             cursor.execute(statement, values or None)
             return list(cursor.fetchall())
 
     @contextlib.contextmanager
     def connected(self, database: str | None = None) -> Generator[Any]:
-        """A cursor of root's, on a connection of its own."""
+        """A cursor of root, on a new connection."""
         connection: Any = pymysql.connect(
             unix_socket=str(self.socket), user="root", database=database, autocommit=True, charset="utf8mb4"
         )
@@ -108,30 +109,31 @@ class MariaDb:
             yield cursor
 
     def database(self, name: str = "", user: str = "", password: str = "first password") -> Database:
-        """A new one. Names are unique when none are given."""
-        self._made += 1
-        made = Database(name or f"mlflow_{self._made}", user or f"user_{self._made}", password)
-        self.execute(f"CREATE DATABASE {_name(made.name)} CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci")
-        self.execute("CREATE USER %s@'%%' IDENTIFIED BY %s", (made.user, made.password))
-        # In a grant's database name % and _ stand for others.
-        pattern = made.name.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%")
-        self.execute(f"GRANT ALL ON {_name(pattern).replace('%', '%%')}.* TO %s@'%%'", (made.user,))
-        return made
+        """Create a database. The default names are unique."""
+        self._databases += 1
+        database = Database(name or f"mlflow_{self._databases}", user or f"user_{self._databases}", password)
+        self.execute(f"CREATE DATABASE {_quoted(database.name)} CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci")
+        self.execute("CREATE USER %s@'%%' IDENTIFIED BY %s", (database.user, database.password))
+        # % and _ are wildcards in a grant's database name.
+        pattern = database.name.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%")
+        self.execute(f"GRANT ALL ON {_quoted(pattern).replace('%', '%%')}.* TO %s@'%%'", (database.user,))
+        return database
 
     def copy(self, database: Database) -> Database:
-        """Another one with the same tables and rows, for a user of its own."""
-        made = self.database()
+        """Create a database with the same tables and rows, and another user."""
+        copy = self.database()
         root = ["--no-defaults", f"--socket={self.socket}", "--user=root"]
         dump = subprocess.run(["mariadb-dump", *root, database.name], capture_output=True, check=True)
-        subprocess.run(["mariadb", *root, made.name], input=dump.stdout, check=True)
-        return made
+        subprocess.run(["mariadb", *root, copy.name], input=dump.stdout, check=True)
+        return copy
 
     def change_password(self, database: Database, password: str) -> Database:
+        """Change the user's password; returns the database with it."""
         self.execute("ALTER USER %s@'%%' IDENTIFIED BY %s", (database.user, password))
         return dataclasses.replace(database, password=password)
 
     def end_connections(self, database: Database) -> None:
-        """As a server does that is restarted, or that has had enough of idle ones."""
+        """Close the user's connections, as a restarted server or an idle timeout does."""
         for row in self.execute("SELECT id FROM information_schema.processlist WHERE user = %s", (database.user,)):
             with contextlib.suppress(pymysql.err.OperationalError):
                 self.execute(f"KILL {row[0]}")
@@ -140,30 +142,31 @@ class MariaDb:
 _COMMON = (f"--user={getpass.getuser()}", "--innodb-log-file-size=16M", "--innodb-buffer-pool-size=64M")
 
 
-def _name(text: str) -> str:
+def _quoted(text: str) -> str:
     return "`" + text.replace("`", "``") + "`"
 
 
 def _run(command: str, *arguments: str) -> None:
     done = subprocess.run(
-        [command, "--no-defaults", *arguments], capture_output=True, text=True, timeout=_PATIENCE, check=False
+        [command, "--no-defaults", *arguments], capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _memory() -> Path | None:
-    """A folder that is no disk, with some room: tables are made there in a tenth of the time."""
+    """A folder in memory with enough space: creating tables takes a tenth of the time there."""
     folder = Path("/dev/shm")
-    room = os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > _ROOM
-    return folder if room else None
+    usable = os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > _MIN_FREE_BYTES
+    return folder if usable else None
 
 
 @contextlib.contextmanager
 def running() -> Generator[MariaDb]:
+    """A running server in a new folder."""
     with tempfile.TemporaryDirectory(prefix="mariadb-", dir=_memory()) as folder:
         server = MariaDb(Path(folder))
         server.start()
-        # A nobody, whose row stands before those of users from anywhere.
+        # The anonymous user precedes users of any host.
         for host, user in server.execute("SELECT host, user FROM mysql.user WHERE user = ''"):
             server.execute("DROP USER %s@%s", (user, host))
         try:

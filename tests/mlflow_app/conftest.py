@@ -56,7 +56,7 @@ def old_database(database_server: MariaDb) -> Database:
 
 
 class FourInstances(NamedTuple):
-    """A database, and what four instances did to it that started started_together. Nobody changes it: take a copy."""
+    """A database after four instances started on it at once. Read-only: tests that write use a copy."""
 
     database: Database
     results: list[Result]
