@@ -42,9 +42,9 @@ async def test_page_shows_user_role_and_client_setup(browser: Browser, proxy: Pr
     page, console_errors = await opened(browser, proxy, role)
     text = await page.inner_text("main")
     assert "SageMaker MLflow tracking server" in text
-    assert f"You are\nsome-{role} {role}" in text.replace("\n\n", "\n")
+    assert f"User\nsome-{role} {role}" in text.replace("\n\n", "\n")
     assert f"export MLFLOW_TRACKING_URI={proxy.url}" in text
-    assert "a client needs AWS credentials of its own for the artifact bucket" in " ".join(text.split())
+    assert "a client needs AWS credentials for the artifact bucket" in " ".join(text.split())
     assert proxy.tokens.all[role] not in await page.content()
     assert (await page.locator("button").count() == 1) == (role == "admin")
     assert console_errors == []

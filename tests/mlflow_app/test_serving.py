@@ -150,7 +150,7 @@ def test_mlflow_accepts_its_own_loopback_address_only(pair: Pair) -> None:
 
 
 def upstream(app: AppProcess) -> str:
-    return app.messages_with("MLflow server at ")[0].split()[3]
+    return app.messages_with("MLflow server at ")[0].split()[4]
 
 
 def test_no_telemetry_is_sent(pair: Pair, calls: Calls) -> None:

@@ -56,7 +56,7 @@ def test_health_check_fails_without_a_server(tmp_path: Path) -> None:
         tmp_path, "healthcheck", MLFLOW_PROXY_LISTEN="127.0.0.1:1", MLFLOW_PROXY_TOKENS_FILE="/tokens.json"
     )
     assert code == 1
-    assert lines[0].startswith("no answer on 127.0.0.1:1")
+    assert lines[0].startswith("no response from 127.0.0.1:1")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
