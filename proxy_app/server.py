@@ -105,7 +105,7 @@ async def serve(settings: Settings) -> None:
         # Objects of the start live to the end: the garbage collector need not scan them.
         gc.freeze()
         await stop.wait()
-        log.info("Draining", extra={"event": "stop"})
+        log.info("Stopping: not ready, draining requests", extra={"event": "stop"})
         proxy.drain()
         stop.clear()
         await _first(stop.wait(), within=settings.drain)
