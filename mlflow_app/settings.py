@@ -190,6 +190,7 @@ class Settings(SettingTable):
     )
 
     def conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """(variables, problem) for each combination that is invalid."""
         server = ("MLFLOW_APP_DATABASE_SOCKET", "MLFLOW_APP_DATABASE_ADDRESS")
         password = ("MLFLOW_APP_DATABASE_PASSWORD", "MLFLOW_APP_DATABASE_PASSWORD_SECRET")
         if bool(self.database_socket) == bool(self.database_address):

@@ -88,6 +88,7 @@ class _Process(asyncio.SubprocessProtocol):
         self._transport: asyncio.SubprocessTransport | None = None
 
     async def start(self, arguments: Sequence[str], environ: Mapping[str, str], pass_fds: Sequence[int] = ()) -> None:
+        """Start `python -m` with these arguments."""
         await asyncio.get_running_loop().subprocess_exec(
             lambda: self,
             *(sys.executable, "-m", *arguments),
@@ -119,10 +120,12 @@ class _Process(asyncio.SubprocessProtocol):
 
     @property
     def code(self) -> int:
+        """The exit code; negative for a signal."""
         return (self._transport.get_returncode() if self._transport else None) or 0
 
     @property
     def exit_description(self) -> str:
+        """The exit code or the signal, for a message."""
         return f"exit code {self.code}" if self.code >= 0 else f"killed by {signal.Signals(-self.code).name}"
 
     async def stop(self, seconds: float) -> None:

@@ -37,7 +37,7 @@ WORKERS = 12
 def definition() -> dict[str, Any]:
     """The container definition of a stack with an existing tracking server."""
     return container_definition(
-        whole({"tracking": {"kind": "server", "targetArn": TARGET}, "image": {"reference": DIGEST}})
+        whole({"tracking": {"kind": "server", "targetArn": TARGET}, "image": {"imageUri": DIGEST}})
     )
 
 

@@ -1,4 +1,4 @@
-"""A database as an MLflow 2 server leaves it. It runs with MLflow 2's own packages:
+"""Fills a database with a run and a model, with the packages of MLflow 2:
 
 .local/mlflow2/bin/python tests/mlflow_app/old_database.py URI
 """
@@ -14,7 +14,7 @@ def main(uri: str) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as Tracking
 
     store: Any = Tracking(uri, "gs://old-bucket/artifacts")
-    experiment = store.create_experiment("made by MLflow 2")
+    experiment = store.create_experiment("created by MLflow 2")
     now = int(time.time() * 1000)
     run = store.create_run(experiment, "ann", now, [RunTag("team", "blau & weiß")], "old run")
     run_id = run.info.run_id

@@ -37,7 +37,7 @@ def check_one_changed_schema(apps: Sequence[App], done: str) -> None:
 
 def check_old_runs(calls: Calls) -> None:
     """The data that old_database.py stored can be read and extended."""
-    experiment = calls.get("experiments/get-by-name", experiment_name="made by MLflow 2").json()["experiment"]
+    experiment = calls.get("experiments/get-by-name", experiment_name="created by MLflow 2").json()["experiment"]
     found = calls.post("runs/search", experiment_ids=[experiment["experiment_id"]]).json()["runs"]
     assert [run["data"]["params"] for run in found] == [[{"key": "depth", "value": "3"}]]
     run = found[0]["info"]

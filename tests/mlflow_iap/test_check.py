@@ -145,7 +145,7 @@ def test_iap_is_off(world: World) -> None:
     code, report = outcome(world)
     assert code == ExitCode.NO_IAP
     assert "is 200, not from IAP. IAP is off for this service" in report
-    assert all("eyJ" not in str(asked.headers) for asked in world.internet.requests_to(HOST))
+    assert all("eyJ" not in str(request.headers) for request in world.internet.requests_to(HOST))
 
 
 def test_failing_server_behind_iap(world: World) -> None:

@@ -105,7 +105,7 @@ def test_threads_and_forked_processes_use_one_token(iap: World, site: Path) -> N
 @pytest.mark.timeout(240)
 def test_mlflow_tracking_token_reaches_server_behind_iap(iap: World, site: Path) -> None:
     run_client(iap, site, "3", MLFLOW_TRACKING_TOKEN="for-mlflow", **AUTH)
-    assert {asked.headers["Authorization"] for asked in iap.iap.passed} == {"Bearer for-mlflow"}
+    assert {request.headers["Authorization"] for request in iap.iap.passed} == {"Bearer for-mlflow"}
 
 
 @pytest.mark.timeout(240)

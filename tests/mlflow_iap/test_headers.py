@@ -19,8 +19,8 @@ def sent(world: World) -> tuple[bool, str | None]:
 
     IAP removes Proxy-Authorization before it forwards a request.
     """
-    asked = world.iap.passed[-1]
-    return world.iap.seen[-1] not in str(asked.headers["Authorization"]), asked.headers["Authorization"]
+    request = world.iap.passed[-1]
+    return world.iap.seen[-1] not in str(request.headers["Authorization"]), request.headers["Authorization"]
 
 
 def test_default_is_authorization_for_which_iap_explains_errors(

@@ -115,9 +115,9 @@ def test_redirect_to_another_host_drops_token(world: World, auth: IapAuth, monke
         assert response.text == "a file"
     sent = world.internet.requests_to(OTHER_HOST)
     assert len(sent) == 2
-    for asked in sent:
-        assert not asked.headers["Authorization"]
-        assert not asked.headers["Proxy-Authorization"]
+    for request in sent:
+        assert not request.headers["Authorization"]
+        assert not request.headers["Proxy-Authorization"]
 
 
 def test_other_host_gets_no_token_and_one_warning_is_logged(
@@ -145,7 +145,7 @@ def test_later_change_of_tracking_uri_does_not_change_hosts(
 
 def test_plain_http_gets_token_on_loopback_only(world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Request] = []
-    with world.internet.listening(lambda asked: (seen.append(asked), Response(200))[1]) as address:
+    with world.internet.listening(lambda request: (seen.append(request), Response(200))[1]) as address:
         set_environment(world, monkeypatch, f"http://{address}")
         assert requests.get(f"http://{address}/", auth=auth, timeout=30).status_code == 200
         assert seen[0].headers["Authorization"].startswith("Bearer eyJ")

@@ -365,7 +365,7 @@ def test_metadata_server_precedes_login_unless_gcloud_is_selected(
 def test_server_without_metadata_flavor_is_ignored(
     world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with world.internet.listening(lambda asked: Response(200, b"a router's page")) as address:
+    with world.internet.listening(lambda request: Response(200, b"a router's page")) as address:
         set_environment(world, monkeypatch, {**metadata(world), "GCE_METADATA_IP": address})
         with pytest.raises(TokenError, match="no metadata server"):
             get(auth)
