@@ -23,7 +23,7 @@ from proxy_app.auth.tokens import Token
 from proxy_app.settings import Settings
 from tests.components.aws.scenarios import SCENARIOS
 from tests.components.scenario import Scenario
-from tests.doubles.some_request import some_request
+from tests.doubles.request_factory import make_request
 
 DOCKERFILE = (Path(__file__).parents[2] / "proxy_app" / "Dockerfile").read_text(encoding="utf-8")
 KNOWN = {name for name, _, _ in Settings.table()}
@@ -115,7 +115,7 @@ async def test_the_proxy_answers_at_the_health_paths_whoever_asks(path: str) -> 
     lines: list[str] = []
     settings = Settings.from_env({"MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:1", "MLFLOW_PROXY_AUTH": "off"})
     app = create_app(settings, access_log=AccessLog(lines.append))
-    request = some_request({}, "GET").clone(rel_url=path)
+    request = make_request({}, "GET").clone(rel_url=path)
     assert (await app.proxy.handle(request)).status in {200, 503}
     # Any other path is logged.
     assert lines == []

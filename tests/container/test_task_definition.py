@@ -22,7 +22,7 @@ from tests.container.ecs import docker_flags
 from tests.container.engine import Container, Engine
 from tests.container.proxy import status
 from tests.doubles.fixtures import Server, StartFakeSageMaker
-from tests.doubles.running_proxy import until
+from tests.doubles.running_proxy import wait_until
 
 TARGET = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/team"
 CA_FILE = "/ca.pem"
@@ -212,7 +212,7 @@ class LoadBalancer:
     async def deregister(self, target: Task) -> None:
         """Remove the target and wait until it has no requests."""
         self.targets.remove(target)
-        await until(lambda: not self.in_flight[target.port], within=60)
+        await wait_until(lambda: not self.in_flight[target.port], within=60)
 
 
 @contextlib.asynccontextmanager
@@ -239,7 +239,7 @@ async def stopped(task: Task) -> tuple[int, float]:
 
 async def wait_for_responses(balancer: LoadBalancer, task: Task, more: int = 20) -> None:
     wanted = balancer.succeeded.get(task.port, 0) + more
-    await until(lambda: balancer.succeeded.get(task.port, 0) >= wanted, within=60)
+    await wait_until(lambda: balancer.succeeded.get(task.port, 0) >= wanted, within=60)
 
 
 async def test_rolling_update_under_load_fails_no_request(
@@ -269,14 +269,14 @@ async def test_stop_before_deregistration_fails_no_request(
     async with start_task() as old, start_task() as new, load(token_secret.token, old) as balancer:
         balancer.targets.append(new)
         await wait_for_responses(balancer, old)
-        held = asyncio.create_task(balancer.send(old, HELD))
+        respond_when_set = asyncio.create_task(balancer.send(old, HELD))
         await asyncio.sleep(0.2)
         stopping = asyncio.create_task(stopped(old))
         await asyncio.sleep(drain * 0.6)
         await wait_for_responses(balancer, old, 1)
         await balancer.deregister(old)
         code, seconds = await stopping
-        await held
+        await respond_when_set
         await wait_for_responses(balancer, new)
     assert balancer.failed == []
     assert code == 0

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from local.fake_sagemaker.tls import Authority
 
-from .toy_upstreams import Talk, Toy, with_length
+from .fake_upstreams import FakeUpstream, UpstreamConnection, response_with_length
 
 ARN = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/mlflow/50dc6c495c0c9188"
 ISSUER = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_EXAMPLE01"
@@ -53,7 +53,7 @@ class Alb:
         self.keys[self.key_id] = ec.generate_private_key(ec.SECP256R1())
         return self.key_id
 
-    def says(
+    def assertion(
         self,
         claims: Mapping[str, Any] = ANN,
         *,
@@ -73,9 +73,9 @@ class Alb:
             "signer": ARN,
             "exp": end,
         }
-        told = {name: value for name, value in {**usual, **(header or {})}.items() if name != without}
+        values = {name: value for name, value in {**usual, **(header or {})}.items() if name != without}
         # What the provider says of these does not count: the load balancer sets them.
-        return compact(told, {**claims, "exp": end, "iss": ISSUER}, sign or self.sign)
+        return compact(values, {**claims, "exp": end, "iss": ISSUER}, sign or self.sign)
 
     def sign(self, data: bytes) -> bytes:
         return es256(self.keys[self.key_id], data)
@@ -114,7 +114,7 @@ class KeyHost:
     def __init__(self, alb: Alb) -> None:
         self._alb = alb
         self.url = ""
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.wrong: list[bytes] = []
         self.missing = b"403 Forbidden"
         self.fault: bytes | None = None
@@ -125,31 +125,31 @@ class KeyHost:
     @contextlib.asynccontextmanager
     async def running(cls, alb: Alb, authority: Authority) -> AsyncGenerator["KeyHost"]:
         host = cls(alb)
-        async with Toy.running(host._answer, tls=authority.server_context()) as toy:
-            host.url = toy.origin
+        async with FakeUpstream.running(host._answer, tls=authority.server_context()) as fake_upstream:
+            host.url = fake_upstream.origin
             yield host
 
-    async def _answer(self, talk: Talk) -> None:
+    async def _answer(self, connection: UpstreamConnection) -> None:
         while True:
-            asked = await talk.ask()
-            found = re.fullmatch(r"GET /([A-Za-z0-9_-]+) HTTP/1\.1", asked.line)
-            secret = {"authorization", "cookie", "x-amzn-oidc-data"} & {name for name, _ in asked.headers}
-            if found is None or secret or asked.body:
-                self.wrong.append(asked.head)
+            received = await connection.read_request()
+            found = re.fullmatch(r"GET /([A-Za-z0-9_-]+) HTTP/1\.1", received.line)
+            secret = {"authorization", "cookie", "x-amzn-oidc-data"} & {name for name, _ in received.headers}
+            if found is None or secret or received.body:
+                self.wrong.append(received.head)
                 return
-            self.asked.append(found[1])
+            self.requests.append(found[1])
             await self.open.wait()
-            await talk.send(self.fault or self._key(found[1]))
+            await connection.send(self.fault or self._key(found[1]))
 
     def _key(self, key_id: str) -> bytes:
         if key_id not in self._alb.keys:
-            return with_length(b"<Error><Code>AccessDenied</Code></Error>", status=self.missing)
-        return with_length(self._alb.pem(key_id), b"Content-Type: binary/octet-stream")
+            return response_with_length(b"<Error><Code>AccessDenied</Code></Error>", status=self.missing)
+        return response_with_length(self._alb.pem(key_id), b"Content-Type: binary/octet-stream")
 
 
 def settings(host: KeyHost, authority: Authority, **changes: Any) -> dict[str, Any]:
     """What a proxy is told that stands behind this load balancer."""
-    told = {
+    values = {
         "alb_arn": ARN,
         "alb_issuer": ISSUER,
         "alb_client_id": CLIENT,
@@ -157,4 +157,4 @@ def settings(host: KeyHost, authority: Authority, **changes: Any) -> dict[str, A
         "ca_bundle": authority.ca_file,
         "role_rules": "group:ml-admins=admin, email:ann@example.org=editor, domain:example.org=viewer",
     }
-    return {**told, **changes}
+    return {**values, **changes}

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 SECRET, TOKEN = "the-secret-key", "the-session-token"
 
 
-class Asked(NamedTuple):
+class ReceivedRequest(NamedTuple):
     """A request; `headers` by their names in lower case."""
 
     method: str
@@ -26,7 +26,7 @@ class Asked(NamedTuple):
     body: bytes
 
 
-class Answer(NamedTuple):
+class EndpointResponse(NamedTuple):
     status: int
     body: str = ""
     kind: str = "application/json"
@@ -37,9 +37,9 @@ class Endpoint:
 
     def __init__(self) -> None:
         self.url = ""
-        self.seen: list[Asked] = []
+        self.seen: list[ReceivedRequest] = []
 
-    def answer(self, asked: Asked) -> Answer:
+    def response(self, received: ReceivedRequest) -> EndpointResponse:
         raise NotImplementedError
 
 
@@ -54,14 +54,14 @@ def serving(endpoint: _Any) -> Generator[_Any]:
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            asked = Asked(self.command, self.path, headers, body)
-            endpoint.seen.append(asked)
-            answer = endpoint.answer(asked)
-            self.send_response(answer.status)
-            self.send_header("Content-Type", answer.kind)
-            self.send_header("Content-Length", str(len(answer.body.encode())))
+            received = ReceivedRequest(self.command, self.path, headers, body)
+            endpoint.seen.append(received)
+            response = endpoint.response(received)
+            self.send_response(response.status)
+            self.send_header("Content-Type", response.kind)
+            self.send_header("Content-Length", str(len(response.body.encode())))
             self.end_headers()
-            self.wfile.write(answer.body.encode())
+            self.wfile.write(response.body.encode())
 
         do_GET = do_PUT = do_POST = handle_any  # noqa: N815 - the names that the base class asks for
 
@@ -94,12 +94,12 @@ class ContainerEndpoint(Endpoint):
         self._said = said
         self._status = status
 
-    def answer(self, asked: Asked) -> Answer:
-        if (asked.method, asked.target) != ("GET", "/credentials"):
-            return Answer(404)
-        if asked.headers.get("authorization") != "task-token":
-            return Answer(401, "no token")
-        return Answer(self._status, self._said or json.dumps(keys()))
+    def response(self, received: ReceivedRequest) -> EndpointResponse:
+        if (received.method, received.target) != ("GET", "/credentials"):
+            return EndpointResponse(404)
+        if received.headers.get("authorization") != "task-token":
+            return EndpointResponse(401, "no token")
+        return EndpointResponse(self._status, self._said or json.dumps(keys()))
 
 
 class TaskEndpoint(Endpoint):
@@ -107,11 +107,11 @@ class TaskEndpoint(Endpoint):
 
     PATH = "/v2/credentials/0b1d2a3c-4e5f-4a6b-8c7d-9e0f1a2b3c4d"
 
-    def answer(self, asked: Asked) -> Answer:
-        if (asked.method, asked.target) != ("GET", self.PATH) or "authorization" in asked.headers:
-            return Answer(400, json.dumps({"code": "InvalidIdInRequest", "HTTPErrorCode": 400}))
+    def response(self, received: ReceivedRequest) -> EndpointResponse:
+        if (received.method, received.target) != ("GET", self.PATH) or "authorization" in received.headers:
+            return EndpointResponse(400, json.dumps({"code": "InvalidIdInRequest", "HTTPErrorCode": 400}))
         role = {"RoleArn": "arn:aws:iam::123456789012:role/mlflow-proxy"}
-        return Answer(200, json.dumps({**role, **keys(f"ASIATASK{len(self.seen)}", life=6 * 3600)}))
+        return EndpointResponse(200, json.dumps({**role, **keys(f"ASIATASK{len(self.seen)}", life=6 * 3600)}))
 
 
 class InstanceMetadata(Endpoint):
@@ -119,31 +119,34 @@ class InstanceMetadata(Endpoint):
 
     _ROLE = "/latest/meta-data/iam/security-credentials/"
 
-    def answer(self, asked: Asked) -> Answer:
-        if asked.target == "/latest/api/token":
-            if asked.method != "PUT" or not asked.headers.get("x-aws-ec2-metadata-token-ttl-seconds", "").isdecimal():
-                return Answer(400)
-            return Answer(200, "imds-session", "text/plain")
-        if asked.headers.get("x-aws-ec2-metadata-token") != "imds-session":
-            return Answer(401)
-        if (asked.method, asked.target) == ("GET", self._ROLE):
-            return Answer(200, "proxy-role", "text/plain")
-        if (asked.method, asked.target) == ("GET", self._ROLE + "proxy-role"):
-            return Answer(200, json.dumps({"Code": "Success", "Type": "AWS-HMAC", **keys()}))
-        return Answer(404)
+    def response(self, received: ReceivedRequest) -> EndpointResponse:
+        if received.target == "/latest/api/token":
+            if (
+                received.method != "PUT"
+                or not received.headers.get("x-aws-ec2-metadata-token-ttl-seconds", "").isdecimal()
+            ):
+                return EndpointResponse(400)
+            return EndpointResponse(200, "imds-session", "text/plain")
+        if received.headers.get("x-aws-ec2-metadata-token") != "imds-session":
+            return EndpointResponse(401)
+        if (received.method, received.target) == ("GET", self._ROLE):
+            return EndpointResponse(200, "proxy-role", "text/plain")
+        if (received.method, received.target) == ("GET", self._ROLE + "proxy-role"):
+            return EndpointResponse(200, json.dumps({"Code": "Success", "Type": "AWS-HMAC", **keys()}))
+        return EndpointResponse(404)
 
 
 class SsoPortal(Endpoint):
     """GetRoleCredentials of IAM Identity Center, for one account and role."""
 
-    def answer(self, asked: Asked) -> Answer:
-        parts = urlsplit(asked.target)
-        if (asked.method, parts.path) != ("GET", "/federation/credentials"):
-            return Answer(404, "{}")
-        if asked.headers.get("x-amz-sso_bearer_token") != "sso-token":
-            return Answer(401, json.dumps({"message": "Session token not found or invalid"}))
+    def response(self, received: ReceivedRequest) -> EndpointResponse:
+        parts = urlsplit(received.target)
+        if (received.method, parts.path) != ("GET", "/federation/credentials"):
+            return EndpointResponse(404, "{}")
+        if received.headers.get("x-amz-sso_bearer_token") != "sso-token":
+            return EndpointResponse(401, json.dumps({"message": "Session token not found or invalid"}))
         if parse_qs(parts.query) != {"role_name": ["MLflow"], "account_id": ["123456789012"]}:
-            return Answer(403, json.dumps({"message": "No access"}))
+            return EndpointResponse(403, json.dumps({"message": "No access"}))
         given = keys()
         role = {
             "accessKeyId": given["AccessKeyId"],
@@ -151,15 +154,15 @@ class SsoPortal(Endpoint):
             "sessionToken": TOKEN,
             "expiration": int((time.time() + 3600) * 1000),
         }
-        return Answer(200, json.dumps({"roleCredentials": role}))
+        return EndpointResponse(200, json.dumps({"roleCredentials": role}))
 
 
 class StsRefusing(Endpoint):
     """STS that lets nobody assume a role."""
 
-    def answer(self, asked: Asked) -> Answer:
+    def response(self, received: ReceivedRequest) -> EndpointResponse:
         text = "User: arn:aws:iam::123456789012:user/me is not authorized to perform: sts:AssumeRole"
-        return Answer(
+        return EndpointResponse(
             403,
             '<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>'
             f"<Code>AccessDenied</Code><Message>{text}</Message></Error><RequestId>1</RequestId></ErrorResponse>",
@@ -175,16 +178,18 @@ class ContestedSecret(Endpoint):
         self.value = '{"tokens": []}'
         self._theirs = theirs
 
-    def answer(self, asked: Asked) -> Answer:
-        call: dict[str, str] = json.loads(asked.body)
+    def response(self, received: ReceivedRequest) -> EndpointResponse:
+        call: dict[str, str] = json.loads(received.body)
         described = {"ARN": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:s-abcdef", "Name": "s"}
-        match asked.headers.get("x-amz-target", "").removeprefix("secretsmanager."):
+        match received.headers.get("x-amz-target", "").removeprefix("secretsmanager."):
             case "DescribeSecret":
-                return Answer(200, json.dumps({**described, "VersionIdsToStages": {"1" * 32: ["AWSCURRENT"]}}))
+                return EndpointResponse(
+                    200, json.dumps({**described, "VersionIdsToStages": {"1" * 32: ["AWSCURRENT"]}})
+                )
             case "GetSecretValue":
-                return Answer(200, json.dumps({**described, "SecretString": self.value}))
+                return EndpointResponse(200, json.dumps({**described, "SecretString": self.value}))
             case "PutSecretValue":
                 self.value = self._theirs or call["SecretString"]
-                return Answer(200, json.dumps({**described, "VersionId": "2" * 32}))
+                return EndpointResponse(200, json.dumps({**described, "VersionId": "2" * 32}))
             case _:
-                return Answer(400, json.dumps({"__type": "InvalidAction"}))
+                return EndpointResponse(400, json.dumps({"__type": "InvalidAction"}))

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from local.fake_sagemaker.tls import Authority
 
 from .alb import Sign, es256
-from .toy_upstreams import Talk, Toy, with_length
+from .fake_upstreams import FakeUpstream, UpstreamConnection, response_with_length
 
 AUDIENCE = "/projects/123456789012/apps/mlflow-project"
 ISSUER = "https://cloud.google.com/iap"
@@ -60,7 +60,7 @@ class Iap:
         self.key_id = self.publish()
         return self.key_id
 
-    def says(
+    def assertion(
         self,
         claims: Mapping[str, Any] = ANN,
         *,
@@ -125,7 +125,7 @@ class KeyHost:
     def __init__(self, iap: Iap) -> None:
         self._iap = iap
         self.url = ""
-        self.asked = 0
+        self.requests = 0
         self.wrong: list[bytes] = []
         self.down = False
         self.fault: bytes | None = None
@@ -138,29 +138,31 @@ class KeyHost:
     async def running(cls, iap: Iap, authority: Authority) -> AsyncGenerator["KeyHost"]:
         """Serve the keys of `iap` over HTTPS on a free loopback port."""
         host = cls(iap)
-        async with Toy.running(host._answer, tls=authority.server_context()) as toy:
-            host.url = toy.origin + PATH
+        async with FakeUpstream.running(host._answer, tls=authority.server_context()) as fake_upstream:
+            host.url = fake_upstream.origin + PATH
             yield host
 
-    async def _answer(self, talk: Talk) -> None:
+    async def _answer(self, connection: UpstreamConnection) -> None:
         while not self.down:
-            asked = await talk.ask()
-            names = {name for name, _ in asked.headers}
+            received = await connection.read_request()
+            names = {name for name, _ in received.headers}
             secret = [name for name in names if name in {"authorization", "cookie"} or name.startswith("x-goog-")]
-            if asked.line != f"GET {PATH} HTTP/1.1" or secret or asked.body:
-                self.wrong.append(asked.head)
+            if received.line != f"GET {PATH} HTTP/1.1" or secret or received.body:
+                self.wrong.append(received.head)
                 return
-            self.asked += 1
+            self.requests += 1
             await self.open.wait()
             if not self.down:
-                packed = re.search(r"\bgzip\b", asked.header("accept-encoding") or "") is not None
-                await talk.send(self.fault or self.file(packed=packed))
+                packed = re.search(r"\bgzip\b", received.header("accept-encoding") or "") is not None
+                await connection.send(self.fault or self.file(packed=packed))
 
     def file(self, *, packed: bool) -> bytes:
         """The whole response with the keys; `packed`: with gzip."""
         content = gzip.compress(self._iap.jwks()) if packed else self._iap.jwks()
         encoding = [b"Content-Encoding: gzip"] if packed else []
-        return with_length(content, b"Content-Type: text/html", b"Vary: Accept-Encoding", *self.caching, *encoding)
+        return response_with_length(
+            content, b"Content-Type: text/html", b"Vary: Accept-Encoding", *self.caching, *encoding
+        )
 
 
 RULES = (

@@ -14,7 +14,7 @@ from typing import Any
 
 from proxy_app.setting_values import Address
 
-from .raw_client import Answer, Caller
+from .raw_client import RawClient, RawResponse
 from .running_proxy import Tokens
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Ended:
+class CompletedProcess:
     """How a process ended."""
 
     code: int
@@ -45,7 +45,7 @@ class Ended:
     err: str
 
 
-async def run(folder: Path, *arguments: str, **settings: str) -> Ended:
+async def run(folder: Path, *arguments: str, **settings: str) -> CompletedProcess:
     """A command that ends by itself."""
     process = await _start(folder, arguments, settings)
     try:
@@ -54,7 +54,7 @@ async def run(folder: Path, *arguments: str, **settings: str) -> Ended:
     finally:
         _kill(process)
     assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), err.decode())
+    return CompletedProcess(process.returncode, out.decode(), err.decode())
 
 
 class ProxyProcess:
@@ -105,12 +105,12 @@ class ProxyProcess:
     def requests(self) -> list[dict[str, Any]]:
         return [line for line in self.lines if line["event"] == "request"]
 
-    def caller(self, *, buffer: int = 0) -> contextlib.AbstractAsyncContextManager[Caller]:
-        return Caller.connected(self.address, buffer=buffer)
+    def connect(self, *, buffer: int = 0) -> contextlib.AbstractAsyncContextManager[RawClient]:
+        return RawClient.connected(self.address, buffer=buffer)
 
-    async def ask(self, data: bytes) -> Answer:
-        async with self.caller() as caller:
-            return await caller.ask(data)
+    async def send(self, data: bytes) -> RawResponse:
+        async with self.connect() as client:
+            return await client.round_trip(data)
 
     def signal(self, number: int = signal.SIGTERM) -> None:
         self._process.send_signal(number)

@@ -14,7 +14,7 @@ _BODILESS = frozenset({204, 304})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Answer:
+class RawResponse:
     """`headers` are (name in lower case, value), in order."""
 
     status: int
@@ -44,7 +44,7 @@ class Answer:
         return self.json()["message"]
 
 
-class Caller:
+class RawClient:
     """One connection to the proxy."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -53,7 +53,7 @@ class Caller:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def connected(cls, address: Address, *, buffer: int = 0) -> AsyncGenerator["Caller"]:
+    async def connected(cls, address: Address, *, buffer: int = 0) -> AsyncGenerator["RawClient"]:
         """`buffer`: the size of the socket's receive buffer, in bytes."""
         sock = socket.socket()
         sock.setblocking(False)
@@ -76,10 +76,10 @@ class Caller:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def ask(self, data: bytes, method: str = "") -> Answer:
+    async def round_trip(self, data: bytes, method: str = "") -> RawResponse:
         """Send a request and read its answer; `method` is that of the request line if not told."""
         await self.send(data)
-        return await self.answer(method or data.partition(b" ")[0].decode())
+        return await self.read_response(method or data.partition(b" ")[0].decode())
 
     async def head(self) -> tuple[int, list[tuple[str, str]]]:
         """The next head, an interim one too."""
@@ -88,21 +88,21 @@ class Caller:
         pairs = [header.partition(": ") for header in rest]
         return int(line.split(" ")[1]), [(name.lower(), value) for name, _, value in pairs]
 
-    async def answer(self, method: str = "GET") -> Answer:
+    async def read_response(self, method: str = "GET") -> RawResponse:
         """Raises IncompleteReadError or ConnectionError when it breaks off."""
         status, headers = await self.head()
-        return Answer(status, headers, await self._body(method, status, dict(headers)))
+        return RawResponse(status, headers, await self._body(method, status, dict(headers)))
 
     async def _body(self, method: str, status: int, headers: dict[str, str]) -> bytes:
         if method == "HEAD" or status < 200 or status in _BODILESS:
             return b""
         if headers.get("transfer-encoding") == "chunked":
-            pieces: list[bytes] = []
+            chunks: list[bytes] = []
             while size := int(await self.reader.readuntil(b"\r\n"), 16):
-                pieces.append(await self.reader.readexactly(size))
+                chunks.append(await self.reader.readexactly(size))
                 assert await self.reader.readexactly(2) == b"\r\n"
             assert await self.reader.readexactly(2) == b"\r\n"
-            return b"".join(pieces)
+            return b"".join(chunks)
         if (length := headers.get("content-length")) is not None:
             return await self.reader.readexactly(int(length))
         return await self.reader.read(-1)
@@ -111,8 +111,8 @@ class Caller:
         """What still comes until the proxy ends the connection."""
         rest = b""
         with contextlib.suppress(ConnectionError):
-            while piece := await self.reader.read(65536):
-                rest += piece
+            while chunk := await self.reader.read(65536):
+                rest += chunk
         return rest
 
 
@@ -126,6 +126,6 @@ def request(method: str, target: str, *headers: str, body: bytes | None = None, 
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + (body or b"")
 
 
-def in_chunks(*pieces: bytes) -> bytes:
+def chunked_body(*chunks: bytes) -> bytes:
     """These as chunks; an empty one is the end."""
-    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    return b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)

@@ -21,14 +21,14 @@ from proxy_app.setting_values import Address
 from proxy_app.settings import Settings
 from proxy_app.sigv4 import Credentials
 
-from .raw_client import Answer, Caller
+from .raw_client import RawClient, RawResponse
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/team"
 # A route for each rule about sending again: a viewer's read, an editor's write that may be repeated, one that may not.
 READ = "/api/2.0/mlflow/runs/get?run_id=1"
 SEARCH = "/api/2.0/mlflow/runs/search"
-WRITE_AGAIN = "/api/2.0/mlflow/runs/set-tag"
-WRITE_ONCE = "/api/2.0/mlflow/runs/create"
+IDEMPOTENT_WRITE = "/api/2.0/mlflow/runs/set-tag"
+NON_IDEMPOTENT_WRITE = "/api/2.0/mlflow/runs/create"
 ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/1/model.bin"
 
 
@@ -80,13 +80,13 @@ class RunningProxy:
     def budget_free(self) -> float | None:
         return self.metric("mlflow_proxy_body_budget_free_bytes")
 
-    def caller(self, *, buffer: int = 0) -> contextlib.AbstractAsyncContextManager[Caller]:
-        return Caller.connected(self.address, buffer=buffer)
+    def connect(self, *, buffer: int = 0) -> contextlib.AbstractAsyncContextManager[RawClient]:
+        return RawClient.connected(self.address, buffer=buffer)
 
-    async def ask(self, data: bytes) -> Answer:
+    async def send(self, data: bytes) -> RawResponse:
         """The answer to one request on a connection of its own."""
-        async with self.caller() as caller:
-            return await caller.ask(data)
+        async with self.connect() as client:
+            return await client.round_trip(data)
 
 
 def quick_settings(upstream: str, tokens: Tokens, *, signed: bool = False, **changes: Any) -> Settings:
@@ -117,7 +117,7 @@ async def running_proxy(
         yield RunningProxy(server, settings, tokens, written)
 
 
-async def until(holds: Callable[[], bool | Awaitable[bool]], within: float = 5.0) -> float:
+async def wait_until(holds: Callable[[], bool | Awaitable[bool]], within: float = 5.0) -> float:
     """Wait for it; the seconds that took."""
     started = time.perf_counter()
     while True:
@@ -128,7 +128,7 @@ async def until(holds: Callable[[], bool | Awaitable[bool]], within: float = 5.0
         await asyncio.sleep(0.005)
 
 
-async def settled(read: Callable[[], int], still: float = 0.15) -> int:
+async def wait_until_stable(read: Callable[[], int], still: float = 0.15) -> int:
     """The number once it has not changed for so many seconds."""
     known, since = read(), time.perf_counter()
     started = since

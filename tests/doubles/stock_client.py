@@ -28,7 +28,7 @@ _QUICK = {
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Shown:
+class CallResult:
     """What the client showed; `error` is the exception's class, empty if there was none."""
 
     error: str
@@ -66,9 +66,9 @@ class StockClient:
             finally:
                 process.kill()
 
-    async def call(self, url: str, token: str, call: str, *arguments: Any) -> Shown:
+    async def call(self, url: str, token: str, call: str, *arguments: Any) -> CallResult:
         """Have it done while the event loop goes on."""
-        return Shown(
+        return CallResult(
             **await asyncio.to_thread(self._ask, {"url": url, "token": token, "call": call, "arguments": arguments})
         )
 
@@ -76,10 +76,10 @@ class StockClient:
         """All that this MLflow knows."""
         return set(self._ask({"call": "codes"})["text"].split())
 
-    def _ask(self, asked: dict[str, Any]) -> dict[str, str]:
+    def _ask(self, received: dict[str, Any]) -> dict[str, str]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.write(json.dumps(received) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
@@ -92,21 +92,21 @@ def _main() -> None:
 
     rest: Any = rest_utils
     for line in sys.stdin:
-        asked = json.loads(line)
-        shown = Shown("", "", "")
+        received = json.loads(line)
+        shown = CallResult("", "", "")
         try:
-            if asked["call"] == "codes":
-                shown = Shown("", "", " ".join(ErrorCode.keys()))
-            elif asked["call"] == "http":
-                endpoint, method, body = asked["arguments"]
-                creds = rest.MlflowHostCreds(asked["url"], token=asked["token"])
+            if received["call"] == "codes":
+                shown = CallResult("", "", " ".join(ErrorCode.keys()))
+            elif received["call"] == "http":
+                endpoint, method, body = received["arguments"]
+                creds = rest.MlflowHostCreds(received["url"], token=received["token"])
                 rest.verify_rest_response(rest.http_request(creds, endpoint, method, json=body), endpoint)
             else:
-                os.environ["MLFLOW_TRACKING_TOKEN"] = asked["token"]
-                client = mlflow.MlflowClient(tracking_uri=asked["url"])
-                getattr(client, asked["call"])(*asked["arguments"])
+                os.environ["MLFLOW_TRACKING_TOKEN"] = received["token"]
+                client = mlflow.MlflowClient(tracking_uri=received["url"])
+                getattr(client, received["call"])(*received["arguments"])
         except MlflowException as error:
-            shown = Shown(type(error).__name__, str(error.error_code), str(error))
+            shown = CallResult(type(error).__name__, str(error.error_code), str(error))
         print(json.dumps(dataclasses.asdict(shown)), flush=True)
 
 

@@ -8,7 +8,7 @@ from proxy_app.http_client import Body, Headers
 from proxy_app.upstream import UpstreamResponse
 from proxy_app.upstream.client import UpstreamClient
 
-from .toy_upstreams import Toy
+from .fake_upstreams import FakeUpstream
 
 
 async def get(
@@ -34,7 +34,7 @@ async def chunks_of(*chunks: bytes) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def connections_to(toy: Toy) -> int:
+def open_connections(fake_upstream: FakeUpstream) -> int:
     """How many sockets of this process still have the toy at their other end."""
     ends = psutil.Process().net_connections("tcp")
-    return sum(end.raddr != () and end.raddr.port == toy.port for end in ends)
+    return sum(end.raddr != () and end.raddr.port == fake_upstream.port for end in ends)

@@ -18,23 +18,23 @@ async def test_ui_and_api_work_behind_iap(mlflow_server: Server, authority: Auth
     ):
 
         def by(claims: dict[str, str]) -> str:
-            return f"X-Goog-Iap-Jwt-Assertion: {iap_double.says(claims)}"
+            return f"X-Goog-Iap-Jwt-Assertion: {iap_double.assertion(claims)}"
 
-        page = await proxy.ask(request("GET", "/", by(BOB), "Accept: text/html"))
+        page = await proxy.send(request("GET", "/", by(BOB), "Accept: text/html"))
         assert (page.status, page.header("content-type")) == (200, "text/html; charset=utf-8")
         [script] = re.findall(r'<script[^>]* src="/?(static-files/[^"]+)"', page.body.decode())
-        loaded = await proxy.ask(request("GET", f"/{script}", by(BOB)))
+        loaded = await proxy.send(request("GET", f"/{script}", by(BOB)))
         assert loaded.status == 200
         assert "javascript" in (loaded.header("content-type") or "")
         # A same-origin request, as browsers send it.
         own = ["Origin: https://proxy", "Sec-Fetch-Site: same-origin", "Content-Type: application/json"]
         search = "/ajax-api/2.0/mlflow/runs/search"
         assert (
-            await proxy.ask(request("POST", search, by(BOB), *own, body=b'{"experiment_ids": ["0"]}'))
+            await proxy.send(request("POST", search, by(BOB), *own, body=b'{"experiment_ids": ["0"]}'))
         ).status == 200
         create = "/api/2.0/mlflow/runs/create"
-        made = await proxy.ask(
+        made = await proxy.send(
             request("POST", create, by(JOB), "Content-Type: application/json", body=b'{"experiment_id": "0"}')
         )
         assert (made.status, made.json()["run"]["info"]["status"]) == (200, "RUNNING")
-        assert (await proxy.ask(request("POST", create, by(BOB), body=b'{"experiment_id": "0"}'))).status == 403
+        assert (await proxy.send(request("POST", create, by(BOB), body=b'{"experiment_id": "0"}'))).status == 403

@@ -31,9 +31,9 @@ async def opened(browser: Browser, proxy: ProxyProcess, role: str) -> tuple[Page
     page = await context.new_page()
     console_errors: list[str] = []
     page.on("console", lambda message: console_errors.append(message.text) if message.type == "error" else None)
-    answer = await page.goto(proxy.url)
-    assert answer is not None
-    assert answer.status == 200
+    response = await page.goto(proxy.url)
+    assert response is not None
+    assert response.status == 200
     return page, console_errors
 
 
@@ -65,9 +65,9 @@ async def test_browser_without_token_is_asked_for_credentials(browser: Browser, 
     # A headless browser cannot prompt, so navigation fails.
     with pytest.raises(Error, match="ERR_INVALID_AUTH_CREDENTIALS"):
         await page.goto(proxy.url)
-    answer = await page.request.get(proxy.url, headers={"Accept": "text/html"})
-    assert answer.status == 401
-    assert "your token" in await answer.text()
+    response = await page.request.get(proxy.url, headers={"Accept": "text/html"})
+    assert response.status == 401
+    assert "your token" in await response.text()
 
 
 async def test_cross_origin_form_is_rejected(browser: Browser, proxy: ProxyProcess) -> None:

@@ -45,7 +45,7 @@ def visit(app: AppProcess, iap: Iap) -> None:
     def ask(
         method: str, path: str, who: dict[str, str] | None, host: str = HOST, **options: object
     ) -> requests.Response:
-        headers = {"x-goog-iap-jwt-assertion": iap.says(who)} if who else {}
+        headers = {"x-goog-iap-jwt-assertion": iap.assertion(who)} if who else {}
         # The headers of a browser on MLflow's own page.
         headers |= {"Host": host, "Origin": f"https://{host}"}
         return requests.request(method, app.url + path, headers=headers, timeout=60, json=options or None)

@@ -13,14 +13,14 @@ import uvloop
 from local.fake_sagemaker.tls import Authority
 from proxy_app.settings import Settings
 from proxy_app.upstream.client import UpstreamClient
+from tests.doubles.fake_upstreams import Behaviour, FakeUpstream
 from tests.doubles.running_proxy import RunningProxy, Tokens, running_proxy
-from tests.doubles.toy_upstreams import Behaviour, Toy
 
 # What talks to transports directly is tried on both event loops; the rest runs on the proxy's usual one.
 _BOTH = {"test_connection.py", "test_retries.py", "test_sending.py"}
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
-StartToy = Callable[..., Awaitable[Toy]]
+StartUpstream = Callable[..., Awaitable[FakeUpstream]]
 StartClient = Callable[..., Awaitable[UpstreamClient]]
 StartProxy = Callable[..., Awaitable[RunningProxy]]
 
@@ -43,11 +43,11 @@ async def running() -> AsyncGenerator[contextlib.AsyncExitStack]:
 
 
 @pytest.fixture
-def start_toy(running: contextlib.AsyncExitStack) -> StartToy:
-    """`await start_toy(behaviour)`; `tls` and `buffer` are as for `Toy.running`."""
+def start_upstream(running: contextlib.AsyncExitStack) -> StartUpstream:
+    """`await start_upstream(behaviour)`; `tls` and `buffer` are as for `FakeUpstream.running`."""
 
-    async def start(behaviour: Behaviour, *, tls: ssl.SSLContext | None = None, buffer: int = 0) -> Toy:
-        return await running.enter_async_context(Toy.running(behaviour, tls=tls, buffer=buffer))
+    async def start(behaviour: Behaviour, *, tls: ssl.SSLContext | None = None, buffer: int = 0) -> FakeUpstream:
+        return await running.enter_async_context(FakeUpstream.running(behaviour, tls=tls, buffer=buffer))
 
     return start
 
@@ -57,8 +57,8 @@ def start_client(running: contextlib.AsyncExitStack) -> StartClient:
     """`await start_client(toy.origin, any_setting=...)`: the upstream's client without a proxy."""
 
     async def start(origin: str, **changes: Any) -> UpstreamClient:
-        told: dict[str, Any] = {"upstream_url": origin, "upstream_timeout": 5.0, "connect_timeout": 2.0, **changes}
-        client = UpstreamClient(Settings(**told), origin)
+        values: dict[str, Any] = {"upstream_url": origin, "upstream_timeout": 5.0, "connect_timeout": 2.0, **changes}
+        client = UpstreamClient(Settings(**values), origin)
         await running.enter_async_context(client.running())
         return client
 

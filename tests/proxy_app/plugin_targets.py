@@ -20,7 +20,7 @@ from sagemaker_mlflow.mlflow_sagemaker_request_header_provider import (  # noqa:
 from sagemaker_mlflow.session import set_session  # noqa: E402
 
 
-def told(arn: str) -> list[str] | str:
+def values(arn: str) -> list[str] | str:
     os.environ["MLFLOW_TRACKING_URI"] = arn
     provider = SageMakerMLflowHostMetadataProvider()
     try:
@@ -35,4 +35,4 @@ def told(arn: str) -> list[str] | str:
 
 
 set_session(boto3.Session())  # one for all
-print(json.dumps({arn: told(arn) for arn in json.load(sys.stdin)}))
+print(json.dumps({arn: values(arn) for arn in json.load(sys.stdin)}))

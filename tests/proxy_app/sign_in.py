@@ -14,15 +14,15 @@ import pytest_asyncio
 
 from local.fake_sagemaker.tls import Authority
 from tests.doubles import alb as albs
+from tests.doubles import fake_upstreams as fake_upstreams
 from tests.doubles import iap as iaps
-from tests.doubles import toy_upstreams as toys
 from tests.doubles.alb import Alb
+from tests.doubles.fake_upstreams import FakeUpstream
 from tests.doubles.iap import Iap
-from tests.doubles.raw_client import Answer, request
+from tests.doubles.raw_client import RawResponse, request
 from tests.doubles.running_proxy import READ, RunningProxy
-from tests.doubles.toy_upstreams import Toy
 
-from .conftest import StartProxy, StartToy
+from .conftest import StartProxy, StartUpstream
 
 DELETE = "/api/2.0/mlflow/runs/delete"
 # Who signs in at the load balancer beside its Ann.
@@ -42,20 +42,20 @@ class SignIn:
     def shown(self, said: str) -> str:
         return f"{self._header}: {said}"
 
-    async def ask(
+    async def send(
         self, proxy: RunningProxy, said: str, method: str = "GET", target: str = READ, *headers: str
-    ) -> Answer:
+    ) -> RawResponse:
         body = b"{}" if method == "POST" else None
-        return await proxy.ask(request(method, target, self.shown(said), *headers, body=body))
+        return await proxy.send(request(method, target, self.shown(said), *headers, body=body))
 
-    async def refused(self, proxy: RunningProxy, said: str, why: str) -> Answer:
+    async def refused(self, proxy: RunningProxy, said: str, why: str) -> RawResponse:
         """By a 401 that says why, and nothing of who it was."""
-        answer = await self.ask(proxy, said)
-        assert answer.error == (401, "UNAUTHENTICATED"), answer.message
-        assert why in answer.message, answer.message
+        response = await self.send(proxy, said)
+        assert response.error == (401, "UNAUTHENTICATED"), response.message
+        assert why in response.message, response.message
         line = proxy.lines[-1]
         assert (line["principal"], line["role"], line["error"]) == (None, None, "invalid-assertion"), line
-        return answer
+        return response
 
 
 ALB = SignIn("X-Amzn-Oidc-Data")
@@ -89,8 +89,8 @@ class Clock:
 
 
 @pytest_asyncio.fixture
-async def toy(start_toy: StartToy) -> Toy:
-    return await start_toy(toys.answering_by(toys.echoing))
+async def fake_upstream(start_upstream: StartUpstream) -> FakeUpstream:
+    return await start_upstream(fake_upstreams.respond_by(fake_upstreams.echo))
 
 
 @contextlib.asynccontextmanager
@@ -101,9 +101,9 @@ async def strict(running: contextlib.AbstractAsyncContextManager[Host]) -> Async
         assert host.wrong == [], host.wrong
 
 
-def starting(start_proxy: StartProxy, toy: Toy, told: Callable[..., dict[str, Any]]) -> Start:
+def starting(start_proxy: StartProxy, fake_upstream: FakeUpstream, values: Callable[..., dict[str, Any]]) -> Start:
     async def start(**changes: Any) -> RunningProxy:
-        return await start_proxy(toy.origin, **told(**changes))
+        return await start_proxy(fake_upstream.origin, **values(**changes))
 
     return start
 
@@ -123,9 +123,9 @@ async def alb_host(alb: Alb, authority: Authority) -> AsyncGenerator[albs.KeyHos
 
 
 @pytest.fixture
-def start_sso(start_proxy: StartProxy, host: albs.KeyHost, authority: Authority, toy: Toy) -> Start:
+def start_sso(start_proxy: StartProxy, host: albs.KeyHost, authority: Authority, fake_upstream: FakeUpstream) -> Start:
     """`await start_sso(any_setting=...)`: a proxy behind this load balancer, in front of the toy."""
-    return starting(start_proxy, toy, functools.partial(albs.settings, host, authority))
+    return starting(start_proxy, fake_upstream, functools.partial(albs.settings, host, authority))
 
 
 @pytest_asyncio.fixture(name="proxy")
@@ -133,7 +133,7 @@ async def alb_proxy(start_sso: Start) -> RunningProxy:
     return await start_sso()
 
 
-BEHIND_ALB = alb, alb_host, toy, start_sso, alb_proxy
+BEHIND_ALB = alb, alb_host, fake_upstream, start_sso, alb_proxy
 
 
 # --- Behind Identity-Aware Proxy
@@ -151,9 +151,9 @@ async def iap_host(iap_double: Iap, authority: Authority) -> AsyncGenerator[iaps
 
 
 @pytest.fixture
-def start_iap(start_proxy: StartProxy, host: iaps.KeyHost, authority: Authority, toy: Toy) -> Start:
+def start_iap(start_proxy: StartProxy, host: iaps.KeyHost, authority: Authority, fake_upstream: FakeUpstream) -> Start:
     """`await start_iap(any_setting=...)`: a proxy behind this IAP, in front of the toy."""
-    return starting(start_proxy, toy, functools.partial(iaps.settings, host, authority))
+    return starting(start_proxy, fake_upstream, functools.partial(iaps.settings, host, authority))
 
 
 @pytest_asyncio.fixture(name="proxy")
@@ -161,4 +161,4 @@ async def iap_proxy(start_iap: Start) -> RunningProxy:
     return await start_iap()
 
 
-BEHIND_IAP = iap_double, iap_host, toy, start_iap, iap_proxy
+BEHIND_IAP = iap_double, iap_host, fake_upstream, start_iap, iap_proxy

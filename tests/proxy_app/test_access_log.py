@@ -11,12 +11,19 @@ from prometheus_client.exposition import generate_latest
 
 from proxy_app import access_log
 from proxy_app.server import running_server
-from tests.doubles import toy_upstreams as toys
-from tests.doubles.raw_client import Caller, request
-from tests.doubles.running_proxy import ARTIFACT, READ, WRITE_AGAIN, Tokens, quick_settings, until
-from tests.doubles.toy_upstreams import OK, Toy, with_length
+from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles.fake_upstreams import OK, FakeUpstream, response_with_length
+from tests.doubles.raw_client import RawClient, request
+from tests.doubles.running_proxy import (
+    ARTIFACT,
+    IDEMPOTENT_WRITE,
+    READ,
+    Tokens,
+    quick_settings,
+    wait_until,
+)
 
-from .conftest import StartProxy, StartToy
+from .conftest import StartProxy, StartUpstream
 
 # The contract with whoever reads the log, in order.
 FIELDS: dict[str, tuple[type, ...]] = {
@@ -38,8 +45,8 @@ FIELDS: dict[str, tuple[type, ...]] = {
 
 
 @pytest.fixture
-async def toy(start_toy: StartToy) -> Toy:
-    return await start_toy(toys.answering(OK))
+async def fake_upstream(start_upstream: StartUpstream) -> FakeUpstream:
+    return await start_upstream(fake_upstreams.respond_with(OK))
 
 
 def checked(line: str) -> dict[str, Any]:
@@ -59,15 +66,17 @@ def checked(line: str) -> dict[str, Any]:
 # --- Lines
 
 
-async def test_each_request_has_one_line_with_the_promised_fields(toy: Toy, start_proxy: StartProxy) -> None:
-    proxy = await start_proxy(toy.origin)
+async def test_each_request_has_one_line_with_the_promised_fields(
+    fake_upstream: FakeUpstream, start_proxy: StartProxy
+) -> None:
+    proxy = await start_proxy(fake_upstream.origin)
     data = [
         request("GET", READ, token=proxy.tokens.viewer),
         request("HEAD", READ, token=proxy.tokens.viewer),
-        request("POST", WRITE_AGAIN, body=b"x" * 500_000, token=proxy.tokens.editor),
+        request("POST", IDEMPOTENT_WRITE, body=b"x" * 500_000, token=proxy.tokens.editor),
         request("PUT", ARTIFACT, "Transfer-Encoding: chunked", token=proxy.tokens.admin) + b"3\r\nabc\r\n0\r\n\r\n",
         request("GET", READ),
-        request("POST", WRITE_AGAIN, body=b"{}", token=proxy.tokens.viewer),
+        request("POST", IDEMPOTENT_WRITE, body=b"{}", token=proxy.tokens.viewer),
         request("GET", "/no/such", token=proxy.tokens.viewer),
         request("GET", "/x//y", token=proxy.tokens.viewer),
         request("GET", "/", token=proxy.tokens.viewer),
@@ -75,7 +84,7 @@ async def test_each_request_has_one_line_with_the_promised_fields(toy: Toy, star
         request("HEAD", READ),
         request("GET", READ, "X-A: \x00"),
     ]
-    answers = [await proxy.ask(each) for each in data]
+    responses = [await proxy.send(each) for each in data]
     assert [
         (line["principal"], line["role"], line["method"], line["route"], line["status"], line.get("error"))
         for line in map(checked, proxy.written)
@@ -95,32 +104,32 @@ async def test_each_request_has_one_line_with_the_promised_fields(toy: Toy, star
     ]
     assert [line["bytes_in"] for line in proxy.lines[:5]] == [0, 0, 500_000, 3, 0]
     # The proxy's own answers count as the upstream's do.
-    assert [line["bytes_out"] for line in proxy.lines] == [len(answer.body) for answer in answers]
+    assert [line["bytes_out"] for line in proxy.lines] == [len(response.body) for response in responses]
     assert [line["attempts"] for line in proxy.lines[:5]] == [1, 1, 1, 1, 0]
     for line in proxy.lines[:4]:
         assert 0 < line["upstream_duration_ms"] <= line["duration_ms"] < 5000
 
 
-async def test_a_line_comes_when_the_last_byte_is_out(start_toy: StartToy, start_proxy: StartProxy) -> None:
+async def test_a_line_comes_when_the_last_byte_is_out(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
     said = asyncio.Event()
 
-    async def slow_end(talk: toys.Talk) -> None:
-        await talk.ask()
-        await talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 50_000)
+    async def slow_end(connection: fake_upstreams.UpstreamConnection) -> None:
+        await connection.read_request()
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 50_000)
         await said.wait()
-        await talk.send(b"x" * 50_000)
+        await connection.send(b"x" * 50_000)
 
-    toy = await start_toy(slow_end)
-    proxy = await start_proxy(toy.origin)
-    async with proxy.caller() as caller:
-        await caller.send(request("GET", READ, token=proxy.tokens.viewer))
-        await caller.head()
-        await caller.reader.readexactly(50_000)
+    fake_upstream = await start_upstream(slow_end)
+    proxy = await start_proxy(fake_upstream.origin)
+    async with proxy.connect() as client:
+        await client.send(request("GET", READ, token=proxy.tokens.viewer))
+        await client.head()
+        await client.reader.readexactly(50_000)
         await asyncio.sleep(0.1)
         assert proxy.written == []
         said.set()
-        await caller.reader.readexactly(50_000)
-        await until(lambda: proxy.written != [])
+        await client.reader.readexactly(50_000)
+        await wait_until(lambda: proxy.written != [])
     line = checked(proxy.written[0])
     assert line["bytes_out"] == 100_000
     assert line["duration_ms"] > line["upstream_duration_ms"] + 90
@@ -142,18 +151,18 @@ async def test_a_line_comes_when_the_last_byte_is_out(start_toy: StartToy, start
     ],
 )
 async def test_a_callers_request_id_is_used_if_it_cannot_be_anything_else(
-    toy: Toy, start_proxy: StartProxy, given: str, taken: bool
+    fake_upstream: FakeUpstream, start_proxy: StartProxy, given: str, taken: bool
 ) -> None:
-    proxy = await start_proxy(toy.origin)
-    answer = await proxy.ask(request("GET", READ, f"X-Request-Id: {given}", token=proxy.tokens.viewer))
+    proxy = await start_proxy(fake_upstream.origin)
+    response = await proxy.send(request("GET", READ, f"X-Request-Id: {given}", token=proxy.tokens.viewer))
     line = checked(proxy.written[0])
-    assert answer.header("x-request-id") == line["request_id"]
+    assert response.header("x-request-id") == line["request_id"]
     assert (line["request_id"] == given) == taken
     assert "canary" not in proxy.written[0]
 
 
-async def test_no_request_can_write_a_line_of_its_own(toy: Toy, start_proxy: StartProxy) -> None:
-    proxy = await start_proxy(toy.origin)
+async def test_no_request_can_write_a_line_of_its_own(fake_upstream: FakeUpstream, start_proxy: StartProxy) -> None:
+    proxy = await start_proxy(fake_upstream.origin)
     forged = '\\n{"event": "request", "caller": "forged"}'
     data = [
         request(f'GE"T{forged}', READ, token=proxy.tokens.viewer),
@@ -164,9 +173,9 @@ async def test_no_request_can_write_a_line_of_its_own(toy: Toy, start_proxy: Sta
         b'{"event": "request", "caller": "forged"}\n{"event": "request"}\n\r\n\r\n',
     ]
     for each in data:
-        async with proxy.caller() as caller:
-            await caller.send(each)
-            await caller.answer()
+        async with proxy.connect() as client:
+            await client.send(each)
+            await client.read_response()
     assert len(proxy.written) == len(data)
     assert "forged" not in "".join(proxy.written)
     for line in proxy.written:
@@ -174,19 +183,19 @@ async def test_no_request_can_write_a_line_of_its_own(toy: Toy, start_proxy: Sta
 
 
 async def test_no_line_is_lost_when_the_proxy_stops_right_after_a_request(
-    start_toy: StartToy, tokens: Tokens, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    start_upstream: StartUpstream, tokens: Tokens, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(access_log, "_WRITE_DELAY", 3600)
-    toy = await start_toy(toys.answering_then_silent(OK))
-    async with contextlib.AsyncExitStack() as callers:
-        async with running_server(quick_settings(toy.origin, tokens)) as proxy:
-            caller = await callers.enter_async_context(Caller.connected(proxy.address))
-            assert (await caller.ask(request("GET", READ, token=tokens.viewer))).status == 200
+    fake_upstream = await start_upstream(fake_upstreams.respond_then_stall(OK))
+    async with contextlib.AsyncExitStack() as clients:
+        async with running_server(quick_settings(fake_upstream.origin, tokens)) as proxy:
+            client = await clients.enter_async_context(RawClient.connected(proxy.address))
+            assert (await client.round_trip(request("GET", READ, token=tokens.viewer))).status == 200
             # Still under way at the end, and cut off by it.
-            await caller.send(request("GET", READ, token=tokens.viewer))
-            await until(lambda: len(toy.asked) == 2)
+            await client.send(request("GET", READ, token=tokens.viewer))
+            await wait_until(lambda: len(fake_upstream.requests) == 2)
             assert '"request"' not in capsys.readouterr().out
-        await caller.closed()
+        await client.closed()
     lines = [checked(line) for line in capsys.readouterr().out.splitlines(keepends=True)]
     assert [(line["status"], line.get("error")) for line in lines] == [(200, None), (499, "shutdown")]
 
@@ -194,11 +203,11 @@ async def test_no_line_is_lost_when_the_proxy_stops_right_after_a_request(
 # --- Secrets
 
 
-async def every_way_to_leave_a_trace(caller: Caller, token: str, canary: str) -> None:
+async def every_way_to_leave_a_trace(client: RawClient, token: str, canary: str) -> None:
     """Requests with a canary wherever a caller can put one; the last one ends the connection."""
     for shown in (token, f"mlp_{'a' * 8}_{canary}{'b' * 37}", canary):
         for method, target in (
-            ("POST", f"{WRITE_AGAIN}?{canary}={canary}"),
+            ("POST", f"{IDEMPOTENT_WRITE}?{canary}={canary}"),
             ("GET", f"/api/2.0/mlflow/logged-models/{canary}"),
             ("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{canary}/x"),
             ("GET", f"/no/such/{canary}?{canary}"),
@@ -207,70 +216,72 @@ async def every_way_to_leave_a_trace(caller: Caller, token: str, canary: str) ->
             ("POST", f"/?{canary}"),
         ):
             headers = [f"X-Header: {canary}", f"Cookie: {canary}", f"{canary}: x", f"Referer: http://proxy/{canary}"]
-            await caller.ask(request(method, target, *headers, body=canary.encode() * 20, token=shown))
-    await caller.ask(request("POST", WRITE_AGAIN, f"Origin: https://{canary}", body=b"", token=token))
-    await caller.ask(request("GET", f"/{canary}", f"X: \x00{canary}", token=token))
+            await client.round_trip(request(method, target, *headers, body=canary.encode() * 20, token=shown))
+    await client.round_trip(request("POST", IDEMPOTENT_WRITE, f"Origin: https://{canary}", body=b"", token=token))
+    await client.round_trip(request("GET", f"/{canary}", f"X: \x00{canary}", token=token))
 
 
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize(
     "behaviour",
     [
-        toys.answering_by(toys.echoing),
-        toys.answering_by(lambda asked: with_length(toys.echoing(asked), status=b"500 canary")),
-        toys.breaking_off(b"HTTP/1.1 200 OK\r\nX: canary"),
-        toys.answering(b"canary is no HTTP"),
+        fake_upstreams.respond_by(fake_upstreams.echo),
+        fake_upstreams.respond_by(
+            lambda received: response_with_length(fake_upstreams.echo(received), status=b"500 canary")
+        ),
+        fake_upstreams.break_connection(b"HTTP/1.1 200 OK\r\nX: canary"),
+        fake_upstreams.respond_with(b"canary is no HTTP"),
     ],
     ids=["echo", "echoed error", "half an answer", "garbage"],
 )
 async def test_nothing_that_a_caller_sends_is_written_anywhere(
-    start_toy: StartToy,
+    start_upstream: StartUpstream,
     start_proxy: StartProxy,
-    behaviour: toys.Behaviour,
+    behaviour: fake_upstreams.Behaviour,
     signed: bool,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level("DEBUG")
-    toy = await start_toy(behaviour)
-    proxy = await start_proxy(toy.origin, signed=signed)
-    async with proxy.caller() as caller:
-        await every_way_to_leave_a_trace(caller, proxy.tokens.editor, "canary")
+    fake_upstream = await start_upstream(behaviour)
+    proxy = await start_proxy(fake_upstream.origin, signed=signed)
+    async with proxy.connect() as client:
+        await every_way_to_leave_a_trace(client, proxy.tokens.editor, "canary")
     assert len(proxy.written) == 23
     out, err = capfd.readouterr()
-    told = "".join(proxy.written) + caplog.text + out + err + generate_latest(proxy.registry).decode()
-    assert "canary" not in told
-    assert proxy.tokens.editor.split("_", 2)[2] not in told
-    assert "secret-key" not in told
-    assert "session-token" not in told
+    values = "".join(proxy.written) + caplog.text + out + err + generate_latest(proxy.registry).decode()
+    assert "canary" not in values
+    assert proxy.tokens.editor.split("_", 2)[2] not in values
+    assert "secret-key" not in values
+    assert "session-token" not in values
 
 
 # --- Metrics
 
 
-async def test_metrics_are_on_their_own_listener_only(toy: Toy, start_proxy: StartProxy) -> None:
-    proxy = await start_proxy(toy.origin)
-    await proxy.ask(request("GET", READ, token=proxy.tokens.viewer))
-    async with Caller.connected(proxy.server.metrics_address) as prometheus:
-        answer = await prometheus.ask(request("GET", "/metrics"))
-        assert answer.status == 200
-        assert (answer.header("content-type") or "").startswith("text/plain; version=")
-        text = answer.body.decode()
+async def test_metrics_are_on_their_own_listener_only(fake_upstream: FakeUpstream, start_proxy: StartProxy) -> None:
+    proxy = await start_proxy(fake_upstream.origin)
+    await proxy.send(request("GET", READ, token=proxy.tokens.viewer))
+    async with RawClient.connected(proxy.server.metrics_address) as prometheus:
+        response = await prometheus.round_trip(request("GET", "/metrics"))
+        assert response.status == 200
+        assert (response.header("content-type") or "").startswith("text/plain; version=")
+        text = response.body.decode()
         assert 'mlflow_proxy_requests_total{method="GET",resource_group="runs",status="200"} 1.0' in text
         assert "mlflow_proxy_connections 0.0" in text or "mlflow_proxy_connections 1.0" in text
         # Nothing else is there.
         for target in ("/", "/healthz", READ):
-            assert (await prometheus.ask(request("GET", target, token=proxy.tokens.admin))).status == 404
-    assert (await proxy.ask(request("GET", "/metrics", token=proxy.tokens.admin))).status == 404
-    assert len(toy.asked) == 1
+            assert (await prometheus.round_trip(request("GET", target, token=proxy.tokens.admin))).status == 404
+    assert (await proxy.send(request("GET", "/metrics", token=proxy.tokens.admin))).status == 404
+    assert len(fake_upstream.requests) == 1
 
 
-async def test_metrics_count_what_happened(start_toy: StartToy, start_proxy: StartProxy) -> None:
-    toy = await start_toy(toys.breaking_off(times=1))
-    proxy = await start_proxy(toy.origin)
-    await proxy.ask(request("GET", READ, token=proxy.tokens.viewer))
-    await proxy.ask(request("POST", WRITE_AGAIN, body=b"x" * 1000, token=proxy.tokens.editor))
-    refused = await proxy.ask(request("POST", WRITE_AGAIN, body=b"{}", token=proxy.tokens.viewer))
+async def test_metrics_count_what_happened(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
+    fake_upstream = await start_upstream(fake_upstreams.break_connection(times=1))
+    proxy = await start_proxy(fake_upstream.origin)
+    await proxy.send(request("GET", READ, token=proxy.tokens.viewer))
+    await proxy.send(request("POST", IDEMPOTENT_WRITE, body=b"x" * 1000, token=proxy.tokens.editor))
+    refused = await proxy.send(request("POST", IDEMPOTENT_WRITE, body=b"{}", token=proxy.tokens.viewer))
     assert proxy.metric("mlflow_proxy_requests_total", resource_group="runs", method="GET", status="200") == 1
     assert proxy.metric("mlflow_proxy_requests_total", resource_group="runs", method="POST", status="200") == 1
     assert proxy.metric("mlflow_proxy_requests_total", resource_group="runs", method="POST", status="403") == 1
@@ -283,8 +294,8 @@ async def test_metrics_count_what_happened(start_toy: StartToy, start_proxy: Sta
     assert proxy.metric("mlflow_proxy_requests_in_flight") == 0
 
 
-async def test_callers_cannot_make_metrics_grow(toy: Toy, start_proxy: StartProxy) -> None:
-    proxy = await start_proxy(toy.origin)
+async def test_callers_cannot_make_metrics_grow(fake_upstream: FakeUpstream, start_proxy: StartProxy) -> None:
+    proxy = await start_proxy(fake_upstream.origin)
 
     def series() -> int:
         return sum(len(metric.samples) for metric in proxy.registry.collect())
@@ -292,12 +303,14 @@ async def test_callers_cannot_make_metrics_grow(toy: Toy, start_proxy: StartProx
     methods = ["PROPFIND", "M-SEARCH", "LOCK", "REPORT", "PURGE", "SUBSCRIBE", "SOURCE", "BREW"]
 
     async def strange_requests(number: int) -> None:
-        async with proxy.caller() as caller:
+        async with proxy.connect() as client:
             for method in methods[:-1]:
                 target = f"/api/2.0/mlflow/logged-models/m-{number}?{number}"
-                await caller.ask(request(method, target, f"X-Request-Id: id-{number:08}", token=proxy.tokens.admin))
+                await client.round_trip(
+                    request(method, target, f"X-Request-Id: id-{number:08}", token=proxy.tokens.admin)
+                )
             for target in (f"/no/{number}", f"/api/2.0/mlflow/logged-models/m-{number}"):
-                await caller.ask(request("GET", target, token=proxy.tokens.admin))
+                await client.round_trip(request("GET", target, token=proxy.tokens.admin))
 
     await strange_requests(0)
     before = series()

@@ -18,16 +18,16 @@ from proxy_app.errors import ApiError
 from proxy_app.settings import Settings
 from tests.doubles import alb as doubles
 from tests.doubles.alb import ANN, ARN, CLIENT, ISSUER, Alb, KeyHost, compact, es256
+from tests.doubles.fake_upstreams import FakeUpstream
+from tests.doubles.request_factory import context
 from tests.doubles.running_proxy import RunningProxy
-from tests.doubles.some_request import context
-from tests.doubles.toy_upstreams import Toy
 
 from . import sign_in
 from .sign_in import ALB_BOB as BOB
 from .sign_in import ALB_ROOT as ROOT
 
-alb, host, toy, start_sso, proxy = sign_in.BEHIND_ALB
-ask, refused = sign_in.ALB.ask, sign_in.ALB.refused
+alb, host, fake_upstream, start_sso, proxy = sign_in.BEHIND_ALB
+send, refused = sign_in.ALB.send, sign_in.ALB.refused
 
 FOREIGN = ARN.replace("mlflow/50dc", "other/60dc")
 WRONG_HEADERS: dict[str, tuple[dict[str, Any], str]] = {
@@ -64,31 +64,31 @@ WRONG_HEADERS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("kind", WRONG_HEADERS)
 async def test_what_says_anything_else_is_refused_and_no_key_is_fetched_for_it(
-    proxy: RunningProxy, alb: Alb, host: KeyHost, toy: Toy, kind: str
+    proxy: RunningProxy, alb: Alb, host: KeyHost, fake_upstream: FakeUpstream, kind: str
 ) -> None:
     """Though its signature holds: the keys of a region are those of everybody's load balancers."""
     header, why = WRONG_HEADERS[kind]
-    await refused(proxy, alb.says(header=header), why)
-    assert (host.asked, toy.asked) == ([], [])
+    await refused(proxy, alb.assertion(header=header), why)
+    assert (host.requests, fake_upstream.requests) == ([], [])
 
 
 @pytest.mark.parametrize("field", ["alg", "signer", "iss", "client", "exp", "kid"])
 async def test_what_leaves_out_anything_is_refused(proxy: RunningProxy, alb: Alb, host: KeyHost, field: str) -> None:
-    await refused(proxy, alb.says(without=field), f"its {field} ")
-    assert host.asked == []
+    await refused(proxy, alb.assertion(without=field), f"its {field} ")
+    assert host.requests == []
 
 
 async def test_what_has_ended_is_refused_with_half_a_minute_for_clocks(proxy: RunningProxy, alb: Alb) -> None:
-    assert (await ask(proxy, alb.says(lifetime=-25))).status == 200
-    answer = await ask(proxy, alb.says(lifetime=-31))
-    assert answer.error == (401, "UNAUTHENTICATED")
-    assert "has expired" in answer.message
+    assert (await send(proxy, alb.assertion(lifetime=-25))).status == 200
+    response = await send(proxy, alb.assertion(lifetime=-31))
+    assert response.error == (401, "UNAUTHENTICATED")
+    assert "has expired" in response.message
     assert proxy.lines[-1]["error"] == "expired-assertion"
-    assert (await ask(proxy, alb.says(lifetime=1e12))).status == 200
+    assert (await send(proxy, alb.assertion(lifetime=1e12))).status == 200
 
 
 def header_of(alb: Alb, **changes: Any) -> dict[str, Any]:
-    said = alb.says(header=changes)
+    said = alb.assertion(header=changes)
     return json.loads(base64.urlsafe_b64decode(said.partition(".")[0]))
 
 
@@ -98,9 +98,9 @@ def claims_of(**changes: Any) -> dict[str, Any]:
 
 async def test_no_signature_is_no_signature(proxy: RunningProxy, alb: Alb, host: KeyHost) -> None:
     for algorithm in ("none", "None", "NONE", "", None):
-        await refused(proxy, alb.says(header={"alg": algorithm}, sign=lambda _: b""), "its alg is not ES256")
-    assert host.asked == []
-    await refused(proxy, alb.says(sign=lambda _: b""), "its signature is invalid")
+        await refused(proxy, alb.assertion(header={"alg": algorithm}, sign=lambda _: b""), "its alg is not ES256")
+    assert host.requests == []
+    await refused(proxy, alb.assertion(sign=lambda _: b""), "its signature is invalid")
 
 
 async def test_the_public_key_is_nobodys_secret(proxy: RunningProxy, alb: Alb) -> None:
@@ -110,35 +110,35 @@ async def test_the_public_key_is_nobodys_secret(proxy: RunningProxy, alb: Alb) -
         def sign(data: bytes, secret: bytes = secret) -> bytes:
             return hmac.new(secret, data, hashlib.sha256).digest()
 
-        await refused(proxy, alb.says(header={"alg": "HS256"}, sign=sign), "its alg is not ES256")
-        await refused(proxy, alb.says(sign=sign), "its signature is invalid")
+        await refused(proxy, alb.assertion(header={"alg": "HS256"}, sign=sign), "its alg is not ES256")
+        await refused(proxy, alb.assertion(sign=sign), "its signature is invalid")
 
 
 async def test_a_signature_by_any_other_key_does_not_hold(proxy: RunningProxy, alb: Alb) -> None:
     first, second = alb.key_id, alb.rotate()
     mallory = ec.generate_private_key(ec.SECP256R1())
-    await refused(proxy, alb.says(sign=lambda data: es256(mallory, data)), "its signature is invalid")
-    await refused(proxy, alb.says(header={"kid": first}), "its signature is invalid")
+    await refused(proxy, alb.assertion(sign=lambda data: es256(mallory, data)), "its signature is invalid")
+    await refused(proxy, alb.assertion(header={"kid": first}), "its signature is invalid")
     assert (
-        await ask(proxy, alb.says(header={"kid": first}, sign=lambda data: es256(alb.keys[first], data)))
+        await send(proxy, alb.assertion(header={"kid": first}, sign=lambda data: es256(alb.keys[first], data)))
     ).status == 200
-    assert (await ask(proxy, alb.says(header={"kid": second}))).status == 200
+    assert (await send(proxy, alb.assertion(header={"kid": second}))).status == 200
 
 
 @pytest.mark.parametrize("signature", [b"\0" * 64, b"\xff" * 64, b"\0" * 63 + b"\1", b"\1" * 63, b"\1" * 65, b"x"])
 async def test_a_signature_of_another_form_does_not_hold(proxy: RunningProxy, alb: Alb, signature: bytes) -> None:
-    await refused(proxy, alb.says(sign=lambda _: signature), "its signature is invalid")
+    await refused(proxy, alb.assertion(sign=lambda _: signature), "its signature is invalid")
 
 
 async def test_the_claims_of_one_under_the_signature_of_another_do_not_hold(proxy: RunningProxy, alb: Alb) -> None:
-    ours, theirs = alb.says(BOB).split("."), alb.says(ROOT).split(".")
+    ours, theirs = alb.assertion(BOB).split("."), alb.assertion(ROOT).split(".")
     await refused(proxy, ".".join([ours[0], theirs[1], ours[2]]), "its signature is invalid")
     await refused(proxy, ".".join([ours[0], ours[1], theirs[2]]), "its signature is invalid")
 
 
 async def test_no_letter_of_it_can_be_changed(host: KeyHost, authority: Authority, alb: Alb) -> None:
     authenticator = AlbAuthenticator(Settings.build(doubles.settings(host, authority)))
-    said = alb.says()
+    said = alb.assertion()
     assert await authenticator.authenticate(context({"x-amzn-oidc-data": said}))
     letters = string.ascii_letters + string.digits + "-_.= "
     for place in range(len(said)):
@@ -172,12 +172,12 @@ async def test_claims_that_cannot_be_ours_are_refused_though_signed(
 
 async def test_claims_that_have_ended_are_refused(proxy: RunningProxy, alb: Alb) -> None:
     said = compact(header_of(alb), claims_of(exp=int(time.time()) - 40), alb.sign)
-    assert "has expired" in (await ask(proxy, said)).message
+    assert "has expired" in (await send(proxy, said)).message
 
 
 async def test_claims_need_not_repeat_the_header(proxy: RunningProxy, alb: Alb) -> None:
     """AWS's documentation shows them without."""
-    assert (await ask(proxy, compact(header_of(alb), ANN, alb.sign))).status == 200
+    assert (await send(proxy, compact(header_of(alb), ANN, alb.sign))).status == 200
 
 
 @pytest.mark.parametrize(
@@ -204,15 +204,15 @@ async def test_claims_need_not_repeat_the_header(proxy: RunningProxy, alb: Alb) 
 )
 async def test_what_is_no_sign_in_at_all_is_refused(proxy: RunningProxy, host: KeyHost, said: str) -> None:
     await refused(proxy, said, "is invalid: it")
-    assert host.asked == []
+    assert host.requests == []
 
 
 async def test_a_time_beyond_all_numbers_is_no_fault(proxy: RunningProxy, alb: Alb) -> None:
-    assert (await ask(proxy, alb.says(header={"exp": 10**400}))).status == 200
+    assert (await send(proxy, alb.assertion(header={"exp": 10**400}))).status == 200
 
 
 @pytest.mark.parametrize("length", range(6))
 async def test_parts_are_padded_as_they_come(proxy: RunningProxy, alb: Alb, length: int) -> None:
-    said = alb.says({**ANN, "name": "x" * length}, header={"typ": "J" * length})
+    said = alb.assertion({**ANN, "name": "x" * length}, header={"typ": "J" * length})
     assert said.endswith("==")
-    assert (await ask(proxy, said)).status == 200
+    assert (await send(proxy, said)).status == 200

@@ -7,71 +7,73 @@ import pytest
 from proxy_app.auth.alb import alb_keys_url
 from proxy_app.setting_table import SettingsError
 from tests.doubles.alb import ARN, Alb, KeyHost
+from tests.doubles.fake_upstreams import FakeUpstream, response_with_length
 from tests.doubles.raw_client import request
-from tests.doubles.running_proxy import READ, RunningProxy, until
-from tests.doubles.toy_upstreams import Toy, with_length
+from tests.doubles.running_proxy import READ, RunningProxy, wait_until
 
 from . import sign_in
 
-alb, host, toy, start_sso, proxy = sign_in.BEHIND_ALB
-ask, refused = sign_in.ALB.ask, sign_in.ALB.refused
+alb, host, fake_upstream, start_sso, proxy = sign_in.BEHIND_ALB
+send, refused = sign_in.ALB.send, sign_in.ALB.refused
 
 
 # --- When they are fetched
 
 
 async def test_one_key_is_fetched_once_for_fifty_at_once(proxy: RunningProxy, alb: Alb, host: KeyHost) -> None:
-    answers = await asyncio.gather(*[ask(proxy, alb.says()) for _ in range(50)])
-    assert {answer.status for answer in answers} == {200}
-    assert host.asked == [alb.key_id]
+    responses = await asyncio.gather(*[send(proxy, alb.assertion()) for _ in range(50)])
+    assert {response.status for response in responses} == {200}
+    assert host.requests == [alb.key_id]
 
 
 async def test_a_new_key_is_taken_as_soon_as_it_signs(proxy: RunningProxy, alb: Alb, host: KeyHost) -> None:
-    before = alb.says()
+    before = alb.assertion()
     for _ in range(3):
-        assert (await ask(proxy, alb.says())).status == 200
+        assert (await send(proxy, alb.assertion())).status == 200
         alb.rotate()
-    assert (await ask(proxy, alb.says())).status == 200
-    assert (await ask(proxy, before)).status == 200, "the earlier ones are good until they end"
-    assert host.asked == list(alb.keys)
+    assert (await send(proxy, alb.assertion())).status == 200
+    assert (await send(proxy, before)).status == 200, "the earlier ones are good until they end"
+    assert host.requests == list(alb.keys)
 
 
 async def test_forged_key_ids_do_not_make_the_proxy_fetch_without_end(
     proxy: RunningProxy, alb: Alb, host: KeyHost
 ) -> None:
-    assert (await ask(proxy, alb.says())).status == 200
+    assert (await send(proxy, alb.assertion())).status == 200
     for _ in range(30):
-        await refused(proxy, alb.says(header={"kid": "0-0"}), "its kid is unknown")
-    assert host.asked == [alb.key_id, "0-0"]
-    answers = await asyncio.gather(*[ask(proxy, alb.says(header={"kid": f"1-{number}"})) for number in range(100)])
-    assert {answer.status for answer in answers} == {401, 503}
+        await refused(proxy, alb.assertion(header={"kid": "0-0"}), "its kid is unknown")
+    assert host.requests == [alb.key_id, "0-0"]
+    responses = await asyncio.gather(
+        *[send(proxy, alb.assertion(header={"kid": f"1-{number}"})) for number in range(100)]
+    )
+    assert {response.status for response in responses} == {401, 503}
     # Ten, and what the seconds of this test have earned.
-    assert len(host.asked) <= 12
-    assert (await ask(proxy, alb.says())).status == 200
+    assert len(host.requests) <= 12
+    assert (await send(proxy, alb.assertion())).status == 200
 
 
 async def test_without_its_keys_the_proxy_says_so_by_a_503_and_tokens_work(
-    proxy: RunningProxy, alb: Alb, host: KeyHost, toy: Toy
+    proxy: RunningProxy, alb: Alb, host: KeyHost, fake_upstream: FakeUpstream
 ) -> None:
-    host.fault = with_length(b"", status=b"503 Service Unavailable")
-    answer = await ask(proxy, alb.says())
-    assert answer.error == (503, "TEMPORARILY_UNAVAILABLE")
-    assert answer.header("retry-after") == "5"
-    assert answer.header("www-authenticate") is None
+    host.fault = response_with_length(b"", status=b"503 Service Unavailable")
+    response = await send(proxy, alb.assertion())
+    assert response.error == (503, "TEMPORARILY_UNAVAILABLE")
+    assert response.header("retry-after") == "5"
+    assert response.header("www-authenticate") is None
     assert proxy.lines[-1]["error"] == "signing-keys-unavailable"
-    assert toy.asked == []
-    assert (await proxy.ask(request("GET", READ, token=proxy.tokens.viewer))).status == 200
-    toy_health = await proxy.ask(request("GET", "/readyz"))
+    assert fake_upstream.requests == []
+    assert (await proxy.send(request("GET", READ, token=proxy.tokens.viewer))).status == 200
+    toy_health = await proxy.send(request("GET", "/readyz"))
     assert (toy_health.status, toy_health.json()) == (200, {"status": "ready"})
     host.fault = None
-    assert (await ask(proxy, alb.says())).status == 200
+    assert (await send(proxy, alb.assertion())).status == 200
 
 
 async def test_a_fetch_that_hangs_holds_nobody_else_up(proxy: RunningProxy, alb: Alb, host: KeyHost) -> None:
     host.open.clear()
-    waiting = asyncio.create_task(ask(proxy, alb.says()))
-    await until(lambda: bool(host.asked))
-    assert (await proxy.ask(request("GET", READ, token=proxy.tokens.viewer))).status == 200
+    waiting = asyncio.create_task(send(proxy, alb.assertion()))
+    await wait_until(lambda: bool(host.requests))
+    assert (await proxy.send(request("GET", READ, token=proxy.tokens.viewer))).status == 200
     assert not waiting.done()
     host.open.set()
     assert (await waiting).status == 200

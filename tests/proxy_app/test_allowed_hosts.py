@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from proxy_app.allowed_hosts import check_host
 from proxy_app.errors import ApiError
-from tests.doubles import toy_upstreams as toys
-from tests.doubles.raw_client import Answer
+from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles.fake_upstreams import OK
+from tests.doubles.raw_client import RawResponse
+from tests.doubles.request_factory import make_request
 from tests.doubles.running_proxy import READ, RunningProxy
-from tests.doubles.some_request import some_request
-from tests.doubles.toy_upstreams import OK
 
-from .conftest import StartProxy, StartToy
+from .conftest import StartProxy, StartUpstream
 
 NAMES = ("mlflow.example.com", "*-dot-mlflow-dot-p.ew.r.appspot.com", "*.lab.example.com", "10.0.0.1")
 
@@ -20,7 +20,7 @@ NAMES = ("mlflow.example.com", "*-dot-mlflow-dot-p.ew.r.appspot.com", "*.lab.exa
 def judge(host: str | None) -> bool:
     """Whether it passes."""
     try:
-        check_host(some_request({} if host is None else {"Host": host}), NAMES)
+        check_host(make_request({} if host is None else {"Host": host}), NAMES)
     except ApiError:
         return False
     return True
@@ -74,45 +74,45 @@ def test_no_other_text_is_a_name_of_its_own(text: str) -> None:
     assert not judge(f"{text}.evil.example")
 
 
-async def ask(proxy: RunningProxy, target: str, *lines: str) -> Answer:
+async def send(proxy: RunningProxy, target: str, *lines: str) -> RawResponse:
     head = [f"GET {target} HTTP/1.1", *lines, f"Authorization: Bearer {proxy.tokens.viewer}"]
-    return await proxy.ask("\r\n".join(head).encode() + b"\r\n\r\n")
+    return await proxy.send("\r\n".join(head).encode() + b"\r\n\r\n")
 
 
 async def test_a_request_for_another_name_is_refused_before_anybody_is_asked_who_they_are(
-    start_toy: StartToy, start_proxy: StartProxy
+    start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
-    toy = await start_toy(toys.answering(OK))
-    proxy = await start_proxy(toy.origin, allowed_hosts=NAMES)
-    assert (await ask(proxy, READ, "Host: mlflow.example.com")).status == 200
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
+    proxy = await start_proxy(fake_upstream.origin, allowed_hosts=NAMES)
+    assert (await send(proxy, READ, "Host: mlflow.example.com")).status == 200
     for target in (READ, "/", "/no/such/route"):
-        answer = await ask(proxy, target, "Host: evil.example")
-        assert answer.error == (403, "PERMISSION_DENIED")
-        assert "MLFLOW_PROXY_ALLOWED_HOSTS" in answer.message
+        response = await send(proxy, target, "Host: evil.example")
+        assert response.error == (403, "PERMISSION_DENIED")
+        assert "MLFLOW_PROXY_ALLOWED_HOSTS" in response.message
         assert (proxy.lines[-1]["principal"], proxy.lines[-1]["error"]) == (None, "host-not-allowed")
     # What others say of the name does not count.
-    assert (await ask(proxy, READ, "Host: evil.example", "X-Forwarded-Host: mlflow.example.com")).status == 403
-    assert (await ask(proxy, READ, "X-Forwarded-Host: mlflow.example.com")).status == 400
-    assert len(toy.asked) == 1
+    assert (await send(proxy, READ, "Host: evil.example", "X-Forwarded-Host: mlflow.example.com")).status == 403
+    assert (await send(proxy, READ, "X-Forwarded-Host: mlflow.example.com")).status == 400
+    assert len(fake_upstream.requests) == 1
 
 
-async def test_health_is_told_under_any_name(start_toy: StartToy, start_proxy: StartProxy) -> None:
+async def test_health_is_told_under_any_name(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
     """A load balancer asks by an address."""
-    proxy = await start_proxy((await start_toy(toys.answering(OK))).origin, allowed_hosts=NAMES)
+    proxy = await start_proxy((await start_upstream(fake_upstreams.respond_with(OK))).origin, allowed_hosts=NAMES)
     for path in ("/healthz", "/readyz"):
-        assert (await ask(proxy, path, "Host: 10.1.2.3:8080")).status == 200
+        assert (await send(proxy, path, "Host: 10.1.2.3:8080")).status == 200
 
 
-async def test_without_names_any_is_answered(start_toy: StartToy, start_proxy: StartProxy) -> None:
-    proxy = await start_proxy((await start_toy(toys.answering(OK))).origin)
-    assert (await ask(proxy, READ, "Host: evil.example")).status == 200
+async def test_without_names_any_is_answered(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
+    proxy = await start_proxy((await start_upstream(fake_upstreams.respond_with(OK))).origin)
+    assert (await send(proxy, READ, "Host: evil.example")).status == 200
 
 
 async def test_a_page_under_one_of_its_names_writes_by_that_name_alone(
-    start_toy: StartToy, start_proxy: StartProxy
+    start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
     """A version's pages are another origin than the service's."""
-    proxy = await start_proxy((await start_toy(toys.answering(OK))).origin, allowed_hosts=NAMES)
+    proxy = await start_proxy((await start_upstream(fake_upstreams.respond_with(OK))).origin, allowed_hosts=NAMES)
     version = "v1-dot-mlflow-dot-p.ew.r.appspot.com"
     write = "POST /api/2.0/mlflow/runs/search HTTP/1.1\r\nContent-Length: 2\r\nContent-Type: application/json\r\n"
     for host, origin, status in [
@@ -124,4 +124,4 @@ async def test_a_page_under_one_of_its_names_writes_by_that_name_alone(
         said = (
             f"{write}Host: {host}\r\nOrigin: https://{origin}\r\nAuthorization: Bearer {proxy.tokens.admin}\r\n\r\n{{}}"
         )
-        assert (await proxy.ask(said.encode())).status == status
+        assert (await proxy.send(said.encode())).status == status

@@ -119,7 +119,7 @@ def test_an_instance_by_the_second_version_of_its_metadata_service(monkeypatch: 
         loaded = aws_chain()()
     assert loaded.credentials == Credentials("AKIDDOUBLE", SECRET, TOKEN)
     assert lives_for_about(loaded, 3600)
-    assert [asked.method for asked in endpoint.seen] == ["PUT", "GET", "GET"]
+    assert [received.method for received in endpoint.seen] == ["PUT", "GET", "GET"]
 
 
 def test_a_role_that_the_proxy_is_told_to_assume(sts: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,11 @@ import pytest
 
 from proxy_app.credentials import Loaded
 from proxy_app.sigv4 import Credentials
-from tests.doubles import toy_upstreams as toys
-from tests.doubles.raw_client import Answer, request
-from tests.doubles.running_proxy import READ, WRITE_ONCE, RunningProxy
-from tests.doubles.toy_upstreams import OK, Asked
-from tests.proxy_app.conftest import StartProxy, StartToy
+from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles.fake_upstreams import OK, ReceivedRequest
+from tests.doubles.raw_client import RawResponse, request
+from tests.doubles.running_proxy import NON_IDEMPOTENT_WRITE, READ, RunningProxy
+from tests.proxy_app.conftest import StartProxy, StartUpstream
 
 ASIDE = " (The proxy's AWS role is not authorized; your token is valid.)"
 EXPIRED = {"message": "The security token included in the request is expired"}
@@ -25,8 +25,8 @@ def error(status: int, content: Any, *headers: str, kind: str = "application/jso
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-async def read(proxy: RunningProxy, target: str = READ, method: str = "GET") -> Answer:
-    return await proxy.ask(request(method, target, token=proxy.tokens.admin))
+async def read(proxy: RunningProxy, target: str = READ, method: str = "GET") -> RawResponse:
+    return await proxy.send(request(method, target, token=proxy.tokens.admin))
 
 
 @pytest.mark.parametrize(
@@ -53,37 +53,43 @@ async def test_awss_error_becomes_mlflows(
     headers: tuple[str, ...],
     error_code: str,
     message: str,
-    start_toy: StartToy,
+    start_upstream: StartUpstream,
     start_proxy: StartProxy,
 ) -> None:
-    toy = await start_toy(toys.answering(error(status, content, *headers)))
-    proxy = await start_proxy(toy.origin, signed=True)
-    answer = await read(proxy)
-    assert answer.error == (status, error_code)
-    assert answer.message == f"SageMaker: {message}"
-    assert answer.header("retry-after") is None
-    assert len(toy.asked) == 1, "none of these says that other credentials would help"
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(error(status, content, *headers)))
+    proxy = await start_proxy(fake_upstream.origin, signed=True)
+    response = await read(proxy)
+    assert response.error == (status, error_code)
+    assert response.message == f"SageMaker: {message}"
+    assert response.header("retry-after") is None
+    assert len(fake_upstream.requests) == 1, "none of these says that other credentials would help"
     assert proxy.lines[-1]["error"] == "aws-error"
 
 
 @pytest.mark.parametrize("kind", ["application/x-amz-json-1.1", "application/x-amz-json-1.0", "application/json; a=b"])
-async def test_awss_kinds_of_json_are_all_read(kind: str, start_toy: StartToy, start_proxy: StartProxy) -> None:
-    toy = await start_toy(toys.answering(error(403, {"message": "No"}, kind=kind)))
-    proxy = await start_proxy(toy.origin, signed=True)
+async def test_awss_kinds_of_json_are_all_read(
+    kind: str, start_upstream: StartUpstream, start_proxy: StartProxy
+) -> None:
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(error(403, {"message": "No"}, kind=kind)))
+    proxy = await start_proxy(fake_upstream.origin, signed=True)
     assert (await read(proxy)).error == (403, "PERMISSION_DENIED")
 
 
-async def test_throttling_keeps_its_retry_after(start_toy: StartToy, start_proxy: StartProxy) -> None:
-    toy = await start_toy(toys.answering(error(429, {"message": "Rate exceeded"}, "Retry-After: 7")))
-    proxy = await start_proxy(toy.origin, signed=True)
-    answer = await read(proxy)
-    assert answer.error == (429, "REQUEST_LIMIT_EXCEEDED")
-    assert answer.header("retry-after") == "7"
+async def test_throttling_keeps_its_retry_after(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
+    fake_upstream = await start_upstream(
+        fake_upstreams.respond_with(error(429, {"message": "Rate exceeded"}, "Retry-After: 7"))
+    )
+    proxy = await start_proxy(fake_upstream.origin, signed=True)
+    response = await read(proxy)
+    assert response.error == (429, "REQUEST_LIMIT_EXCEEDED")
+    assert response.header("retry-after") == "7"
 
 
-async def test_what_was_signed_is_not_repeated_to_callers(start_toy: StartToy, start_proxy: StartProxy) -> None:
-    def complain(asked: Asked) -> bytes:
-        said = "\n".join(f"{name}:{value}" for name, value in asked.headers)
+async def test_what_was_signed_is_not_repeated_to_callers(
+    start_upstream: StartUpstream, start_proxy: StartProxy
+) -> None:
+    def complain(received: ReceivedRequest) -> bytes:
+        said = "\n".join(f"{name}:{value}" for name, value in received.headers)
         return error(
             403,
             {
@@ -92,13 +98,13 @@ async def test_what_was_signed_is_not_repeated_to_callers(start_toy: StartToy, s
             },
         )
 
-    toy = await start_toy(toys.answering_by(complain))
-    proxy = await start_proxy(toy.origin, signed=True)
-    answer = await read(proxy)
-    assert answer.error == (403, "PERMISSION_DENIED")
-    assert toy.asked[0].header("x-amz-security-token") == "session-token"
-    assert b"session-token" not in answer.body
-    assert answer.message.startswith("SageMaker: The request signature we calculated does not match")
+    fake_upstream = await start_upstream(fake_upstreams.respond_by(complain))
+    proxy = await start_proxy(fake_upstream.origin, signed=True)
+    response = await read(proxy)
+    assert response.error == (403, "PERMISSION_DENIED")
+    assert fake_upstream.requests[0].header("x-amz-security-token") == "session-token"
+    assert b"session-token" not in response.body
+    assert response.message.startswith("SageMaker: The request signature we calculated does not match")
 
 
 # --- What is not AWS's
@@ -121,40 +127,44 @@ OTHER: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("name", OTHER)
-async def test_what_is_not_awss_passes_byte_for_byte(name: str, start_toy: StartToy, start_proxy: StartProxy) -> None:
+async def test_what_is_not_awss_passes_byte_for_byte(
+    name: str, start_upstream: StartUpstream, start_proxy: StartProxy
+) -> None:
     head, _, body = OTHER[name].partition(b"\r\n\r\n")
-    toy = await start_toy(toys.answering(OTHER[name]))
-    proxy = await start_proxy(toy.origin, signed=True)
-    answer = await read(proxy)
-    assert answer.status == int(head.split(b" ")[1])
-    assert answer.body == body
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(OTHER[name]))
+    proxy = await start_proxy(fake_upstream.origin, signed=True)
+    response = await read(proxy)
+    assert response.status == int(head.split(b" ")[1])
+    assert response.body == body
     said = [line.split(": ", 1) for line in head.decode().split("\r\n")[1:]]
-    assert {key.lower(): value for key, value in said}.items() <= dict(answer.headers).items()
+    assert {key.lower(): value for key, value in said}.items() <= dict(response.headers).items()
     assert "error" not in proxy.lines[-1]
 
 
 async def test_the_answer_to_a_head_passes_though_it_shows_no_body(
-    start_toy: StartToy, start_proxy: StartProxy
+    start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
     headless, _, _ = error(403, {"message": "No"}).partition(b"\r\n\r\n")
-    toy = await start_toy(toys.answering(headless + b"\r\n\r\n"))
-    proxy = await start_proxy(toy.origin, signed=True)
-    answer = await read(proxy, method="HEAD")
-    assert (answer.status, answer.header("content-length")) == (403, "17")
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(headless + b"\r\n\r\n"))
+    proxy = await start_proxy(fake_upstream.origin, signed=True)
+    response = await read(proxy, method="HEAD")
+    assert (response.status, response.header("content-length")) == (403, "17")
 
 
-async def test_an_error_that_breaks_off_is_a_bad_gateway(start_toy: StartToy, start_proxy: StartProxy) -> None:
-    toy = await start_toy(toys.answering_then_closing(error(403, {"message": "No"})[:-3]))
-    proxy = await start_proxy(toy.origin, signed=True)
+async def test_an_error_that_breaks_off_is_a_bad_gateway(
+    start_upstream: StartUpstream, start_proxy: StartProxy
+) -> None:
+    fake_upstream = await start_upstream(fake_upstreams.respond_then_close(error(403, {"message": "No"})[:-3]))
+    proxy = await start_proxy(fake_upstream.origin, signed=True)
     assert (await read(proxy)).error == (502, "TEMPORARILY_UNAVAILABLE")
     assert proxy.lines[-1]["error"] == "upstream-read-error"
 
 
-async def test_a_plain_mlflow_has_no_aws_in_front(start_toy: StartToy, start_proxy: StartProxy) -> None:
-    toy = await start_toy(toys.answering(error(403, EXPIRED)))
-    proxy = await start_proxy(toy.origin)
-    answer = await read(proxy)
-    assert (answer.status, answer.json()) == (403, EXPIRED)
+async def test_a_plain_mlflow_has_no_aws_in_front(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(error(403, EXPIRED)))
+    proxy = await start_proxy(fake_upstream.origin)
+    response = await read(proxy)
+    assert (response.status, response.json()) == (403, EXPIRED)
 
 
 # --- Credentials that AWS does not take
@@ -179,9 +189,11 @@ class Changing:
         return Loaded(Credentials(f"AKID{self.loads}", "secret-key", f"token-{self.loads}"), None)
 
 
-def old_refused(refusal: bytes) -> toys.Behaviour:
+def old_refused(refusal: bytes) -> fake_upstreams.Behaviour:
     """Takes every key but the first."""
-    return toys.answering_by(lambda asked: refusal if asked.header("x-amz-security-token") == "token-1" else OK)
+    return fake_upstreams.respond_by(
+        lambda received: refusal if received.header("x-amz-security-token") == "token-1" else OK
+    )
 
 
 @pytest.fixture
@@ -192,51 +204,51 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_at_once")
 @pytest.mark.parametrize("said", STALE)
-@pytest.mark.parametrize(("method", "target"), [("GET", READ), ("POST", WRITE_ONCE)])
+@pytest.mark.parametrize(("method", "target"), [("GET", READ), ("POST", NON_IDEMPOTENT_WRITE)])
 async def test_stale_keys_are_renewed_and_any_request_is_sent_again(
-    said: str, method: str, target: str, start_toy: StartToy, start_proxy: StartProxy
+    said: str, method: str, target: str, start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
-    toy = await start_toy(old_refused(STALE[said]()))
+    fake_upstream = await start_upstream(old_refused(STALE[said]()))
     source = Changing()
-    proxy = await start_proxy(toy.origin, signed=True, source=source)
+    proxy = await start_proxy(fake_upstream.origin, signed=True, source=source)
     body = b'{"experiment_id": "0"}' if method == "POST" else None
-    answer = await proxy.ask(request(method, target, body=body, token=proxy.tokens.admin))
-    assert (answer.status, answer.body) == (200, b"{}")
-    assert [asked.header("x-amz-security-token") for asked in toy.asked] == ["token-1", "token-2"]
-    assert [asked.body for asked in toy.asked] == [body or b""] * 2
+    response = await proxy.send(request(method, target, body=body, token=proxy.tokens.admin))
+    assert (response.status, response.body) == (200, b"{}")
+    assert [received.header("x-amz-security-token") for received in fake_upstream.requests] == ["token-1", "token-2"]
+    assert [received.body for received in fake_upstream.requests] == [body or b""] * 2
     assert source.loads == 2
     await read(proxy)
-    assert len(toy.asked) == 3, "the new ones stay"
+    assert len(fake_upstream.requests) == 3, "the new ones stay"
 
 
 @pytest.mark.usefixtures("_at_once")
 @pytest.mark.parametrize("said", STALE)
 async def test_stale_keys_without_others_are_an_outage_of_the_proxy(
-    said: str, start_toy: StartToy, start_proxy: StartProxy
+    said: str, start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
-    toy = await start_toy(toys.answering(STALE[said]()))
-    proxy = await start_proxy(toy.origin, signed=True)
-    answer = await read(proxy)
-    assert answer.error == (503, "TEMPORARILY_UNAVAILABLE")
-    assert answer.message.startswith("SageMaker rejects the proxy's credentials: ")
-    assert int(answer.header("retry-after") or 0) > 0
-    assert len(toy.asked) == 1, "the same keys would be refused again"
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(STALE[said]()))
+    proxy = await start_proxy(fake_upstream.origin, signed=True)
+    response = await read(proxy)
+    assert response.error == (503, "TEMPORARILY_UNAVAILABLE")
+    assert response.message.startswith("SageMaker rejects the proxy's credentials: ")
+    assert int(response.header("retry-after") or 0) > 0
+    assert len(fake_upstream.requests) == 1, "the same keys would be refused again"
     assert proxy.lines[-1]["error"] == "aws-credentials-rejected"
 
 
 @pytest.mark.usefixtures("_at_once")
-async def test_new_keys_are_tried_once(start_toy: StartToy, start_proxy: StartProxy) -> None:
-    toy = await start_toy(toys.answering(error(403, EXPIRED)))
-    proxy = await start_proxy(toy.origin, signed=True, source=Changing())
+async def test_new_keys_are_tried_once(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(error(403, EXPIRED)))
+    proxy = await start_proxy(fake_upstream.origin, signed=True, source=Changing())
     assert (await read(proxy)).error == (503, "TEMPORARILY_UNAVAILABLE")
-    assert len(toy.asked) == 2
+    assert len(fake_upstream.requests) == 2
 
 
 async def test_a_server_error_that_speaks_of_expired_tokens_is_no_reason_to_renew(
-    start_toy: StartToy, start_proxy: StartProxy
+    start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
-    toy = await start_toy(toys.answering(error(500, EXPIRED)))
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(error(500, EXPIRED)))
     source = Changing()
-    proxy = await start_proxy(toy.origin, signed=True, source=source)
+    proxy = await start_proxy(fake_upstream.origin, signed=True, source=source)
     assert (await read(proxy)).error == (500, "INTERNAL_ERROR")
-    assert (source.loads, len(toy.asked)) == (1, 1)
+    assert (source.loads, len(fake_upstream.requests)) == (1, 1)

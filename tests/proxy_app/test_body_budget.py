@@ -8,32 +8,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy_app.request_body import Budget
-from tests.doubles import toy_upstreams as toys
-from tests.doubles.raw_client import in_chunks, request
-from tests.doubles.running_proxy import WRITE_AGAIN, until
-from tests.doubles.toy_upstreams import OK, Talk
+from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles.fake_upstreams import OK, UpstreamConnection
+from tests.doubles.raw_client import chunked_body, request
+from tests.doubles.running_proxy import IDEMPOTENT_WRITE, wait_until
 
-from .conftest import StartProxy, StartToy
+from .conftest import StartProxy, StartUpstream
 
 
 async def test_bodies_beyond_the_budget_wait_in_the_order_they_came(
-    start_toy: StartToy, start_proxy: StartProxy
+    start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
     go_on = asyncio.Event()
-    toy = await start_toy(toys.held(go_on))
-    proxy = await start_proxy(toy.origin, signed=True, body_limit=1000, body_budget=1000)
+    fake_upstream = await start_upstream(fake_upstreams.respond_when_set(go_on))
+    proxy = await start_proxy(fake_upstream.origin, signed=True, body_limit=1000, body_budget=1000)
     async with contextlib.AsyncExitStack() as stack:
-        callers = [await stack.enter_async_context(proxy.caller()) for _ in range(4)]
+        clients = [await stack.enter_async_context(proxy.connect()) for _ in range(4)]
         # The second does not fit beside the first; the third would, and has to wait behind the second all the same.
-        for number, (caller, size) in enumerate(zip(callers, (700, 600, 100, 900), strict=True), 1):
-            await caller.send(request("POST", WRITE_AGAIN, body=b"%d" % number * size, token=proxy.tokens.editor))
-            await until(lambda number=number: proxy.in_flight == number)
-        await until(lambda: len(toy.asked) == 1)
+        for number, (client, size) in enumerate(zip(clients, (700, 600, 100, 900), strict=True), 1):
+            await client.send(request("POST", IDEMPOTENT_WRITE, body=b"%d" % number * size, token=proxy.tokens.editor))
+            await wait_until(lambda number=number: proxy.in_flight == number)
+        await wait_until(lambda: len(fake_upstream.requests) == 1)
         await asyncio.sleep(0.1)
-        assert ([asked.body[:1] for asked in toy.asked], proxy.budget_free) == ([b"1"], 300)
+        assert ([received.body[:1] for received in fake_upstream.requests], proxy.budget_free) == ([b"1"], 300)
         go_on.set()
-        assert [(await caller.answer("POST")).status for caller in callers] == [200] * 4
-    assert sorted(asked.body[:1] for asked in toy.asked) == [b"1", b"2", b"3", b"4"]
+        assert [(await client.read_response("POST")).status for client in clients] == [200] * 4
+    assert sorted(received.body[:1] for received in fake_upstream.requests) == [b"1", b"2", b"3", b"4"]
     assert proxy.budget_free == 1000
 
 
@@ -86,28 +86,28 @@ def test_the_budget_serves_in_order_and_loses_nothing(steps: list[tuple[str, int
     asyncio.run(play())
 
 
-async def test_a_flood_never_holds_more_than_the_budget(start_toy: StartToy, start_proxy: StartProxy) -> None:
+async def test_a_flood_never_holds_more_than_the_budget(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
     at_once = most = 0
 
-    async def slow(talk: Talk) -> None:
+    async def slow(connection: UpstreamConnection) -> None:
         nonlocal at_once, most
         while True:
-            asked = await talk.ask()
-            at_once += len(asked.body)
+            received = await connection.read_request()
+            at_once += len(received.body)
             most = max(most, at_once)
             await asyncio.sleep(0.01)
-            at_once -= len(asked.body)
-            await talk.send(OK)
+            at_once -= len(received.body)
+            await connection.send(OK)
 
-    toy = await start_toy(slow)
-    proxy = await start_proxy(toy.origin, signed=True, body_limit=100_000, body_budget=250_000)
+    fake_upstream = await start_upstream(slow)
+    proxy = await start_proxy(fake_upstream.origin, signed=True, body_limit=100_000, body_budget=250_000)
     frees: list[float] = []
 
     async def one(number: int) -> int:
         body = b"x" * (20_000 + number % 5 * 20_000)
-        answer = await proxy.ask(request("POST", WRITE_AGAIN, body=body, token=proxy.tokens.editor))
+        response = await proxy.send(request("POST", IDEMPOTENT_WRITE, body=body, token=proxy.tokens.editor))
         frees.append(proxy.budget_free or 0)
-        return answer.status
+        return response.status
 
     assert set(await asyncio.gather(*(one(number) for number in range(60)))) == {200}
     assert 100_000 < most <= 250_000
@@ -116,53 +116,55 @@ async def test_a_flood_never_holds_more_than_the_budget(start_toy: StartToy, sta
 
 
 async def test_a_body_of_unknown_length_counts_as_the_largest_until_it_has_come(
-    start_toy: StartToy, start_proxy: StartProxy
+    start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
     go_on = asyncio.Event()
-    toy = await start_toy(toys.held(go_on))
-    proxy = await start_proxy(toy.origin, signed=True, body_limit=1000, body_budget=3000)
-    async with proxy.caller() as caller:
-        await caller.send(request("POST", WRITE_AGAIN, "Transfer-Encoding: chunked", token=proxy.tokens.editor))
-        await until(lambda: proxy.budget_free == 2000)
-        await caller.send(in_chunks(b"x" * 10, b""))
-        await until(lambda: proxy.budget_free == 2990)
+    fake_upstream = await start_upstream(fake_upstreams.respond_when_set(go_on))
+    proxy = await start_proxy(fake_upstream.origin, signed=True, body_limit=1000, body_budget=3000)
+    async with proxy.connect() as client:
+        await client.send(request("POST", IDEMPOTENT_WRITE, "Transfer-Encoding: chunked", token=proxy.tokens.editor))
+        await wait_until(lambda: proxy.budget_free == 2000)
+        await client.send(chunked_body(b"x" * 10, b""))
+        await wait_until(lambda: proxy.budget_free == 2990)
         go_on.set()
-        assert (await caller.answer()).status == 200
+        assert (await client.read_response()).status == 200
     assert proxy.budget_free == 3000
 
 
 async def test_waiting_too_long_for_the_budget_is_answered_with_when_to_try_again(
-    start_toy: StartToy, start_proxy: StartProxy
+    start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
-    toy = await start_toy(toys.silent())
-    proxy = await start_proxy(toy.origin, signed=True, body_limit=1000, body_budget=1000, body_timeout=0.2)
-    async with proxy.caller() as first:
-        await first.send(request("POST", WRITE_AGAIN, body=b"x" * 1000, token=proxy.tokens.editor))
-        await until(lambda: len(toy.asked) == 1)
-        answer = await proxy.ask(request("POST", WRITE_AGAIN, body=b"{}", token=proxy.tokens.editor))
-        assert answer.error == (503, "TEMPORARILY_UNAVAILABLE")
-        assert int(answer.header("retry-after") or 0) > 0
+    fake_upstream = await start_upstream(fake_upstreams.stall())
+    proxy = await start_proxy(fake_upstream.origin, signed=True, body_limit=1000, body_budget=1000, body_timeout=0.2)
+    async with proxy.connect() as first:
+        await first.send(request("POST", IDEMPOTENT_WRITE, body=b"x" * 1000, token=proxy.tokens.editor))
+        await wait_until(lambda: len(fake_upstream.requests) == 1)
+        response = await proxy.send(request("POST", IDEMPOTENT_WRITE, body=b"{}", token=proxy.tokens.editor))
+        assert response.error == (503, "TEMPORARILY_UNAVAILABLE")
+        assert int(response.header("retry-after") or 0) > 0
         # Requests without a body need no budget.
         assert proxy.lines[-1]["error"] == "body-budget"
-    await until(lambda: proxy.budget_free == 1000)
+    await wait_until(lambda: proxy.budget_free == 1000)
 
 
-async def test_a_caller_who_leaves_the_queue_holds_nobody_up(start_toy: StartToy, start_proxy: StartProxy) -> None:
+async def test_a_caller_who_leaves_the_queue_holds_nobody_up(
+    start_upstream: StartUpstream, start_proxy: StartProxy
+) -> None:
     go_on = asyncio.Event()
-    toy = await start_toy(toys.held(go_on))
-    proxy = await start_proxy(toy.origin, signed=True, body_limit=1000, body_budget=1000)
-    async with proxy.caller() as first, proxy.caller() as third:
-        await first.send(request("POST", WRITE_AGAIN, body=b"1" * 700, token=proxy.tokens.editor))
-        await until(lambda: len(toy.asked) == 1)
-        async with proxy.caller() as second:
-            await second.send(request("POST", WRITE_AGAIN, body=b"2" * 600, token=proxy.tokens.editor))
-            await until(lambda: proxy.in_flight == 2)
-            await third.send(request("POST", WRITE_AGAIN, body=b"3" * 300, token=proxy.tokens.editor))
-            await until(lambda: proxy.in_flight == 3)
-            assert len(toy.asked) == 1
-        await until(lambda: len(toy.asked) == 2)
+    fake_upstream = await start_upstream(fake_upstreams.respond_when_set(go_on))
+    proxy = await start_proxy(fake_upstream.origin, signed=True, body_limit=1000, body_budget=1000)
+    async with proxy.connect() as first, proxy.connect() as third:
+        await first.send(request("POST", IDEMPOTENT_WRITE, body=b"1" * 700, token=proxy.tokens.editor))
+        await wait_until(lambda: len(fake_upstream.requests) == 1)
+        async with proxy.connect() as second:
+            await second.send(request("POST", IDEMPOTENT_WRITE, body=b"2" * 600, token=proxy.tokens.editor))
+            await wait_until(lambda: proxy.in_flight == 2)
+            await third.send(request("POST", IDEMPOTENT_WRITE, body=b"3" * 300, token=proxy.tokens.editor))
+            await wait_until(lambda: proxy.in_flight == 3)
+            assert len(fake_upstream.requests) == 1
+        await wait_until(lambda: len(fake_upstream.requests) == 2)
         go_on.set()
-        assert [(await caller.answer("POST")).status for caller in (first, third)] == [200, 200]
+        assert [(await client.read_response("POST")).status for client in (first, third)] == [200, 200]
     assert proxy.budget_free == 1000
 
 

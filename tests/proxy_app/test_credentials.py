@@ -74,7 +74,7 @@ def clock() -> Callable[[], float]:
     return asyncio.get_running_loop().time
 
 
-async def until(holds: Callable[[], bool], within: float) -> None:
+async def wait_until(holds: Callable[[], bool], within: float) -> None:
     """Within so many seconds of the loop's time, and of as many real ones before a test is given up for lost."""
     deadline = now() + within
     while not holds():
@@ -108,7 +108,7 @@ def test_keys_without_an_end_or_with_a_near_one_are_looked_at_again(life: float 
     async def main() -> None:
         source = Keys(clock(), life)
         async with CredentialKeeper(source, clock()).running():
-            await until(lambda: source.loads >= 3, within=3600)
+            await wait_until(lambda: source.loads >= 3, within=3600)
         for earlier, later in zip(source.times, source.times[1:], strict=False):
             assert later - earlier >= pause - 1
 
@@ -119,7 +119,7 @@ def test_the_end_of_the_block_ends_the_loading() -> None:
     async def main() -> None:
         source = Keys(clock(), life=100)
         async with CredentialKeeper(source, clock()).running():
-            await until(lambda: source.loads >= 2, within=3600)
+            await wait_until(lambda: source.loads >= 2, within=3600)
         loads = source.loads
         await asyncio.sleep(500)
         assert source.loads == loads
@@ -159,7 +159,7 @@ def test_a_failed_refresh_leaves_the_old_keys_until_they_end(caplog: pytest.LogC
             assert keeper.failures > 3
 
             source.trouble = ""
-            await until(lambda: keeper.failures == 0, within=600)
+            await wait_until(lambda: keeper.failures == 0, within=600)
             assert keeper.current() != old
         # From one second on up to half a minute, and then no faster.
         trouble = source.times[1:-1]
@@ -186,7 +186,7 @@ def test_a_proxy_starts_without_keys_and_takes_them_when_they_come() -> None:
             assert (refused.value.status, refused.value.reason) == (503, "aws-credentials-unavailable")
             assert keeper.expires is None
             source.trouble = ""
-            await until(lambda: keeper.failures == 0, within=600)
+            await wait_until(lambda: keeper.failures == 0, within=600)
             assert keeper.current().access_key == f"AKID{source.loads}"
 
     run_fast(main)
@@ -234,17 +234,17 @@ async def test_current_does_not_wait_for_a_refresh_under_way() -> None:
     keeper = CredentialKeeper(source, time)
     source.let_go.set()
     async with keeper.running():
-        held = keeper.current()
+        respond_when_set = keeper.current()
         source.let_go.clear()
         source.entered.clear()
         time.time += 60
-        renewing = asyncio.create_task(keeper.renew(held))
+        renewing = asyncio.create_task(keeper.renew(respond_when_set))
         await asyncio.to_thread(source.entered.wait, 10)
-        assert keeper.current() == held
+        assert keeper.current() == respond_when_set
         assert not renewing.done()
         source.let_go.set()
         assert await renewing
-        assert keeper.current() != held
+        assert keeper.current() != respond_when_set
 
 
 # --- After a refusal by AWS
@@ -307,8 +307,8 @@ async def test_a_load_that_fails_gives_no_others() -> None:
     source = Keys(time)
     keeper = CredentialKeeper(source, time)
     async with keeper.running():
-        held = keeper.current()
+        respond_when_set = keeper.current()
         time.time += 60
         source.trouble = "Away."
-        assert not await keeper.renew(held)
-        assert keeper.current() == held, "AWS may have been wrong: they are all there is"
+        assert not await keeper.renew(respond_when_set)
+        assert keeper.current() == respond_when_set, "AWS may have been wrong: they are all there is"

@@ -7,7 +7,7 @@ from multidict import CIMultiDict
 
 from proxy_app.csrf import check_csrf
 from proxy_app.errors import ApiError
-from tests.doubles.some_request import some_request
+from tests.doubles.request_factory import make_request
 
 WRITES = ["POST", "PUT", "PATCH", "DELETE"]
 READS = ["GET", "HEAD", "OPTIONS"]
@@ -22,7 +22,7 @@ def judge(
     if host is not None:
         sent["Host"] = host
     try:
-        check_csrf(some_request(sent, method), public_url)
+        check_csrf(make_request(sent, method), public_url)
     except ApiError:
         return False
     return True
@@ -105,7 +105,7 @@ def test_any_other_origin_is_refused(origin: str, method: str) -> None:
 
 
 def test_the_refusal_says_whose_page_it_was() -> None:
-    request = some_request({"Origin": "https://evil.example", "Host": "proxy"})
+    request = make_request({"Origin": "https://evil.example", "Host": "proxy"})
     with pytest.raises(ApiError) as refused:
         check_csrf(request, "")
     assert (refused.value.status, refused.value.error_code) == (403, "PERMISSION_DENIED")

@@ -23,17 +23,17 @@ from proxy_app.rewriting import JsonRewriter
 from proxy_app.routing import Endpoint, Route
 from proxy_app.setting_table import SettingTable, setting
 from proxy_app.settings import Settings
-from tests.doubles import toy_upstreams as toys
+from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles.fake_upstreams import OK, FakeUpstream, response_with_length
 from tests.doubles.raw_client import request
-from tests.doubles.running_proxy import READ, WRITE_AGAIN, until
-from tests.doubles.toy_upstreams import OK, Toy, with_length
+from tests.doubles.running_proxy import IDEMPOTENT_WRITE, READ, wait_until
 
-from .conftest import StartProxy, StartToy
+from .conftest import StartProxy, StartUpstream
 
 
 @pytest.fixture
-async def toy(start_toy: StartToy) -> Toy:
-    return await start_toy(toys.answering(OK))
+async def fake_upstream(start_upstream: StartUpstream) -> FakeUpstream:
+    return await start_upstream(fake_upstreams.respond_with(OK))
 
 
 # --- (a) A handler for a route family with path parameters, which streams
@@ -63,31 +63,33 @@ ARTIFACTS = Extensions(
 )
 
 
-async def test_handler_replaces_a_route_and_streams_by_its_path_parameter(toy: Toy, start_proxy: StartProxy) -> None:
-    proxy = await start_proxy(toy.origin, extensions=ARTIFACTS)
+async def test_handler_replaces_a_route_and_streams_by_its_path_parameter(
+    fake_upstream: FakeUpstream, start_proxy: StartProxy
+) -> None:
+    proxy = await start_proxy(fake_upstream.origin, extensions=ARTIFACTS)
     target = "/api/2.0/mlflow-artifacts/artifacts/1/a%20b/mod%C3%A9l.bin"
-    answer = await proxy.ask(request("GET", target, token=proxy.tokens.viewer))
+    answer = await proxy.send(request("GET", target, token=proxy.tokens.viewer))
     assert (answer.status, answer.body.decode()) == (200, "1\na b\nmodél.bin\n")
     assert answer.header("x-request-id")
     assert (proxy.lines[-1]["route"], proxy.lines[-1]["bytes_out"]) == (
         "/api/2.0/mlflow-artifacts/artifacts/<path:artifact_path>",
         len(answer.body),
     )
-    assert (await proxy.ask(request("GET", target))).status == 401
+    assert (await proxy.send(request("GET", target))).status == 401
     # Other methods of the path stay MLflow's.
-    assert (await proxy.ask(request("PUT", target, body=b"x", token=proxy.tokens.editor))).status == 200
-    assert [asked.line.split()[0] for asked in toy.asked] == ["PUT"]
+    assert (await proxy.send(request("PUT", target, body=b"x", token=proxy.tokens.editor))).status == 200
+    assert [asked.line.split()[0] for asked in fake_upstream.requests] == ["PUT"]
 
 
-async def test_stream_that_fails_aborts_the_connection(toy: Toy, start_proxy: StartProxy) -> None:
-    proxy = await start_proxy(toy.origin, extensions=ARTIFACTS)
-    async with proxy.caller() as client:
+async def test_stream_that_fails_aborts_the_connection(fake_upstream: FakeUpstream, start_proxy: StartProxy) -> None:
+    proxy = await start_proxy(fake_upstream.origin, extensions=ARTIFACTS)
+    async with proxy.connect() as client:
         target = "/api/2.0/mlflow-artifacts/artifacts/1/x.broken"
         await client.send(request("GET", target, token=proxy.tokens.viewer))
         received = await client.closed()
     assert received.startswith(b"HTTP/1.1 200")
     assert not received.endswith(b"0\r\n\r\n"), "the client must not take the part for the whole"
-    await until(lambda: bool(proxy.lines))
+    await wait_until(lambda: bool(proxy.lines))
     assert proxy.lines[-1]["error"] == "internal-error"
 
 
@@ -144,29 +146,29 @@ class LoginAuthenticator(Authenticator):
 
 
 async def test_authenticator_redirects_browsers_and_sets_a_session_cookie(
-    toy: Toy, start_proxy: StartProxy, monkeypatch: pytest.MonkeyPatch
+    fake_upstream: FakeUpstream, start_proxy: StartProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(authenticators, "AUTHENTICATORS", (*authenticators.AUTHENTICATORS, LoginAuthenticator))
     assert "MLFLOW_PROXY_LOGIN_USER" in Settings.help()
-    proxy = await start_proxy(toy.origin, login_user="ann@example.org")
+    proxy = await start_proxy(fake_upstream.origin, login_user="ann@example.org")
     browser = "Accept: text/html"
-    redirect = await proxy.ask(request("GET", READ, browser))
+    redirect = await proxy.send(request("GET", READ, browser))
     assert (redirect.status, redirect.header("location")) == (303, "/proxy/login")
-    assert (await proxy.ask(request("GET", READ))).status == 401, "API clients are not redirected"
-    login = await proxy.ask(request("GET", "/proxy/login", browser))
+    assert (await proxy.send(request("GET", READ))).status == 401, "API clients are not redirected"
+    login = await proxy.send(request("GET", "/proxy/login", browser))
     assert (login.status, login.body) == (200, b"log in")
-    callback = await proxy.ask(request("GET", "/proxy/callback/example?code=1", browser))
+    callback = await proxy.send(request("GET", "/proxy/callback/example?code=1", browser))
     assert (callback.status, callback.header("x-provider")) == (303, "example")
     assert callback.all("set-cookie") == ["session=secret-session; HttpOnly", "state=; Max-Age=0"]
-    page = await proxy.ask(request("GET", READ, "Cookie: session=secret-session"))
+    page = await proxy.send(request("GET", READ, "Cookie: session=secret-session"))
     assert (page.status, page.body) == (200, b"{}")
     assert page.all("set-cookie") == ["session=secret-session; HttpOnly; Max-Age=3600"]
     assert (proxy.lines[-1]["principal"], proxy.lines[-1]["role"]) == ("ann@example.org", "viewer")
     # The cookie goes no further, and a token works as before.
-    assert b"secret-session" not in toy.asked[-1].head
-    token = await proxy.ask(request("GET", READ, token=proxy.tokens.viewer))
+    assert b"secret-session" not in fake_upstream.requests[-1].head
+    token = await proxy.send(request("GET", READ, token=proxy.tokens.viewer))
     assert (token.status, token.header("set-cookie")) == (200, None)
-    refused = await proxy.ask(request("POST", WRITE_AGAIN, "Cookie: session=secret-session", body=b"{}"))
+    refused = await proxy.send(request("POST", IDEMPOTENT_WRITE, "Cookie: session=secret-session", body=b"{}"))
     assert refused.error == (403, "PERMISSION_DENIED")
     assert "secret-session" not in "".join(proxy.written)
 
@@ -206,61 +208,63 @@ JSON, GZIP = b"Content-Type: application/json", b"Content-Encoding: gzip"
 CODINGS: dict[str, Callable[[bytes], bytes]] = {"": bytes, "gzip": gzip.compress, "deflate": zlib.compress}
 
 
-def echoing_json(coding: str) -> toys.Behaviour:
+def echoing_json(coding: str) -> fake_upstreams.Behaviour:
     """An upstream that responds with a location, compressed."""
     body = CODINGS[coding](json.dumps({"artifact_uri": "s3://bucket/prefix/1/model", "n": 1}).encode())
     headers = [JSON, b"ETag: x"] + ([b"Content-Encoding: " + coding.encode()] if coding else [])
-    return toys.answering(with_length(body, *headers))
+    return fake_upstreams.respond_with(response_with_length(body, *headers))
 
 
 @pytest.mark.parametrize("signed", [False, True], ids=["plain", "signed"])
 @pytest.mark.parametrize("coding", CODINGS)
 async def test_rewriter_changes_json_requests_and_responses(
-    start_toy: StartToy, start_proxy: StartProxy, coding: str, signed: bool
+    start_upstream: StartUpstream, start_proxy: StartProxy, coding: str, signed: bool
 ) -> None:
-    toy = await start_toy(echoing_json(coding))
-    proxy = await start_proxy(toy.origin, signed=signed, extensions=REWRITING)
+    fake_upstream = await start_upstream(echoing_json(coding))
+    proxy = await start_proxy(fake_upstream.origin, signed=signed, extensions=REWRITING)
     body = CODINGS[coding](json.dumps({"artifact_uri": "mlflow-artifacts:/1/model", "tag": "é"}).encode())
     headers = ["Content-Type: application/json", "Accept-Encoding: br, gzip"]
     headers += [f"Content-Encoding: {coding}"] if coding else []
-    answer = await proxy.ask(request("POST", WRITE_AGAIN, *headers, body=body, token=proxy.tokens.editor))
+    answer = await proxy.send(request("POST", IDEMPOTENT_WRITE, *headers, body=body, token=proxy.tokens.editor))
     assert (answer.status, answer.json()) == (200, {"artifact_uri": "mlflow-artifacts:/1/model", "n": 1})
     assert answer.header("content-encoding") is None
     assert answer.header("etag") is None, "another body has another validator"
-    [asked] = toy.asked
+    [asked] = fake_upstream.requests
     assert json.loads(asked.body) == {"artifact_uri": "s3://bucket/prefix/1/model", "tag": "é"}
     assert asked.header("content-encoding") is None
     assert asked.header("accept-encoding") == "gzip, deflate"
     assert proxy.budget_free == proxy.settings.body_budget
 
 
-async def test_rewriter_leaves_other_bodies_as_they_are(start_toy: StartToy, start_proxy: StartProxy) -> None:
+async def test_rewriter_leaves_other_bodies_as_they_are(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
     raw = gzip.compress(b'{"value": NaN}')
-    toy = await start_toy(toys.answering(with_length(raw, JSON, b"Content-Encoding: gzip", b"ETag: x")))
-    proxy = await start_proxy(toy.origin, extensions=REWRITING)
-    answer = await proxy.ask(request("GET", READ, token=proxy.tokens.viewer))
+    fake_upstream = await start_upstream(
+        fake_upstreams.respond_with(response_with_length(raw, JSON, b"Content-Encoding: gzip", b"ETag: x"))
+    )
+    proxy = await start_proxy(fake_upstream.origin, extensions=REWRITING)
+    answer = await proxy.send(request("GET", READ, token=proxy.tokens.viewer))
     assert (answer.body, answer.header("content-encoding"), answer.header("etag")) == (raw, "gzip", "x")
     target = "/api/2.0/mlflow/registered-models/create"
-    await proxy.ask(request("POST", target, str(JSON, "ascii"), body=b'{"a":  1}', token=proxy.tokens.editor))
-    assert toy.asked[-1].body == b'{"a":  1}'
+    await proxy.send(request("POST", target, str(JSON, "ascii"), body=b'{"a":  1}', token=proxy.tokens.editor))
+    assert fake_upstream.requests[-1].body == b'{"a":  1}'
 
 
 @pytest.mark.parametrize(
     ("answer", "status", "error"),
     [
-        (with_length(gzip.compress(b" " * 3_000_000), JSON, GZIP), 502, "response-too-large"),
-        (with_length(b" " * 2_000_000, JSON), 502, "response-too-large"),
-        (with_length(b"{}", JSON, b"Content-Encoding: br"), 502, "upstream-encoding"),
-        (with_length(gzip.compress(b"{}")[:-4], JSON, GZIP), 502, "upstream-encoding"),
+        (response_with_length(gzip.compress(b" " * 3_000_000), JSON, GZIP), 502, "response-too-large"),
+        (response_with_length(b" " * 2_000_000, JSON), 502, "response-too-large"),
+        (response_with_length(b"{}", JSON, b"Content-Encoding: br"), 502, "upstream-encoding"),
+        (response_with_length(gzip.compress(b"{}")[:-4], JSON, GZIP), 502, "upstream-encoding"),
     ],
     ids=["bomb", "too large", "unknown coding", "truncated"],
 )
 async def test_rewriter_rejects_what_it_cannot_decode_within_the_limit(
-    start_toy: StartToy, start_proxy: StartProxy, answer: bytes, status: int, error: str
+    start_upstream: StartUpstream, start_proxy: StartProxy, answer: bytes, status: int, error: str
 ) -> None:
-    toy = await start_toy(toys.answering(answer))
-    proxy = await start_proxy(toy.origin, extensions=REWRITING, body_limit=1_000_000, body_budget=1_000_000)
-    got = await proxy.ask(request("GET", READ, token=proxy.tokens.viewer))
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(answer))
+    proxy = await start_proxy(fake_upstream.origin, extensions=REWRITING, body_limit=1_000_000, body_budget=1_000_000)
+    got = await proxy.send(request("GET", READ, token=proxy.tokens.viewer))
     assert (got.status, proxy.lines[-1]["error"]) == (status, error)
     assert proxy.budget_free == 1_000_000
 
@@ -274,13 +278,13 @@ async def test_rewriter_rejects_what_it_cannot_decode_within_the_limit(
     ],
 )
 async def test_rewriter_rejects_request_bodies_that_it_cannot_decode(
-    toy: Toy, start_proxy: StartProxy, coding: str, body: bytes, status: int, error: str
+    fake_upstream: FakeUpstream, start_proxy: StartProxy, coding: str, body: bytes, status: int, error: str
 ) -> None:
-    proxy = await start_proxy(toy.origin, extensions=REWRITING, body_limit=1_000_000, body_budget=1_000_000)
+    proxy = await start_proxy(fake_upstream.origin, extensions=REWRITING, body_limit=1_000_000, body_budget=1_000_000)
     headers = ["Content-Type: application/json", f"Content-Encoding: {coding}"]
-    answer = await proxy.ask(request("POST", WRITE_AGAIN, *headers, body=body, token=proxy.tokens.editor))
+    answer = await proxy.send(request("POST", IDEMPOTENT_WRITE, *headers, body=body, token=proxy.tokens.editor))
     assert (answer.status, proxy.lines[-1]["error"]) == (status, error)
-    assert toy.asked == []
+    assert fake_upstream.requests == []
     assert proxy.budget_free == 1_000_000
 
 
@@ -295,15 +299,15 @@ async def only_own_models(context: RequestContext) -> None:
 
 
 async def test_authorizer_sees_groups_and_path_parameters(
-    toy: Toy, start_proxy: StartProxy, monkeypatch: pytest.MonkeyPatch
+    fake_upstream: FakeUpstream, start_proxy: StartProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(authenticators, "AUTHENTICATORS", (*authenticators.AUTHENTICATORS, LoginAuthenticator))
     extensions = Extensions(authorizers=[only_own_models])
-    proxy = await start_proxy(toy.origin, login_user="ann@example.org", extensions=extensions)
+    proxy = await start_proxy(fake_upstream.origin, login_user="ann@example.org", extensions=extensions)
     session = "Cookie: session=secret-session"
     models = "/api/2.0/mlflow/logged-models"
-    assert (await proxy.ask(request("GET", f"{models}/ml-1", session))).status == 200
-    refused = await proxy.ask(request("GET", f"{models}/other-1", session))
+    assert (await proxy.send(request("GET", f"{models}/ml-1", session))).status == 200
+    refused = await proxy.send(request("GET", f"{models}/other-1", session))
     assert (refused.error, proxy.lines[-1]["error"]) == ((403, "PERMISSION_DENIED"), "group")
-    assert (await proxy.ask(request("GET", READ, session))).status == 200
-    assert len(toy.asked) == 2
+    assert (await proxy.send(request("GET", READ, session))).status == 200
+    assert len(fake_upstream.requests) == 2

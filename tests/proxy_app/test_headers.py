@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from proxy_app.headers import to_client, to_upstream
-from tests.doubles.some_request import some_request
+from tests.doubles.request_factory import make_request
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -44,7 +44,7 @@ ORIGIN = "https://eu-west-1.experiments.sagemaker.aws"
 
 
 def up(pairs: Pairs) -> list[tuple[str, str]]:
-    return [(name.decode(), value.decode()) for name, value in to_upstream(some_request(CIMultiDict(pairs)))]
+    return [(name.decode(), value.decode()) for name, value in to_upstream(make_request(CIMultiDict(pairs)))]
 
 
 def down(pairs: Pairs, origin: str = ORIGIN) -> list[tuple[str, str]]:
@@ -131,7 +131,7 @@ def test_however_they_are_written_only_those_come_down_in_order(pairs: list[tupl
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("said", "values"),
     [
         (f"{ORIGIN}/api/2.0/x?a=1#f", "/api/2.0/x?a=1#f"),
         (f"{ORIGIN}/", "/"),
@@ -147,8 +147,8 @@ def test_however_they_are_written_only_those_come_down_in_order(pairs: list[tupl
         ("https://bucket.s3.amazonaws.com/key?X-Amz-Signature=1",) * 2,
     ],
 )
-def test_a_redirect_within_the_upstream_stays_within_the_proxy(said: str, told: str) -> None:
-    assert down([("Location", said), ("ETag", said)]) == [("Location", told), ("ETag", said)]
+def test_a_redirect_within_the_upstream_stays_within_the_proxy(said: str, values: str) -> None:
+    assert down([("Location", said), ("ETag", said)]) == [("Location", values), ("ETag", said)]
 
 
 def test_a_header_that_comes_twice_comes_down_twice() -> None:

@@ -16,17 +16,17 @@ from proxy_app.errors import ApiError
 from proxy_app.settings import Settings
 from tests.doubles import iap as doubles
 from tests.doubles.alb import es256
+from tests.doubles.fake_upstreams import FakeUpstream
 from tests.doubles.iap import AUDIENCE, BOB, ISSUER, ROOT, Iap, KeyHost, compact
+from tests.doubles.request_factory import context
 from tests.doubles.running_proxy import RunningProxy
-from tests.doubles.some_request import context
-from tests.doubles.toy_upstreams import Toy
 
 from . import sign_in
 from .sign_in import Clock
 from .sign_in import refused_by_iap as refused
 
-iap_double, host, toy, start_iap, proxy = sign_in.BEHIND_IAP
-ask = sign_in.IAP.ask
+iap_double, host, fake_upstream, start_iap, proxy = sign_in.BEHIND_IAP
+send = sign_in.IAP.send
 
 NUMBERS = AUDIENCE.replace("123456789012", "123456789013")
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -68,12 +68,12 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("kind", WRONG)
 async def test_what_says_anything_else_is_refused_though_its_signature_holds(
-    proxy: RunningProxy, iap_double: Iap, toy: Toy, kind: str
+    proxy: RunningProxy, iap_double: Iap, fake_upstream: FakeUpstream, kind: str
 ) -> None:
     """The keys are those of all of Google's customers."""
     changes, why = WRONG[kind]
-    await refused(proxy, iap_double.says(ROOT, **changes), why)
-    assert toy.asked == []
+    await refused(proxy, iap_double.assertion(ROOT, **changes), why)
+    assert fake_upstream.requests == []
 
 
 async def test_times_are_held_with_half_a_minute_for_clocks(
@@ -83,7 +83,7 @@ async def test_times_are_held_with_half_a_minute_for_clocks(
     clock.set_for_jwt(monkeypatch)
     iap_double.clock = lambda: 2e9
     authenticator = IapAuthenticator(Settings.build(doubles.settings(host, authority)))
-    said = iap_double.says()
+    said = iap_double.assertion()
 
     async def outcome(seconds: float) -> str:
         clock.now = 2e9 + seconds
@@ -102,10 +102,10 @@ async def test_times_are_held_with_half_a_minute_for_clocks(
 
 async def test_no_signature_is_no_signature(proxy: RunningProxy, iap_double: Iap) -> None:
     for algorithm in ("none", "None", "NONE", ""):
-        unsigned = iap_double.says(ROOT, header={"alg": algorithm}, sign=lambda _: b"")
+        unsigned = iap_double.assertion(ROOT, header={"alg": algorithm}, sign=lambda _: b"")
         await refused(proxy, unsigned, "it is malformed")
         await refused(proxy, unsigned.rstrip("."), "it is malformed")
-        await refused(proxy, iap_double.says(ROOT, header={"alg": algorithm}), "its alg is not ES256")
+        await refused(proxy, iap_double.assertion(ROOT, header={"alg": algorithm}), "its alg is not ES256")
 
 
 async def test_the_public_key_is_nobodys_secret(proxy: RunningProxy, iap_double: Iap) -> None:
@@ -116,40 +116,42 @@ async def test_the_public_key_is_nobodys_secret(proxy: RunningProxy, iap_double:
         def sign(data: bytes, secret: bytes = secret) -> bytes:
             return hmac.new(secret, data, hashlib.sha512).digest()  # as long as a signature by ES256
 
-        await refused(proxy, iap_double.says(ROOT, header={"alg": "HS512"}, sign=sign), "its alg is not ES256")
-        await refused(proxy, iap_double.says(ROOT, sign=sign), "its signature is invalid")
-        await refused(proxy, iap_double.says(ROOT, header={"alg": "HS256"}), "its alg is not ES256")
+        await refused(proxy, iap_double.assertion(ROOT, header={"alg": "HS512"}, sign=sign), "its alg is not ES256")
+        await refused(proxy, iap_double.assertion(ROOT, sign=sign), "its signature is invalid")
+        await refused(proxy, iap_double.assertion(ROOT, header={"alg": "HS256"}), "its alg is not ES256")
 
 
 async def test_a_signature_by_any_other_key_does_not_hold(proxy: RunningProxy, iap_double: Iap) -> None:
     first, second = iap_double.key_id, iap_double.rotate()
     mallory = ec.generate_private_key(ec.SECP256R1())
-    await refused(proxy, iap_double.says(ROOT, sign=lambda data: es256(mallory, data)), "its signature is invalid")
-    await refused(proxy, iap_double.says(ROOT, header={"kid": first}), "its signature is invalid")
-    assert (await ask(proxy, iap_double.says(header={"kid": second}))).status == 200
+    await refused(proxy, iap_double.assertion(ROOT, sign=lambda data: es256(mallory, data)), "its signature is invalid")
+    await refused(proxy, iap_double.assertion(ROOT, header={"kid": first}), "its signature is invalid")
+    assert (await send(proxy, iap_double.assertion(header={"kid": second}))).status == 200
     # Nor by one that it brings along.
     brought = {"jwk": doubles.jwk(second, mallory), "jku": "https://evil.example/keys", "x5u": "https://evil.example"}
-    await refused(proxy, iap_double.says(ROOT, header=brought, sign=lambda data: es256(mallory, data)), "is invalid")
+    await refused(
+        proxy, iap_double.assertion(ROOT, header=brought, sign=lambda data: es256(mallory, data)), "is invalid"
+    )
 
 
 @pytest.mark.parametrize("signature", [b"\0" * 64, b"\xff" * 64, b"\0" * 63 + b"\1"])
 async def test_a_signature_of_numbers_that_fit_any_text_does_not_hold(
     proxy: RunningProxy, iap_double: Iap, signature: bytes
 ) -> None:
-    await refused(proxy, iap_double.says(ROOT, sign=lambda _: signature), "its signature is invalid")
+    await refused(proxy, iap_double.assertion(ROOT, sign=lambda _: signature), "its signature is invalid")
 
 
 async def test_the_claims_of_one_under_the_signature_of_another_do_not_hold(
     proxy: RunningProxy, iap_double: Iap
 ) -> None:
-    ours, theirs = iap_double.says(BOB).split("."), iap_double.says(ROOT).split(".")
+    ours, theirs = iap_double.assertion(BOB).split("."), iap_double.assertion(ROOT).split(".")
     await refused(proxy, ".".join([ours[0], theirs[1], ours[2]]), "its signature is invalid")
     await refused(proxy, ".".join([ours[0], ours[1], theirs[2]]), "its signature is invalid")
 
 
 async def test_no_letter_of_it_can_be_changed(host: KeyHost, authority: Authority, iap_double: Iap) -> None:
     authenticator = IapAuthenticator(Settings.build(doubles.settings(host, authority)))
-    said = iap_double.says()
+    said = iap_double.assertion()
     assert await authenticator.authenticate(context({"x-goog-iap-jwt-assertion": said}))
     letters = string.ascii_letters + string.digits + "-_"
     # The last letter's last four bits stand for nothing.

@@ -5,7 +5,7 @@ import pytest
 from proxy_app.auth import Role
 from proxy_app.auth.no_auth import NoAuth
 from proxy_app.errors import ApiError
-from tests.doubles.some_request import context
+from tests.doubles.request_factory import context
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost", "[::1]:8080", "LOCALHOST:1"])

@@ -7,12 +7,12 @@ import pytest
 from proxy_app import errors
 from proxy_app.http_client.connection import Body, ReadError, ReadTimeout
 from proxy_app.http_client.pool import RetryBudget
-from tests.doubles import toy_upstreams as toys
-from tests.doubles.running_proxy import until
-from tests.doubles.toy_upstreams import OK, Talk, Toy
+from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles.fake_upstreams import OK, FakeUpstream, UpstreamConnection
+from tests.doubles.running_proxy import wait_until
 from tests.doubles.upstream_client import chunks_of, content, get, put
 
-from .conftest import StartClient, StartToy
+from .conftest import StartClient, StartUpstream
 
 # --- No answer
 
@@ -20,14 +20,14 @@ from .conftest import StartClient, StartToy
 @pytest.mark.parametrize("part", [b"", b"HTTP/1.1 200 OK\r\nContent-Le"])
 @pytest.mark.parametrize("reset", [False, True])
 async def test_a_break_before_the_head_leaves_the_outcome_of_a_write_unknown(
-    start_toy: StartToy, start_client: StartClient, part: bytes, reset: bool
+    start_upstream: StartUpstream, start_client: StartClient, part: bytes, reset: bool
 ) -> None:
-    toy = await start_toy(toys.breaking_off(part, reset=reset))
-    client = await start_client(toy.origin)
+    fake_upstream = await start_upstream(fake_upstreams.break_connection(part, reset=reset))
+    client = await start_client(fake_upstream.origin)
     with pytest.raises(errors.ApiError) as refused:
         await get(client, idempotent=False)
     assert (refused.value.status, refused.value.error_code) == (409, "ABORTED")
-    assert len(toy.asked) == 1
+    assert len(fake_upstream.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -38,89 +38,93 @@ async def test_a_break_before_the_head_leaves_the_outcome_of_a_write_unknown(
     ],
 )
 async def test_a_break_in_the_body_is_an_error_and_never_the_end(
-    start_toy: StartToy, start_client: StartClient, part: bytes
+    start_upstream: StartUpstream, start_client: StartClient, part: bytes
 ) -> None:
     go_on = asyncio.Event()
 
-    async def behave(talk: Talk) -> None:
-        await talk.ask()
+    async def behave(talk: UpstreamConnection) -> None:
+        await talk.read_request()
         await talk.send(part)
         await go_on.wait()
 
-    toy = await start_toy(behave)
-    answer = await get(await start_client(toy.origin))
+    fake_upstream = await start_upstream(behave)
+    response = await get(await start_client(fake_upstream.origin))
     go_on.set()
     with pytest.raises(ReadError):
-        await content(answer)
+        await content(response)
 
 
-async def test_a_silent_upstream_is_given_up(start_toy: StartToy, start_client: StartClient) -> None:
-    toy = await start_toy(toys.silent())
-    client = await start_client(toy.origin, upstream_timeout=0.2)
+async def test_a_silent_upstream_is_given_up(start_upstream: StartUpstream, start_client: StartClient) -> None:
+    fake_upstream = await start_upstream(fake_upstreams.stall())
+    client = await start_client(fake_upstream.origin, upstream_timeout=0.2)
     for replay, status in ((True, 504), (False, 409)):
         with pytest.raises(errors.ApiError, match=r"within 0\.2 seconds") as refused:
             await get(client, idempotent=replay)
         assert refused.value.status == status
-    await until(lambda: toy.open == 0)
+    await wait_until(lambda: fake_upstream.open == 0)
     # Whoever waited that long does not wait again.
-    assert len(toy.asked) == 2
+    assert len(fake_upstream.requests) == 2
 
 
 async def test_an_upstream_that_falls_silent_in_the_body_is_given_up(
-    start_toy: StartToy, start_client: StartClient
+    start_upstream: StartUpstream, start_client: StartClient
 ) -> None:
-    toy = await start_toy(toys.silent(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\npart"))
-    answer = await get(await start_client(toy.origin, upstream_timeout=0.2))
+    fake_upstream = await start_upstream(fake_upstreams.stall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\npart"))
+    response = await get(await start_client(fake_upstream.origin, upstream_timeout=0.2))
     with pytest.raises(ReadTimeout):
-        await content(answer)
-    await until(lambda: toy.open == 0)
+        await content(response)
+    await wait_until(lambda: fake_upstream.open == 0)
 
 
-async def test_a_port_where_nobody_listens_is_unreachable(start_toy: StartToy, start_client: StartClient) -> None:
-    async with Toy.running(toys.closing_at_once) as toy:
-        origin = toy.origin
+async def test_a_port_where_nobody_listens_is_unreachable(
+    start_upstream: StartUpstream, start_client: StartClient
+) -> None:
+    async with FakeUpstream.running(fake_upstreams.close_at_once) as fake_upstream:
+        origin = fake_upstream.origin
     client = await start_client(origin)
     with pytest.raises(errors.ApiError) as refused:
         await get(client, idempotent=False)
     assert (refused.value.status, refused.value.reason) == (502, "upstream-connect-error")
 
 
-async def test_a_connection_takes_no_longer_than_its_timeout(start_toy: StartToy, start_client: StartClient) -> None:
-    async def mute(talk: Talk) -> None:
+async def test_a_connection_takes_no_longer_than_its_timeout(
+    start_upstream: StartUpstream, start_client: StartClient
+) -> None:
+    async def mute(talk: UpstreamConnection) -> None:
         await talk.gone()  # no TLS handshake
 
-    toy = await start_toy(mute)
+    fake_upstream = await start_upstream(mute)
     started = asyncio.get_running_loop().time()
-    client = await start_client(toy.origin.replace("http:", "https:"), connect_timeout=0.1)
+    client = await start_client(fake_upstream.origin.replace("http:", "https:"), connect_timeout=0.1)
     with pytest.raises(errors.ApiError) as refused:
         await get(client, idempotent=False)
     assert refused.value.reason == "upstream-connect-error"
     assert asyncio.get_running_loop().time() - started < 2
-    await until(lambda: toy.open == 0)
+    await wait_until(lambda: fake_upstream.open == 0)
 
 
 # --- Trying again
 
 
-async def test_a_read_is_sent_again_after_a_break(start_toy: StartToy, start_client: StartClient) -> None:
-    toy = await start_toy(toys.breaking_off(times=2))
-    answer = await get(await start_client(toy.origin))
-    assert (answer.attempts, await content(answer), len(toy.asked)) == (3, b"{}", 3)
+async def test_a_read_is_sent_again_after_a_break(start_upstream: StartUpstream, start_client: StartClient) -> None:
+    fake_upstream = await start_upstream(fake_upstreams.break_connection(times=2))
+    response = await get(await start_client(fake_upstream.origin))
+    assert (response.attempts, await content(response), len(fake_upstream.requests)) == (3, b"{}", 3)
 
 
-async def test_a_third_break_is_the_last(start_toy: StartToy, start_client: StartClient) -> None:
-    toy = await start_toy(toys.breaking_off())
+async def test_a_third_break_is_the_last(start_upstream: StartUpstream, start_client: StartClient) -> None:
+    fake_upstream = await start_upstream(fake_upstreams.break_connection())
     with pytest.raises(errors.ApiError) as refused:
-        await get(await start_client(toy.origin))
-    assert (refused.value.status, refused.value.reason, len(toy.asked)) == (502, "upstream-read-error", 3)
+        await get(await start_client(fake_upstream.origin))
+    assert (refused.value.status, refused.value.reason, len(fake_upstream.requests)) == (502, "upstream-read-error", 3)
 
 
-async def test_a_streamed_body_is_never_sent_twice(start_toy: StartToy, start_client: StartClient) -> None:
-    toy = await start_toy(toys.breaking_off(times=1))
-    client = await start_client(toy.origin)
+async def test_a_streamed_body_is_never_sent_twice(start_upstream: StartUpstream, start_client: StartClient) -> None:
+    fake_upstream = await start_upstream(fake_upstreams.break_connection(times=1))
+    client = await start_client(fake_upstream.origin)
     with pytest.raises(errors.ApiError) as refused:
         await put(client, lambda: chunks_of(b"body"), 4)
-    assert (refused.value.status, len(toy.asked)) == (502, 1)
+    assert (refused.value.status, len(fake_upstream.requests)) == (502, 1)
 
 
 async def test_a_streamed_body_of_which_nothing_was_sent_goes_again(
@@ -133,7 +137,7 @@ async def test_a_streamed_body_of_which_nothing_was_sent_goes_again(
         given += 1
         return chunks_of(b"body")
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def response(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"body")
         writer.write(OK)
         await reader.read()
@@ -142,7 +146,7 @@ async def test_a_streamed_body_of_which_nothing_was_sent_goes_again(
     async def listen_late() -> asyncio.Server:
         # After the first attempt, and before the third.
         await asyncio.sleep(0.02)
-        return await asyncio.start_server(answer, "127.0.0.1", unused_tcp_port)
+        return await asyncio.start_server(response, "127.0.0.1", unused_tcp_port)
 
     client = await start_client(f"http://localhost:{unused_tcp_port}")
     late = asyncio.create_task(listen_late())
@@ -152,15 +156,15 @@ async def test_a_streamed_body_of_which_nothing_was_sent_goes_again(
         assert result.attempts > 1
 
 
-async def test_a_dead_upstream_uses_up_the_retries(start_toy: StartToy, start_client: StartClient) -> None:
-    toy = await start_toy(toys.breaking_off())
-    client = await start_client(toy.origin)
+async def test_a_dead_upstream_uses_up_the_retries(start_upstream: StartUpstream, start_client: StartClient) -> None:
+    fake_upstream = await start_upstream(fake_upstreams.break_connection())
+    client = await start_client(fake_upstream.origin)
     requests = 40
     for _ in range(requests):
         with pytest.raises(errors.ApiError):
             await get(client)
     # The reserve of 10, and a tenth of the requests.
-    assert requests + 10 <= len(toy.asked) <= requests + 10 + requests // 10
+    assert requests + 10 <= len(fake_upstream.requests) <= requests + 10 + requests // 10
 
 
 def test_retries_are_a_tenth_of_the_requests_beyond_the_reserve() -> None:

@@ -5,12 +5,12 @@ import re
 
 import pytest
 
-from tests.doubles import toy_upstreams as toys
+from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles.fake_upstreams import FakeUpstream
 from tests.doubles.raw_client import request
-from tests.doubles.running_proxy import ARN, ARTIFACT, READ, SEARCH, WRITE_AGAIN, RunningProxy, signing_keys
-from tests.doubles.toy_upstreams import Toy
+from tests.doubles.running_proxy import ARN, ARTIFACT, IDEMPOTENT_WRITE, READ, SEARCH, RunningProxy, signing_keys
 
-from .conftest import StartProxy, StartToy
+from .conftest import StartProxy, StartUpstream
 
 both_upstreams = pytest.mark.parametrize("signed", [False, True], ids=["plain", "signed"])
 
@@ -19,8 +19,8 @@ UNKNOWN_TOKEN = "mlp_" + "a" * 8 + "_" + "b" * 43
 
 
 @pytest.fixture
-async def toy(start_toy: StartToy) -> Toy:
-    return await start_toy(toys.answering_by(toys.echoing))
+async def fake_upstream(start_upstream: StartUpstream) -> FakeUpstream:
+    return await start_upstream(fake_upstreams.respond_by(fake_upstreams.echo))
 
 
 def basic(user: str, password: str) -> str:
@@ -42,32 +42,36 @@ def basic(user: str, password: str) -> str:
         (basic("me", UNKNOWN_TOKEN), "Invalid token"),
     ],
 )
-@pytest.mark.parametrize("target", [READ, WRITE_AGAIN, "/no/such/route"])
+@pytest.mark.parametrize("target", [READ, IDEMPOTENT_WRITE, "/no/such/route"])
 async def test_a_stranger_is_asked_who_they_are(
-    toy: Toy, start_proxy: StartProxy, header: str | None, says: str, target: str
+    fake_upstream: FakeUpstream, start_proxy: StartProxy, header: str | None, says: str, target: str
 ) -> None:
-    proxy = await start_proxy(toy.origin)
-    answer = await proxy.ask(request("POST", target, *([header] if header else []), body=b"{}"))
-    assert answer.error == (401, "UNAUTHENTICATED")
-    assert answer.all("www-authenticate") == ['Basic realm="MLflow", charset="UTF-8"', "Bearer"]
-    assert says in answer.message
-    assert (toy.connections, proxy.lines[-1]["principal"], proxy.lines[-1]["route"]) == (0, None, None)
+    proxy = await start_proxy(fake_upstream.origin)
+    response = await proxy.send(request("POST", target, *([header] if header else []), body=b"{}"))
+    assert response.error == (401, "UNAUTHENTICATED")
+    assert response.all("www-authenticate") == ['Basic realm="MLflow", charset="UTF-8"', "Bearer"]
+    assert says in response.message
+    assert (fake_upstream.connections, proxy.lines[-1]["principal"], proxy.lines[-1]["route"]) == (0, None, None)
 
 
-async def test_a_person_in_a_browser_is_told_first_what_a_person_does(toy: Toy, start_proxy: StartProxy) -> None:
-    proxy = await start_proxy(toy.origin)
-    answer = await proxy.ask(request("GET", "/", "Accept: text/html,application/xhtml+xml"))
-    assert (answer.status, answer.header("content-type")) == (401, "text/html; charset=utf-8")
-    first, second = re.findall(r"<p>(.*?)</p>", answer.body.decode())
+async def test_a_person_in_a_browser_is_told_first_what_a_person_does(
+    fake_upstream: FakeUpstream, start_proxy: StartProxy
+) -> None:
+    proxy = await start_proxy(fake_upstream.origin)
+    response = await proxy.send(request("GET", "/", "Accept: text/html,application/xhtml+xml"))
+    assert (response.status, response.header("content-type")) == (401, "text/html; charset=utf-8")
+    first, second = re.findall(r"<p>(.*?)</p>", response.body.decode())
     assert "with any user name and your token as the password" in first
     assert "MLFLOW_TRACKING_TOKEN" in second
 
 
-async def test_a_token_is_taken_as_bearer_and_as_a_password(toy: Toy, start_proxy: StartProxy) -> None:
-    proxy = await start_proxy(toy.origin)
+async def test_a_token_is_taken_as_bearer_and_as_a_password(
+    fake_upstream: FakeUpstream, start_proxy: StartProxy
+) -> None:
+    proxy = await start_proxy(fake_upstream.origin)
     token = proxy.tokens.viewer
     for header in (f"Authorization: Bearer {token}", f"authorization: bearer {token}", basic("any name", token)):
-        assert (await proxy.ask(request("GET", READ, header))).status == 200
+        assert (await proxy.send(request("GET", READ, header))).status == 200
     assert {(line["principal"], line["role"]) for line in proxy.lines} == {("some-viewer", "viewer")}
 
 
@@ -77,7 +81,7 @@ async def test_a_token_is_taken_as_bearer_and_as_a_password(toy: Toy, start_prox
 @pytest.mark.parametrize(
     ("role", "method", "target", "needs"),
     [
-        ("viewer", "POST", WRITE_AGAIN, "editor"),
+        ("viewer", "POST", IDEMPOTENT_WRITE, "editor"),
         ("viewer", "PUT", ARTIFACT, "editor"),
         ("viewer", "POST", DELETE, "admin"),
         ("viewer", "POST", "/api/2.0/mlflow/%72uns/delete", "admin"),
@@ -86,13 +90,13 @@ async def test_a_token_is_taken_as_bearer_and_as_a_password(toy: Toy, start_prox
     ],
 )
 async def test_a_weaker_caller_hears_which_role_is_missing(
-    toy: Toy, start_proxy: StartProxy, role: str, method: str, target: str, needs: str
+    fake_upstream: FakeUpstream, start_proxy: StartProxy, role: str, method: str, target: str, needs: str
 ) -> None:
-    proxy = await start_proxy(toy.origin)
-    answer = await proxy.ask(request(method, target, body=b"{}", token=getattr(proxy.tokens, role)))
-    assert answer.error == (403, "PERMISSION_DENIED")
-    assert f"some-{role} has the role {role}; this request requires {needs}" in answer.message
-    assert toy.connections == 0
+    proxy = await start_proxy(fake_upstream.origin)
+    response = await proxy.send(request(method, target, body=b"{}", token=getattr(proxy.tokens, role)))
+    assert response.error == (403, "PERMISSION_DENIED")
+    assert f"some-{role} has the role {role}; this request requires {needs}" in response.message
+    assert fake_upstream.connections == 0
 
 
 @pytest.mark.parametrize(
@@ -101,13 +105,15 @@ async def test_a_weaker_caller_hears_which_role_is_missing(
         ("viewer", "GET", READ),
         ("viewer", "HEAD", READ),
         ("viewer", "POST", SEARCH),
-        ("editor", "POST", WRITE_AGAIN),
+        ("editor", "POST", IDEMPOTENT_WRITE),
         ("admin", "POST", DELETE),
     ],
 )
-async def test_a_role_may_do_its_own(toy: Toy, start_proxy: StartProxy, role: str, method: str, target: str) -> None:
-    proxy = await start_proxy(toy.origin)
-    assert (await proxy.ask(request(method, target, token=getattr(proxy.tokens, role)))).status == 200
+async def test_a_role_may_do_its_own(
+    fake_upstream: FakeUpstream, start_proxy: StartProxy, role: str, method: str, target: str
+) -> None:
+    proxy = await start_proxy(fake_upstream.origin)
+    assert (await proxy.send(request(method, target, token=getattr(proxy.tokens, role)))).status == 200
 
 
 @pytest.mark.parametrize(
@@ -133,13 +139,13 @@ async def test_a_role_may_do_its_own(toy: Toy, start_proxy: StartProxy, role: st
     ],
 )
 async def test_what_is_no_route_is_never_forwarded(
-    toy: Toy, start_proxy: StartProxy, method: str, target: str, status: int
+    fake_upstream: FakeUpstream, start_proxy: StartProxy, method: str, target: str, status: int
 ) -> None:
-    proxy = await start_proxy(toy.origin)
-    answer = await proxy.ask(request(method, target, token=proxy.tokens.admin))
+    proxy = await start_proxy(fake_upstream.origin)
+    response = await proxy.send(request(method, target, token=proxy.tokens.admin))
     codes = {404: "ENDPOINT_NOT_FOUND", 400: "INVALID_PARAMETER_VALUE"}
-    assert answer.error == (status, codes[status])
-    assert toy.connections == 0
+    assert response.error == (status, codes[status])
+    assert fake_upstream.connections == 0
 
 
 @pytest.mark.parametrize(
@@ -160,15 +166,15 @@ async def test_what_is_no_route_is_never_forwarded(
     ],
 )
 async def test_a_request_that_can_be_read_in_two_ways_is_refused(
-    toy: Toy, start_proxy: StartProxy, data: bytes
+    fake_upstream: FakeUpstream, start_proxy: StartProxy, data: bytes
 ) -> None:
-    proxy = await start_proxy(toy.origin)
+    proxy = await start_proxy(fake_upstream.origin)
     own = f"Authorization: Bearer {proxy.tokens.admin}\r\n".encode()
-    async with proxy.caller() as caller:
-        answer = await caller.ask(data.replace(b"{t}", WRITE_AGAIN.encode()).replace(b"{a}", own), "POST")
-        assert answer.error == (400, "INVALID_PARAMETER_VALUE")
-        assert await caller.closed() == b""
-    assert toy.connections == 0
+    async with proxy.connect() as client:
+        response = await client.round_trip(data.replace(b"{t}", IDEMPOTENT_WRITE.encode()).replace(b"{a}", own), "POST")
+        assert response.error == (400, "INVALID_PARAMETER_VALUE")
+        assert await client.closed() == b""
+    assert fake_upstream.connections == 0
 
 
 # --- Pages of other origins
@@ -194,7 +200,7 @@ OWN = [
     ("Origin: https://mlflow.example.com", "Sec-Fetch-Site: same-origin"),
 ]
 WRITES = [
-    ("POST", WRITE_AGAIN),
+    ("POST", IDEMPOTENT_WRITE),
     ("PUT", ARTIFACT),
     ("DELETE", ARTIFACT),
     ("PATCH", "/api/2.0/mlflow/model-versions/update"),
@@ -204,29 +210,29 @@ WRITES = [
 @pytest.mark.parametrize("headers", FOREIGN)
 @pytest.mark.parametrize(("method", "target"), WRITES)
 async def test_another_origins_page_changes_nothing(
-    toy: Toy, start_proxy: StartProxy, method: str, target: str, headers: tuple[str, ...]
+    fake_upstream: FakeUpstream, start_proxy: StartProxy, method: str, target: str, headers: tuple[str, ...]
 ) -> None:
-    proxy = await start_proxy(toy.origin, public_url="https://mlflow.example.com")
-    answer = await proxy.ask(request(method, target, *headers, body=b"{}", token=proxy.tokens.admin))
-    assert answer.error == (403, "PERMISSION_DENIED")
-    assert "origin" in answer.message
-    assert toy.connections == 0
+    proxy = await start_proxy(fake_upstream.origin, public_url="https://mlflow.example.com")
+    response = await proxy.send(request(method, target, *headers, body=b"{}", token=proxy.tokens.admin))
+    assert response.error == (403, "PERMISSION_DENIED")
+    assert "origin" in response.message
+    assert fake_upstream.connections == 0
 
 
 @pytest.mark.parametrize("headers", OWN)
 async def test_the_proxy_own_origin_and_clients_that_are_no_browsers_may_write(
-    toy: Toy, start_proxy: StartProxy, headers: tuple[str, ...]
+    fake_upstream: FakeUpstream, start_proxy: StartProxy, headers: tuple[str, ...]
 ) -> None:
-    proxy = await start_proxy(toy.origin, public_url="https://mlflow.example.com")
+    proxy = await start_proxy(fake_upstream.origin, public_url="https://mlflow.example.com")
     for method, target in WRITES:
         data = request(method, target, *headers, body=b"{}", token=proxy.tokens.admin)
-        assert (await proxy.ask(data)).status == 200
+        assert (await proxy.send(data)).status == 200
 
 
-async def test_a_link_from_elsewhere_may_read(toy: Toy, start_proxy: StartProxy) -> None:
-    proxy = await start_proxy(toy.origin)
+async def test_a_link_from_elsewhere_may_read(fake_upstream: FakeUpstream, start_proxy: StartProxy) -> None:
+    proxy = await start_proxy(fake_upstream.origin)
     data = request("GET", READ, "Origin: https://evil.example", "Sec-Fetch-Site: cross-site", token=proxy.tokens.viewer)
-    assert (await proxy.ask(data)).status == 200
+    assert (await proxy.send(data)).status == 200
 
 
 # --- What stays here
@@ -282,28 +288,37 @@ PASSED = [
 ]
 
 
-async def arrived(proxy: RunningProxy, toy: Toy, target: str = WRITE_AGAIN) -> list[tuple[str, str]]:
+async def arrived(
+    proxy: RunningProxy, fake_upstream: FakeUpstream, target: str = IDEMPOTENT_WRITE
+) -> list[tuple[str, str]]:
     """The headers of a request, as they come to the upstream, for a caller who sends everything there is."""
     headers = [f"{name}: {value}" for name, value in HIDDEN.items() if value]
     headers += [f"{name}: {value}" for name, value in PASSED]
     data = request("POST", target, *headers, body=b"{}", token=proxy.tokens.editor)
-    assert (await proxy.ask(data)).status == 200
-    assert b"canary" not in toy.heads[-1]
-    assert proxy.tokens.editor.encode() not in toy.heads[-1]
-    return toy.asked[-1].headers
+    assert (await proxy.send(data)).status == 200
+    assert b"canary" not in fake_upstream.heads[-1]
+    assert proxy.tokens.editor.encode() not in fake_upstream.heads[-1]
+    return fake_upstream.requests[-1].headers
 
 
-async def test_a_plain_upstream_sees_what_is_a_callers_to_say(toy: Toy, start_proxy: StartProxy) -> None:
-    proxy = await start_proxy(toy.origin)
-    expected = [("host", f"localhost:{toy.port}"), *PASSED, ("x-forwarded-for", "unknown"), ("content-length", "2")]
-    assert await arrived(proxy, toy) == expected
+async def test_a_plain_upstream_sees_what_is_a_callers_to_say(
+    fake_upstream: FakeUpstream, start_proxy: StartProxy
+) -> None:
+    proxy = await start_proxy(fake_upstream.origin)
+    expected = [
+        ("host", f"localhost:{fake_upstream.port}"),
+        *PASSED,
+        ("x-forwarded-for", "unknown"),
+        ("content-length", "2"),
+    ]
+    assert await arrived(proxy, fake_upstream) == expected
 
 
 async def test_sagemaker_sees_what_is_a_callers_to_say_and_the_proxy_own_signature(
-    toy: Toy, start_proxy: StartProxy
+    fake_upstream: FakeUpstream, start_proxy: StartProxy
 ) -> None:
-    proxy = await start_proxy(toy.origin, signed=True)
-    headers = await arrived(proxy, toy)
+    proxy = await start_proxy(fake_upstream.origin, signed=True)
+    headers = await arrived(proxy, fake_upstream)
     names = [name for name, _ in headers]
     assert sorted(header for header in headers if header in PASSED) == sorted(PASSED)
     assert sorted(set(names) - {name for name, _ in PASSED}) == [
@@ -316,22 +331,24 @@ async def test_sagemaker_sees_what_is_a_callers_to_say_and_the_proxy_own_signatu
         "x-mlflow-sm-tracking-server-arn",
     ]
     assert len(names) == len(PASSED) + 7
-    told = dict(headers)
-    assert told["x-mlflow-sm-tracking-server-arn"] == ARN
-    assert told["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDTOY/")
-    assert told["x-amz-security-token"] == signing_keys().credentials.token
+    values = dict(headers)
+    assert values["x-mlflow-sm-tracking-server-arn"] == ARN
+    assert values["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDTOY/")
+    assert values["x-amz-security-token"] == signing_keys().credentials.token
 
 
-async def test_a_plain_upstream_gets_path_and_query_as_they_were(toy: Toy, start_proxy: StartProxy) -> None:
-    proxy = await start_proxy(toy.origin)
+async def test_a_plain_upstream_gets_path_and_query_as_they_were(
+    fake_upstream: FakeUpstream, start_proxy: StartProxy
+) -> None:
+    proxy = await start_proxy(fake_upstream.origin)
     target = "/get-artifact?path=a+b%20c/%2F'(x)&&empty=&path=again#"
-    answer = await proxy.ask(request("GET", target.rstrip("#"), token=proxy.tokens.viewer))
-    assert (answer.status, toy.asked[0].line) == (200, f"GET {target.rstrip('#')} HTTP/1.1")
+    response = await proxy.send(request("GET", target.rstrip("#"), token=proxy.tokens.viewer))
+    assert (response.status, fake_upstream.requests[0].line) == (200, f"GET {target.rstrip('#')} HTTP/1.1")
 
 
 @both_upstreams
 async def test_what_is_about_the_upstream_does_not_come_down(
-    start_toy: StartToy, start_proxy: StartProxy, signed: bool
+    start_upstream: StartUpstream, start_proxy: StartProxy, signed: bool
 ) -> None:
     head = (
         b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nServer: upstream\r\nAlt-Svc: h3\r\n"
@@ -339,10 +356,10 @@ async def test_what_is_about_the_upstream_does_not_come_down(
         b"Keep-Alive: timeout=5\r\nConnection: keep-alive, x-named\r\nX-Named: 1\r\nX-Kept: 1\r\n"
         b"Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}"
     )
-    toy = await start_toy(toys.answering(head))
-    proxy = await start_proxy(toy.origin, signed=signed)
-    answer = await proxy.ask(request("GET", READ, token=proxy.tokens.viewer))
-    assert sorted({name for name, _ in answer.headers}) == [
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(head))
+    proxy = await start_proxy(fake_upstream.origin, signed=signed)
+    response = await proxy.send(request("GET", READ, token=proxy.tokens.viewer))
+    assert sorted({name for name, _ in response.headers}) == [
         "content-length",
         "content-type",
         "date",
@@ -350,33 +367,35 @@ async def test_what_is_about_the_upstream_does_not_come_down(
         "x-kept",
         "x-request-id",
     ]
-    assert (answer.header("server"), answer.header("x-request-id") == "theirs-theirs") == ("mlflow-proxy", False)
+    assert (response.header("server"), response.header("x-request-id") == "theirs-theirs") == ("mlflow-proxy", False)
 
 
 async def test_a_redirect_within_the_upstream_stays_within_the_proxy(
-    start_toy: StartToy, start_proxy: StartProxy
+    start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
     where = [""]
 
-    def redirect(_: toys.Asked) -> bytes:
-        return toys.with_length(b"", b"Location: " + where[0].encode(), status=b"302 Found")
+    def redirect(_: fake_upstreams.ReceivedRequest) -> bytes:
+        return fake_upstreams.response_with_length(b"", b"Location: " + where[0].encode(), status=b"302 Found")
 
-    toy = await start_toy(toys.answering_by(redirect))
-    proxy = await start_proxy(toy.origin)
+    fake_upstream = await start_upstream(fake_upstreams.respond_by(redirect))
+    proxy = await start_proxy(fake_upstream.origin)
     for where[0], seen in (
-        (f"{toy.origin}/get-artifact?path=x", "/get-artifact?path=x"),
+        (f"{fake_upstream.origin}/get-artifact?path=x", "/get-artifact?path=x"),
         ("/get-artifact", "/get-artifact"),
         ("https://elsewhere.example/x", "https://elsewhere.example/x"),
-        (f"{toy.origin}.evil.example/x", f"{toy.origin}.evil.example/x"),
+        (f"{fake_upstream.origin}.evil.example/x", f"{fake_upstream.origin}.evil.example/x"),
     ):
-        answer = await proxy.ask(request("GET", READ, token=proxy.tokens.viewer))
-        assert (answer.status, answer.header("location")) == (302, seen)
+        response = await proxy.send(request("GET", READ, token=proxy.tokens.viewer))
+        assert (response.status, response.header("location")) == (302, seen)
     # It is the caller who follows, not the proxy.
-    assert len(toy.asked) == 4
+    assert len(fake_upstream.requests) == 4
 
 
-async def test_without_authentication_everyone_is_an_admin(toy: Toy, start_proxy: StartProxy) -> None:
-    proxy = await start_proxy(toy.origin, auth=False, tokens_file=None)
+async def test_without_authentication_everyone_is_an_admin(
+    fake_upstream: FakeUpstream, start_proxy: StartProxy
+) -> None:
+    proxy = await start_proxy(fake_upstream.origin, auth=False, tokens_file=None)
     data = request("POST", DELETE, body=b"{}").replace(b"Host: proxy", f"Host: {proxy.address}".encode())
-    assert (await proxy.ask(data)).status == 200
+    assert (await proxy.send(data)).status == 200
     assert (proxy.lines[-1]["principal"], proxy.lines[-1]["role"]) == ("anonymous", "admin")

@@ -279,10 +279,10 @@ def test_a_static_path_is_matched_to_the_letter() -> None:
             assert found is None or found.template != route.template
 
 
-@pytest.mark.parametrize("piece", ["a/versions/", "a/versions/b/tags/", "a/endpoints/", "a", "%41%2F"])
+@pytest.mark.parametrize("chunk", ["a/versions/", "a/versions/b/tags/", "a/endpoints/", "a", "%41%2F"])
 @pytest.mark.parametrize("end", ["", "/", "x", "x/y/z"])
-def test_a_path_made_to_be_slow_is_judged_at_once(piece: str, end: str) -> None:
-    path = "/api/3.0/mlflow/mcp-servers/" + piece * (65536 // len(piece)) + end
+def test_a_path_made_to_be_slow_is_judged_at_once(chunk: str, end: str) -> None:
+    path = "/api/3.0/mlflow/mcp-servers/" + chunk * (65536 // len(chunk)) + end
     begun = time.process_time()
     for method in ("GET", "POST", "PATCH", "DELETE"):
         with contextlib.suppress(InvalidPathError):

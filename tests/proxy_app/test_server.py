@@ -15,13 +15,22 @@ import pytest_asyncio
 
 from local.fake_sagemaker.tls import Authority
 from proxy_app.settings import Settings
-from tests.doubles import toy_upstreams as toys
+from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles.fake_upstreams import OK, UpstreamConnection, response_with_length
 from tests.doubles.proxy_process import ProxyProcess, run
-from tests.doubles.raw_client import Caller, request
-from tests.doubles.running_proxy import ARN, ARTIFACT, READ, SEARCH, WRITE_AGAIN, WRITE_ONCE, Tokens, until
-from tests.doubles.toy_upstreams import OK, Talk, with_length
+from tests.doubles.raw_client import RawClient, request
+from tests.doubles.running_proxy import (
+    ARN,
+    ARTIFACT,
+    IDEMPOTENT_WRITE,
+    NON_IDEMPOTENT_WRITE,
+    READ,
+    SEARCH,
+    Tokens,
+    wait_until,
+)
 
-from .conftest import StartProxy, StartToy
+from .conftest import StartProxy, StartUpstream
 from .test_access_log import checked, every_way_to_leave_a_trace
 
 StartProcess = Callable[..., Awaitable[ProxyProcess]]
@@ -41,7 +50,7 @@ async def start_process(tmp_path: Path, tokens: Tokens) -> AsyncGenerator[StartP
 
 async def refuses_connections(proxy: ProxyProcess) -> bool:
     try:
-        async with proxy.caller():
+        async with proxy.connect():
             return False
     except ConnectionRefusedError:
         return True
@@ -51,18 +60,18 @@ async def refuses_connections(proxy: ProxyProcess) -> bool:
 
 
 async def test_a_process_writes_json_lines_and_no_secret(
-    start_toy: StartToy, start_process: StartProcess, tokens: Tokens
+    start_upstream: StartUpstream, start_process: StartProcess, tokens: Tokens
 ) -> None:
-    toy = await start_toy(toys.answering_by(toys.echoing))
-    proxy = await start_process(toy.origin)
-    async with proxy.caller() as caller:
-        await every_way_to_leave_a_trace(caller, tokens.editor, "canary")
-    async with Caller.connected(proxy.metrics_address) as prometheus:
-        metrics = (await prometheus.ask(request("GET", "/metrics"))).body.decode()
-    assert (await proxy.ask(request("GET", "/metrics", token=tokens.admin))).status == 404
+    fake_upstream = await start_upstream(fake_upstreams.respond_by(fake_upstreams.echo))
+    proxy = await start_process(fake_upstream.origin)
+    async with proxy.connect() as client:
+        await every_way_to_leave_a_trace(client, tokens.editor, "canary")
+    async with RawClient.connected(proxy.metrics_address) as prometheus:
+        metrics = (await prometheus.round_trip(request("GET", "/metrics"))).body.decode()
+    assert (await proxy.send(request("GET", "/metrics", token=tokens.admin))).status == 404
     proxy.signal()
     assert await proxy.ended() == 0
-    await until(lambda: proxy.lines[-1]["event"] == "stop")
+    await wait_until(lambda: proxy.lines[-1]["event"] == "stop")
     told = "".join([*proxy.out, *proxy.err, metrics])
     assert "canary" not in told
     assert tokens.editor.split("_", 2)[2] not in told
@@ -75,29 +84,29 @@ async def test_a_process_writes_json_lines_and_no_secret(
 
 
 async def test_a_process_signs_with_the_keys_of_its_environment(
-    start_toy: StartToy, start_process: StartProcess, tokens: Tokens, authority: Authority
+    start_upstream: StartUpstream, start_process: StartProcess, tokens: Tokens, authority: Authority
 ) -> None:
-    toy = await start_toy(toys.answering(OK), tls=authority.server_context())
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(OK), tls=authority.server_context())
     proxy = await start_process(
         "",
         MLFLOW_PROXY_TARGET_ARN=ARN,
-        MLFLOW_PROXY_TARGET_ENDPOINT=toy.origin,
+        MLFLOW_PROXY_TARGET_ENDPOINT=fake_upstream.origin,
         AWS_CA_BUNDLE=str(authority.ca_file),
         AWS_ACCESS_KEY_ID="AKIDENVIRON",
         AWS_SECRET_ACCESS_KEY="environ-secret",
     )
-    assert (await proxy.ask(request("GET", READ, token=tokens.viewer))).status == 200
-    assert "Credential=AKIDENVIRON/" in (toy.asked[0].header("authorization") or "")
-    assert (await proxy.ask(request("GET", "/readyz"))).status == 200
+    assert (await proxy.send(request("GET", READ, token=tokens.viewer))).status == 200
+    assert "Credential=AKIDENVIRON/" in (fake_upstream.requests[0].header("authorization") or "")
+    assert (await proxy.send(request("GET", "/readyz"))).status == 200
     assert "environ-secret" not in "".join(proxy.out)
 
 
 async def test_the_health_check_tells_by_its_exit_code(
-    start_toy: StartToy, start_process: StartProcess, tmp_path: Path
+    start_upstream: StartUpstream, start_process: StartProcess, tmp_path: Path
 ) -> None:
-    toy = await start_toy(toys.answering(OK))
-    proxy = await start_process(toy.origin)
-    same = {"MLFLOW_PROXY_UPSTREAM_URL": toy.origin, "MLFLOW_PROXY_AUTH": "off"}
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
+    proxy = await start_process(fake_upstream.origin)
+    same = {"MLFLOW_PROXY_UPSTREAM_URL": fake_upstream.origin, "MLFLOW_PROXY_AUTH": "off"}
     well = await run(tmp_path, "healthcheck", MLFLOW_PROXY_LISTEN=str(proxy.address), **same)
     proxy.signal()
     await proxy.ended()
@@ -110,109 +119,111 @@ async def test_the_health_check_tells_by_its_exit_code(
 
 
 async def test_a_signal_lets_running_requests_finish_and_takes_no_new_ones(
-    start_toy: StartToy, start_process: StartProcess, tokens: Tokens
+    start_upstream: StartUpstream, start_process: StartProcess, tokens: Tokens
 ) -> None:
     go_on = asyncio.Event()
 
-    async def slow_to_some(talk: Talk) -> None:
+    async def slow_to_some(connection: UpstreamConnection) -> None:
         while True:
-            asked = await talk.ask()
-            if "slow" in asked.line:
+            received = await connection.read_request()
+            if "slow" in received.line:
                 await go_on.wait()
-            await talk.send(with_length(b"x" * 300_000))
+            await connection.send(response_with_length(b"x" * 300_000))
 
-    toy = await start_toy(slow_to_some)
-    proxy = await start_process(toy.origin)
-    async with proxy.caller() as busy, proxy.caller() as idle:
-        assert (await idle.ask(request("GET", READ, token=tokens.viewer))).status == 200
+    fake_upstream = await start_upstream(slow_to_some)
+    proxy = await start_process(fake_upstream.origin)
+    async with proxy.connect() as busy, proxy.connect() as idle:
+        assert (await idle.round_trip(request("GET", READ, token=tokens.viewer))).status == 200
         await busy.send(request("GET", f"{READ}&slow", token=tokens.viewer))
-        await until(lambda: len(toy.asked) == 2)
+        await wait_until(lambda: len(fake_upstream.requests) == 2)
         proxy.signal()
         # Not ready at once, and still of use until a load balancer has noticed.
         started = time.monotonic()
-        while (answer := await proxy.ask(request("GET", "/readyz"))).status == 200:
+        while (response := await proxy.send(request("GET", "/readyz"))).status == 200:
             assert time.monotonic() - started < 0.3
-        assert (answer.status, answer.json()["reason"]) == (503, "shutting-down")
-        late = await proxy.ask(request("GET", READ, token=tokens.viewer))
+        assert (response.status, response.json()["reason"]) == (503, "shutting-down")
+        late = await proxy.send(request("GET", READ, token=tokens.viewer))
         assert (late.status, late.header("connection")) == (200, "close")
         # Then no more, while what runs goes on.
-        await until(lambda: refuses_connections(proxy))
+        await wait_until(lambda: refuses_connections(proxy))
         assert await idle.closed() == b""
         assert proxy.running
         go_on.set()
-        answer = await busy.answer()
-        assert (answer.status, answer.body) == (200, b"x" * 300_000)
+        response = await busy.read_response()
+        assert (response.status, response.body) == (200, b"x" * 300_000)
         assert await busy.closed() == b""
     assert await proxy.ended(3) == 0
     assert [line["status"] for line in proxy.requests] == [200, 200, 200]
 
 
 async def test_an_upload_under_way_is_finished(
-    start_toy: StartToy, start_process: StartProcess, tokens: Tokens
+    start_upstream: StartUpstream, start_process: StartProcess, tokens: Tokens
 ) -> None:
-    toy = await start_toy(toys.counting_the_body())
-    proxy = await start_process(toy.origin, MLFLOW_PROXY_DRAIN_SECONDS="0.1")
-    async with proxy.caller() as caller:
-        await caller.send(request("PUT", ARTIFACT, "Content-Length: 1000", token=tokens.editor) + b"x" * 500)
-        await until(lambda: toy.moved == 500)
+    fake_upstream = await start_upstream(fake_upstreams.count_body())
+    proxy = await start_process(fake_upstream.origin, MLFLOW_PROXY_DRAIN_SECONDS="0.1")
+    async with proxy.connect() as client:
+        await client.send(request("PUT", ARTIFACT, "Content-Length: 1000", token=tokens.editor) + b"x" * 500)
+        await wait_until(lambda: fake_upstream.moved == 500)
         proxy.signal()
-        await until(lambda: refuses_connections(proxy))
-        await caller.send(b"x" * 500)
-        assert (await caller.answer()).status == 200
-    assert toy.moved == 1000
+        await wait_until(lambda: refuses_connections(proxy))
+        await client.send(b"x" * 500)
+        assert (await client.read_response()).status == 200
+    assert fake_upstream.moved == 1000
     assert await proxy.ended(3) == 0
 
 
 async def test_a_download_under_way_is_finished_at_the_callers_pace(
-    start_toy: StartToy, start_process: StartProcess, tokens: Tokens
+    start_upstream: StartUpstream, start_process: StartProcess, tokens: Tokens
 ) -> None:
     body = b"x" * (8 << 20)
-    toy = await start_toy(toys.answering(with_length(body)))
-    proxy = await start_process(toy.origin, MLFLOW_PROXY_DRAIN_SECONDS="0.1")
-    async with proxy.caller(buffer=65536) as caller:
-        await caller.send(request("GET", ARTIFACT, token=tokens.viewer))
-        await caller.head()
-        got = len(await caller.reader.readexactly(1 << 20))
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(response_with_length(body)))
+    proxy = await start_process(fake_upstream.origin, MLFLOW_PROXY_DRAIN_SECONDS="0.1")
+    async with proxy.connect(buffer=65536) as client:
+        await client.send(request("GET", ARTIFACT, token=tokens.viewer))
+        await client.head()
+        got = len(await client.reader.readexactly(1 << 20))
         proxy.signal()
         await asyncio.sleep(0.5)
         assert proxy.running
-        got += len(await caller.reader.readexactly(len(body) - got))
-        assert await caller.closed() == b""
+        got += len(await client.reader.readexactly(len(body) - got))
+        assert await client.closed() == b""
     assert await proxy.ended(3) == 0
     assert proxy.requests[0]["bytes_out"] == len(body)
 
 
 async def test_the_grace_period_is_not_exceeded(
-    start_toy: StartToy, start_process: StartProcess, tokens: Tokens
+    start_upstream: StartUpstream, start_process: StartProcess, tokens: Tokens
 ) -> None:
-    toy = await start_toy(toys.silent())
-    proxy = await start_process(toy.origin, MLFLOW_PROXY_DRAIN_SECONDS="0.2", MLFLOW_PROXY_GRACE_SECONDS="0.8")
-    async with proxy.caller() as caller:
-        await caller.send(request("POST", SEARCH, body=b"{}", token=tokens.viewer))
-        await until(lambda: len(toy.asked) == 1)
+    fake_upstream = await start_upstream(fake_upstreams.stall())
+    proxy = await start_process(
+        fake_upstream.origin, MLFLOW_PROXY_DRAIN_SECONDS="0.2", MLFLOW_PROXY_GRACE_SECONDS="0.8"
+    )
+    async with proxy.connect() as client:
+        await client.send(request("POST", SEARCH, body=b"{}", token=tokens.viewer))
+        await wait_until(lambda: len(fake_upstream.requests) == 1)
         started = time.monotonic()
         proxy.signal()
-        assert await caller.closed() == b""
+        assert await client.closed() == b""
         assert await proxy.ended(5) == 0
     assert 0.7 < time.monotonic() - started < 2.5
-    await until(lambda: toy.open == 0)
+    await wait_until(lambda: fake_upstream.open == 0)
     assert (proxy.requests[0]["status"], proxy.requests[0]["error"]) == (499, "shutdown"), "not the caller's doing"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_each_further_signal_cuts_a_wait_short(
-    start_toy: StartToy, start_process: StartProcess, tokens: Tokens, number: int
+    start_upstream: StartUpstream, start_process: StartProcess, tokens: Tokens, number: int
 ) -> None:
-    toy = await start_toy(toys.silent())
-    proxy = await start_process(toy.origin, MLFLOW_PROXY_DRAIN_SECONDS="30", MLFLOW_PROXY_GRACE_SECONDS="60")
-    async with proxy.caller() as caller:
-        await caller.send(request("POST", SEARCH, body=b"{}", token=tokens.viewer))
-        await until(lambda: len(toy.asked) == 1)
+    fake_upstream = await start_upstream(fake_upstreams.stall())
+    proxy = await start_process(fake_upstream.origin, MLFLOW_PROXY_DRAIN_SECONDS="30", MLFLOW_PROXY_GRACE_SECONDS="60")
+    async with proxy.connect() as client:
+        await client.send(request("POST", SEARCH, body=b"{}", token=tokens.viewer))
+        await wait_until(lambda: len(fake_upstream.requests) == 1)
         proxy.signal(number)
-        await until(lambda: proxy.lines[-1]["event"] == "stop")
+        await wait_until(lambda: proxy.lines[-1]["event"] == "stop")
         assert not await refuses_connections(proxy)
         proxy.signal(number)
-        await until(lambda: refuses_connections(proxy))
+        await wait_until(lambda: refuses_connections(proxy))
         assert proxy.running
         proxy.signal(number)
         assert await proxy.ended(3) == 0
@@ -222,12 +233,12 @@ async def test_each_further_signal_cuts_a_wait_short(
 
 
 async def test_what_keeps_it_from_starting_is_said_in_one_message(
-    tmp_path: Path, tokens: Tokens, start_toy: StartToy
+    tmp_path: Path, tokens: Tokens, start_upstream: StartUpstream
 ) -> None:
-    toy = await start_toy(toys.answering(OK))
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "no.pem").write_text("no certificate")
-    well = {"MLFLOW_PROXY_UPSTREAM_URL": toy.origin, "MLFLOW_PROXY_TOKENS_FILE": str(tokens.file)}
+    well = {"MLFLOW_PROXY_UPSTREAM_URL": fake_upstream.origin, "MLFLOW_PROXY_TOKENS_FILE": str(tokens.file)}
     signed = {"MLFLOW_PROXY_UPSTREAM_URL": "", "MLFLOW_PROXY_TARGET_ARN": ARN}
     with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -279,31 +290,33 @@ async def test_help_shows_every_setting_with_its_default(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("signed", [False, True])
 async def test_requests_of_every_kind_leave_nothing_behind(
-    start_toy: StartToy, start_proxy: StartProxy, signed: bool
+    start_upstream: StartUpstream, start_proxy: StartProxy, signed: bool
 ) -> None:
-    async def behave(talk: Talk) -> None:
+    async def behave(connection: UpstreamConnection) -> None:
         while True:
-            asked = await talk.ask()
-            if "break" in asked.line:
-                await talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\npart")
+            received = await connection.read_request()
+            if "break" in received.line:
+                await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\npart")
                 return
-            if "lost" in asked.line:
+            if "lost" in received.line:
                 return
-            if "silent" in asked.line:
-                await talk.gone()
-            await talk.send(with_length(b"x" * 100_000))
+            if "silent" in received.line:
+                await connection.gone()
+            await connection.send(response_with_length(b"x" * 100_000))
 
-    toy = await start_toy(behave)
-    proxy = await start_proxy(toy.origin, signed=signed, upstream_timeout=0.3, max_requests=30, body_limit=100_000)
+    fake_upstream = await start_upstream(behave)
+    proxy = await start_proxy(
+        fake_upstream.origin, signed=signed, upstream_timeout=0.3, max_requests=30, body_limit=100_000
+    )
     one, two, three = proxy.tokens.viewer, proxy.tokens.editor, proxy.tokens.admin
     kinds = [
         request("GET", READ, token=one),
         request("GET", READ),
         request("POST", SEARCH, body=b"x" * 50_000, token=one),
         request("POST", SEARCH, "Expect: 100-continue", body=b"x" * 200_000, token=one),
-        request("POST", WRITE_AGAIN, "Transfer-Encoding: chunked", token=two) + b"3\r\nabc\r\n0\r\n\r\n",
-        request("POST", WRITE_AGAIN, body=b"{}", token=one),
-        request("POST", f"{WRITE_ONCE}?lost", body=b"{}", token=two),
+        request("POST", IDEMPOTENT_WRITE, "Transfer-Encoding: chunked", token=two) + b"3\r\nabc\r\n0\r\n\r\n",
+        request("POST", IDEMPOTENT_WRITE, body=b"{}", token=one),
+        request("POST", f"{NON_IDEMPOTENT_WRITE}?lost", body=b"{}", token=two),
         request("GET", f"{READ}&lost", token=one),
         request("GET", f"{READ}&break", token=one),
         request("GET", f"{READ}&silent", token=one),
@@ -317,13 +330,13 @@ async def test_requests_of_every_kind_leave_nothing_behind(
         request("GET", f"{READ}&silent", token=one),
     ]
 
-    async def ask(number: int) -> None:
+    async def send(number: int) -> None:
         kind = number % len(kinds)
-        async with proxy.caller() as caller:
-            await caller.send(kinds[kind])
+        async with proxy.connect() as client:
+            await client.send(kinds[kind])
             if kind < len(kinds) - 3:
                 with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-                    while (await caller.head())[0] < 200:
+                    while (await client.head())[0] < 200:
                         pass
 
     async def everything(requests: int) -> None:
@@ -331,21 +344,21 @@ async def test_requests_of_every_kind_leave_nothing_behind(
 
         async def one_of_many(number: int) -> None:
             async with places:
-                await ask(number)
+                await send(number)
 
         await asyncio.gather(*(one_of_many(number) for number in range(requests)))
-        await until(lambda: proxy.in_flight == 0)
-        await until(lambda: proxy.metric("mlflow_proxy_connections") == 0)
+        await wait_until(lambda: proxy.in_flight == 0)
+        await wait_until(lambda: proxy.metric("mlflow_proxy_connections") == 0)
 
     own = psutil.Process()
     await everything(len(kinds) * 2)
-    await until(lambda: toy.open <= 40)
+    await wait_until(lambda: fake_upstream.open <= 40)
     await everything(500)
     assert proxy.budget_free == proxy.settings.body_budget
     # What is left are the toy's idle connections, one task each, and what the proxy runs from its start.
-    await until(lambda: len(asyncio.all_tasks()) <= toy.open + 8)
+    await wait_until(lambda: len(asyncio.all_tasks()) <= fake_upstream.open + 8)
     sockets = [end for end in own.net_connections("tcp") if end.raddr]
-    assert sum(end.raddr.port == toy.port for end in sockets) == toy.open <= 40
+    assert sum(end.raddr.port == fake_upstream.port for end in sockets) == fake_upstream.open <= 40
     assert not [end for end in sockets if proxy.address.port in {end.laddr.port, end.raddr.port}]
     # Nothing is made again and again and kept.
     gc.collect()

@@ -20,8 +20,8 @@ from proxy_app.errors import ApiError
 from proxy_app.setting_table import SettingsError
 from tests.doubles import iap
 from tests.doubles.alb import Alb, KeyHost, public_pem
-from tests.doubles.running_proxy import until
-from tests.doubles.toy_upstreams import with_length
+from tests.doubles.fake_upstreams import response_with_length
+from tests.doubles.running_proxy import wait_until
 
 
 class Clock:
@@ -71,13 +71,13 @@ async def test_a_key_is_fetched_once_and_kept(keys: PemKeys, host: KeyHost, alb:
     assert found.public_numbers() == alb.keys[alb.key_id].public_key().public_numbers()
     clock.now += 1e6
     assert await keys.find(alb.key_id) is found
-    assert host.asked == [alb.key_id]
+    assert host.requests == [alb.key_id]
 
 
 async def test_all_who_wait_for_a_key_get_it_from_one_fetch(keys: PemKeys, host: KeyHost, alb: Alb) -> None:
     host.open.clear()
     waiting = [asyncio.create_task(keys.find(alb.key_id)) for _ in range(50)]
-    await until(lambda: bool(host.asked))
+    await wait_until(lambda: bool(host.requests))
     # The one who came first leaves.
     waiting[0].cancel()
     await asyncio.sleep(0)
@@ -85,17 +85,17 @@ async def test_all_who_wait_for_a_key_get_it_from_one_fetch(keys: PemKeys, host:
     with contextlib.suppress(asyncio.CancelledError):
         await waiting[0]
     assert len({id(await task) for task in waiting[1:]}) == 1
-    assert host.asked == [alb.key_id]
+    assert host.requests == [alb.key_id]
 
 
 async def test_all_who_wait_learn_that_it_cannot_be_had(keys: PemKeys, host: KeyHost, alb: Alb) -> None:
     host.open.clear()
-    host.fault = with_length(b"", status=b"500 Internal Server Error")
+    host.fault = response_with_length(b"", status=b"500 Internal Server Error")
     waiting = [asyncio.create_task(refused(keys, alb.key_id)) for _ in range(50)]
-    await until(lambda: bool(host.asked))
+    await wait_until(lambda: bool(host.requests))
     host.open.set()
     assert len(await asyncio.gather(*waiting)) == 50
-    assert len(host.asked) == 1
+    assert len(host.requests) == 1
 
 
 @pytest.mark.parametrize("missing", [b"403 Forbidden", b"404 Not Found"])
@@ -104,7 +104,7 @@ async def test_an_id_without_a_key_is_remembered_for_a_while(
 ) -> None:
     host.missing = missing
     assert [await keys.find(unknown(1)) for _ in range(20)] == [None] * 20
-    assert host.asked == [unknown(1)]
+    assert host.requests == [unknown(1)]
     alb.keys[unknown(1)] = ec.generate_private_key(ec.SECP256R1())  # published only now
     clock.now += 29
     assert await keys.find(unknown(1)) is None
@@ -120,7 +120,7 @@ async def test_forged_ids_make_the_host_be_asked_ten_times_and_then_once_in_five
         assert await keys.find(unknown(number)) is None
     for number in range(9, 100):
         await refused(keys, unknown(number))
-    assert len(host.asked) == 10
+    assert len(host.requests) == 10
     assert await keys.find(alb.key_id) is known, "what is known needs nobody to be asked"
     clock.now += 4.9
     await refused(keys, alb.rotate())
@@ -131,7 +131,7 @@ async def test_forged_ids_make_the_host_be_asked_ten_times_and_then_once_in_five
     for number in range(300, 400):
         with contextlib.suppress(ApiError):
             await keys.find(unknown(number))
-    assert len(host.asked) == 11 + 10, "a long quiet time lets no more through"
+    assert len(host.requests) == 11 + 10, "a long quiet time lets no more through"
 
 
 async def test_sixteen_keys_are_kept_and_the_one_in_use_is_among_them(
@@ -142,10 +142,10 @@ async def test_sixteen_keys_are_kept_and_the_one_in_use_is_among_them(
         clock.now += 10
         assert await keys.find(used) is not None
         assert await keys.find(other) is not None
-    assert host.asked.count(used) == 1
+    assert host.requests.count(used) == 1
     for key_id in (others[5], others[4]):  # the fifteenth from the end is there still
         assert await keys.find(key_id) is not None
-    assert [host.asked.count(key_id) for key_id in (others[5], others[4])] == [1, 2]
+    assert [host.requests.count(key_id) for key_id in (others[5], others[4])] == [1, 2]
 
 
 async def test_ids_without_a_key_are_not_remembered_without_end(
@@ -156,26 +156,29 @@ async def test_ids_without_a_key_are_not_remembered_without_end(
     for number in (0, 1, 2, 3, 4, 5, 1, 0):
         clock.now += 5
         assert await keys.find(unknown(number)) is None
-    assert host.asked == [unknown(number) for number in (0, 1, 2, 3, 4, 5, 0)]
+    assert host.requests == [unknown(number) for number in (0, 1, 2, 3, 4, 5, 0)]
 
 
 P256 = public_pem(ec.generate_private_key(ec.SECP256R1()))
 NO_PEM, NOT_P256 = "the response is not a PEM key", "the key is not on the curve P-256"
 NONSENSE = {
-    "fault": (with_length(b"", status=b"500 Internal Server Error"), "the host responds with status 500"),
-    "throttled": (with_length(b"", status=b"429 Too Many Requests"), "the host responds with status 429"),
-    "elsewhere": (with_length(P256, b"Location: /elsewhere", status=b"302 Found"), "the host responds with status 302"),
-    "part": (with_length(P256, status=b"206 Partial Content"), "the host responds with status 206"),
-    "html": (with_length(b"<html>Please sign in to this network</html>"), NO_PEM),
-    "nothing": (with_length(b""), NO_PEM),
-    "too short": (with_length(P256[:-40]), NO_PEM),
-    "packed": (with_length(gzip.compress(P256), b"Content-Encoding: gzip"), NO_PEM),
-    "too long": (with_length(P256 + b" " * 66_000), "the response is longer than 65536 bytes"),
-    "P-384": (with_length(public_pem(ec.generate_private_key(ec.SECP384R1()))), NOT_P256),
-    "secp256k1": (with_length(public_pem(ec.generate_private_key(ec.SECP256K1()))), NOT_P256),
-    "RSA": (with_length(public_pem(rsa.generate_private_key(public_exponent=65537, key_size=2048))), NOT_P256),
-    "Ed25519": (with_length(public_pem(ed25519.Ed25519PrivateKey.generate())), NOT_P256),
-    "cut off": (with_length(P256)[:-20], ""),
+    "fault": (response_with_length(b"", status=b"500 Internal Server Error"), "the host responds with status 500"),
+    "throttled": (response_with_length(b"", status=b"429 Too Many Requests"), "the host responds with status 429"),
+    "elsewhere": (
+        response_with_length(P256, b"Location: /elsewhere", status=b"302 Found"),
+        "the host responds with status 302",
+    ),
+    "part": (response_with_length(P256, status=b"206 Partial Content"), "the host responds with status 206"),
+    "html": (response_with_length(b"<html>Please sign in to this network</html>"), NO_PEM),
+    "nothing": (response_with_length(b""), NO_PEM),
+    "too short": (response_with_length(P256[:-40]), NO_PEM),
+    "packed": (response_with_length(gzip.compress(P256), b"Content-Encoding: gzip"), NO_PEM),
+    "too long": (response_with_length(P256 + b" " * 66_000), "the response is longer than 65536 bytes"),
+    "P-384": (response_with_length(public_pem(ec.generate_private_key(ec.SECP384R1()))), NOT_P256),
+    "secp256k1": (response_with_length(public_pem(ec.generate_private_key(ec.SECP256K1()))), NOT_P256),
+    "RSA": (response_with_length(public_pem(rsa.generate_private_key(public_exponent=65537, key_size=2048))), NOT_P256),
+    "Ed25519": (response_with_length(public_pem(ed25519.Ed25519PrivateKey.generate())), NOT_P256),
+    "cut off": (response_with_length(P256)[:-20], ""),
     "no HTTP": (b"nonsense\r\n\r\n", ""),
 }
 
@@ -214,14 +217,14 @@ async def test_a_host_that_is_silent_is_not_waited_for_long(
 
 async def test_a_host_that_nobody_trusts_is_not_believed(host: KeyHost, alb: Alb, clock: Clock) -> None:
     await refused(PemKeys(host.url, None, clock), alb.key_id)
-    assert host.asked == []
+    assert host.requests == []
 
 
 async def test_a_host_by_another_name_than_its_certificates_is_not_believed(
     host: KeyHost, authority: Authority, alb: Alb, clock: Clock
 ) -> None:
     await refused(PemKeys(host.url.replace("localhost", "127.0.0.2"), authority.ca_file, clock), alb.key_id)
-    assert host.asked == []
+    assert host.requests == []
 
 
 async def test_a_host_that_is_not_there(authority: Authority, alb: Alb, clock: Clock) -> None:
@@ -265,7 +268,7 @@ async def test_one_fetch_brings_all_keys(key_set: JwkSet, set_host: iap.KeyHost,
     ]
     clock.now += 1e6
     assert await key_set.find(proxy.key_id) is not None
-    assert (set_host.asked, key_set.ready) == (1, True)
+    assert (set_host.requests, key_set.ready) == (1, True)
 
 
 async def test_a_set_that_is_read_again_takes_the_place_of_the_one_before(
@@ -277,7 +280,7 @@ async def test_a_set_that_is_read_again_takes_the_place_of_the_one_before(
     del proxy.keys[gone]
     assert await key_set.find(proxy.key_id) is not None
     assert await key_set.find(gone) is None
-    assert set_host.asked == 3
+    assert set_host.requests == 3
 
 
 async def test_unknown_ids_make_the_set_be_read_ten_times_and_then_once_in_five_seconds(
@@ -289,7 +292,7 @@ async def test_unknown_ids_make_the_set_be_read_ten_times_and_then_once_in_five_
     for number in range(9, 100):
         with pytest.raises(ApiError):
             await key_set.find(unknown(number))
-    assert set_host.asked == 10
+    assert set_host.requests == 10
     assert await key_set.find(proxy.key_id) is not None
     clock.now += 5
     assert await key_set.find(proxy.rotate()) is not None
@@ -317,14 +320,14 @@ async def test_keys_for_other_ends_are_passed_over(
     key_set: JwkSet, set_host: iap.KeyHost, proxy: iap.Iap, other: dict[str, Any]
 ) -> None:
     keys = [other, *json.loads(proxy.jwks())["keys"]]
-    set_host.fault = with_length(json.dumps({"keys": keys, "more": 1}).encode())
+    set_host.fault = response_with_length(json.dumps({"keys": keys, "more": 1}).encode())
     assert await key_set.find(proxy.key_id) is not None
     assert await key_set.find("other") is None
 
 
 @pytest.mark.parametrize("optional", ["alg", "use"])
 async def test_what_a_key_is_for_need_not_be_said(key_set: JwkSet, set_host: iap.KeyHost, optional: str) -> None:
-    set_host.fault = with_length(json.dumps({"keys": [entry(**{optional: None})]}).encode())
+    set_host.fault = response_with_length(json.dumps({"keys": [entry(**{optional: None})]}).encode())
     assert await key_set.find("other") is not None
 
 
@@ -360,7 +363,7 @@ async def test_what_is_no_set_changes_nothing(
 ) -> None:
     content, says = NO_SETS[kind]
     assert await key_set.find(proxy.key_id) is not None
-    set_host.fault = with_length(content if isinstance(content, bytes) else json.dumps(content).encode())
+    set_host.fault = response_with_length(content if isinstance(content, bytes) else json.dumps(content).encode())
     with pytest.raises(ApiError):
         await key_set.find("other")
     assert [record.getMessage() for record in caplog.records] == [
@@ -376,7 +379,7 @@ async def test_what_is_no_set_changes_nothing(
 async def test_a_set_that_is_not_there_does_not_say_that_there_is_no_key(
     key_set: JwkSet, set_host: iap.KeyHost, proxy: iap.Iap, status: bytes
 ) -> None:
-    set_host.fault = with_length(b"", status=status)
+    set_host.fault = response_with_length(b"", status=status)
     with pytest.raises(ApiError):
         await key_set.find(proxy.key_id)
     set_host.fault = None
@@ -412,11 +415,11 @@ async def test_a_set_is_good_for_as_long_as_its_host_says_within_bounds(
     async with key_set.running():
         clock.now += seconds - 1
         await asyncio.sleep(0.05)
-        assert set_host.asked == 1
+        assert set_host.requests == 1
         clock.now += 1
-        await until(lambda: set_host.asked == 2)
+        await wait_until(lambda: set_host.requests == 2)
         await asyncio.sleep(0.05)
-        assert set_host.asked == 2
+        assert set_host.requests == 2
 
 
 async def test_a_set_that_cannot_be_read_again_stays_and_is_tried_again(
@@ -430,19 +433,19 @@ async def test_a_set_that_cannot_be_read_again_stays_and_is_tried_again(
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(signing_keys, "_REFRESH_INTERVAL", 0.01)
     async with key_set.running():
-        set_host.fault = with_length(b"", status=b"503 Service Unavailable")
+        set_host.fault = response_with_length(b"", status=b"503 Service Unavailable")
         for _ in range(20):
             clock.now += 3600
             await asyncio.sleep(0.02)
-        assert set_host.asked > 10
+        assert set_host.requests > 10
         assert key_set.ready
         assert await key_set.find(proxy.key_id) is not None
         set_host.fault = None
         added = proxy.publish()
-        await until(lambda: "can be fetched again" in caplog.text)
-        asked = set_host.asked
+        await wait_until(lambda: "can be fetched again" in caplog.text)
+        received = set_host.requests
         assert await key_set.find(added) is not None
-        assert set_host.asked == asked
+        assert set_host.requests == received
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
 
 

@@ -176,7 +176,7 @@ def test_a_secret_takes_the_place_of_a_file(token: Command, tmp_path: Path, monk
         assert token("new", "--name", "ci", "--role", "editor", place=place) == 0
         [kept] = deserialize(endpoint.value, "here")
         assert (kept.name, kept.role) == ("ci", Role.EDITOR)
-        assert token.out.strip() not in "".join(asked.body.decode() for asked in endpoint.seen)
+        assert token.out.strip() not in "".join(received.body.decode() for received in endpoint.seen)
         assert token("list", place=place) == 0
         assert token.out.startswith("ci  editor  until ")
         assert token("revoke", "ci", place=place) == 0

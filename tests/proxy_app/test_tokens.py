@@ -21,14 +21,14 @@ from proxy_app.auth import ROLES, Principal, Role
 from proxy_app.auth.token_store import EMPTY, FileStore, SecretStore, StoreError
 from proxy_app.auth.tokens import Token, TokenAuthenticator, TokenError, deserialize, serialize, token_of
 from proxy_app.errors import ApiError
-from tests.doubles import toy_upstreams as toys
+from tests.doubles import fake_upstreams as fake_upstreams
 from tests.doubles.aws_home import empty_aws_home, moto_server
+from tests.doubles.fake_upstreams import OK
 from tests.doubles.raw_client import request
-from tests.doubles.running_proxy import READ, until
-from tests.doubles.some_request import context
-from tests.doubles.toy_upstreams import OK
+from tests.doubles.request_factory import context
+from tests.doubles.running_proxy import READ, wait_until
 
-from .conftest import StartProxy, StartToy
+from .conftest import StartProxy, StartUpstream
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", fullmatch=True)
 
@@ -222,12 +222,12 @@ async def test_unknown_revoked_and_wrong_tokens_are_refused_alike() -> None:
         first = plain[-43:]
         wrong = plain[:-43] + ("B" if first[0] == "A" else "A") + first[1:]
         unknown_id = other[:-43] + first
-        answers = {
+        responses = {
             (await refused(authenticator, show(shown))).message
             for shown in (wrong, unknown_id, other)
             for show in (bearer, basic)
         }
-        assert answers == {"Invalid token: it is mistyped, revoked, or of another deployment."}
+        assert responses == {"Invalid token: it is mistyped, revoked, or of another deployment."}
         assert await authenticated(authenticator, bearer(plain))
 
 
@@ -282,13 +282,13 @@ async def test_tokens_come_change_and_go_without_a_restart(tmp_path: Path) -> No
         assert await authenticated(authenticator, bearer(first_plain)) == Principal("first", Role.VIEWER, "token")
         await refused(authenticator, bearer(second_plain))
         store.update(lambda _: serialize([second]))
-        await until(lambda: knows(authenticator, second_plain))
+        await wait_until(lambda: knows(authenticator, second_plain))
         await refused(authenticator, bearer(first_plain))
         demoted = Token(second.id, "second", Role.VIEWER, second.sha256, second.created, second.expires)
         store.update(lambda _: serialize([demoted]))
-        await until(lambda: knows(authenticator, second_plain, Role.VIEWER))
+        await wait_until(lambda: knows(authenticator, second_plain, Role.VIEWER))
         store.update(lambda _: EMPTY)
-        await until(lambda: forgets(authenticator, second_plain))
+        await wait_until(lambda: forgets(authenticator, second_plain))
 
 
 async def knows(authenticator: TokenAuthenticator, plain: str, *roles: Role) -> bool:
@@ -331,9 +331,9 @@ async def test_tokens_that_cannot_be_read_leave_those_before_in_force(
         def errors() -> list[logging.LogRecord]:
             return [record for record in caplog.records if record.levelno == logging.ERROR]
 
-        await until(lambda: bool(errors()))
+        await wait_until(lambda: bool(errors()))
         before = len(readings)
-        await until(lambda: len(readings) > before + 3)
+        await wait_until(lambda: len(readings) > before + 3)
         [said] = [record.getMessage() for record in errors()]  # once, however often it is read
         assert word in said
         assert str(file) in said
@@ -341,7 +341,7 @@ async def test_tokens_that_cannot_be_read_leave_those_before_in_force(
         assert {record.__dict__["event"] for record in errors()} == {"tokens"}
         assert await authenticated(authenticator, bearer(plain)) == Principal("ci", Role.VIEWER, "token")
         file.write_text(EMPTY)
-        await until(lambda: forgets(authenticator, plain))
+        await wait_until(lambda: forgets(authenticator, plain))
         assert (authenticator.loaded_at or 0) > (read_at or 0)
         assert [record for record in caplog.records if record.getMessage().endswith("can be read again.")]
 
@@ -378,19 +378,19 @@ async def test_a_token_in_secrets_manager_is_revoked_without_a_restart(
     async with authenticator.running():
         assert await knows(authenticator, plain)
         secrets_manager.put_secret_value(SecretId="proxy/tokens", SecretString="not JSON")
-        await until(lambda: "The tokens in the secret proxy/tokens are invalid: it is not JSON" in caplog.text)
+        await wait_until(lambda: "The tokens in the secret proxy/tokens are invalid: it is not JSON" in caplog.text)
         assert await knows(authenticator, plain)
         secrets_manager.put_secret_value(SecretId="proxy/tokens", SecretString=EMPTY)
-        await until(lambda: forgets(authenticator, plain))
+        await wait_until(lambda: forgets(authenticator, plain))
     assert plain not in caplog.text
     assert token.sha256 not in caplog.text
 
 
-async def test_of_two_tokens_none_is_taken(start_toy: StartToy, start_proxy: StartProxy) -> None:
-    toy = await start_toy(toys.answering(OK))
-    proxy = await start_proxy(toy.origin)
+async def test_of_two_tokens_none_is_taken(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
+    proxy = await start_proxy(fake_upstream.origin)
     shown = [f"Authorization: Bearer {token}" for token in (proxy.tokens.viewer, proxy.tokens.admin)]
     for both in (shown, shown[::-1]):
-        answer = await proxy.ask(request("GET", READ, *both))
-        assert answer.error == (401, "UNAUTHENTICATED")
-    assert toy.connections == 0
+        response = await proxy.send(request("GET", READ, *both))
+        assert response.error == (401, "UNAUTHENTICATED")
+    assert fake_upstream.connections == 0

@@ -2,23 +2,23 @@
 
 import pytest
 
-from tests.doubles import toy_upstreams as toys
-from tests.doubles.raw_client import in_chunks, request
+from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles.fake_upstreams import OK, FakeUpstream
+from tests.doubles.raw_client import chunked_body, request
 from tests.doubles.running_proxy import READ, SEARCH
-from tests.doubles.toy_upstreams import OK, Toy
 
-from .conftest import StartProxy, StartToy
+from .conftest import StartProxy, StartUpstream
 
 CHUNKED = "Transfer-Encoding: chunked"
 
 
 @pytest.fixture
-async def toy(start_toy: StartToy) -> Toy:
-    return await start_toy(toys.answering(OK))
+async def fake_upstream(start_upstream: StartUpstream) -> FakeUpstream:
+    return await start_upstream(fake_upstreams.respond_with(OK))
 
 
-def with_trailer(head: bytes, trailer: bytes, *pieces: bytes) -> bytes:
-    body = in_chunks(*pieces) if pieces else b""
+def with_trailer(head: bytes, trailer: bytes, *chunks: bytes) -> bytes:
+    body = chunked_body(*chunks) if chunks else b""
     return head + body + b"0\r\n" + trailer + b"\r\n\r\n"
 
 
@@ -26,9 +26,9 @@ def with_trailer(head: bytes, trailer: bytes, *pieces: bytes) -> bytes:
 @pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("name", ["Authorization", "X-MLFLOW-WORKSPACE", "Origin", "Cookie"])
 async def test_a_trailer_is_no_header_of_the_next_request(
-    toy: Toy, start_proxy: StartProxy, name: str, known: bool, pipelined: bool
+    fake_upstream: FakeUpstream, start_proxy: StartProxy, name: str, known: bool, pipelined: bool
 ) -> None:
-    proxy = await start_proxy(toy.origin)
+    proxy = await start_proxy(fake_upstream.origin)
     value = f"Bearer {proxy.tokens.admin}" if name == "Authorization" else "attackers"
     first = (
         request("POST", SEARCH, CHUNKED, token=proxy.tokens.viewer) if known else request("POST", "/healthz", CHUNKED)
@@ -37,16 +37,20 @@ async def test_a_trailer_is_no_header_of_the_next_request(
     # Whoever comes next shows nothing, or is a viewer: neither becomes an admin, nor speaks with others' headers.
     nobody = request("POST", "/api/2.0/mlflow/runs/delete", body=b"{}")
     viewer = request("GET", READ, token=proxy.tokens.viewer)
-    async with proxy.caller() as caller:
-        await caller.send(sent + nobody + viewer if pipelined else sent)
-        assert (await caller.answer()).header("connection") == "close"
-        assert await caller.closed() == b"", "nothing that comes behind it is answered here"
-    assert [asked.line.split()[1] for asked in toy.asked] == ([SEARCH] if known else [])
+    async with proxy.connect() as client:
+        await client.send(sent + nobody + viewer if pipelined else sent)
+        assert (await client.read_response()).header("connection") == "close"
+        assert await client.closed() == b"", "nothing that comes behind it is answered here"
+    assert [received.line.split()[1] for received in fake_upstream.requests] == ([SEARCH] if known else [])
     assert {line["principal"] for line in proxy.lines} <= {"some-viewer", None}
 
 
-async def test_a_body_of_known_length_leaves_the_connection_open(toy: Toy, start_proxy: StartProxy) -> None:
-    proxy = await start_proxy(toy.origin)
-    async with proxy.caller() as caller:
+async def test_a_body_of_known_length_leaves_the_connection_open(
+    fake_upstream: FakeUpstream, start_proxy: StartProxy
+) -> None:
+    proxy = await start_proxy(fake_upstream.origin)
+    async with proxy.connect() as client:
         for _ in range(3):
-            assert (await caller.ask(request("POST", SEARCH, body=b"{}", token=proxy.tokens.viewer))).status == 200
+            assert (
+                await client.round_trip(request("POST", SEARCH, body=b"{}", token=proxy.tokens.viewer))
+            ).status == 200

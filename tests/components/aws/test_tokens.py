@@ -14,7 +14,7 @@ from preview.recorder import SECRET, record
 from proxy_app.auth import Principal, Role
 from proxy_app.auth.token_store import FileStore
 from proxy_app.auth.tokens import Token, TokenAuthenticator, deserialize, serialize
-from tests.doubles.some_request import context
+from tests.doubles.request_factory import context
 
 from .boxes import KEY, a_place, only
 from .first_token import made

@@ -19,8 +19,8 @@ from proxy_app.errors import ApiError
 from tests.doubles import proxy_process
 from tests.doubles.aws_home import empty_aws_home, moto_server
 from tests.doubles.proxy_process import ProxyProcess
-from tests.doubles.running_proxy import Tokens, until
-from tests.doubles.some_request import context
+from tests.doubles.request_factory import context
+from tests.doubles.running_proxy import Tokens, wait_until
 
 from .boxes import only
 from .first_token import made
@@ -131,15 +131,15 @@ async def test_a_revoked_token_stays_revoked_and_a_running_proxy_follows(
     }
     page = f"GET / HTTP/1.1\r\nHost: proxy\r\nAuthorization: Bearer {kept.token}\r\n\r\n".encode()
     async with ProxyProcess.serving(tmp_path, tokens, **settings, **proxy_settings) as proxy:
-        assert (await proxy.ask(page)).status == 200
+        assert (await proxy.send(page)).status == 200
         command = ("token", "revoke", "--secret", kept.hashes, "admin")
         ended = await proxy_process.run(tmp_path, *command, **settings)
         assert (ended.code, ended.out) == (0, "")
 
         async def refused() -> bool:
-            return (await proxy.ask(page)).status == 401
+            return (await proxy.send(page)).status == 401
 
-        await until(refused, 10)
+        await wait_until(refused, 10)
     assert json.loads(kept.read()) == {"tokens": []}
     # And for one that starts now.
     authenticator = TokenAuthenticator(SecretStore(kept.hashes), 15)

@@ -1,8 +1,8 @@
-"""Upstreams that do one thing each: real sockets, raw bytes, so that what they send and get is exactly seen.
+"""Upstreams with one behavior each, over real sockets and raw bytes, so that a test sees exactly what is sent.
 
-    async with Toy.running(answering(OK)) as toy: ...
+    async with FakeUpstream.running(respond_with(OK)) as upstream: ...
 
-A behaviour is a coroutine function over one connection, a `Talk`; when it returns, the connection is closed.
+A behavior is a coroutine function of one UpstreamConnection; the connection is closed when it returns.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _PIECE = b"x" * 65536
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Asked:
+class ReceivedRequest:
     """A request as it came: `head` with its empty line, `body` without its framing."""
 
     head: bytes
@@ -41,31 +41,33 @@ class Asked:
         return dict(self.headers).get(name)
 
 
-class Talk:
+class UpstreamConnection:
     """One connection, as the upstream has it."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, toy: "Toy") -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fake_upstream: "FakeUpstream"
+    ) -> None:
         self.reader = reader
         self.writer = writer
-        self.toy = toy
+        self.fake_upstream = fake_upstream
 
     async def head(self) -> bytes:
         """The next request's head. Raises IncompleteReadError when there is none."""
         head = await self.reader.readuntil(b"\r\n\r\n")
-        self.toy.heads.append(head)
+        self.fake_upstream.heads.append(head)
         return head
 
-    async def ask(self) -> Asked:
+    async def read_request(self) -> ReceivedRequest:
         """The next request, whole."""
         head = await self.head()
-        asked = Asked(head, await self.body(Asked(head, b"")))
-        self.toy.asked.append(asked)
-        return asked
+        received = ReceivedRequest(head, await self.body(ReceivedRequest(head, b"")))
+        self.fake_upstream.requests.append(received)
+        return received
 
-    async def body(self, asked: Asked) -> bytes:
-        if asked.header("transfer-encoding") == "chunked":
-            return b"".join([piece async for piece in self.chunks()])
-        return await self.reader.readexactly(int(asked.header("content-length") or 0))
+    async def body(self, received: ReceivedRequest) -> bytes:
+        if received.header("transfer-encoding") == "chunked":
+            return b"".join([chunk async for chunk in self.chunks()])
+        return await self.reader.readexactly(int(received.header("content-length") or 0))
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         while size := int(await self.reader.readuntil(b"\r\n"), 16):
@@ -94,10 +96,10 @@ class Talk:
         self.writer.transport.abort()
 
 
-Behaviour = Callable[[Talk], Awaitable[None]]
+Behaviour = Callable[[UpstreamConnection], Awaitable[None]]
 
 
-class Toy:
+class FakeUpstream:
     """A listening socket with a behaviour, and what it has seen. `open` counts connections that have not ended."""
 
     def __init__(self, behaviour: Behaviour) -> None:
@@ -108,7 +110,7 @@ class Toy:
         self.connections = 0
         self.open = 0
         self.heads: list[bytes] = []
-        self.asked: list[Asked] = []
+        self.requests: list[ReceivedRequest] = []
         # How much of an endless answer the proxy has taken, or how much of a request has come.
         self.moved = 0
 
@@ -116,25 +118,25 @@ class Toy:
     @contextlib.asynccontextmanager
     async def running(
         cls, behaviour: Behaviour, *, tls: ssl.SSLContext | None = None, buffer: int = 0
-    ) -> AsyncGenerator["Toy"]:
+    ) -> AsyncGenerator["FakeUpstream"]:
         """`buffer`: the size of the sockets' buffers, in bytes; 0 leaves it to the system."""
-        toy = cls(behaviour)
+        fake_upstream = cls(behaviour)
         door = socket.create_server(("127.0.0.1", 0))
         # asyncio sets it itself only where a socket names its protocol.
         door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if buffer:
             door.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
             door.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
-        toy.port = door.getsockname()[1]
-        toy.origin = f"{'https' if tls else 'http'}://localhost:{toy.port}"
-        server = await asyncio.start_server(toy._talk, sock=door, ssl=tls, limit=1 << 20)
+        fake_upstream.port = door.getsockname()[1]
+        fake_upstream.origin = f"{'https' if tls else 'http'}://localhost:{fake_upstream.port}"
+        server = await asyncio.start_server(fake_upstream._talk, sock=door, ssl=tls, limit=1 << 20)
         try:
-            yield toy
+            yield fake_upstream
         finally:
             server.close()
-            for task in list(toy._tasks):
+            for task in list(fake_upstream._tasks):
                 task.cancel()
-            await asyncio.gather(*toy._tasks, return_exceptions=True)
+            await asyncio.gather(*fake_upstream._tasks, return_exceptions=True)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -145,7 +147,7 @@ class Toy:
         self.open += 1
         # A proxy that goes away ends the talk, and so does the end of the test.
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            await self._behaviour(Talk(reader, writer, self))
+            await self._behaviour(UpstreamConnection(reader, writer, self))
         self.open -= 1
         writer.close()
         with contextlib.suppress(ConnectionError, asyncio.CancelledError):
@@ -155,48 +157,48 @@ class Toy:
 # --- What they do
 
 
-def answering(*answers: bytes) -> Behaviour:
+def respond_with(*responses: bytes) -> Behaviour:
     """Answers each request with the next of these, on any number of connections; the last one for ever."""
-    left = list(answers)
+    left = list(responses)
 
-    async def behave(talk: Talk) -> None:
+    async def behave(connection: UpstreamConnection) -> None:
         while True:
-            await talk.ask()
-            await talk.send(left.pop(0) if len(left) > 1 else left[0])
+            await connection.read_request()
+            await connection.send(left.pop(0) if len(left) > 1 else left[0])
 
     return behave
 
 
-def answering_then_silent(answer: bytes) -> Behaviour:
+def respond_then_stall(response: bytes) -> Behaviour:
     """Answers one request on each connection, takes a second one, and waits until the proxy has gone."""
 
-    async def behave(talk: Talk) -> None:
-        await talk.ask()
-        await talk.send(answer)
-        await talk.ask()
-        await talk.gone()
+    async def behave(connection: UpstreamConnection) -> None:
+        await connection.read_request()
+        await connection.send(response)
+        await connection.read_request()
+        await connection.gone()
 
     return behave
 
 
-def answering_by(answer: Callable[[Asked], bytes]) -> Behaviour:
+def respond_by(response: Callable[[ReceivedRequest], bytes]) -> Behaviour:
     """Answers each request with what the function makes of it."""
 
-    async def behave(talk: Talk) -> None:
+    async def behave(connection: UpstreamConnection) -> None:
         while True:
-            await talk.send(answer(await talk.ask()))
+            await connection.send(response(await connection.read_request()))
 
     return behave
 
 
-def in_pieces(pieces: Sequence[bytes]) -> Behaviour:
+def respond_in_chunks(pieces: Sequence[bytes]) -> Behaviour:
     """Answers each request with these pieces, so far apart that each comes alone."""
 
-    async def behave(talk: Talk) -> None:
+    async def behave(connection: UpstreamConnection) -> None:
         while True:
-            await talk.ask()
-            for piece in tuple(pieces):
-                await talk.send(piece)
+            await connection.read_request()
+            for chunk in tuple(pieces):
+                await connection.send(chunk)
                 # The socket is on this very loop: in two turns of it the bytes have been read.
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
@@ -204,143 +206,143 @@ def in_pieces(pieces: Sequence[bytes]) -> Behaviour:
     return behave
 
 
-def answering_then_closing(answer: bytes) -> Behaviour:
+def respond_then_close(response: bytes) -> Behaviour:
     """Answers one request and ends the connection in order."""
 
-    async def behave(talk: Talk) -> None:
-        await talk.ask()
-        await talk.send(answer)
+    async def behave(connection: UpstreamConnection) -> None:
+        await connection.read_request()
+        await connection.send(response)
 
     return behave
 
 
-def breaking_off(part: bytes = b"", *, times: int = 1 << 30, reset: bool = False, then: bytes = OK) -> Behaviour:
+def break_connection(part: bytes = b"", *, times: int = 1 << 30, reset: bool = False, then: bytes = OK) -> Behaviour:
     """Sends a part of an answer and ends the connection, so many times; after that it answers with `then`."""
     left = times
 
-    async def behave(talk: Talk) -> None:
+    async def behave(connection: UpstreamConnection) -> None:
         nonlocal left
         while True:
-            await talk.ask()
+            await connection.read_request()
             if left == 0:
-                await talk.send(then)
+                await connection.send(then)
                 continue
             left -= 1
             if part:
-                await talk.send(part)
+                await connection.send(part)
             if reset:
-                talk.reset()
+                connection.reset()
             return
 
     return behave
 
 
-async def closing_at_once(_: Talk) -> None:
+async def close_at_once(_: UpstreamConnection) -> None:
     """Ends each connection before a request has come."""
 
 
-def silent(part: bytes = b"") -> Behaviour:
+def stall(part: bytes = b"") -> Behaviour:
     """Takes a request, sends a part of an answer at most, and waits until the proxy has gone."""
 
-    async def behave(talk: Talk) -> None:
-        await talk.ask()
+    async def behave(connection: UpstreamConnection) -> None:
+        await connection.read_request()
         if part:
-            await talk.send(part)
-        await talk.gone()
+            await connection.send(part)
+        await connection.gone()
 
     return behave
 
 
-async def deaf(talk: Talk) -> None:
+async def read_nothing(connection: UpstreamConnection) -> None:
     """Takes a request's head and nothing more, and waits."""
-    await talk.head()
-    talk.stop_reading()
+    await connection.head()
+    connection.stop_reading()
     await asyncio.Event().wait()
 
 
-def answering_before_the_body(answer: bytes, *, reads_on: bool) -> Behaviour:
+def respond_before_body(response: bytes, *, reads_on: bool) -> Behaviour:
     """Answers when it has the head; then it reads what comes, or never again."""
 
-    async def behave(talk: Talk) -> None:
-        await talk.head()
-        await talk.send(answer)
+    async def behave(connection: UpstreamConnection) -> None:
+        await connection.head()
+        await connection.send(response)
         if reads_on:
-            await talk.gone()
+            await connection.gone()
         else:
-            talk.stop_reading()
+            connection.stop_reading()
             await asyncio.Event().wait()
 
     return behave
 
 
-def counting_the_body(answer: bytes = OK) -> Behaviour:
+def count_body(response: bytes = OK) -> Behaviour:
     """Reads a body as it comes and counts it in `moved`; answers at its end."""
 
-    async def behave(talk: Talk) -> None:
-        asked = Asked(await talk.head(), b"")
-        if asked.header("transfer-encoding") == "chunked":
-            async for piece in talk.chunks():
-                talk.toy.moved += len(piece)
+    async def behave(connection: UpstreamConnection) -> None:
+        received = ReceivedRequest(await connection.head(), b"")
+        if received.header("transfer-encoding") == "chunked":
+            async for chunk in connection.chunks():
+                connection.fake_upstream.moved += len(chunk)
         else:
-            left = int(asked.header("content-length") or 0)
-            while left and (piece := await talk.reader.read(min(left, 65536))):
-                left -= len(piece)
-                talk.toy.moved += len(piece)
-        await talk.send(answer)
+            left = int(received.header("content-length") or 0)
+            while left and (chunk := await connection.reader.read(min(left, 65536))):
+                left -= len(chunk)
+                connection.fake_upstream.moved += len(chunk)
+        await connection.send(response)
 
     return behave
 
 
-def pouring(length: int = ENDLESS, *, chunked: bool = False) -> Behaviour:
+def stream_body(length: int = ENDLESS, *, chunked: bool = False) -> Behaviour:
     """Answers with so many bytes, as fast as they are taken; `moved` counts them."""
     framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % length
 
-    async def behave(talk: Talk) -> None:
-        await talk.ask()
-        await talk.send(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n")
+    async def behave(connection: UpstreamConnection) -> None:
+        await connection.read_request()
+        await connection.send(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n")
         left = length
         while left:
-            piece = _PIECE[:left]
-            await talk.send(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-            left -= len(piece)
-            talk.toy.moved += len(piece)
-        await talk.send(b"0\r\n\r\n" if chunked else b"")
+            chunk = _PIECE[:left]
+            await connection.send(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+            left -= len(chunk)
+            connection.fake_upstream.moved += len(chunk)
+        await connection.send(b"0\r\n\r\n" if chunked else b"")
 
     return behave
 
 
-def speaking_unasked(words: bytes) -> Behaviour:
+def send_unsolicited(words: bytes) -> Behaviour:
     """Answers a request, and a moment later says something that nobody asked for."""
 
-    async def behave(talk: Talk) -> None:
+    async def behave(connection: UpstreamConnection) -> None:
         while True:
-            await talk.ask()
-            await talk.send(OK)
+            await connection.read_request()
+            await connection.send(OK)
             await asyncio.sleep(0.05)
-            await talk.send(words)
+            await connection.send(words)
 
     return behave
 
 
-def held(proxy: asyncio.Event, answer: bytes = OK) -> Behaviour:
+def respond_when_set(proxy: asyncio.Event, response: bytes = OK) -> Behaviour:
     """Answers each request once the event is set."""
 
-    async def behave(talk: Talk) -> None:
+    async def behave(connection: UpstreamConnection) -> None:
         while True:
-            await talk.ask()
+            await connection.read_request()
             await proxy.wait()
-            await talk.send(answer)
+            await connection.send(response)
 
     return behave
 
 
-def echoing(asked: Asked) -> bytes:
-    """For `answering_by`: the request's head and body, as they came, in the answer's body."""
-    content = asked.head + asked.body
+def echo(received: ReceivedRequest) -> bytes:
+    """For `respond_by`: the request's head and body, as they came, in the answer's body."""
+    content = received.head + received.body
     return b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content)
 
 
-def with_length(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
+def response_with_length(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
     """A whole answer with a Content-Length."""
     lines = [b"HTTP/1.1 " + status, *headers, b"Content-Length: %d" % len(body)]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body

@@ -11,10 +11,10 @@ from proxy_app.request_body import BodyReader
 _REQUEST = make_mocked_request("GET", "/")
 
 
-def some_request(headers: CIMultiDict[str] | dict[str, str], method: str = "POST") -> web.BaseRequest:
+def make_request(headers: CIMultiDict[str] | dict[str, str], method: str = "POST") -> web.BaseRequest:
     return _REQUEST.clone(method=method, headers=CIMultiDict(headers))
 
 
 def context(headers: CIMultiDict[str] | dict[str, str], method: str = "POST") -> RequestContext:
     """The context of such a request."""
-    return RequestContext(some_request(headers, method), BodyReader(1024, 1024, 1.0), Lifecycle())
+    return RequestContext(make_request(headers, method), BodyReader(1024, 1024, 1.0), Lifecycle())
