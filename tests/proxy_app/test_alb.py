@@ -22,12 +22,12 @@ from tests.doubles.fake_upstreams import FakeUpstream
 from tests.doubles.request_factory import context
 from tests.doubles.running_proxy import RunningProxy
 
-from . import sign_in
-from .sign_in import ALB_BOB as BOB
-from .sign_in import ALB_ROOT as ROOT
+from . import sso_fixtures
+from .sso_fixtures import ALB_BOB as BOB
+from .sso_fixtures import ALB_ROOT as ROOT
 
-alb, host, fake_upstream, start_sso, proxy = sign_in.BEHIND_ALB
-send, refused = sign_in.ALB.send, sign_in.ALB.refused
+alb, host, fake_upstream, start_sso, proxy = sso_fixtures.ALB_FIXTURES
+send, assert_rejected = sso_fixtures.ALB.send, sso_fixtures.ALB.assert_rejected
 
 FOREIGN = ARN.replace("mlflow/50dc", "other/60dc")
 WRONG_HEADERS: dict[str, tuple[dict[str, Any], str]] = {
@@ -68,13 +68,13 @@ async def test_what_says_anything_else_is_refused_and_no_key_is_fetched_for_it(
 ) -> None:
     """Though its signature holds: the keys of a region are those of everybody's load balancers."""
     header, why = WRONG_HEADERS[kind]
-    await refused(proxy, alb.assertion(header=header), why)
+    await assert_rejected(proxy, alb.assertion(header=header), why)
     assert (host.requests, fake_upstream.requests) == ([], [])
 
 
 @pytest.mark.parametrize("field", ["alg", "signer", "iss", "client", "exp", "kid"])
 async def test_what_leaves_out_anything_is_refused(proxy: RunningProxy, alb: Alb, host: KeyHost, field: str) -> None:
-    await refused(proxy, alb.assertion(without=field), f"its {field} ")
+    await assert_rejected(proxy, alb.assertion(without=field), f"its {field} ")
     assert host.requests == []
 
 
@@ -98,9 +98,11 @@ def claims_of(**changes: Any) -> dict[str, Any]:
 
 async def test_no_signature_is_no_signature(proxy: RunningProxy, alb: Alb, host: KeyHost) -> None:
     for algorithm in ("none", "None", "NONE", "", None):
-        await refused(proxy, alb.assertion(header={"alg": algorithm}, sign=lambda _: b""), "its alg is not ES256")
+        await assert_rejected(
+            proxy, alb.assertion(header={"alg": algorithm}, sign=lambda _: b""), "its alg is not ES256"
+        )
     assert host.requests == []
-    await refused(proxy, alb.assertion(sign=lambda _: b""), "its signature is invalid")
+    await assert_rejected(proxy, alb.assertion(sign=lambda _: b""), "its signature is invalid")
 
 
 async def test_the_public_key_is_nobodys_secret(proxy: RunningProxy, alb: Alb) -> None:
@@ -110,15 +112,15 @@ async def test_the_public_key_is_nobodys_secret(proxy: RunningProxy, alb: Alb) -
         def sign(data: bytes, secret: bytes = secret) -> bytes:
             return hmac.new(secret, data, hashlib.sha256).digest()
 
-        await refused(proxy, alb.assertion(header={"alg": "HS256"}, sign=sign), "its alg is not ES256")
-        await refused(proxy, alb.assertion(sign=sign), "its signature is invalid")
+        await assert_rejected(proxy, alb.assertion(header={"alg": "HS256"}, sign=sign), "its alg is not ES256")
+        await assert_rejected(proxy, alb.assertion(sign=sign), "its signature is invalid")
 
 
 async def test_a_signature_by_any_other_key_does_not_hold(proxy: RunningProxy, alb: Alb) -> None:
     first, second = alb.key_id, alb.rotate()
     mallory = ec.generate_private_key(ec.SECP256R1())
-    await refused(proxy, alb.assertion(sign=lambda data: es256(mallory, data)), "its signature is invalid")
-    await refused(proxy, alb.assertion(header={"kid": first}), "its signature is invalid")
+    await assert_rejected(proxy, alb.assertion(sign=lambda data: es256(mallory, data)), "its signature is invalid")
+    await assert_rejected(proxy, alb.assertion(header={"kid": first}), "its signature is invalid")
     assert (
         await send(proxy, alb.assertion(header={"kid": first}, sign=lambda data: es256(alb.keys[first], data)))
     ).status == 200
@@ -127,13 +129,13 @@ async def test_a_signature_by_any_other_key_does_not_hold(proxy: RunningProxy, a
 
 @pytest.mark.parametrize("signature", [b"\0" * 64, b"\xff" * 64, b"\0" * 63 + b"\1", b"\1" * 63, b"\1" * 65, b"x"])
 async def test_a_signature_of_another_form_does_not_hold(proxy: RunningProxy, alb: Alb, signature: bytes) -> None:
-    await refused(proxy, alb.assertion(sign=lambda _: signature), "its signature is invalid")
+    await assert_rejected(proxy, alb.assertion(sign=lambda _: signature), "its signature is invalid")
 
 
 async def test_the_claims_of_one_under_the_signature_of_another_do_not_hold(proxy: RunningProxy, alb: Alb) -> None:
     ours, theirs = alb.assertion(BOB).split("."), alb.assertion(ROOT).split(".")
-    await refused(proxy, ".".join([ours[0], theirs[1], ours[2]]), "its signature is invalid")
-    await refused(proxy, ".".join([ours[0], ours[1], theirs[2]]), "its signature is invalid")
+    await assert_rejected(proxy, ".".join([ours[0], theirs[1], ours[2]]), "its signature is invalid")
+    await assert_rejected(proxy, ".".join([ours[0], ours[1], theirs[2]]), "its signature is invalid")
 
 
 async def test_no_letter_of_it_can_be_changed(host: KeyHost, authority: Authority, alb: Alb) -> None:
@@ -167,7 +169,7 @@ async def test_no_letter_of_it_can_be_changed(host: KeyHost, authority: Authorit
 async def test_claims_that_cannot_be_ours_are_refused_though_signed(
     proxy: RunningProxy, alb: Alb, claims: Callable[[], Any], why: str
 ) -> None:
-    await refused(proxy, compact(header_of(alb), claims(), alb.sign), why)
+    await assert_rejected(proxy, compact(header_of(alb), claims(), alb.sign), why)
 
 
 async def test_claims_that_have_ended_are_refused(proxy: RunningProxy, alb: Alb) -> None:
@@ -203,7 +205,7 @@ async def test_claims_need_not_repeat_the_header(proxy: RunningProxy, alb: Alb) 
     ids=range(16),
 )
 async def test_what_is_no_sign_in_at_all_is_refused(proxy: RunningProxy, host: KeyHost, said: str) -> None:
-    await refused(proxy, said, "is invalid: it")
+    await assert_rejected(proxy, said, "is invalid: it")
     assert host.requests == []
 
 

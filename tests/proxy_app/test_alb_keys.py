@@ -11,10 +11,10 @@ from tests.doubles.fake_upstreams import FakeUpstream, response_with_length
 from tests.doubles.raw_client import request
 from tests.doubles.running_proxy import READ, RunningProxy, wait_until
 
-from . import sign_in
+from . import sso_fixtures
 
-alb, host, fake_upstream, start_sso, proxy = sign_in.BEHIND_ALB
-send, refused = sign_in.ALB.send, sign_in.ALB.refused
+alb, host, fake_upstream, start_sso, proxy = sso_fixtures.ALB_FIXTURES
+send, assert_rejected = sso_fixtures.ALB.send, sso_fixtures.ALB.assert_rejected
 
 
 # --- When they are fetched
@@ -41,7 +41,7 @@ async def test_forged_key_ids_do_not_make_the_proxy_fetch_without_end(
 ) -> None:
     assert (await send(proxy, alb.assertion())).status == 200
     for _ in range(30):
-        await refused(proxy, alb.assertion(header={"kid": "0-0"}), "its kid is unknown")
+        await assert_rejected(proxy, alb.assertion(header={"kid": "0-0"}), "its kid is unknown")
     assert host.requests == [alb.key_id, "0-0"]
     responses = await asyncio.gather(
         *[send(proxy, alb.assertion(header={"kid": f"1-{number}"})) for number in range(100)]

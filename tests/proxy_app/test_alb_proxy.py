@@ -14,15 +14,15 @@ from tests.doubles.proxy_process import run
 from tests.doubles.raw_client import request
 from tests.doubles.running_proxy import IDEMPOTENT_WRITE, READ, SEARCH, RunningProxy, Tokens
 
-from . import sign_in
+from . import sso_fixtures
 from .conftest import StartProxy
-from .sign_in import ALB_BOB as BOB
-from .sign_in import ALB_ROOT as ROOT
-from .sign_in import DELETE, Start
+from .sso_fixtures import ALB_BOB as BOB
+from .sso_fixtures import ALB_ROOT as ROOT
+from .sso_fixtures import DELETE, StartSso
 
 AJAX = "/ajax-api/2.0/mlflow/experiments/get?experiment_id=0"
-alb, host, fake_upstream, start_sso, proxy = sign_in.BEHIND_ALB
-send = sign_in.ALB.send
+alb, host, fake_upstream, start_sso, proxy = sso_fixtures.ALB_FIXTURES
+send = sso_fixtures.ALB.send
 
 
 # --- Who has signed in
@@ -49,7 +49,7 @@ async def test_somebody_without_an_address_is_known_by_their_subject(proxy: Runn
     assert proxy.lines[-1]["principal"] == "1111-2222"
 
 
-async def test_the_claim_of_the_groups_is_told_to_the_proxy(start_sso: Start, alb: Alb) -> None:
+async def test_the_claim_of_the_groups_is_told_to_the_proxy(start_sso: StartSso, alb: Alb) -> None:
     proxy = await start_sso(alb_groups_claim="custom:teams", role_rules="group:ops=viewer")
     assert (await send(proxy, alb.assertion({**ANN, "custom:teams": "ml ops"}))).status == 200
     assert (await send(proxy, alb.assertion({**ANN, "groups": "ml ops"}))).status == 403
@@ -86,7 +86,7 @@ async def test_what_is_shown_is_never_written_down(
         assert not [part for part in said.split(".") if part[:40] in values]
 
 
-async def test_headers_as_long_as_a_load_balancer_sends_them_pass(start_sso: Start, alb: Alb) -> None:
+async def test_headers_as_long_as_a_load_balancer_sends_them_pass(start_sso: StartSso, alb: Alb) -> None:
     """Up to 11 KiB of claims and access token, and cookies in pieces of 4 KiB."""
     proxy = await start_sso()
     groups = [f"team-{number:05}" for number in range(850)]
@@ -196,14 +196,14 @@ async def test_whoever_no_rule_fits_is_told_so_by_a_403(
         "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/mlflow/50dc6c495c0c9188",
     ],
 )
-async def test_what_is_no_load_balancer_ends_the_start(start_sso: Start, arn: str) -> None:
+async def test_what_is_no_load_balancer_ends_the_start(start_sso: StartSso, arn: str) -> None:
     with pytest.raises(
         SettingsError, match=r"MLFLOW_PROXY_ALB_ARN: .* is not the ARN of an Application Load Balancer, such as"
     ):
         await start_sso(alb_arn=arn)
 
 
-async def test_a_rule_that_is_none_ends_the_start(start_sso: Start) -> None:
+async def test_a_rule_that_is_none_ends_the_start(start_sso: StartSso) -> None:
     with pytest.raises(SettingsError, match="MLFLOW_PROXY_ROLE_RULES: got 'team=admin', expected group:NAME=ROLE"):
         await start_sso(role_rules="team=admin")
 

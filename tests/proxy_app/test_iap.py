@@ -21,12 +21,12 @@ from tests.doubles.iap import AUDIENCE, BOB, ISSUER, ROOT, Iap, KeyHost, compact
 from tests.doubles.request_factory import context
 from tests.doubles.running_proxy import RunningProxy
 
-from . import sign_in
-from .sign_in import Clock
-from .sign_in import refused_by_iap as refused
+from . import sso_fixtures
+from .sso_fixtures import Clock
+from .sso_fixtures import assert_rejected_by_iap as assert_rejected
 
-iap_double, host, fake_upstream, start_iap, proxy = sign_in.BEHIND_IAP
-send = sign_in.IAP.send
+iap_double, host, fake_upstream, start_iap, proxy = sso_fixtures.IAP_FIXTURES
+send = sso_fixtures.IAP.send
 
 NUMBERS = AUDIENCE.replace("123456789012", "123456789013")
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -72,7 +72,7 @@ async def test_what_says_anything_else_is_refused_though_its_signature_holds(
 ) -> None:
     """The keys are those of all of Google's customers."""
     changes, why = WRONG[kind]
-    await refused(proxy, iap_double.assertion(ROOT, **changes), why)
+    await assert_rejected(proxy, iap_double.assertion(ROOT, **changes), why)
     assert fake_upstream.requests == []
 
 
@@ -103,9 +103,9 @@ async def test_times_are_held_with_half_a_minute_for_clocks(
 async def test_no_signature_is_no_signature(proxy: RunningProxy, iap_double: Iap) -> None:
     for algorithm in ("none", "None", "NONE", ""):
         unsigned = iap_double.assertion(ROOT, header={"alg": algorithm}, sign=lambda _: b"")
-        await refused(proxy, unsigned, "it is malformed")
-        await refused(proxy, unsigned.rstrip("."), "it is malformed")
-        await refused(proxy, iap_double.assertion(ROOT, header={"alg": algorithm}), "its alg is not ES256")
+        await assert_rejected(proxy, unsigned, "it is malformed")
+        await assert_rejected(proxy, unsigned.rstrip("."), "it is malformed")
+        await assert_rejected(proxy, iap_double.assertion(ROOT, header={"alg": algorithm}), "its alg is not ES256")
 
 
 async def test_the_public_key_is_nobodys_secret(proxy: RunningProxy, iap_double: Iap) -> None:
@@ -116,20 +116,24 @@ async def test_the_public_key_is_nobodys_secret(proxy: RunningProxy, iap_double:
         def sign(data: bytes, secret: bytes = secret) -> bytes:
             return hmac.new(secret, data, hashlib.sha512).digest()  # as long as a signature by ES256
 
-        await refused(proxy, iap_double.assertion(ROOT, header={"alg": "HS512"}, sign=sign), "its alg is not ES256")
-        await refused(proxy, iap_double.assertion(ROOT, sign=sign), "its signature is invalid")
-        await refused(proxy, iap_double.assertion(ROOT, header={"alg": "HS256"}), "its alg is not ES256")
+        await assert_rejected(
+            proxy, iap_double.assertion(ROOT, header={"alg": "HS512"}, sign=sign), "its alg is not ES256"
+        )
+        await assert_rejected(proxy, iap_double.assertion(ROOT, sign=sign), "its signature is invalid")
+        await assert_rejected(proxy, iap_double.assertion(ROOT, header={"alg": "HS256"}), "its alg is not ES256")
 
 
 async def test_a_signature_by_any_other_key_does_not_hold(proxy: RunningProxy, iap_double: Iap) -> None:
     first, second = iap_double.key_id, iap_double.rotate()
     mallory = ec.generate_private_key(ec.SECP256R1())
-    await refused(proxy, iap_double.assertion(ROOT, sign=lambda data: es256(mallory, data)), "its signature is invalid")
-    await refused(proxy, iap_double.assertion(ROOT, header={"kid": first}), "its signature is invalid")
+    await assert_rejected(
+        proxy, iap_double.assertion(ROOT, sign=lambda data: es256(mallory, data)), "its signature is invalid"
+    )
+    await assert_rejected(proxy, iap_double.assertion(ROOT, header={"kid": first}), "its signature is invalid")
     assert (await send(proxy, iap_double.assertion(header={"kid": second}))).status == 200
     # Nor by one that it brings along.
     brought = {"jwk": doubles.jwk(second, mallory), "jku": "https://evil.example/keys", "x5u": "https://evil.example"}
-    await refused(
+    await assert_rejected(
         proxy, iap_double.assertion(ROOT, header=brought, sign=lambda data: es256(mallory, data)), "is invalid"
     )
 
@@ -138,15 +142,15 @@ async def test_a_signature_by_any_other_key_does_not_hold(proxy: RunningProxy, i
 async def test_a_signature_of_numbers_that_fit_any_text_does_not_hold(
     proxy: RunningProxy, iap_double: Iap, signature: bytes
 ) -> None:
-    await refused(proxy, iap_double.assertion(ROOT, sign=lambda _: signature), "its signature is invalid")
+    await assert_rejected(proxy, iap_double.assertion(ROOT, sign=lambda _: signature), "its signature is invalid")
 
 
 async def test_the_claims_of_one_under_the_signature_of_another_do_not_hold(
     proxy: RunningProxy, iap_double: Iap
 ) -> None:
     ours, theirs = iap_double.assertion(BOB).split("."), iap_double.assertion(ROOT).split(".")
-    await refused(proxy, ".".join([ours[0], theirs[1], ours[2]]), "its signature is invalid")
-    await refused(proxy, ".".join([ours[0], ours[1], theirs[2]]), "its signature is invalid")
+    await assert_rejected(proxy, ".".join([ours[0], theirs[1], ours[2]]), "its signature is invalid")
+    await assert_rejected(proxy, ".".join([ours[0], ours[1], theirs[2]]), "its signature is invalid")
 
 
 async def test_no_letter_of_it_can_be_changed(host: KeyHost, authority: Authority, iap_double: Iap) -> None:
@@ -178,7 +182,7 @@ async def test_no_letter_of_it_can_be_changed(host: KeyHost, authority: Authorit
     ids=range(15),
 )
 async def test_what_is_no_assertion_at_all_is_refused(proxy: RunningProxy, said: str) -> None:
-    await refused(proxy, said, "is invalid: it")
+    await assert_rejected(proxy, said, "is invalid: it")
 
 
 @pytest.mark.parametrize("claims", [b"[]", b"5", b'"root@elsewhere.example"', b"{", b'{"sub": "\xff"}', b"[" * 20_000])
@@ -186,4 +190,4 @@ async def test_claims_that_cannot_be_ours_are_refused_though_signed(
     proxy: RunningProxy, iap_double: Iap, claims: bytes
 ) -> None:
     header = {"alg": "ES256", "typ": "JWT", "kid": iap_double.key_id}
-    await refused(proxy, compact(header, claims, iap_double.sign), "is invalid: its")
+    await assert_rejected(proxy, compact(header, claims, iap_double.sign), "is invalid: its")

@@ -17,12 +17,12 @@ from tests.doubles.iap import AUDIENCE, ROOT, Iap, KeyHost
 from tests.doubles.raw_client import request
 from tests.doubles.running_proxy import READ, RunningProxy, wait_until
 
-from . import sign_in
-from .sign_in import Clock, Start
-from .sign_in import refused_by_iap as refused
+from . import sso_fixtures
+from .sso_fixtures import Clock, StartSso
+from .sso_fixtures import assert_rejected_by_iap as assert_rejected
 
-iap_double, host, fake_upstream, start_iap, proxy = sign_in.BEHIND_IAP
-send = sign_in.IAP.send
+iap_double, host, fake_upstream, start_iap, proxy = sso_fixtures.IAP_FIXTURES
+send = sso_fixtures.IAP.send
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ async def test_forged_key_ids_do_not_make_the_proxy_fetch_without_end(
 ) -> None:
     assert (await send(proxy, iap_double.assertion())).status == 200
     for _ in range(30):
-        await refused(proxy, iap_double.assertion(header={"kid": "f9R3yg"}), "its kid is unknown")
+        await assert_rejected(proxy, iap_double.assertion(header={"kid": "f9R3yg"}), "its kid is unknown")
     assert host.requests == 2
     statuses = {(await send(proxy, iap_double.assertion(header={"kid": f"1-{number}"}))).status for number in range(60)}
     assert statuses == {401, 503}
@@ -81,7 +81,7 @@ async def test_forged_key_ids_do_not_make_the_proxy_fetch_without_end(
 
 @pytest.mark.usefixtures("quick")
 async def test_without_keys_the_proxy_starts_is_not_ready_and_says_so_until_it_has_them(
-    start_iap: Start, iap_double: Iap, host: KeyHost, fake_upstream: FakeUpstream, caplog: pytest.LogCaptureFixture
+    start_iap: StartSso, iap_double: Iap, host: KeyHost, fake_upstream: FakeUpstream, caplog: pytest.LogCaptureFixture
 ) -> None:
     host.down = True
     proxy = await start_iap()
@@ -102,7 +102,7 @@ async def test_without_keys_the_proxy_starts_is_not_ready_and_says_so_until_it_h
 
 
 async def test_a_key_host_that_cannot_be_reached_is_no_reason_not_to_start(
-    start_iap: Start, iap_double: Iap, authority: Authority
+    start_iap: StartSso, iap_double: Iap, authority: Authority
 ) -> None:
     async with KeyHost.running(iap_double, authority) as gone:
         pass
@@ -111,13 +111,15 @@ async def test_a_key_host_that_cannot_be_reached_is_no_reason_not_to_start(
     assert (await send(proxy, iap_double.assertion())).status == 503
 
 
-async def test_a_key_host_that_nobody_trusts_is_not_believed(start_iap: Start, iap_double: Iap, host: KeyHost) -> None:
+async def test_a_key_host_that_nobody_trusts_is_not_believed(
+    start_iap: StartSso, iap_double: Iap, host: KeyHost
+) -> None:
     proxy = await start_iap(ca_bundle=None)
     assert (await send(proxy, iap_double.assertion())).status == 503
     assert host.requests == 0
 
 
-async def test_an_upstream_in_trouble_is_told_of_when_there_are_keys(start_iap: Start) -> None:
+async def test_an_upstream_in_trouble_is_told_of_when_there_are_keys(start_iap: StartSso) -> None:
     async with FakeUpstream.running(fake_upstreams.close_at_once) as gone:
         pass
     proxy = await start_iap(upstream_url=gone.origin)
@@ -129,7 +131,7 @@ async def test_an_upstream_in_trouble_is_told_of_when_there_are_keys(start_iap: 
 
 @pytest.mark.usefixtures("quick")
 async def test_over_days_keys_come_and_go_and_whoever_comes_through_is_let_in(
-    start_iap: Start, iap_double: Iap, host: KeyHost, monkeypatch: pytest.MonkeyPatch
+    start_iap: StartSso, iap_double: Iap, host: KeyHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One clock for IAP, the proxy and its keys, moved on by ten minutes at a time."""
     monkeypatch.setattr(signing_keys, "_REFRESH_INTERVAL", 0.002)
@@ -162,7 +164,11 @@ async def test_over_days_keys_come_and_go_and_whoever_comes_through_is_let_in(
 
 @pytest.mark.usefixtures("quick")
 async def test_keys_hold_through_a_day_without_their_host_and_new_ones_are_there_with_it(
-    start_iap: Start, iap_double: Iap, host: KeyHost, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    start_iap: StartSso,
+    iap_double: Iap,
+    host: KeyHost,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = iap_double.clock = Clock()
     clock.set_for_jwt(monkeypatch)
@@ -187,7 +193,7 @@ async def test_keys_hold_through_a_day_without_their_host_and_new_ones_are_there
 
 @pytest.mark.usefixtures("quick")
 async def test_a_key_that_is_taken_away_opens_nothing_within_the_hour(
-    start_iap: Start, iap_double: Iap, host: KeyHost, monkeypatch: pytest.MonkeyPatch
+    start_iap: StartSso, iap_double: Iap, host: KeyHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host.caching = [b"Cache-Control: public, max-age=999999999"]
     clock = iap_double.clock = Clock()
@@ -201,7 +207,7 @@ async def test_a_key_that_is_taken_away_opens_nothing_within_the_hour(
     clock.now += 3600
     await wait_until(lambda: host.requests == 2)
     await asyncio.sleep(0.05)
-    await refused(
+    await assert_rejected(
         proxy,
         iap_double.assertion(ROOT, header={"kid": key_id}, sign=lambda data: es256(stolen, data)),
         "its kid is unknown",

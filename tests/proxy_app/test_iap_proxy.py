@@ -14,13 +14,13 @@ from tests.doubles.proxy_process import run
 from tests.doubles.raw_client import request
 from tests.doubles.running_proxy import ARTIFACT, IDEMPOTENT_WRITE, READ, SEARCH, RunningProxy
 
-from . import sign_in
+from . import sso_fixtures
 from .conftest import StartProxy
-from .sign_in import DELETE, Start
+from .sso_fixtures import DELETE, StartSso
 
 EVE = {"email": "eve@elsewhere.example", "sub": "accounts.google.com:666"}
-iap_double, host, fake_upstream, start_iap, proxy = sign_in.BEHIND_IAP
-send, shown = sign_in.IAP.send, sign_in.IAP.shown
+iap_double, host, fake_upstream, start_iap, proxy = sso_fixtures.IAP_FIXTURES
+send, header = sso_fixtures.IAP.send, sso_fixtures.IAP.header
 
 
 # --- Who comes through
@@ -78,7 +78,7 @@ async def test_an_address_may_have_the_prefix_of_iaps_other_headers(proxy: Runni
     ],
 )
 async def test_a_domain_is_the_organization_that_the_account_belongs_to(
-    start_iap: Start, iap_double: Iap, claims: dict[str, Any], status: int
+    start_iap: StartSso, iap_double: Iap, claims: dict[str, Any], status: int
 ) -> None:
     domains = ["example.org", "ml-jobs.iam.gserviceaccount.com", "developer.gserviceaccount.com", "kelvin.example"]
     proxy = await start_iap(role_rules=",".join(f"domain:{domain}=viewer" for domain in domains))
@@ -207,7 +207,7 @@ async def test_mlflows_health_is_the_proxy_for_who_did_not_come_through(
     assert (await proxy.send(request("HEAD", "/health"))).status == 200
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
         assert (await proxy.send(request(method, "/health", body=b"{}"))).status == 401
-    assert (await proxy.send(request("GET", "/health", shown("nobody")))).status == 401
+    assert (await proxy.send(request("GET", "/health", header("nobody")))).status == 401
     assert fake_upstream.connections == 0
     through = await send(proxy, iap_double.assertion(BOB), target="/health")
     assert (through.status, len(fake_upstream.requests)) == (200, 1)
@@ -262,7 +262,7 @@ async def test_the_header_is_the_same_in_any_case(proxy: RunningProxy, iap_doubl
 async def test_two_of_them_are_none(proxy: RunningProxy, iap_double: Iap, fake_upstream: FakeUpstream) -> None:
     """Which of them would IAP have written?"""
     for first, second in ((ROOT, BOB), (BOB, ROOT), (BOB, BOB)):
-        response = await send(proxy, iap_double.assertion(first), "GET", READ, shown(iap_double.assertion(second)))
+        response = await send(proxy, iap_double.assertion(first), "GET", READ, header(iap_double.assertion(second)))
         assert response.error == (401, "UNAUTHENTICATED")
         assert "it was sent twice" in response.message
     assert (await send(proxy, f"{iap_double.assertion(ROOT)}, {iap_double.assertion(BOB)}")).status == 401
@@ -294,7 +294,7 @@ async def test_a_page_of_another_site_changes_nothing_by_a_session_of_iaps(
 
 
 async def test_mlflows_own_pages_stand_where_the_proxy_does_elsewhere(
-    start_iap: Start, iap_double: Iap, fake_upstream: FakeUpstream
+    start_iap: StartSso, iap_double: Iap, fake_upstream: FakeUpstream
 ) -> None:
     proxy = await start_iap()
     assert (await send(proxy, iap_double.assertion(BOB), "GET", "/", "Accept: text/html")).status == 200
@@ -304,14 +304,14 @@ async def test_mlflows_own_pages_stand_where_the_proxy_does_elsewhere(
 # --- The start
 
 
-async def test_a_rule_for_a_group_ends_the_start(start_iap: Start) -> None:
+async def test_a_rule_for_a_group_ends_the_start(start_iap: StartSso) -> None:
     with pytest.raises(
         SettingsError, match="MLFLOW_PROXY_ROLE_RULES: group:ml-admins has no effect with MLFLOW_PROXY_IAP_AUDIENCE"
     ):
         await start_iap(role_rules="email:ann@example.org=admin, group:ml-admins=admin")
 
 
-async def test_a_rule_that_is_none_ends_the_start(start_iap: Start) -> None:
+async def test_a_rule_that_is_none_ends_the_start(start_iap: StartSso) -> None:
     with pytest.raises(SettingsError, match="MLFLOW_PROXY_ROLE_RULES: got 'team=admin', expected"):
         await start_iap(role_rules="team=admin")
 
