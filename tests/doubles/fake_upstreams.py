@@ -1,8 +1,8 @@
-"""Upstreams with one behavior each, over real sockets and raw bytes, so that a test sees exactly what is sent.
+"""Upstreams with one behaviour each, over real sockets and raw bytes, so that a test sees exactly what is sent.
 
     async with FakeUpstream.running(respond_with(OK)) as upstream: ...
 
-A behavior is a coroutine function of one UpstreamConnection; the connection is closed when it returns.
+A behaviour is a coroutine function of one UpstreamConnection; the connection is closed when it returns.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import cast
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
-# More than the sockets' buffers and the proxy's own can hold between two ends that do not move.
+# More than the buffers of the sockets and of the proxy can hold.
 ENDLESS = 1 << 40
-_PIECE = b"x" * 65536
+_CHUNK = b"x" * 65536
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ReceivedRequest:
-    """A request as it came: `head` with its empty line, `body` without its framing."""
+    """A request as received: `head` includes the empty line, `body` is without its framing."""
 
     head: bytes
     body: bytes
@@ -33,7 +33,7 @@ class ReceivedRequest:
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """(name in lower case, value), in order."""
+        """(lower-case name, value) pairs, in order."""
         pairs = [line.partition(": ") for line in self.head.decode("latin-1").split("\r\n")[1:-2]]
         return [(name.lower(), value) for name, _, value in pairs]
 
@@ -42,7 +42,7 @@ class ReceivedRequest:
 
 
 class UpstreamConnection:
-    """One connection, as the upstream has it."""
+    """The upstream's end of a connection."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fake_upstream: "FakeUpstream"
@@ -52,13 +52,13 @@ class UpstreamConnection:
         self.fake_upstream = fake_upstream
 
     async def head(self) -> bytes:
-        """The next request's head. Raises IncompleteReadError when there is none."""
+        """Read the head of the next request. Raises IncompleteReadError if the connection ends first."""
         head = await self.reader.readuntil(b"\r\n\r\n")
         self.fake_upstream.heads.append(head)
         return head
 
     async def read_request(self) -> ReceivedRequest:
-        """The next request, whole."""
+        """Read the next request, with its body."""
         head = await self.head()
         received = ReceivedRequest(head, await self.body(ReceivedRequest(head, b"")))
         self.fake_upstream.requests.append(received)
@@ -80,17 +80,17 @@ class UpstreamConnection:
         await self.writer.drain()
 
     async def gone(self) -> None:
-        """Until the proxy has ended the connection."""
+        """Wait until the proxy closes the connection."""
         with contextlib.suppress(ConnectionError):
             while await self.reader.read(65536):
                 pass
 
     def stop_reading(self) -> None:
-        """Let what comes pile up where it is."""
+        """Stop reading, so that the sockets' buffers fill."""
         cast("asyncio.Transport", self.writer.transport).pause_reading()
 
     def reset(self) -> None:
-        """End the connection with RST, as a crash does."""
+        """Close the connection with RST, as after a crash."""
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
@@ -100,7 +100,7 @@ Behaviour = Callable[[UpstreamConnection], Awaitable[None]]
 
 
 class FakeUpstream:
-    """A listening socket with a behaviour, and what it has seen. `open` counts connections that have not ended."""
+    """A server with a behaviour. `requests` and `heads` are those received; `open` counts the open connections."""
 
     def __init__(self, behaviour: Behaviour) -> None:
         self._behaviour = behaviour
@@ -111,7 +111,7 @@ class FakeUpstream:
         self.open = 0
         self.heads: list[bytes] = []
         self.requests: list[ReceivedRequest] = []
-        # How much of an endless answer the proxy has taken, or how much of a request has come.
+        # Body bytes of an endless response that were sent, or of a request that were received.
         self.moved = 0
 
     @classmethod
@@ -119,17 +119,17 @@ class FakeUpstream:
     async def running(
         cls, behaviour: Behaviour, *, tls: ssl.SSLContext | None = None, buffer: int = 0
     ) -> AsyncGenerator["FakeUpstream"]:
-        """`buffer`: the size of the sockets' buffers, in bytes; 0 leaves it to the system."""
+        """Serve on a free loopback port. `buffer`: the size of the sockets' buffers in bytes; 0: the default."""
         fake_upstream = cls(behaviour)
-        door = socket.create_server(("127.0.0.1", 0))
-        # asyncio sets it itself only where a socket names its protocol.
-        door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener = socket.create_server(("127.0.0.1", 0))
+        # asyncio sets it only on sockets with an explicit protocol.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if buffer:
-            door.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-            door.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
-        fake_upstream.port = door.getsockname()[1]
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+        fake_upstream.port = listener.getsockname()[1]
         fake_upstream.origin = f"{'https' if tls else 'http'}://localhost:{fake_upstream.port}"
-        server = await asyncio.start_server(fake_upstream._talk, sock=door, ssl=tls, limit=1 << 20)
+        server = await asyncio.start_server(fake_upstream._handle, sock=listener, ssl=tls, limit=1 << 20)
         try:
             yield fake_upstream
         finally:
@@ -138,14 +138,14 @@ class FakeUpstream:
                 task.cancel()
             await asyncio.gather(*fake_upstream._tasks, return_exceptions=True)
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self.connections += 1
         self.open += 1
-        # A proxy that goes away ends the talk, and so does the end of the test.
+        # The proxy may close the connection at any time, and the end of the test cancels this task.
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             await self._behaviour(UpstreamConnection(reader, writer, self))
         self.open -= 1
@@ -154,11 +154,11 @@ class FakeUpstream:
             await writer.wait_closed()
 
 
-# --- What they do
+# --- Behaviours
 
 
 def respond_with(*responses: bytes) -> Behaviour:
-    """Answers each request with the next of these, on any number of connections; the last one for ever."""
+    """Send the responses in order, one per request, across all connections; repeat the last one."""
     left = list(responses)
 
     async def behave(connection: UpstreamConnection) -> None:
@@ -170,7 +170,7 @@ def respond_with(*responses: bytes) -> Behaviour:
 
 
 def respond_then_stall(response: bytes) -> Behaviour:
-    """Answers one request on each connection, takes a second one, and waits until the proxy has gone."""
+    """Respond to the first request of each connection; read the second and wait until the proxy closes it."""
 
     async def behave(connection: UpstreamConnection) -> None:
         await connection.read_request()
@@ -182,7 +182,7 @@ def respond_then_stall(response: bytes) -> Behaviour:
 
 
 def respond_by(response: Callable[[ReceivedRequest], bytes]) -> Behaviour:
-    """Answers each request with what the function makes of it."""
+    """Respond to each request with the function's result."""
 
     async def behave(connection: UpstreamConnection) -> None:
         while True:
@@ -191,15 +191,15 @@ def respond_by(response: Callable[[ReceivedRequest], bytes]) -> Behaviour:
     return behave
 
 
-def respond_in_chunks(pieces: Sequence[bytes]) -> Behaviour:
-    """Answers each request with these pieces, so far apart that each comes alone."""
+def respond_in_chunks(chunks: Sequence[bytes]) -> Behaviour:
+    """Send the response in these chunks, far enough apart for the proxy to read each one separately."""
 
     async def behave(connection: UpstreamConnection) -> None:
         while True:
             await connection.read_request()
-            for chunk in tuple(pieces):
+            for chunk in tuple(chunks):
                 await connection.send(chunk)
-                # The socket is on this very loop: in two turns of it the bytes have been read.
+                # The proxy runs in the same event loop, and reads the chunk within two iterations.
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
 
@@ -207,7 +207,7 @@ def respond_in_chunks(pieces: Sequence[bytes]) -> Behaviour:
 
 
 def respond_then_close(response: bytes) -> Behaviour:
-    """Answers one request and ends the connection in order."""
+    """Respond to one request, then close the connection with FIN."""
 
     async def behave(connection: UpstreamConnection) -> None:
         await connection.read_request()
@@ -217,7 +217,7 @@ def respond_then_close(response: bytes) -> Behaviour:
 
 
 def break_connection(part: bytes = b"", *, times: int = 1 << 30, reset: bool = False, then: bytes = OK) -> Behaviour:
-    """Sends a part of an answer and ends the connection, so many times; after that it answers with `then`."""
+    """Send a part of a response and close the connection, `times` times; respond with `then` after that."""
     left = times
 
     async def behave(connection: UpstreamConnection) -> None:
@@ -238,11 +238,11 @@ def break_connection(part: bytes = b"", *, times: int = 1 << 30, reset: bool = F
 
 
 async def close_at_once(_: UpstreamConnection) -> None:
-    """Ends each connection before a request has come."""
+    """Close each connection before reading a request."""
 
 
 def stall(part: bytes = b"") -> Behaviour:
-    """Takes a request, sends a part of an answer at most, and waits until the proxy has gone."""
+    """Read a request, send a part of a response or nothing, and wait until the proxy closes the connection."""
 
     async def behave(connection: UpstreamConnection) -> None:
         await connection.read_request()
@@ -254,14 +254,14 @@ def stall(part: bytes = b"") -> Behaviour:
 
 
 async def read_nothing(connection: UpstreamConnection) -> None:
-    """Takes a request's head and nothing more, and waits."""
+    """Read the head of a request and nothing more; never respond."""
     await connection.head()
     connection.stop_reading()
     await asyncio.Event().wait()
 
 
 def respond_before_body(response: bytes, *, reads_on: bool) -> Behaviour:
-    """Answers when it has the head; then it reads what comes, or never again."""
+    """Respond as soon as the head is read. `reads_on`: keep reading until the proxy closes the connection."""
 
     async def behave(connection: UpstreamConnection) -> None:
         await connection.head()
@@ -276,7 +276,7 @@ def respond_before_body(response: bytes, *, reads_on: bool) -> Behaviour:
 
 
 def count_body(response: bytes = OK) -> Behaviour:
-    """Reads a body as it comes and counts it in `moved`; answers at its end."""
+    """Count the body's bytes in `moved` as they are received; respond at the end of the body."""
 
     async def behave(connection: UpstreamConnection) -> None:
         received = ReceivedRequest(await connection.head(), b"")
@@ -294,7 +294,7 @@ def count_body(response: bytes = OK) -> Behaviour:
 
 
 def stream_body(length: int = ENDLESS, *, chunked: bool = False) -> Behaviour:
-    """Answers with so many bytes, as fast as they are taken; `moved` counts them."""
+    """Respond with a body of `length` bytes, as fast as the proxy reads it; `moved` counts them."""
     framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % length
 
     async def behave(connection: UpstreamConnection) -> None:
@@ -302,7 +302,7 @@ def stream_body(length: int = ENDLESS, *, chunked: bool = False) -> Behaviour:
         await connection.send(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n")
         left = length
         while left:
-            chunk = _PIECE[:left]
+            chunk = _CHUNK[:left]
             await connection.send(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
             left -= len(chunk)
             connection.fake_upstream.moved += len(chunk)
@@ -311,38 +311,38 @@ def stream_body(length: int = ENDLESS, *, chunked: bool = False) -> Behaviour:
     return behave
 
 
-def send_unsolicited(words: bytes) -> Behaviour:
-    """Answers a request, and a moment later says something that nobody asked for."""
+def send_unsolicited(data: bytes) -> Behaviour:
+    """Respond to a request, and send unsolicited data shortly afterwards."""
 
     async def behave(connection: UpstreamConnection) -> None:
         while True:
             await connection.read_request()
             await connection.send(OK)
             await asyncio.sleep(0.05)
-            await connection.send(words)
+            await connection.send(data)
 
     return behave
 
 
-def respond_when_set(proxy: asyncio.Event, response: bytes = OK) -> Behaviour:
-    """Answers each request once the event is set."""
+def respond_when_set(event: asyncio.Event, response: bytes = OK) -> Behaviour:
+    """Respond to each request once the event is set."""
 
     async def behave(connection: UpstreamConnection) -> None:
         while True:
             await connection.read_request()
-            await proxy.wait()
+            await event.wait()
             await connection.send(response)
 
     return behave
 
 
 def echo(received: ReceivedRequest) -> bytes:
-    """For `respond_by`: the request's head and body, as they came, in the answer's body."""
+    """For `respond_by`: a response whose body is the request's head and body as received."""
     content = received.head + received.body
     return b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content)
 
 
 def response_with_length(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
-    """A whole answer with a Content-Length."""
+    """A response with this body and its Content-Length."""
     lines = [b"HTTP/1.1 " + status, *headers, b"Content-Length: %d" % len(body)]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body

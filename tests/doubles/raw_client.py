@@ -1,4 +1,4 @@
-"""A caller that sends exact bytes and reads answers strictly: what is cut short raises, and never looks whole."""
+"""An HTTP client that sends exact bytes and parses responses strictly: a truncated response raises an error."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ _BODILESS = frozenset({204, 304})
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RawResponse:
-    """`headers` are (name in lower case, value), in order."""
+    """A response; `headers` are (lower-case name, value) pairs, in order."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -32,7 +32,7 @@ class RawResponse:
 
     @property
     def error(self) -> tuple[int, str]:
-        """(status, error_code) of an error in MLflow's form."""
+        """(status, error_code) of an error response in MLflow's format."""
         content = self.json()
         assert set(content) == {"error_code", "message"}, content
         assert self.header("content-type") == "application/json; charset=utf-8"
@@ -54,7 +54,7 @@ class RawClient:
     @classmethod
     @contextlib.asynccontextmanager
     async def connected(cls, address: Address, *, buffer: int = 0) -> AsyncGenerator["RawClient"]:
-        """`buffer`: the size of the socket's receive buffer, in bytes."""
+        """Connect. `buffer`: the size of the socket's receive buffer in bytes; 0: the default."""
         sock = socket.socket()
         sock.setblocking(False)
         if buffer:
@@ -77,19 +77,19 @@ class RawClient:
         await self.writer.drain()
 
     async def round_trip(self, data: bytes, method: str = "") -> RawResponse:
-        """Send a request and read its answer; `method` is that of the request line if not told."""
+        """Send a request and read its response; `method` defaults to that of the request line."""
         await self.send(data)
         return await self.read_response(method or data.partition(b" ")[0].decode())
 
     async def head(self) -> tuple[int, list[tuple[str, str]]]:
-        """The next head, an interim one too."""
+        """Read the next status line and headers, including those of interim responses."""
         text = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        line, *rest = text.split("\r\n")[:-2]
-        pairs = [header.partition(": ") for header in rest]
+        line, *fields = text.split("\r\n")[:-2]
+        pairs = [field.partition(": ") for field in fields]
         return int(line.split(" ")[1]), [(name.lower(), value) for name, _, value in pairs]
 
     async def read_response(self, method: str = "GET") -> RawResponse:
-        """Raises IncompleteReadError or ConnectionError when it breaks off."""
+        """Read a response. Raises IncompleteReadError or ConnectionError if it is truncated."""
         status, headers = await self.head()
         return RawResponse(status, headers, await self._body(method, status, dict(headers)))
 
@@ -108,16 +108,16 @@ class RawClient:
         return await self.reader.read(-1)
 
     async def closed(self) -> bytes:
-        """What still comes until the proxy ends the connection."""
-        rest = b""
+        """Read until the proxy closes the connection; returns the data."""
+        data = b""
         with contextlib.suppress(ConnectionError):
             while chunk := await self.reader.read(65536):
-                rest += chunk
-        return rest
+                data += chunk
+        return data
 
 
 def request(method: str, target: str, *headers: str, body: bytes | None = None, token: str = "") -> bytes:
-    """A request's bytes: Host, the token if given, these headers, a Content-Length if there is a body."""
+    """The bytes of a request with Host, these headers, the bearer token if given, and Content-Length for a body."""
     lines = [f"{method} {target} HTTP/1.1", "Host: proxy", *headers]
     if token:
         lines.append(f"Authorization: Bearer {token}")
@@ -127,5 +127,5 @@ def request(method: str, target: str, *headers: str, body: bytes | None = None, 
 
 
 def chunked_body(*chunks: bytes) -> bytes:
-    """These as chunks; an empty one is the end."""
+    """Data in chunked transfer coding; an empty chunk is the last one."""
     return b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)

@@ -1,4 +1,4 @@
-"""The proxy in this process, on free ports, started by what starts it in production."""
+"""The proxy in the test process, on free ports, started with the functions of production."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ from proxy_app.sigv4 import Credentials
 from .raw_client import RawClient, RawResponse
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/team"
-# A route for each rule about sending again: a viewer's read, an editor's write that may be repeated, one that may not.
+# Routes that differ in required role and idempotency: reads for viewers, and writes for editors.
 READ = "/api/2.0/mlflow/runs/get?run_id=1"
 SEARCH = "/api/2.0/mlflow/runs/search"
 IDEMPOTENT_WRITE = "/api/2.0/mlflow/runs/set-tag"
@@ -33,24 +33,24 @@ ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/1/model.bin"
 
 
 class Tokens:
-    """A token for each role, named some-viewer and so on, and the file that holds their hashes."""
+    """A token for each role, named some-viewer, some-editor and some-admin; `file` has their hashes."""
 
     def __init__(self, folder: Path) -> None:
-        made = [Token.new(f"some-{role.label}", role, 1) for role in ROLES]
-        self.all = {token.role.label: plain for token, plain in made}
+        created = [Token.new(f"some-{role.label}", role, 1) for role in ROLES]
+        self.all = {token.role.label: plaintext for token, plaintext in created}
         self.viewer, self.editor, self.admin = self.all.values()
         self.file = folder / "tokens.json"
-        self.file.write_text(serialize(token for token, _ in made))
+        self.file.write_text(serialize(token for token, _ in created))
 
 
 def signing_keys() -> Loaded:
-    """A credential source: long-term keys."""
-    return Loaded(Credentials("AKIDTOY", "secret-key", "session-token"), None)
+    """A source of credentials that do not expire."""
+    return Loaded(Credentials("AKIDEXAMPLE", "secret-key", "session-token"), None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunningProxy:
-    """`lines` are the lines of its log, as written."""
+    """A proxy that serves requests; `written` are the lines of its access log, `lines` their parsed JSON."""
 
     server: Server
     settings: Settings
@@ -84,18 +84,18 @@ class RunningProxy:
         return RawClient.connected(self.address, buffer=buffer)
 
     async def send(self, data: bytes) -> RawResponse:
-        """The answer to one request on a connection of its own."""
+        """Send one request on a new connection; returns the response."""
         async with self.connect() as client:
             return await client.round_trip(data)
 
 
 def quick_settings(upstream: str, tokens: Tokens, *, signed: bool = False, **changes: Any) -> Settings:
-    """Free ports and short times; `signed` takes the origin for SageMaker's."""
-    anywhere = Address("127.0.0.1", 0)
-    told: dict[str, Any] = {"target_arn": ARN, "target_endpoint": upstream} if signed else {"upstream_url": upstream}
-    told |= {"tokens_file": tokens.file, "listen": anywhere, "metrics_listen": anywhere}
-    told |= {"body_timeout": 5.0, "upstream_timeout": 5.0, "connect_timeout": 2.0}
-    return Settings.build({**told, **changes})
+    """Settings with free ports and short timeouts. `signed`: the upstream is a SageMaker endpoint."""
+    free_port = Address("127.0.0.1", 0)
+    values: dict[str, Any] = {"target_arn": ARN, "target_endpoint": upstream} if signed else {"upstream_url": upstream}
+    values |= {"tokens_file": tokens.file, "listen": free_port, "metrics_listen": free_port}
+    values |= {"body_timeout": 5.0, "upstream_timeout": 5.0, "connect_timeout": 2.0}
+    return Settings.build({**values, **changes})
 
 
 @contextlib.asynccontextmanager
@@ -108,7 +108,7 @@ async def running_proxy(
     extensions: Extensions = NO_EXTENSIONS,
     **changes: Any,
 ) -> AsyncGenerator[RunningProxy]:
-    """The proxy in front of an origin."""
+    """Run the proxy in front of the upstream with this origin."""
     settings = quick_settings(upstream, tokens, signed=signed, **changes)
     written: list[str] = []
     async with running_server(
@@ -117,24 +117,24 @@ async def running_proxy(
         yield RunningProxy(server, settings, tokens, written)
 
 
-async def wait_until(holds: Callable[[], bool | Awaitable[bool]], within: float = 5.0) -> float:
-    """Wait for it; the seconds that took."""
+async def wait_until(condition: Callable[[], bool | Awaitable[bool]], within: float = 5.0) -> float:
+    """Poll until the condition is true; returns the elapsed seconds. Fails after `within` seconds."""
     started = time.perf_counter()
     while True:
-        found = holds()
-        if found if isinstance(found, bool) else await found:
+        result = condition()
+        if result if isinstance(result, bool) else await result:
             return time.perf_counter() - started
-        assert time.perf_counter() - started < within, "it did not happen in time"
+        assert time.perf_counter() - started < within, f"the condition is not true after {within} s"
         await asyncio.sleep(0.005)
 
 
-async def wait_until_stable(read: Callable[[], int], still: float = 0.15) -> int:
-    """The number once it has not changed for so many seconds."""
-    known, since = read(), time.perf_counter()
-    started = since
-    while time.perf_counter() - since < still:
-        assert time.perf_counter() - started < 10, "it never stands still"
+async def wait_until_stable(read: Callable[[], int], seconds: float = 0.15) -> int:
+    """Poll until the number has not changed for so many seconds; returns it."""
+    value, changed = read(), time.perf_counter()
+    started = changed
+    while time.perf_counter() - changed < seconds:
+        assert time.perf_counter() - started < 10, "the number still changes after 10 s"
         await asyncio.sleep(0.01)
-        if read() != known:
-            known, since = read(), time.perf_counter()
-    return known
+        if read() != value:
+            value, changed = read(), time.perf_counter()
+    return value

@@ -333,7 +333,7 @@ async def test_sagemaker_sees_what_is_a_callers_to_say_and_the_proxy_own_signatu
     assert len(names) == len(PASSED) + 7
     values = dict(headers)
     assert values["x-mlflow-sm-tracking-server-arn"] == ARN
-    assert values["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDTOY/")
+    assert values["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
     assert values["x-amz-security-token"] == signing_keys().credentials.token
 
 
