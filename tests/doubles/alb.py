@@ -1,29 +1,23 @@
-"""An Application Load Balancer that signs people in, and the key host of its region.
+"""A fake of an Application Load Balancer (ALB) that authenticates users, and of the host of its public keys.
 
 Written from AWS's documentation,
-https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html, and held against
-a real value that was published with AWS's own library (github.com/awslabs/aws-jwt-verify/issues/109): its fields, the
-padding of each part, r and s of 32 bytes each, `iss` and `exp` among the claims, Cognito's `email_verified` as a text.
-It shares no code with what the proxy verifies by.
+https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html, and compared with
+a value published with AWS's own library (github.com/awslabs/aws-jwt-verify/issues/109): its fields, the padding of each
+part, `iss` and `exp` among the claims, Cognito's `email_verified` as a string.
 """
 
-import asyncio
-import base64
-import contextlib
-import json
-import re
+import functools
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives import serialization
 
 from local.fake_sagemaker.tls import Authority
 
-from .fake_upstreams import FakeUpstream, UpstreamConnection, response_with_length
+from .fake_upstreams import ReceivedRequest, response_with_length
+from .key_host import Es256Signer, PublicKeyHost, Sign, compact_jws, without_field
 
 ARN = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/mlflow/50dc6c495c0c9188"
 ISSUER = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_EXAMPLE01"
@@ -36,22 +30,15 @@ ANN: dict[str, Any] = {
     "username": "11112222-3333-4444-5555-666677778888",
 }
 
-Sign = Callable[[bytes], bytes]
+# Each part is padded, unlike in a JWS of the standard.
+compact = functools.partial(compact_jws, padded=True)
 
 
-class Alb:
-    """Signs in whom it is told. `keys` are those that its host gives out, by id; it signs by `key_id`."""
+class Alb(Es256Signer):
+    """Issues the assertions that a load balancer adds to requests of authenticated users."""
 
     def __init__(self) -> None:
-        self.keys: dict[str, ec.EllipticCurvePrivateKey] = {}
-        self.key_id = ""
-        self.rotate()
-
-    def rotate(self) -> str:
-        """Sign by a new key from now on; the host has the earlier ones still."""
-        self.key_id = str(uuid.uuid4())
-        self.keys[self.key_id] = ec.generate_private_key(ec.SECP256R1())
-        return self.key_id
+        super().__init__(lambda: str(uuid.uuid4()))
 
     def assertion(
         self,
@@ -62,93 +49,54 @@ class Alb:
         without: str = "",
         sign: Sign | None = None,
     ) -> str:
-        """The value of `x-amzn-oidc-data`; `header` and `without` change what stands in the JWT's header."""
-        end = int(time.time() + lifetime)
-        usual = {
+        """The value of `x-amzn-oidc-data`. `header` replaces fields of the JWT's header; `without` removes one."""
+        expiry = int(time.time() + lifetime)
+        fields = {
             "typ": "JWT",
             "kid": self.key_id,
             "alg": "ES256",
             "iss": ISSUER,
             "client": CLIENT,
             "signer": ARN,
-            "exp": end,
+            "exp": expiry,
         }
-        values = {name: value for name, value in {**usual, **(header or {})}.items() if name != without}
-        # What the provider says of these does not count: the load balancer sets them.
-        return compact(values, {**claims, "exp": end, "iss": ISSUER}, sign or self.sign)
-
-    def sign(self, data: bytes) -> bytes:
-        return es256(self.keys[self.key_id], data)
+        # The load balancer sets exp and iss, and overrides those of the identity provider.
+        payload = {**claims, "exp": expiry, "iss": ISSUER}
+        return compact(without_field({**fields, **(header or {})}, without), payload, sign or self.sign)
 
     def pem(self, key_id: str) -> bytes:
+        """The public key with this id, in PEM."""
         return public_pem(self.keys[key_id])
 
 
 def public_pem(key: Any) -> bytes:
+    """The public key of a private key, in PEM."""
     return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-def es256(key: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:
-    """RFC 7518, 3.4."""
-    r, s = decode_dss_signature(key.sign(data, ec.ECDSA(hashes.SHA256())))
-    return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+class KeyHost(PublicKeyHost[Alb]):
+    """A fake of `https://public-keys.auth.elb.{region}.amazonaws.com/{key id}`.
 
-
-def compact(header: Any, claims: Any, sign: Sign) -> str:
-    """Three parts, padded as a load balancer pads them. Bytes go in as they are."""
-    data = b".".join(_part(value) for value in (header, claims))
-    return (data + b"." + base64.urlsafe_b64encode(sign(data))).decode()
-
-
-def _part(value: Any) -> bytes:
-    text = value if isinstance(value, bytes) else json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
-    return base64.urlsafe_b64encode(text)
-
-
-class KeyHost:
-    """`https://public-keys.auth.elb.{region}.amazonaws.com/{key id}`: GET and nothing else.
-
-    `asked` are the ids. What it answers instead is `fault`; it waits while `open` is not set.
+    `missing` is the status for an unknown key id.
     """
 
-    def __init__(self, alb: Alb) -> None:
-        self._alb = alb
-        self.url = ""
-        self.requests: list[str] = []
-        self.wrong: list[bytes] = []
-        self.missing = b"403 Forbidden"
-        self.fault: bytes | None = None
-        self.open = asyncio.Event()
-        self.open.set()
+    served_paths = "/[A-Za-z0-9_-]+"
+    missing = b"403 Forbidden"
 
-    @classmethod
-    @contextlib.asynccontextmanager
-    async def running(cls, alb: Alb, authority: Authority) -> AsyncGenerator["KeyHost"]:
-        host = cls(alb)
-        async with FakeUpstream.running(host._answer, tls=authority.server_context()) as fake_upstream:
-            host.url = fake_upstream.origin
-            yield host
+    @property
+    def requests(self) -> list[str]:
+        """The requested key ids."""
+        return [path.removeprefix("/") for path in self.paths]
 
-    async def _answer(self, connection: UpstreamConnection) -> None:
-        while True:
-            received = await connection.read_request()
-            found = re.fullmatch(r"GET /([A-Za-z0-9_-]+) HTTP/1\.1", received.line)
-            secret = {"authorization", "cookie", "x-amzn-oidc-data"} & {name for name, _ in received.headers}
-            if found is None or secret or received.body:
-                self.wrong.append(received.head)
-                return
-            self.requests.append(found[1])
-            await self.open.wait()
-            await connection.send(self.fault or self._key(found[1]))
-
-    def _key(self, key_id: str) -> bytes:
-        if key_id not in self._alb.keys:
+    def response(self, path: str, received: ReceivedRequest) -> bytes:
+        key_id = path.removeprefix("/")
+        if key_id not in self.signer.keys:
             return response_with_length(b"<Error><Code>AccessDenied</Code></Error>", status=self.missing)
-        return response_with_length(self._alb.pem(key_id), b"Content-Type: binary/octet-stream")
+        return response_with_length(self.signer.pem(key_id), b"Content-Type: binary/octet-stream")
 
 
 def settings(host: KeyHost, authority: Authority, **changes: Any) -> dict[str, Any]:
-    """What a proxy is told that stands behind this load balancer."""
+    """Settings of a proxy behind this load balancer."""
     values = {
         "alb_arn": ARN,
         "alb_issuer": ISSUER,

@@ -17,8 +17,9 @@ from proxy_app.auth.alb import AlbAuthenticator
 from proxy_app.errors import ApiError
 from proxy_app.settings import Settings
 from tests.doubles import alb as doubles
-from tests.doubles.alb import ANN, ARN, CLIENT, ISSUER, Alb, KeyHost, compact, es256
+from tests.doubles.alb import ANN, ARN, CLIENT, ISSUER, Alb, KeyHost, compact
 from tests.doubles.fake_upstreams import FakeUpstream
+from tests.doubles.key_host import es256
 from tests.doubles.request_factory import context
 from tests.doubles.running_proxy import RunningProxy
 

@@ -15,9 +15,9 @@ from proxy_app.auth.iap import IapAuthenticator
 from proxy_app.errors import ApiError
 from proxy_app.settings import Settings
 from tests.doubles import iap as doubles
-from tests.doubles.alb import es256
 from tests.doubles.fake_upstreams import FakeUpstream
 from tests.doubles.iap import AUDIENCE, BOB, ISSUER, ROOT, Iap, KeyHost, compact
+from tests.doubles.key_host import es256
 from tests.doubles.request_factory import context
 from tests.doubles.running_proxy import RunningProxy
 
