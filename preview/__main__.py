@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
-    # Nothing needs cleaning up, and a traceback from the middle of an import is of no use.
+    # There is nothing to clean up, and a traceback from an import would not help.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import pulumi
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None, folder: Path | None = None) -> 
 
 
 def _omit_read_false(fields: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Few resources are read (`get`): the field is in the JSON only where it is true."""
+    """Omit the field `read` where it is false: few resources are read (`get`)."""
     return {name: value for name, value in fields if (name, value) != ("read", False)}
 
 

@@ -1,4 +1,4 @@
-"""What a preview needs to know about a cloud. aws/ and gcp/ provide it; clouds.py lists them."""
+"""The interface between the preview and a cloud: aws/ and gcp/ implement it, and clouds.py lists them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -56,7 +56,7 @@ class Exposure:
 
 
 Edge = tuple[Resource | str | None, Resource | str | None, str]
-"""Source, target and label. A text is a node outside the stack; an edge with an end that is None is not drawn."""
+"""Source, target and label. A string is a node outside the stack; an edge without source or target is not drawn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What `pulumi destroy` leaves in the account, or fails at, and the remedy."""
+"""Resources that `pulumi destroy` leaves in the account or fails at, with the reason and the remedy."""
 
 from collections.abc import Iterator
 
@@ -10,23 +10,23 @@ PROTECTED = "is protected"
 
 
 def retentions(graph: Graph) -> list[Retention]:
-    """Return everything that `pulumi destroy` does not simply delete, in the graph's order."""
+    """Return a retention for each resource that `pulumi destroy` does not simply delete, in the graph's order."""
     return [found for resource in graph.resources if not resource.read for found in _of(graph, resource)]
 
 
 def _of(graph: Graph, resource: Resource) -> Iterator[Retention]:
     if resource.protect:
         yield Retention(resource, True, PROTECTED, DISABLE_PROTECTION)
-    found = [retention for cloud in CLOUDS for retention in cloud.retentions(resource)]
-    stays = any(not retention.blocks for retention in found)
-    if resource.retain_on_delete and not stays and not _deleted_with_repository(graph, resource):
+    of_clouds = [retention for cloud in CLOUDS for retention in cloud.retentions(resource)]
+    is_listed = any(not retention.blocks for retention in of_clouds)
+    if resource.retain_on_delete and not is_listed and not _deleted_with_repository(graph, resource):
         yield Retention(resource, False, "is removed from the state only", "delete it manually")
-    yield from found
+    yield from of_clouds
 
 
 def _deleted_with_repository(graph: Graph, resource: Resource) -> bool:
     """An image is part of its repository, and is deleted with it."""
-    found = [graph.by_urn(urn) for urn in resource.dependencies]
+    dependencies = [graph.by_urn(urn) for urn in resource.dependencies]
     return resource.type == "docker-build:index:Image" and any(
-        other is not None and other.type.endswith("/repository:Repository") for other in found
+        dependency is not None and dependency.type.endswith("/repository:Repository") for dependency in dependencies
     )

@@ -21,8 +21,10 @@ def mermaid(graph: Graph) -> str:
     labels: dict[tuple[str, str], list[str]] = {}
     for start, end, label in _edges(graph):
         ends = [
-            outside.setdefault(one, f"outside{len(outside)}") if isinstance(one, str) else ids.get(one.urn)
-            for one in (start, end)
+            outside.setdefault(end_node, f"outside{len(outside)}")
+            if isinstance(end_node, str)
+            else ids.get(end_node.urn)
+            for end_node in (start, end)
         ]
         if ends[0] and ends[1]:
             texts = labels.setdefault((ends[0], ends[1]), [])

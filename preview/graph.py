@@ -1,4 +1,4 @@
-"""What a program registers: resources with their options, calls, and the stack's outputs."""
+"""The registrations of a program: resources with their options, calls, and the stack's outputs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -42,7 +42,7 @@ class Resource:
     import_id: str = ""
     version: str = ""
     read: bool = False
-    """The program reads an existing resource (``get``), and does not manage it."""
+    """Whether the program reads an existing resource (``get``) and does not manage it."""
 
 
 class Call(NamedTuple):
@@ -56,7 +56,7 @@ class Call(NamedTuple):
 
 @dataclass(slots=True)
 class Graph:
-    """Everything that a program registers; resources are in the program's order."""
+    """The registrations of a program; resources are in the order in which the program creates them."""
 
     resources: list[Resource] = field(default_factory=list[Resource])
     outputs: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -70,7 +70,7 @@ class Graph:
         return [resource for resource in self.resources if resource.type == type_token]
 
     def children(self, urn: str) -> list[Resource]:
-        """Return the resources whose parent this is."""
+        """Return the resources whose parent has this URN."""
         return [resource for resource in self.resources if resource.parent == urn]
 
     def by_urn(self, urn: str) -> Resource | None:
@@ -78,11 +78,11 @@ class Graph:
         return next((resource for resource in self.resources if resource.urn == urn), None)
 
     def ancestors(self, resource: Resource) -> Iterator[Resource]:
-        """Yield the parents, from the nearest, without the stack."""
-        above = self.by_urn(resource.parent)
-        while above is not None:
-            yield above
-            above = self.by_urn(above.parent)
+        """Yield the ancestors, the nearest first, without the stack."""
+        ancestor = self.by_urn(resource.parent)
+        while ancestor is not None:
+            yield ancestor
+            ancestor = self.by_urn(ancestor.parent)
 
 
 def texts(value: Any) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Types of mock outputs, and identifiers that are unique for each name and the same in every run."""
+"""Types of mock outputs, and deterministic identifiers that are unique for each name."""
 
 import hashlib
 from collections.abc import Callable, Mapping

@@ -1,7 +1,7 @@
-"""Mock outputs of resources and results of calls, in place of a cloud's.
+"""Mock outputs of resources and mock results of calls.
 
-There is one row for each type whose outputs the program reads. If the program reads an output that has no mock, the
-recorder raises MissingMockOutputError, which names it.
+There is one row for each type whose outputs the program reads. If the program reads an output without a mock, the
+recorder raises MissingMockOutputError with its name.
 """
 
 from collections.abc import Mapping

@@ -10,7 +10,7 @@ _REFERENCES = (
     *("arn", "id", "name", "bucket", "keyId", "dnsName", "repositoryUrl"),
     *("email", "member", "connectionName", "registryUri", "url"),
 )
-# Their id is the project's, which does not identify them.
+# The id of these types is the project's ID, which does not identify the resource.
 _IDENTIFIED_BY_PROJECT = ("gcp:appengine/application:Application",)
 
 
@@ -19,7 +19,7 @@ class ResourceNames:
 
     def __init__(self, graph: Graph) -> None:
         self._by_value: dict[str, Resource] = {}
-        # A call that looks up an id by a name: the id is shown as that name.
+        # Calls that look up an id by a name: the name is shown in place of the id.
         self._looked_up = {
             str(call.result["id"]): str(call.args["name"])
             for call in graph.calls
@@ -29,25 +29,26 @@ class ResourceNames:
             if resource.custom and resource.type not in _IDENTIFIED_BY_PROJECT:
                 for value in self._values(resource):
                     self._by_value.setdefault(value, resource)
-        # The longest first: one name may be the prefix of another.
-        self._longest = sorted((value for value in self._by_value if len(value) > 3), key=len, reverse=True)
+        # The longest first, since a name may be the prefix of another.
+        self._longest_first = sorted((value for value in self._by_value if len(value) > 3), key=len, reverse=True)
 
     def _values(self, resource: Resource) -> Iterator[str]:
-        known: dict[str, Any] = {**resource.outputs, "id": resource.id}
+        outputs: dict[str, Any] = {**resource.outputs, "id": resource.id}
         for name in _REFERENCES:
-            value = known.get(name)
-            # A name that is an input is shown as it is.
+            value = outputs.get(name)
+            # A name from the inputs is shown unchanged.
             if isinstance(value, str) and value and (name in ("arn", "id") or value != resource.inputs.get(name)):
                 yield value
 
     def resource(self, value: Any) -> Resource | None:
-        """Return the resource that exactly this value refers to."""
+        """Return the resource that the whole value refers to."""
         return self._by_value.get(value) if isinstance(value, str) else None
 
     def split(self, text: str) -> tuple[Resource, str] | None:
         """Return (resource, rest) of a text that begins with a reference, such as the ARN of objects in a bucket."""
         found = next(
-            (value for value in self._longest if text == value or text.startswith((f"{value}/", f"{value}:"))), None
+            (value for value in self._longest_first if text == value or text.startswith((f"{value}/", f"{value}:"))),
+            None,
         )
         return (self._by_value[found], text[len(found) :]) if found else None
 

@@ -1,7 +1,7 @@
-"""Runs a Pulumi program without a cloud or an engine, and records everything that it registers.
+"""Runs a Pulumi program without a cloud or an engine, and records its registrations.
 
 Pulumi's own mocks record no parents, dependencies or options, so this monitor records the raw requests. Outputs come
-from mock_outputs.py; reading an output that has no mock is an error.
+from mock_outputs.py; reading an output without a mock is an error.
 """
 
 import asyncio
@@ -56,11 +56,11 @@ def record(
     ValueError if two resources have the same URN.
     """
     graph = Graph()
-    # Pulumi would create an event loop for each worker thread, and not close it.
+    # Otherwise Pulumi creates an event loop for each worker thread and does not close it.
     with contextlib.closing(asyncio.new_event_loop()) as worker_loop, asyncio.Runner() as runner:
         loop = runner.get_loop()
         loop.set_default_executor(ThreadPoolExecutor(1, initializer=asyncio.set_event_loop, initargs=(worker_loop,)))
-        # Every future that awaits a failed output gets the same error, and most of them are never retrieved.
+        # Every future that awaits a failed output gets the same error; most of these errors are never retrieved.
         loop.set_exception_handler(lambda _loop, _context: None)
         run = _run(program, graph, project, stack_name, dict(config or {}), list(secret_keys))
         # Pulumi's runtime keeps its state in context variables, so each run needs a new context.
@@ -99,7 +99,7 @@ async def _run(
 
     await stack.run_in_stack(in_stack)
     # The order of registration depends on the order in which outputs resolve, and differs between runs.
-    graph.resources.sort(key=lambda one: order.of(one.type, one.name))
+    graph.resources.sort(key=lambda resource: order.of(resource.type, resource.name))
 
 
 class _Order:
@@ -121,17 +121,17 @@ class _Order:
 
 @functools.cache
 def _text_outputs(resource_class: type[pulumi.Resource]) -> tuple[str, ...]:
-    found: list[str] = []
-    for _, member in inspect.getmembers(resource_class, lambda one: isinstance(one, property)):
+    names: list[str] = []
+    for _, member in inspect.getmembers(resource_class, lambda member: isinstance(member, property)):
         name = getattr(member.fget, "_pulumi_name", None)
         inner = typing.get_args(getattr(member.fget, "__annotations__", {}).get("return"))
         if name and inner and (inner[0] is str or str in typing.get_args(inner[0])):
-            found.append(str(name))
-    return tuple(found)
+            names.append(str(name))
+    return tuple(names)
 
 
 class _MessageHandler(logging.Handler):
-    """Records what the program logs to the engine."""
+    """Records the program's log messages for the engine."""
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
@@ -202,8 +202,8 @@ class _Monitor(mocks.MockMonitor):
         mock: dict[str, Any] = {}
         mock_id = ""
         if request.custom:
-            found = resource_outputs(request.type, request.name, inputs)
-            mock_id, mock = _in_region(list(found), _region(self._graph, request.provider))
+            new = resource_outputs(request.type, request.name, inputs)
+            mock_id, mock = _in_region(list(new), _region(self._graph, request.provider))
         outputs = self._outputs(request, mock)
         self._graph.resources.append(_resource(urn, request, _plain(request.object), mock_id, outputs))
         self.resources[urn] = mocks.MockMonitor.ResourceRegistration(urn, mock_id, _plain(outputs))
@@ -237,9 +237,9 @@ class _Monitor(mocks.MockMonitor):
 
 
 def _region(graph: Graph, provider: str) -> str:
-    """The region of an explicit provider, or else of the config."""
-    found = graph.by_urn(provider.rpartition("::")[0])
-    region = found.inputs.get("region") if found is not None else pulumi.Config("aws").get("region")
+    """The region of an explicit provider, or else the config's."""
+    explicit = graph.by_urn(provider.rpartition("::")[0])
+    region = explicit.inputs.get("region") if explicit is not None else pulumi.Config("aws").get("region")
     return str(region or REGION)
 
 
@@ -248,8 +248,8 @@ def _in_region(value: Any, region: str) -> Any:
     if isinstance(value, str):
         return value.replace(REGION, region)
     if isinstance(value, dict):
-        return {name: _in_region(one, region) for name, one in cast("dict[str, Any]", value).items()}
-    return [_in_region(one, region) for one in cast("list[Any]", value)] if isinstance(value, list) else value
+        return {name: _in_region(inner, region) for name, inner in cast("dict[str, Any]", value).items()}
+    return [_in_region(inner, region) for inner in cast("list[Any]", value)] if isinstance(value, list) else value
 
 
 def _resource(urn: str, request: Any, inputs: dict[str, Any], resource_id: str, outputs: struct_pb2.Struct) -> Resource:
@@ -270,7 +270,8 @@ def _resource(urn: str, request: Any, inputs: dict[str, Any], resource_id: str, 
         secret_outputs=tuple(request.additionalSecretOutputs),
         dependencies=tuple(sorted(request.dependencies)),
         property_dependencies={
-            name: tuple(sorted(found.urns)) for name, found in sorted(request.propertyDependencies.items())
+            name: tuple(sorted(dependencies.urns))
+            for name, dependencies in sorted(request.propertyDependencies.items())
         },
         provider=request.provider,
         protect=request.protect,
@@ -306,11 +307,11 @@ def _without_secrets(value: Any) -> Any:
     if isinstance(value, dict):
         items = cast("dict[str, Any]", value)
         if items.get(_SIGNATURE) == _SECRET:
-            # Keep the marker of a missing mock output: _missing has to find it.
+            # The marker of a missing mock output stays: _missing searches for it.
             return next((text for text in texts(items) if _MISSING.search(text)), SECRET)
-        return {name: _without_secrets(one) for name, one in sorted(items.items())}
+        return {name: _without_secrets(inner) for name, inner in sorted(items.items())}
     if isinstance(value, list):
-        return [_without_secrets(one) for one in cast("list[Any]", value)]
+        return [_without_secrets(inner) for inner in cast("list[Any]", value)]
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
@@ -331,14 +332,14 @@ def _missing(graph: Graph) -> Iterator[str]:
 
 def _source_types(graph: Graph, resource: Resource, name: str) -> str:
     urns = resource.property_dependencies.get(name, ())
-    types = {one.type for one in map(graph.by_urn, urns) if one is not None and one.custom}
+    types = {source.type for source in map(graph.by_urn, urns) if source is not None and source.custom}
     return ", ".join(sorted(types))
 
 
 def _missing_in(value: Any, reader: str, sources: str) -> Iterator[str]:
     for text in texts(value):
-        for found in _MISSING.findall(text):
-            yield f"{found}, used by {reader}"
+        for output in _MISSING.findall(text):
+            yield f"{output}, used by {reader}"
         if text == _UNKNOWN:
             yield f"an output of {sources or 'a resource'} that is not a string, used by {reader}"
         elif sources and (_NONE.search(text) or _null_in_json(text)):

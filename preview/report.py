@@ -1,4 +1,4 @@
-"""The preview as text: resources, exposure, permissions, outputs, and what `pulumi destroy` leaves."""
+"""The preview as text: resources, exposure, permissions, outputs, and the resources that `pulumi destroy` retains."""
 
 import json
 from collections.abc import Container, Iterator, Sequence
@@ -39,8 +39,8 @@ def _settings(name: str, text: str) -> Iterator[tuple[str, str]]:
     except ValueError:
         value = text
     if isinstance(value, dict) and value:
-        for inner, one in cast("dict[str, Any]", value).items():
-            yield from _settings(f"{name}.{inner}", json.dumps(one))
+        for inner, inner_value in cast("dict[str, Any]", value).items():
+            yield from _settings(f"{name}.{inner}", json.dumps(inner_value))
     else:
         yield name, value if isinstance(value, str) else text
 
@@ -67,7 +67,7 @@ def _outputs(graph: Graph, style: Style) -> list[str]:
 
 def _lines(name: str, value: Any) -> Iterator[tuple[str, str]]:
     values = cast("list[Any]", value) if isinstance(value, list) else [value]
-    if not all(isinstance(one, str) for one in values):
+    if not all(isinstance(element, str) for element in values):
         values = [json.dumps(value)]
     for number, line in enumerate("\n".join(values).splitlines() or [""]):
         yield name if number == 0 else "", line
@@ -76,11 +76,11 @@ def _lines(name: str, value: Any) -> Iterator[tuple[str, str]]:
 def _destroy(graph: Graph, style: Style) -> list[str]:
     rows: dict[tuple[bool, str], list[Retention]] = {}
     found = retentions(graph)
-    protected = {one.resource.urn for one in found if one.reason == PROTECTED}
-    for one in found:
-        if one.reason != PROTECTED or not _within(graph, one.resource, protected):
-            name = one.group or f"{one.resource.name} ({class_name(one.resource)})"
-            rows.setdefault((one.blocks, name), []).append(one)
+    protected = {retention.resource.urn for retention in found if retention.reason == PROTECTED}
+    for retention in found:
+        if retention.reason != PROTECTED or not _within(graph, retention.resource, protected):
+            name = retention.group or f"{retention.resource.name} ({class_name(retention.resource)})"
+            rows.setdefault((retention.blocks, name), []).append(retention)
     lines = [
         (
             style("fails at", "red") if blocks else style("leaves", "yellow"),
@@ -94,20 +94,20 @@ def _destroy(graph: Graph, style: Style) -> list[str]:
     return table(style, headings, lines) if lines else ["  Deletes every resource."]
 
 
-def _reason(one: Retention) -> str:
-    with_children = one.reason == PROTECTED and not one.resource.custom
-    return f"{one.reason}, with all its children" if with_children else one.reason
+def _reason(retention: Retention) -> str:
+    with_children = retention.reason == PROTECTED and not retention.resource.custom
+    return f"{retention.reason}, with all its children" if with_children else retention.reason
 
 
 def _remedies(group: Sequence[Retention]) -> list[str]:
-    found = list(dict.fromkeys(one.remedy for one in group))
-    # Where the resource is protected, the other remedies have no effect.
-    protected = DISABLE_PROTECTION in found and all(DISABLE_PROTECTION in one for one in found)
+    found = list(dict.fromkeys(retention.remedy for retention in group))
+    # The other remedies have no effect on a protected resource.
+    protected = DISABLE_PROTECTION in found and all(DISABLE_PROTECTION in remedy for remedy in found)
     return [DISABLE_PROTECTION] if protected else found
 
 
 def _within(graph: Graph, resource: Resource, protected: Container[str]) -> bool:
-    """Whether the resource is deleted with another one that is protected."""
+    """Whether the resource is deleted with a protected resource."""
     return resource.deleted_with in protected or any(
         ancestor.urn in protected for ancestor in graph.ancestors(resource)
     )

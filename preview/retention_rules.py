@@ -1,4 +1,4 @@
-"""Rules that say when `pulumi destroy` fails at a resource, or leaves part of it in the account."""
+"""Rules for resources that `pulumi destroy` fails at, or that it leaves in the account."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -8,14 +8,14 @@ from .graph import Resource, dig
 DISABLE_PROTECTION = "set deletionProtection: false, then run `pulumi up`"
 
 Condition = Callable[[Mapping[str, Any]], bool]
-"""Of a resource's inputs."""
+"""A predicate on a resource's inputs."""
 
 
 class Retention(NamedTuple):
     """A resource that `pulumi destroy` does not simply delete, and why.
 
-    ``blocks``: destroy fails there; otherwise it continues, and something stays in the account. Retentions with the
-    same ``group`` are one line of the report, with their count.
+    ``blocks``: destroy fails at the resource; otherwise it continues, and leaves part of the resource in the account.
+    Retentions with the same ``group`` share a line of the report, with their count.
     """
 
     resource: Resource
@@ -56,7 +56,7 @@ def differs(expected: object, *path: str) -> Condition:
 
 
 def apply_rules(resource: Resource, rules: Iterable[RetentionRule], defaults: Mapping[str, Any]) -> Iterator[Retention]:
-    """Yield a retention for each rule that applies. ``defaults`` are the provider's, for inputs that are not given."""
+    """Yield a retention for each rule that applies. ``defaults`` are the provider's, for missing inputs."""
     inputs = {**defaults, **resource.inputs}
     for rule in rules:
         if rule.applies(resource.inputs):

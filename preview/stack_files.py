@@ -48,7 +48,7 @@ def read_stack(folder: Path, name: str) -> Stack:
     project = _read(folder / "Pulumi.yaml")
     file = folder / f"Pulumi.{name}.yaml"
     if not file.is_file():
-        existing = sorted(one.name for one in folder.glob("Pulumi.*.yaml"))
+        existing = sorted(path.name for path in folder.glob("Pulumi.*.yaml"))
         raise StackError(f"Stack file {file.name} does not exist; existing files: {', '.join(existing) or 'none'}.")
     project_name = str(project.get("name", ""))
     values = _defaults(_mapping(project, "config", folder / "Pulumi.yaml"), project_name)

@@ -1,4 +1,4 @@
-"""The resources as a tree, each with the inputs that are worth showing."""
+"""The resources as a tree, each with selected inputs."""
 
 import json
 from collections.abc import Iterator
@@ -45,13 +45,13 @@ def tree(graph: Graph, style: Style) -> list[str]:
     ]
 
 
-def _branches(graph: Graph, urn: str, before: str) -> Iterator[tuple[str, Resource]]:
+def _branches(graph: Graph, urn: str, indent: str) -> Iterator[tuple[str, Resource]]:
     children = graph.children(urn)
     for child in children:
         last = child is children[-1]
         top = urn == graph.stack_urn
-        yield "" if top else before + ("└─ " if last else "├─ "), child
-        yield from _branches(graph, child.urn, "" if top else before + ("   " if last else "│  "))
+        yield "" if top else indent + ("└─ " if last else "├─ "), child
+        yield from _branches(graph, child.urn, "" if top else indent + ("   " if last else "│  "))
 
 
 def _options(resource: Resource) -> Iterator[str]:
@@ -73,7 +73,7 @@ def _inputs(resource: Resource, names: ResourceNames, style: Style) -> Iterator[
 
 
 def _short(path: str) -> str:
-    """The last part of a path; the last two where the last alone is ambiguous."""
+    """The last part of a path; the last two if the last is ambiguous."""
     *_, above, last = ["", *path.split(".")]
     return f"{above}.{last}" if above and last in ("enabled", "name") else last
 
@@ -87,7 +87,7 @@ def _scalars(resource: Resource) -> list[str]:
 
 def _text(value: Any, names: ResourceNames) -> str:
     if isinstance(value, list):
-        text = ",".join(_text(one, names) for one in cast("list[Any]", value))
+        text = ",".join(_text(element, names) for element in cast("list[Any]", value))
     elif isinstance(value, str):
         text = names.display(value)
     else:

@@ -52,26 +52,33 @@ def _through(
     """The paths through a load balancer: the sources that its security groups allow, and its listeners' actions."""
     everyone = _CONNECTED if load_balancer.inputs.get("internal") else "the internet"
     groups = listed(load_balancer.inputs.get("securityGroups"))
-    has_waf = any(names.resource(one.inputs.get("resourceArn")) is load_balancer for one in graph.of(WAF_ASSOCIATION))
+    has_waf = any(
+        names.resource(association.inputs.get("resourceArn")) is load_balancer
+        for association in graph.of(WAF_ASSOCIATION)
+    )
     for listener in graph.of(LISTENER):
         if names.resource(listener.inputs.get("loadBalancerArn")) is not load_balancer:
             continue
         port = int(listener.inputs["port"])
-        shown = f"{port} {listener.inputs.get('protocol', '')}{', WAF' if has_waf else ''}"
+        port_label = f"{port} {listener.inputs.get('protocol', '')}{', WAF' if has_waf else ''}"
         for rule in inbound:
             if rule.group in groups and rule.allows(port):
                 source = peer(graph, rule, everyone)
                 for requests, target, authentication in _listener_rules(graph, names, listener, load_balancer):
-                    yield Ingress(source, target, shown, requests, authentication)
+                    yield Ingress(source, target, port_label, requests, authentication)
 
 
 def _listener_rules(
     graph: Graph, names: ResourceNames, listener: Resource, load_balancer: Resource
 ) -> Iterator[tuple[str, str, str]]:
     """(requests, target, authentication) of each rule and of the default actions, in the order of evaluation."""
-    rules = [one for one in graph.of(LISTENER_RULE) if names.resource(one.inputs.get("listenerArn")) is listener]
-    for rule in sorted(rules, key=lambda one: int(one.inputs.get("priority", 0))):
-        requests = " and ".join(_condition(one) for one in listed(rule.inputs.get("conditions")))
+    rules = [
+        listener_rule
+        for listener_rule in graph.of(LISTENER_RULE)
+        if names.resource(listener_rule.inputs.get("listenerArn")) is listener
+    ]
+    for rule in sorted(rules, key=lambda listener_rule: int(listener_rule.inputs.get("priority", 0))):
+        requests = " and ".join(_condition(condition) for condition in listed(rule.inputs.get("conditions")))
         yield requests, *_target(graph, names, listed(rule.inputs.get("actions")), load_balancer)
     actions = listed(listener.inputs.get("defaultActions"))
     yield "all others" if rules else "all", *_target(graph, names, actions, load_balancer)
@@ -89,18 +96,18 @@ def _target(
 ) -> tuple[str, str]:
     """(target, authentication) of a listener's or a rule's actions."""
     steps: list[str] = []
-    for action in sorted(actions, key=lambda one: int(one.get("order", 0))):
+    for action in sorted(actions, key=lambda action: int(action.get("order", 0))):
         match str(action["type"]):
             case "redirect":
                 to = action["redirect"]
-                where = f"{to.get('protocol', '')} {to.get('port', '')}".strip()
-                return load_balancer.name, f"none (redirect to {where})"
+                destination = f"{to.get('protocol', '')} {to.get('port', '')}".strip()
+                return load_balancer.name, f"none (redirect to {destination})"
             case "fixed-response":
                 return load_balancer.name, f"none (fixed response {action['fixedResponse'].get('statusCode', '')})"
             case "forward":
                 targets = _services(graph, names, action["targetGroupArn"])
-                last = _authentication(graph, targets, signed_in=bool(steps))
-                return f"{load_balancer.name} > {_join(targets)}", ", then ".join([*steps, last])
+                authentication = _authentication(graph, targets, signed_in=bool(steps))
+                return f"{load_balancer.name} > {_join(targets)}", ", then ".join([*steps, authentication])
             case _:
                 steps.append(_oidc(action))
     return load_balancer.name, ", then ".join(steps)
@@ -117,16 +124,18 @@ def _services(graph: Graph, names: ResourceNames, target_group: Any) -> list[Res
     return [
         service
         for service in graph.of(SERVICE)
-        if any(one.get("targetGroupArn") == target_group for one in listed(service.inputs.get("loadBalancers")))
+        if any(target.get("targetGroupArn") == target_group for target in listed(service.inputs.get("loadBalancers")))
     ] or [found for found in [names.resource(target_group)] if found is not None]
 
 
 def _authentication(graph: Graph, targets: Sequence[Resource], *, signed_in: bool = False) -> str:
     """The authentication that the targets behind a port require."""
-    endpoints = [one for one in targets if one.type == VPC_ENDPOINT]
-    found = {_proxy_authentication(graph, one, signed_in=signed_in) for one in targets if one.type != VPC_ENDPOINT}
+    endpoints = [target for target in targets if target.type == VPC_ENDPOINT]
+    found = {
+        _proxy_authentication(graph, target, signed_in=signed_in) for target in targets if target.type != VPC_ENDPOINT
+    }
     if endpoints:
-        count = sum("policy" in one.inputs for one in endpoints)
+        count = sum("policy" in endpoint.inputs for endpoint in endpoints)
         found.add(f"AWS signature{f' ({count} of {len(endpoints)} have a policy)' if count else ''}")
     return " or ".join(sorted(found)) or "no target"
 
@@ -134,7 +143,9 @@ def _authentication(graph: Graph, targets: Sequence[Resource], *, signed_in: boo
 def _proxy_authentication(graph: Graph, service: Resource, *, signed_in: bool) -> str:
     task = ResourceNames(graph).resource(service.inputs.get("taskDefinition"))
     containers: Any = json.loads(task.inputs["containerDefinitions"]) if task is not None else []
-    variables = {dig(one, "name") for each in listed(containers) for one in listed(dig(each, "environment"))}
+    variables = {
+        dig(variable, "name") for container in listed(containers) for variable in listed(dig(container, "environment"))
+    }
     if signed_in and _OIDC in variables:
         return "role"
     return "token" if _TOKENS in variables else "unknown"
@@ -147,16 +158,16 @@ def peer(graph: Graph, rule: security_groups.Rule, everyone: str) -> str:
         return everyone
     if rule.peer.startswith("sg-"):
         return _join(security_groups.members(graph, rule.peer)) or names.display(rule.peer)
-    vpc = any(one.inputs.get("cidrBlock") == rule.peer for one in graph.of("aws:ec2/vpc:Vpc"))
-    return f"the VPC ({rule.peer})" if vpc else names.display(rule.peer)
+    is_vpc = any(network.inputs.get("cidrBlock") == rule.peer for network in graph.of("aws:ec2/vpc:Vpc"))
+    return f"the VPC ({rule.peer})" if is_vpc else names.display(rule.peer)
 
 
 def _join(resources: Sequence[Resource]) -> str:
-    endpoints = [one for one in resources if one.type == VPC_ENDPOINT]
+    endpoints = [resource for resource in resources if resource.type == VPC_ENDPOINT]
     if len(endpoints) > 1:
-        others = [one.name for one in resources if one not in endpoints]
+        others = [resource.name for resource in resources if resource not in endpoints]
         return ", ".join([*others, f"{len(endpoints)} VPC endpoints"])
-    return ", ".join(one.name for one in resources)
+    return ", ".join(resource.name for resource in resources)
 
 
 def _egress(graph: Graph, rules: Sequence[security_groups.Rule]) -> Iterator[Egress]:

@@ -36,7 +36,7 @@ class Role:
 
 def roles(graph: Graph) -> list[Role]:
     """Return every role of the graph with its permissions."""
-    return [_role(graph, one) for one in graph.of(ROLE)]
+    return [_role(graph, role) for role in graph.of(ROLE)]
 
 
 def _role(graph: Graph, role: Resource) -> Role:
@@ -56,29 +56,32 @@ def _assumed_by(role: Resource) -> Iterator[str]:
 
 
 def _references(role: Resource) -> set[str]:
-    return {str(one) for one in (role.id, role.outputs.get("name"), role.outputs.get("arn")) if one}
+    return {str(value) for value in (role.id, role.outputs.get("name"), role.outputs.get("arn")) if value}
 
 
 def _used_by(graph: Graph, role: Resource) -> Iterator[Resource]:
     arn = str(role.outputs.get("arn"))
-    for one in graph.resources:
-        if one.type == _PROFILE and one.inputs.get("role") in _references(role):
-            yield from (user for user in graph.resources if one.urn in _instance_profiles(user))
-        elif not one.type.startswith("aws:iam/") and arn in texts(one.inputs) and one.custom:
-            yield one
+    for resource in graph.resources:
+        if resource.type == _PROFILE and resource.inputs.get("role") in _references(role):
+            yield from (user for user in graph.resources if resource.urn in _instance_profiles(user))
+        elif not resource.type.startswith("aws:iam/") and arn in texts(resource.inputs) and resource.custom:
+            yield resource
 
 
-def _instance_profiles(one: Resource) -> tuple[str, ...]:
-    return one.property_dependencies.get("iamInstanceProfile", ())
+def _instance_profiles(resource: Resource) -> tuple[str, ...]:
+    return resource.property_dependencies.get("iamInstanceProfile", ())
 
 
 def _permissions(graph: Graph, role: Resource) -> Iterator[Permission]:
-    for one in graph.resources:
-        if one.type == _INLINE and one.inputs.get("role") in _references(role):
-            for found in policies.statements(one.inputs.get("policy")):
+    for resource in graph.resources:
+        if resource.type == _INLINE and resource.inputs.get("role") in _references(role):
+            for statement in policies.statements(resource.inputs.get("policy")):
                 yield Permission(
-                    allow=found.allow, actions=found.actions, resources=found.resources, conditions=found.conditions
+                    allow=statement.allow,
+                    actions=statement.actions,
+                    resources=statement.resources,
+                    conditions=statement.conditions,
                 )
-        elif one.type == _ATTACHMENT and one.inputs.get("role") in _references(role):
-            managed = str(one.inputs.get("policyArn")).rpartition("/")[2]
+        elif resource.type == _ATTACHMENT and resource.inputs.get("role") in _references(role):
+            managed = str(resource.inputs.get("policyArn")).rpartition("/")[2]
             yield Permission(allow=True, actions=(), resources=(), conditions=(), managed=managed)

@@ -19,7 +19,7 @@ def lines(graph: Graph, style: Style) -> Iterator[str]:
 
 
 def _role(role: Role, names: ResourceNames, style: Style) -> Iterator[str]:
-    used_by = ", ".join(sorted({f"{one.name} ({class_name(one)})" for one in role.used_by}))
+    used_by = ", ".join(sorted({f"{user.name} ({class_name(user)})" for user in role.used_by}))
     yield f"  {style(role.role.name, 'bold')}{f', used by {used_by}' if used_by else ''}"
     for principal in role.assumed_by:
         yield f"    {style('assumed by', 'dim')} {principal}"
@@ -37,9 +37,9 @@ def _permission(permission: Permission, names: ResourceNames, style: Style) -> I
     yield from _wrap(f"    {style(effect, 'dim')} ", _actions(permission.actions))
     for resource in permission.resources:
         found = names.split(resource)
-        type_ = f" {style(f'({class_name(found[0])})', 'dim')}" if found else ""
-        shown = style("all resources (*)", "yellow") if resource == "*" else names.display(resource)
-        yield f"      {style('on', 'dim')} {shown}{type_}"
+        type_label = f" {style(f'({class_name(found[0])})', 'dim')}" if found else ""
+        target = style("all resources (*)", "yellow") if resource == "*" else names.display(resource)
+        yield f"      {style('on', 'dim')} {target}{type_label}"
     for condition in permission.conditions:
         yield f"      {style('if', 'dim')} {condition}"
 

@@ -36,23 +36,25 @@ class Statement:
 
 
 def statements(document: Any) -> list[Statement]:
-    """Return the statements of a policy document, given as JSON or parsed; none of a value that is no policy."""
+    """Return the statements of a policy document, as JSON or parsed; an empty list for a value that is not a policy."""
     if isinstance(document, str):
         try:
             document = json.loads(document)
         except ValueError:
             return []
     found: Any = cast("dict[str, Any]", document).get("Statement", []) if isinstance(document, dict) else []
-    return [_statement(cast("Mapping[str, Any]", one)) for one in _list(found) if isinstance(one, dict)]
+    return [
+        _statement(cast("Mapping[str, Any]", statement)) for statement in _list(found) if isinstance(statement, dict)
+    ]
 
 
-def _statement(one: Mapping[str, Any]) -> Statement:
+def _statement(statement: Mapping[str, Any]) -> Statement:
     return Statement(
-        allow=one.get("Effect") == "Allow",
-        principals=tuple(_principals(one.get("Principal"))),
-        actions=tuple(map(str, _list(one.get("Action", [])))),
-        resources=tuple(map(str, _list(one.get("Resource", [])))),
-        conditions=tuple(_conditions(one.get("Condition") or {})),
+        allow=statement.get("Effect") == "Allow",
+        principals=tuple(_principals(statement.get("Principal"))),
+        actions=tuple(map(str, _list(statement.get("Action", [])))),
+        resources=tuple(map(str, _list(statement.get("Resource", [])))),
+        conditions=tuple(_conditions(statement.get("Condition") or {})),
     )
 
 
@@ -78,8 +80,8 @@ def _conditions(conditions: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             if name == "Null":
                 yield f"{key} is {'absent' if values == 'true' else 'present'}"
                 continue
-            which = {"ForAnyValue": "any of ", "ForAllValues": "all of "}.get(quantifier, "")
-            yield f"{which}{key} {_OPERATORS.get(name, name)} {values}{', if present' if if_exists else ''}"
+            prefix = {"ForAnyValue": "any of ", "ForAllValues": "all of "}.get(quantifier, "")
+            yield f"{prefix}{key} {_OPERATORS.get(name, name)} {values}{', if present' if if_exists else ''}"
 
 
 def _text(value: Any) -> str:

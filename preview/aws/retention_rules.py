@@ -23,7 +23,7 @@ def _has_recovery_window(inputs: Mapping[str, Any]) -> bool:
     return int({**_DEFAULTS, **inputs}["recoveryWindowInDays"]) > 0
 
 
-# From the provider's documentation of each type: when its deletion fails, or leaves something.
+# From the provider's documentation of each type: when deletion fails or leaves part of the resource.
 _RULES: dict[str, tuple[RetentionRule, ...]] = {
     "aws:s3/bucket:Bucket": (
         RetentionRule(

@@ -44,7 +44,11 @@ class Rule:
 
 def rules(graph: Graph) -> list[Rule]:
     """Return every ingress and egress rule."""
-    return [_rule(one.inputs, inbound=_INBOUND[one.type]) for one in graph.resources if one.type in _INBOUND]
+    return [
+        _rule(resource.inputs, inbound=_INBOUND[resource.type])
+        for resource in graph.resources
+        if resource.type in _INBOUND
+    ]
 
 
 def _rule(inputs: dict[str, Any], *, inbound: bool) -> Rule:
@@ -64,4 +68,8 @@ def _rule(inputs: dict[str, Any], *, inbound: bool) -> Rule:
 def members(graph: Graph, group: str) -> list[Resource]:
     """Return the resources that a security group is attached to."""
     own = (_GROUP, *_INBOUND)
-    return [one for one in graph.resources if one.custom and one.type not in own and group in texts(one.inputs)]
+    return [
+        resource
+        for resource in graph.resources
+        if resource.custom and resource.type not in own and group in texts(resource.inputs)
+    ]

@@ -1,4 +1,4 @@
-"""What a preview knows about Google Cloud."""
+"""The preview of Google Cloud resources."""
 
 from ..cloud import Cloud
 from . import diagram, displayed_inputs, exposure, permissions, retention_rules

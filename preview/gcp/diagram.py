@@ -69,10 +69,10 @@ def _permissions(graph: Graph) -> Iterator[Edge]:
     """From the resources that run as a service account to those that it has a role on."""
     found = bindings(graph)
     for account in graph.of(ACCOUNT):
-        for one in found:
-            if one.member == account.outputs.get("member"):
-                role = one.role.rpartition(".")[2]
-                yield from ((user, one.resource, role) for user in users(graph, account))
+        for binding in found:
+            if binding.member == account.outputs.get("member"):
+                role = binding.role.rpartition(".")[2]
+                yield from ((user, binding.resource, role) for user in users(graph, account))
 
 
 def _monitoring(graph: Graph) -> Iterator[Edge]:
@@ -99,4 +99,4 @@ def _filters_on(resource: Resource, name: str) -> bool:
 
 
 def _destinations(graph: Graph, sink: Resource) -> list[Resource]:
-    return [one for one in graph.of(LOG_BUCKET) if str(sink.inputs.get("destination")).endswith(one.id)]
+    return [bucket for bucket in graph.of(LOG_BUCKET) if str(sink.inputs.get("destination")).endswith(bucket.id)]

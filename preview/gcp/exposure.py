@@ -54,15 +54,15 @@ def _iap(graph: Graph) -> str | None:
 
 
 def _members(graph: Graph, version: Resource, found: Sequence[Binding]) -> Iterator[str]:
-    """The members with access to a version's service; one text for all that have the same condition."""
+    """The members with access to a version's service; the members with the same condition in one string."""
     members: dict[str, list[str]] = {}
-    for one in found:
-        same_service = one.resource is not None and service_of(one.resource) == service_of(version)
-        if one.role == IAP_ACCESS and same_service:
-            members.setdefault(one.condition, []).append(display_member(graph, one.member))
+    for binding in found:
+        same_service = binding.resource is not None and service_of(binding.resource) == service_of(version)
+        if binding.role == IAP_ACCESS and same_service:
+            members.setdefault(binding.condition, []).append(display_member(graph, binding.member))
     for condition, names in members.items():
-        who = " or ".join("anyone" if name in PUBLIC else name for name in dict.fromkeys(names))
-        yield f"as {who}{f' if {condition}' if condition else ''}{_role(version)}"
+        principals = " or ".join("anyone" if name in PUBLIC else name for name in dict.fromkeys(names))
+        yield f"as {principals}{f' if {condition}' if condition else ''}{_role(version)}"
     if not members:
         yield "(no member has access)"
 
@@ -116,7 +116,7 @@ def _databases(graph: Graph, found: Sequence[Binding]) -> Iterator[Ingress]:
         ip = dig(database.inputs, "settings", "ipConfiguration")
         if dig(ip, "ipv4Enabled") is not False:
             clients = dict.fromkeys(
-                display_member(graph, one.member) for one in found if one.role == "roles/cloudsql.client"
+                display_member(graph, binding.member) for binding in found if binding.role == "roles/cloudsql.client"
             )
             certificate = f"Cloud SQL client certificate (cloudsql.client: {', '.join(clients) or 'no member'})"
             port = f"{_AUTH_PROXY_PORT} TLS"
@@ -131,7 +131,11 @@ def _databases(graph: Graph, found: Sequence[Binding]) -> Iterator[Ingress]:
 
 def _buckets(graph: Graph, found: Sequence[Binding]) -> Iterator[Ingress]:
     for bucket in graph.of(BUCKET):
-        public = [one.role.removeprefix("roles/") for one in found if one.resource is bucket and one.member in PUBLIC]
+        public = [
+            binding.role.removeprefix("roles/")
+            for binding in found
+            if binding.resource is bucket and binding.member in PUBLIC
+        ]
         if bucket.inputs.get("publicAccessPrevention") == "enforced":
             authentication = "IAM, public access prevented"
         else:
@@ -150,7 +154,7 @@ def _egress(graph: Graph) -> Iterator[Egress]:
 
 
 def database_port(version: Resource, database: Resource) -> str:
-    """Return the port on which a version connects to a database; an empty text where it does not."""
+    """Return the port on which a version connects to a database; an empty string if it does not."""
     settings = " ".join(map(str, [dig(version.inputs, "betaSettings"), dig(version.inputs, "envVariables")]))
     if str(database.outputs.get("connectionName")) in settings:
         return _AUTH_PROXY_PORT
@@ -159,10 +163,10 @@ def database_port(version: Resource, database: Resource) -> str:
 
 
 def _role_bindings(graph: Graph) -> Iterator[MlflowRoleBinding]:
-    versions = [one for one in graph.of(FLEXIBLE) if _variable(one, _RULES)]
+    versions = [version for version in graph.of(FLEXIBLE) if _variable(version, _RULES)]
     for version in versions:
         members: dict[str, list[str]] = {}
-        for rule in filter(None, (each.strip() for each in _variable(version, _RULES).split(","))):
+        for rule in filter(None, (entry.strip() for entry in _variable(version, _RULES).split(","))):
             member, _, role = rule.rpartition("=")
             members.setdefault(role, []).append(member)
         service = version.name if len(versions) > 1 else ""

@@ -14,7 +14,7 @@ _ANY_ADDRESS = "0.0.0.0/0"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """``sources`` and ``ports`` are texts."""
+    """An ingress rule; ``sources`` and ``ports`` are as in the report."""
 
     network: str
     sources: str
@@ -25,12 +25,12 @@ def rules(graph: Graph) -> list[Rule]:
     """Return every rule that allows ingress."""
     return [
         Rule(
-            network=str(one.inputs.get("network")),
-            sources=_sources([str(source) for source in listed(one.inputs.get("sourceRanges"))]),
+            network=str(firewall.inputs.get("network")),
+            sources=_sources([str(source) for source in listed(firewall.inputs.get("sourceRanges"))]),
             ports=_ports(allowed),
         )
-        for one in graph.of(FIREWALL)
-        for allowed in listed(one.inputs.get("allows"))
+        for firewall in graph.of(FIREWALL)
+        for allowed in listed(firewall.inputs.get("allows"))
     ]
 
 
@@ -43,7 +43,7 @@ def _sources(ranges: list[str]) -> str:
 
 
 def _ports(allowed: Any) -> str:
-    # A rule without ports is for all: https://cloud.google.com/firewall/docs/firewalls#protocols_and_ports
+    # A rule without ports applies to all ports: https://cloud.google.com/firewall/docs/firewalls#protocols_and_ports
     protocol, ports = str(dig(allowed, "protocol")), ", ".join(map(str, listed(dig(allowed, "ports"))))
     if not ports:
         return "all" if protocol == "all" else f"all {protocol}"
@@ -53,10 +53,12 @@ def _ports(allowed: Any) -> str:
 def vpc(graph: Graph, version: Resource) -> Resource | None:
     """Return the network of this stack that a version's instances are in."""
     name = dig(version.inputs, "network", "name")
-    return next((one for one in graph.of(NETWORK) if name is not None and one.outputs.get("name") == name), None)
+    return next(
+        (network for network in graph.of(NETWORK) if name is not None and network.outputs.get("name") == name), None
+    )
 
 
 def versions(graph: Graph, rule: Rule) -> list[Resource]:
     """Return the App Engine versions whose instances a rule applies to."""
     network = ResourceNames(graph).resource(rule.network)
-    return [one for one in graph.of(FLEXIBLE) if network is not None and vpc(graph, one) is network]
+    return [version for version in graph.of(FLEXIBLE) if network is not None and vpc(graph, version) is network]

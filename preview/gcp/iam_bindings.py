@@ -18,7 +18,7 @@ IAP_ACCESS = "roles/iap.httpsResourceAccessor"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
-    """A role granted to a member on ``target``, a text; ``resource`` is the same if it is in the graph.
+    """A role granted to a member on ``target``, a name; ``resource`` is the target if it is in the graph.
 
     ``project_wide``: the role is granted on the whole project.
     """
@@ -34,16 +34,16 @@ class Binding:
 def bindings(graph: Graph) -> list[Binding]:
     """Return every binding, in the graph's order."""
     names = ResourceNames(graph)
-    found = ((one, _IAM_MEMBER.fullmatch(one.type)) for one in graph.resources if not one.read)
-    return [_binding(graph, names, one, match[1], match[2]) for one, match in found if match is not None]
+    matches = ((resource, _IAM_MEMBER.fullmatch(resource.type)) for resource in graph.resources if not resource.read)
+    return [_binding(graph, names, resource, match[1], match[2]) for resource, match in matches if match is not None]
 
 
-def _binding(graph: Graph, names: ResourceNames, one: Resource, module: str, target_type: str) -> Binding:
-    resource, target = _target(graph, names, one, module, target_type)
-    title, expression = dig(one.inputs, "condition", "title"), dig(one.inputs, "condition", "expression")
+def _binding(graph: Graph, names: ResourceNames, iam_member: Resource, module: str, target_type: str) -> Binding:
+    resource, target = _target(graph, names, iam_member, module, target_type)
+    title, expression = dig(iam_member.inputs, "condition", "title"), dig(iam_member.inputs, "condition", "expression")
     return Binding(
-        member=str(one.inputs["member"]),
-        role=str(one.inputs["role"]),
+        member=str(iam_member.inputs["member"]),
+        role=str(iam_member.inputs["role"]),
         resource=resource,
         target=target,
         project_wide=module == "projects",
@@ -52,23 +52,23 @@ def _binding(graph: Graph, names: ResourceNames, one: Resource, module: str, tar
 
 
 def _target(
-    graph: Graph, names: ResourceNames, one: Resource, module: str, target_type: str
+    graph: Graph, names: ResourceNames, iam_member: Resource, module: str, target_type: str
 ) -> tuple[Resource | None, str]:
-    """(resource, text) of what a role is granted on."""
+    """(resource, name) of the target of a binding: the resource on which the role is granted."""
     if module == "projects":
-        return None, f"project {one.inputs['project']}"
-    inputs = {name: value for name, value in one.inputs.items() if name not in _NOT_TARGET}
+        return None, f"project {iam_member.inputs['project']}"
+    inputs = {name: value for name, value in iam_member.inputs.items() if name not in _NOT_TARGET}
     if module == "iap" and target_type == "AppEngineService":
         service = str(inputs.get("service"))
         return _version_of(graph, service), f"App Engine service {service}"
-    candidates = (_referenced(graph, names, one, name, value) for name, value in inputs.items())
+    candidates = (_referenced(graph, names, iam_member, name, value) for name, value in inputs.items())
     found = next((resource for resource in candidates if resource is not None), None)
     return found, found.name if found else "/".join(map(str, inputs.values()))
 
 
 def _version_of(graph: Graph, service: str) -> Resource | None:
     versions = [*graph.of(FLEXIBLE), *graph.of(STANDARD)]
-    return next((one for one in versions if service_of(one) == service), None)
+    return next((version for version in versions if service_of(version) == service), None)
 
 
 def service_of(version: Resource) -> str:
@@ -76,30 +76,35 @@ def service_of(version: Resource) -> str:
     return str(version.inputs.get("service") or "default")
 
 
-def _referenced(graph: Graph, names: ResourceNames, one: Resource, name: str, value: Any) -> Resource | None:
+def _referenced(graph: Graph, names: ResourceNames, iam_member: Resource, name: str, value: Any) -> Resource | None:
     """The resource that an input refers to: by dependency within the same Google service, or by name."""
-    service = one.type.partition("/")[0]
-    for source in map(graph.by_urn, one.property_dependencies.get(name, ())):
+    service = iam_member.type.partition("/")[0]
+    for source in map(graph.by_urn, iam_member.property_dependencies.get(name, ())):
         if source is not None and source.type.startswith(f"{service}/") and value in source.outputs.values():
             return source
     return names.resource(value)
 
 
 def account(graph: Graph, member: str) -> Resource | None:
-    """Return the service account of this stack that a member is."""
+    """Return the service account of this stack with the member's e-mail address; None for other members."""
     kind, _, email = member.partition(":")
     if kind != "serviceAccount":
         return None
-    return next((one for one in graph.of(ACCOUNT) if one.outputs.get("email") == email), None)
+    return next(
+        (service_account for service_account in graph.of(ACCOUNT) if service_account.outputs.get("email") == email),
+        None,
+    )
 
 
 def display_member(graph: Graph, member: str) -> str:
     """Return a member, with the Pulumi name in place of a service account of this stack."""
-    own = account(graph, member)
-    return own.name if own is not None else member
+    service_account = account(graph, member)
+    return service_account.name if service_account is not None else member
 
 
 def users(graph: Graph, account: Resource) -> list[Resource]:
     """Return the resources that run as a service account."""
     email = account.outputs["email"]
-    return [one for one in graph.resources if one.custom and one.inputs.get("serviceAccount") == email]
+    return [
+        resource for resource in graph.resources if resource.custom and resource.inputs.get("serviceAccount") == email
+    ]

@@ -114,13 +114,13 @@ CALLS: dict[str, CallMock] = {
         "activeVersion": "1",
         "certs": [
             {
-                "cert": f"-----BEGIN CERTIFICATE-----\n{one}\n-----END CERTIFICATE-----\n",
-                "commonName": one,
+                "cert": f"-----BEGIN CERTIFICATE-----\n{name}\n-----END CERTIFICATE-----\n",
+                "commonName": name,
                 "createTime": "2026-01-01T00:00:00Z",
                 "expirationTime": "2036-01-01T00:00:00Z",
-                "sha1Fingerprint": digest(one)[:40],
+                "sha1Fingerprint": digest(name)[:40],
             }
-            for one in ("now", "next")
+            for name in ("now", "next")
         ],
     },
     "gcp:organizations/getProject:getProject": lambda args: {

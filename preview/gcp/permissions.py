@@ -35,44 +35,49 @@ _IMPERSONATION = ("roles/iam.serviceAccount", "roles/iam.workloadIdentityUser")
 def lines(graph: Graph, style: Style) -> Iterator[str]:
     """Yield the lines of each member: first the stack's own service accounts, then the others."""
     found = bindings(graph)
-    own = [one.outputs["member"] for one in graph.of(ACCOUNT) if not one.read]
-    members = dict.fromkeys([*own, *(one.member for one in found)])
-    widths = [max((len(plain(_cells(one, style)[column])) for one in found), default=0) for column in range(2)]
+    own = [service_account.outputs["member"] for service_account in graph.of(ACCOUNT) if not service_account.read]
+    members = dict.fromkeys([*own, *(binding.member for binding in found)])
+    widths = [max((len(plain(_cells(binding, style)[column])) for binding in found), default=0) for column in range(2)]
     for member in members:
         yield _heading(graph, member, style)
         yield from _impersonators(graph, member, found, style)
-        for one in found:
-            if one.member == member:
-                cells = zip(_cells(one, style), widths, strict=True)
-                what, target = (cell + " " * (width - len(plain(cell))) for cell, width in cells)
-                role = style(one.role.removeprefix("roles/"), "dim")
-                yield f"    {style('can', 'dim')} {what}  {style('on', 'dim')} {target}  {role}".rstrip()
-                if one.condition:
-                    yield f"      {style('if', 'dim')} {one.condition}"
+        for binding in found:
+            if binding.member == member:
+                cells = zip(_cells(binding, style), widths, strict=True)
+                description, target = (cell + " " * (width - len(plain(cell))) for cell, width in cells)
+                role = style(binding.role.removeprefix("roles/"), "dim")
+                yield f"    {style('can', 'dim')} {description}  {style('on', 'dim')} {target}  {role}".rstrip()
+                if binding.condition:
+                    yield f"      {style('if', 'dim')} {binding.condition}"
 
 
 def _heading(graph: Graph, member: str, style: Style) -> str:
-    own = account(graph, member)
-    if own is None:
+    service_account = account(graph, member)
+    if service_account is None:
         return f"  {style(member, 'yellow' if member in PUBLIC else 'bold')}"
-    used_by = ", ".join(f"{one.name} ({class_name(one)})" for one in users(graph, own))
-    return f"  {style(own.name, 'bold')} ({class_name(own)}){f', used by {used_by}' if used_by else ''}"
+    used_by = ", ".join(f"{user.name} ({class_name(user)})" for user in users(graph, service_account))
+    suffix = f", used by {used_by}" if used_by else ""
+    return f"  {style(service_account.name, 'bold')} ({class_name(service_account)}){suffix}"
 
 
 def _impersonators(graph: Graph, member: str, found: Sequence[Binding], style: Style) -> Iterator[str]:
-    own = account(graph, member)
-    if own is None:
+    service_account = account(graph, member)
+    if service_account is None:
         return
-    others = dict.fromkeys(one.member for one in found if one.resource is own and one.role.startswith(_IMPERSONATION))
+    others = dict.fromkeys(
+        binding.member
+        for binding in found
+        if binding.resource is service_account and binding.role.startswith(_IMPERSONATION)
+    )
     if others:
         names = ("itself" if other == member else display_member(graph, other) for other in others)
         yield f"    {style('impersonated by', 'dim')} {', '.join(names)}"
 
 
-def _cells(one: Binding, style: Style) -> tuple[str, str]:
-    what = _DESCRIPTIONS.get(one.role, "do what the role allows")
-    target = one.target if one.resource is None else f"{one.target} ({class_name(one.resource)})"
+def _cells(binding: Binding, style: Style) -> tuple[str, str]:
+    description = _DESCRIPTIONS.get(binding.role, "do what the role allows")
+    target = binding.target if binding.resource is None else f"{binding.target} ({class_name(binding.resource)})"
     return (
-        style(what, "yellow") if one.role in _BASIC_ROLES else what,
-        style(target, "yellow") if one.project_wide else target,
+        style(description, "yellow") if binding.role in _BASIC_ROLES else description,
+        style(target, "yellow") if binding.project_wide else target,
     )

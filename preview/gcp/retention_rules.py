@@ -20,21 +20,21 @@ _DAY = 86_400
 _SOFT_DELETE = 7 * _DAY
 _DELETE_BACKUPS = "`gcloud sql backups delete ...`"
 _DEFAULT_SERVICE = "stays: App Engine cannot delete the service default"
-# Shown where an input is not given.
+# Shown in place of a missing input.
 _PLACEHOLDERS = {"project": "...", "versionId": "..."}
 
 
 def _is_protected(inputs: Mapping[str, Any]) -> bool:
-    """The provider's default is protection."""
+    """Whether the provider protects the resource, which is its default."""
     return inputs.get("deletionProtection") is not False
 
 
-def _has_chosen_name(inputs: Mapping[str, Any]) -> bool:
-    """Pulumi's automatic names are different each time."""
+def _has_configured_name(inputs: Mapping[str, Any]) -> bool:
+    """Whether the program sets the name: Pulumi's automatic names differ in each deployment."""
     return "name" in inputs
 
 
-# From the provider's documentation of each type: when its deletion fails, or leaves something.
+# From the provider's documentation of each type: when deletion fails or leaves part of the resource.
 _RULES: dict[str, tuple[RetentionRule, ...]] = {
     API: (
         RetentionRule(
@@ -66,7 +66,7 @@ _RULES: dict[str, tuple[RetentionRule, ...]] = {
             DISABLE_PROTECTION,
         ),
         RetentionRule(is_true("settings", "retainBackupsOnDelete"), False, "leaves its backups", _DELETE_BACKUPS),
-        RetentionRule(_has_chosen_name, False, "its name is reserved for a week", "use another name, or wait"),
+        RetentionRule(_has_configured_name, False, "its name is reserved for a week", "use another name, or wait"),
     ),
     BUCKET: (
         RetentionRule(
