@@ -17,7 +17,7 @@ import pytest
 from components import proxy_environment
 from components.aws.tokens import first_document
 from local.fake_sagemaker import FakeSageMaker
-from tests.components.aws.whole import DIGEST, container_definition, whole
+from tests.components.aws.helpers import IMAGE_URI, container_definition, record_stack
 from tests.container.ecs import docker_flags
 from tests.container.engine import Container, Engine
 from tests.container.proxy import status
@@ -37,7 +37,7 @@ WORKERS = 12
 def definition() -> dict[str, Any]:
     """The container definition of a stack with an existing tracking server."""
     return container_definition(
-        whole({"tracking": {"kind": "server", "targetArn": TARGET}, "image": {"imageUri": DIGEST}})
+        record_stack({"tracking": {"kind": "server", "targetArn": TARGET}, "image": {"imageUri": IMAGE_URI}})
     )
 
 

@@ -12,7 +12,7 @@ from components.aws.identity import Statement, allow
 from preview.graph import Graph
 from preview.recorder import record
 
-from .boxes import KEY, a_place, only, statements
+from .helpers import KEY, make_deployment, only, statements
 from .policies import faults
 
 BUCKET = "aws:s3/bucket:Bucket"
@@ -33,7 +33,7 @@ def recorded(
 ) -> Graph:
     def program() -> None:
         private_bucket(
-            a_place(deletion_protection=deletion_protection, kms_key_arn=kms_key_arn),
+            make_deployment(deletion_protection=deletion_protection, kms_key_arn=kms_key_arn),
             "files",
             parent=pulumi.ComponentResource("test:test:Owner", "owner", {}),
             noncurrent_days=noncurrent_days,
@@ -152,7 +152,7 @@ def test_in_production_nothing_of_it_goes() -> None:
 def test_whoever_waits_for_it_waits_for_its_policy() -> None:
     def program() -> None:
         bucket = private_bucket(
-            a_place(),
+            make_deployment(),
             "files",
             parent=pulumi.ComponentResource("test:test:Owner", "owner", {}),
             noncurrent_days=None,

@@ -7,7 +7,7 @@ import pytest
 from components.aws.load_balancer_settings import LoadBalancerSettings
 from components.validation import SettingsError, validate_args
 
-from .boxes import only
+from .helpers import only
 from .test_load_balancer import recorded
 
 RECORD = "aws:route53/record:Record"

@@ -18,7 +18,7 @@ from preview.aws.mock_outputs import ACCOUNT, ZONES, arn
 from preview.graph import Graph, Resource
 from preview.recorder import record
 
-from .boxes import KEY, a_place, only, statements
+from .helpers import KEY, make_deployment, only, statements
 
 ENDPOINT = "aws:ec2/vpcEndpoint:VpcEndpoint"
 SERVER = arn("sagemaker", "mlflow-tracking-server/team")
@@ -46,7 +46,7 @@ def recorded(
     known = pulumi.Output.from_input
 
     def program() -> None:
-        deployment = a_place(kms_key_arn=kms_key_arn)
+        deployment = make_deployment(kms_key_arn=kms_key_arn)
         settings = NetworkSettings.model_validate({"egress": "endpoints", **args})
         tracking = SimpleNamespace(
             target_arn=known(APP if app else SERVER),

@@ -21,13 +21,13 @@ from components.aws.tracking import Tracking
 from preview.graph import Graph
 from preview.recorder import record
 
-from .boxes import KEY, a_place
+from .helpers import KEY, make_deployment
 from .policies import faults, policy_documents, reasons_are_true
 
 
 def boxes(kind: str, kms_key_arn: str | None) -> Callable[[], None]:
     def program() -> None:
-        deployment = a_place(kms_key_arn=kms_key_arn)
+        deployment = make_deployment(kms_key_arn=kms_key_arn)
         network = Network(deployment, NetworkSettings(), public=False)
         args: dict[str, Any] = {"kind": kind, "automatic_model_registration": True}
         tracking = Tracking(deployment, TrackingSettings(**args))

@@ -7,9 +7,8 @@ from policy_sentry.querying.actions import get_actions_for_service
 
 from components.aws import mlflow_actions
 
-from .boxes import KEY, only, statements
+from .helpers import IMAGE_URI, KEY, only, record_stack, statements
 from .policies import faults
-from .whole import DIGEST, whole
 
 SERVER = {"tracking": {"kind": "server"}}
 APP = {"tracking": {"kind": "app"}}
@@ -17,7 +16,7 @@ HARDENED = {"kmsKeyArn": KEY, "service": {"enableExecuteCommand": True}, **SERVE
 
 
 def rights(role: str, settings: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    policy = only(whole(settings), "aws:iam/rolePolicy:RolePolicy", f"proxy-{role}").inputs["policy"]
+    policy = only(record_stack(settings), "aws:iam/rolePolicy:RolePolicy", f"proxy-{role}").inputs["policy"]
     return [dict(one) for one in statements(policy)]
 
 
@@ -31,13 +30,13 @@ def by_action(role: str, settings: dict[str, Any] | None = None) -> dict[str, li
 
 
 def output(settings: dict[str, Any], kind: str, name: str) -> str:
-    return only(whole(settings), kind, name).outputs["arn"]
+    return only(record_stack(settings), kind, name).outputs["arn"]
 
 
 @pytest.mark.parametrize("settings", [APP, SERVER, HARDENED], ids=["app", "server", "hardened"])
 def test_every_action_and_resource_is_one_of_awss_and_no_wider_than_it_has_to_be(settings: dict[str, Any]) -> None:
     ours = tuple(f"RolePolicy proxy-{role}:" for role in ("proxy", "execution", "instance"))
-    assert [fault for fault in faults(whole(settings)) if fault.startswith(ours)] == []
+    assert [fault for fault in faults(record_stack(settings)) if fault.startswith(ours)] == []
 
 
 def test_the_lists_of_mlflow_actions_are_all_that_aws_knows_of_a_server() -> None:
@@ -110,7 +109,7 @@ def test_ecs_may_pull_this_repository_and_write_this_log() -> None:
 
 
 def test_an_image_that_is_not_in_ecr_needs_no_rights() -> None:
-    elsewhere = {"image": {"imageUri": f"registry.example.com/proxy@{DIGEST.partition('@')[2]}"}}
+    elsewhere = {"image": {"imageUri": f"registry.example.com/proxy@{IMAGE_URI.partition('@')[2]}"}}
     assert not [action for action in by_action("execution", elsewhere) if action.startswith("ecr")]
 
 
@@ -129,7 +128,7 @@ def test_an_instance_belongs_to_its_cluster_and_can_be_reached_and_no_more() -> 
     [("proxy", "ecs-tasks.amazonaws.com"), ("execution", "ecs-tasks.amazonaws.com"), ("instance", "ec2.amazonaws.com")],
 )
 def test_each_role_is_for_one_service_of_this_account(role: str, service: str) -> None:
-    made = only(whole(), "aws:iam/role:Role", f"proxy-{role}")
+    made = only(record_stack(), "aws:iam/role:Role", f"proxy-{role}")
     (trust,) = statements(made.inputs["assumeRolePolicy"])
     assert trust["Principal"] == {"Service": service}
     # EC2 does not say for whom it asks.
@@ -139,5 +138,5 @@ def test_each_role_is_for_one_service_of_this_account(role: str, service: str) -
 
 def test_a_boundary_bounds_each_of_them() -> None:
     boundary = "arn:aws:iam::123456789012:policy/boundary"
-    graph = whole({"permissionsBoundaryArn": boundary})
+    graph = record_stack({"permissionsBoundaryArn": boundary})
     assert {one.inputs.get("permissionsBoundary") for one in graph.of("aws:iam/role:Role")} == {boundary}

@@ -16,7 +16,7 @@ from preview.graph import Graph
 from preview.recorder import SECRET, record
 from proxy_app import __version__
 
-from .boxes import KEY, a_place, only
+from .helpers import KEY, make_deployment, only
 
 BUILT = "docker-build:index:Image"
 REPOSITORY = "aws:ecr/repository:Repository"
@@ -34,7 +34,8 @@ def recorded(
     def program() -> None:
         given = {"image_uri": pulumi.Output.from_input(later)} if later else {}
         made = Image(
-            a_place(deletion_protection=deletion_protection, kms_key_arn=kms_key_arn), ImageSettings(**given, **args)
+            make_deployment(deletion_protection=deletion_protection, kms_key_arn=kms_key_arn),
+            ImageSettings(**given, **args),
         )
         images.append(made)
         made.uri.apply(found.append)

@@ -11,8 +11,7 @@ from components.aws.settings import ServiceSettings
 from components.validation import SettingsError, validate_args
 from preview.graph import Graph, Resource
 
-from .boxes import KEY, only
-from .whole import DIGEST, needs, whole
+from .helpers import IMAGE_URI, KEY, only, record_stack, urns_needed_by
 
 TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
 GROUP = "aws:autoscaling/group:Group"
@@ -24,7 +23,7 @@ AMI = "ami-0123456789abcdef0"
 
 
 def template(**settings: Any) -> Resource:
-    return only(whole(settings), TEMPLATE)
+    return only(record_stack(settings), TEMPLATE)
 
 
 def service(**args: Any) -> dict[str, Any]:
@@ -32,7 +31,7 @@ def service(**args: Any) -> dict[str, Any]:
 
 
 def group(**args: Any) -> dict[str, Any]:
-    return only(whole(service(**args)), GROUP).inputs
+    return only(record_stack(service(**args)), GROUP).inputs
 
 
 def refused(**args: Any) -> str:
@@ -57,13 +56,13 @@ def asked_for(graph: Graph) -> list[str]:
     ],
 )
 def test_instance_and_image_are_of_the_architecture(architecture: str, kind: str, image: str) -> None:
-    graph = whole({"image": {"imageUri": DIGEST, "architecture": architecture}})
+    graph = record_stack({"image": {"imageUri": IMAGE_URI, "architecture": architecture}})
     assert asked_for(graph) == [f"/aws/service/ecs/optimized-ami/{image}/image_id"]
     assert only(graph, TEMPLATE).inputs["instanceType"] == kind
 
 
 def test_a_label_keeps_the_image_that_was_the_newest() -> None:
-    graph = whole(service(ami="2026-11"))
+    graph = record_stack(service(ami="2026-11"))
     stash = only(graph, STASH)
     assert stash.ignore_changes == ("input",)
     assert stash.urn in only(graph, TEMPLATE).property_dependencies["imageId"]
@@ -71,7 +70,7 @@ def test_a_label_keeps_the_image_that_was_the_newest() -> None:
 
 
 def test_a_new_label_is_a_new_version_of_the_same_template() -> None:
-    before, after = whole(service(ami="2026-11")), whole(service(ami="2026-12"))
+    before, after = record_stack(service(ami="2026-11")), record_stack(service(ami="2026-12"))
     assert only(before, STASH).urn != only(after, STASH).urn
     # A refresh that fails goes back to the version before, which would be gone with its template.
     assert only(before, TEMPLATE).urn == only(after, TEMPLATE).urn
@@ -79,7 +78,7 @@ def test_a_new_label_is_a_new_version_of_the_same_template() -> None:
 
 
 def test_an_image_by_its_id_is_taken_as_it_is() -> None:
-    graph = whole(service(ami=AMI))
+    graph = record_stack(service(ami=AMI))
     assert only(graph, TEMPLATE).inputs["imageId"] == AMI
     assert graph.of(STASH) == []
     assert asked_for(graph) == []
@@ -131,13 +130,13 @@ def test_it_boots_with_settings_and_no_command_that_could_fail() -> None:
 
 
 def test_it_joins_this_cluster() -> None:
-    graph = whole()
+    graph = record_stack()
     cluster = only(graph, "aws:ecs/cluster:Cluster")
     assert only(graph, TEMPLATE).inputs["userData"] == user_data(cluster.outputs["name"])
 
 
 def test_volumes_interfaces_and_instances_have_the_tags() -> None:
-    graph = whole({"tags": {"CostCentre": "4711"}})
+    graph = record_stack({"tags": {"CostCentre": "4711"}})
     tags = only(graph, TEMPLATE).inputs["tags"]
     assert tags["CostCentre"] == "4711"
     kinds = {one["resourceType"]: one["tags"] for one in only(graph, TEMPLATE).inputs["tagSpecifications"]}
@@ -168,7 +167,7 @@ def test_of_sizes_that_are_not_known_here_aws_decides(kind: str) -> None:
 
 def test_a_rollout_of_all_proxy_finds_instances() -> None:
     for most in (2, 7):
-        graph = whole(service(maxTasks=most))
+        graph = record_stack(service(maxTasks=most))
         assert only(graph, GROUP).inputs["maxSize"] >= 2 * most
         provider = only(graph, PROVIDER).inputs["autoScalingGroupProvider"]
         assert provider["managedScaling"]["maximumScalingStepSize"] >= most
@@ -178,7 +177,7 @@ def test_ecs_alone_says_how_many_there_are() -> None:
     inputs = group()
     assert inputs["minSize"] == 0
     assert "desiredCapacity" not in inputs
-    provider = only(whole(), PROVIDER).inputs["autoScalingGroupProvider"]
+    provider = only(record_stack(), PROVIDER).inputs["autoScalingGroupProvider"]
     assert provider["managedScaling"]["status"] == "ENABLED"
     assert provider["managedScaling"]["targetCapacity"] == 100
     # The provider would send 0 for what is not given.
@@ -191,14 +190,14 @@ def test_ecs_knows_the_group_from_the_start() -> None:
 
 
 def test_an_instance_goes_only_after_its_proxy() -> None:
-    provider = only(whole(), PROVIDER).inputs["autoScalingGroupProvider"]
+    provider = only(record_stack(), PROVIDER).inputs["autoScalingGroupProvider"]
     assert provider["managedDraining"] == "ENABLED"
     assert provider["managedTerminationProtection"] == "ENABLED"
     assert group()["protectFromScaleIn"] is True
 
 
 def test_a_new_template_version_reaches_instances_that_are_protected_and_can_be_taken_back() -> None:
-    graph = whole()
+    graph = record_stack()
     inputs = only(graph, GROUP).inputs
     # $Latest and $Default cannot be gone back from.
     assert inputs["launchTemplate"]["version"].isdecimal()
@@ -221,15 +220,15 @@ def test_nothing_waits_for_protected_or_draining_instances_when_all_goes() -> No
 
 
 def test_each_goes_before_what_it_hangs_on() -> None:
-    graph = whole()
+    graph = record_stack()
     order = [only(graph, kind) for kind in (IN_CLUSTER, PROVIDER, GROUP, TEMPLATE, "aws:ecs/cluster:Cluster")]
     for first, then in itertools.pairwise(order):
-        assert then.urn in needs(graph, first), f"{then.type} may go before {first.type}"
+        assert then.urn in urns_needed_by(graph, first), f"{then.type} may go before {first.type}"
 
 
 def test_agents_keep_their_rights_and_their_way_out_to_the_end() -> None:
-    graph = whole()
-    kept = needs(graph, only(graph, GROUP))
+    graph = record_stack()
+    kept = urns_needed_by(graph, only(graph, GROUP))
     rules = [
         one
         for one in graph.of("aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule")
@@ -245,7 +244,7 @@ def test_agents_keep_their_rights_and_their_way_out_to_the_end() -> None:
 
 @pytest.mark.parametrize("name", ["aws-mlflow", "ecs", "fargate1"])
 def test_a_capacity_provider_has_no_name_that_aws_keeps_for_itself(name: str) -> None:
-    made = only(whole(name=name), PROVIDER).inputs["name"]
+    made = only(record_stack(name=name), PROVIDER).inputs["name"]
     assert not made.startswith(("aws", "ecs", "fargate"))
     # Another group is another name, so that the new one can be made before the old one goes.
-    assert made.endswith(only(whole(name=name), GROUP).outputs["name"])
+    assert made.endswith(only(record_stack(name=name), GROUP).outputs["name"])

@@ -16,7 +16,7 @@ from components.aws.timing import Timing
 from preview.graph import SECRET, Graph, texts
 from preview.recorder import record
 
-from .boxes import KEY, a_place, only, statements
+from .helpers import KEY, make_deployment, only, statements
 
 BALANCER = "aws:lb/loadBalancer:LoadBalancer"
 PROXIES = "aws:lb/targetGroup:TargetGroup"
@@ -52,7 +52,7 @@ def recorded(
 ) -> Graph:
     def program() -> None:
         settings = LoadBalancerSettings.model_validate(args)
-        deployment = a_place(deletion_protection=deletion_protection, kms_key_arn=kms_key_arn)
+        deployment = make_deployment(deletion_protection=deletion_protection, kms_key_arn=kms_key_arn)
         deployment = dataclasses.replace(deployment, name=name)
         network = Network(deployment, NetworkSettings(), public=settings.public)
         secret = pulumi.Output.secret("client-secret") if settings.oidc else None

@@ -32,8 +32,8 @@ from proxy_app.context import RequestRecord
 from proxy_app.logs import JsonFormatter
 from tests.doubles.routes import match_route
 
-from .boxes import KEY, a_place, only, statements
 from .filter_pattern import matches
+from .helpers import KEY, make_deployment, only, statements
 
 ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
 FILTER = "aws:cloudwatch/logMetricFilter:LogMetricFilter"
@@ -60,7 +60,7 @@ class _Service(pulumi.ComponentResource):
 
 def recorded(*, kms_key_arn: str | None = None, **args: Any) -> Graph:
     def program() -> None:
-        deployment = a_place(kms_key_arn=kms_key_arn)
+        deployment = make_deployment(kms_key_arn=kms_key_arn)
         network = Network(deployment, NetworkSettings(), public=False)
         monitoring = Monitoring(
             deployment,

@@ -15,7 +15,7 @@ from preview.aws import mock_outputs
 from preview.graph import Graph, Resource
 from preview.recorder import record
 
-from .boxes import KEY, a_place, only, statements
+from .helpers import KEY, make_deployment, only, statements
 
 SUBNET = "aws:ec2/subnet:Subnet"
 NAT = "aws:ec2/natGateway:NatGateway"
@@ -46,7 +46,7 @@ def recorded(
     **args: Any,
 ) -> Graph:
     def program() -> None:
-        then(Network(a_place(kms_key_arn=kms_key_arn), NetworkSettings(**args), public=public))
+        then(Network(make_deployment(kms_key_arn=kms_key_arn), NetworkSettings(**args), public=public))
 
     return record(program)
 
@@ -59,7 +59,7 @@ def allow_egress(*roles: str) -> Callable[[Network], None]:
     def then(network: Network) -> None:
         for role in roles:
             group = aws.ec2.SecurityGroup(f"{role}-group")
-            network.allow_egress(a_place(), role, group.id, network)
+            network.allow_egress(make_deployment(), role, group.id, network)
 
     return then
 

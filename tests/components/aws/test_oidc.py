@@ -11,7 +11,7 @@ from components import proxy_environment
 from preview.graph import Graph
 from proxy_app.routing import MLFLOW_ROUTES
 
-from .boxes import only
+from .helpers import only
 from .test_load_balancer import DOMAIN, OIDC, recorded, told
 
 LISTENER = "aws:lb/listener:Listener"

@@ -15,7 +15,7 @@ from components.aws.service import Service
 from components.aws.tokens import Tokens
 from preview.recorder import record
 
-from .boxes import a_place
+from .helpers import make_deployment
 
 SECRET_ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:proxy-admin-token-AbCdEf"
 ALB = "internal-proxy-alb-1234567890.eu-west-1.elb.amazonaws.com"
@@ -62,7 +62,7 @@ def lines(load_balancer: _LoadBalancer) -> tuple[str | None, str]:
 
     def program() -> None:
         forward, client_setup = client_commands(
-            a_place(),
+            make_deployment(),
             load_balancer=cast("LoadBalancer", load_balancer),
             service=cast("Service", _Service()),
             tokens=cast("Tokens", _Tokens()),

@@ -9,12 +9,12 @@ from components.aws.proxy_log import ProxyLog
 from preview.graph import Resource
 from preview.recorder import record
 
-from .boxes import KEY, a_place, only
+from .helpers import KEY, make_deployment, only
 
 
 def group(*, stack: str = "dev", name: str = "proxy", kms_key_arn: str | None = None) -> Resource:
     def program() -> None:
-        ProxyLog(dataclasses.replace(a_place(kms_key_arn=kms_key_arn), stack=stack, name=name), days=30)
+        ProxyLog(dataclasses.replace(make_deployment(kms_key_arn=kms_key_arn), stack=stack, name=name), days=30)
 
     return only(record(program), "aws:cloudwatch/logGroup:LogGroup")
 

@@ -7,8 +7,7 @@ import pytest
 from components import proxy_environment
 from preview.graph import Graph
 
-from .boxes import only
-from .whole import whole
+from .helpers import only, record_stack
 
 IN = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 OUT = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
@@ -39,7 +38,7 @@ def ways(graph: Graph, kind: str, group: str) -> list[tuple[str | None, int, int
 
 @pytest.fixture(params=STACKS, ids=["internal", "public", "endpoints"])
 def graph(request: pytest.FixtureRequest) -> Graph:
-    return whole(request.param)
+    return record_stack(request.param)
 
 
 def test_tasks_accept_requests_from_the_load_balancer_only(graph: Graph) -> None:
@@ -62,13 +61,13 @@ def test_tasks_connect_with_https_only(graph: Graph) -> None:
 
 @pytest.mark.parametrize("settings", [STACKS[0], STACKS[2]], ids=["http", "https"])
 def test_instances_connect_to_an_internal_load_balancer(settings: dict[str, Any]) -> None:
-    graph = whole(settings)
+    graph = record_stack(settings)
     port = 443 if "loadBalancer" in settings else 80
     assert (group_id(graph, "load-balancer"), port, port) in ways(graph, OUT, "instances")
     assert (group_id(graph, "instances"), port, port) in ways(graph, IN, "load-balancer")
 
 
 def test_instances_do_not_connect_to_a_public_load_balancer() -> None:
-    graph = whole(PUBLIC)
+    graph = record_stack(PUBLIC)
     assert group_id(graph, "instances") not in {source for source, _, _ in ways(graph, IN, "load-balancer")}
     assert group_id(graph, "load-balancer") not in {target for target, _, _ in ways(graph, OUT, "instances")}

@@ -6,8 +6,7 @@ import pytest
 
 from preview.graph import Graph
 
-from .boxes import KEY, only
-from .whole import needs, whole
+from .helpers import KEY, only, record_stack, urns_needed_by
 
 SERVICE = "aws:ecs/service:Service"
 CLUSTER = "aws:ecs/cluster:Cluster"
@@ -16,7 +15,7 @@ POLICY = "aws:appautoscaling/policy:Policy"
 
 
 def inputs(**service: Any) -> dict[str, Any]:
-    return only(whole({"service": service}), SERVICE).inputs
+    return only(record_stack({"service": service}), SERVICE).inputs
 
 
 @pytest.mark.parametrize("tasks", [1, 3])
@@ -24,7 +23,7 @@ def test_no_proxy_ends_before_a_new_one_has_taken_over(tasks: int) -> None:
     made = inputs(minTasks=tasks, maxTasks=tasks)
     assert made["deploymentMinimumHealthyPercent"] == 100
     assert made["deploymentMaximumPercent"] == 200
-    group = only(whole({"service": {"minTasks": tasks, "maxTasks": tasks}}), "aws:autoscaling/group:Group")
+    group = only(record_stack({"service": {"minTasks": tasks, "maxTasks": tasks}}), "aws:autoscaling/group:Group")
     # Each proxy has an instance of its own, the new ones too.
     assert made["placementConstraints"] == [{"type": "distinctInstance"}]
     assert group.inputs["maxSize"] >= 2 * tasks
@@ -46,18 +45,18 @@ def test_a_rollout_that_fails_is_undone_and_told() -> None:
 
 @pytest.mark.parametrize("idle_timeout_seconds", [180, 4000])
 def test_a_rollout_has_the_time_that_draining_takes(idle_timeout_seconds: int) -> None:
-    graph = whole({"loadBalancer": {"idleTimeoutSeconds": idle_timeout_seconds}})
+    graph = record_stack({"loadBalancer": {"idleTimeoutSeconds": idle_timeout_seconds}})
     (proxies,) = graph.of("aws:lb/targetGroup:TargetGroup")
     for seconds in only(graph, SERVICE).timeouts.values():
         assert int(seconds.removesuffix("s")) > 2 * proxies.inputs["deregistrationDelay"]
 
 
 def test_scaling_may_change_the_number_of_proxy() -> None:
-    assert only(whole(), SERVICE).ignore_changes == ("desiredCount",)
+    assert only(record_stack(), SERVICE).ignore_changes == ("desiredCount",)
 
 
 def test_scaling_keeps_to_its_bounds_and_goes_by_requests_and_processor() -> None:
-    graph = whole({"service": {"minTasks": 2, "maxTasks": 5, "requestsPerTask": 1200, "cpuTargetPercent": 40}})
+    graph = record_stack({"service": {"minTasks": 2, "maxTasks": 5, "requestsPerTask": 1200, "cpuTargetPercent": 40}})
     target = only(graph, TARGET).inputs
     assert (target["minCapacity"], target["maxCapacity"]) == (2, 5)
     policies = {
@@ -78,11 +77,11 @@ def test_scaling_keeps_to_its_bounds_and_goes_by_requests_and_processor() -> Non
 
 
 def kept_for_the_service(graph: Graph) -> set[str]:
-    return needs(graph, only(graph, SERVICE))
+    return urns_needed_by(graph, only(graph, SERVICE))
 
 
 def test_a_proxy_has_its_rights_its_tokens_and_its_ways_from_start_to_end() -> None:
-    graph = whole()
+    graph = record_stack()
     kept = kept_for_the_service(graph)
     rights = [
         only(graph, "aws:iam/rolePolicy:RolePolicy", f"proxy-{role}") for role in ("proxy", "execution", "instance")
@@ -100,7 +99,7 @@ def test_a_proxy_has_its_rights_its_tokens_and_its_ways_from_start_to_end() -> N
 
 
 def test_the_service_ends_before_its_instances_and_their_capacity_provider() -> None:
-    graph = whole()
+    graph = record_stack()
     kept = kept_for_the_service(graph)
     for kind in ("ecs/clusterCapacityProviders:ClusterCapacityProviders", "autoscaling/group:Group"):
         assert only(graph, f"aws:{kind}").urn in kept
@@ -114,12 +113,12 @@ def test_another_capacity_provider_is_an_update_and_no_error() -> None:
 
 def test_nobody_gets_into_a_proxy_unless_told_so() -> None:
     assert inputs()["enableExecuteCommand"] is False
-    assert "configuration" not in only(whole(), CLUSTER).inputs
+    assert "configuration" not in only(record_stack(), CLUSTER).inputs
     assert inputs(enableExecuteCommand=True)["enableExecuteCommand"] is True
 
 
 def test_sessions_are_encrypted_with_the_customer_key() -> None:
-    graph = whole({"kmsKeyArn": KEY, "service": {"enableExecuteCommand": True}})
+    graph = record_stack({"kmsKeyArn": KEY, "service": {"enableExecuteCommand": True}})
     assert only(graph, CLUSTER).inputs["configuration"] == {
         "executeCommandConfiguration": {"kmsKeyId": KEY, "logging": "NONE"}
     }
@@ -127,7 +126,7 @@ def test_sessions_are_encrypted_with_the_customer_key() -> None:
 
 @pytest.mark.parametrize(("given", "said"), [(False, "disabled"), (True, "enabled")])
 def test_container_insights_are_as_told_whatever_the_account_does(given: bool, said: str) -> None:
-    graph = whole({"service": {"containerInsights": given}})
+    graph = record_stack({"service": {"containerInsights": given}})
     assert only(graph, CLUSTER).inputs["settings"] == [{"name": "containerInsights", "value": said}]
 
 

@@ -20,7 +20,7 @@ from preview.aws.mock_outputs import ACCOUNT, REGION
 from preview.graph import Graph
 from preview.recorder import record
 
-from .boxes import KEY, a_place, only, statements
+from .helpers import KEY, make_deployment, only, statements
 from .policies import faults
 
 CERTIFICATE = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/11111111-2222-3333-4444-555555555555"
@@ -42,7 +42,7 @@ def recorded(
     **tracking: Any,
 ) -> Graph:
     def program() -> None:
-        here = dataclasses.replace(a_place(**(deployment or {})), stack=stack)
+        here = dataclasses.replace(make_deployment(**(deployment or {})), stack=stack)
         around = Network(here, NetworkSettings(**(network or {})), public=False)
         Studio(
             here,

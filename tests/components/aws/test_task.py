@@ -13,7 +13,7 @@ from components.roles import RoleRules
 from preview.graph import SECRET
 from tests.doubles.provider.kinds import KINDS
 
-from .whole import DIGEST, container_definition, whole
+from .helpers import IMAGE_URI, container_definition, record_stack
 
 TASK_DEFINITION = "aws:ecs/taskDefinition:TaskDefinition"
 TIMING = Timing(idle_timeout_seconds=180)
@@ -22,7 +22,7 @@ TIMING = Timing(idle_timeout_seconds=180)
 def definition(args: ServiceSettings | None = None) -> dict[str, Any]:
     return container(
         args or ServiceSettings(),
-        image=DIGEST,
+        image=IMAGE_URI,
         settings={"MLFLOW_PROXY_B": "2", "MLFLOW_PROXY_A": "1"},
         log_group="/mlflow/dev/proxy",
         region="eu-west-1",
@@ -112,7 +112,7 @@ def test_what_the_load_balancer_says_of_itself_arrives() -> None:
 
 @pytest.mark.parametrize("idle_timeout_seconds", [60, 180, 4000])
 def test_the_proxy_and_the_target_group_go_by_the_same_load_balancer(idle_timeout_seconds: int) -> None:
-    graph = whole({"loadBalancer": {"idleTimeoutSeconds": idle_timeout_seconds}})
+    graph = record_stack({"loadBalancer": {"idleTimeoutSeconds": idle_timeout_seconds}})
     timing = Timing(idle_timeout_seconds=idle_timeout_seconds)
     found = container_definition(graph)
     told = {one["name"]: one["value"] for one in found["environment"]}
@@ -127,7 +127,7 @@ def test_the_proxy_and_the_target_group_go_by_the_same_load_balancer(idle_timeou
 
 
 def test_no_secret_gets_into_the_definition_and_nothing_is_missing() -> None:
-    graph = whole()
+    graph = record_stack()
     (task,) = graph.of("aws:ecs/taskDefinition:TaskDefinition")
     # One secret within would make all of it one.
     assert "containerDefinitions" not in task.secret_inputs
@@ -135,18 +135,18 @@ def test_no_secret_gets_into_the_definition_and_nothing_is_missing() -> None:
     assert SECRET not in text
     assert "null" not in text
     assert "None" not in text
-    assert json.loads(text)[0]["image"] == DIGEST
+    assert json.loads(text)[0]["image"] == IMAGE_URI
 
 
 @pytest.mark.parametrize("enable_execute_command", [False, True])
 def test_container_definitions_have_the_normal_form_that_ecs_returns(*, enable_execute_command: bool) -> None:
-    (task,) = whole({"service": {"enable_execute_command": enable_execute_command}}).of(TASK_DEFINITION)
+    (task,) = record_stack({"service": {"enable_execute_command": enable_execute_command}}).of(TASK_DEFINITION)
     assert KINDS[TASK_DEFINITION].normal_form(task.inputs) == task.inputs
 
 
 def test_the_task_is_for_the_instances_that_there_are() -> None:
     for architecture, platform in (("arm64", "ARM64"), ("amd64", "X86_64")):
-        graph = whole({"image": {"imageUri": DIGEST, "architecture": architecture}})
+        graph = record_stack({"image": {"imageUri": IMAGE_URI, "architecture": architecture}})
         (task,) = graph.of("aws:ecs/taskDefinition:TaskDefinition")
         assert task.inputs["runtimePlatform"] == {"cpuArchitecture": platform, "operatingSystemFamily": "LINUX"}
         assert task.inputs["requiresCompatibilities"] == ["EC2"]

@@ -16,8 +16,8 @@ from proxy_app.auth.token_store import FileStore
 from proxy_app.auth.tokens import Token, TokenAuthenticator, deserialize, serialize
 from tests.doubles.request_factory import context
 
-from .boxes import KEY, a_place, only
-from .first_token import made
+from .admin_token import create_admin_token
+from .helpers import KEY, make_deployment, only
 
 VALUE = "aws:secretsmanager/secretVersion:SecretVersion"
 KEPT = "aws:secretsmanager/secret:Secret"
@@ -26,11 +26,13 @@ NAMES = ("proxy-admin-token", "proxy-tokens")
 
 
 def recorded(*, days: int = 365, deletion_protection: bool = False, kms_key_arn: str | None = None) -> Graph:
-    return record(lambda: Tokens(a_place(deletion_protection=deletion_protection, kms_key_arn=kms_key_arn), days=days))
+    return record(
+        lambda: Tokens(make_deployment(deletion_protection=deletion_protection, kms_key_arn=kms_key_arn), days=days)
+    )
 
 
 def test_the_proxy_takes_the_first_token_for_an_admins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    token, document = made(monkeypatch)
+    token, document = create_admin_token(monkeypatch)
     (tmp_path / "tokens.json").write_text(document)
 
     async def authenticated() -> Principal | None:
@@ -112,5 +114,5 @@ def test_secrets_use_the_customers_key() -> None:
 
 def test_the_proxy_can_wait_for_the_hashes() -> None:
     ready: list[str] = []
-    graph = record(lambda: Tokens(a_place(), days=1).hashes_ready.urn.apply(ready.append))
+    graph = record(lambda: Tokens(make_deployment(), days=1).hashes_ready.urn.apply(ready.append))
     assert ready == [only(graph, VALUE, "proxy-tokens").urn]

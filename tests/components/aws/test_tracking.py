@@ -15,7 +15,7 @@ from preview.aws.mock_outputs import ACCOUNT, REGION
 from preview.graph import Graph, Resource
 from preview.recorder import record
 
-from .boxes import KEY, a_place, only, statements
+from .helpers import KEY, make_deployment, only, statements
 from .policies import faults
 
 APP = "aws:sagemaker/mlflowApp:MlflowApp"
@@ -39,7 +39,7 @@ def recorded(
     found: list[Tracking] = []
 
     def program() -> None:
-        here = a_place(**(deployment or {}))
+        here = make_deployment(**(deployment or {}))
         here = dataclasses.replace(here, partition=pulumi.Output.from_input(partition), stack=stack)
         given = {"target_arn": pulumi.Output.from_input(another_resources)} if another_resources else {}
         found.append(Tracking(here, TrackingSettings(**given, **args)))

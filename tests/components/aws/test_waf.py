@@ -7,7 +7,7 @@ import pytest
 
 from preview.graph import Graph
 
-from .boxes import KEY, only, statements
+from .helpers import KEY, only, statements
 from .test_load_balancer import recorded
 
 ACL = "aws:wafv2/webAcl:WebAcl"

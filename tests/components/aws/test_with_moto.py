@@ -22,8 +22,8 @@ from tests.doubles.proxy_process import ProxyProcess
 from tests.doubles.request_factory import context
 from tests.doubles.running_proxy import Tokens, wait_until
 
-from .boxes import only
-from .first_token import made
+from .admin_token import create_admin_token
+from .helpers import only
 from .scenarios import SCENARIOS
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -35,8 +35,8 @@ STACKS = ("development", "production", "customer-key", "studio")
 
 @pytest.fixture(scope="module")
 def origin() -> Generator[str]:
-    with moto_server() as made:
-        yield made
+    with moto_server() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ class Kept:
 
 @pytest.fixture
 def kept(client: Client, origin: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Kept:
-    token, document = made(monkeypatch)
+    token, document = create_admin_token(monkeypatch)
     (tmp_path / "home").mkdir()
     empty_aws_home(tmp_path / "home", monkeypatch)
     for name, value in {**KEYS, "AWS_ENDPOINT_URL_SECRETS_MANAGER": origin}.items():
@@ -218,12 +218,12 @@ def test_s3_takes_a_buckets_documents(stack: str, client: Client) -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_ecr_takes_the_repository_and_its_lifecycle(stack: str, client: Client) -> None:
     ecr = client("ecr")
-    (made,) = of(stack, "aws:ecr/repository:Repository").values()
-    (encryption,) = made.inputs["encryptionConfigurations"]
+    (repository,) = of(stack, "aws:ecr/repository:Repository").values()
+    (encryption,) = repository.inputs["encryptionConfigurations"]
     said = ecr.create_repository(
         repositoryName=stack,
-        imageTagMutability=made.inputs["imageTagMutability"],
-        imageScanningConfiguration=made.inputs["imageScanningConfiguration"],
+        imageTagMutability=repository.inputs["imageTagMutability"],
+        imageScanningConfiguration=repository.inputs["imageScanningConfiguration"],
         encryptionConfiguration=encryption,
     )["repository"]
     assert (said["imageTagMutability"], said["imageScanningConfiguration"]) == ("IMMUTABLE", {"scanOnPush": True})

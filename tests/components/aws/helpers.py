@@ -1,0 +1,80 @@
+"""What the tests of child components and of whole stacks share."""
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import pulumi
+
+from components import AwsMlflowProxy
+from components.aws.deployment import Deployment
+from preview.aws.mock_outputs import ACCOUNT, PARTITION, REGION
+from preview.graph import Graph, Resource
+from preview.recorder import record
+
+KEY = f"arn:{PARTITION}:kms:{REGION}:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555"
+IMAGE_URI = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/proxy@sha256:{'0' * 64}"
+
+
+def make_deployment(
+    *, deletion_protection: bool = False, kms_key_arn: str | None = None, permissions_boundary_arn: str | None = None
+) -> Deployment:
+    """A deployment named proxy in the stack dev. Call it inside a Pulumi program."""
+    return Deployment(
+        name="proxy",
+        stack="dev",
+        region=pulumi.Output.from_input(REGION),
+        account=pulumi.Output.from_input(ACCOUNT),
+        partition=pulumi.Output.from_input(PARTITION),
+        tags={"Project": "mlflow", "Stack": "dev", "Component": "proxy"},
+        deletion_protection=deletion_protection,
+        kms_key_arn=kms_key_arn,
+        permissions_boundary_arn=permissions_boundary_arn,
+    )
+
+
+def only(graph: Graph, kind: str, name: str | None = None) -> Resource:
+    """The only resource of a type, or of a type and a name."""
+    found = [resource for resource in graph.of(kind) if name is None or resource.name == name]
+    assert len(found) == 1, f"{kind} {name or ''}: {[resource.name for resource in found]}"
+    return found[0]
+
+
+def statements(policy: str) -> Sequence[Mapping[str, Any]]:
+    """The statements of an IAM policy document."""
+    return cast("Sequence[Mapping[str, Any]]", json.loads(policy)["Statement"])
+
+
+def record_stack(settings: Mapping[str, Any] | None = None, name: str = "proxy") -> Graph:
+    """The graph of an AwsMlflowProxy with these settings and a prebuilt image; cached."""
+    return _recorded(json.dumps({"image": {"imageUri": IMAGE_URI}, **(settings or {})}), name)
+
+
+@functools.cache
+def _recorded(settings: str, name: str) -> Graph:
+    return record(lambda: AwsMlflowProxy(name, json.loads(settings)), config={"aws:region": REGION})
+
+
+def container_definition(graph: Graph) -> dict[str, Any]:
+    """The only container definition of the only task definition."""
+    (task,) = graph.of("aws:ecs/taskDefinition:TaskDefinition")
+    (definition,) = json.loads(task.inputs["containerDefinitions"])
+    return definition
+
+
+def urns_needed_by(graph: Graph, resource: Resource) -> set[str]:
+    """The URNs of all resources that are created before a resource and deleted after it.
+
+    The engine goes by dependencies and parents (pulumi, pkg/resource/graph/dependency_graph.go).
+    """
+    found: set[str] = set()
+    pending = [resource]
+    while pending:
+        current = pending.pop()
+        for urn in {*current.dependencies, current.parent} - found:
+            found.add(urn)
+            needed = graph.by_urn(urn)
+            if needed is not None:
+                pending.append(needed)
+    return found
