@@ -24,6 +24,11 @@ A first run in front of an MLflow server on this machine:
 
 
 def main() -> int:
+    """Run the command line in ``sys.argv``; returns the exit code.
+
+    0: success; 1: the health check or the token command failed; 2: invalid settings, or an address is in use. argparse
+    raises SystemExit for invalid arguments.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m proxy_app",
         description=_ABOUT,

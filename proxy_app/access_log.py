@@ -1,6 +1,6 @@
-"""The access log: one JSON line a request on standard output.
+"""The access log: one JSON line for each request, on standard output.
 
-A line holds the route's template, never a path, a query, a header or a body: those may carry secrets.
+A line holds the route's template, never a path, query, header or body: those may contain secrets.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _WRITE_DELAY = 0.01
 
 
 class _LineBuffer:
-    """Writes the lines of a moment together: one write for each would delay the next request."""
+    """Collects lines for a short time and writes them together: a write for each would delay the next request."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -31,14 +31,18 @@ class _LineBuffer:
         self._lines.append(line)
 
     def flush(self) -> None:
+        """Write the collected lines to the stream, if there are any."""
         if self._lines:
-            # Removed first: if the write fails because the reader is gone, they must not accumulate.
+            # Removed first: if the write fails because the reader has closed the pipe, they must not accumulate.
             lines, self._lines = self._lines, []
             self._stream.write("".join(lines))
 
 
 class AccessLog:
-    """Writes the line of each request; ``write`` replaces standard output."""
+    """Writes one line for each request.
+
+    ``write`` receives a line with its line feed; the default is standard output.
+    """
 
     def __init__(self, write: Callable[[str], object] | None = None) -> None:
         self._buffer = _LineBuffer(sys.stdout)
@@ -51,12 +55,12 @@ class AccessLog:
             self._write = sys.stdout.write
 
     def record(self, record: RequestRecord) -> None:
-        """Write the line of a finished request."""
+        """Write the line of a finished request; its duration ends now."""
         self._write(_line(record, time.perf_counter() - record.started))
 
 
 def _line(record: RequestRecord, seconds: float) -> str:
-    # Formatted by hand, since it is done for every request; whatever a client can choose is quoted.
+    # Formatted by hand, since it is done for every request; every value that a client can choose is quoted.
     principal, route, upstream = record.principal, record.route, record.upstream_seconds
     error = f', "error": "{record.error}"' if record.error else ""
     return (

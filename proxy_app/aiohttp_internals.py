@@ -1,7 +1,7 @@
 """Every private attribute of aiohttp that the proxy uses, in one place.
 
-pyproject.toml limits aiohttp to the minor version for which tests/proxy_app/test_aiohttp_internals.py holds them. Each
-function says what it needs and where aiohttp has it, for the day when a newer version moves it.
+pyproject.toml limits aiohttp to the minor version for which tests/proxy_app/test_aiohttp_internals.py checks them. Each
+function names the place in aiohttp's source, to be found again after an upgrade.
 """
 
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ def newest_body(handler: web.RequestHandler) -> "StreamReader | None":
 
 
 def is_closing(handler: web.RequestHandler) -> bool:
-    """Whether the connection was told to close (RequestHandler.force_close)."""
+    """Whether the server has decided to close the connection (RequestHandler.force_close)."""
     return handler._force_close  # pyright: ignore[reportPrivateUsage]
 
 
@@ -45,5 +45,5 @@ def waits_for_request(handler: web.RequestHandler) -> bool:
 
 
 def set_keep_alive(response: web.StreamResponse, keep_alive: bool) -> None:
-    """What StreamResponse.prepare does before it writes the head; the server closes the connection by it."""
+    """Set what StreamResponse.prepare sets before it writes the head: whether the connection stays open afterwards."""
     response._keep_alive = keep_alive  # pyright: ignore[reportPrivateUsage]

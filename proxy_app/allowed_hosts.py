@@ -1,6 +1,6 @@
 """Allowed host names: protection against DNS rebinding.
 
-With a name of their own that resolves to the proxy, an attacker's page would be of the same origin as the proxy.
+An attacker's host name that resolves to the proxy would give the attacker's page the same origin as the proxy.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,10 @@ def host_of(request: web.BaseRequest) -> str:
 
 
 def check_host(request: web.BaseRequest, names: Iterable[str]) -> None:
-    """ApiError 403 for a Host that is none of the names; ``*`` at the start of one matches anything without a dot."""
+    """Raise ApiError 403 if the Host header matches none of ``names``.
+
+    A leading ``*`` in a name matches one or more characters other than a dot.
+    """
     host = host_of(request)
     if not any(_matches(host, name) for name in names):
         raise errors.forbidden("This host name is not allowed (MLFLOW_PROXY_ALLOWED_HOSTS).", reason="host-not-allowed")

@@ -1,4 +1,4 @@
-"""Builds the proxy from its settings: the one place where authenticators, handlers and upstreams meet."""
+"""Builds the proxy from its settings: the only module that connects authenticators, handlers and upstreams."""
 
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -24,7 +24,7 @@ from .upstream.sagemaker import SageMakerUpstream
 
 
 def target_of(settings: Settings) -> Target:
-    """The upstream that the settings name. Raises TargetError."""
+    """The target that the settings select. Raises TargetError for an invalid ARN."""
     if settings.upstream_url:
         return PlainTarget(settings.upstream_url)
     if settings.assume_role_arn:
@@ -44,7 +44,7 @@ class App:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Requests can be answered in this block. Raises TokenError or StoreError when no tokens can be read."""
+        """Run the background tasks of all parts. Raises TokenError or StoreError if the tokens cannot be read."""
         async with contextlib.AsyncExitStack() as stack:
             for part in self._parts:
                 await stack.enter_async_context(part())
@@ -53,7 +53,7 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class Extensions:
-    """What is added to the proxy: endpoints (they replace MLflow's), authorizers, a rewriter of JSON bodies."""
+    """Additions to the proxy: endpoints (they replace MLflow's), authorizers, a factory of a rewriter of bodies."""
 
     endpoints: Sequence[Endpoint] = ()
     authorizers: Sequence[Authorizer] = ()
@@ -70,7 +70,7 @@ def create_app(
     access_log: AccessLog | None = None,
     extensions: Extensions = NO_EXTENSIONS,
 ) -> App:
-    """The proxy. ``source`` replaces the AWS credential chain. Raises TargetError, SettingsError."""
+    """Build the proxy. ``source`` replaces the AWS credential chain. Raises TargetError or SettingsError."""
     target = target_of(settings)
     metrics, lifecycle = Metrics(), Lifecycle()
     body_reader = BodyReader(settings.body_limit, settings.body_budget, settings.body_timeout)
@@ -82,15 +82,15 @@ def create_app(
         keeper.add_metrics(metrics)
         upstream = SageMakerUpstream(settings, target, keeper)
         ui_link = upstream.ui_link
-    authenticators = [one.create(settings) for one in registry.AUTHENTICATORS if one.enabled(settings)]
+    authenticators = [kind.create(settings) for kind in registry.AUTHENTICATORS if kind.enabled(settings)]
     for authenticator in authenticators:
         authenticator.add_metrics(metrics)
 
-    health = Health(lifecycle, [*(one.probe for one in authenticators), upstream.probe])
+    health = Health(lifecycle, [*(authenticator.probe for authenticator in authenticators), upstream.probe])
     rewriter = extensions.rewriter(body_reader) if extensions.rewriter else None
     forward = Forward(upstream, rewriter)
     endpoints = [Endpoint(route, forward) for route in MLFLOW_ROUTES]
-    if all(one.home_page for one in authenticators):
+    if all(authenticator.home_page for authenticator in authenticators):
         endpoints += HomePage(settings, target, ui_link).endpoints()
     endpoints += health.endpoints()
     for authenticator in authenticators:
@@ -112,5 +112,5 @@ def create_app(
         "mlflow_proxy_body_budget_free_bytes", "Free memory for request bodies.", lambda: body_reader.budget.free
     )
     # Tokens first: without them the proxy does not start.
-    parts = [*(one.running for one in authenticators), upstream.running]
+    parts = [*(authenticator.running for authenticator in authenticators), upstream.running]
     return App(proxy, metrics, access_log, lifecycle, parts)

@@ -1,4 +1,4 @@
-"""Background tasks: periodic refreshes and clean-up beside the requests."""
+"""Background tasks: periodic refreshes and clean-up that run beside the requests."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from typing import Any
 
 @contextlib.asynccontextmanager
 async def background_task(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
-    """Run ``work`` during this block, and cancel it at its end; an error that ended it earlier is raised there."""
+    """Run ``work`` during this block and cancel it at its end; an error that ended it earlier is raised there."""
     task = asyncio.create_task(work)
     try:
         yield

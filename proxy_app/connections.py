@@ -32,7 +32,7 @@ class RejectRequest(Protocol):
 
 
 class Connections:
-    """The protocol factory of the server: one aiohttp protocol a connection, up to a limit.
+    """The protocol factory of the server: one aiohttp protocol for each connection, up to ``max_connections``.
 
     ``reject`` makes the response to bytes that are not a request; ``limit_reached`` is called for each connection above
     the limit.
@@ -51,13 +51,13 @@ class Connections:
         self._reject = reject
         self._write_timeout = settings.body_timeout
         self._options: dict[str, Any] = {
-            # Bodies are passed on as they are.
+            # Bodies are forwarded unchanged.
             "auto_decompress": False,
             "access_log": None,
             "keepalive_timeout": settings.keepalive,
-            # The rest of a body whose request has been answered is read for this long: a reset would lose the response.
+            # After the response, the rest of a request body is read for this long: a reset would lose the response.
             "lingering_time": min(_LINGER, settings.body_timeout),
-            # What a client may send before it is read; many wait for the body budget.
+            # Bytes buffered for a request that is not read yet; many requests may wait for the body budget.
             "read_bufsize": _READ_AHEAD,
             "max_line_size": settings.header_limit,
             "max_field_size": settings.header_limit,
@@ -66,7 +66,7 @@ class Connections:
 
     @property
     def count(self) -> int:
-        """Open connections."""
+        """The number of open connections."""
         return len(self._open)
 
     def __call__(self) -> asyncio.Protocol:
@@ -85,7 +85,7 @@ class Connections:
         return connection
 
     async def close_idle(self) -> None:
-        """Close each connection once it carries no request; returns when none is left."""
+        """Close each connection as soon as it has no request; returns when all are closed."""
         while self._open:
             for connection in list(self._open):
                 connection.close_if_idle()
@@ -99,7 +99,7 @@ def new_request(
     writer: AbstractStreamWriter,
     task: asyncio.Task[None],
 ) -> web.BaseRequest:
-    """A request as aiohttp makes it; a chunked one is the last on its connection.
+    """The factory of aiohttp's requests; a chunked request is the last on its connection.
 
     aiohttp's parser (3.14.5) takes the last trailer of a chunked body for the first header of the next request, which
     may be another client's: load balancers share their connections.
@@ -110,7 +110,7 @@ def new_request(
 
 
 class _Connection(web.RequestHandler):
-    """aiohttp's protocol of a connection, with the proxy's limits and error responses."""
+    """aiohttp's protocol of one connection, with the proxy's limits and error responses."""
 
     __slots__ = ("_body", "_closed", "_head_left", "_head_limit", "_reject", "_write_timeout", "_write_timer")
 
@@ -128,11 +128,12 @@ class _Connection(web.RequestHandler):
         self._write_timeout = write_timeout
         self._closed = closed
         self._write_timer: asyncio.TimerHandle | None = None
-        # aiohttp limits each line of a head only, and would take more than a hundred of the longest.
+        # aiohttp limits each line of a head only, and accepts more than a hundred lines of that length.
         self._head_limit = self._head_left = _LONGEST_LINES * int(options["max_field_size"])
         self._body: StreamReader | None = None
 
     def data_received(self, data: bytes) -> None:
+        """Parse ``data``; reject and close the connection if a request head exceeds its limit."""
         heads = internals.request_count(self)
         super().data_received(data)
         if internals.request_count(self) != heads:
@@ -141,27 +142,29 @@ class _Connection(web.RequestHandler):
         elif self._body is None or self._body.is_eof():
             self._head_left -= len(data)
             if self._head_left < 0 and not internals.is_closing(self):
-                # While another request is being handled, this would be read as its response.
+                # While another request is being handled, the client would read this as the response to it.
                 if self.transport is not None and not internals.has_work(self):
                     self.transport.write(_serialized(self._reject(too_long=True)))
                 self.force_close()
 
     def close_if_idle(self) -> None:
+        """Close the connection if it has no request."""
         if internals.waits_for_request(self):
             self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        """Stop the write timer, and report the end of the connection to Connections."""
         self._stop_timer()
         super().connection_lost(exc)
         self._closed(self)
 
-    # aiohttp waits without a limit for a client to read the rest of a response.
-
     def pause_writing(self) -> None:
+        """Start the write timer: aiohttp waits without a limit for a client to read the rest of a response."""
         super().pause_writing()
         self._write_timer = asyncio.get_running_loop().call_later(self._write_timeout, self._abort)
 
     def resume_writing(self) -> None:
+        """Stop the write timer: the client has read enough of the response."""
         self._stop_timer()
         super().resume_writing()
 
@@ -179,7 +182,10 @@ class _Connection(web.RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """Replaces aiohttp's, whose response and log repeat what the client sent: that may hold a secret."""
+        """Replace aiohttp's error response and log line, which repeat what the client sent and so may contain a secret.
+
+        Raises ConnectionError if a part of another response has been sent.
+        """
         if request.writer.output_size > 0:
             raise ConnectionError("A part of another response has been sent")
         if status == 400:
@@ -189,7 +195,7 @@ class _Connection(web.RequestHandler):
 
 
 def _serialized(response: web.Response) -> bytes:
-    """The response to bytes that did not become a request; it is the last on its connection."""
+    """The bytes of a response that closes its connection, for a client without a valid request."""
     body = cast("bytes", response.body)
     lines = [f"HTTP/1.1 {response.status} {response.reason}", "Connection: close", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in response.headers.items() if name != "Connection"]
@@ -206,9 +212,10 @@ _LIMIT_REACHED = _serialized(
 
 
 class _LimitReached(asyncio.Protocol):
-    """Closes a connection at once, with an error response."""
+    """The protocol of a connection above the limit: sends an error response and closes it."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send 503 and close the connection."""
         # uvloop's transports are no subclasses of asyncio's.
         stream = cast("asyncio.Transport", transport)
         stream.write(_LIMIT_REACHED)

@@ -1,4 +1,4 @@
-"""What a request carries on its way through the proxy: each step reads and writes it."""
+"""The state of a request on its way through the proxy: each step of the pipeline reads and writes it."""
 
 import random
 import re
@@ -23,8 +23,8 @@ _NO_PARAMETERS: Mapping[str, str] = {}
 class Lifecycle:
     """The state of the process.
 
-    ``draining``: it is going to stop, and each response closes its connection. ``stopping``: the grace period is over,
-    and requests that still run are aborted.
+    ``draining``: it is about to stop, and each response closes its connection. ``stopping``: the grace period has
+    ended, and requests that still run are aborted.
     """
 
     draining: bool = False
@@ -54,17 +54,17 @@ class RequestRecord:
 
 
 class RequestContext(RequestRecord):
-    """A request, who sends it, what it asks for, and what is added to its response.
+    """A request with its principal, route and parameters, and the headers to add to its response.
 
-    ``parameters`` are the route's path parameters. ``response_headers`` are added to whatever response the request
-    gets, errors included: cookies of a session, for example.
+    ``parameters`` are the route's path parameters, decoded. ``response_headers`` are added to every response to this
+    request, errors included: the cookies of a session, for example.
     """
 
     __slots__ = ("_body", "_body_reader", "lifecycle", "parameters", "request", "response_headers")
 
     def __init__(self, request: web.BaseRequest, body_reader: BodyReader, lifecycle: Lifecycle) -> None:
-        given = request.headers.get("X-Request-Id")
-        super().__init__(given if given and _REQUEST_ID.fullmatch(given) else new_request_id(), request.method)
+        sent = request.headers.get("X-Request-Id")
+        super().__init__(sent if sent and _REQUEST_ID.fullmatch(sent) else new_request_id(), request.method)
         self.request = request
         self.lifecycle = lifecycle
         self.parameters = _NO_PARAMETERS
@@ -74,32 +74,32 @@ class RequestContext(RequestRecord):
 
     @property
     def body(self) -> RequestBody:
-        """The request body, read only when something asks for it."""
+        """The request body; it is not read until one of its methods is called."""
         if self._body is None:
             self._body = RequestBody(self.request, self._body_reader)
         return self._body
 
     @property
     def authenticated(self) -> "Principal":
-        """The principal of a request whose route is not public."""
+        """The principal of a request whose route is not public. RuntimeError on a public route."""
         if self.principal is None:
             raise RuntimeError("a public route has no principal")
         return self.principal
 
     @property
     def matched_route(self) -> "Route":
-        """The route, in a handler."""
+        """The route of the request. RuntimeError before the request has been matched."""
         if self.route is None:
             raise RuntimeError("the request has not been matched yet")
         return self.route
 
     @property
     def accepts_html(self) -> bool:
-        """Whether the client is a browser that shows a page."""
+        """Whether the Accept header contains text/html: the client is a browser that shows a page."""
         return "text/html" in self.request.headers.get("Accept", "")
 
     def standard_headers(self) -> list[tuple[bytes, bytes]]:
-        """The headers that are added to the response."""
+        """The headers to add to the response: ``response_headers``, X-Request-Id and Server."""
         return [
             *self.response_headers,
             (b"X-Request-Id", self.request_id.encode()),
@@ -107,7 +107,7 @@ class RequestContext(RequestRecord):
         ]
 
     def release(self) -> None:
-        """Free the memory of the request body."""
+        """Free the memory of the request body, if it was buffered."""
         if self._body is not None:
             self._body.release()
 

@@ -26,33 +26,39 @@ from .sigv4 import Credentials
 log = logging.getLogger(__name__)
 
 _REFRESH_AHEAD = 15 * 60.0
-_POLL_INTERVAL = 60.0  # keys without an expiry may still change: an edited profile, a file that was mounted again
+# Keys without an expiry may still change: an edited profile, a file that was mounted again.
+_POLL_INTERVAL = 60.0
 _RETRY_FROM, _RETRY_TO = 1.0, 30.0
 _MIN_FORCED_INTERVAL = 5.0
 
 
 class CredentialsError(Exception):
-    """The chain has no usable credentials; the message says what was tried and what failed."""
+    """The chain has no usable credentials; the message names what was tried and what failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Credentials and when they expire, in seconds since the epoch; None if they do not."""
+    """Credentials and their expiry in seconds since the epoch; None if they do not expire."""
 
     credentials: Credentials
     expires: float | None
 
 
 class Source(Protocol):
-    """Loads credentials. Called in a worker thread, so it may block; raises CredentialsError."""
+    """Loads credentials. It runs in a worker thread, so it may block. Raises CredentialsError."""
 
     def __call__(self) -> Loaded: ...
 
 
 def aws_chain(role_arn: str = "", region: str = "") -> Source:
-    """The standard AWS chain, searched at each call; ``role_arn`` is a role to assume with the credentials found."""
+    """The standard AWS credential chain, searched at each load.
+
+    ``role_arn`` is a role to assume with the credentials found, ``region`` the region of STS; empty: none, and the
+    configured region.
+    """
 
     def load() -> Loaded:
+        """Search the chain once. Raises CredentialsError."""
         session = botocore.session.Session()
         if region:
             session.set_config_variable("region", region)
@@ -90,7 +96,7 @@ def aws_chain(role_arn: str = "", region: str = "") -> Source:
 
 
 class CredentialKeeper:
-    """Refreshes credentials in the background. ``current`` never waits and never blocks."""
+    """Refreshes credentials in the background; ``current`` returns at once."""
 
     def __init__(self, source: Source, clock: Callable[[], float] = time.time) -> None:
         self._source = source
@@ -102,7 +108,7 @@ class CredentialKeeper:
         self._last_attempt = 0.0
 
     def add_metrics(self, metrics: Metrics) -> None:
-        """The expiry of the credentials, and failed refreshes."""
+        """Add the gauges of the credentials' expiry and of failed refreshes."""
         metrics.gauge(
             "mlflow_proxy_aws_credentials_expiry_timestamp_seconds",
             "When the AWS credentials expire, in seconds since the epoch; absent if they do not expire.",
@@ -116,16 +122,16 @@ class CredentialKeeper:
 
     @property
     def expires(self) -> float | None:
-        """Seconds since the epoch; None if unknown or never."""
+        """Seconds since the epoch; None if the credentials do not expire or are not loaded yet."""
         return self._loaded.expires if self._loaded else None
 
     @property
     def failures(self) -> int:
-        """Failed refreshes in a row."""
+        """The number of failed refreshes in a row."""
         return self._failures
 
     def current(self) -> Credentials:
-        """The credentials to sign with now; ApiError 503 when none are valid."""
+        """The credentials to sign with now. ApiError 503 if there are none, or they have expired."""
         loaded = self._loaded
         if loaded is None or (loaded.expires is not None and loaded.expires <= self._clock()):
             raise errors.unavailable(
@@ -134,7 +140,10 @@ class CredentialKeeper:
         return loaded.credentials
 
     async def renew(self, rejected: Credentials) -> bool:
-        """Reload after the upstream rejected credentials, at most every few seconds. True if there are new ones."""
+        """Reload after the upstream rejected the credentials ``rejected``, at most every five seconds.
+
+        Returns whether there are other credentials now.
+        """
         if self._loaded is not None and self._loaded.credentials != rejected:
             return True
         if self._loading is None and self._clock() - self._last_attempt < _MIN_FORCED_INTERVAL:
@@ -144,7 +153,7 @@ class CredentialKeeper:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Loads now and refreshes until the end of the block. If the first load fails, the proxy is not ready."""
+        """Load now, and refresh until the end of the block. If the first load fails, the proxy is not ready."""
         await self._load()
         async with background_task(self._refresh()):
             yield
@@ -160,12 +169,12 @@ class CredentialKeeper:
             return random.uniform(ceiling / 2, ceiling)
         if self._loaded is None or self._loaded.expires is None:
             return _POLL_INTERVAL
-        # Keys that live shorter than the lead time are refreshed when half of the rest has passed.
+        # Keys with a shorter lifetime than the lead time are refreshed when half of what is left has passed.
         left = self._loaded.expires - self._clock()
         return max(1.0, left - _REFRESH_AHEAD if left > _REFRESH_AHEAD else left / 2)
 
     async def _load(self) -> bool:
-        """One load at a time; concurrent calls wait for the same one."""
+        """Load, one load at a time: concurrent calls await the same one. Returns whether it succeeded."""
         if self._loading is None:
             self._loading = asyncio.create_task(self._load_once())
             self._loading.add_done_callback(lambda _: setattr(self, "_loading", None))

@@ -1,6 +1,6 @@
-"""Cross-site request forgery: writes that a browser sends for another site's page are rejected.
+"""Cross-site request forgery: rejects writes that a browser sends for a page of another site.
 
-A browser adds credentials by itself (Basic, cookies of a load balancer or of Identity-Aware Proxy).
+A browser adds credentials to such requests by itself (Basic, cookies of a load balancer or of Identity-Aware Proxy).
 """
 
 from urllib.parse import urlsplit
@@ -14,9 +14,10 @@ _SAME_SITE = frozenset({"same-origin", "none"})
 
 
 def check_csrf(request: web.BaseRequest, public_url: str) -> None:
-    """ApiError 403 for a write from another origin; clients that are not browsers send neither header.
+    """Raise ApiError 403 for a write whose Origin or Sec-Fetch-Site header names another origin.
 
-    https://developer.mozilla.org/docs/Web/HTTP/Headers/Sec-Fetch-Site
+    ``public_url`` is the origin of the proxy behind TLS, empty if unknown. Other clients than browsers send neither
+    header. https://developer.mozilla.org/docs/Web/HTTP/Headers/Sec-Fetch-Site
     """
     if request.method in _SAFE_METHODS:
         return

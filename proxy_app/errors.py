@@ -29,7 +29,11 @@ def _text(status: int, text: str, content_type: str, headers: CIMultiDict[str]) 
 
 
 class ApiError(Exception):
-    """Ends a request with an error response. ``message`` is for the client, ``reason`` for the log and metrics."""
+    """Ends a request with an error response.
+
+    ``status`` is the HTTP status, ``error_code`` MLflow's name of the error, ``message`` the text for the client, and
+    ``reason`` the code for the log and the metrics. ``attempts`` counts how often the request was sent to the upstream.
+    """
 
     def __init__(
         self,
@@ -46,11 +50,10 @@ class ApiError(Exception):
         self.message = message
         self.reason = reason
         self.headers = tuple(headers)
-        # How often the request was sent to the upstream.
         self.attempts = 0
 
     def response(self, *, as_html: bool = False) -> web.Response:
-        """The response: JSON, or an HTML page for a browser."""
+        """The response: JSON, or an HTML page for a browser; with Cache-Control: no-store."""
         headers = CIMultiDict([("Cache-Control", "no-store"), *self.headers])
         if as_html:
             page = _PAGE.format(
@@ -64,7 +67,7 @@ class ApiError(Exception):
 
 
 class Redirect(ApiError):
-    """Sends a browser to another page instead, such as a login page (303)."""
+    """303: sends a browser to another page instead, such as a login page."""
 
     def __init__(self, location: str, *, reason: str, headers: Iterable[tuple[str, str]] = ()) -> None:
         super().__init__(
@@ -73,14 +76,14 @@ class Redirect(ApiError):
 
 
 def unauthenticated(message: str, *, reason: str, accepts_token: bool = True) -> ApiError:
-    """401. ``accepts_token``: a browser then asks for a user name and password (the token)."""
-    # One header each: browsers do not look for Basic behind another challenge.
+    """401. With ``accepts_token`` a browser prompts for a user name and a password, which is the token."""
+    # One header for each challenge: browsers do not find Basic behind another one in the same header.
     challenges = [_BASIC_CHALLENGE, _BEARER_CHALLENGE] if accepts_token else [_BEARER_CHALLENGE]
     return ApiError(401, "UNAUTHENTICATED", message, reason=reason, headers=challenges)
 
 
 def forbidden(message: str, *, reason: str) -> ApiError:
-    """403."""
+    """403: the principal, its role, or the origin of the request is not allowed."""
     return ApiError(403, "PERMISSION_DENIED", message, reason=reason)
 
 
@@ -90,7 +93,7 @@ def unknown_route(message: str) -> ApiError:
 
 
 def bad_request(message: str, *, reason: str) -> ApiError:
-    """400."""
+    """400: the request is invalid; the same request would fail again."""
     return ApiError(400, "INVALID_PARAMETER_VALUE", message, reason=reason)
 
 
@@ -113,7 +116,7 @@ def internal_error() -> ApiError:
 
 
 def body_timeout(message: str) -> ApiError:
-    """408 for a request body that does not arrive."""
+    """408: the request body does not arrive; the connection is closed."""
     return ApiError(408, "DEADLINE_EXCEEDED", message, reason="body-timeout", headers=[("Connection", "close")])
 
 
@@ -149,7 +152,7 @@ def outcome_unknown(message: str) -> ApiError:
 
 
 def too_many_requests(message: str, *, retry_after: int = 1) -> ApiError:
-    """429 with Retry-After in seconds."""
+    """429: the limit of concurrent requests; ``retry_after`` is in seconds."""
     return ApiError(
         429,
         "REQUEST_LIMIT_EXCEEDED",
@@ -160,17 +163,17 @@ def too_many_requests(message: str, *, retry_after: int = 1) -> ApiError:
 
 
 def bad_gateway(message: str, *, reason: str) -> ApiError:
-    """502."""
+    """502: MLflow cannot be reached, or its response is invalid."""
     return ApiError(502, "TEMPORARILY_UNAVAILABLE", message, reason=reason)
 
 
 def unavailable(message: str, *, reason: str, retry_after: int = 5) -> ApiError:
-    """503 with Retry-After in seconds."""
+    """503: a dependency or a limit of the proxy; ``retry_after`` is in seconds."""
     return ApiError(503, "TEMPORARILY_UNAVAILABLE", message, reason=reason, headers=[("Retry-After", str(retry_after))])
 
 
 def upstream_timeout(seconds: float) -> ApiError:
-    """504."""
+    """504: MLflow did not respond within ``seconds``."""
     return ApiError(
         504, "DEADLINE_EXCEEDED", f"MLflow did not respond within {seconds:g} seconds.", reason="upstream-timeout"
     )

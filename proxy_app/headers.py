@@ -1,4 +1,4 @@
-"""Which headers are forwarded: the client's to the upstream, the upstream's to the client."""
+"""Which headers the proxy forwards: of requests to the upstream, and of responses to the client."""
 
 import re
 from collections.abc import Sequence
@@ -65,26 +65,29 @@ def _check_request_header(name: bytes) -> bool:
 
 @lru_cache(maxsize=1024)
 def _check_response_header(name: bytes) -> str:
-    """ "keep", "drop", or the name of a header whose value decides."""
+    """``forward``, ``drop``, or the name of a header whose value decides."""
     lower = name.decode("latin-1").lower()
     if lower in {"connection", "location"}:
         return lower
-    return "drop" if lower in _BLOCKED_RESPONSE_HEADERS else "keep"
+    return "drop" if lower in _BLOCKED_RESPONSE_HEADERS else "forward"
 
 
 def to_upstream(request: web.BaseRequest) -> list[tuple[bytes, bytes]]:
-    """The client's headers that are forwarded, as sent."""
-    kept = [header for header in request.raw_headers if _is_forwarded(header[0])]
+    """The (name, value) pairs of the request that are forwarded, unchanged and in order."""
+    forwarded = [header for header in request.raw_headers if _is_forwarded(header[0])]
     for value in request.headers.getall("Connection", ()):
         if value.lower() not in _PLAIN_CONNECTION:
             named = _connection_headers(value)
-            kept = [header for header in kept if header[0].decode("latin-1").lower() not in named]
-    return kept
+            forwarded = [header for header in forwarded if header[0].decode("latin-1").lower() not in named]
+    return forwarded
 
 
 def to_client(headers: Sequence[tuple[bytes, bytes]], upstream_origin: str) -> list[tuple[bytes, bytes]]:
-    """The upstream's headers that are forwarded, as sent; a Location at the upstream becomes a path at the proxy."""
-    kept: list[tuple[bytes, bytes]] = []
+    """The (name, value) pairs of the upstream's response that are forwarded, unchanged and in order.
+
+    A Location at ``upstream_origin`` becomes a path at the proxy.
+    """
+    forwarded: list[tuple[bytes, bytes]] = []
     named: set[str] = set()
     for name, value in headers:
         match _check_response_header(name):
@@ -92,19 +95,19 @@ def to_client(headers: Sequence[tuple[bytes, bytes]], upstream_origin: str) -> l
                 if value.lower() not in _PLAIN_CONNECTION_BYTES:
                     named |= _connection_headers(value.decode("latin-1"))
             case "location":
-                kept.append((name, _relative(value, upstream_origin)))
-            case "keep":
-                kept.append((name, value))
+                forwarded.append((name, _relative(value, upstream_origin)))
+            case "forward":
+                forwarded.append((name, value))
             case _:
                 pass
     if named:
-        kept = [header for header in kept if header[0].decode("latin-1").lower() not in named]
-    return kept
+        forwarded = [header for header in forwarded if header[0].decode("latin-1").lower() not in named]
+    return forwarded
 
 
 _PLAIN_CONNECTION = frozenset({"close", "keep-alive"})
 _PLAIN_CONNECTION_BYTES = frozenset(value.encode() for value in _PLAIN_CONNECTION)
-# Browsers read // as the start of a host name, and some characters like it.
+# Browsers read // as the start of a host name, and treat a backslash and a tab like the second slash.
 _PATH = re.compile(rb"/(?![/\\\t])")
 
 
@@ -114,5 +117,5 @@ def _relative(location: bytes, origin: str) -> bytes:
 
 
 def _connection_headers(connection: str) -> set[str]:
-    """The headers that a Connection header names: they are for this hop only."""
+    """The lower-case names in a Connection header; those headers are for this hop only."""
     return {name.strip().lower() for name in connection.split(",")}

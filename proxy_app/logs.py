@@ -8,10 +8,10 @@ from functools import lru_cache
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a record: time, level, event, message, and the exception if there is one."""
+    """Formats a record as one JSON object: time, level, event, message, and the traceback of an exception."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as a line."""
+        """The JSON text of a record, without a line feed."""
         line: dict[str, object] = {
             "time": timestamp(),
             "level": record.levelname.lower(),
@@ -24,7 +24,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_as_json() -> None:
-    """Write every log record as a JSON line to standard output."""
+    """Write all log records of level INFO and above as JSON lines to standard output."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus."""
+"""Metrics in the format of Prometheus."""
 
 import time
 from bisect import bisect_left
@@ -22,7 +22,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class _Histogram:
-    """Counts by bucket, the last one for values above all of them."""
+    """Counts of durations by bucket; the last bucket is for values above all bounds."""
 
     __slots__ = ("counts", "total")
 
@@ -31,18 +31,20 @@ class _Histogram:
         self.total = 0.0
 
     def add(self, seconds: float) -> None:
+        """Count one duration in seconds."""
         self.counts[bisect_left(_BUCKETS, seconds)] += 1
         self.total += seconds
 
     def cumulative(self) -> list[tuple[str, float]]:
+        """(upper bound, count up to it) of each bucket, the last one +Inf: the form of prometheus_client."""
         bounds = [*[str(float(bound)) for bound in _BUCKETS], "+Inf"]
         return list(zip(bounds, accumulate(self.counts), strict=True))
 
 
 class Metrics(Collector):
-    """All metrics of the process. ``registry`` holds them.
+    """All metrics of the process, in the collector registry ``registry``.
 
-    Counted by hand: one event loop updates them, so none of them needs prometheus_client's locks, which would take
+    They are plain counts: one event loop updates them, so they do not need prometheus_client's locks, which would take
     longer than everything else that is recorded for a request.
     """
 
@@ -58,17 +60,17 @@ class Metrics(Collector):
         self.registry.register(self)
 
     def gauge(self, name: str, help_text: str, read: Callable[[], float | None]) -> None:
-        """Add a gauge that is read at each scrape; it is absent while ``read`` returns None."""
+        """Add a gauge. ``read`` is called at each scrape; the gauge is absent while it returns None."""
         self._gauges.append((name, help_text, read))
 
     def count_error(self, reason: str) -> None:
-        """Count an error that has no request."""
+        """Count an error that belongs to no request, by its code."""
         self._errors[reason,] += 1
 
     def record(self, record: RequestRecord) -> None:
         """Count a finished request."""
         group = record.route.resource_group if record.route else "none"
-        # A method is text of the client: unknown ones share one label value.
+        # The client chooses the method: unknown ones share one label value.
         method = record.method if record.method in _METHODS else "other"
         self._requests[group, method, str(record.status)] += 1
         self._seconds[group].add(time.perf_counter() - record.started)
@@ -84,7 +86,7 @@ class Metrics(Collector):
             self._errors[record.error,] += 1
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics for a scrape."""
+        """The metric families of a scrape (prometheus_client's interface)."""
         labels = ("resource_group", "method", "status")
         yield _counter("mlflow_proxy_requests", "Requests answered.", labels, self._requests)
         yield _counter("mlflow_proxy_errors", "Requests ended by the proxy, by error code.", ("error",), self._errors)
@@ -106,9 +108,10 @@ class Metrics(Collector):
             yield family
 
     def application(self) -> web.Application:
-        """``/metrics``, for a private listener."""
+        """The application that serves ``/metrics``, for a private listener."""
 
         async def metrics(_: web.Request) -> web.Response:
+            """The metrics in Prometheus's text format."""
             return web.Response(body=generate_latest(self.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
         app = web.Application()

@@ -1,6 +1,6 @@
 """The pipeline: every request passes these steps, top to bottom.
 
-Route, limits, allowed hosts, authentication, CSRF, authorization, handler, record. No step knows another.
+Route, limits, allowed hosts, authentication, CSRF, authorization, handler, record. The steps are independent.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ from .settings import Settings
 log = logging.getLogger(__name__)
 
 Authorizer = Callable[[RequestContext], Awaitable[None]]
-"""Raises ApiError 403 if the principal may not make this request; it sees the route and its parameters."""
+"""Raises ApiError 403 if the principal may not make this request; the context holds its route and parameters."""
 
 
 class Proxy:
-    """Answers requests. ``authorizers`` run after the check of the role."""
+    """Handles requests; ``authorizers`` run after the check of the role."""
 
     def __init__(
         self,
@@ -52,7 +52,10 @@ class Proxy:
         self.in_flight = 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The response to a request, or the error that ended it, recorded in metrics and access log."""
+        """The response to a request, an error response included, recorded in the metrics and the access log.
+
+        Raises CancelledError or ConnectionError when the client disconnects.
+        """
         context = RequestContext(request, self._body_reader, self._lifecycle)
         endpoint, routing_error = self._find(context)
         if endpoint is not None and endpoint.route.health_check:
@@ -63,7 +66,7 @@ class Proxy:
         except errors.ApiError as error:
             response = self._error_response(error, context, as_html=context.accepts_html)
         except (asyncio.CancelledError, ConnectionError):
-            # nginx's status for a client that disconnected; it sees no response.
+            # nginx's status for a client that disconnected; it is recorded, not sent.
             context.status = context.status or 499
             context.error = context.error or self._disconnect_reason(request)
             raise
@@ -78,7 +81,10 @@ class Proxy:
         return response
 
     def reject(self, *, too_long: bool) -> web.Response:
-        """The response to bytes that are not a request. Neither it nor the log repeats them: they may be secret."""
+        """The response to bytes that are not a request.
+
+        Neither it nor the log repeats them: they may contain a secret.
+        """
         record = RequestRecord(new_request_id(), "UNKNOWN")
         error = errors.header_too_long(self._settings.header_limit) if too_long else errors.malformed_request()
         response = error.response()
@@ -99,7 +105,7 @@ class Proxy:
             )
         if self._settings.allowed_hosts:
             check_host(request, self._settings.allowed_hosts)
-        # Before unknown routes are reported: who is not authenticated learns nothing about them.
+        # Before unknown routes are reported: a client without authentication must not find out which routes exist.
         if endpoint is None or endpoint.route.role is not Role.PUBLIC:
             context.principal = await self._authenticate(context)
         check_csrf(request, self._settings.public_url)
@@ -111,11 +117,11 @@ class Proxy:
             for authorize in self._authorizers:
                 await authorize(context)
         response = await endpoint.handler(context)
-        # A handler that made the response itself left the standard headers to this step.
+        # A response that the handler did not send itself has no standard headers yet.
         return responses.own(context, response) if not context.status else response
 
     def _find(self, context: RequestContext) -> tuple[Endpoint | None, errors.ApiError | None]:
-        """The endpoint, or the error for a request that has none."""
+        """(endpoint, None), or (None, the error) for a request that has none."""
         path = context.request.raw_path.partition("?")[0]
         try:
             match = self._router.match(context.method, path)
@@ -131,7 +137,7 @@ class Proxy:
         return endpoint, None
 
     async def _authenticate(self, context: RequestContext) -> Principal:
-        """The principal. ApiError 401, 403, 503; a Redirect to a login page."""
+        """The principal. Raises ApiError 401, 403 or 503, or a Redirect to a login page."""
         for authenticator in self._authenticators:
             principal = await authenticator.authenticate(context)
             if principal is not None:
@@ -159,7 +165,7 @@ class Proxy:
 
 
 def check_role(principal: Principal, endpoint: Endpoint) -> None:
-    """ApiError 403 if the principal's role is below the route's."""
+    """Raise ApiError 403 if the principal's role is below the route's."""
     if principal.role < endpoint.route.role:
         raise errors.forbidden(
             f"{principal.name} has the role {principal.role.label}; this request requires {endpoint.route.role.label}.",

@@ -26,7 +26,7 @@ class BufferedBody:
         self.sha256 = digest or sha256(content).hexdigest()
 
     def payload(self) -> bytes | AsyncIterator[bytes]:
-        """The bytes of a small body, the chunks of a large one."""
+        """The bytes of a body of up to 128 KiB, else an iterator over its chunks."""
         if len(self.content) <= _CHUNK:
             return bytes(self.content)
         return self._chunks()
@@ -43,7 +43,7 @@ EMPTY_BODY = BufferedBody(b"", EMPTY_SHA256)
 class Budget:
     """A number of bytes shared by all requests; a request that needs more than is free waits, first come, first served.
 
-    ``free`` is what is left.
+    ``free`` is the number of bytes that no request holds.
     """
 
     def __init__(self, size: int) -> None:
@@ -83,7 +83,7 @@ class Budget:
 
 
 class BodyReader:
-    """Reads request bodies. ``limit`` and ``budget`` are bytes, ``timeout`` is seconds."""
+    """Reads request bodies. ``limit`` (of one body) and ``budget`` (of all) are bytes, ``timeout`` is seconds."""
 
     def __init__(self, limit: int, budget: int, timeout: float) -> None:
         self.limit = limit
@@ -91,7 +91,7 @@ class BodyReader:
         self._timeout = timeout
 
     async def acquire(self, size: int) -> None:
-        """Take ``size`` bytes of the budget. ApiError 503 if they do not become free in time."""
+        """Take ``size`` bytes of the budget. ApiError 503 if they are not free within the timeout."""
         try:
             async with asyncio.timeout(self._timeout):
                 await self.budget.acquire(size)
@@ -104,8 +104,8 @@ class BodyReader:
     async def buffer(self, request: web.BaseRequest) -> BufferedBody:
         """The whole body; the length of its content stays taken from the budget.
 
-        ApiError: 413 above the limit, before a byte is read if Content-Length says so; 408 for a body that stalls; 503
-        when the budget stays exhausted.
+        ApiError: 413 above the limit, before a byte is read if Content-Length exceeds it; 408 for a body that stalls;
+        503 when the budget stays exhausted.
         """
         announced = request.content_length
         if announced is not None and announced > self.limit:
@@ -139,7 +139,10 @@ class BodyReader:
         return BufferedBody(content, digest.hexdigest())
 
     async def stream(self, request: web.BaseRequest) -> AsyncIterator[bytes]:
-        """The chunks of the body as they arrive. ApiError 408 when none arrives within the timeout."""
+        """The chunks of the body as they arrive.
+
+        ApiError 408 if none arrives within the timeout, 400 if it is malformed.
+        """
         await _send_continue(request)
         while True:
             try:
@@ -172,18 +175,18 @@ class RequestBody:
 
     @property
     def exists(self) -> bool:
-        """Whether there is one."""
+        """Whether the request has a body."""
         return self._buffered is not None or self._request.body_exists
 
     @property
     def length(self) -> int | None:
-        """In bytes; None for a chunked one that was not buffered."""
+        """The length in bytes; None for a chunked body that was not buffered."""
         if self._buffered is not None:
             return len(self._buffered.content)
         return self._request.content_length if self._request.body_exists else 0
 
     async def buffer(self) -> BufferedBody:
-        """All of it, within the memory budget, until ``release``. Raises ApiError as ``BodyReader.buffer`` does."""
+        """The whole body, in the memory budget until ``release``. Raises ApiError as ``BodyReader.buffer`` does."""
         if self._buffered is None:
             if not self._request.body_exists:
                 self._buffered = EMPTY_BODY
@@ -193,7 +196,7 @@ class RequestBody:
         return self._buffered
 
     async def replace(self, content: bytes) -> None:
-        """Send ``content`` instead. ApiError 413 or 503 as for ``buffer``."""
+        """Send ``content`` instead of the body. ApiError 413 or 503 as for ``buffer``."""
         if len(content) > self._reader.limit:
             raise errors.body_too_large(self._reader.limit)
         self.release()
@@ -202,19 +205,19 @@ class RequestBody:
         self._buffered = BufferedBody(content)
 
     def small(self) -> bytes | None:
-        """The content of a small body that has already arrived, which can be sent more than once; else None."""
+        """The content of a body of up to 128 KiB that has already arrived, or was buffered; else None."""
         if self._buffered is not None:
             return bytes(self._buffered.content) if len(self._buffered.content) <= _CHUNK else None
         return small_body(self._request) if self._request.body_exists else b""
 
     def stream(self) -> AsyncIterator[bytes]:
-        """Its chunks as they arrive, once; ApiError 408 when it stalls."""
+        """The chunks as they arrive, once; ApiError as for ``BodyReader.stream``."""
         if self._buffered is not None:
             return _chunks_of(self._buffered)
         return self._reader.stream(self._request)
 
     def release(self) -> None:
-        """Free its memory: it is not sent again."""
+        """Return the memory to the budget; the body must not be sent after this."""
         if self._reserved:
             self._reader.budget.release(self._reserved)
             self._reserved = 0
@@ -230,7 +233,7 @@ async def _chunks_of(body: BufferedBody) -> AsyncIterator[bytes]:
 
 
 def small_body(request: web.BaseRequest) -> bytes | None:
-    """The content of a small body that has already arrived; else None."""
+    """The content of a body of up to 128 KiB that has already arrived; else None."""
     announced = request.content_length
     if announced is None or announced > _CHUNK or not request.content.is_eof():
         return None
@@ -238,7 +241,10 @@ def small_body(request: web.BaseRequest) -> bytes | None:
 
 
 async def _send_continue(request: web.BaseRequest) -> None:
-    """100 Continue, only for a request that is going to be read; aiohttp would send it before the handler runs."""
+    """Send 100 Continue if the client expects it.
+
+    aiohttp would send it before the handler runs, also for a request whose body is never read.
+    """
     if request.version < HttpVersion11 or request.content.total_bytes:
         return
     if request.headers.get("Expect", "").lower() == "100-continue":

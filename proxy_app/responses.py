@@ -1,4 +1,4 @@
-"""How responses go to the client: a whole one in one write, a stream chunk by chunk, the proxy's own ones."""
+"""How responses are sent to the client: a whole one in one write, a stream chunk by chunk, the proxy's own ones."""
 
 import asyncio
 import logging
@@ -25,11 +25,12 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class BufferedResponse(web.StreamResponse):
-    """A response that is there as a whole: head and body are sent in one write.
+    """A complete response whose head and body are sent in one write.
 
-    aiohttp's own response parses the head, looks into each header and serializes it again, which is an eighth of all
-    the work of a small request (``make bench``). Not for HEAD, 204 and 304, which have no body. ``headers`` are sent as
-    they are and hold none that frames the response. ValueError for a line break in one, as in aiohttp.
+    aiohttp's own response parses the head, examines each header and serializes it again, which is an eighth of the
+    processor time of a small request (``make bench``). Not for HEAD, 204 and 304, which have no body. ``headers`` are
+    sent unchanged and contain none that frames the response. Raises ValueError for a line break in one, as aiohttp
+    does.
     """
 
     def __init__(self, status: int, reason: str, headers: Headers, body: bytes) -> None:
@@ -46,7 +47,7 @@ class BufferedResponse(web.StreamResponse):
         self._sent = False
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Send it, once; a handler may do so before aiohttp does."""
+        """Send head and body, once: a handler calls this before aiohttp does."""
         if self._sent:
             return
         self._sent = True
@@ -61,24 +62,24 @@ class BufferedResponse(web.StreamResponse):
             b"HTTP/1.%d %b%bDate: %b\r\nContent-Length: %d\r\n\r\n%b"
             % (newer, self._head, connection, _date(int(time.time())), len(self._whole), self._whole)
         )
-        # Even if it is short: a client may send request after request and read no response.
+        # Also after a short one: a client may send request after request and read no response.
         await writer.drain()
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to send."""
+        """Do nothing: ``prepare`` has sent everything."""
 
 
 async def send(
     context: RequestContext, status: int, reason: str, headers: Iterable[tuple[bytes, bytes]], body: bytes
 ) -> web.StreamResponse:
-    """Send a whole response, with the standard headers added."""
+    """Send a complete response with the standard headers added. ``body`` is empty or ignored for 204 and 304."""
     if context.method == "HEAD" or status in _BODILESS:
         length = len(body) if context.method == "HEAD" else None
         return await stream(context, status, reason, headers, length, _no_chunks())
     context.status = status
     response = BufferedResponse(status, reason, [*headers, *context.standard_headers()], body)
     close_if_draining(context, response)
-    # Here rather than when aiohttp does it: the client need not wait until the request is recorded.
+    # Here rather than by aiohttp: the client does not wait until the request is recorded.
     await response.prepare(context.request)
     context.bytes_out = len(body)
     return response
@@ -94,7 +95,8 @@ async def stream(
 ) -> web.StreamResponse:
     """Send a response chunk by chunk, with the standard headers added; ``content_length`` is None if unknown.
 
-    When ``chunks`` raises, the connection is aborted, so that the client sees that the response is incomplete.
+    If ``chunks`` raises, the connection is aborted and CancelledError raised, so that the client detects the incomplete
+    response.
     """
     context.status = status
     sent = [*headers, *context.standard_headers()]
@@ -123,7 +125,7 @@ async def stream(
 
 
 def own(context: RequestContext, response: _Response) -> _Response:
-    """Complete a response that a handler made itself: standard headers, status and size for the record."""
+    """Complete a response that a handler created: add the standard headers, and record status and size."""
     context.status = response.status
     body = getattr(response, "body", None)
     if isinstance(body, bytes) and context.method != "HEAD":
@@ -154,10 +156,10 @@ def _date(now: int) -> bytes:
 
 
 def _abort(request: web.BaseRequest) -> NoReturn:
-    """Abort the client's connection: closed in order, a part of a response would look complete."""
+    """Abort the client's connection: after an orderly close, an incomplete response could look complete."""
     if request.transport is not None:
         if request.version < HttpVersion11:
-            # Such a response may have neither length nor chunks: only a reset tells.
+            # Such a response may have neither length nor chunks: only a reset marks it as incomplete.
             sock = request.transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         request.transport.abort()

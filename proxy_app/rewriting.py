@@ -1,4 +1,4 @@
-"""Changes JSON request and response bodies on their way, within a memory budget, compressed ones included."""
+"""Rewrites JSON request and response bodies, also compressed ones, within the memory budget."""
 
 import asyncio
 import zlib
@@ -13,25 +13,25 @@ from .upstream import UpstreamRequest, UpstreamResponse
 
 # A body up to this size is transformed on the event loop; a larger one in a worker thread.
 _INLINE = 32 * 1024
-# A request whose response is rewritten asks for these codings only.
+# The codings accepted in responses that are rewritten.
 _ACCEPTED = (b"accept-encoding", b"gzip, deflate")
 _CODINGS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
 
 class Rewriter(Protocol):
-    """Changes requests before they are sent to the upstream, and responses before they are sent to the client."""
+    """Rewrites requests before they are sent to the upstream, and responses before they are sent to the client."""
 
     async def rewrite_request(self, context: RequestContext, request: UpstreamRequest) -> None:
-        """Change ``request``. Raises ApiError."""
+        """Change ``request`` in place. Raises ApiError."""
         ...
 
     async def rewrite_response(self, context: RequestContext, response: UpstreamResponse) -> None:
-        """Change ``response``. Raises ApiError."""
+        """Change ``response`` in place. Raises ApiError."""
         ...
 
 
 class JsonTransform(Protocol):
-    """What a JsonRewriter does with a body. The functions return the same object where nothing changes."""
+    """The transformation of a JsonRewriter. A method that changes nothing returns the object that it received."""
 
     def transforms_request(self, context: RequestContext) -> bool:
         """Whether the body of a request of this route may change."""
@@ -42,23 +42,26 @@ class JsonTransform(Protocol):
         ...
 
     def request(self, context: RequestContext, body: bytes) -> bytes:
-        """The request body to send. Large bodies are transformed in a worker thread."""
+        """The request body to send. Bodies above 32 KiB are transformed in a worker thread."""
         ...
 
     def response(self, context: RequestContext, body: bytes) -> bytes:
-        """The response body to send. Large bodies are transformed in a worker thread."""
+        """The response body to send. Bodies above 32 KiB are transformed in a worker thread."""
         ...
 
 
 class JsonRewriter:
-    """Applies a transform to JSON bodies. ``body_reader`` gives the limit of a body and the memory budget."""
+    """Applies a transform to JSON bodies. ``body_reader`` holds the limit of a body and the memory budget."""
 
     def __init__(self, transform: JsonTransform, body_reader: BodyReader) -> None:
         self._transform = transform
         self._reader = body_reader
 
     async def rewrite_request(self, context: RequestContext, request: UpstreamRequest) -> None:
-        """Buffer, decode and replace the body of a request that the transform names. ApiError 413, 415, 503."""
+        """Buffer and decode the body, transform it, and replace it if it changed.
+
+        ApiError 400 for malformed compressed data, 413, 415 for another coding than gzip and deflate, 503.
+        """
         if self._transform.transforms_response(context):
             request.headers = _without(request.headers, "accept-encoding")
             if "Accept-Encoding" in context.request.headers:
@@ -74,12 +77,15 @@ class JsonRewriter:
         if changed is body:
             return
         if coding:
-            # Sent as it is: the upstream is near, and compressing again would cost more than it saves.
+            # Sent uncompressed: the upstream is near, and compressing again would cost more than it saves.
             request.headers = _without(request.headers, "content-encoding")
         await request.body.replace(changed)
 
     async def rewrite_response(self, context: RequestContext, response: UpstreamResponse) -> None:
-        """Read, decode and replace the body of a response that the transform names. ApiError 502, 503."""
+        """Read and decode the body, transform it, and replace it if it changed.
+
+        ApiError 502 for a response that is incomplete, too large or not decodable; 503 if the budget is exhausted.
+        """
         if context.method == "HEAD" or not (
             _is_json(response.headers) and self._transform.transforms_response(context)
         ):
@@ -101,7 +107,7 @@ class JsonRewriter:
         if changed is body:
             response.body = encoded
             return
-        # The validators and the digest of another body.
+        # Validators and digests of the original body.
         dropped = ("content-encoding", "content-md5", "digest", "content-digest", "repr-digest", "etag")
         response.headers = _without(list(response.headers), *dropped)
         response.body = changed
@@ -145,7 +151,7 @@ def _decompress_response(coding: str, body: bytes, limit: int) -> bytes:
 
 
 class _TooLargeError(Exception):
-    """More bytes than allowed."""
+    """The decompressed body exceeds the limit."""
 
 
 def _decompress(coding: str, body: bytes, limit: int) -> bytes:

@@ -22,17 +22,17 @@ from .settings import Settings
 log = logging.getLogger(__name__)
 
 _BACKLOG = 1024
-# Time for requests that are aborted at the end of the grace period to end.
+# Seconds that requests have to end after they are aborted at the end of the grace period.
 _ABORT = 0.1
 
 
 class ListenError(Exception):
-    """The proxy cannot listen on an address; the message says which and why."""
+    """The proxy cannot listen on an address; the message names the setting, the address and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running proxy. The addresses have the real ports where the settings have port 0."""
+    """A running proxy. ``address`` and ``metrics_address`` hold the actual ports where the settings have port 0."""
 
     app: App
     address: Address
@@ -41,11 +41,11 @@ class Server:
     _server: asyncio.Server
 
     def drain(self) -> None:
-        """Not ready from now on. Requests are still accepted; each response closes its connection."""
+        """Fail the readiness check from now on. Requests are still accepted; each response closes its connection."""
         self.app.lifecycle.draining = True
 
     async def finish(self) -> None:
-        """Accept no more connections, and wait until the open ones have finished their requests."""
+        """Accept no more connections, and return when the open ones have finished their requests and are closed."""
         self._server.close()
         await self.connections.close_idle()
 
@@ -58,10 +58,10 @@ async def running_server(
     access_log: AccessLog | None = None,
     extensions: Extensions = NO_EXTENSIONS,
 ) -> AsyncGenerator[Server]:
-    """The proxy answers in this block; at its end running requests are aborted.
+    """Serve requests in this block; at its end, requests that still run are aborted.
 
-    ``source``, ``access_log`` and ``extensions`` are as for ``create_app``.
-    Raises ListenError, TargetError, TokenError, StoreError.
+    ``source``, ``access_log`` and ``extensions`` are as for ``create_app``. Raises ListenError, SettingsError,
+    TargetError, TokenError or StoreError.
     """
     with (
         _bound(settings.listen, "MLFLOW_PROXY_LISTEN") as listener,
@@ -102,7 +102,7 @@ async def serve(settings: Settings) -> None:
             proxy.metrics_address,
             extra={"event": "start"},
         )
-        # Objects of the start live to the end: the garbage collector need not scan them.
+        # The objects of the start exist until the end: the garbage collector need not scan them.
         gc.freeze()
         await stop.wait()
         log.info("Stopping: not ready, draining requests", extra={"event": "stop"})
@@ -115,7 +115,7 @@ async def serve(settings: Settings) -> None:
 
 
 async def _first(*waits: Coroutine[Any, Any, object], within: float) -> None:
-    """Wait until one of them returns, or for ``within`` seconds."""
+    """Wait until one of them returns, or for ``within`` seconds, and cancel the others."""
     tasks = [asyncio.create_task(wait) for wait in waits]
     await asyncio.wait(tasks, timeout=within, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
@@ -144,7 +144,7 @@ def _address(sock: socket.socket) -> Address:
 
 
 def run(settings: Settings, new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
-    """``serve`` on a new event loop: uvloop's if it is installed."""
+    """Run ``serve`` on a new event loop: that of ``new_loop``, or uvloop's if uvloop is installed, or asyncio's."""
     if new_loop is None:
         with contextlib.suppress(ImportError):
             import uvloop

@@ -1,4 +1,4 @@
-"""Settings from environment variables: each has a default and a description, which also make its documentation."""
+"""Settings from environment variables; each has a default and a description, from which the documentation is made."""
 
 import dataclasses
 import difflib
@@ -8,17 +8,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self, cast
 
 Problem = tuple[tuple[str, ...], str]
-"""(variables that it is about, what is wrong)"""
+"""(environment variables that are affected, description)"""
 
 
 class SettingsError(Exception):
-    """One or more settings are wrong; the message has a line for each."""
+    """One or more settings are invalid; the message has a line for each."""
 
 
 def setting(
     env: str, default: str, description: str, parse: Callable[[str], Any] = str, *, secret: bool = False
 ) -> Any:
-    """A field of a SettingTable. ``parse`` raises ValueError with the expected form."""
+    """A field of a SettingTable: environment variable, default as text, description.
+
+    ``parse`` converts the text and raises ValueError with the expected form. ``secret``: the value is not in the repr
+    and is not stripped.
+    """
     return dataclasses.field(
         default_factory=lambda: parse(default),
         metadata={"env": env, "default": default, "description": description, "parse": parse, "secret": secret},
@@ -28,32 +32,32 @@ def setting(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SettingTable:
-    """Base of a dataclass whose fields are settings, in reading order. ``title`` is its heading in the docs."""
+    """Base of a dataclass whose fields are settings, in the order of the docs. ``title`` is its heading there."""
 
     title: ClassVar[str] = ""
     prefix: ClassVar[str] = ""
-    """Any other variable that begins like this is an error."""
+    """Any other variable with this prefix is an error."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """Read the settings. SettingsError names every wrong one."""
+        """Read the settings. Raises SettingsError with a line for every invalid one."""
         read = read_tables(environ, [cls], cls.prefix)
         settings = cls(**read.values[cls])
         read.raise_problems(settings.conflicts())
         return settings
 
     def conflicts(self) -> Iterable[Problem]:
-        """What is wrong between settings that are right one by one."""
+        """The problems between settings whose values are valid by themselves."""
         return ()
 
     @classmethod
     def names(cls) -> list[str]:
-        """The environment variables, in reading order."""
+        """The environment variables, in the order of the fields."""
         return [field.metadata["env"] for field in setting_fields(cls)]
 
     @classmethod
     def table(cls) -> list[tuple[str, str, str]]:
-        """(environment variable, default, description) of every setting, in reading order."""
+        """(environment variable, default, description) of every setting, in the order of the fields."""
         return rows(cls)
 
 
@@ -66,36 +70,42 @@ def rows(table: type[SettingTable]) -> list[tuple[str, str, str]]:
 
 
 def setting_fields(table: type[SettingTable]) -> list[dataclasses.Field[Any]]:
-    """The fields of a table that are settings."""
+    """The dataclass fields of a table that were made by ``setting``."""
     return [field for field in dataclasses.fields(table) if "env" in field.metadata]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TableValues:
-    """What was read for each table, by field; what is wrong, and which variables are affected."""
+    """The result of reading: values by table and field, problems, and the variables with an invalid value."""
 
     values: Mapping[type[SettingTable], dict[str, Any]]
     problems: list[str]
     wrong: set[str]
 
     def raise_problems(self, conflicts: Iterable[Problem]) -> None:
-        """Raise SettingsError if anything is wrong; a conflict that a wrong value may explain is left out."""
+        """Raise SettingsError if there are problems or conflicts.
+
+        A conflict about a variable with an invalid value is left out: the invalid value may be its cause.
+        """
         problems = self.problems + [text for about, text in conflicts if not self.wrong.intersection(about)]
         if problems:
             raise SettingsError("\n".join(dict.fromkeys(problems)))
 
 
 def read_tables(environ: Mapping[str, str], tables: Sequence[type[SettingTable]], prefix: str) -> TableValues:
-    """Parse the variables of all tables; empty ones count as not set."""
+    """Parse the variables of all tables; an empty one counts as not set.
+
+    Any other variable that begins with ``prefix`` is a problem.
+    """
     fields = {field.metadata["env"]: (table, field) for table in tables for field in setting_fields(table)}
     values: dict[type[SettingTable], dict[str, Any]] = {table: {} for table in tables}
     problems: list[str] = []
     wrong: set[str] = set()
-    # Compared without the prefix, which makes any two names alike.
+    # Compared without the prefix, which would make any two names similar.
     short = {name.removeprefix(prefix): name for name in fields}
     for name in sorted(environ):
         if name.startswith(prefix) and name not in fields:
-            close = [short[one] for one in difflib.get_close_matches(name.removeprefix(prefix), short, 1)]
+            close = [short[match] for match in difflib.get_close_matches(name.removeprefix(prefix), short, 1)]
             wrong.update(close)
             problems.append(f"{name} is not a setting" + (f"; did you mean {close[0]}?" if close else "."))
     for name, (table, field) in fields.items():
@@ -112,7 +122,7 @@ def read_tables(environ: Mapping[str, str], tables: Sequence[type[SettingTable]]
 
 
 def help_text(tables: Sequence[type[SettingTable]]) -> str:
-    """The tables for a terminal."""
+    """The tables as plain text of at most 76 columns, for a terminal."""
     lines = ["settings (environment variables; empty means the default):"]
     for table in tables:
         for name, default, description in rows(table):
@@ -123,7 +133,7 @@ def help_text(tables: Sequence[type[SettingTable]]) -> str:
 
 
 def settings_page(title: str, introduction: Sequence[str], tables: Sequence[type[SettingTable]]) -> str:
-    """The tables in Markdown, each below its title."""
+    """A page in Markdown: title, introduction, and each table below its title."""
     lines = [f"# {title}", "", *introduction, ""]
     for table in tables:
         if table.title:
@@ -138,6 +148,6 @@ def settings_page(title: str, introduction: Sequence[str], tables: Sequence[type
 
 
 def _shown(text: str) -> str:
-    """A wrong value for a message. A URL may hold a password."""
+    """An invalid value for an error message: at most 100 characters, without the user and password of a URL."""
     shown = re.sub(r"(?s)\A(\w+://)?.*@", r"\1...@", text)
     return repr(shown if len(shown) <= 100 else shown[:97] + "...")

@@ -1,4 +1,4 @@
-"""The values of settings: each function parses a variable's text, and raises ValueError with the expected form."""
+"""Parsers of the settings' values: each takes a variable's text, and raises ValueError with the expected form."""
 
 import math
 import re
@@ -10,14 +10,14 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Address(NamedTuple):
-    """A host and a port to listen on."""
+    """A host (name or IP address without brackets) and a port to listen on; as text, host:port or [host]:port."""
 
     host: str
     port: int
 
     @property
     def loopback(self) -> bool:
-        """Whether only this machine can connect."""
+        """Whether only clients on the same machine can connect."""
         return self.host in LOOPBACK
 
     def __str__(self) -> str:
@@ -25,11 +25,11 @@ class Address(NamedTuple):
 
 
 def address(text: str) -> Address:
-    """host:port, as an Address."""
+    """The address in ``host:port``, ``[host]:port`` or ``:port``, which is every IPv4 address."""
     host, colon, port = text.rpartition(":")
     if not (colon and port.isdecimal() and int(port) < 65536):
         raise ValueError("host:port, such as 127.0.0.1:8080")
-    return Address(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - what `:8080` means everywhere
+    return Address(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - the usual meaning of `:8080`
 
 
 def seconds(text: str) -> float:
@@ -63,7 +63,7 @@ def mib(text: str) -> int:
 
 
 def on_off(text: str) -> bool:
-    """on or off, as a bool."""
+    """``on`` as True, ``off`` as False."""
     if text not in {"on", "off"}:
         raise ValueError("on or off")
     return text == "on"
@@ -94,7 +94,7 @@ _HOST_NAME = re.compile(r"(\*[.-][a-z0-9_-]+\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", re
 
 
 def host_names(text: str) -> tuple[str, ...]:
-    """Host names separated by commas, in lower case."""
+    """Host names separated by commas, in lower case; a name may begin with ``*.`` or ``*-``."""
     names = tuple(name.strip().lower() for name in text.split(",")) if text else ()
     if not all(_HOST_NAME.fullmatch(name) for name in names):
         raise ValueError("host names without ports, separated by commas, such as mlflow.example.com, *.example.com")

@@ -27,7 +27,10 @@ Section = TypeVar("Section", bound=SettingTable)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(SettingTable):
-    """Sizes are bytes, times are seconds. ``section`` returns the settings of an authenticator."""
+    """The proxy's settings: sizes in bytes, times in seconds.
+
+    ``section`` returns the settings of an authenticator.
+    """
 
     title: ClassVar[str] = "Upstream, listeners and limits"
     prefix: ClassVar[str] = PREFIX
@@ -148,7 +151,7 @@ class Settings(SettingTable):
     )
 
     def section(self, table: type[Section]) -> Section:
-        """The settings of one authenticator; its defaults if none was read."""
+        """The settings of one authenticator; the defaults if none were read."""
         return cast("Section", self.sections.get(table) or table())
 
     @classmethod
@@ -158,10 +161,11 @@ class Settings(SettingTable):
         from .auth.authenticators import AUTHENTICATORS
         from .auth.role_rules import RoleRulesSettings
 
-        return [cls, *(one.settings_table for one in AUTHENTICATORS), RoleRulesSettings]
+        return [cls, *(kind.settings_table for kind in AUTHENTICATORS), RoleRulesSettings]
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Read all tables. Raises SettingsError with a line for every invalid value and every conflict."""
         read = read_tables(environ, cls.tables(), PREFIX)
         settings = cls.build({name: value for values in read.values.values() for name, value in values.items()})
         read.raise_problems([*settings.conflicts(), *settings.authentication_conflicts()])
@@ -169,7 +173,7 @@ class Settings(SettingTable):
 
     @classmethod
     def build(cls, values: Mapping[str, Any]) -> Self:
-        """Settings from parsed values by field name, of this table and of all sections."""
+        """Settings from parsed values by field name, those of the sections included."""
         left = dict(values)
         sections = {
             table: table(
@@ -180,6 +184,7 @@ class Settings(SettingTable):
         return cls(**left, sections=sections)
 
     def conflicts(self) -> Iterator[Problem]:
+        """The problems between the settings of this table."""
         upstreams = ("MLFLOW_PROXY_TARGET_ARN", "MLFLOW_PROXY_UPSTREAM_URL")
         if bool(self.target_arn) == bool(self.upstream_url):
             yield upstreams, f"Set one of {upstreams[0]} (SageMaker) and {upstreams[1]} (plain MLflow)."
@@ -204,7 +209,7 @@ class Settings(SettingTable):
             )
 
     def authentication_conflicts(self) -> Iterator[Problem]:
-        """What is wrong within the authenticators' settings, and between them."""
+        """The problems within the authenticators' settings, and between authenticators."""
         from .auth import role_rules
         from .auth.authenticators import AUTHENTICATORS
 
@@ -226,12 +231,12 @@ class Settings(SettingTable):
 
     @classmethod
     def help(cls) -> str:
-        """All settings for a terminal."""
+        """All settings as plain text, for a terminal."""
         return help_text(cls.tables())
 
     @classmethod
     def markdown(cls) -> str:
-        """docs/settings.md."""
+        """The page docs/settings.md."""
         return settings_page(
             "Settings of the proxy",
             [
@@ -243,7 +248,7 @@ class Settings(SettingTable):
 
 
 def listen_address(environ: Mapping[str, str]) -> Address:
-    """MLFLOW_PROXY_LISTEN alone, for the health check. Raises SettingsError."""
+    """The value of MLFLOW_PROXY_LISTEN alone, for the health check. Raises SettingsError."""
     name = "MLFLOW_PROXY_LISTEN"
     read = read_tables({name: environ.get(name, "")}, [Settings], PREFIX)
     read.raise_problems(())

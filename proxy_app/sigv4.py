@@ -20,7 +20,7 @@ _PLAIN_PAIR = re.compile(r"[A-Za-z0-9\-_.~]+=[A-Za-z0-9\-_.~]*")
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Keys to sign with. ``token`` is the session token, empty for long-term keys."""
+    """AWS keys. ``token`` is the session token, empty for long-term keys."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -38,10 +38,10 @@ def canonical_path(raw_path: str) -> str:
 
 
 def encoded_query(raw_query: str) -> str:
-    """The query as it is sent: each pair decoded (``+`` is a space) and encoded by RFC 3986, in the order given.
+    """The query as it is sent: each pair decoded (``+`` is a space) and encoded by RFC 3986, in the original order.
 
-    Empty pairs are dropped. The order is part of the meaning: servers read repeated parameters such as ``order_by``
-    in the order in which they come.
+    Empty pairs are dropped. The order is part of the meaning: servers read repeated parameters such as ``order_by`` in
+    the order in which they appear.
     """
     if not raw_query or _PLAIN_PAIR.fullmatch(raw_query):
         return raw_query
@@ -54,7 +54,7 @@ def _encoded_pair(pair: str) -> str:
 
 
 def canonical_query(query: str) -> str:
-    """An encoded query as it is signed: sorted by name, then by value. Only the signature has it in this order."""
+    """An encoded query as it is signed: sorted by name, then by value. Only the signature uses this order."""
     if "&" not in query:
         return query
     return "&".join(["=".join(pair) for pair in sorted([pair.partition("=")[::2] for pair in query.split("&")])])
@@ -162,7 +162,7 @@ def amz_time(now: int) -> str:
 
 @lru_cache(maxsize=4)
 def _scope_and_key(secret_key: str, date: str, region: str, service: str) -> tuple[str, hmac.HMAC]:
-    """The credential scope of a day, and the keyed HMAC: callers copy it, which costs less than a new one."""
+    """(credential scope of a day, keyed HMAC); the HMAC is copied for each use, which costs less than a new one."""
     parts = (date, region, service, "aws4_request")
     key = f"AWS4{secret_key}".encode()
     for part in parts:

@@ -1,4 +1,4 @@
-"""The upstream: SageMaker's MLflow by its ARN, or a plain MLflow server by its URL.
+"""The target: SageMaker's MLflow by its ARN, or a plain MLflow server by its URL.
 
 SageMaker's endpoints, service names and headers are those of AWS's own plugin, sagemaker-mlflow 0.5.0.
 """
@@ -29,9 +29,10 @@ class TargetError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class SageMakerTarget:
-    """A tracking server or a serverless app.
+    """A SageMaker tracking server or serverless MLflow app.
 
-    Requests are signed for ``service`` and ``region``; ``arn_header`` names the target in each request.
+    ``origin`` is its scheme://host; requests are signed for ``service`` and ``region``, and the header ``arn_header``
+    carries the ARN in each request.
     """
 
     arn: str
@@ -44,20 +45,20 @@ class SageMakerTarget:
 
     @property
     def label(self) -> str:
-        """For logs and the home page."""
+        """Kind, name and region, for logs and the home page."""
         kind = "serverless MLflow app" if self.serverless else "MLflow tracking server"
         return f"SageMaker {kind} {self.name} in {self.region}"
 
 
 @dataclass(frozen=True, slots=True)
 class PlainTarget:
-    """An MLflow server on loopback or a private address; requests are forwarded unsigned."""
+    """An MLflow server on loopback or a private address (``origin``: scheme://host:port); requests are not signed."""
 
     origin: str
 
     @property
     def label(self) -> str:
-        """For logs and the home page."""
+        """The origin, for logs and the home page."""
         return f"MLflow server at {self.origin}"
 
 
@@ -99,7 +100,7 @@ def sagemaker_target(arn: str, endpoint: str = "") -> SageMakerTarget:
 
 
 def check_role_arn(arn: str) -> str:
-    """The ARN of an IAM role, unchanged. Raises TargetError."""
+    """The ARN of an IAM role, unchanged. Raises TargetError if it is not one."""
     if not _ROLE.fullmatch(arn):
         raise TargetError(
             f"MLFLOW_PROXY_ASSUME_ROLE_ARN: {arn!r} is not the ARN of a role, such as "

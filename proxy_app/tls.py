@@ -7,7 +7,10 @@ from .setting_table import SettingsError
 
 
 def create_ssl_context(bundle: Path | None) -> ssl.SSLContext:
-    """Trusts the authorities in ``bundle`` alone, or the system's. Raises SettingsError."""
+    """A context that trusts the authorities in ``bundle`` alone; None: the system's.
+
+    Raises SettingsError if the file cannot be read or holds no certificate.
+    """
     try:
         return ssl.create_default_context(cafile=str(bundle) if bundle else None)
     except OSError as error:  # ssl.SSLError is one

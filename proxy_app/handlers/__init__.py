@@ -1,1 +1,1 @@
-"""Handlers: each answers one kind of request. A handler takes the RequestContext and returns the response."""
+"""Handlers: each serves one kind of route. A handler takes the RequestContext and returns the response."""

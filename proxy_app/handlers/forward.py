@@ -21,7 +21,10 @@ class Forward:
         self._rewriter = rewriter
 
     async def __call__(self, context: RequestContext) -> web.StreamResponse:
-        """Send the request, and stream the response as it arrives."""
+        """Send the request to the upstream, and stream the response as it arrives.
+
+        Raises ApiError, as ``Upstream.send`` and the rewriter do.
+        """
         request, route = context.request, context.matched_route
         outgoing = UpstreamRequest(
             request.method, request.raw_path, headers.to_upstream(request), context.body, route.idempotent

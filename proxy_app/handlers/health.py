@@ -1,4 +1,4 @@
-"""Health checks. ``/healthz``: the process runs. ``/readyz``: it could answer a request now."""
+"""Health checks. ``/healthz``: the process runs. ``/readyz``: the proxy can serve a request now."""
 
 import asyncio
 import logging
@@ -20,9 +20,9 @@ _PROBE_TIMEOUT = 4.0
 
 
 class Health:
-    """Runs the probes, which raise ApiError, at most every few seconds, however many clients ask.
+    """The health checks; the probes, which raise ApiError, run at most every five seconds for all clients together.
 
-    The response holds only the error code; the log has the message, which may name accounts and hosts.
+    The response holds only the error code; the log has the message, which may contain names of accounts and hosts.
     """
 
     def __init__(self, lifecycle: Lifecycle, probes: Iterable[Callable[[], Awaitable[None]]]) -> None:
@@ -44,7 +44,7 @@ class Health:
         return _response({"status": "ok"})
 
     async def readyz(self, _: RequestContext) -> web.Response:
-        """200 if a request could be answered now, else 503 with the error code."""
+        """200 if a request could be served now, else 503 with the error code."""
         problem = "shutting-down" if self._lifecycle.draining else await self._current_problem()
         if problem:
             return _response({"status": "not ready", "reason": problem}, 503)
@@ -74,7 +74,7 @@ class Health:
 
 
 async def plain_health(_: RequestContext) -> web.Response:
-    """What ``/healthz`` says, as MLflow's ``/health`` says it."""
+    """200 with the text of MLflow's own ``/health``: OK."""
     return web.Response(text="OK", headers={"Server": "mlflow-proxy"})
 
 

@@ -30,7 +30,10 @@ therefore it is for admins only.</p>
 
 
 class HomePage:
-    """Shows the target, the user's name and role, and the lines that set up a client."""
+    """Shows the target, the user's name and role, and the commands that configure a client.
+
+    ``ui_link`` creates a single-use URL of SageMaker's MLflow UI; None if the target has no such UI.
+    """
 
     def __init__(self, settings: Settings, target: Target, ui_link: Callable[[], Awaitable[str]] | None) -> None:
         self._settings = settings
@@ -38,7 +41,7 @@ class HomePage:
         self._ui_link = ui_link
 
     def endpoints(self) -> list[Endpoint]:
-        """The page and, where there is a UI, the link to it."""
+        """The page and, with ``ui_link``, the route of admins to the UI."""
         page = Endpoint(Route("GET", "/", "proxy", Role.VIEWER, idempotent=True), self._show)
         if self._ui_link is None:
             return [page]
@@ -60,12 +63,12 @@ class HomePage:
             ui=_UI.format(path=_UI_LINK_PATH) if self._ui_link and principal.role >= Role.ADMIN else "",
         )
         return web.Response(
-            # It may repeat the request's Host, which need not be UTF-8.
+            # The page may contain the request's Host, which need not be UTF-8.
             body=text.encode("utf-8", "replace"),
             content_type="text/html",
             charset="utf-8",
             headers={
-                # No form-action: browsers apply it to the form's redirect, too, which leads to SageMaker's host.
+                # No form-action: browsers apply it to the form's redirect to SageMaker's host, too.
                 "Content-Security-Policy": f"default-src 'none'; style-src 'nonce-{nonce}'; "
                 "base-uri 'none'; frame-ancestors 'none'",
                 "Cache-Control": "no-store",

@@ -10,10 +10,10 @@ from ..request_body import RequestBody
 
 @dataclass(slots=True)
 class UpstreamRequest:
-    """A request on its way to the upstream. Rewriters may change it.
+    """A request to the upstream. Rewriters may change it.
 
-    ``target`` is the raw path with its query; ``headers`` are those that are forwarded; ``idempotent``: it may be sent
-    again after its response was lost.
+    ``target`` is the raw path with its query; ``headers`` are (name, value) pairs; ``idempotent``: the request may be
+    sent again after its response was lost.
     """
 
     method: str
@@ -25,7 +25,10 @@ class UpstreamRequest:
 
 @dataclass(slots=True)
 class UpstreamResponse:
-    """A response whose head has arrived. ``body`` is None until it has been read as a whole."""
+    """A response whose head has arrived.
+
+    ``body`` is None until the whole body has been read; ``attempts`` counts how often the request was sent.
+    """
 
     response: Response
     attempts: int
@@ -34,7 +37,7 @@ class UpstreamResponse:
 
     @classmethod
     def of(cls, response: Response, attempts: int) -> "UpstreamResponse":
-        """As the HTTP client returns it."""
+        """The upstream response of a response of the HTTP client, with its headers."""
         return cls(response, attempts, response.headers)
 
     @property
@@ -44,18 +47,18 @@ class UpstreamResponse:
 
 
 class Upstream(Protocol):
-    """One MLflow."""
+    """An MLflow service; ``origin`` is its scheme://host[:port]."""
 
     origin: str
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        """Everything that it needs while the proxy runs."""
+        """Run its background tasks and keep its connections during the block."""
         ...
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
-        """Send a request. Raises ApiError, with ``attempts`` set if the upstream was called."""
+        """Send a request. Raises ApiError, with ``attempts`` set if the request was sent."""
         ...
 
     async def probe(self) -> None:
-        """Send a small request. Raises ApiError if no client's request could be served now."""
+        """Send a small request. Raises ApiError if requests cannot be served now."""
         ...

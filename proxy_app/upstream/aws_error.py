@@ -29,7 +29,10 @@ _ERROR_CODES = {
 
 @dataclass(frozen=True, slots=True)
 class AwsError:
-    """An error of AWS's API. ``stale``: it rejected the credentials as expired or unknown."""
+    """An error of AWS's API: HTTP status, message, and Retry-After as sent, empty if absent.
+
+    ``stale``: AWS rejected the credentials as expired or unknown.
+    """
 
     status: int
     message: str
@@ -37,7 +40,10 @@ class AwsError:
     retry_after: str
 
     def api_error(self) -> errors.ApiError:
-        """The same message and, except for stale credentials, the same status in MLflow's form."""
+        """The same message in MLflow's form, with the same status.
+
+        Stale credentials become 503: the client cannot change them.
+        """
         if self.stale:
             return errors.unavailable(
                 f"SageMaker rejects the proxy's credentials: {self.message}", reason="aws-credentials-rejected"
@@ -53,7 +59,7 @@ class AwsError:
 
 
 async def read_short_error(upstream: UpstreamResponse) -> UpstreamResponse:
-    """An error response; if it is a short one in JSON, with its body read. ApiError 502 if it is incomplete."""
+    """The response, with its body read if it is a short JSON error. ApiError 502 if it is incomplete."""
     response = upstream.response
     if response.header(b"content-type").partition(";")[0].strip() not in _JSON:
         return upstream

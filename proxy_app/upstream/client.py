@@ -21,7 +21,7 @@ from . import UpstreamResponse
 
 
 class UpstreamClient:
-    """Sends requests to one origin."""
+    """The connection pool of one origin; ``host`` is the value of the Host header."""
 
     def __init__(self, settings: Settings, origin: str) -> None:
         timeouts = Timeouts(
@@ -76,7 +76,7 @@ class UpstreamClient:
 
 
 async def read_body(response: UpstreamResponse) -> bytes:
-    """The whole body. ApiError 502 if it is incomplete."""
+    """The whole body, read at most once. ApiError 502 if it is incomplete."""
     if response.body is None:
         try:
             response.body = await response.response.read()
@@ -88,7 +88,7 @@ async def read_body(response: UpstreamResponse) -> bytes:
 
 
 async def check_success(response: UpstreamResponse) -> None:
-    """ApiError 502 for a status of 500 and above, or an incomplete response."""
+    """Raise ApiError 502 for a status of 500 and above, or an incomplete response."""
     await read_body(response)
     if response.status >= 500:
         raise errors.bad_gateway(f"MLflow responds with status {response.status}.", reason="upstream-error")

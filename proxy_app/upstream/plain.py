@@ -8,13 +8,13 @@ from ..target import PlainTarget
 from . import UpstreamRequest, UpstreamResponse
 from .client import UpstreamClient, check_success
 
-# No client of the proxy is local to the server, even where the proxy is: MLflow runs its assistant, an agent with a
-# shell, for clients that it takes for local. "unknown" is RFC 7239's word for an undisclosed address.
+# MLflow runs its assistant, an agent with a shell, for clients on its own host. The proxy may be on that host, its
+# clients are not. "unknown" is the identifier of RFC 7239 for an undisclosed address.
 _NOT_LOCAL = (b"x-forwarded-for", b"unknown")
 
 
 class PlainUpstream:
-    """Streams requests to the server and back."""
+    """Streams requests to a plain MLflow server, and its responses back."""
 
     def __init__(self, settings: Settings, target: PlainTarget) -> None:
         self.origin = target.origin
@@ -22,12 +22,12 @@ class PlainUpstream:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Keeps connections to the server."""
+        """Open connections when they are needed, and close them at the end of the block."""
         async with self._client.running():
             yield
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
-        """Forward the request."""
+        """Forward the request. Raises ApiError as ``UpstreamClient.send`` does."""
         body = request.body
         small = body.small() if body.exists else b""
         return await self._client.send(
@@ -41,5 +41,5 @@ class PlainUpstream:
         )
 
     async def probe(self) -> None:
-        """Ask for MLflow's health."""
+        """Request MLflow's ``/health``. Raises ApiError 502 or 504."""
         await check_success(await self._client.send("GET", "/health", (), bytes, length=0, idempotent=True))

@@ -1,4 +1,4 @@
-"""SageMaker's MLflow: each request is buffered, signed with the proxy's own credentials, and sent."""
+"""SageMaker's MLflow: each request is buffered, signed with the proxy's own AWS credentials, and sent."""
 
 import contextlib
 import time
@@ -17,7 +17,7 @@ from .ui_link import ui_link
 
 
 class SageMakerUpstream:
-    """Signs for a tracking server or an app."""
+    """Signs requests for a SageMaker tracking server or MLflow app, and sends them."""
 
     def __init__(self, settings: Settings, target: SageMakerTarget, credentials: CredentialKeeper) -> None:
         self.origin = target.origin
@@ -28,12 +28,12 @@ class SageMakerUpstream:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Keeps connections and credentials."""
+        """Refresh the credentials, and close the connections at the end of the block."""
         async with self._client.running(), self._credentials.running():
             yield
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
-        """Sign the request and send it."""
+        """Buffer, sign and send the request. Raises ApiError, also for an error of AWS's API."""
         path, _, query = request.target.partition("?")
         path, query = canonical_path(path), encoded_query(query)
         body = await request.body.buffer()
@@ -46,12 +46,15 @@ class SageMakerUpstream:
             request.body.release()
 
     async def probe(self) -> None:
-        """Get an experiment that always exists, by an action that the least privileged proxy has."""
+        """Get the experiment 0, which always exists; the proxy's smallest policy allows this action.
+
+        Raises ApiError.
+        """
         path, query = "/api/2.0/mlflow/experiments/get", "experiment_id=0"
         await check_success(await self._sign_and_send("GET", path, query, (), EMPTY_BODY, idempotent=True))
 
     async def ui_link(self) -> str:
-        """A new link to SageMaker's MLflow UI, for one use within a minute. It carries the proxy's rights."""
+        """A presigned URL of SageMaker's MLflow UI, with the proxy's rights. See ``ui_link.ui_link``."""
         return await ui_link(self._target, self._credentials.current())
 
     async def _sign_and_send(

@@ -15,7 +15,11 @@ _SESSION_SECONDS = 12 * 3600
 
 
 async def ui_link(target: SageMakerTarget, credentials: Credentials) -> str:
-    """A URL for one use within a minute, for a session of twelve hours with the proxy's rights. ApiError 502."""
+    """A URL for one use within 60 seconds; it opens a session of twelve hours with the proxy's rights.
+
+    Raises ApiError 502 if SageMaker returns none. Source: the SageMaker API actions CreatePresignedMlflowAppUrl and
+    CreatePresignedMlflowTrackingServerUrl.
+    """
     try:
         return await asyncio.to_thread(_presigned_url, target, credentials)
     except (BotoCoreError, ClientError) as error:
