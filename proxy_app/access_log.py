@@ -26,6 +26,7 @@ class _LineBuffer:
         self._lines: list[str] = []
 
     def __call__(self, line: str) -> None:
+        """Collect a line; the first one schedules the write. Needs a running event loop."""
         if not self._lines:
             asyncio.get_running_loop().call_later(_WRITE_DELAY, self.flush)
         self._lines.append(line)

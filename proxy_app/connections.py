@@ -28,7 +28,8 @@ WRITE_TIMEOUT = web.RequestKey("write-timeout", bool)
 class RejectRequest(Protocol):
     """Makes the response to bytes that are not a request; ``too_long``: a line or header exceeds the limit."""
 
-    def __call__(self, *, too_long: bool) -> web.Response: ...
+    def __call__(self, *, too_long: bool) -> web.Response:
+        """The response; it closes the connection."""
 
 
 class Connections:
@@ -70,6 +71,7 @@ class Connections:
         return len(self._open)
 
     def __call__(self) -> asyncio.Protocol:
+        """The protocol of a new connection."""
         if self.count >= self._limit:
             self._limit_reached()
             return _LimitReached()

@@ -47,7 +47,8 @@ class Loaded:
 class Source(Protocol):
     """Loads credentials. It runs in a worker thread, so it may block. Raises CredentialsError."""
 
-    def __call__(self) -> Loaded: ...
+    def __call__(self) -> Loaded:
+        """Load the credentials now."""
 
 
 def aws_chain(role_arn: str = "", region: str = "") -> Source:

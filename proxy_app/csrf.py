@@ -16,8 +16,8 @@ _SAME_SITE = frozenset({"same-origin", "none"})
 def check_csrf(request: web.BaseRequest, public_url: str) -> None:
     """Raise ApiError 403 for a write whose Origin or Sec-Fetch-Site header names another origin.
 
-    ``public_url`` is the origin of the proxy behind TLS, empty if unknown. Other clients than browsers send neither
-    header. https://developer.mozilla.org/docs/Web/HTTP/Headers/Sec-Fetch-Site
+    ``public_url`` is an origin of the proxy in addition to that of the Host header; empty: none. Clients other than
+    browsers send neither header. https://developer.mozilla.org/docs/Web/HTTP/Headers/Sec-Fetch-Site
     """
     if request.method in _SAFE_METHODS:
         return

@@ -213,15 +213,15 @@ class Settings(SettingTable):
         from .auth import role_rules
         from .auth.authenticators import AUTHENTICATORS
 
-        enabled = [one for one in AUTHENTICATORS if one.enabled(self)]
-        for one in AUTHENTICATORS:
-            yield from one.conflicts(self)
-        for one in enabled:
-            others = [other for other in enabled if other is not one]
-            if one.exclusive and others:
-                about = tuple(name for each in (one, *others) for name in each.settings_table.names())
+        enabled = [kind for kind in AUTHENTICATORS if kind.enabled(self)]
+        for kind in AUTHENTICATORS:
+            yield from kind.conflicts(self)
+        for kind in enabled:
+            others = [other for other in enabled if other is not kind]
+            if kind.exclusive and others:
+                about = tuple(name for each in (kind, *others) for name in each.settings_table.names())
                 labels = ", ".join(other.label for other in others)
-                yield about, f"{one.label} cannot be used together with {labels}: {one.exclusive}."
+                yield about, f"{kind.label} cannot be used together with {labels}: {kind.exclusive}."
         yield from role_rules.conflicts(self, AUTHENTICATORS)
 
     @classmethod

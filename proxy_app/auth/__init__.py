@@ -1,7 +1,7 @@
-"""Authentication: who sends a request, and what they may do.
+"""Authentication: the principal of a request and its role.
 
-``authenticators.py`` lists the authenticators, one module each: it owns its settings, their checks, its routes and its
-metrics. ``role_rules.py`` gives roles to users who signed in elsewhere.
+``authenticators.py`` lists the authenticators. Each is a module with its settings, their checks, its routes and its
+metrics. ``role_rules.py`` assigns roles to users who signed in at another system.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Role(enum.IntEnum):
-    """What a principal may do; each role includes the ones below it. PUBLIC routes need no authentication."""
+    """The permissions of a principal; each role includes the lower ones. PUBLIC routes need no authentication."""
 
     PUBLIC = 0
     VIEWER = 1
@@ -31,7 +31,7 @@ class Role(enum.IntEnum):
     label: str
 
     def __init__(self, _: int) -> None:
-        # Kept, since an enumeration's names are slow to read, and each line of the access log holds one.
+        # Stored, since an enumeration's names are slow to read, and each line of the access log contains one.
         self.label = self._name_.lower()
 
 
@@ -41,7 +41,10 @@ ROLES = (Role.VIEWER, Role.EDITOR, Role.ADMIN)
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An authenticated user or program. ``auth_method`` names the authenticator; ``groups`` are the provider's."""
+    """An authenticated user or program.
+
+    ``auth_method`` names the authenticator; ``groups`` are those of the identity provider.
+    """
 
     name: str
     role: Role
@@ -50,29 +53,29 @@ class Principal:
 
 
 class Authenticator:
-    """One way to prove an identity. Subclasses override what they need.
+    """One authentication method. Subclasses override the methods that they need.
 
-    ``settings_table`` holds its settings, which are read with all others.
+    ``settings_table`` holds its settings, which are read together with all others.
     """
 
     label: ClassVar[str]
     """The setting that enables it, for messages."""
     settings_table: "ClassVar[type[SettingTable]]"
     exclusive: ClassVar[str] = ""
-    """Why no other authenticator can be enabled beside it; empty: others can."""
+    """The reason why no other authenticator can be enabled beside it; empty: others can."""
     uses_role_rules: ClassVar[bool] = False
-    """Whether MLFLOW_PROXY_ROLE_RULES gives its users their roles."""
+    """Whether MLFLOW_PROXY_ROLE_RULES assigns the roles of its users."""
     home_page: ClassVar[bool] = True
-    """Whether the proxy's home page, which shows how to use a token, is of use to its users."""
+    """Whether its users need the proxy's home page, which shows how to use a token."""
 
     @classmethod
     def enabled(cls, settings: "Settings") -> bool:
-        """Whether the settings enable it."""
+        """Whether the settings enable this authenticator."""
         raise NotImplementedError
 
     @classmethod
     def conflicts(cls, settings: "Settings") -> "Iterator[Problem]":
-        """What is wrong between its settings and the others."""
+        """The problems between this authenticator's settings and all settings."""
         return iter(())
 
     @classmethod
@@ -81,9 +84,9 @@ class Authenticator:
         raise NotImplementedError
 
     async def authenticate(self, context: "RequestContext") -> Principal | None:
-        """The principal; None if the request holds no credentials of this kind.
+        """The principal; None if the request has no credentials of this kind.
 
-        Raises ApiError: 401 for invalid credentials, 403 for a user without a role, 503 if they cannot be checked now.
+        Raises ApiError: 401 for invalid credentials, 403 for a user without a role, 503 if they cannot be verified now.
         It may add headers to the response, such as the cookie of a renewed session.
         """
         raise NotImplementedError
@@ -91,20 +94,21 @@ class Authenticator:
     def challenge(self, context: "RequestContext") -> "ApiError | None":
         """The response to a request without any credentials: a 401, or a Redirect to a login page.
 
-        None leaves it to the others: they are asked in reverse order, so that the token's 401 comes last.
+        None leaves the response to the other authenticators, which are called in reverse order: the token's 401 is the
+        last resort.
         """
         return None
 
     def endpoints(self) -> "Iterable[Endpoint]":
-        """Routes of its own, such as login and callback (``Role.PUBLIC``)."""
+        """Additional routes, such as login and callback (``Role.PUBLIC``)."""
         return ()
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        """Everything that it needs while the proxy runs."""
+        """Run background tasks during the block. Raises TokenError or StoreError."""
         return contextlib.nullcontext()
 
     async def probe(self) -> None:
-        """Raises ApiError while it cannot authenticate anybody."""
+        """Raise ApiError while no request can be authenticated."""
 
     def add_metrics(self, metrics: "Metrics") -> None:
-        """Add its gauges."""
+        """Add gauges to the metrics."""

@@ -4,7 +4,7 @@ The header is a JWT signed with ES256 whose base64url parts are padded with ``=`
 load balancer), ``iss``, ``client`` and ``exp`` beside ``kid``; its claims are those of the provider's userinfo
 endpoint, and may hold ``iss`` and ``exp``. One host has the keys of all load balancers of a region, of any account, so
 a valid signature alone does not prove that the load balancer is the configured one. Where a listener rule does not
-authenticate, the header is the client's own.
+authenticate, the header comes from the client.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html
 https://aws.amazon.com/blogs/networking-and-content-delivery/security-best-practices-when-using-alb-authentication
@@ -59,7 +59,7 @@ class AlbSettings(SettingTable):
 
 
 def alb_keys_url(alb_arn: str, override: str = "") -> str:
-    """The URL of the public keys of this load balancer's region, or ``override``. Raises SettingsError."""
+    """The URL below which the region's public keys are, or ``override``. Raises SettingsError."""
     found = _ARN.fullmatch(alb_arn)
     if found is None:
         raise SettingsError(
@@ -79,7 +79,7 @@ def alb_keys_url(alb_arn: str, override: str = "") -> str:
 
 
 class AlbAuthenticator(Authenticator):
-    """Authenticates users of one load balancer, which is one client of one issuer."""
+    """Authenticates the users of one load balancer, one issuer and one client ID."""
 
     label = "MLFLOW_PROXY_ALB_ARN"
     settings_table = AlbSettings
@@ -87,10 +87,12 @@ class AlbAuthenticator(Authenticator):
 
     @classmethod
     def enabled(cls, settings: "Settings") -> bool:
+        """Whether MLFLOW_PROXY_ALB_ARN is set."""
         return bool(settings.section(AlbSettings).alb_arn)
 
     @classmethod
     def conflicts(cls, settings: "Settings") -> Iterator[Problem]:
+        """Missing issuer and client ID, and settings without effect."""
         own = settings.section(AlbSettings)
         client = {
             "MLFLOW_PROXY_ALB_ISSUER": own.alb_issuer,
@@ -113,10 +115,11 @@ class AlbAuthenticator(Authenticator):
 
     @classmethod
     def create(cls, settings: "Settings") -> Self:
+        """An authenticator with its own cache of keys. Raises SettingsError."""
         return cls(settings)
 
     def __init__(self, settings: "Settings", clock: Callable[[], float] = time.time) -> None:
-        """Raises SettingsError."""
+        """``clock`` returns seconds since the epoch. Raises SettingsError."""
         # Imported here, since they load OpenSSL once more: 9 MiB that a proxy without sign-in does not need.
         from .jwt_verifier import JwtVerifier
         from .signing_keys import PemKeys
@@ -135,6 +138,11 @@ class AlbAuthenticator(Authenticator):
         self._clock = clock
 
     async def authenticate(self, context: "RequestContext") -> Principal | None:
+        """The user in ``x-amzn-oidc-data``; None without this header.
+
+        ApiError: 401 for an invalid or expired assertion, 403 if no role rule matches, 503 if the key cannot be
+        fetched.
+        """
         from .jwt_verifier import ExpiredTokenError, InvalidTokenError
 
         token = context.request.headers.get(_HEADER)

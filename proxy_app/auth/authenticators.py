@@ -1,4 +1,4 @@
-"""The authenticators, in the order in which they see a request. A new one needs a line here and its module."""
+"""The authenticators, in the order in which they are called. A new one needs an entry here and its module."""
 
 from . import Authenticator
 from .alb import AlbAuthenticator
@@ -6,5 +6,5 @@ from .iap import IapAuthenticator
 from .no_auth import NoAuth
 from .tokens import TokenAuthenticator
 
-# Tokens come before sign-in at a load balancer: a client that sends one means to use it.
+# Tokens before sign-in at a load balancer: a request with a token uses it also if it has a session.
 AUTHENTICATORS: tuple[type[Authenticator], ...] = (NoAuth, TokenAuthenticator, AlbAuthenticator, IapAuthenticator)

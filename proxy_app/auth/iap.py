@@ -1,8 +1,8 @@
-"""Users and service accounts that Google's Identity-Aware Proxy let in, by its header ``x-goog-iap-jwt-assertion``.
+"""Users and service accounts authenticated by Identity-Aware Proxy's header ``x-goog-iap-jwt-assertion``.
 
-The header is a JWT signed with ES256 by a key of one set for all of Google's customers, so ``aud`` says whether it is
-for this application. Users and service accounts come alike, by ``email``; ``sub`` names whose account it is. Groups are
-not part of it. IAP removes such headers from the client's request; a client that reaches the proxy past IAP can only
+The header is a JWT signed with ES256 by a key of one set for all of Google's customers; only ``aud`` identifies the
+application. Users and service accounts have the same claims: ``email``, and ``sub`` with the account's provider as its
+prefix. Groups are not included. IAP removes such headers from the client's request; a client that bypasses IAP can only
 replay an assertion that IAP has signed before.
 
 https://cloud.google.com/iap/docs/signed-headers-howto
@@ -83,10 +83,12 @@ class IapAuthenticator(Authenticator):
 
     @classmethod
     def enabled(cls, settings: "Settings") -> bool:
+        """Whether MLFLOW_PROXY_IAP_AUDIENCE is set."""
         return bool(settings.section(IapSettings).iap_audience)
 
     @classmethod
     def conflicts(cls, settings: "Settings") -> Iterator[Problem]:
+        """A SageMaker target, and a keys URL without effect."""
         about = ("MLFLOW_PROXY_IAP_AUDIENCE",)
         if cls.enabled(settings):
             if settings.target_arn:
@@ -99,10 +101,11 @@ class IapAuthenticator(Authenticator):
 
     @classmethod
     def create(cls, settings: "Settings") -> Self:
+        """An authenticator with its own cache of keys. Raises SettingsError."""
         return cls(settings)
 
     def __init__(self, settings: "Settings", key_clock: Callable[[], float] = time.monotonic) -> None:
-        """Raises SettingsError."""
+        """``key_clock`` is the monotonic clock of the keys' age. Raises SettingsError."""
         # Imported here, since they load OpenSSL once more: 9 MiB that a proxy without sign-in does not need.
         from .jwt_verifier import JwtVerifier
         from .signing_keys import JwkSet
@@ -127,18 +130,22 @@ class IapAuthenticator(Authenticator):
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Keeps the keys fresh. Missing keys are no error here: the proxy is not ready."""
+        """Fetch the keys now and when they are stale. Without keys the proxy starts and is not ready."""
         async with self._keys.running():
             yield
 
     async def probe(self) -> None:
+        """Raise ApiError 503 while no keys have been fetched."""
         from .signing_keys import keys_unavailable
 
         if not self._keys.ready:
             raise keys_unavailable()
 
     def endpoints(self) -> "Iterable[Endpoint]":
-        """Google's health checks reach ``/health`` past Identity-Aware Proxy; through it, it is MLflow's."""
+        """``/health`` for Google's health checks, which have no assertion.
+
+        Requests with one get MLflow's ``/health``.
+        """
         from ..handlers.health import plain_health
         from ..routing import Endpoint, Route
 
@@ -146,6 +153,11 @@ class IapAuthenticator(Authenticator):
         yield Endpoint(route, plain_health, condition=_is_health_check)
 
     async def authenticate(self, context: "RequestContext") -> Principal:
+        """The user or service account in the assertion, which every request needs.
+
+        ApiError: 401 for a missing, invalid or expired assertion, 403 for an account that is not Google's or has no
+        role, 503 if the keys cannot be fetched.
+        """
         from .jwt_verifier import ExpiredTokenError, InvalidTokenError
 
         tokens = context.request.headers.getall(HEADER, [])
@@ -186,14 +198,14 @@ def _is_health_check(request: web.BaseRequest) -> bool:
 
 
 def _user(claims: Mapping[str, Any]) -> User:
-    """ApiError 403 for an account that is not Google's."""
+    """The user in verified claims. ApiError 403 for an account that is not Google's."""
     subject, email, hosted_domain = (claims.get(name) for name in ("sub", "email", "hd"))
     if not isinstance(subject, str) or not subject.startswith(_GOOGLE):
         raise errors.forbidden(
             "You are signed in with an account that is not a Google account, and only those are accepted.",
             reason="no-role",
         )
-    # IAP's other headers have the prefix here too.
+    # The address may have this prefix, as it has in IAP's other headers.
     address = email.removeprefix(_GOOGLE) if isinstance(email, str) else None
     user = User.of({"sub": subject, "email": address})
     # A private account may have an address of any domain and keep it after its owner has left. `hd` is there if the

@@ -1,8 +1,8 @@
 """Verifies JSON Web Tokens with PyJWT, and more strictly where PyJWT is lenient.
 
-PyJWT checks signature, issuer, audience, required claims and times. On top of it: one algorithm list for header and
-key, a key ID that may become a part of a URL, an audience that is one string (never a list), times that are integers,
-and a longest lifetime.
+PyJWT checks signature, issuer, audience, required claims and times. In addition: one algorithm list for header and key,
+a key ID that can be part of a URL, an audience that is a single string (never a list), times that are integers, and a
+maximum lifetime.
 """
 
 import re
@@ -17,7 +17,7 @@ _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class InvalidTokenError(Exception):
-    """The token is not valid. The message says why; its subject is the token ("its signature is invalid")."""
+    """The token is invalid; the message is the reason, with the token as its subject ("its signature is invalid")."""
 
 
 class ExpiredTokenError(InvalidTokenError):
@@ -25,7 +25,7 @@ class ExpiredTokenError(InvalidTokenError):
 
 
 def unverified_header(token: str, algorithms: Sequence[str] = ("ES256",)) -> Mapping[str, Any]:
-    """The header, which nothing has verified yet. Raises InvalidTokenError."""
+    """The JWT header, without verification. Raises InvalidTokenError for another algorithm or an invalid ``kid``."""
     try:
         header = jwt.get_unverified_header(token)
     except (jwt.InvalidTokenError, ValueError):
@@ -40,9 +40,9 @@ def unverified_header(token: str, algorithms: Sequence[str] = ("ES256",)) -> Map
 class JwtVerifier:
     """Verifies the tokens of one issuer. ``leeway`` and ``max_lifetime`` are seconds.
 
-    ``issuer`` and ``audience`` are required claims with this one value; None leaves the check to the caller.
-    ``required`` names further claims that have to be there; ``max_lifetime`` needs iat and exp among them.
-    ``audience_setting`` names the audience in the error message.
+    ``issuer`` and ``audience`` are the required values of these claims; None: not checked here. ``required`` are the
+    names of further required claims; ``max_lifetime`` needs iat and exp among them. ``audience_setting`` names the
+    audience in the error message.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class JwtVerifier:
         self._max_lifetime = max_lifetime
 
     async def verify(self, token: str) -> Mapping[str, Any]:
-        """The claims. Raises InvalidTokenError; ApiError 503 if the signing key cannot be fetched now."""
+        """The verified claims. Raises InvalidTokenError; ApiError 503 if the signing key cannot be fetched now."""
         key = await self._keys.find(unverified_header(token, self._algorithms)["kid"])
         if key is None:
             raise InvalidTokenError("its kid is unknown")
@@ -79,7 +79,7 @@ class JwtVerifier:
                 issuer=self._issuer,
                 audience=self._audience,
                 leeway=self._leeway,
-                # An audience that is a list holds for others, too. Formats of sub and jti are up to the issuer.
+                # A list of audiences is valid for other applications, too. The issuer chooses the formats of sub and jti.
                 options={
                     "require": self._required,
                     "verify_iat": "iat" in self._required,

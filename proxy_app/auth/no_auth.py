@@ -1,4 +1,4 @@
-"""No authentication: each request has the role admin. The settings accept this on loopback only."""
+"""No authentication: each request has the role admin. The settings allow this on loopback only."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AuthSettings(SettingTable):
-    """Whether requests are authenticated."""
+    """The setting that disables authentication."""
 
     title = "Authentication"
 
@@ -30,7 +30,7 @@ class AuthSettings(SettingTable):
 
 
 class NoAuth(Authenticator):
-    """Every request comes from the same principal."""
+    """Assigns the same principal, an admin, to every request."""
 
     label = "MLFLOW_PROXY_AUTH=off"
     settings_table = AuthSettings
@@ -39,10 +39,12 @@ class NoAuth(Authenticator):
 
     @classmethod
     def enabled(cls, settings: "Settings") -> bool:
+        """Whether MLFLOW_PROXY_AUTH is off."""
         return not settings.section(AuthSettings).auth
 
     @classmethod
     def conflicts(cls, settings: "Settings") -> Iterator[Problem]:
+        """A listen address other than loopback."""
         if cls.enabled(settings) and not settings.listen.loopback:
             yield (
                 ("MLFLOW_PROXY_LISTEN",),
@@ -52,10 +54,11 @@ class NoAuth(Authenticator):
 
     @classmethod
     def create(cls, settings: "Settings") -> Self:
+        """The authenticator; it has no settings of its own."""
         return cls()
 
     async def authenticate(self, context: "RequestContext") -> Principal:
-        """The one principal. ApiError 403 for a Host other than this machine's names (DNS rebinding)."""
+        """The principal ``anonymous``. ApiError 403 for a Host other than loopback names (DNS rebinding)."""
         if host_of(context.request) not in LOOPBACK:
             raise errors.forbidden(
                 "Without authentication the proxy accepts the host names 127.0.0.1, ::1 and localhost only.",

@@ -1,4 +1,4 @@
-"""Role rules: the role of a user who signed in elsewhere, by group, e-mail address or domain.
+"""Role rules: the role of a user who signed in at another system, by group, e-mail address or domain.
 
 The rules are a setting, separated by commas or line breaks; of all that match, the highest role applies::
 
@@ -31,7 +31,7 @@ _MAX_NAME = 256
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RoleRulesSettings(SettingTable):
-    """The roles of users who sign in elsewhere."""
+    """The setting with the role rules."""
 
     title = "Roles of users who sign in"
 
@@ -44,20 +44,20 @@ class RoleRulesSettings(SettingTable):
 
 
 def conflicts(settings: "Settings", authenticators: Sequence[type[Authenticator]]) -> Iterator[Problem]:
-    """What is wrong between the rules and the authenticators whose users need them."""
+    """Rules that are missing for an enabled authenticator, and rules without effect."""
     rules = settings.section(RoleRulesSettings).role_rules
-    users = [one for one in authenticators if one.uses_role_rules]
-    enabled = [one for one in users if one.enabled(settings)]
-    about = ("MLFLOW_PROXY_ROLE_RULES", *(name for one in users for name in one.settings_table.names()))
+    users = [kind for kind in authenticators if kind.uses_role_rules]
+    enabled = [kind for kind in users if kind.enabled(settings)]
+    about = ("MLFLOW_PROXY_ROLE_RULES", *(name for kind in users for name in kind.settings_table.names()))
     if enabled and not rules:
         yield about, f"{enabled[0].label} requires MLFLOW_PROXY_ROLE_RULES: without it no user has a role."
     if rules and not enabled:
-        labels = " or ".join(one.label for one in users)
+        labels = " or ".join(kind.label for kind in users)
         yield about, f"MLFLOW_PROXY_ROLE_RULES has no effect without {labels}: set one of them, or remove it."
 
 
 class Rule(NamedTuple):
-    """``kind`` is group, email or domain; ``value`` is a group's name, or an address or domain in lower case."""
+    """``kind`` is group, email or domain; ``value`` is a group name, or an address or domain in lower case."""
 
     kind: str
     value: str
@@ -65,7 +65,7 @@ class Rule(NamedTuple):
 
 
 def parse(text: str) -> list[Rule]:
-    """The rules. Raises SettingsError with a line for each invalid one."""
+    """The rules in ``text``. Raises SettingsError with a line for each invalid one, and for none."""
     parts = [part.strip() for part in re.split(r"[,\n]", text)]
     rules = {part: _rule(part) for part in parts if part}
     wrong = [part for part, rule in rules.items() if rule is None]
@@ -90,7 +90,7 @@ def _rule(text: str) -> Rule | None:
 
 
 class User(NamedTuple):
-    """A user who signed in elsewhere; an empty field is one that the provider does not vouch for."""
+    """A user who signed in at another system; a field is empty if the provider does not verify it."""
 
     name: str
     email: str
@@ -99,7 +99,7 @@ class User(NamedTuple):
 
     @classmethod
     def of(cls, claims: Mapping[str, Any], groups_claim: str = "") -> "User":
-        """The user that OpenID Connect claims describe; without a groups claim they are in no group."""
+        """The user in OpenID Connect claims; without ``groups_claim`` the user is in no group."""
         email, domain = _verified_email(claims)
         subject = claims.get("sub")
         name = email or (subject if isinstance(subject, str) else "")
@@ -107,14 +107,14 @@ class User(NamedTuple):
 
 
 class RoleRules:
-    """Gives users their role."""
+    """Assigns roles to users."""
 
     def __init__(self, text: str) -> None:
-        """Raises SettingsError."""
+        """``text`` is the setting. Raises SettingsError."""
         self._rules = parse(text)
 
     def principal(self, user: User, auth_method: str) -> Principal:
-        """The user with their role. ApiError 403 if no rule matches."""
+        """The principal with the highest role of all matching rules. ApiError 403 if none matches."""
         name = user.name
         if not name:
             raise errors.forbidden(
@@ -136,7 +136,7 @@ class RoleRules:
 def _verified_email(claims: Mapping[str, Any]) -> tuple[str, str]:
     """(address, its domain); both empty if there is none, or if the provider has not verified it."""
     email = claims.get("email")
-    # Some providers write it as a string. Those that verify every address may leave it out.
+    # Some providers send email_verified as a string; those that verify every address may omit it.
     if not isinstance(email, str) or claims.get("email_verified", True) not in (True, "true"):
         return "", ""
     found = _EMAIL.fullmatch(email)

@@ -1,10 +1,10 @@
 """Public keys that verify JWTs, fetched by key ID from the issuer's host.
 
 A host publishes its keys as documents: one for each key (AWS's load balancers), or one for all (a JWK set). A document
-is fetched when a token first names a key of it, once for all requests that wait, and kept. Key IDs come from clients
-that are not authenticated yet, so unknown ones are remembered for a while, and the number of fetches is limited.
+is fetched when a token first names one of its keys, once for all waiting requests, and cached. Key IDs come from
+clients that are not authenticated yet, so unknown ones are cached for a while, and the number of fetches is limited.
 
-PyJWT's PyJWKClient is not used: it knows JWK sets only, fetches again for each unknown key ID without a limit, and
+PyJWT's PyJWKClient is not used: it supports JWK sets only, fetches again for each unknown key ID without a limit, and
 drops its keys when the host does not respond.
 """
 
@@ -37,9 +37,9 @@ _MAX_UNKNOWN, _UNKNOWN_SECONDS = 256, 30.0
 _FETCH_BURST, _FETCH_INTERVAL = 10, 5.0
 _TIMEOUT = 5.0
 _MAX_BYTES = 64 * 1024
-# How long a document counts as fresh: what its Cache-Control says, within these bounds.
+# Bounds and default of the seconds for which a document is fresh, by its Cache-Control.
 _MIN_AGE, _DEFAULT_AGE, _MAX_AGE = 300, 3600, 3600
-# How often a JWK set is checked for freshness: soon enough after its host responds again.
+# Seconds between checks whether a JWK set is stale; also the delay until a host that recovers is used.
 _REFRESH_INTERVAL = 5.0
 _CACHE_CONTROL = re.compile(r"\bmax-age=(\d{1,9})\b", re.ASCII | re.IGNORECASE)
 
@@ -47,7 +47,7 @@ _Any = TypeVar("_Any")
 
 
 class _FetchError(Exception):
-    """The host returned neither the key nor an answer that there is none."""
+    """The host returned neither the key nor the status of a missing one."""
 
 
 class _Document(NamedTuple):
@@ -56,9 +56,12 @@ class _Document(NamedTuple):
 
 
 class SigningKeys(ABC):
-    """Keys for ES256 below a URL. Raises SettingsError."""
+    """ES256 keys below ``url``; ``clock`` is monotonic, in seconds.
 
-    # The statuses with which the host says that the document, and so the key, does not exist.
+    Raises SettingsError for an unreadable CA bundle.
+    """
+
+    # The statuses for a document, and so a key, that does not exist.
     _not_found: frozenset[int] = frozenset()
 
     def __init__(self, url: str, ca_bundle: Path | None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -73,14 +76,17 @@ class SigningKeys(ABC):
 
     @abstractmethod
     def _location(self, key_id: str) -> str:
-        """The document of this key: what follows the URL."""
+        """The path of the key's document, which is appended to the URL."""
 
     @abstractmethod
     def _parse(self, where: str, content: bytes) -> dict[str, EllipticCurvePublicKey]:
-        """The keys in a document. Raises _FetchError."""
+        """The keys in a document by key ID. Raises _FetchError."""
 
     async def find(self, key_id: str) -> EllipticCurvePublicKey | None:
-        """The key; None if it does not exist. ApiError 503 if the host does not respond. The ID must fit in a path."""
+        """The key; None if it does not exist. ``key_id`` must be valid in a URL's path.
+
+        ApiError 503 if the host does not respond, or too many fetches were made.
+        """
         where = self._location(key_id)
         if found := self._cached(where, key_id):
             _store(self._documents, where, self._documents[where], _MAX_DOCUMENTS)  # keep what is in use
@@ -117,12 +123,12 @@ class SigningKeys(ABC):
         return True
 
     async def _fetch(self, where: str) -> bool:
-        """Whether the host responded: with the document, or that there is none."""
+        """Fetch a document; whether the host responded: with the document, or that there is none."""
         problem = ""
         try:
             if page := await self._get(where):
                 _store(self._documents, where, page, _MAX_DOCUMENTS)
-        except Exception as error:  # noqa: BLE001 - tokens with a cached key must keep working whatever fails here
+        except Exception as error:  # noqa: BLE001 - tokens with a cached key must stay valid after any error
             problem = str(error) or type(error).__name__
         finally:
             del self._fetches[where]
@@ -134,7 +140,7 @@ class SigningKeys(ABC):
         return not problem
 
     async def _get(self, where: str) -> _Document | None:
-        # A session each: fetches are rare, and a kept connection would be closed by the next one.
+        # A session for each fetch: fetches are rare, and an idle connection would be closed before the next one.
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT), auto_decompress=False) as session,
             session.get(
@@ -159,7 +165,7 @@ class SigningKeys(ABC):
 
 
 class PemKeys(SigningKeys):
-    """A PEM file for each key. A key ID never gets another key, so cached keys do not expire."""
+    """One PEM file for each key. AWS does not reuse key IDs, so cached keys do not expire."""
 
     # AWS does not document the status for a key that does not exist; S3 uses one or the other.
     _not_found = frozenset({403, 404})
@@ -178,7 +184,7 @@ class PemKeys(SigningKeys):
 
 
 class JwkSet(SigningKeys):
-    """All keys in one JWK set (RFC 7517). A key that was removed from it is no longer valid."""
+    """All keys in one JWK set (RFC 7517). A key that has been removed from the set is invalid."""
 
     def _location(self, key_id: str) -> str:
         return ""
@@ -195,7 +201,7 @@ class JwkSet(SigningKeys):
 
     @property
     def ready(self) -> bool:
-        """Whether keys have been fetched."""
+        """Whether the set has been fetched."""
         return bool(self._documents)
 
     @contextlib.asynccontextmanager
@@ -218,7 +224,7 @@ class JwkSet(SigningKeys):
 
 
 def keys_unavailable() -> errors.ApiError:
-    """503: a token cannot be verified without its key."""
+    """503: the token cannot be verified without its key."""
     return errors.unavailable(
         "Your sign-in cannot be verified now: the signing keys cannot be fetched. Try again shortly.",
         reason="signing-keys-unavailable",
@@ -240,16 +246,16 @@ def _key_of_jwk(entry: Mapping[str, Any]) -> EllipticCurvePublicKey:
 
 
 def _fresh_for(headers: Mapping[str, str]) -> float:
-    """Seconds by Cache-Control and Age (RFC 9111, 4.2)."""
-    told = _CACHE_CONTROL.search(headers.get("Cache-Control", ""))
+    """Seconds until a response is stale, from Cache-Control and Age (RFC 9111, 4.2)."""
+    max_age = _CACHE_CONTROL.search(headers.get("Cache-Control", ""))
     age = headers.get("Age", "")
-    seconds = int(told[1]) - (int(age) if age.isdecimal() and len(age) < 10 else 0) if told else _DEFAULT_AGE
+    seconds = int(max_age[1]) - (int(age) if age.isdecimal() and len(age) < 10 else 0) if max_age else _DEFAULT_AGE
     return min(max(seconds, _MIN_AGE), _MAX_AGE)
 
 
-def _store(kept: dict[str, _Any], name: str, value: _Any, limit: int) -> None:
-    """Store as the newest entry; the oldest is dropped above the limit."""
-    kept.pop(name, None)
-    kept[name] = value
-    if len(kept) > limit:
-        del kept[next(iter(kept))]
+def _store(entries: dict[str, _Any], name: str, value: _Any, limit: int) -> None:
+    """Store an entry as the newest one; above ``limit`` entries, the oldest is dropped."""
+    entries.pop(name, None)
+    entries[name] = value
+    if len(entries) > limit:
+        del entries[next(iter(entries))]

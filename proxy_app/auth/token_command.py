@@ -12,7 +12,7 @@ from .tokens import Token, TokenError, deserialize, serialize
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``token``."""
+    """Add the actions of ``token`` and their arguments to its parser."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     new = actions.add_parser("new", help="create a token; it is printed once, to standard output")
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; the exit code: 0, or 1 with a message on standard error."""
+    """Run the command. Returns the exit code: 0, or 1 with a message on standard error."""
     store: TokenStore = FileStore(arguments.file) if arguments.file else SecretStore(arguments.secret)
     try:
         if arguments.action == "new":

@@ -1,4 +1,4 @@
-"""Where the document of hashed tokens is stored: a file, or a Secrets Manager secret."""
+"""The storage of the document of hashed tokens: a file, or a Secrets Manager secret."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ EMPTY = '{"tokens": []}\n'
 
 
 class StoreError(Exception):
-    """The document cannot be read or written; the message says where and why."""
+    """The document cannot be read or written; the message names the place and the reason."""
 
 
 def _errors() -> tuple[type[Exception], ...]:
@@ -22,33 +22,35 @@ def _errors() -> tuple[type[Exception], ...]:
 
 
 class TokenStore(Protocol):
-    """Holds one document. All methods block and raise StoreError."""
+    """Stores one document. All methods block and raise StoreError."""
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """The place of the document, for messages."""
         ...
 
     def read(self) -> str:
-        """The document."""
+        """The document as text."""
         ...
 
     def update(self, edit: Callable[[str], str]) -> None:
-        """Replace the document by ``edit(document)``, atomically for readers."""
+        """Replace the document by ``edit(document)``; readers get the old or the new one."""
         ...
 
 
 class FileStore:
-    """A file that only its owner can read."""
+    """A file with mode 0600, replaced atomically; a lock file serializes changes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     @property
     def name(self) -> str:
+        """The path."""
         return str(self._path)
 
     def read(self) -> str:
+        """The text of the file. StoreError if it does not exist or cannot be read."""
         try:
             return self._path.read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -60,6 +62,7 @@ class FileStore:
             raise StoreError(f"The file {self._path} cannot be read: {error}.") from error
 
     def update(self, edit: Callable[[str], str]) -> None:
+        """Replace the file under the lock; it is created if it does not exist, its directory is not."""
         folder = self._path.parent
         if not folder.is_dir():
             # Not created here: a mistyped path would hold tokens that no proxy reads.
@@ -85,7 +88,10 @@ class FileStore:
 
 
 class SecretStore:
-    """A Secrets Manager secret. It has no conditional writes: change it from one place at a time."""
+    """A Secrets Manager secret, by name or ARN.
+
+    It has no conditional writes: concurrent changes are detected at best.
+    """
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
@@ -93,19 +99,21 @@ class SecretStore:
 
     @property
     def name(self) -> str:
+        """The name or ARN of the secret."""
         return f"the secret {self._secret}"
 
     def _secrets_manager(self) -> Any:
         if self._client is None:
             import botocore.session
 
-            # An ARN names its region; for a bare name the AWS configuration does.
+            # An ARN contains its region; for a name, the AWS configuration applies.
             parts = self._secret.split(":")
             region = parts[3] if len(parts) > 6 else None
             self._client = botocore.session.Session().create_client("secretsmanager", region_name=region)
         return self._client
 
     def read(self) -> str:
+        """The secret's current text. StoreError if it cannot be read, or is binary."""
         try:
             response = self._secrets_manager().get_secret_value(SecretId=self._secret)
         except _errors() as error:
@@ -116,6 +124,7 @@ class SecretStore:
         return text
 
     def update(self, edit: Callable[[str], str]) -> None:
+        """Write a new version. StoreError if it fails, or if the secret was changed at the same time."""
         try:
             document = edit(self._read_or_empty())
             self._secrets_manager().put_secret_value(SecretId=self._secret, SecretString=document)
@@ -125,7 +134,7 @@ class SecretStore:
             raise StoreError(f"The secret {self._secret} was changed at the same time: try again.")
 
     def _read_or_empty(self) -> str:
-        """A new secret has no value yet; a secret that does not exist is an error."""
+        """The text, or an empty document for a secret without a version. A missing secret is an error."""
         client = self._secrets_manager()
         described = client.describe_secret(SecretId=self._secret)
         return self.read() if described.get("VersionIdsToStages") else EMPTY
@@ -135,7 +144,7 @@ class SecretStore:
 def _locked(path: Path) -> Generator[None]:
     try:
         import fcntl
-    except ImportError:  # not on Windows, where the user has to make one change at a time
+    except ImportError:  # on Windows, where changes are not serialized
         yield
         return
     with path.open("w") as file:

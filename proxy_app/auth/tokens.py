@@ -48,12 +48,12 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class TokenError(ValueError):
-    """Invalid tokens or names; the message says which and why."""
+    """Invalid tokens or names; the message names them and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One entry. ``sha256`` is the hash of the whole token in hex; times are in UTC."""
+    """One entry of the document. ``sha256`` is the hash of the whole token in hex; times are in UTC."""
 
     id: str
     name: str
@@ -64,7 +64,7 @@ class Token:
 
     @classmethod
     def new(cls, name: str, role: Role, days: float, now: datetime | None = None) -> tuple["Token", str]:
-        """(entry, token in plain text), which is not stored anywhere. Raises TokenError."""
+        """(entry, token in plain text), valid for ``days``; the plain text is not stored. Raises TokenError."""
         if not _NAME.fullmatch(name):
             raise TokenError(
                 f"Token name: got {name!r}, expected up to 64 letters, digits and . _ @ -, a letter or digit first."
@@ -78,7 +78,7 @@ class Token:
 
 
 def serialize(tokens: Iterable[Token]) -> str:
-    """The document as it is stored."""
+    """The JSON document of the entries, in the form above."""
     rows = [
         asdict(token)
         | {
@@ -92,7 +92,7 @@ def serialize(tokens: Iterable[Token]) -> str:
 
 
 def deserialize(document: str, where: str) -> list[Token]:
-    """The entries of the document stored in ``where``. Raises TokenError: one invalid entry makes all invalid."""
+    """The entries of a document; ``where`` is its place, for messages. TokenError if any entry is invalid."""
     try:
         return _entries(document)
     except TokenError as error:
@@ -134,7 +134,7 @@ def _entry(row: Any, number: int) -> Token:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenSettings(SettingTable):
-    """Where the hashed tokens are."""
+    """The place of the hashed tokens, and the interval of reads."""
 
     title = "Tokens"
 
@@ -153,18 +153,24 @@ class TokenSettings(SettingTable):
 
 
 class TokenAuthenticator(Authenticator):
-    """Authenticates ``Authorization: Bearer`` or Basic (any user name; the password is the token)."""
+    """Authenticates ``Authorization: Bearer`` or Basic (any user name; the password is the token).
+
+    ``reload_interval`` is in seconds; ``clock`` returns seconds since the epoch; ``loaded_at`` is the time of the last
+    successful read, None before the first.
+    """
 
     label = "MLFLOW_PROXY_TOKENS_FILE or MLFLOW_PROXY_TOKENS_SECRET"
     settings_table = TokenSettings
 
     @classmethod
     def enabled(cls, settings: "Settings") -> bool:
+        """Whether a tokens file or secret is set."""
         own = settings.section(TokenSettings)
         return bool(own.tokens_file or own.tokens_secret)
 
     @classmethod
     def conflicts(cls, settings: "Settings") -> Iterator[Problem]:
+        """Neither a file nor a secret, or both, without another exclusive authenticator."""
         from .authenticators import AUTHENTICATORS
 
         own = settings.section(TokenSettings)
@@ -173,13 +179,14 @@ class TokenAuthenticator(Authenticator):
             return
         if bool(own.tokens_file) == bool(own.tokens_secret):
             yield (
-                tuple(name for one in (cls, *exclusive) for name in one.settings_table.names()),
+                tuple(name for kind in (cls, *exclusive) for name in kind.settings_table.names()),
                 "Set one of MLFLOW_PROXY_TOKENS_FILE and MLFLOW_PROXY_TOKENS_SECRET; "
                 "`python -m proxy_app token new --help` creates a first token.",
             )
 
     @classmethod
     def create(cls, settings: "Settings") -> Self:
+        """An authenticator for the configured store."""
         own = settings.section(TokenSettings)
         store = FileStore(own.tokens_file) if own.tokens_file else SecretStore(own.tokens_secret)
         return cls(store, own.tokens_reload)
@@ -190,11 +197,10 @@ class TokenAuthenticator(Authenticator):
         self._clock = clock
         self._document: str | None = None
         self._by_id: dict[str, tuple[bytes, float, Principal]] = {}
-        # Seconds since the epoch; None before the first read.
         self.loaded_at: float | None = None
 
     def add_metrics(self, metrics: "Metrics") -> None:
-        """The time of the last successful read."""
+        """Add the gauge of the last successful read."""
         metrics.gauge(
             "mlflow_proxy_tokens_last_read_timestamp_seconds",
             "When the tokens were last read, in seconds since the epoch.",
@@ -202,8 +208,12 @@ class TokenAuthenticator(Authenticator):
         )
 
     async def authenticate(self, context: "RequestContext") -> Principal | None:
+        """The principal of the token; None without a token of this form.
+
+        ApiError 401 for an unknown, revoked or expired token.
+        """
         headers = context.request.headers.getall("Authorization", _NO_HEADER)
-        # Of several, another server might use another one.
+        # Of several headers, another server could use a different one.
         token = token_of(headers[0]) if len(headers) == 1 else ""
         found = _TOKEN.fullmatch(token)
         if found is None:
@@ -221,7 +231,7 @@ class TokenAuthenticator(Authenticator):
         return principal
 
     def challenge(self, context: "RequestContext") -> errors.ApiError:
-        """401 that says how to send a token."""
+        """401 with instructions for sending a token."""
         if "Authorization" in context.request.headers:
             return errors.unauthenticated(
                 "The Authorization header holds no token of this proxy: expected `Bearer mlp_...`, "
@@ -253,7 +263,7 @@ class TokenAuthenticator(Authenticator):
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Reads now (an error ends the start), then periodically until the end of the block."""
+        """Read the tokens now, and periodically until the end of the block. Raises TokenError or StoreError."""
         await self.load()
         async with background_task(self._reload()):
             yield
@@ -275,7 +285,7 @@ class TokenAuthenticator(Authenticator):
 
 _NO_HEADER = ("",)
 _ROLES = {role.label: role for role in ROLES}
-# Compared with an unknown ID, so that a known ID takes as long as an unknown one.
+# Compared in place of an entry, so that an unknown ID takes as long as a known one.
 _UNKNOWN: tuple[bytes, float, Principal | None] = (bytes(32), 0.0, None)
 
 
@@ -284,7 +294,7 @@ def _digest(token: str) -> str:
 
 
 def token_of(authorization: str) -> str:
-    """The token in an ``Authorization`` header; empty if it holds none."""
+    """The token in the value of an ``Authorization`` header; empty if it contains none."""
     scheme, _, value = authorization.partition(" ")
     value = value.strip()
     if scheme.lower() == "bearer":

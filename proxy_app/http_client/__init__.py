@@ -1,7 +1,7 @@
-"""An HTTP/1.1 client for a proxy's hop: one origin, pooled connections, retries that are safe.
+"""An HTTP/1.1 client for one hop of a proxy: one origin, pooled connections, safe retries.
 
-It knows nothing of MLflow or of the proxy. aiohttp's client does far more than a hop needs (redirects, cookies,
-encodings, sessions) and takes 40 % of the proxy's processor time for it (``make bench``).
+It is independent of MLflow and of the proxy. aiohttp's client supports far more than a hop needs (redirects, cookies,
+encodings, sessions), which takes 40 % of the proxy's processor time (``make bench``).
 """
 
 from .connection import Body, ClientError, ConnectError, ReadError, ReadTimeout, Response

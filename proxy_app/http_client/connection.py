@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection.
 
-The request head is sent byte for byte as given (it may be signed), the response body arrives in chunks, and an error
-says whether any byte can have reached the server. httptools (llhttp) parses.
+The request head is sent byte for byte as passed (it may be signed), the response body arrives in chunks, and the class
+of an error tells whether the server can have received a byte. httptools (llhttp) parses.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ Body = bytes | AsyncIterator[bytes]
 
 
 class ClientError(Exception):
-    """A request without a complete response. ``attempts`` counts how often it was sent."""
+    """A request without a complete response. ``attempts`` counts how often the request was sent."""
 
     attempts = 0
 
@@ -29,7 +29,7 @@ class ConnectError(ClientError):
 
 
 class ReadError(ClientError):
-    """The connection ended, or sent something that is not HTTP, before the response was complete."""
+    """The connection was closed, or the server sent something that is not HTTP, before the response was complete."""
 
 
 class ReadTimeout(ClientError):
@@ -37,7 +37,11 @@ class ReadTimeout(ClientError):
 
 
 class Response:
-    """A response whose head has arrived. ``headers`` are as sent, in order; ``content_length`` is None if unknown."""
+    """A response whose head has arrived.
+
+    ``headers`` are (name, value) as sent, in order; ``content_length`` is None if unknown; ``buffered`` counts the
+    bytes of the body that have arrived and were not taken; ``to_eof``: the end of the connection ends the body.
+    """
 
     __slots__ = (
         "_chunks",
@@ -65,25 +69,26 @@ class Response:
         self.complete = False
 
     def header(self, name: bytes) -> str:
-        """The first value of a header given in lower case; empty if there is none."""
+        """The first value of the header ``name`` (lower case); empty if there is none."""
         for key, value in self.headers:
             if key.lower() == name:
                 return value.decode("utf-8", "replace")
         return ""
 
     def append(self, chunk: bytes) -> None:
+        """Add a part of the body that has arrived."""
         self._chunks.append(chunk)
         self.buffered += len(chunk)
 
     def take(self) -> bytes:
-        """The part of the body that has arrived since the last call."""
+        """The part of the body that has arrived since the last call; may be empty."""
         taken = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self.buffered = 0
         return taken
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives. Raises ReadError or ReadTimeout when it is incomplete."""
+        """The body as it arrives. Raises ReadError or ReadTimeout if it is incomplete."""
         while True:
             if self._chunks:
                 chunk = self.take()
@@ -95,22 +100,23 @@ class Response:
                 await self._connection.progress(self)
 
     async def read(self) -> bytes:
-        """The whole body."""
+        """The whole body. Raises ReadError or ReadTimeout if it is incomplete."""
         try:
             return b"".join([chunk async for chunk in self.chunks()])
         finally:
             self.close()
 
     def close(self) -> None:
-        """Discard the rest of the body."""
+        """Discard the rest of the body, by closing the connection if the body is incomplete."""
         if not self.complete:
             self._connection.abort()
 
 
 class Connection(asyncio.Protocol):
-    """Carries one request at a time.
+    """A connection for one request at a time; ``timeout`` is the longest wait for the server, in seconds.
 
-    ``released`` is called with the connection when it can carry the next request, ``closed`` when it never will.
+    ``released`` is called with the connection when it can be used for the next request, ``closed`` when it has ended.
+    ``deadline`` is when the current wait times out, in the event loop's time; None while nothing is awaited.
     """
 
     def __init__(
@@ -133,16 +139,17 @@ class Connection(asyncio.Protocol):
         self._sent = False
         self._sent_whole = False
         self._reusable = False
-        # When the wait times out, in the event loop's time; the pool checks it periodically.
+        # The pool checks it periodically.
         self.deadline: float | None = None
         self.idle_since = 0.0
 
     @property
     def usable(self) -> bool:
+        """Whether a request can be sent: the connection is open and has not failed."""
         return self._failure is None and self._transport is not None and not self._transport.is_closing()
 
     async def exchange(self, head: bytes, body: Body, *, head_only: bool = False, chunked: bool = False) -> Response:
-        """Send a request and return its response as soon as the response head is there.
+        """Send a request and return its response as soon as the response head has arrived.
 
         ``head`` ends with the empty line. ``head_only``: the response has no body (HEAD). ``chunked``: send the body
         with chunked transfer coding. Raises ReadError or ReadTimeout.
@@ -169,7 +176,7 @@ class Connection(asyncio.Protocol):
         return response
 
     async def _send(self, body: AsyncIterator[bytes], response: Response, *, chunked: bool) -> bool:
-        """False if the response arrived before the whole body was sent, such as an error: the rest is not sent."""
+        """Send the body; False if the response arrived first, such as an error: the rest is not sent."""
         async for chunk in body:
             if response.started:
                 return False
@@ -186,33 +193,33 @@ class Connection(asyncio.Protocol):
         self._transport.write(data)
 
     async def progress(self, response: Response) -> None:
-        """Wait for the next event of the exchange. Raises its error."""
+        """Wait for the next event of the exchange. Raises ReadError or ReadTimeout."""
         if self._failure is None:
             waiting = self._waiting = self._loop.create_future()
             self.deadline = self._loop.time() + self._timeout
             try:
                 await waiting
             finally:
-                # The last byte releases the connection: another request may be waiting on it by now.
+                # The last byte releases the connection: by now, another request may be waiting on it.
                 if self._waiting is waiting:
                     self._waiting = self.deadline = None
         if self._failure is not None and not response.complete:
             raise self._failure
 
     def resume(self, response: Response) -> None:
-        """Continue reading: the buffered part has been taken."""
+        """Continue reading from the socket after the buffered part of ``response`` has been taken."""
         if not self._reading and response is self._response and self._transport is not None:
             self._reading = True
             self._transport.resume_reading()
 
     def abort(self) -> None:
-        """Close the connection at once."""
+        """Close the connection at once; a pending exchange raises ReadError."""
         self._fail(ReadError("the connection was aborted"))
         if self._transport is not None:
             self._transport.abort()
 
     def expire(self) -> None:
-        """Close it because its deadline has passed."""
+        """Close the connection after its deadline; the pending exchange raises ReadTimeout."""
         self._fail(ReadTimeout("timed out"))
         self.abort()
 
@@ -225,30 +232,34 @@ class Connection(asyncio.Protocol):
             self._waiting.set_result(None)
 
     def _finish(self) -> None:
-        """Both directions are complete."""
+        """Release the connection: request and response are complete."""
         self._response = None
         if self._reusable and self._sent_whole and self._reading and self.usable:
             self._released(self)
         elif self._transport is not None:
-            # Aborted, since the rest of the request is not wanted and may never be read.
+            # Aborted, since the server may never read the rest of the request.
             self._transport.abort()
 
-    # Callbacks of the event loop
+    # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Store the transport."""
         self._transport = transport  # pyright: ignore[reportAttributeAccessIssue] - TCP and TLS give a Transport
 
     def pause_writing(self) -> None:
+        """Stop sending the body: the transport's buffer is full."""
         self._writable = False
 
     def resume_writing(self) -> None:
+        """Continue to send the body."""
         self._writable = True
         self._wake()
 
     def data_received(self, data: bytes) -> None:
+        """Parse ``data``; data without a request, invalid HTTP or a head above 1 MiB ends the connection."""
         response = self._response
         if response is None:
-            self.abort()  # unsolicited
+            self.abort()
             return
         try:
             self._parser.feed_data(data)
@@ -268,35 +279,38 @@ class Connection(asyncio.Protocol):
             self._finish()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """End the pending exchange; without a length, an orderly close completes the response."""
         response = self._response
         if response is not None and response.started and response.to_eof and exc is None:
             response.complete = True
         self._fail(ReadError("the server closed the connection"))
         self._closed(self)
 
-    # Callbacks of the parser
+    # httptools.HttpResponseParser
 
     def on_message_begin(self) -> None:
+        """Reject a second response: HttpParserError."""
         if self._response is not None and self._response.complete:
             raise HttpParserError("more than one response")
 
     def on_status(self, status: bytes) -> None:
+        """Add a part of the reason phrase."""
         if self._response is not None:
-            # It may arrive in parts.
             self._response.reason += status.decode("latin-1")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # Trailers follow a chunked body and are not headers.
+        """Add a header; trailers, which follow a chunked body, are dropped."""
         if self._response is not None and not self._response.started:
             self._response.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        """Take status and framing from the head, unless it is an interim response (1xx)."""
         response = self._response
         if response is None:
             return
         response.status = status = self._parser.get_status_code()
         if status < 200:
-            return  # interim response
+            return
         response.started = True
         for name, value in response.headers:
             lower = name.lower()
@@ -306,13 +320,15 @@ class Connection(asyncio.Protocol):
             elif lower == b"transfer-encoding":
                 response.to_eof = False
         if self._head_only:
-            response.complete = True  # the parser cannot be told, so the connection is not reused
+            response.complete = True  # the parser still expects a body, so the connection is not reused
 
     def on_body(self, body: bytes) -> None:
+        """Add a part of the body."""
         if self._response is not None and not self._head_only:
             self._response.append(body)
 
     def on_message_complete(self) -> None:
+        """Complete the response, or discard an interim one."""
         response = self._response
         if response is None:
             return

@@ -20,16 +20,19 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class CertificateError(ClientError):
-    """The server's certificate is not trusted. The message is OpenSSL's."""
+    """The server's certificate is not trusted; the message is OpenSSL's."""
 
 
 class InvalidHeaderError(ClientError):
-    """A header holds a line break: it would be sent as another header or request."""
+    """A header contains a line break, and would be sent as another header or request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """In seconds: to connect (TLS included), to wait for the server, to keep an idle connection."""
+    """In seconds. ``connect`` includes the TLS handshake; ``read`` is the longest wait for the server.
+
+    ``keepalive`` is how long an idle connection is reused.
+    """
 
     connect: float
     read: float
@@ -37,13 +40,13 @@ class Timeouts:
 
 
 class RetryBudget:
-    """Retries are at most a tenth of all requests, plus a small reserve."""
+    """Limits retries to a tenth of all requests, plus a reserve of ten."""
 
     def __init__(self) -> None:
         self._left = _RETRY_RESERVE
 
     def earn(self) -> None:
-        """Count a request."""
+        """Count a request, which adds a tenth of a retry."""
         if self._left < _RETRY_RESERVE:
             self._left += _RETRY_SHARE
 
@@ -56,7 +59,10 @@ class RetryBudget:
 
 
 class ConnectionPool:
-    """Sends requests to one origin. ``tls`` makes the TLS context when the pool starts; its errors pass."""
+    """Sends requests to one origin, ``scheme://host[:port]``. ``host`` is the value of the Host header.
+
+    ``tls`` creates the TLS context when the pool starts; its errors are raised there.
+    """
 
     def __init__(self, origin: str, timeouts: Timeouts, tls: Callable[[], ssl.SSLContext]) -> None:
         parts = urlsplit(origin)
@@ -65,14 +71,13 @@ class ConnectionPool:
         self._port = parts.port or (443 if self._secure else 80)
         default_port = self._port == (443 if self._secure else 80)
         name = f"[{self._host}]" if ":" in self._host else self._host
-        # The value of the Host header.
         self.host = name if default_port else f"{name}:{self._port}"
         self._timeouts = timeouts
         self._create_tls = tls
         self._tls: ssl.SSLContext | None = None
         self._budget = RetryBudget()
         self._all: set[Connection] = set()
-        # The last one used goes first, so that the others age and are closed.
+        # The last one used is taken first, so that the others become idle for long and are closed.
         self._idle: list[Connection] = []
 
     @contextlib.asynccontextmanager
@@ -100,9 +105,9 @@ class ConnectionPool:
     ) -> tuple[Response, int]:
         """(response with its head read, number of attempts).
 
-        ``headers`` hold neither Host nor framing. ``body`` returns the body anew for each attempt, ``length`` bytes of
-        it, or None if unknown; ``body_replayable`` is False if it cannot be read twice. ``idempotent``: the request may
-        be sent again even if the server received it. Raises ClientError with ``attempts`` set.
+        ``headers`` contain neither Host nor framing. ``body`` is called for each attempt and returns the body of
+        ``length`` bytes, None if unknown; ``body_replayable`` is False if it can be called only once. ``idempotent``:
+        the request may be sent again even if the server received it. Raises ClientError with ``attempts`` set.
         """
         head = self._head(method, path_and_query, headers, length)
         head_only = method == "HEAD"
@@ -116,7 +121,7 @@ class ConnectionPool:
             except (ReadTimeout, CertificateError) as error:
                 failure, may_repeat = error, False
             except ConnectError as error:
-                # Nothing was sent, so any request may go again, a streamed body too.
+                # Nothing was sent, so every request may be sent again, also one with a streamed body.
                 failure, may_repeat = error, True
             except ReadError as error:
                 failure, may_repeat = error, idempotent and body_replayable
@@ -135,7 +140,7 @@ class ConnectionPool:
         elif length or method not in {"GET", "HEAD", "OPTIONS"}:
             lines.append(b"content-length: %d" % length)
         head = b"\r\n".join(lines)
-        # The server's parser rejects them; a line break that got here would make another header or request.
+        # The proxy's own parser rejects line breaks in headers; this check does not depend on it.
         if head.count(b"\n") != len(lines):
             raise InvalidHeaderError("a header holds a line break")
         return head + b"\r\n\r\n"
@@ -172,7 +177,7 @@ class ConnectionPool:
         self._idle.append(connection)
 
     async def _expire_connections(self) -> None:
-        """Close connections past their time; one periodic pass costs less than a timer for each request."""
+        """Close expired connections; one periodic pass costs less than a timer for each request."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(min(1.0, self._timeouts.read / 4))

@@ -1,4 +1,4 @@
-"""Routes: what a request asks for, the role that it needs, and the handler that answers it."""
+"""Routes: the role that a request needs, and the handler that serves it."""
 
 from .mlflow_routes import MLFLOW_ROUTES, NOT_FORWARDED
 from .route import Endpoint, Handler, Route

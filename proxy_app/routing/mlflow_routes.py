@@ -205,7 +205,7 @@ GET       viewer  idempotent  /ajax-api/3.0/mlflow/jobs/<job_id>
 PATCH     editor  -           /ajax-api/3.0/mlflow/jobs/cancel/<job_id>
 POST      editor  -           /ajax-api/3.0/mlflow/genai/evaluate/invoke
 
-# The AI gateway's own set-up: provider keys, money and what may be said. Reading a secret shows it masked.
+# The configuration of MLflow's AI Gateway: provider keys, budgets and guardrails. Secrets are returned masked.
 [gateway]
 POST      admin   -           /api/3.0/mlflow/gateway/budgets/create
 DELETE    admin   -           /api/3.0/mlflow/gateway/budgets/delete

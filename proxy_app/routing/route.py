@@ -18,7 +18,7 @@ Handler = Callable[["RequestContext"], Awaitable[web.StreamResponse]]
 class Route:
     """A method and a path template with named parameters: ``<name>`` is a segment, ``<path:name>`` the rest.
 
-    ``resource_group`` is the label in metrics. ``role`` is the least role that may call it; ``Role.PUBLIC`` needs no
+    ``resource_group`` is the label in metrics. ``role`` is the least role that may use it; ``Role.PUBLIC`` needs no
     authentication. ``idempotent``: the request may be sent to the upstream again after its response was lost.
     ``health_check``: exempt from allowed hosts, the limit of requests, the access log and the metrics.
     """
@@ -35,8 +35,8 @@ class Route:
 class Endpoint:
     """A route with its handler. With a ``condition`` it serves only the requests that fulfil it.
 
-    A later endpoint for the same method and template replaces an earlier one, which stays as the ``fallback`` for
-    requests that do not fulfil the condition.
+    A later endpoint for the same method and template replaces an earlier one; with a condition, the earlier one becomes
+    its ``fallback`` for the other requests.
     """
 
     route: Route
@@ -45,7 +45,7 @@ class Endpoint:
     fallback: "Endpoint | None" = field(default=None, compare=False)
 
     def select(self, request: web.BaseRequest) -> "Endpoint | None":
-        """The endpoint that serves this request: this one or a fallback."""
+        """The endpoint that serves this request: this one or a fallback; None if no condition is fulfilled."""
         if self.condition is None or self.condition(request):
             return self
         return self.fallback.select(request) if self.fallback is not None else None

@@ -14,11 +14,11 @@ from .route import Endpoint
 
 
 class InvalidPathError(ValueError):
-    """A path that is never forwarded; the message says what is wrong with it."""
+    """A path that is never forwarded; the message is the reason."""
 
 
 class Match(NamedTuple):
-    """The endpoint of a request, and its path parameters, decoded, by their names in the template."""
+    """The endpoint of a request, and its path parameters: percent-decoded values by name."""
 
     endpoint: Endpoint
     parameters: Mapping[str, str]
@@ -53,7 +53,7 @@ class _Node:
 
 
 class Router:
-    """Finds endpoints by method and path. Of two for the same method and template, the later one counts."""
+    """Finds endpoints by method and path. Of two for the same method and template, the later one is used."""
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         self._static: dict[tuple[str, str], Match] = {}
@@ -68,7 +68,7 @@ class Router:
     def match(self, method: str, path: str) -> Match | None:
         """The endpoint for a method in capitals and a raw path without its query; None if there is none.
 
-        Raises InvalidPathError for a path that servers and proxies read in different ways.
+        Raises InvalidPathError for a path that servers and proxies interpret in different ways.
         """
         if method == "HEAD":
             method = "GET"
@@ -78,7 +78,7 @@ class Router:
         if _PLAIN.fullmatch(path):
             return self._find(method, path)
         found = self._find(method, _decode(path))
-        # An encoded slash is a slash to some servers and part of a name to others.
+        # Some servers read an encoded slash as a slash, others as part of a segment.
         masked = _ENCODED_SLASH.sub("\0", path)
         if masked != path and _endpoint(self._find(method, _unquote(masked))) is not _endpoint(found):
             raise InvalidPathError("an encoded slash makes it ambiguous")
@@ -114,7 +114,7 @@ def _endpoint(match: Match | None) -> Endpoint | None:
 
 
 def _descend(node: _Node, method: str, segments: list[str], at: int, values: tuple[str, ...]) -> Match | None:
-    """Literals before parameters before tails, as werkzeug has it; the tree's depth bounds the work."""
+    """Literals take precedence over parameters, these over tails, as in werkzeug. The tree's depth bounds the work."""
     if at == len(segments):
         endpoint = node.endpoints.get(method)
         return Match(endpoint, dict(zip(_names(endpoint), values, strict=True))) if endpoint else None
@@ -147,9 +147,9 @@ def _names(endpoint: Endpoint) -> list[str]:
 
 
 def _tail(template: str) -> re.Pattern[str]:
-    """A pattern for a template from its first part on that is not a plain segment, in time linear in the text.
+    """A pattern for a template from its first segment with more than a plain parameter; linear in the path's length.
 
-    Each `<path:x>` but the last ends at the first place where it can, once and for all; the last takes the rest.
+    Each ``<path:x>`` but the last matches as little as possible, without backtracking; the last one matches the rest.
     """
     start, *parts = _PATH_PARAMETER.split(template)
     names, texts = parts[::2], [_segments(text) for text in parts[1::2]]
@@ -166,10 +166,10 @@ def _segments(text: str) -> str:
 
 
 def _decode(path: str) -> str:
-    """The path as servers read it. Raises InvalidPathError where they may differ."""
+    """The percent-decoded path. Raises InvalidPathError if servers may decode it in different ways."""
     if not path.startswith("/"):
         raise InvalidPathError("it does not start with /")
-    # A request line has none; a client that gets one would cut the path there.
+    # A request line has no fragment; some servers cut the path there.
     if "#" in path:
         raise InvalidPathError("it has a fragment (#)")
     if _BAD_ESCAPE.search(path):
