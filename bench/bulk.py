@@ -23,6 +23,7 @@ class MessageHead:
 
     @property
     def status(self) -> int:
+        """The status code in the status line of a response."""
         return int(self.start.split()[1])
 
 

@@ -59,6 +59,10 @@ class IapAuth(AuthBase):
         return self._cache.get()
 
     def __call__(self, request: "PreparedRequest") -> "PreparedRequest":
+        """Add the token to a request to a configured host, in Proxy-Authorization if Authorization is in use.
+
+        Raises SettingsError or TokenError.
+        """
         if self._may_send_token(request.url or ""):
             in_use = "Authorization" in request.headers
             name = self.settings.header or ("Proxy-Authorization" if in_use else "Authorization")

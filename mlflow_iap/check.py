@@ -33,6 +33,7 @@ class ExitCode(enum.IntEnum):
     meaning: str
 
     def __new__(cls, code: int, meaning: str) -> "ExitCode":
+        """A member whose value is the exit code."""
         member = int.__new__(cls, code)
         member._value_ = code
         member.meaning = meaning

@@ -15,6 +15,7 @@ class Style:
     colours: bool
 
     def __call__(self, text: str, colour: str) -> str:
+        """The text in a color of _CODES; unchanged if ``colours`` is false or the text is empty."""
         return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if self.colours and text else text
 
 

@@ -30,6 +30,7 @@ class RejectRequest(Protocol):
 
     def __call__(self, *, too_long: bool) -> web.Response:
         """The response; it closes the connection."""
+        ...
 
 
 class Connections:

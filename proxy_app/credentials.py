@@ -49,6 +49,7 @@ class Source(Protocol):
 
     def __call__(self) -> Loaded:
         """Load the credentials now."""
+        ...
 
 
 def aws_chain(role_arn: str = "", region: str = "") -> Source:

@@ -41,7 +41,10 @@ S3_REQUIRED = "requires S3 credentials: artifacts do not pass through the proxy 
 
 
 class ClientSteps:
-    """Steps that share one experiment and one run; target.prepare_environment must have run."""
+    """The steps with MLflow's client, on one experiment and one run; target.prepare_environment must have run.
+
+    Each step raises StepFailed for an unexpected response, and StepNotRun when the experiment or run does not exist.
+    """
 
     def __init__(self, url: str, created: CreatedObjects) -> None:
         self.url = url
@@ -67,7 +70,7 @@ class ClientSteps:
         return f"MLflow {mlflow.__version__}"
 
     def steps(self) -> list[Step]:
-        """All steps, in order."""
+        """All steps, in the order in which they run."""
         return [
             Step(title, self._with_described_errors(run))
             for title, run in (
@@ -91,6 +94,7 @@ class ClientSteps:
         """The step, with the client's exceptions translated into StepFailed or VerificationAborted."""
 
         def described() -> str | None:
+            """Run the step, and translate its exceptions."""
             try:
                 return run()
             except (StepFailed, StepSkipped, StepNotRun):
@@ -107,33 +111,40 @@ class ClientSteps:
         return described
 
     def create_experiment(self) -> None:
+        """Create the experiment with a tag, and record its id."""
         self.created.creation_requested = True
         self.created.experiment_id = str(self.client.create_experiment(self.created.name, tags=dict([NOTE])))
 
     def search_experiments(self) -> None:
+        """Search by name, and compare the ids with the created one."""
         found = self.client.search_experiments(filter_string=f"name = '{self.created.name}'")
         ids = [str(experiment.experiment_id) for experiment in found]
         expect("The list of experiments found by name", [self.created.require_experiment_id()], ids)
 
     def get_experiment(self) -> None:
+        """Get the experiment, and compare name, lifecycle stage and tag."""
         experiment = self.client.get_experiment(self.created.require_experiment_id())
         expect("The experiment's name", self.created.name, experiment.name)
         expect("The experiment's lifecycle_stage", "active", experiment.lifecycle_stage)
         same_values("tag", dict([NOTE]), experiment.tags)
 
     def create_run(self) -> None:
+        """Create the run, record its id, and compare its experiment."""
         run = self.client.create_run(self.created.require_experiment_id(), run_name=self.created.name)
         self.created.run_id = str(run.info.run_id)
         expect("The run's experiment", self.created.require_experiment_id(), run.info.experiment_id)
 
     def log_param(self) -> None:
+        """Log one parameter."""
         self.client.log_param(self.created.require_run_id(), *PARAM)
 
     def log_metric(self) -> None:
+        """Log one metric with a step."""
         key, value, step = METRIC
         self.client.log_metric(self.created.require_run_id(), key, value, step=step)
 
     def log_batch(self) -> None:
+        """Log metrics, a parameter and a tag in one request."""
         now = int(time.time() * 1000)
         self.client.log_batch(
             self.created.require_run_id(),
@@ -143,9 +154,11 @@ class ClientSteps:
         )
 
     def set_tag(self) -> None:
+        """Set one tag of the run."""
         self.client.set_tag(self.created.require_run_id(), *TAG)
 
     def read_run(self) -> None:
+        """Get the run, and compare its name, parameters, metrics and tags with those written."""
         run = self.client.get_run(self.created.require_run_id())
         expect("The run's name", self.created.name, run.info.run_name)
         same_values("parameter", WRITTEN_PARAMS, run.data.params)
@@ -167,6 +180,7 @@ class ClientSteps:
         expect("The run's list of artifacts", [], files)
 
     def delete_run(self) -> None:
+        """Delete the run, and compare its lifecycle stage."""
         self.client.delete_run(self.created.require_run_id())
         self.created.run_deleted = True
         expect(
@@ -176,6 +190,7 @@ class ClientSteps:
         )
 
     def delete_experiment(self) -> None:
+        """Delete the experiment, and compare its lifecycle stage."""
         self.client.delete_experiment(self.created.require_experiment_id())
         experiment = self.client.get_experiment(self.created.require_experiment_id())
         expect("The experiment's lifecycle_stage", "deleted", experiment.lifecycle_stage)

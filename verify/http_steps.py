@@ -30,7 +30,10 @@ FOLDER = "a folder + more/\u00fc"
 
 
 class HttpSteps:
-    """Steps that share one experiment and one run."""
+    """The steps over HTTP, on one experiment and one run.
+
+    Each step raises StepFailed for an unexpected response, and StepNotRun when the experiment or run does not exist.
+    """
 
     def __init__(self, api: MlflowApi, created: CreatedObjects) -> None:
         self.api = api
@@ -38,7 +41,7 @@ class HttpSteps:
         self.root = ""
 
     def steps(self) -> list[Step]:
-        """All steps, in order."""
+        """All steps, in the order in which they run."""
         return [
             Step("reject a request without a token", self.reject_missing_token),
             Step("reject an invalid token", self.reject_invalid_token),
@@ -61,9 +64,11 @@ class HttpSteps:
     # Authentication and roles
 
     def reject_missing_token(self) -> str:
+        """Expect 401 without a token."""
         return self._expect_401(None, "without a token")
 
     def reject_invalid_token(self) -> str:
+        """Expect 401 with a token of the right form and the wrong value."""
         return self._expect_401(_similar_token(self.api.target.token), "with an invalid token")
 
     def _expect_401(self, token: str | None, how: str) -> str:
@@ -75,7 +80,10 @@ class HttpSteps:
         return "401"
 
     def accept_token(self) -> str:
-        """Delete a run that does not exist, to detect a role that may not delete before anything is created."""
+        """Delete a run that does not exist: detects a role that may not delete, before anything is created.
+
+        Raises VerificationAborted for another role than admin.
+        """
         answer = self._request_for_missing_run("runs/delete")
         if answer.status == 403:
             may_write = self._request_for_missing_run("runs/set-tag", key=TAG[0], value=TAG[1]).status != 403
@@ -98,21 +106,25 @@ class HttpSteps:
     # The steps of AWS's blog post
 
     def create_experiment(self) -> None:
+        """Create the experiment with a tag, and record its id."""
         self.created.creation_requested = True
         answer = self.api.post("experiments/create", name=self.created.name, tags=[_pair(NOTE)])
         self.created.experiment_id = str(field(answer, "experiment_id"))
 
     def search_experiments(self) -> None:
+        """Search by name, and compare the ids with the created one."""
         ids = [str(field(experiment, "experiment_id")) for experiment in find_experiments(self.api, self.created.name)]
         expect("The list of experiments found by name", [self.created.require_experiment_id()], ids)
 
     def get_experiment(self) -> None:
+        """Get the experiment, and compare name, lifecycle stage and tag."""
         experiment = self._experiment()
         expect("The experiment's name", self.created.name, field(experiment, "name"))
         expect("The experiment's lifecycle_stage", "active", field(experiment, "lifecycle_stage"))
         same_values("tag", dict([NOTE]), _dict(experiment, "tags"))
 
     def create_run(self) -> None:
+        """Create the run, record its id, and compare its experiment."""
         answer = self.api.post(
             "runs/create",
             experiment_id=self.created.require_experiment_id(),
@@ -125,12 +137,15 @@ class HttpSteps:
         )
 
     def log_param(self) -> None:
+        """Log one parameter."""
         self.api.post("runs/log-parameter", run_id=self.created.require_run_id(), **_pair(PARAM))
 
     def log_metric(self) -> None:
+        """Log one metric with a step."""
         self.api.post("runs/log-metric", run_id=self.created.require_run_id(), **_metric(*METRIC))
 
     def log_batch(self) -> None:
+        """Log metrics, a parameter and a tag in one request."""
         self.api.post(
             "runs/log-batch",
             run_id=self.created.require_run_id(),
@@ -140,9 +155,11 @@ class HttpSteps:
         )
 
     def set_tag(self) -> None:
+        """Set one tag of the run."""
         self.api.post("runs/set-tag", run_id=self.created.require_run_id(), **_pair(TAG))
 
     def read_run(self) -> None:
+        """Get the run, and compare its name, parameters, metrics and tags with those written."""
         run = self._run()
         expect("The run's name", self.created.name, field(run, "info", "run_name"))
         data = field(run, "data")
@@ -151,21 +168,25 @@ class HttpSteps:
         same_values("tag", WRITTEN_TAGS, _dict(data, "tags"))
 
     def list_artifacts(self) -> None:
+        """List the artifacts of the run: none; and compare root_uri with the run's artifact_uri."""
         answer = self.api.get("artifacts/list", run_id=self.created.require_run_id())
         self.root = str(field(answer, "root_uri"))
         expect("The run's list of artifacts", [], answer.get("files", []))
         expect("The artifacts' root_uri", field(self._run(), "info", "artifact_uri"), self.root)
 
     def list_folder(self) -> None:
+        """List a folder whose name has to be percent-encoded."""
         answer = self.api.get("artifacts/list", run_id=self.created.require_run_id(), path=FOLDER)
         expect("The folder's list of artifacts", [], answer.get("files", []))
 
     def delete_run(self) -> None:
+        """Delete the run, and compare its lifecycle stage."""
         self.api.post("runs/delete", run_id=self.created.require_run_id())
         expect("The run's lifecycle_stage", "deleted", field(self._run(), "info", "lifecycle_stage"))
         self.created.run_deleted = True
 
     def delete_experiment(self) -> None:
+        """Delete the experiment, and compare its lifecycle stage."""
         self.api.post("experiments/delete", experiment_id=self.created.require_experiment_id())
         expect("The experiment's lifecycle_stage", "deleted", field(self._experiment(), "lifecycle_stage"))
         self.created.deleted = True

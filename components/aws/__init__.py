@@ -1,0 +1,1 @@
+"""The AWS component: SageMaker's managed MLflow behind the proxy on ECS."""

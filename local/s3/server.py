@@ -32,6 +32,7 @@ class DurableS3:
         self._write_lock = threading.Lock()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Respond to a WSGI request, after its write is on disk; 403 for requests that a web page could send."""
         if reason := _rejection_reason(environ):
             return _text_response(start_response, "403 Forbidden", reason)
         if environ["REQUEST_METHOD"] in _READS:

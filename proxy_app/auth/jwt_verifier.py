@@ -79,7 +79,7 @@ class JwtVerifier:
                 issuer=self._issuer,
                 audience=self._audience,
                 leeway=self._leeway,
-                # A list of audiences is valid for other applications, too. The issuer chooses the formats of sub and jti.
+                # A list of audiences is valid for other applications, too. The issuer chooses the form of sub and jti.
                 options={
                     "require": self._required,
                     "verify_iat": "iat" in self._required,

@@ -10,6 +10,7 @@ class Page(BaseHTTPRequestHandler):
     """Responds to each GET with 404."""
 
     def do_GET(self) -> None:
+        """Send status 404 and one line of text."""
         self.send_response(404)
         self.send_header("Content-Type", "text/plain")
         self.send_header("Content-Length", str(len(PAGE)))
