@@ -1,8 +1,8 @@
-"""AWS's published Signature Version 4 vectors, read from the folder beside this file.
+"""AWS's published test vectors for Signature Version 4, read from the folder beside this file.
 
-They are AWS's own, as botocore carries them in tests/unit/auth/aws4_testsuite, laid flat; LICENSE and NOTICE are there.
-A vector is a request (.req), its canonical form (.creq), what is signed (.sts), the Authorization header (.authz) and
-the signed request (.sreq).
+Source: botocore, tests/unit/auth/aws4_testsuite, without its subfolders; LICENSE and NOTICE are included. A vector is a
+request (.req), its canonical request (.creq), the string to sign (.sts), the Authorization header (.authz) and the
+signed request (.sreq).
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ ACCESS_KEY, SECRET_KEY = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKE
 
 @dataclasses.dataclass(frozen=True)
 class Vector:
-    """`headers` are (lower-case name, value), sorted by name, a repeated one joined as HTTP has it."""
+    """`headers` are (lower-case name, value) pairs, sorted by name; repeated headers are joined by commas."""
 
     name: str
     method: str
@@ -48,13 +48,13 @@ def read(name: str) -> Vector:
     headers: dict[str, list[str]] = {}
     last = ""
     for text in rest:
-        if text.startswith(" "):  # a folded line goes on with the value before it
+        if text.startswith(" "):  # a folded line continues the previous value
             headers[last][-1] += text
             continue
         last, _, value = text.partition(":")
         last = last.lower()
         headers.setdefault(last, []).append(value.strip())
-    # The vectors' signer adds the session token that it is given; requests show none.
+    # The signer adds the session token, so the request does not contain it.
     if token := re.search(r"^x-amz-security-token:(.*)$", canonical, re.MULTILINE):
         headers["x-amz-security-token"] = [token[1]]
     return Vector(

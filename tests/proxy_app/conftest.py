@@ -1,4 +1,4 @@
-"""Event loops like the proxy's own, and what the tests of a running proxy share."""
+"""Event loops of the proxy's tests, and fixtures that start upstreams, upstream clients and proxies."""
 
 import asyncio
 import contextlib
@@ -16,8 +16,8 @@ from proxy_app.upstream.client import UpstreamClient
 from tests.doubles.fake_upstreams import Behaviour, FakeUpstream
 from tests.doubles.running_proxy import RunningProxy, Tokens, running_proxy
 
-# What talks to transports directly is tried on both event loops; the rest runs on the proxy's usual one.
-_BOTH = {"test_connection.py", "test_retries.py", "test_sending.py"}
+# Tests that use transports directly run on both event loops; all others run on uvloop, the proxy's default.
+_ON_BOTH_LOOPS = {"test_connection.py", "test_retries.py", "test_sending.py"}
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 StartUpstream = Callable[..., Awaitable[FakeUpstream]]
@@ -26,8 +26,26 @@ StartProxy = Callable[..., Awaitable[RunningProxy]]
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, LoopFactory]:
-    usual: dict[str, LoopFactory] = {"uvloop": uvloop.new_event_loop}
-    return usual | {"asyncio": asyncio.new_event_loop} if item.path.name in _BOTH else usual
+    default: dict[str, LoopFactory] = {"uvloop": new_uvloop}
+    return default | {"asyncio": asyncio.new_event_loop} if item.path.name in _ON_BOTH_LOOPS else default
+
+
+def new_uvloop() -> asyncio.AbstractEventLoop:
+    """A uvloop on which pytest-timeout ends a test.
+
+    pytest-timeout raises in a signal handler. While uvloop waits for I/O, it passes that exception to the loop's
+    exception handler, so by default the test would wait for ever.
+    """
+    loop = uvloop.new_event_loop()
+    loop.set_exception_handler(_cancel_at_timeout)
+    return loop
+
+
+def _cancel_at_timeout(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    loop.default_exception_handler(context)
+    if isinstance(error := context.get("exception"), pytest.fail.Exception):
+        for task in asyncio.all_tasks(loop):
+            task.cancel(str(error))
 
 
 @pytest.fixture(scope="session")
@@ -37,14 +55,14 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest_asyncio.fixture
 async def running() -> AsyncGenerator[contextlib.AsyncExitStack]:
-    """Ends in order what a test has started."""
+    """The stack of what a test starts, closed in reverse order at its end."""
     async with contextlib.AsyncExitStack() as stack:
         yield stack
 
 
 @pytest.fixture
 def start_upstream(running: contextlib.AsyncExitStack) -> StartUpstream:
-    """`await start_upstream(behaviour)`; `tls` and `buffer` are as for `FakeUpstream.running`."""
+    """`await start_upstream(behaviour)`; `tls` and `buffer` as in `FakeUpstream.running`."""
 
     async def start(behaviour: Behaviour, *, tls: ssl.SSLContext | None = None, buffer: int = 0) -> FakeUpstream:
         return await running.enter_async_context(FakeUpstream.running(behaviour, tls=tls, buffer=buffer))
@@ -54,7 +72,7 @@ def start_upstream(running: contextlib.AsyncExitStack) -> StartUpstream:
 
 @pytest.fixture
 def start_client(running: contextlib.AsyncExitStack) -> StartClient:
-    """`await start_client(toy.origin, any_setting=...)`: the upstream's client without a proxy."""
+    """`await start_client(fake_upstream.origin, SETTING=...)`: the client of the upstream, without a proxy."""
 
     async def start(origin: str, **changes: Any) -> UpstreamClient:
         values: dict[str, Any] = {"upstream_url": origin, "upstream_timeout": 5.0, "connect_timeout": 2.0, **changes}
@@ -67,7 +85,7 @@ def start_client(running: contextlib.AsyncExitStack) -> StartClient:
 
 @pytest.fixture
 def start_proxy(running: contextlib.AsyncExitStack, tokens: Tokens) -> StartProxy:
-    """`await start_proxy(toy.origin, signed=..., source=..., any_setting=...)`."""
+    """`await start_proxy(fake_upstream.origin, signed=..., source=..., SETTING=...)`."""
 
     async def start(upstream: str, **changes: Any) -> RunningProxy:
         return await running.enter_async_context(running_proxy(upstream, tokens, **changes))

@@ -1,6 +1,6 @@
-"""Prints what AWS's plugin makes of ARNs, as JSON: run as a script, since it imports MLflow, which takes seconds.
+"""Print, as JSON, the target that AWS's MLflow plugin derives from each ARN on standard input.
 
-For each ARN of standard input: [origin, region, service, header], or the error's text.
+A target is [origin, region, service, header], or the text of an error. A script, since importing MLflow takes seconds.
 """
 
 import json
@@ -20,7 +20,7 @@ from sagemaker_mlflow.mlflow_sagemaker_request_header_provider import (  # noqa:
 from sagemaker_mlflow.session import set_session  # noqa: E402
 
 
-def values(arn: str) -> list[str] | str:
+def target(arn: str) -> list[str] | str:
     os.environ["MLFLOW_TRACKING_URI"] = arn
     provider = SageMakerMLflowHostMetadataProvider()
     try:
@@ -34,5 +34,5 @@ def values(arn: str) -> list[str] | str:
     return [origin, auth.region, auth.sigv4._service_name, header]  # pyright: ignore
 
 
-set_session(boto3.Session())  # one for all
-print(json.dumps({arn: values(arn) for arn in json.load(sys.stdin)}))
+set_session(boto3.Session())  # one session for all ARNs
+print(json.dumps({arn: target(arn) for arn in json.load(sys.stdin)}))

@@ -1,4 +1,4 @@
-"""Prints what the installed MLflow serves, as JSON: run as a script, since importing its server takes seconds."""
+"""Print, as JSON, the routes that the installed MLflow serves. A script, since importing its server takes seconds."""
 
 import json
 import warnings
@@ -10,7 +10,7 @@ from mlflow.server import app as flask_app  # noqa: E402
 from mlflow.server.fastapi_app import create_fastapi_app  # noqa: E402
 from mlflow.server.graphql.graphql_schema_extensions import schema  # noqa: E402
 
-# In the order in which they are tried. Flask's app is mounted below FastAPI's routes, and is the one without a path.
+# In the order of matching. Flask's app is mounted after FastAPI's routes, and is the only one without a path.
 fastapi = [(route.path, sorted(route.methods or ())) for route in iter_route_contexts(create_fastapi_app().routes)]
 flask = [(rule.rule, sorted(rule.methods or ())) for rule in flask_app.url_map.iter_rules()]
 mutations = schema.graphql_schema.mutation_type

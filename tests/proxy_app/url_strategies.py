@@ -1,4 +1,4 @@
-"""Paths and queries as clients write them, right or wrong: of what some client or proxy is known to spoil."""
+"""Hypothesis strategies for paths and queries, valid and invalid, with characters that clients often encode wrongly."""
 
 from urllib.parse import unquote_to_bytes
 
@@ -9,16 +9,16 @@ ESCAPES = ["%20", "%2B", "%2b", "%2F", "%2f", "%25", "%26", "%3D", "%3d", "%27",
 MORE_ESCAPES = ["%C3%A9", "%e6%bc%a2", "%FF", "%zz", "%4"]
 
 
-def _text(without: str) -> st.SearchStrategy[str]:
-    atoms = [*(letter for letter in LETTERS if letter not in without), *ESCAPES, *MORE_ESCAPES]
+def _text(excluded: str) -> st.SearchStrategy[str]:
+    atoms = [*(letter for letter in LETTERS if letter not in excluded), *ESCAPES, *MORE_ESCAPES]
     return st.lists(st.sampled_from(atoms), max_size=8).map("".join)
 
 
-def _names_a_place(segment: str) -> bool:
+def _is_valid_segment(segment: str) -> bool:
     return unquote_to_bytes(segment) not in {b"", b".", b".."}
 
 
-PATHS = st.lists(_text("/?#").filter(_names_a_place), min_size=1, max_size=5).flatmap(
+PATHS = st.lists(_text("/?#").filter(_is_valid_segment), min_size=1, max_size=5).flatmap(
     lambda segments: st.sampled_from(["", "/"]).map(lambda end: "/" + "/".join(segments) + end)
 )
 PAIRS = st.one_of(
