@@ -1,4 +1,4 @@
-"""What the proxy tells its operators, and that no secret is ever a part of it."""
+"""The access log and the metrics: their content, and that no secret is in them."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from prometheus_client.exposition import generate_latest
 
 from proxy_app import access_log
 from proxy_app.server import running_server
-from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles import fake_upstreams
 from tests.doubles.fake_upstreams import OK, FakeUpstream, response_with_length
 from tests.doubles.raw_client import RawClient, request
 from tests.doubles.running_proxy import (
@@ -25,7 +25,7 @@ from tests.doubles.running_proxy import (
 
 from .conftest import StartProxy, StartUpstream
 
-# The contract with whoever reads the log, in order.
+# The fields of a line, in order: operators' log queries depend on them.
 FIELDS: dict[str, tuple[type, ...]] = {
     "time": (str,),
     "level": (str,),
@@ -49,8 +49,8 @@ async def fake_upstream(start_upstream: StartUpstream) -> FakeUpstream:
     return await start_upstream(fake_upstreams.respond_with(OK))
 
 
-def checked(line: str) -> dict[str, Any]:
-    """A request's line, once it has been found to be of the form."""
+def parse_line(line: str) -> dict[str, Any]:
+    """Check the form of a request's line and parse it."""
     assert line.count("\n") == 1
     assert line.endswith("\n")
     content = json.loads(line)
@@ -66,11 +66,11 @@ def checked(line: str) -> dict[str, Any]:
 # --- Lines
 
 
-async def test_each_request_has_one_line_with_the_promised_fields(
+async def test_each_request_writes_one_line_with_the_documented_fields(
     fake_upstream: FakeUpstream, start_proxy: StartProxy
 ) -> None:
     proxy = await start_proxy(fake_upstream.origin)
-    data = [
+    requests = [
         request("GET", READ, token=proxy.tokens.viewer),
         request("HEAD", READ, token=proxy.tokens.viewer),
         request("POST", IDEMPOTENT_WRITE, body=b"x" * 500_000, token=proxy.tokens.editor),
@@ -84,10 +84,10 @@ async def test_each_request_has_one_line_with_the_promised_fields(
         request("HEAD", READ),
         request("GET", READ, "X-A: \x00"),
     ]
-    responses = [await proxy.send(each) for each in data]
+    responses = [await proxy.send(data) for data in requests]
     assert [
         (line["principal"], line["role"], line["method"], line["route"], line["status"], line.get("error"))
-        for line in map(checked, proxy.written)
+        for line in map(parse_line, proxy.written)
     ] == [
         ("some-viewer", "viewer", "GET", "/api/2.0/mlflow/runs/get", 200, None),
         ("some-viewer", "viewer", "HEAD", "/api/2.0/mlflow/runs/get", 200, None),
@@ -103,23 +103,25 @@ async def test_each_request_has_one_line_with_the_promised_fields(
         (None, None, "UNKNOWN", None, 400, "malformed-request"),
     ]
     assert [line["bytes_in"] for line in proxy.lines[:5]] == [0, 0, 500_000, 3, 0]
-    # The proxy's own answers count as the upstream's do.
+    # The proxy's own responses are counted like the upstream's.
     assert [line["bytes_out"] for line in proxy.lines] == [len(response.body) for response in responses]
     assert [line["attempts"] for line in proxy.lines[:5]] == [1, 1, 1, 1, 0]
     for line in proxy.lines[:4]:
         assert 0 < line["upstream_duration_ms"] <= line["duration_ms"] < 5000
 
 
-async def test_a_line_comes_when_the_last_byte_is_out(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
-    said = asyncio.Event()
+async def test_line_is_written_after_the_last_byte_of_the_response(
+    start_upstream: StartUpstream, start_proxy: StartProxy
+) -> None:
+    second_half = asyncio.Event()
 
-    async def slow_end(connection: fake_upstreams.UpstreamConnection) -> None:
+    async def respond_in_halves(connection: fake_upstreams.UpstreamConnection) -> None:
         await connection.read_request()
         await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 50_000)
-        await said.wait()
+        await second_half.wait()
         await connection.send(b"x" * 50_000)
 
-    fake_upstream = await start_upstream(slow_end)
+    fake_upstream = await start_upstream(respond_in_halves)
     proxy = await start_proxy(fake_upstream.origin)
     async with proxy.connect() as client:
         await client.send(request("GET", READ, token=proxy.tokens.viewer))
@@ -127,16 +129,16 @@ async def test_a_line_comes_when_the_last_byte_is_out(start_upstream: StartUpstr
         await client.reader.readexactly(50_000)
         await asyncio.sleep(0.1)
         assert proxy.written == []
-        said.set()
+        second_half.set()
         await client.reader.readexactly(50_000)
         await wait_until(lambda: proxy.written != [])
-    line = checked(proxy.written[0])
+    line = parse_line(proxy.written[0])
     assert line["bytes_out"] == 100_000
     assert line["duration_ms"] > line["upstream_duration_ms"] + 90
 
 
 @pytest.mark.parametrize(
-    ("given", "taken"),
+    ("request_id", "used"),
     [
         ("0123456789abcdef", True),
         ("1-67891233-abcdef012345678912345678", True),
@@ -150,36 +152,36 @@ async def test_a_line_comes_when_the_last_byte_is_out(start_upstream: StartUpstr
         ("", False),
     ],
 )
-async def test_a_callers_request_id_is_used_if_it_cannot_be_anything_else(
-    fake_upstream: FakeUpstream, start_proxy: StartProxy, given: str, taken: bool
+async def test_request_id_of_the_client_is_used_only_if_well_formed(
+    fake_upstream: FakeUpstream, start_proxy: StartProxy, request_id: str, used: bool
 ) -> None:
     proxy = await start_proxy(fake_upstream.origin)
-    response = await proxy.send(request("GET", READ, f"X-Request-Id: {given}", token=proxy.tokens.viewer))
-    line = checked(proxy.written[0])
+    response = await proxy.send(request("GET", READ, f"X-Request-Id: {request_id}", token=proxy.tokens.viewer))
+    line = parse_line(proxy.written[0])
     assert response.header("x-request-id") == line["request_id"]
-    assert (line["request_id"] == given) == taken
+    assert (line["request_id"] == request_id) == used
     assert "canary" not in proxy.written[0]
 
 
-async def test_no_request_can_write_a_line_of_its_own(fake_upstream: FakeUpstream, start_proxy: StartProxy) -> None:
+async def test_request_cannot_forge_a_line(fake_upstream: FakeUpstream, start_proxy: StartProxy) -> None:
     proxy = await start_proxy(fake_upstream.origin)
-    forged = '\\n{"event": "request", "caller": "forged"}'
-    data = [
+    forged = '\\n{"event": "request", "principal": "forged"}'
+    requests = [
         request(f'GE"T{forged}', READ, token=proxy.tokens.viewer),
         request("GET", f"/get-artifact?path={forged}".replace(" ", "%20"), token=proxy.tokens.viewer),
         request("GET", "/%0a%7b%22event%22%3a%22forged%22%7d", token=proxy.tokens.viewer),
         request("GET", READ, f"User-Agent: {forged}", f"Authorization: Bearer {forged}"),
         request("M-SEARCH", READ, token=proxy.tokens.viewer),
-        b'{"event": "request", "caller": "forged"}\n{"event": "request"}\n\r\n\r\n',
+        b'{"event": "request", "principal": "forged"}\n{"event": "request"}\n\r\n\r\n',
     ]
-    for each in data:
+    for data in requests:
         async with proxy.connect() as client:
-            await client.send(each)
+            await client.send(data)
             await client.read_response()
-    assert len(proxy.written) == len(data)
+    assert len(proxy.written) == len(requests)
     assert "forged" not in "".join(proxy.written)
     for line in proxy.written:
-        checked(line)
+        parse_line(line)
 
 
 async def test_no_line_is_lost_when_the_proxy_stops_right_after_a_request(
@@ -191,21 +193,21 @@ async def test_no_line_is_lost_when_the_proxy_stops_right_after_a_request(
         async with running_server(quick_settings(fake_upstream.origin, tokens)) as proxy:
             client = await clients.enter_async_context(RawClient.connected(proxy.address))
             assert (await client.round_trip(request("GET", READ, token=tokens.viewer))).status == 200
-            # Still under way at the end, and cut off by it.
+            # In flight when the proxy stops, which aborts it.
             await client.send(request("GET", READ, token=tokens.viewer))
             await wait_until(lambda: len(fake_upstream.requests) == 2)
             assert '"request"' not in capsys.readouterr().out
         await client.closed()
-    lines = [checked(line) for line in capsys.readouterr().out.splitlines(keepends=True)]
+    lines = [parse_line(line) for line in capsys.readouterr().out.splitlines(keepends=True)]
     assert [(line["status"], line.get("error")) for line in lines] == [(200, None), (499, "shutdown")]
 
 
 # --- Secrets
 
 
-async def every_way_to_leave_a_trace(client: RawClient, token: str, canary: str) -> None:
-    """Requests with a canary wherever a caller can put one; the last one ends the connection."""
-    for shown in (token, f"mlp_{'a' * 8}_{canary}{'b' * 37}", canary):
+async def send_canaries(client: RawClient, token: str, canary: str) -> None:
+    """Send requests with a canary in every part that a client controls; the last one ends the connection."""
+    for credential in (token, f"mlp_{'a' * 8}_{canary}{'b' * 37}", canary):
         for method, target in (
             ("POST", f"{IDEMPOTENT_WRITE}?{canary}={canary}"),
             ("GET", f"/api/2.0/mlflow/logged-models/{canary}"),
@@ -216,7 +218,7 @@ async def every_way_to_leave_a_trace(client: RawClient, token: str, canary: str)
             ("POST", f"/?{canary}"),
         ):
             headers = [f"X-Header: {canary}", f"Cookie: {canary}", f"{canary}: x", f"Referer: http://proxy/{canary}"]
-            await client.round_trip(request(method, target, *headers, body=canary.encode() * 20, token=shown))
+            await client.round_trip(request(method, target, *headers, body=canary.encode() * 20, token=credential))
     await client.round_trip(request("POST", IDEMPOTENT_WRITE, f"Origin: https://{canary}", body=b"", token=token))
     await client.round_trip(request("GET", f"/{canary}", f"X: \x00{canary}", token=token))
 
@@ -230,11 +232,11 @@ async def every_way_to_leave_a_trace(client: RawClient, token: str, canary: str)
             lambda received: response_with_length(fake_upstreams.echo(received), status=b"500 canary")
         ),
         fake_upstreams.break_connection(b"HTTP/1.1 200 OK\r\nX: canary"),
-        fake_upstreams.respond_with(b"canary is no HTTP"),
+        fake_upstreams.respond_with(b"canary is not HTTP"),
     ],
-    ids=["echo", "echoed error", "half an answer", "garbage"],
+    ids=["echo", "echoed error", "incomplete response", "invalid response"],
 )
-async def test_nothing_that_a_caller_sends_is_written_anywhere(
+async def test_logs_and_metrics_contain_no_client_data_and_no_secret(
     start_upstream: StartUpstream,
     start_proxy: StartProxy,
     behaviour: fake_upstreams.Behaviour,
@@ -246,20 +248,22 @@ async def test_nothing_that_a_caller_sends_is_written_anywhere(
     fake_upstream = await start_upstream(behaviour)
     proxy = await start_proxy(fake_upstream.origin, signed=signed)
     async with proxy.connect() as client:
-        await every_way_to_leave_a_trace(client, proxy.tokens.editor, "canary")
+        await send_canaries(client, proxy.tokens.editor, "canary")
     assert len(proxy.written) == 23
     out, err = capfd.readouterr()
-    values = "".join(proxy.written) + caplog.text + out + err + generate_latest(proxy.registry).decode()
-    assert "canary" not in values
-    assert proxy.tokens.editor.split("_", 2)[2] not in values
-    assert "secret-key" not in values
-    assert "session-token" not in values
+    output = "".join(proxy.written) + caplog.text + out + err + generate_latest(proxy.registry).decode()
+    assert "canary" not in output
+    assert proxy.tokens.editor.split("_", 2)[2] not in output
+    assert "secret-key" not in output
+    assert "session-token" not in output
 
 
 # --- Metrics
 
 
-async def test_metrics_are_on_their_own_listener_only(fake_upstream: FakeUpstream, start_proxy: StartProxy) -> None:
+async def test_metrics_are_served_on_the_metrics_listener_only(
+    fake_upstream: FakeUpstream, start_proxy: StartProxy
+) -> None:
     proxy = await start_proxy(fake_upstream.origin)
     await proxy.send(request("GET", READ, token=proxy.tokens.viewer))
     async with RawClient.connected(proxy.server.metrics_address) as prometheus:
@@ -269,51 +273,55 @@ async def test_metrics_are_on_their_own_listener_only(fake_upstream: FakeUpstrea
         text = response.body.decode()
         assert 'mlflow_proxy_requests_total{method="GET",resource_group="runs",status="200"} 1.0' in text
         assert "mlflow_proxy_connections 0.0" in text or "mlflow_proxy_connections 1.0" in text
-        # Nothing else is there.
+        # This listener serves nothing else.
         for target in ("/", "/healthz", READ):
             assert (await prometheus.round_trip(request("GET", target, token=proxy.tokens.admin))).status == 404
     assert (await proxy.send(request("GET", "/metrics", token=proxy.tokens.admin))).status == 404
     assert len(fake_upstream.requests) == 1
 
 
-async def test_metrics_count_what_happened(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
+async def test_metrics_count_requests_errors_retries_and_bytes(
+    start_upstream: StartUpstream, start_proxy: StartProxy
+) -> None:
     fake_upstream = await start_upstream(fake_upstreams.break_connection(times=1))
     proxy = await start_proxy(fake_upstream.origin)
     await proxy.send(request("GET", READ, token=proxy.tokens.viewer))
     await proxy.send(request("POST", IDEMPOTENT_WRITE, body=b"x" * 1000, token=proxy.tokens.editor))
-    refused = await proxy.send(request("POST", IDEMPOTENT_WRITE, body=b"{}", token=proxy.tokens.viewer))
+    forbidden = await proxy.send(request("POST", IDEMPOTENT_WRITE, body=b"{}", token=proxy.tokens.viewer))
     assert proxy.metric("mlflow_proxy_requests_total", resource_group="runs", method="GET", status="200") == 1
     assert proxy.metric("mlflow_proxy_requests_total", resource_group="runs", method="POST", status="200") == 1
     assert proxy.metric("mlflow_proxy_requests_total", resource_group="runs", method="POST", status="403") == 1
     assert proxy.metric("mlflow_proxy_errors_total", error="insufficient-role") == 1
     assert proxy.metric("mlflow_proxy_upstream_retries_total") == 1
     assert proxy.metric("mlflow_proxy_body_bytes_total", direction="in") == 1002
-    assert proxy.metric("mlflow_proxy_body_bytes_total", direction="out") == 4 + len(refused.body)
+    assert proxy.metric("mlflow_proxy_body_bytes_total", direction="out") == 4 + len(forbidden.body)
     assert proxy.metric("mlflow_proxy_request_duration_seconds_count", resource_group="runs") == 3
     assert proxy.metric("mlflow_proxy_upstream_duration_seconds_count", resource_group="runs") == 2
     assert proxy.metric("mlflow_proxy_requests_in_flight") == 0
 
 
-async def test_callers_cannot_make_metrics_grow(fake_upstream: FakeUpstream, start_proxy: StartProxy) -> None:
+async def test_clients_cannot_add_metric_series(fake_upstream: FakeUpstream, start_proxy: StartProxy) -> None:
     proxy = await start_proxy(fake_upstream.origin)
 
-    def series() -> int:
+    def series_count() -> int:
         return sum(len(metric.samples) for metric in proxy.registry.collect())
 
-    methods = ["PROPFIND", "M-SEARCH", "LOCK", "REPORT", "PURGE", "SUBSCRIBE", "SOURCE", "BREW"]
+    methods = ["PROPFIND", "M-SEARCH", "LOCK", "REPORT", "PURGE", "SUBSCRIBE", "SOURCE"]
 
-    async def strange_requests(number: int) -> None:
+    async def send_unusual_requests(number: int) -> None:
         async with proxy.connect() as client:
-            for method in methods[:-1]:
+            for method in methods:
                 target = f"/api/2.0/mlflow/logged-models/m-{number}?{number}"
                 await client.round_trip(
                     request(method, target, f"X-Request-Id: id-{number:08}", token=proxy.tokens.admin)
                 )
             for target in (f"/no/{number}", f"/api/2.0/mlflow/logged-models/m-{number}"):
                 await client.round_trip(request("GET", target, token=proxy.tokens.admin))
+        # aiohttp's parser knows no such method, so the proxy closes the connection.
+        assert (await proxy.send(request(f"BREW{number}", READ, token=proxy.tokens.admin))).status == 400
 
-    await strange_requests(0)
-    before = series()
+    await send_unusual_requests(0)
+    before = series_count()
     for number in range(1, 20):
-        await strange_requests(number)
-    assert series() == before
+        await send_unusual_requests(number)
+    assert series_count() == before

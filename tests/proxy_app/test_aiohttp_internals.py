@@ -1,4 +1,4 @@
-"""aiohttp's private attributes are what the proxy takes them for. After a failure: see what aiohttp's release moved."""
+"""The private attributes of aiohttp that the proxy uses have the expected meaning: a new release may change them."""
 
 import asyncio
 
@@ -29,7 +29,7 @@ class Transport(asyncio.Transport):
         pass
 
 
-async def connected(release: asyncio.Event) -> web.RequestHandler:
+async def open_connection(release: asyncio.Event) -> web.RequestHandler:
     """A connection whose handler waits for ``release``."""
 
     async def handle(_: web.BaseRequest) -> web.StreamResponse:
@@ -44,7 +44,7 @@ async def connected(release: asyncio.Event) -> web.RequestHandler:
 
 async def test_connection_waits_for_a_request_until_one_arrives() -> None:
     release = asyncio.Event()
-    handler = await connected(release)
+    handler = await open_connection(release)
     assert internals.waits_for_request(handler)
     assert (internals.request_count(handler), internals.has_work(handler)) == (0, False)
     handler.data_received(HEAD)
@@ -70,15 +70,15 @@ async def test_connection_waits_for_a_request_until_one_arrives() -> None:
     handler.connection_lost(None)
 
 
-async def test_forced_close_is_seen() -> None:
-    handler = await connected(asyncio.Event())
+async def test_forced_close_is_detected() -> None:
+    handler = await open_connection(asyncio.Event())
     assert not internals.is_closing(handler)
     handler.force_close()
     assert internals.is_closing(handler)
     handler.connection_lost(None)
 
 
-def test_keep_alive_of_a_response_is_what_was_set() -> None:
+def test_set_keep_alive_sets_keep_alive_of_a_response() -> None:
     # web_response.py: StreamResponse.keep_alive returns _keep_alive, and the server reads it after the response.
     for keep_alive in (True, False):
         response = web.StreamResponse()

@@ -1,4 +1,4 @@
-"""The keys of our load balancer's region: fetched once each, never without end, and from where AWS has them."""
+"""The public keys of the load balancer's region: when the proxy fetches them, and from which URL."""
 
 import asyncio
 
@@ -17,28 +17,26 @@ alb, host, fake_upstream, start_sso, proxy = sso_fixtures.ALB_FIXTURES
 send, assert_rejected = sso_fixtures.ALB.send, sso_fixtures.ALB.assert_rejected
 
 
-# --- When they are fetched
+# --- Fetching
 
 
-async def test_one_key_is_fetched_once_for_fifty_at_once(proxy: RunningProxy, alb: Alb, host: KeyHost) -> None:
+async def test_concurrent_requests_fetch_a_key_once(proxy: RunningProxy, alb: Alb, host: KeyHost) -> None:
     responses = await asyncio.gather(*[send(proxy, alb.assertion()) for _ in range(50)])
     assert {response.status for response in responses} == {200}
     assert host.requests == [alb.key_id]
 
 
-async def test_a_new_key_is_taken_as_soon_as_it_signs(proxy: RunningProxy, alb: Alb, host: KeyHost) -> None:
-    before = alb.assertion()
+async def test_new_key_is_fetched_when_it_first_signs(proxy: RunningProxy, alb: Alb, host: KeyHost) -> None:
+    earlier = alb.assertion()
     for _ in range(3):
         assert (await send(proxy, alb.assertion())).status == 200
         alb.rotate()
     assert (await send(proxy, alb.assertion())).status == 200
-    assert (await send(proxy, before)).status == 200, "the earlier ones are good until they end"
+    assert (await send(proxy, earlier)).status == 200, "earlier keys remain valid"
     assert host.requests == list(alb.keys)
 
 
-async def test_forged_key_ids_do_not_make_the_proxy_fetch_without_end(
-    proxy: RunningProxy, alb: Alb, host: KeyHost
-) -> None:
+async def test_forged_key_ids_cause_a_limited_number_of_fetches(proxy: RunningProxy, alb: Alb, host: KeyHost) -> None:
     assert (await send(proxy, alb.assertion())).status == 200
     for _ in range(30):
         await assert_rejected(proxy, alb.assertion(header={"kid": "0-0"}), "its kid is unknown")
@@ -47,12 +45,12 @@ async def test_forged_key_ids_do_not_make_the_proxy_fetch_without_end(
         *[send(proxy, alb.assertion(header={"kid": f"1-{number}"})) for number in range(100)]
     )
     assert {response.status for response in responses} == {401, 503}
-    # Ten, and what the seconds of this test have earned.
+    # A burst of ten, and one for each few seconds of this test.
     assert len(host.requests) <= 12
     assert (await send(proxy, alb.assertion())).status == 200
 
 
-async def test_without_its_keys_the_proxy_says_so_by_a_503_and_tokens_work(
+async def test_unavailable_keys_return_503_and_tokens_still_work(
     proxy: RunningProxy, alb: Alb, host: KeyHost, fake_upstream: FakeUpstream
 ) -> None:
     host.fault = response_with_length(b"", status=b"503 Service Unavailable")
@@ -63,23 +61,23 @@ async def test_without_its_keys_the_proxy_says_so_by_a_503_and_tokens_work(
     assert proxy.lines[-1]["error"] == "signing-keys-unavailable"
     assert fake_upstream.requests == []
     assert (await proxy.send(request("GET", READ, token=proxy.tokens.viewer))).status == 200
-    toy_health = await proxy.send(request("GET", "/readyz"))
-    assert (toy_health.status, toy_health.json()) == (200, {"status": "ready"})
+    readiness = await proxy.send(request("GET", "/readyz"))
+    assert (readiness.status, readiness.json()) == (200, {"status": "ready"})
     host.fault = None
     assert (await send(proxy, alb.assertion())).status == 200
 
 
-async def test_a_fetch_that_hangs_holds_nobody_else_up(proxy: RunningProxy, alb: Alb, host: KeyHost) -> None:
+async def test_pending_fetch_does_not_block_other_requests(proxy: RunningProxy, alb: Alb, host: KeyHost) -> None:
     host.open.clear()
-    waiting = asyncio.create_task(send(proxy, alb.assertion()))
+    pending = asyncio.create_task(send(proxy, alb.assertion()))
     await wait_until(lambda: bool(host.requests))
     assert (await proxy.send(request("GET", READ, token=proxy.tokens.viewer))).status == 200
-    assert not waiting.done()
+    assert not pending.done()
     host.open.set()
-    assert (await waiting).status == 200
+    assert (await pending).status == 200
 
 
-# --- Where the keys are
+# --- URL
 
 
 @pytest.mark.parametrize(
@@ -97,12 +95,12 @@ async def test_a_fetch_that_hangs_holds_nobody_else_up(proxy: RunningProxy, alb:
         ),
     ],
 )
-def test_the_keys_are_where_aws_documents_them(arn: str, url: str) -> None:
+def test_keys_url_is_the_documented_one_of_the_region(arn: str, url: str) -> None:
     assert alb_keys_url(arn) == url
     assert alb_keys_url(arn, "https://keys.example.com/alb") == "https://keys.example.com/alb"
 
 
-def test_where_aws_documents_no_keys_they_have_to_be_told() -> None:
+def test_partition_without_a_documented_keys_url_requires_the_setting() -> None:
     arn = ARN.replace(":aws:", ":aws-cn:").replace("eu-west-1", "cn-north-1")
     with pytest.raises(
         SettingsError, match="the URL of the public keys in aws-cn is not known; set MLFLOW_PROXY_ALB_KEYS_URL"

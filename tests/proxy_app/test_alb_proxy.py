@@ -1,4 +1,4 @@
-"""Who has signed in at our load balancer is let in, with the role of the rules, and nothing of it goes further."""
+"""ALB assertions at the proxy: principal and role, precedence of tokens, and errors at startup."""
 
 import logging
 from pathlib import Path
@@ -25,42 +25,41 @@ alb, host, fake_upstream, start_sso, proxy = sso_fixtures.ALB_FIXTURES
 send = sso_fixtures.ALB.send
 
 
-# --- Who has signed in
+# --- Principal and role
 
 
 @pytest.mark.parametrize(
     ("claims", "name", "role"),
     [(BOB, "bob@example.org", "viewer"), (ANN, "ann@example.org", "editor"), (ROOT, "root@elsewhere.example", "admin")],
 )
-async def test_whoever_has_signed_in_is_known_and_has_the_role_of_the_rules(
+async def test_assertion_gives_principal_and_role(
     proxy: RunningProxy, alb: Alb, fake_upstream: FakeUpstream, claims: dict[str, Any], name: str, role: str
 ) -> None:
-    needed = {READ: "viewer", IDEMPOTENT_WRITE: "editor", DELETE: "admin"}
-    order = [known.label for known in ROLES]
-    for target, least in needed.items():
+    required_roles = {READ: "viewer", IDEMPOTENT_WRITE: "editor", DELETE: "admin"}
+    order = [each.label for each in ROLES]
+    for target, required in required_roles.items():
         response = await send(proxy, alb.assertion(claims), "GET" if target == READ else "POST", target)
-        assert response.status == (200 if order.index(role) >= order.index(least) else 403), target
+        assert response.status == (200 if order.index(role) >= order.index(required) else 403), target
         assert (proxy.lines[-1]["principal"], proxy.lines[-1]["role"]) == (name, role)
     assert len(fake_upstream.requests) == order.index(role) + 1
 
 
-async def test_somebody_without_an_address_is_known_by_their_subject(proxy: RunningProxy, alb: Alb) -> None:
+async def test_principal_without_email_is_named_after_sub(proxy: RunningProxy, alb: Alb) -> None:
     assert (await send(proxy, alb.assertion({"sub": "1111-2222", "groups": "ml-admins"}))).status == 200
     assert proxy.lines[-1]["principal"] == "1111-2222"
 
 
-async def test_the_claim_of_the_groups_is_told_to_the_proxy(start_sso: StartSso, alb: Alb) -> None:
+async def test_groups_claim_is_configurable(start_sso: StartSso, alb: Alb) -> None:
     proxy = await start_sso(alb_groups_claim="custom:teams", role_rules="group:ops=viewer")
     assert (await send(proxy, alb.assertion({**ANN, "custom:teams": "ml ops"}))).status == 200
     assert (await send(proxy, alb.assertion({**ANN, "groups": "ml ops"}))).status == 403
 
 
-async def test_nothing_of_the_sign_in_goes_further_than_the_proxy(
+async def test_assertion_and_session_headers_are_not_forwarded(
     proxy: RunningProxy, alb: Alb, fake_upstream: FakeUpstream
 ) -> None:
-    said = alb.assertion()
-    kept = ["X-Amzn-Oidc-Accesstoken: secret-1", "X-Amzn-Oidc-Identity: secret-2", "Cookie: AWSELBAuth-0=secret-3"]
-    assert (await send(proxy, said, "GET", READ, *kept)).status == 200
+    session = ["X-Amzn-Oidc-Accesstoken: secret-1", "X-Amzn-Oidc-Identity: secret-2", "Cookie: AWSELBAuth-0=secret-3"]
+    assert (await send(proxy, alb.assertion(), "GET", READ, *session)).status == 200
     [received] = fake_upstream.requests
     names = {name for name, _ in received.headers}
     assert not names & {"cookie", "authorization"}
@@ -68,26 +67,26 @@ async def test_nothing_of_the_sign_in_goes_further_than_the_proxy(
     assert b"secret" not in received.head
 
 
-async def test_what_is_shown_is_never_written_down(
+async def test_assertions_are_not_logged(
     proxy: RunningProxy, alb: Alb, host: KeyHost, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    shown = [
+    assertions = [
         alb.assertion(),
         alb.assertion(lifetime=-999),
         alb.assertion(header={"signer": ARN + "0"}),
         alb.assertion(header={"kid": "0-0"}),
-        alb.assertion({"sub": "nobody"}),
+        alb.assertion({"sub": "unknown"}),
     ]
-    responses = [await send(proxy, said) for said in shown]
+    responses = [await send(proxy, assertion) for assertion in assertions]
     assert [response.status for response in responses] == [200, 401, 401, 401, 403]
-    values = "".join(proxy.written) + caplog.text + "".join(response.body.decode() for response in responses[1:])
-    for said in shown:
-        assert not [part for part in said.split(".") if part[:40] in values]
+    output = "".join(proxy.written) + caplog.text + "".join(response.body.decode() for response in responses[1:])
+    for assertion in assertions:
+        assert not [part for part in assertion.split(".") if part[:40] in output]
 
 
-async def test_headers_as_long_as_a_load_balancer_sends_them_pass(start_sso: StartSso, alb: Alb) -> None:
-    """Up to 11 KiB of claims and access token, and cookies in pieces of 4 KiB."""
+async def test_longest_headers_of_a_load_balancer_are_accepted(start_sso: StartSso, alb: Alb) -> None:
+    """A load balancer sends up to 11 KiB of claims and access token, and cookies of 4 KiB each."""
     proxy = await start_sso()
     groups = [f"team-{number:05}" for number in range(850)]
     long = alb.assertion({**ANN, "groups": [*groups, "ml-admins"]})
@@ -104,7 +103,7 @@ async def test_headers_as_long_as_a_load_balancer_sends_them_pass(start_sso: Sta
     assert "MLFLOW_PROXY_HEADER_LIMIT_BYTES" in response.message
 
 
-async def test_the_proxy_page_shows_who_has_signed_in(proxy: RunningProxy, alb: Alb) -> None:
+async def test_home_page_shows_the_escaped_principal_and_the_role(proxy: RunningProxy, alb: Alb) -> None:
     response = await send(
         proxy, alb.assertion({**ROOT, "email": "a&b@elsewhere.example"}), "GET", "/", "Accept: text/html"
     )
@@ -112,50 +111,50 @@ async def test_the_proxy_page_shows_who_has_signed_in(proxy: RunningProxy, alb: 
     assert 'a&amp;b@elsewhere.example <span class="role">admin</span>' in response.body.decode()
 
 
-# --- Beside other ways
+# --- Other authentication methods
 
 
-async def test_where_nobody_is_told_to_be_believed_the_header_is_never_looked_at(
+async def test_assertion_is_ignored_unless_a_load_balancer_is_configured(
     start_proxy: StartProxy, fake_upstream: FakeUpstream, alb: Alb
 ) -> None:
     proxy = await start_proxy(fake_upstream.origin)
-    for said in (alb.assertion(ROOT), "nonsense", "", "\xff"):
-        response = await send(proxy, said)
+    for assertion in (alb.assertion(ROOT), "nonsense", "", "\xff"):
+        response = await send(proxy, assertion)
         assert response.error == (401, "UNAUTHENTICATED")
         assert proxy.lines[-1]["error"] == "missing-token"
         token = f"Authorization: Bearer {proxy.tokens.viewer}"
-        assert (await send(proxy, said, "GET", READ, token)).status == 200
+        assert (await send(proxy, assertion, "GET", READ, token)).status == 200
         assert proxy.lines[-1]["principal"] == "some-viewer"
 
 
-async def test_a_token_counts_before_a_sign_in(proxy: RunningProxy, alb: Alb, host: KeyHost) -> None:
+async def test_token_takes_precedence_over_an_assertion(proxy: RunningProxy, alb: Alb, host: KeyHost) -> None:
     token = f"Authorization: Bearer {proxy.tokens.viewer}"
     assert (await send(proxy, alb.assertion(ROOT), "POST", DELETE, token)).status == 403
     assert (proxy.lines[-1]["principal"], proxy.lines[-1]["role"]) == ("some-viewer", "viewer")
     assert (await send(proxy, "nonsense", "GET", READ, token)).status == 200
-    wrong = f"Authorization: Bearer mlp_{'a' * 8}_{'b' * 43}"
-    assert (await send(proxy, alb.assertion(ROOT), "GET", READ, wrong)).error == (401, "UNAUTHENTICATED")
+    invalid = f"Authorization: Bearer mlp_{'a' * 8}_{'b' * 43}"
+    assert (await send(proxy, alb.assertion(ROOT), "GET", READ, invalid)).error == (401, "UNAUTHENTICATED")
     assert proxy.lines[-1]["error"] == "invalid-token"
     assert host.requests == []
 
 
-async def test_what_is_no_token_does_not_hide_a_sign_in(proxy: RunningProxy, alb: Alb) -> None:
+async def test_bearer_value_that_is_not_a_token_does_not_hide_an_assertion(proxy: RunningProxy, alb: Alb) -> None:
     assert (await send(proxy, alb.assertion(), "GET", READ, "Authorization: Bearer eyJhbGciOi.J9.x")).status == 200
     assert proxy.lines[-1]["principal"] == "ann@example.org"
 
 
 @pytest.mark.parametrize("target", [AJAX, SEARCH, READ, "/"])
-async def test_without_a_session_the_answer_is_a_401_in_json(proxy: RunningProxy, target: str) -> None:
+async def test_missing_assertion_returns_401_in_json(proxy: RunningProxy, target: str) -> None:
     response = await proxy.send(request("POST" if target == SEARCH else "GET", target, "Accept: */*"))
     assert response.error == (401, "UNAUTHENTICATED")
     assert proxy.lines[-1]["error"] == "missing-token"
 
 
 @pytest.mark.parametrize("header", ["Origin: https://evil.example", "Origin: null", "Sec-Fetch-Site: cross-site"])
-async def test_a_page_of_another_site_changes_nothing_by_a_session_of_ours(
+async def test_cross_site_write_with_a_session_is_rejected(
     proxy: RunningProxy, alb: Alb, fake_upstream: FakeUpstream, header: str
 ) -> None:
-    """The browser adds the session's cookie to what it sends for any page."""
+    """Browsers send the session cookie with requests of any site's page."""
     response = await send(proxy, alb.assertion(ROOT), "POST", IDEMPOTENT_WRITE, header)
     assert response.error == (403, "PERMISSION_DENIED")
     assert (proxy.lines[-1]["error"], proxy.lines[-1]["principal"]) == ("csrf", "root@elsewhere.example")
@@ -163,16 +162,16 @@ async def test_a_page_of_another_site_changes_nothing_by_a_session_of_ours(
     assert (await send(proxy, alb.assertion(ROOT), "POST", IDEMPOTENT_WRITE, "Origin: https://proxy")).status == 200
 
 
-async def test_whoever_no_rule_fits_is_told_so_by_a_403(
+async def test_principal_without_a_matching_role_rule_gets_403(
     proxy: RunningProxy, alb: Alb, fake_upstream: FakeUpstream, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    said = alb.assertion({"sub": "1", "email": "eve@elsewhere.example"})
-    response = await send(proxy, said)
+    assertion = alb.assertion({"sub": "1", "email": "eve@elsewhere.example"})
+    response = await send(proxy, assertion)
     assert response.error == (403, "PERMISSION_DENIED")
     assert "no role rule matches you" in response.message
     assert response.header("www-authenticate") is None
-    page = await send(proxy, said, "GET", "/", "Accept: text/html")
+    page = await send(proxy, assertion, "GET", "/", "Accept: text/html")
     assert (page.status, page.header("content-type")) == (403, "text/html; charset=utf-8")
     assert "You are signed in as eve@elsewhere.example" in page.body.decode()
     assert proxy.lines[-1]["error"] == "no-role"
@@ -180,7 +179,7 @@ async def test_whoever_no_rule_fits_is_told_so_by_a_403(
     assert fake_upstream.requests == []
 
 
-# --- The start
+# --- Startup
 
 
 @pytest.mark.parametrize(
@@ -196,20 +195,20 @@ async def test_whoever_no_rule_fits_is_told_so_by_a_403(
         "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/mlflow/50dc6c495c0c9188",
     ],
 )
-async def test_what_is_no_load_balancer_ends_the_start(start_sso: StartSso, arn: str) -> None:
+async def test_invalid_load_balancer_arn_prevents_startup(start_sso: StartSso, arn: str) -> None:
     with pytest.raises(
         SettingsError, match=r"MLFLOW_PROXY_ALB_ARN: .* is not the ARN of an Application Load Balancer, such as"
     ):
         await start_sso(alb_arn=arn)
 
 
-async def test_a_rule_that_is_none_ends_the_start(start_sso: StartSso) -> None:
+async def test_invalid_role_rule_prevents_startup(start_sso: StartSso) -> None:
     with pytest.raises(SettingsError, match="MLFLOW_PROXY_ROLE_RULES: got 'team=admin', expected group:NAME=ROLE"):
         await start_sso(role_rules="team=admin")
 
 
-async def test_what_is_wrong_with_the_rules_ends_the_process_with_a_sentence(tmp_path: Path, tokens: Tokens) -> None:
-    ended = await run(
+async def test_all_invalid_role_rules_are_reported_on_exit(tmp_path: Path, tokens: Tokens) -> None:
+    process = await run(
         tmp_path,
         MLFLOW_PROXY_UPSTREAM_URL="http://127.0.0.1:5000",
         MLFLOW_PROXY_TOKENS_FILE=str(tokens.file),
@@ -218,8 +217,8 @@ async def test_what_is_wrong_with_the_rules_ends_the_process_with_a_sentence(tmp
         MLFLOW_PROXY_ALB_CLIENT_ID=CLIENT,
         MLFLOW_PROXY_ROLE_RULES="group:ml-admins=owner\nteam=admin",
     )
-    assert (ended.code, ended.out) == (2, "")
-    first, *lines = ended.err.splitlines()
+    assert (process.code, process.out) == (2, "")
+    first, *lines = process.err.splitlines()
     assert first == "The proxy cannot start."
     assert [line.partition(", expected")[0] for line in lines] == [
         "MLFLOW_PROXY_ROLE_RULES: got 'group:ml-admins=owner'",

@@ -1,4 +1,4 @@
-"""The proxy answers under its own names, if it is told them."""
+"""Allowed host names: the check of the Host header."""
 
 import pytest
 from hypothesis import given
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from proxy_app.allowed_hosts import check_host
 from proxy_app.errors import ApiError
-from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles import fake_upstreams
 from tests.doubles.fake_upstreams import OK
 from tests.doubles.raw_client import RawResponse
 from tests.doubles.request_factory import make_request
@@ -17,8 +17,7 @@ from .conftest import StartProxy, StartUpstream
 NAMES = ("mlflow.example.com", "*-dot-mlflow-dot-p.ew.r.appspot.com", "*.lab.example.com", "10.0.0.1")
 
 
-def judge(host: str | None) -> bool:
-    """Whether it passes."""
+def is_allowed(host: str | None) -> bool:
     try:
         check_host(make_request({} if host is None else {"Host": host}), NAMES)
     except ApiError:
@@ -33,8 +32,8 @@ def judge(host: str | None) -> bool:
         *("v1-dot-mlflow-dot-p.ew.r.appspot.com", "a.lab.example.com", "a-b.lab.example.com:443"),
     ],
 )
-def test_its_own_names_on_any_port_are_answered(host: str) -> None:
-    assert judge(host)
+def test_allowed_host_is_accepted_on_any_port(host: str) -> None:
+    assert is_allowed(host)
 
 
 @pytest.mark.parametrize(
@@ -64,14 +63,14 @@ def test_its_own_names_on_any_port_are_answered(host: str) -> None:
         *("lab.example.com", ".lab.example.com", "a.b.lab.example.com", "evil-lab.example.com"),
     ],
 )
-def test_any_other_name_is_refused(host: str | None) -> None:
-    assert not judge(host)
+def test_other_host_is_rejected(host: str | None) -> None:
+    assert not is_allowed(host)
 
 
 @given(st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]), max_size=30))
-def test_no_other_text_is_a_name_of_its_own(text: str) -> None:
-    assert not judge(text)
-    assert not judge(f"{text}.evil.example")
+def test_arbitrary_text_is_not_an_allowed_host(text: str) -> None:
+    assert not is_allowed(text)
+    assert not is_allowed(f"{text}.evil.example")
 
 
 async def send(proxy: RunningProxy, target: str, *lines: str) -> RawResponse:
@@ -79,7 +78,7 @@ async def send(proxy: RunningProxy, target: str, *lines: str) -> RawResponse:
     return await proxy.send("\r\n".join(head).encode() + b"\r\n\r\n")
 
 
-async def test_a_request_for_another_name_is_refused_before_anybody_is_asked_who_they_are(
+async def test_other_host_is_rejected_before_authentication(
     start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
@@ -90,28 +89,28 @@ async def test_a_request_for_another_name_is_refused_before_anybody_is_asked_who
         assert response.error == (403, "PERMISSION_DENIED")
         assert "MLFLOW_PROXY_ALLOWED_HOSTS" in response.message
         assert (proxy.lines[-1]["principal"], proxy.lines[-1]["error"]) == (None, "host-not-allowed")
-    # What others say of the name does not count.
+    # X-Forwarded-Host is ignored.
     assert (await send(proxy, READ, "Host: evil.example", "X-Forwarded-Host: mlflow.example.com")).status == 403
     assert (await send(proxy, READ, "X-Forwarded-Host: mlflow.example.com")).status == 400
     assert len(fake_upstream.requests) == 1
 
 
-async def test_health_is_told_under_any_name(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
-    """A load balancer asks by an address."""
+async def test_health_checks_accept_any_host(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
+    """The health checks of load balancers have an IP address as host."""
     proxy = await start_proxy((await start_upstream(fake_upstreams.respond_with(OK))).origin, allowed_hosts=NAMES)
     for path in ("/healthz", "/readyz"):
         assert (await send(proxy, path, "Host: 10.1.2.3:8080")).status == 200
 
 
-async def test_without_names_any_is_answered(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
+async def test_any_host_is_accepted_by_default(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
     proxy = await start_proxy((await start_upstream(fake_upstreams.respond_with(OK))).origin)
     assert (await send(proxy, READ, "Host: evil.example")).status == 200
 
 
-async def test_a_page_under_one_of_its_names_writes_by_that_name_alone(
+async def test_write_from_the_origin_of_another_allowed_host_is_rejected(
     start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
-    """A version's pages are another origin than the service's."""
+    """Each version of an App Engine service has a host of its own, which is another origin."""
     proxy = await start_proxy((await start_upstream(fake_upstreams.respond_with(OK))).origin, allowed_hosts=NAMES)
     version = "v1-dot-mlflow-dot-p.ew.r.appspot.com"
     write = "POST /api/2.0/mlflow/runs/search HTTP/1.1\r\nContent-Length: 2\r\nContent-Type: application/json\r\n"
@@ -121,7 +120,7 @@ async def test_a_page_under_one_of_its_names_writes_by_that_name_alone(
         ("mlflow.example.com", version, 403),
         ("evil.example", "evil.example", 403),
     ]:
-        said = (
+        data = (
             f"{write}Host: {host}\r\nOrigin: https://{origin}\r\nAuthorization: Bearer {proxy.tokens.admin}\r\n\r\n{{}}"
         )
-        assert (await proxy.send(said.encode())).status == status
+        assert (await proxy.send(data.encode())).status == status
