@@ -1,4 +1,4 @@
-"""The standard AWS chain for real: botocore asks, and strict doubles of AWS's endpoints answer."""
+"""The standard AWS credential chain: botocore with strict fakes of AWS's endpoints."""
 
 import json
 import logging
@@ -45,23 +45,23 @@ def sts() -> Generator[str]:
         yield origin
 
 
-def lives_for_about(loaded: Loaded, seconds: float) -> bool:
+def expires_in_about(loaded: Loaded, seconds: float) -> bool:
     return loaded.expires is not None and abs(loaded.expires - time.time() - seconds) < 60
 
 
-# --- Where keys come from
+# --- Sources
 
 
-def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     source = aws_chain()
     assert source() == Loaded(KEYS, None)
     monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
-    assert source() == Loaded(Credentials("AKIDENV", SECRET, TOKEN), None), "each call asks anew"
+    assert source() == Loaded(Credentials("AKIDENV", SECRET, TOKEN), None), "each call loads the credentials again"
 
 
-def test_a_profile_of_the_credentials_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_profile_of_the_credentials_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = home / ".aws" / "credentials"
     file.write_text(
         f"[default]\naws_access_key_id=A\naws_secret_access_key=B\n[team]\naws_access_key_id=AKIDENV\n"
@@ -71,69 +71,69 @@ def test_a_profile_of_the_credentials_file(home: Path, monkeypatch: pytest.Monke
     source = aws_chain()
     assert source() == Loaded(KEYS, None)
     file.write_text(file.read_text().replace("AKIDENV", "AKIDNEW"))
-    assert source().credentials.access_key == "AKIDNEW", "an edited file is read again"
+    assert source().credentials.access_key == "AKIDNEW", "each call reads the file again"
 
 
-def test_a_process_of_the_config_file(home: Path) -> None:
+def test_credential_process(home: Path) -> None:
     script = home / "keys.py"
-    given = {"Version": 1, "AccessKeyId": "AKIDENV", "SecretAccessKey": SECRET, "Expiration": "2099-01-01T00:00:00Z"}
-    script.write_text(f"print({json.dumps(given)!r})")
+    output = {"Version": 1, "AccessKeyId": "AKIDENV", "SecretAccessKey": SECRET, "Expiration": "2099-01-01T00:00:00Z"}
+    script.write_text(f"print({json.dumps(output)!r})")
     (home / ".aws" / "config").write_text(f"[default]\ncredential_process = {sys.executable} {script}\n")
     assert aws_chain()() == Loaded(KEYS, 4070908800.0)
 
 
-def test_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_container_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(ContainerEndpoint()) as endpoint:
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{endpoint.url}/credentials")
         monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "task-token")
         loaded = aws_chain()()
     assert loaded.credentials == Credentials("AKIDDOUBLE", SECRET, TOKEN)
-    assert lives_for_about(loaded, 3600)
+    assert expires_in_about(loaded, 3600)
     assert len(endpoint.seen) == 1
 
 
-def test_a_task_of_ecs(monkeypatch: pytest.MonkeyPatch) -> None:
-    # All that ECS tells a task; where the agent listens (169.254.170.2) is in botocore.
+def test_ecs_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    # ECS sets only the relative URI; botocore has the agent's address (169.254.170.2).
     with serving(TaskEndpoint()) as agent:
         monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.IP_ADDRESS", agent.url.removeprefix("http://"))
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", agent.PATH)
         source = aws_chain()
         first, second = source(), source()
     assert first.credentials == Credentials("ASIATASK1", SECRET, TOKEN)
-    assert second.credentials.access_key == "ASIATASK2", "each call asks anew"
-    assert lives_for_about(second, 6 * 3600)
+    assert second.credentials.access_key == "ASIATASK2", "each call loads the credentials again"
+    assert expires_in_about(second, 6 * 3600)
 
 
-def test_keys_near_their_end_are_taken_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Nearer than botocore likes; they hold all the same, and the keeper looks again soon.
+def test_credentials_about_to_expire_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    # botocore would refresh them before use; they are still valid, and the keeper reloads them soon.
     with serving(ContainerEndpoint(json.dumps(keys(life=300)))) as endpoint:
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{endpoint.url}/credentials")
         monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "task-token")
-        assert lives_for_about(aws_chain()(), 300)
+        assert expires_in_about(aws_chain()(), 300)
 
 
-def test_an_instance_by_the_second_version_of_its_metadata_service(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_instance_metadata_service_version_2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
     with serving(InstanceMetadata()) as endpoint:
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint.url)
         loaded = aws_chain()()
     assert loaded.credentials == Credentials("AKIDDOUBLE", SECRET, TOKEN)
-    assert lives_for_about(loaded, 3600)
+    assert expires_in_about(loaded, 3600)
     assert [received.method for received in endpoint.seen] == ["PUT", "GET", "GET"]
 
 
-def test_a_role_that_the_proxy_is_told_to_assume(sts: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_configured_role_is_assumed(sts: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts)
     first, second = aws_chain(ROLE, REGION)(), aws_chain(ROLE, REGION)()
-    assert lives_for_about(first, 3600)
+    assert expires_in_about(first, 3600)
     assert first.credentials.token
-    assert first.credentials != second.credentials, "each call asks anew"
-    assert whose(first.credentials) == "arn:aws:sts::123456789012:assumed-role/mlflow/mlflow-proxy"
+    assert first.credentials != second.credentials, "each call loads the credentials again"
+    assert identity_arn(first.credentials) == "arn:aws:sts::123456789012:assumed-role/mlflow/mlflow-proxy"
 
 
-def test_a_role_of_a_profile(sts: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_role_of_a_profile_is_assumed(sts: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / ".aws" / "config").write_text(
         f"[profile base]\naws_access_key_id=AKIDENV\naws_secret_access_key={SECRET}\n"
         f"[profile team]\nrole_arn={ROLE}\nsource_profile=base\nrole_session_name=me\n"
@@ -141,23 +141,23 @@ def test_a_role_of_a_profile(sts: str, home: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("AWS_PROFILE", "team")
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts)
     loaded = aws_chain(region=REGION)()
-    assert lives_for_about(loaded, 3600)
-    assert whose(loaded.credentials) == "arn:aws:sts::123456789012:assumed-role/mlflow/me"
+    assert expires_in_about(loaded, 3600)
+    assert identity_arn(loaded.credentials) == "arn:aws:sts::123456789012:assumed-role/mlflow/me"
 
 
-def test_a_web_identity(sts: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_web_identity(sts: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "token").write_text("web-identity-token")
     monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(home / "token"))
     monkeypatch.setenv("AWS_ROLE_ARN", ROLE)
     monkeypatch.setenv("AWS_ROLE_SESSION_NAME", "pod")
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts)
     loaded = aws_chain(region=REGION)()
-    assert lives_for_about(loaded, 3600)
-    assert whose(loaded.credentials) == "arn:aws:sts::123456789012:assumed-role/mlflow/pod"
+    assert expires_in_about(loaded, 3600)
+    assert identity_arn(loaded.credentials) == "arn:aws:sts::123456789012:assumed-role/mlflow/pod"
 
 
-def whose(credentials: Credentials) -> str:
-    """What STS says about the keys."""
+def identity_arn(credentials: Credentials) -> str:
+    """The ARN that STS returns for the credentials."""
     client: Any = botocore.session.Session().create_client(
         "sts",
         region_name=REGION,
@@ -168,8 +168,8 @@ def whose(credentials: Credentials) -> str:
     return client.get_caller_identity()["Arn"]
 
 
-def signed_in(home: Path, expires: str) -> None:
-    """What `aws sso login` leaves behind."""
+def write_sso_session(home: Path, expires: str) -> None:
+    """Write the files that `aws sso login` writes."""
     (home / ".aws" / "config").write_text(
         "[default]\nsso_session = corp\nsso_account_id = 123456789012\nsso_role_name = MLflow\n"
         "[sso-session corp]\nsso_region = eu-west-1\nsso_start_url = https://corp.awsapps.example/start\n"
@@ -180,83 +180,83 @@ def signed_in(home: Path, expires: str) -> None:
     (cache / f"{sha1(b'corp').hexdigest()}.json").write_text(json.dumps(token))
 
 
-def test_single_sign_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    signed_in(home, "2099-01-01T00:00:00Z")
+def test_sso_session(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_sso_session(home, "2099-01-01T00:00:00Z")
     with serving(SsoPortal()) as portal:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SSO", portal.url)
         loaded = aws_chain(region=REGION)()
     assert loaded.credentials == Credentials("AKIDDOUBLE", SECRET, TOKEN)
-    assert lives_for_about(loaded, 3600)
+    assert expires_in_about(loaded, 3600)
     assert len(portal.seen) == 1
 
 
-# --- What goes wrong
+# --- Errors
 
-ReadError = Callable[[Path, pytest.MonkeyPatch], None]
+Setup = Callable[[Path, pytest.MonkeyPatch], None]
 
 
-def nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_source(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pass
 
 
-def half_an_environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def access_key_without_secret(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
 
 
-def an_empty_key(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def empty_access_key(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / ".aws" / "credentials").write_text(f"[default]\naws_access_key_id=\naws_secret_access_key={SECRET}\n")
 
 
-def a_garbled_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def malformed_credentials_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / ".aws" / "credentials").write_text(f"aws_secret_access_key={SECRET}\n")
 
 
-def a_missing_profile(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def missing_profile(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "team")
 
 
-def a_process_that_prints_no_json(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def credential_process_without_json(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / ".aws" / "config").write_text(f"[default]\ncredential_process = echo {SECRET}\n")
 
 
-def a_session_that_is_over(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    signed_in(home, "2020-01-01T00:00:00Z")
+def expired_sso_session(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_sso_session(home, "2020-01-01T00:00:00Z")
 
 
-WORDS: dict[ReadError, str] = {
-    nothing: "the standard chain (environment, profile, SSO, container, instance role) is empty",
-    half_an_environment: "AWS_SECRET_ACCESS_KEY",
-    an_empty_key: "an access key or its secret is empty",
-    a_garbled_file: "Unable to parse config file",
-    a_missing_profile: "The config profile (team) could not be found",
-    a_process_that_prints_no_json: "could not be loaded",
-    a_session_that_is_over: "has expired",
+EXPECTED_MESSAGES: dict[Setup, str] = {
+    no_source: "the standard chain (environment, profile, SSO, container, instance role) is empty",
+    access_key_without_secret: "AWS_SECRET_ACCESS_KEY",
+    empty_access_key: "an access key or its secret is empty",
+    malformed_credentials_file: "Unable to parse config file",
+    missing_profile: "The config profile (team) could not be found",
+    credential_process_without_json: "could not be loaded",
+    expired_sso_session: "has expired",
 }
 
 
-@pytest.mark.parametrize("broken", WORDS, ids=lambda broken: broken.__name__)
-def test_an_error_says_what_is_missing_and_no_secret(
-    broken: ReadError, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("setup", EXPECTED_MESSAGES, ids=lambda setup: setup.__name__)
+def test_error_names_the_cause_and_no_secret(
+    setup: Setup, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    broken(home, monkeypatch)
+    setup(home, monkeypatch)
     with pytest.raises(CredentialsError) as failed:
         aws_chain(region=REGION)()
-    assert WORDS[broken] in str(failed.value)
+    assert EXPECTED_MESSAGES[setup] in str(failed.value)
     assert "AWS credentials" in str(failed.value)
     assert SECRET not in f"{failed.value} {caplog.text}"
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
-    [(200, f'{{"SecretAccessKey": "{SECRET}"}}'), (200, SECRET), (500, "out of order"), (403, "who are you")],
-    ids=["incomplete", "no-json", "fault", "refused"],
+    ("status", "body"),
+    [(200, f'{{"SecretAccessKey": "{SECRET}"}}'), (200, SECRET), (500, "internal error"), (403, "forbidden")],
+    ids=["incomplete", "not JSON", "500", "403"],
 )
-def test_a_container_endpoint_out_of_order_is_an_error_without_its_secrets(
-    status: int, said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_error_of_the_container_endpoint_contains_no_secret(
+    status: int, body: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    with serving(ContainerEndpoint(said, status)) as endpoint:
+    with serving(ContainerEndpoint(body, status)) as endpoint:
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{endpoint.url}/credentials")
         monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "task-token")
         with pytest.raises(CredentialsError, match="could not be loaded") as failed:
@@ -265,7 +265,7 @@ def test_a_container_endpoint_out_of_order_is_an_error_without_its_secrets(
     assert "task-token" not in f"{failed.value} {caplog.text}"
 
 
-def test_a_role_that_may_not_be_assumed_is_said_in_stss_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_denied_role_raises_an_error_with_the_message_of_sts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     with serving(StsRefusing()) as endpoint:

@@ -1,4 +1,4 @@
-"""One budget for all signed bodies in flight: beyond it requests wait in line, and nothing of it is ever lost."""
+"""The body budget, which all signed requests in flight share: requests beyond it wait, and no part of it is lost."""
 
 import asyncio
 import contextlib
@@ -8,130 +8,134 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy_app.request_body import Budget
-from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles import fake_upstreams
 from tests.doubles.fake_upstreams import OK, UpstreamConnection
 from tests.doubles.raw_client import chunked_body, request
-from tests.doubles.running_proxy import IDEMPOTENT_WRITE, wait_until
+from tests.doubles.running_proxy import IDEMPOTENT_WRITE, READ, wait_until
 
 from .conftest import StartProxy, StartUpstream
 
 
-async def test_bodies_beyond_the_budget_wait_in_the_order_they_came(
+async def test_bodies_beyond_the_budget_wait_first_come_first_served(
     start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
-    go_on = asyncio.Event()
-    fake_upstream = await start_upstream(fake_upstreams.respond_when_set(go_on))
+    respond = asyncio.Event()
+    fake_upstream = await start_upstream(fake_upstreams.respond_when_set(respond))
     proxy = await start_proxy(fake_upstream.origin, signed=True, body_limit=1000, body_budget=1000)
     async with contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(proxy.connect()) for _ in range(4)]
-        # The second does not fit beside the first; the third would, and has to wait behind the second all the same.
+        # The second does not fit beside the first. The third does, but waits behind the second.
         for number, (client, size) in enumerate(zip(clients, (700, 600, 100, 900), strict=True), 1):
             await client.send(request("POST", IDEMPOTENT_WRITE, body=b"%d" % number * size, token=proxy.tokens.editor))
             await wait_until(lambda number=number: proxy.in_flight == number)
         await wait_until(lambda: len(fake_upstream.requests) == 1)
         await asyncio.sleep(0.1)
         assert ([received.body[:1] for received in fake_upstream.requests], proxy.budget_free) == ([b"1"], 300)
-        go_on.set()
+        respond.set()
         assert [(await client.read_response("POST")).status for client in clients] == [200] * 4
     assert sorted(received.body[:1] for received in fake_upstream.requests) == [b"1", b"2", b"3", b"4"]
     assert proxy.budget_free == 1000
 
 
 _STEPS = st.one_of(
-    st.tuples(st.just("take"), st.integers(1, 10)),
-    st.tuples(st.just("give"), st.integers(0, 20)),
-    st.tuples(st.just("give up"), st.integers(0, 20)),
-    st.tuples(st.just("turn"), st.just(0)),
+    st.tuples(st.just("acquire"), st.integers(1, 10)),
+    st.tuples(st.just("release"), st.integers(0, 20)),
+    st.tuples(st.just("cancel"), st.integers(0, 20)),
+    st.tuples(st.just("run loop"), st.just(0)),
 )
 
 
 @given(st.lists(_STEPS, max_size=40), st.booleans())
-def test_the_budget_serves_in_order_and_loses_nothing(steps: list[tuple[str, int]], one_by_one: bool) -> None:
-    async def play() -> None:
+def test_budget_grants_in_order_and_loses_nothing(steps: list[tuple[str, int]], run_after_each: bool) -> None:
+    async def run_steps() -> None:
         budget = Budget(10)
-        holding: list[int] = []
-        served: list[int] = []
-        waiting: list[asyncio.Task[None]] = []
+        acquired: list[int] = []
+        order: list[int] = []
+        tasks: list[asyncio.Task[None]] = []
 
-        async def take(number: int, size: int) -> None:
+        async def acquire(number: int, size: int) -> None:
             await budget.acquire(size)
-            served.append(number)
-            holding.append(size)
+            order.append(number)
+            acquired.append(size)
 
-        for what, number in steps:
-            if what == "take":
-                waiting.append(asyncio.create_task(take(len(waiting), number)))
-            elif what == "give" and holding:
-                budget.release(holding.pop(number % len(holding)))
-            elif what == "give up" and waiting:
-                waiting[number % len(waiting)].cancel()
-            if what == "turn" or one_by_one:
+        for action, number in steps:
+            if action == "acquire":
+                tasks.append(asyncio.create_task(acquire(len(tasks), number)))
+            elif action == "release" and acquired:
+                budget.release(acquired.pop(number % len(acquired)))
+            elif action == "cancel" and tasks:
+                tasks[number % len(tasks)].cancel()
+            if action == "run loop" or run_after_each:
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
             assert 0 <= budget.free <= 10
-        # Whoever still waits is served as the others give back.
-        while not all(task.done() for task in waiting):
+        # The remaining tasks acquire their share as the others release theirs. Bounded, since Hypothesis would go on
+        # with further examples after a timeout.
+        for _ in range(2 * len(tasks) + 2):
             await asyncio.sleep(0)
-            while holding:
-                budget.release(holding.pop())
-        # Else those who are served in one turn of the loop come to hear of it in any order.
-        if one_by_one:
-            assert served == sorted(served)
-        for task in waiting:
+            while acquired:
+                budget.release(acquired.pop())
+        assert all(task.done() for task in tasks)
+        # Otherwise tasks that acquire in the same iteration of the loop resume in any order.
+        if run_after_each:
+            assert order == sorted(order)
+        for task in tasks:
             assert task.cancelled() or task.exception() is None
-        while holding:
-            budget.release(holding.pop())
+        while acquired:
+            budget.release(acquired.pop())
         assert budget.free == 10
 
-    asyncio.run(play())
+    asyncio.run(run_steps())
 
 
-async def test_a_flood_never_holds_more_than_the_budget(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
-    at_once = most = 0
+async def test_concurrent_bodies_never_exceed_the_budget(
+    start_upstream: StartUpstream, start_proxy: StartProxy
+) -> None:
+    current = highest = 0
 
     async def slow(connection: UpstreamConnection) -> None:
-        nonlocal at_once, most
+        nonlocal current, highest
         while True:
             received = await connection.read_request()
-            at_once += len(received.body)
-            most = max(most, at_once)
+            current += len(received.body)
+            highest = max(highest, current)
             await asyncio.sleep(0.01)
-            at_once -= len(received.body)
+            current -= len(received.body)
             await connection.send(OK)
 
     fake_upstream = await start_upstream(slow)
     proxy = await start_proxy(fake_upstream.origin, signed=True, body_limit=100_000, body_budget=250_000)
-    frees: list[float] = []
+    free: list[float] = []
 
-    async def one(number: int) -> int:
+    async def send(number: int) -> int:
         body = b"x" * (20_000 + number % 5 * 20_000)
         response = await proxy.send(request("POST", IDEMPOTENT_WRITE, body=body, token=proxy.tokens.editor))
-        frees.append(proxy.budget_free or 0)
+        free.append(proxy.budget_free if proxy.budget_free is not None else -1)
         return response.status
 
-    assert set(await asyncio.gather(*(one(number) for number in range(60)))) == {200}
-    assert 100_000 < most <= 250_000
-    assert min(frees) >= 0
+    assert set(await asyncio.gather(*(send(number) for number in range(60)))) == {200}
+    assert 100_000 < highest <= 250_000
+    assert min(free) >= 0
     assert proxy.budget_free == 250_000
 
 
-async def test_a_body_of_unknown_length_counts_as_the_largest_until_it_has_come(
+async def test_body_of_unknown_length_takes_the_limit_until_it_is_complete(
     start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
-    go_on = asyncio.Event()
-    fake_upstream = await start_upstream(fake_upstreams.respond_when_set(go_on))
+    respond = asyncio.Event()
+    fake_upstream = await start_upstream(fake_upstreams.respond_when_set(respond))
     proxy = await start_proxy(fake_upstream.origin, signed=True, body_limit=1000, body_budget=3000)
     async with proxy.connect() as client:
         await client.send(request("POST", IDEMPOTENT_WRITE, "Transfer-Encoding: chunked", token=proxy.tokens.editor))
         await wait_until(lambda: proxy.budget_free == 2000)
         await client.send(chunked_body(b"x" * 10, b""))
         await wait_until(lambda: proxy.budget_free == 2990)
-        go_on.set()
+        respond.set()
         assert (await client.read_response()).status == 200
     assert proxy.budget_free == 3000
 
 
-async def test_waiting_too_long_for_the_budget_is_answered_with_when_to_try_again(
+async def test_exhausted_budget_returns_503_with_retry_after(
     start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.stall())
@@ -142,16 +146,19 @@ async def test_waiting_too_long_for_the_budget_is_answered_with_when_to_try_agai
         response = await proxy.send(request("POST", IDEMPOTENT_WRITE, body=b"{}", token=proxy.tokens.editor))
         assert response.error == (503, "TEMPORARILY_UNAVAILABLE")
         assert int(response.header("retry-after") or 0) > 0
-        # Requests without a body need no budget.
         assert proxy.lines[-1]["error"] == "body-budget"
+        # Requests without a body need no budget.
+        async with proxy.connect() as reader:
+            await reader.send(request("GET", READ, token=proxy.tokens.viewer))
+            await wait_until(lambda: len(fake_upstream.requests) == 2)
     await wait_until(lambda: proxy.budget_free == 1000)
 
 
-async def test_a_caller_who_leaves_the_queue_holds_nobody_up(
+async def test_client_that_disconnects_while_waiting_does_not_block_others(
     start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
-    go_on = asyncio.Event()
-    fake_upstream = await start_upstream(fake_upstreams.respond_when_set(go_on))
+    respond = asyncio.Event()
+    fake_upstream = await start_upstream(fake_upstreams.respond_when_set(respond))
     proxy = await start_proxy(fake_upstream.origin, signed=True, body_limit=1000, body_budget=1000)
     async with proxy.connect() as first, proxy.connect() as third:
         await first.send(request("POST", IDEMPOTENT_WRITE, body=b"1" * 700, token=proxy.tokens.editor))
@@ -163,24 +170,24 @@ async def test_a_caller_who_leaves_the_queue_holds_nobody_up(
             await wait_until(lambda: proxy.in_flight == 3)
             assert len(fake_upstream.requests) == 1
         await wait_until(lambda: len(fake_upstream.requests) == 2)
-        go_on.set()
+        respond.set()
         assert [(await client.read_response("POST")).status for client in (first, third)] == [200, 200]
     assert proxy.budget_free == 1000
 
 
-async def test_the_budget_survives_whoever_gives_up_while_it_is_given_back() -> None:
+async def test_cancellation_during_a_release_loses_no_budget() -> None:
     budget = Budget(10)
     await budget.acquire(10)
-    waiting = [asyncio.create_task(budget.acquire(6)) for _ in range(3)]
+    tasks = [asyncio.create_task(budget.acquire(6)) for _ in range(3)]
     await asyncio.sleep(0)
-    # In one turn of the loop: the first gives up, and what it waited for becomes free.
-    waiting[0].cancel()
+    # In one iteration of the loop: the first is cancelled, and its share becomes free.
+    tasks[0].cancel()
     budget.release(10)
-    # And one gives up in the turn in which it is served.
-    waiting[1].cancel()
+    # The second is cancelled in the iteration in which it acquires its share.
+    tasks[1].cancel()
     with pytest.raises(asyncio.CancelledError):
-        await waiting[0]
+        await tasks[0]
     with pytest.raises(asyncio.CancelledError):
-        await waiting[1]
-    await waiting[2]
+        await tasks[1]
+    await tasks[2]
     assert budget.free == 4

@@ -1,4 +1,4 @@
-"""The one form in which the proxy sends an URL: nothing of its meaning is lost, and there is no second form."""
+"""Canonical paths and queries: the encoding keeps the meaning of the URL and is unique."""
 
 import re
 from urllib.parse import parse_qsl, unquote_to_bytes
@@ -24,7 +24,7 @@ def _meaning(query: str) -> list[tuple[str, str]]:
 
 
 @given(PATHS)
-def test_a_path_keeps_its_meaning_in_its_one_form(path: str) -> None:
+def test_path_keeps_its_meaning_when_encoded(path: str) -> None:
     sent = canonical_path(path)
     assert all(ENCODED.fullmatch(segment) for segment in sent.split("/"))
     assert _segments(sent) == _segments(path)
@@ -70,7 +70,7 @@ def test_canonical_query_does_not_depend_on_the_order_of_the_parameters(pairs: l
         ("%FF", "%FF"),
     ],
 )
-def test_a_path_of_the_known_traps_has_this_form(raw: str, sent: str) -> None:
+def test_special_characters_in_a_path_are_encoded(raw: str, sent: str) -> None:
     assert canonical_path(f"/x/{raw}") == f"/x/{sent}"
 
 
@@ -92,12 +92,12 @@ def test_a_path_of_the_known_traps_has_this_form(raw: str, sent: str) -> None:
         ("f=params.`a%25` = '5'", "f=params.%60a%25%60%20%3D%20%275%27"),
     ],
 )
-def test_a_query_of_the_known_traps_has_this_form(raw: str, sent: str) -> None:
+def test_special_characters_in_a_query_are_encoded(raw: str, sent: str) -> None:
     assert encoded_query(raw) == sent
 
 
 @given(PATHS.map(lambda path: "/api/2.0/mlflow-artifacts/artifacts" + path))
-def test_what_the_proxy_forwards_is_the_route_that_was_judged(path: str) -> None:
+def test_canonical_path_matches_the_same_route(path: str) -> None:
     try:
         route = match_route("PUT", path)
     except InvalidPathError:
