@@ -31,7 +31,7 @@ from tests.doubles.running_proxy import (
 )
 
 from .conftest import StartProxy, StartUpstream
-from .test_access_log import checked, every_way_to_leave_a_trace
+from .test_access_log import parse_line, send_canaries
 
 StartProcess = Callable[..., Awaitable[ProxyProcess]]
 
@@ -65,7 +65,7 @@ async def test_a_process_writes_json_lines_and_no_secret(
     fake_upstream = await start_upstream(fake_upstreams.respond_by(fake_upstreams.echo))
     proxy = await start_process(fake_upstream.origin)
     async with proxy.connect() as client:
-        await every_way_to_leave_a_trace(client, tokens.editor, "canary")
+        await send_canaries(client, tokens.editor, "canary")
     async with RawClient.connected(proxy.metrics_address) as prometheus:
         metrics = (await prometheus.round_trip(request("GET", "/metrics"))).body.decode()
     assert (await proxy.send(request("GET", "/metrics", token=tokens.admin))).status == 404
@@ -79,7 +79,7 @@ async def test_a_process_writes_json_lines_and_no_secret(
     assert len(proxy.requests) == 24
     for line in proxy.out:
         if '"event": "request"' in line:
-            checked(line)
+            parse_line(line)
     assert [line["event"] for line in proxy.lines if line["event"] != "request"] == ["tokens", "start", "stop", "stop"]
 
 
