@@ -52,6 +52,7 @@ def test_budget_grants_in_order_and_loses_nothing(steps: list[tuple[str, int]], 
         acquired: list[int] = []
         order: list[int] = []
         tasks: list[asyncio.Task[None]] = []
+        sizes: list[int] = []
 
         async def acquire(number: int, size: int) -> None:
             await budget.acquire(size)
@@ -61,6 +62,7 @@ def test_budget_grants_in_order_and_loses_nothing(steps: list[tuple[str, int]], 
         for action, number in steps:
             if action == "acquire":
                 tasks.append(asyncio.create_task(acquire(len(tasks), number)))
+                sizes.append(number)
             elif action == "release" and acquired:
                 budget.release(acquired.pop(number % len(acquired)))
             elif action == "cancel" and tasks:
@@ -69,6 +71,9 @@ def test_budget_grants_in_order_and_loses_nothing(steps: list[tuple[str, int]], 
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
             assert 0 <= budget.free <= 10
+            if run_after_each:
+                waiting = [size for size, task in zip(sizes, tasks, strict=True) if not task.done()]
+                assert not waiting or waiting[0] > budget.free, "the first request in the queue waits although it fits"
         # The remaining tasks acquire their share as the others release theirs. Bounded, since Hypothesis would go on
         # with further examples after a timeout.
         for _ in range(2 * len(tasks) + 2):

@@ -1,4 +1,4 @@
-"""Credentials are fresh at all times, whatever their source does, and nobody waits for them."""
+"""The credential keeper: refreshes ahead of expiry, failures of the source, and renewal of rejected credentials."""
 
 import asyncio
 import logging
@@ -15,13 +15,13 @@ from tests.doubles.fast_time import now, run_fast
 OLD = Credentials("AKIDOLD", "secret")
 
 
-class Keys:
-    """A source that gives other keys each time, for `life` seconds by `clock`; while `trouble` is set it fails."""
+class ChangingSource:
+    """Loads new credentials each time, valid for `lifetime` seconds of `clock`; raises while `error` is set."""
 
-    def __init__(self, clock: Callable[[], float], life: float | None = None) -> None:
+    def __init__(self, clock: Callable[[], float], lifetime: float | None = None) -> None:
         self._clock = clock
-        self._life = life
-        self.trouble = ""
+        self._lifetime = lifetime
+        self.error = ""
         self.times: list[float] = []
 
     @property
@@ -30,37 +30,37 @@ class Keys:
 
     def __call__(self) -> Loaded:
         self.times.append(self._clock())
-        if self.trouble:
-            raise CredentialsError(self.trouble)
-        expires = None if self._life is None else self._clock() + self._life
+        if self.error:
+            raise CredentialsError(self.error)
+        expires = None if self._lifetime is None else self._clock() + self._lifetime
         return Loaded(Credentials(f"AKID{self.loads}", "the-secret"), expires)
 
 
-class Gated:
-    """A source that takes until it is let go, as a slow endpoint does; `inside` counts who is in it at once."""
+class BlockingSource:
+    """A source that blocks until it is released, like a slow endpoint; `concurrent` counts the calls in progress."""
 
     def __init__(self) -> None:
-        self.let_go = threading.Event()
+        self.released = threading.Event()
         self.entered = threading.Event()
-        self.inside = self.most_inside = self.loads = 0
+        self.concurrent = self.max_concurrent = self.loads = 0
         self._lock = threading.Lock()
 
     def __call__(self) -> Loaded:
         with self._lock:
             self.loads += 1
-            self.inside += 1
-            self.most_inside = max(self.most_inside, self.inside)
+            self.concurrent += 1
+            self.max_concurrent = max(self.max_concurrent, self.concurrent)
         self.entered.set()
-        released = self.let_go.wait(10)
+        in_time = self.released.wait(10)
         with self._lock:
-            self.inside -= 1
-        if not released:
-            raise CredentialsError("The test did not let go.")
+            self.concurrent -= 1
+        if not in_time:
+            raise CredentialsError("The test did not release the source.")
         return Loaded(Credentials(f"AKID{self.loads}", "secret"), None)
 
 
 class Clock:
-    """Stands still until it is moved."""
+    """A clock that changes only when a test sets `time`."""
 
     def __init__(self) -> None:
         self.time = 1_000_000.0
@@ -70,29 +70,31 @@ class Clock:
 
 
 def clock() -> Callable[[], float]:
-    """The running loop's time, for other threads too."""
+    """The clock of the running loop, usable in other threads."""
     return asyncio.get_running_loop().time
 
 
-async def wait_until(holds: Callable[[], bool], within: float) -> None:
-    """Within so many seconds of the loop's time, and of as many real ones before a test is given up for lost."""
+async def wait_until(condition: Callable[[], bool], within: float) -> None:
+    """Wait until the condition holds, for at most `within` seconds of the loop's time."""
     deadline = now() + within
-    while not holds():
-        assert now() < deadline, "it did not happen in time"
+    while not condition():
+        assert now() < deadline, f"the condition is not true after {within} s"
         await asyncio.sleep(0)
         await asyncio.sleep(1)
 
 
-# --- In time
+# --- Refresh
 
 
-def test_keys_are_loaded_anew_while_the_old_ones_hold_for_long() -> None:
+def test_credentials_are_refreshed_well_before_they_expire() -> None:
     async def main() -> None:
-        source = Keys(clock(), life=1200)
+        source = ChangingSource(clock(), lifetime=1200)
         keeper = CredentialKeeper(source, clock())
         async with keeper.running():
             seen = [keeper.current()]
+            end = now() + 5 * 1200
             while source.loads < 4:
+                assert now() < end, f"{source.loads} loads in five lifetimes of the credentials"
                 await asyncio.sleep(10)
                 if keeper.current() != seen[-1]:
                     seen.append(keeper.current())
@@ -103,21 +105,21 @@ def test_keys_are_loaded_anew_while_the_old_ones_hold_for_long() -> None:
     run_fast(main)
 
 
-@pytest.mark.parametrize(("life", "pause"), [(None, 60), (100, 50)])
-def test_keys_without_an_end_or_with_a_near_one_are_looked_at_again(life: float | None, pause: float) -> None:
+@pytest.mark.parametrize(("lifetime", "interval"), [(None, 60), (100, 50)])
+def test_credentials_without_or_with_a_near_expiry_are_reloaded(lifetime: float | None, interval: float) -> None:
     async def main() -> None:
-        source = Keys(clock(), life)
+        source = ChangingSource(clock(), lifetime)
         async with CredentialKeeper(source, clock()).running():
             await wait_until(lambda: source.loads >= 3, within=3600)
         for earlier, later in zip(source.times, source.times[1:], strict=False):
-            assert later - earlier >= pause - 1
+            assert later - earlier >= interval - 1
 
     run_fast(main)
 
 
-def test_the_end_of_the_block_ends_the_loading() -> None:
+def test_refreshes_end_with_the_block() -> None:
     async def main() -> None:
-        source = Keys(clock(), life=100)
+        source = ChangingSource(clock(), lifetime=100)
         async with CredentialKeeper(source, clock()).running():
             await wait_until(lambda: source.loads >= 2, within=3600)
         loads = source.loads
@@ -127,79 +129,79 @@ def test_the_end_of_the_block_ends_the_loading() -> None:
     run_fast(main)
 
 
-# --- In trouble
+# --- Failures
 
 
-def test_a_failed_refresh_leaves_the_old_keys_until_they_end(caplog: pytest.LogCaptureFixture) -> None:
+def test_credentials_are_used_until_expiry_when_refreshes_fail(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
     async def main() -> None:
-        source = Keys(clock(), life=960)
+        source = ChangingSource(clock(), lifetime=960)
         keeper = CredentialKeeper(source, clock())
         async with keeper.running():
             old, end = keeper.current(), keeper.expires
             assert end is not None
-            source.trouble = "The metadata endpoint is away."
-            used_in_trouble = False
+            source.error = "The metadata endpoint is not available."
+            used_after_failure = False
             while True:
                 before = now()
                 try:
                     assert keeper.current() == old
-                except ApiError as refusal:
+                except ApiError as error:
                     assert now() >= end
-                    refused = refusal
+                    raised = error
                     break
                 assert before < end
-                used_in_trouble |= keeper.failures > 0
+                used_after_failure |= keeper.failures > 0
                 await asyncio.sleep(5)
-            assert used_in_trouble
-            assert (refused.status, refused.error_code) == (503, "TEMPORARILY_UNAVAILABLE")
-            assert refused.message == "The proxy cannot sign requests: The metadata endpoint is away."
-            assert "Retry-After" in dict(refused.headers)
+            assert used_after_failure
+            assert (raised.status, raised.error_code) == (503, "TEMPORARILY_UNAVAILABLE")
+            assert raised.message == "The proxy cannot sign requests: The metadata endpoint is not available."
+            assert "Retry-After" in dict(raised.headers)
             assert keeper.failures > 3
 
-            source.trouble = ""
+            source.error = ""
             await wait_until(lambda: keeper.failures == 0, within=600)
             assert keeper.current() != old
-        # From one second on up to half a minute, and then no faster.
-        trouble = source.times[1:-1]
-        assert trouble[1] - trouble[0] >= 0.5
-        assert trouble[-1] - trouble[-2] >= 15
+        # The delay between attempts grows from one second to half a minute, with up to half of it as jitter.
+        failed = source.times[1:-1]
+        assert failed[1] - failed[0] >= 0.5
+        assert failed[-1] - failed[-2] >= 15
 
     run_fast(main)
-    said = [record.getMessage() for record in caplog.records if record.__dict__.get("event") == "credentials"]
-    assert said[0] == "The metadata endpoint is away. (attempt 1)"
-    assert said[1] == "The metadata endpoint is away. (attempt 2)"
-    assert said[-1] == "AWS credentials are available again"
-    assert said.count("AWS credentials are available again") == 1
+    messages = [record.getMessage() for record in caplog.records if record.__dict__.get("event") == "credentials"]
+    assert messages[0] == "The metadata endpoint is not available. (attempt 1)"
+    assert messages[1] == "The metadata endpoint is not available. (attempt 2)"
+    assert messages[-1] == "AWS credentials are available again"
+    assert messages.count("AWS credentials are available again") == 1
     assert "the-secret" not in caplog.text
 
 
-def test_a_proxy_starts_without_keys_and_takes_them_when_they_come() -> None:
+def test_keeper_starts_without_credentials_and_loads_them_later() -> None:
     async def main() -> None:
-        source = Keys(clock())
-        source.trouble = "Nothing is there yet."
+        source = ChangingSource(clock())
+        source.error = "The file does not exist."
         keeper = CredentialKeeper(source, clock())
         async with keeper.running():
-            with pytest.raises(ApiError, match="The proxy cannot sign requests: Nothing is there yet") as refused:
+            with pytest.raises(ApiError, match="The proxy cannot sign requests: The file does not exist") as raised:
                 keeper.current()
-            assert (refused.value.status, refused.value.reason) == (503, "aws-credentials-unavailable")
+            assert (raised.value.status, raised.value.reason) == (503, "aws-credentials-unavailable")
             assert keeper.expires is None
-            source.trouble = ""
+            source.error = ""
             await wait_until(lambda: keeper.failures == 0, within=600)
             assert keeper.current().access_key == f"AKID{source.loads}"
 
     run_fast(main)
 
 
-def test_before_the_first_load_there_is_nothing_to_sign_with() -> None:
+def test_current_raises_before_the_first_load() -> None:
     with pytest.raises(ApiError, match="not been loaded yet"):
-        CredentialKeeper(Keys(Clock())).current()
+        CredentialKeeper(ChangingSource(Clock())).current()
 
 
-async def test_keys_end_to_the_second() -> None:
+async def test_credentials_expire_exactly_at_their_expiry() -> None:
     time = Clock()
-    keeper = CredentialKeeper(Keys(time, life=100), time)
+    keeper = CredentialKeeper(ChangingSource(time, lifetime=100), time)
     async with keeper.running():
         assert keeper.expires == time.time + 100
         time.time += 99.999
@@ -209,74 +211,74 @@ async def test_keys_end_to_the_second() -> None:
             keeper.current()
 
 
-# --- Without blocking
+# --- No blocking
 
 
-async def test_a_slow_source_never_holds_up_the_event_loop() -> None:
-    source = Gated()
+async def test_slow_source_does_not_block_the_event_loop() -> None:
+    source = BlockingSource()
 
-    async def let_go_after_some_turns() -> None:
+    async def release_from_the_loop() -> None:
         await asyncio.to_thread(source.entered.wait, 10)
         for _ in range(100):
             await asyncio.sleep(0)
-        # Were the loop held up, nothing would come here, and the source would give up.
-        source.let_go.set()
+        # If the source blocked the loop, this would not run, and the source would raise an error after 10 s.
+        source.released.set()
 
-    turning = asyncio.create_task(let_go_after_some_turns())
+    releasing = asyncio.create_task(release_from_the_loop())
     keeper = CredentialKeeper(source)
     async with keeper.running():
         assert keeper.current().access_key == "AKID1"
-    await turning
+    await releasing
 
 
 async def test_current_does_not_wait_for_a_refresh_under_way() -> None:
-    time, source = Clock(), Gated()
+    time, source = Clock(), BlockingSource()
     keeper = CredentialKeeper(source, time)
-    source.let_go.set()
+    source.released.set()
     async with keeper.running():
-        respond_when_set = keeper.current()
-        source.let_go.clear()
+        loaded = keeper.current()
+        source.released.clear()
         source.entered.clear()
         time.time += 60
-        renewing = asyncio.create_task(keeper.renew(respond_when_set))
+        renewals = asyncio.create_task(keeper.renew(loaded))
         await asyncio.to_thread(source.entered.wait, 10)
-        assert keeper.current() == respond_when_set
-        assert not renewing.done()
-        source.let_go.set()
-        assert await renewing
-        assert keeper.current() != respond_when_set
+        assert keeper.current() == loaded
+        assert not renewals.done()
+        source.released.set()
+        assert await renewals
+        assert keeper.current() != loaded
 
 
-# --- After a refusal by AWS
+# --- Rejected by AWS
 
 
-async def test_many_refusals_at_once_make_one_load() -> None:
-    time, source = Clock(), Gated()
+async def test_concurrent_renewals_load_once() -> None:
+    time, source = Clock(), BlockingSource()
     keeper = CredentialKeeper(source, time)
-    source.let_go.set()
+    source.released.set()
     async with keeper.running():
         rejected = keeper.current()
-        source.let_go.clear()
+        source.released.clear()
         source.entered.clear()
         time.time += 60
-        renewing = [asyncio.create_task(keeper.renew(rejected)) for _ in range(20)]
+        renewals = [asyncio.create_task(keeper.renew(rejected)) for _ in range(20)]
         await asyncio.to_thread(source.entered.wait, 10)
-        renewing += [asyncio.create_task(keeper.renew(rejected)) for _ in range(20)]
-        renewing[0].cancel()
+        renewals += [asyncio.create_task(keeper.renew(rejected)) for _ in range(20)]
+        renewals[0].cancel()
         await asyncio.sleep(0)
-        source.let_go.set()
-        outcomes = await asyncio.gather(*renewing, return_exceptions=True)
-    assert isinstance(outcomes[0], asyncio.CancelledError), "one caller left"
+        source.released.set()
+        outcomes = await asyncio.gather(*renewals, return_exceptions=True)
+    assert isinstance(outcomes[0], asyncio.CancelledError), "this renewal was cancelled"
     assert outcomes[1:] == [True] * 39
-    assert (source.loads, source.most_inside) == (2, 1)
+    assert (source.loads, source.max_concurrent) == (2, 1)
 
 
-async def test_keys_that_are_refused_again_and_again_are_asked_for_every_few_seconds() -> None:
+async def test_repeated_renewals_load_at_most_every_five_seconds() -> None:
     time = Clock()
-    source = Keys(time)
+    source = ChangingSource(time)
     keeper = CredentialKeeper(source, time)
     async with keeper.running():
-        assert not await keeper.renew(keeper.current()), "they were loaded just now"
+        assert not await keeper.renew(keeper.current()), "the credentials were loaded less than five seconds ago"
         assert source.loads == 1
         for seconds in range(1, 21):
             time.time += 1
@@ -284,9 +286,9 @@ async def test_keys_that_are_refused_again_and_again_are_asked_for_every_few_sec
             assert source.loads == 1 + seconds // 5
 
 
-async def test_a_refusal_of_older_keys_asks_for_nothing() -> None:
+async def test_rejection_of_older_credentials_does_not_load() -> None:
     time = Clock()
-    source = Keys(time)
+    source = ChangingSource(time)
     keeper = CredentialKeeper(source, time)
     async with keeper.running():
         time.time += 60
@@ -294,7 +296,7 @@ async def test_a_refusal_of_older_keys_asks_for_nothing() -> None:
         assert source.loads == 1
 
 
-async def test_the_same_keys_again_are_no_others() -> None:
+async def test_renewal_that_loads_the_same_credentials_returns_false() -> None:
     time = Clock()
     keeper = CredentialKeeper(lambda: Loaded(OLD, None), time)
     async with keeper.running():
@@ -302,13 +304,13 @@ async def test_the_same_keys_again_are_no_others() -> None:
         assert not await keeper.renew(OLD)
 
 
-async def test_a_load_that_fails_gives_no_others() -> None:
+async def test_failed_renewal_returns_false_and_leaves_the_credentials() -> None:
     time = Clock()
-    source = Keys(time)
+    source = ChangingSource(time)
     keeper = CredentialKeeper(source, time)
     async with keeper.running():
-        respond_when_set = keeper.current()
+        loaded = keeper.current()
         time.time += 60
-        source.trouble = "Away."
-        assert not await keeper.renew(respond_when_set)
-        assert keeper.current() == respond_when_set, "AWS may have been wrong: they are all there is"
+        source.error = "Not available."
+        assert not await keeper.renew(loaded)
+        assert keeper.current() == loaded, "the rejection may have been temporary"

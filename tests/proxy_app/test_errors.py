@@ -1,4 +1,4 @@
-"""What a caller is told when there is no answer, and what a stock client makes of it."""
+"""Errors of the proxy itself: limits, lost responses, internal errors, and how a stock MLflow client shows them."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ import pytest
 
 from proxy_app import errors
 from proxy_app.upstream import aws_error
-from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles import fake_upstreams
 from tests.doubles.fake_upstreams import OK, FakeUpstream, response_with_length
 from tests.doubles.raw_client import request
 from tests.doubles.running_proxy import (
@@ -37,37 +37,37 @@ async def fake_upstream(start_upstream: StartUpstream) -> FakeUpstream:
     return await start_upstream(fake_upstreams.respond_with(OK))
 
 
-# --- Too much
+# --- Limits
 
 
-async def test_one_request_too_many_is_told_when_to_come_back(
+async def test_request_above_the_limit_returns_429_with_retry_after(
     start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
-    go_on = asyncio.Event()
-    fake_upstream = await start_upstream(fake_upstreams.respond_when_set(go_on))
+    respond = asyncio.Event()
+    fake_upstream = await start_upstream(fake_upstreams.respond_when_set(respond))
     proxy = await start_proxy(fake_upstream.origin, max_requests=2)
     async with proxy.connect() as first, proxy.connect() as second:
-        for caller in (first, second):
-            await caller.send(request("GET", READ, token=proxy.tokens.viewer))
+        for client in (first, second):
+            await client.send(request("GET", READ, token=proxy.tokens.viewer))
         await wait_until(lambda: len(fake_upstream.requests) == 2)
         response = await proxy.send(request("GET", READ, token=proxy.tokens.viewer))
         assert response.error == (429, "REQUEST_LIMIT_EXCEEDED")
         assert response.header("retry-after") == "1"
-        # Whoever watches the proxy is answered all the same.
+        # Health checks are not limited.
         assert (await proxy.send(request("GET", "/healthz"))).status == 200
-        go_on.set()
-        assert [(await caller.read_response()).status for caller in (first, second)] == [200, 200]
+        respond.set()
+        assert [(await client.read_response()).status for client in (first, second)] == [200, 200]
     assert (await proxy.send(request("GET", READ, token=proxy.tokens.viewer))).status == 200
 
 
-async def test_one_connection_too_many_is_closed_with_a_word(
+async def test_connection_above_the_limit_gets_503_and_is_closed(
     fake_upstream: FakeUpstream, start_proxy: StartProxy
 ) -> None:
     proxy = await start_proxy(fake_upstream.origin, max_connections=3)
     async with contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(proxy.connect()) for _ in range(3)]
-        for caller in clients:
-            assert (await caller.round_trip(request("GET", "/healthz"))).status == 200
+        for client in clients:
+            assert (await client.round_trip(request("GET", "/healthz"))).status == 200
         async with proxy.connect() as fourth:
             response = await fourth.read_response()
             assert (response.status, response.header("retry-after"), response.header("connection")) == (
@@ -79,27 +79,27 @@ async def test_one_connection_too_many_is_closed_with_a_word(
             assert "MLFLOW_PROXY_MAX_CONNECTIONS" in response.message
             assert proxy.metric("mlflow_proxy_errors_total", error="too-many-connections") == 1
             assert await fourth.closed() == b""
-        # The others notice nothing, and a place that becomes free is given again.
+        # Other connections are not affected, and the limit counts open connections only.
         assert (await clients[0].round_trip(request("GET", READ, token=proxy.tokens.viewer))).status == 200
     await wait_until(lambda: proxy.metric("mlflow_proxy_connections") == 0)
     assert (await proxy.send(request("GET", "/healthz"))).status == 200
 
 
-async def test_a_rush_of_connections_does_not_get_past_the_limit(
+async def test_concurrent_connections_do_not_exceed_the_limit(
     fake_upstream: FakeUpstream, start_proxy: StartProxy
 ) -> None:
     proxy = await start_proxy(fake_upstream.origin, max_connections=5)
 
-    async def one() -> int:
-        async with proxy.connect() as caller:
+    async def connect() -> int:
+        async with proxy.connect() as client:
             with contextlib.suppress(ConnectionError):
-                await caller.send(request("GET", "/healthz"))
-            status = (await caller.read_response()).status
-            await everyone.wait()
+                await client.send(request("GET", "/healthz"))
+            status = (await client.read_response()).status
+            await all_answered.wait()
             return status
 
-    everyone = asyncio.Barrier(40)
-    statuses = await asyncio.gather(*(one() for _ in range(40)))
+    all_answered = asyncio.Barrier(40)
+    statuses = await asyncio.gather(*(connect() for _ in range(40)))
     assert (statuses.count(200), statuses.count(503)) == (5, 35)
 
 
@@ -110,8 +110,9 @@ async def test_a_rush_of_connections_does_not_get_past_the_limit(
         (READ, ["X-Long: " + "canary" * 2000]),
         (READ, [f"{'X-canary' * 2000}: long"]),
     ],
+    ids=["request line", "header value", "header name"],
 )
-async def test_a_line_that_is_too_long_is_refused_with_the_limit(
+async def test_too_long_request_line_or_header_returns_400_with_the_limit(
     fake_upstream: FakeUpstream,
     start_proxy: StartProxy,
     target: str,
@@ -119,64 +120,66 @@ async def test_a_line_that_is_too_long_is_refused_with_the_limit(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     proxy = await start_proxy(fake_upstream.origin, header_limit=10_000)
-    async with proxy.connect() as caller:
-        response = await caller.round_trip(request("GET", target, *headers, token=proxy.tokens.viewer))
+    async with proxy.connect() as client:
+        response = await client.round_trip(request("GET", target, *headers, token=proxy.tokens.viewer))
         assert response.error == (400, "INVALID_PARAMETER_VALUE")
         assert "longer than 10000 bytes (MLFLOW_PROXY_HEADER_LIMIT_BYTES)" in response.message
-        assert await caller.closed() == b""
+        assert await client.closed() == b""
     assert (proxy.lines[-1]["status"], proxy.lines[-1]["error"]) == (400, "header-too-long")
     assert "canary" not in response.message + caplog.text + "".join(proxy.written)
     assert fake_upstream.connections == 0
 
 
-@pytest.mark.parametrize("first", [b"", request("GET", "/healthz")], ids=["first", "later"])
-async def test_a_head_without_end_is_refused_before_it_fills_the_memory(
-    fake_upstream: FakeUpstream, start_proxy: StartProxy, first: bytes
+@pytest.mark.parametrize("earlier", [b"", request("GET", "/healthz")], ids=["first request", "later request"])
+async def test_endless_request_head_is_rejected_at_twice_the_limit(
+    fake_upstream: FakeUpstream, start_proxy: StartProxy, earlier: bytes
 ) -> None:
     proxy = await start_proxy(fake_upstream.origin, header_limit=10_000)
-    async with proxy.connect() as caller:
-        if first:
-            assert (await caller.round_trip(first)).status == 200
-        await caller.send(b"GET / HTTP/1.1\r\nHost: g\r\n")
+    async with proxy.connect() as client:
+        if earlier:
+            assert (await client.round_trip(earlier)).status == 200
+        await client.send(b"GET / HTTP/1.1\r\nHost: g\r\n")
         line = b"X-canary: " + b"a" * 5_000 + b"\r\n"
-        # None of them is too long, and twice the limit is reached with the last.
+        # Each line is below the limit; the last one reaches twice the limit.
         for _ in range(4):
-            await caller.send(line)
+            await client.send(line)
             await asyncio.sleep(0.01)
-        response = await caller.read_response()
+        response = await client.read_response()
         assert response.error == (400, "INVALID_PARAMETER_VALUE")
         assert "MLFLOW_PROXY_HEADER_LIMIT_BYTES" in response.message
     assert (proxy.lines[-1]["status"], proxy.lines[-1]["error"]) == (400, "header-too-long")
     assert fake_upstream.connections == 0
 
 
-async def test_bodies_do_not_count_as_heads(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
+async def test_bodies_do_not_count_towards_the_header_limit(
+    start_upstream: StartUpstream, start_proxy: StartProxy
+) -> None:
     fake_upstream = await start_upstream(fake_upstreams.count_body())
     proxy = await start_proxy(fake_upstream.origin, header_limit=10_000)
     body = b"x" * 300_000
-    async with proxy.connect() as caller:
+    async with proxy.connect() as client:
         for _ in range(3):
-            received = request("PUT", ARTIFACT, f"Content-Length: {len(body)}", token=proxy.tokens.editor)
-            assert (await caller.round_trip(received + body)).status == 200
-            # What was refused is read to its end, however long it is.
-            refused = request("PUT", ARTIFACT, f"Content-Length: {len(body)}", token=proxy.tokens.viewer)
-            assert (await caller.round_trip(refused + body)).status == 403
+            allowed = request("PUT", ARTIFACT, f"Content-Length: {len(body)}", token=proxy.tokens.editor)
+            assert (await client.round_trip(allowed + body)).status == 200
+            # The body of a rejected request is read to its end.
+            forbidden = request("PUT", ARTIFACT, f"Content-Length: {len(body)}", token=proxy.tokens.viewer)
+            assert (await client.round_trip(forbidden + body)).status == 403
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/html"])
-async def test_a_name_that_is_no_text_is_no_fault_of_the_proxy(
+async def test_host_or_origin_that_is_not_utf_8_is_not_an_internal_error(
     fake_upstream: FakeUpstream, start_proxy: StartProxy, accept: str
 ) -> None:
     proxy = await start_proxy(fake_upstream.origin)
     page = request("GET", "/", f"Accept: {accept}", token=proxy.tokens.viewer)
     assert (await proxy.send(page.replace(b"Host: ", b"Host: \xff"))).status == 200
-    foreign = request(
+    cross_site = request(
         "POST", SEARCH, f"Accept: {accept}", "Origin: http://canary", body=b"{}", token=proxy.tokens.viewer
     )
-    assert (await proxy.send(foreign.replace(b"canary", b"\xff"))).status == 403
+    assert (await proxy.send(cross_site.replace(b"canary", b"\xff"))).status == 403
 
 
-async def test_lines_up_to_the_limit_reach_the_upstream(fake_upstream: FakeUpstream, start_proxy: StartProxy) -> None:
+async def test_lines_below_the_limit_are_forwarded(fake_upstream: FakeUpstream, start_proxy: StartProxy) -> None:
     proxy = await start_proxy(fake_upstream.origin)
     query = "&".join(f"run_ids={number:032x}" for number in range(1500))
     target = f"/ajax-api/2.0/mlflow/metrics/get-history-bulk?{query}"
@@ -187,50 +190,50 @@ async def test_lines_up_to_the_limit_reach_the_upstream(fake_upstream: FakeUpstr
     assert fake_upstream.requests[0].header("x-long") == "x" * 60_000
 
 
-async def test_too_many_headers_are_refused(fake_upstream: FakeUpstream, start_proxy: StartProxy) -> None:
+async def test_too_many_headers_return_400(fake_upstream: FakeUpstream, start_proxy: StartProxy) -> None:
     proxy = await start_proxy(fake_upstream.origin)
     response = await proxy.send(request("GET", READ, *[f"X-{number}: 1" for number in range(500)]))
     assert response.error == (400, "INVALID_PARAMETER_VALUE")
     assert "too many headers" in response.message
 
 
-async def test_a_head_that_never_ends_is_not_waited_for(fake_upstream: FakeUpstream, start_proxy: StartProxy) -> None:
-    proxy = await start_proxy(fake_upstream.origin, keepalive=0.2)
-    async with proxy.connect() as caller, asyncio.timeout(3):
-        await caller.send(b"GET / HTTP/1.1\r\nHost:")
-        assert await caller.closed() == b""
-
-
-async def test_an_idle_connection_is_closed_after_its_time(
+async def test_connection_with_an_incomplete_head_is_closed(
     fake_upstream: FakeUpstream, start_proxy: StartProxy
 ) -> None:
     proxy = await start_proxy(fake_upstream.origin, keepalive=0.2)
-    async with proxy.connect() as caller, asyncio.timeout(3):
-        assert (await caller.round_trip(request("GET", READ, token=proxy.tokens.viewer))).status == 200
-        assert await caller.closed() == b""
+    async with proxy.connect() as client, asyncio.timeout(3):
+        await client.send(b"GET / HTTP/1.1\r\nHost:")
+        assert await client.closed() == b""
 
 
-# --- No answer
+async def test_idle_connection_is_closed_after_keepalive(fake_upstream: FakeUpstream, start_proxy: StartProxy) -> None:
+    proxy = await start_proxy(fake_upstream.origin, keepalive=0.2)
+    async with proxy.connect() as client, asyncio.timeout(3):
+        assert (await client.round_trip(request("GET", READ, token=proxy.tokens.viewer))).status == 200
+        assert await client.closed() == b""
+
+
+# --- No response
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "target", "error", "says"),
+    ("behaviour", "target", "error", "text"),
     [
         (fake_upstreams.break_connection(), READ, (502, "TEMPORARILY_UNAVAILABLE"), "was lost before the response"),
         (fake_upstreams.break_connection(), NON_IDEMPOTENT_WRITE, (409, "ABORTED"), "check before you send it again"),
         (fake_upstreams.stall(), READ, (504, "DEADLINE_EXCEEDED"), "did not respond within 0.3 seconds"),
         (fake_upstreams.stall(), NON_IDEMPOTENT_WRITE, (409, "ABORTED"), "check before you send it again"),
     ],
-    ids=["broken read", "broken write", "unanswered read", "unanswered write"],
+    ids=["lost read", "lost write", "timed-out read", "timed-out write"],
 )
 @pytest.mark.parametrize("signed", [False, True])
-async def test_a_lost_answer_is_told_by_whether_the_request_may_go_again(
+async def test_lost_response_error_depends_on_idempotency(
     start_upstream: StartUpstream,
     start_proxy: StartProxy,
     behaviour: fake_upstreams.Behaviour,
     target: str,
     error: tuple[int, str],
-    says: str,
+    text: str,
     signed: bool,
 ) -> None:
     fake_upstream = await start_upstream(behaviour)
@@ -238,20 +241,20 @@ async def test_a_lost_answer_is_told_by_whether_the_request_may_go_again(
     method = "GET" if target == READ else "POST"
     response = await proxy.send(request(method, target, body=b"{}", token=proxy.tokens.admin))
     assert response.error == error
-    assert says in response.message
+    assert text in response.message
 
 
-async def test_a_fault_is_told_without_its_insides(
+async def test_internal_error_does_not_show_the_exception(
     fake_upstream: FakeUpstream,
     start_proxy: StartProxy,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def broken(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise ZeroDivisionError("inside")
 
     proxy = await start_proxy(fake_upstream.origin)
-    monkeypatch.setattr("proxy_app.proxy.check_role", broken)
+    monkeypatch.setattr("proxy_app.proxy.check_role", fail)
     response = await proxy.send(request("GET", READ, token=proxy.tokens.viewer))
     assert response.error == (500, "INTERNAL_ERROR")
     assert "inside" not in response.message
@@ -261,11 +264,11 @@ async def test_a_fault_is_told_without_its_insides(
     assert proxy.lines[-1]["request_id"] in record.getMessage()
 
 
-# --- What a stock client shows
+# --- Stock MLflow client
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Generator[StockClient]:
+def stock_client(tmp_path_factory: pytest.TempPathFactory) -> Generator[StockClient]:
     with StockClient.running(tmp_path_factory.mktemp("home")) as running:
         yield running
 
@@ -274,17 +277,17 @@ def url(proxy: RunningProxy) -> str:
     return f"http://{proxy.address}"
 
 
-def test_every_error_code_is_one_of_mlflows(client: StockClient) -> None:
+def test_every_error_code_exists_in_mlflow(stock_client: StockClient) -> None:
     sources = "".join(Path(module.__file__ or "").read_text() for module in (errors, aws_error))
     codes = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+|UNAUTHENTICATED|ABORTED)"', sources))
     assert len(codes) > 10
-    assert codes <= client.error_codes()
+    assert codes <= stock_client.error_codes()
 
 
 @pytest.mark.parametrize(
-    ("role", "call", "arguments", "code", "says"),
+    ("role", "call", "arguments", "code", "text"),
     [
-        ("nobody", "get_run", ["1"], "UNAUTHENTICATED", "The Authorization header holds no token of this proxy"),
+        ("none", "get_run", ["1"], "UNAUTHENTICATED", "The Authorization header holds no token of this proxy"),
         ("viewer", "set_tag", ["1", "key", "value"], "PERMISSION_DENIED", "this request requires editor"),
         ("editor", "delete_run", ["1"], "PERMISSION_DENIED", "this request requires admin"),
         ("admin", "http", ["/api/2.0/mlflow/no-such", "GET", None], "ENDPOINT_NOT_FOUND", "add it to the proxy"),
@@ -297,25 +300,25 @@ def test_every_error_code_is_one_of_mlflows(client: StockClient) -> None:
         ),
     ],
 )
-async def test_a_stock_client_shows_the_sentence_and_asks_no_second_time(
+async def test_stock_client_shows_the_message_and_does_not_retry(
     fake_upstream: FakeUpstream,
     start_proxy: StartProxy,
-    client: StockClient,
+    stock_client: StockClient,
     role: str,
     call: str,
     arguments: list[Any],
     code: str,
-    says: str,
+    text: str,
 ) -> None:
     proxy = await start_proxy(fake_upstream.origin, signed=True, body_limit=1 << 20)
-    shown = await client.call(url(proxy), getattr(proxy.tokens, role, "nonsense"), call, *arguments)
-    assert (shown.error, shown.code) == ("RestException", code)
-    assert says in shown.text
+    result = await stock_client.call(url(proxy), getattr(proxy.tokens, role, "nonsense"), call, *arguments)
+    assert (result.error, result.code) == ("RestException", code)
+    assert text in result.text
     assert (len(proxy.lines), fake_upstream.connections) == (1, 0)
 
 
-async def test_a_stock_client_shows_mlflows_own_errors_as_they_are(
-    start_upstream: StartUpstream, start_proxy: StartProxy, client: StockClient
+async def test_stock_client_shows_errors_of_mlflow_unchanged(
+    start_upstream: StartUpstream, start_proxy: StartProxy, stock_client: StockClient
 ) -> None:
     error = {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Run with id=1 not found"}
     fake_upstream = await start_upstream(
@@ -323,56 +326,56 @@ async def test_a_stock_client_shows_mlflows_own_errors_as_they_are(
     )
     for signed in (False, True):
         proxy = await start_proxy(fake_upstream.origin, signed=signed)
-        shown = await client.call(url(proxy), proxy.tokens.viewer, "get_run", "1")
-        assert (shown.code, shown.text) == (error["error_code"], f"{error['error_code']}: {error['message']}")
+        result = await stock_client.call(url(proxy), proxy.tokens.viewer, "get_run", "1")
+        assert (result.code, result.text) == (error["error_code"], f"{error['error_code']}: {error['message']}")
 
 
-async def test_a_stock_client_never_repeats_a_write_that_may_have_been_done(
-    start_upstream: StartUpstream, start_proxy: StartProxy, client: StockClient
+async def test_stock_client_does_not_retry_a_write_with_unknown_outcome(
+    start_upstream: StartUpstream, start_proxy: StartProxy, stock_client: StockClient
 ) -> None:
     for behaviour in (fake_upstreams.break_connection(), fake_upstreams.stall()):
         fake_upstream = await start_upstream(behaviour)
         for signed in (False, True):
             proxy = await start_proxy(fake_upstream.origin, signed=signed, upstream_timeout=0.3)
             fake_upstream.requests.clear()
-            shown = await client.call(url(proxy), proxy.tokens.editor, "create_run", "0")
-            assert (shown.error, shown.code) == ("RestException", "ABORTED")
-            assert "may have been carried out" in shown.text
+            result = await stock_client.call(url(proxy), proxy.tokens.editor, "create_run", "0")
+            assert (result.error, result.code) == ("RestException", "ABORTED")
+            assert "may have been carried out" in result.text
             assert (len(fake_upstream.requests), len(proxy.lines)) == (1, 1)
 
 
-async def test_a_stock_client_gets_over_a_short_break(
-    start_upstream: StartUpstream, start_proxy: StartProxy, client: StockClient
+async def test_stock_client_recovers_from_a_short_outage(
+    start_upstream: StartUpstream, start_proxy: StartProxy, stock_client: StockClient
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.break_connection(times=3, then=RUN))
     proxy = await start_proxy(fake_upstream.origin)
-    # Three attempts are the proxy's, and then the client's own second one gets through.
-    assert (await client.call(url(proxy), proxy.tokens.viewer, "get_run", "1")).error == ""
+    # The proxy's three attempts fail; the client's second request succeeds.
+    assert (await stock_client.call(url(proxy), proxy.tokens.viewer, "get_run", "1")).error == ""
     assert [(line["status"], line["attempts"]) for line in proxy.lines] == [(502, 3), (200, 1)]
 
 
-async def test_a_stock_client_waits_as_long_as_a_full_proxy_tells_it(
-    start_upstream: StartUpstream, start_proxy: StartProxy, client: StockClient
+async def test_stock_client_retries_after_429(
+    start_upstream: StartUpstream, start_proxy: StartProxy, stock_client: StockClient
 ) -> None:
-    go_on = asyncio.Event()
-    fake_upstream = await start_upstream(fake_upstreams.respond_when_set(go_on, RUN))
+    respond = asyncio.Event()
+    fake_upstream = await start_upstream(fake_upstreams.respond_when_set(respond, RUN))
     proxy = await start_proxy(fake_upstream.origin, max_requests=1)
-    async with proxy.connect() as caller:
-        await caller.send(request("GET", READ, token=proxy.tokens.viewer))
+    async with proxy.connect() as client:
+        await client.send(request("GET", READ, token=proxy.tokens.viewer))
         await wait_until(lambda: proxy.in_flight == 1)
-        received = asyncio.create_task(client.call(url(proxy), proxy.tokens.viewer, "get_run", "1"))
+        call = asyncio.create_task(stock_client.call(url(proxy), proxy.tokens.viewer, "get_run", "1"))
         await wait_until(lambda: any(line["status"] == 429 for line in proxy.lines), 10)
-        go_on.set()
-        assert (await received).error == ""
+        respond.set()
+        assert (await call).error == ""
     assert sorted(line["status"] for line in proxy.lines) == [200, 200, 429]
 
 
 @pytest.mark.parametrize("signed", [False, True], ids=["plain", "signed"])
 @pytest.mark.parametrize(("path", "status"), [(SEARCH, 200), (IDEMPOTENT_WRITE, 200), (NON_IDEMPOTENT_WRITE, 409)])
-async def test_a_short_body_is_sent_again_where_that_does_no_harm(
+async def test_short_body_is_retried_only_if_idempotent(
     start_upstream: StartUpstream, start_proxy: StartProxy, signed: bool, path: str, status: int
 ) -> None:
-    # As when the upstream ends an idle connection just then.
+    # As if the upstream closed an idle connection at the same time.
     fake_upstream = await start_upstream(fake_upstreams.break_connection(times=1))
     proxy = await start_proxy(fake_upstream.origin, signed=signed)
     response = await proxy.send(request("POST", path, body=b'{"a": 1}', token=proxy.tokens.editor))
