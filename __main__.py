@@ -17,7 +17,7 @@ def main() -> None:
     if config.aws is not None:
         built["aws"] = components.AwsMlflowProxy("mlflow", config.aws.given())
     if config.gcp is not None:
-        built["gcp"] = components.GcpMlflow("mlflow", config.gcp)
+        built["gcp"] = components.GcpMlflow("mlflow", config.gcp.given())
     for cloud, component in built.items():
         # With both components in one stack, the cloud prefixes the names of outputs.
         prefix = f"{cloud}_" if len(built) > 1 else ""

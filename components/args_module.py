@@ -1,7 +1,7 @@
 """Generate the TypedDicts of a component's arguments from its settings' classes.
 
 Pulumi's component host reads arguments from a TypedDict and accepts neither Literal nor unions, so
-components/aws/args.py is generated (`make docs`) instead of written twice; a test fails when it is out of date.
+args.py of each cloud is generated (`make docs`) instead of written twice; a test fails when it is out of date.
 """
 
 import types
@@ -13,13 +13,17 @@ from typing import Annotated, Any, Literal
 from pydantic.fields import FieldInfo
 
 from .aws.settings import AwsMlflowProxySettings
+from .gcp.settings import GcpMlflowSettings
 from .validation import AcceptsOutput, ValidatedArgs, nested_model
 
 
 def modules() -> Mapping[Path, str]:
     """The source of each generated module, by its path."""
     here = Path(__file__).parent
-    return {here / "aws" / "args.py": args_module(AwsMlflowProxySettings, "Aws")}
+    return {
+        here / "aws" / "args.py": args_module(AwsMlflowProxySettings, "Aws"),
+        here / "gcp" / "args.py": args_module(GcpMlflowSettings, "Gcp"),
+    }
 
 
 def write() -> None:

@@ -8,10 +8,10 @@ import pulumi
 from pulumi.runtime import config as runtime
 
 from .aws.settings import AwsMlflowProxySettings
-from .gcp.args import GcpMlflowArgs
+from .gcp.settings import GcpMlflowSettings
 from .validation import SettingsError, config_name
 
-Args = TypeVar("Args", AwsMlflowProxySettings, GcpMlflowArgs)
+Args = TypeVar("Args", AwsMlflowProxySettings, GcpMlflowSettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,7 @@ class Config:
     """Settings of both components; None for a component that the config does not name."""
 
     aws: AwsMlflowProxySettings | None
-    gcp: GcpMlflowArgs | None
+    gcp: GcpMlflowSettings | None
 
 
 def read_config() -> Config:
@@ -32,7 +32,7 @@ def read_config() -> Config:
         problems += [f"mlflow:aws.{config_name(name)}: {sentence}" for name, sentence in aws.wrong_region(region)]
     # Defaults from the provider's configuration.
     provided = {"project": google.get("project"), "region": google.get("region")}
-    gcp = _read(GcpMlflowArgs, "gcp", {name: value for name, value in provided.items() if value}, problems)
+    gcp = _read(GcpMlflowSettings, "gcp", {name: value for name, value in provided.items() if value}, problems)
     if problems:
         raise SettingsError(problems)
     if aws is None and gcp is None:
@@ -43,7 +43,7 @@ def read_config() -> Config:
 
 
 def _unknown_keys() -> Iterator[str]:
-    known = {"aws", "gcp", *AwsMlflowProxySettings.config_secrets.values(), *GcpMlflowArgs.config_secrets.values()}
+    known = {"aws", "gcp", *AwsMlflowProxySettings.config_secrets.values(), *GcpMlflowSettings.config_secrets.values()}
     # pulumi.Config does not list keys, so a misspelt key would otherwise be ignored silently.
     for key in sorted({*runtime.CONFIG.get(), *runtime.get_config_env()}):
         if key.startswith("mlflow:") and key.removeprefix("mlflow:") not in known:

@@ -8,7 +8,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
 from .aws.settings import AwsMlflowProxySettings
-from .gcp.args import GcpMlflowArgs
+from .gcp.settings import GcpMlflowSettings
 from .validation import ValidatedArgs, expected, nested_model
 
 
@@ -29,7 +29,7 @@ def aws_settings() -> str:
 
 def gcp_settings() -> str:
     """The Markdown page of the Google Cloud settings."""
-    return _page("GcpMlflow", "gcp", GcpMlflowArgs, "image URIs and secrets")
+    return _page("GcpMlflow", "gcp", GcpMlflowSettings, "image URIs and secrets")
 
 
 def _page(component: str, cloud: str, model: type[ValidatedArgs], inputs: str) -> str:

@@ -12,7 +12,6 @@ from urllib.parse import quote
 import pulumi
 from pulumi_gcp import monitoring
 
-from .args import AppArgs, MonitoringArgs
 from .database import Database
 from .deployment import Deployment
 from .log_bucket import service_log_filter
@@ -29,6 +28,7 @@ from .metrics import (
     instances_of,
     service_of,
 )
+from .settings import AppSettings, MonitoringSettings
 from .sql_tiers import max_connections
 
 _CONSOLE = "https://console.cloud.google.com"
@@ -62,9 +62,9 @@ class _Alert:
 
 def create_alerts(
     deployment: Deployment,
-    args: MonitoringArgs,
+    args: MonitoringSettings,
     *,
-    app: AppArgs,
+    app: AppSettings,
     tier: str,
     database: Database,
     after: pulumi.Resource,
@@ -101,7 +101,7 @@ def create_alerts(
     ]
 
 
-def _service_alerts(deployment: Deployment, args: MonitoringArgs, app: AppArgs) -> Iterator[tuple[str, _Alert]]:
+def _service_alerts(deployment: Deployment, args: MonitoringSettings, app: AppSettings) -> Iterator[tuple[str, _Alert]]:
     service = service_of(deployment, app.service)
     yield (
         "no-instance",
@@ -317,7 +317,7 @@ def _strategy(alert: _Alert, channel: pulumi.Output[str] | None) -> monitoring.A
 
 
 def _links(
-    deployment: Deployment, app: AppArgs, database: Database, alert: _Alert
+    deployment: Deployment, app: AppSettings, database: Database, alert: _Alert
 ) -> list[monitoring.AlertPolicyDocumentationLinkArgs]:
     project = f"?project={deployment.project}"
     where = (

@@ -9,10 +9,10 @@ import pulumi
 from pulumi_gcp import appengine
 
 from . import regions
-from .args import AppArgs, OAuthClientArgs
 from .deployment import Deployment
 from .oauth_client import OAuthClient
 from .placeholder import Placeholder
+from .settings import AppSettings, OAuthClientSettings
 
 _ALREADY_EXISTS = (
     "This project has an App Engine application already (from before, or from a stack that was destroyed: no "
@@ -40,10 +40,10 @@ class AppEngine(pulumi.ComponentResource):
     def __init__(
         self,
         deployment: Deployment,
-        args: AppArgs,
+        args: AppSettings,
         *,
         location: str,
-        oauth_client: OAuthClientArgs,
+        oauth_client: OAuthClientSettings,
         oauth_client_secret: pulumi.Input[str] | None,
         number: pulumi.Input[str],
         opts: pulumi.ResourceOptions | None = None,
@@ -72,7 +72,7 @@ class AppEngine(pulumi.ComponentResource):
             }
         )
 
-    def _existing(self, deployment: Deployment, oauth_client: OAuthClientArgs) -> appengine.Application:
+    def _existing(self, deployment: Deployment, oauth_client: OAuthClientSettings) -> appengine.Application:
         found = appengine.Application.get(
             deployment.logical_name("app"), deployment.project, opts=pulumi.ResourceOptions(parent=self)
         )
@@ -87,9 +87,9 @@ class AppEngine(pulumi.ComponentResource):
     def _managed(
         self,
         deployment: Deployment,
-        args: AppArgs,
+        args: AppSettings,
         location: str,
-        oauth_client: OAuthClientArgs,
+        oauth_client: OAuthClientSettings,
         client_secret: pulumi.Input[str] | None,
     ) -> appengine.Application:
         client = OAuthClient(

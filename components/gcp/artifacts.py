@@ -6,7 +6,7 @@ Out of scope: permissions of clients that access the bucket directly, and custom
 import pulumi
 from pulumi_gcp import storage
 
-from .data_args import ArtifactsArgs
+from .data_settings import ArtifactsSettings
 from .deployment import Deployment
 
 _DAY = 86_400
@@ -24,7 +24,7 @@ class Artifacts(pulumi.ComponentResource):
     """Resources that remain after a destroy, with the reason."""
 
     def __init__(
-        self, deployment: Deployment, args: ArtifactsArgs, *, opts: pulumi.ResourceOptions | None = None
+        self, deployment: Deployment, args: ArtifactsSettings, *, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("mlflow:gcp:Artifacts", deployment.logical_name("artifacts"), {}, opts)
         bucket = storage.Bucket(

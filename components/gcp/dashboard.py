@@ -10,7 +10,6 @@ from typing import Any
 import pulumi
 from pulumi_gcp import monitoring
 
-from .args import AppArgs, MonitoringArgs
 from .database import Database
 from .deployment import Deployment
 from .log_bucket import service_log_filter
@@ -29,6 +28,7 @@ from .metrics import (
     instances_of,
     service_of,
 )
+from .settings import AppSettings, MonitoringSettings
 
 # Columns of the mosaic layout, and heights of its tiles.
 _COLUMNS = 48
@@ -39,9 +39,9 @@ Widget = dict[str, Any]
 
 def create_dashboard(
     deployment: Deployment,
-    args: MonitoringArgs,
+    args: MonitoringSettings,
     *,
-    app: AppArgs,
+    app: AppSettings,
     database: Database,
     log_bucket: pulumi.Output[str],
     alerts: Sequence[monitoring.AlertPolicy],
@@ -71,7 +71,11 @@ def create_dashboard(
 
 
 def _add_health(
-    page: "_Page", deployment: Deployment, app: AppArgs, database: Database, alerts: Sequence[monitoring.AlertPolicy]
+    page: "_Page",
+    deployment: Deployment,
+    app: AppSettings,
+    database: Database,
+    alerts: Sequence[monitoring.AlertPolicy],
 ) -> None:
     service, database_resource = service_of(deployment, app.service), database_of(deployment, database.instance_name)
     instances = instances_of(deployment, app.service)
@@ -124,7 +128,7 @@ def _add_health(
     )
 
 
-def _add_usage(page: "_Page", deployment: Deployment, app: AppArgs, log_bucket: pulumi.Output[str]) -> None:
+def _add_usage(page: "_Page", deployment: Deployment, app: AppSettings, log_bucket: pulumi.Output[str]) -> None:
     page.row(_TITLE, _text("Usage"))
     page.row(
         _PANEL,
@@ -145,7 +149,7 @@ def _add_usage(page: "_Page", deployment: Deployment, app: AppArgs, log_bucket: 
 
 
 def _add_latency(
-    page: "_Page", deployment: Deployment, args: MonitoringArgs, app: AppArgs, log_bucket: pulumi.Output[str]
+    page: "_Page", deployment: Deployment, args: MonitoringSettings, app: AppSettings, log_bucket: pulumi.Output[str]
 ) -> None:
     service = service_of(deployment, app.service)
     page.row(_TITLE, _text("Latency"))
@@ -221,7 +225,7 @@ def _data_sets(lines: dict[str, TimeSeries]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _log_panel(title: str, app: AppArgs, log_bucket: pulumi.Output[str], which: str) -> Widget:
+def _log_panel(title: str, app: AppSettings, log_bucket: pulumi.Output[str], which: str) -> Widget:
     return {
         "title": title,
         "logsPanel": {

@@ -8,7 +8,7 @@ and access for others.
 import pulumi
 from pulumi_gcp import sql
 
-from .data_args import DatabaseArgs
+from .data_settings import DatabaseSettings
 from .deployment import Deployment
 from .network import Network
 from .password import Password
@@ -40,7 +40,7 @@ class Database(pulumi.ComponentResource):
     def __init__(
         self,
         deployment: Deployment,
-        args: DatabaseArgs,
+        args: DatabaseSettings,
         *,
         network: Network,
         opts: pulumi.ResourceOptions | None = None,
@@ -65,7 +65,7 @@ class Database(pulumi.ComponentResource):
             }
         )
 
-    def _instance(self, deployment: Deployment, args: DatabaseArgs, network: Network) -> sql.DatabaseInstance:
+    def _instance(self, deployment: Deployment, args: DatabaseSettings, network: Network) -> sql.DatabaseInstance:
         return sql.DatabaseInstance(
             deployment.logical_name("database"),
             project=deployment.project,
@@ -85,7 +85,7 @@ class Database(pulumi.ComponentResource):
         )
 
     def _create_database_and_user(
-        self, deployment: Deployment, args: DatabaseArgs, instance: sql.DatabaseInstance, password: Password
+        self, deployment: Deployment, args: DatabaseSettings, instance: sql.DatabaseInstance, password: Password
     ) -> None:
         protect = deployment.deletion_protection
         sql.Database(
@@ -121,7 +121,7 @@ class Database(pulumi.ComponentResource):
         return result.apply(lambda known: "\n".join(one.cert.strip() for one in known.certs) + "\n")
 
 
-def _settings(deployment: Deployment, args: DatabaseArgs, network: Network) -> sql.DatabaseInstanceSettingsArgs:
+def _settings(deployment: Deployment, args: DatabaseSettings, network: Network) -> sql.DatabaseInstanceSettingsArgs:
     final_backup = args.final_backup_days > 0
     return sql.DatabaseInstanceSettingsArgs(
         tier=args.tier,
@@ -162,7 +162,7 @@ def _settings(deployment: Deployment, args: DatabaseArgs, network: Network) -> s
     )
 
 
-def _retained(args: DatabaseArgs) -> list[str]:
+def _retained(args: DatabaseSettings) -> list[str]:
     retained: list[str] = []
     if args.final_backup_days:
         retained.append(

@@ -5,8 +5,6 @@ client (its API has been shut down), users' accounts, and DNS for a custom domai
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 import pulumi
 from pulumi_gcp import organizations
@@ -24,6 +22,7 @@ from .image import Image
 from .monitoring import Monitoring
 from .network import Network
 from .service import Service
+from .settings import GcpMlflowSettings
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,15}")
 
@@ -62,16 +61,19 @@ class GcpMlflow(pulumi.ComponentResource):
     def __init__(
         self,
         name: str,
-        args: GcpMlflowArgs | Mapping[str, Any],
+        args: GcpMlflowArgs,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Raises SettingsError with all problems in ``args``, and ValueError for an invalid ``name``."""
+        """Names of arguments may be in snake case or camel case.
+
+        Raises SettingsError with all problems in ``args``, and ValueError for an invalid ``name``.
+        """
         if not _NAME.fullmatch(name):
             raise ValueError(
                 f"GcpMlflow: got the name {name!r}, expected 1 to 16 lowercase letters, digits and hyphens, starting "
                 "with a letter."
             )
-        settings = GcpMlflowArgs.read(args, name)
+        settings = GcpMlflowSettings.read(args, name)
         super().__init__("mlflow:index:GcpMlflow", name, {}, opts)
         for member in settings.access.members_without_role():
             pulumi.log.warn(f"{member} has access, but no role in access.roles: requests get 403.", self)

@@ -12,16 +12,16 @@ from pulumi_gcp import iap, serviceaccount
 
 from ..roles import RoleRules
 from .app_engine import AppEngine
-from .args import AccessArgs, ConditionArgs
 from .deployment import Deployment
 from .service import Service
+from .settings import AccessSettings, ConditionSettings
 
 _IAP_ACCESSOR = "roles/iap.httpsResourceAccessor"
 _TOKEN_CREATOR = "roles/iam.serviceAccountTokenCreator"  # noqa: S105 - a role
 _ID_TOKEN_CREATOR = "roles/iam.serviceAccountOpenIdTokenCreator"  # noqa: S105 - a role
 
 
-def all_role_rules(deployment: Deployment, access: AccessArgs) -> RoleRules:
+def all_role_rules(deployment: Deployment, access: AccessSettings) -> RoleRules:
     """The configured role rules, and the rule for the client service account."""
     if not access.client_service_account:
         return access.roles
@@ -42,7 +42,7 @@ class IapAccess(pulumi.ComponentResource):
     def __init__(
         self,
         deployment: Deployment,
-        args: AccessArgs,
+        args: AccessSettings,
         *,
         desktop_client_ids: Sequence[str],
         app: AppEngine,
@@ -68,7 +68,7 @@ class IapAccess(pulumi.ComponentResource):
             self.client_service_account = self._create_client_service_account(args).apply(_maybe)
         self.register_outputs({"client_service_account": self.client_service_account})
 
-    def _grant_access(self, name: str, member: pulumi.Input[str], condition: ConditionArgs | None = None) -> None:
+    def _grant_access(self, name: str, member: pulumi.Input[str], condition: ConditionSettings | None = None) -> None:
         iap.AppEngineServiceIamMember(
             name,
             project=self._place.project,
@@ -100,7 +100,7 @@ class IapAccess(pulumi.ComponentResource):
             opts=self._after,
         )
 
-    def _create_client_service_account(self, args: AccessArgs) -> pulumi.Output[str]:
+    def _create_client_service_account(self, args: AccessSettings) -> pulumi.Output[str]:
         deployment, inside = self._place, pulumi.ResourceOptions(parent=self)
         account = serviceaccount.Account(
             deployment.logical_name("client"),

@@ -13,8 +13,8 @@ import pulumi_docker_build as docker_build
 from pulumi_gcp import artifactregistry, organizations
 
 from ..built_image import Build, Registry, built_image
-from .args import ImageArgs
 from .deployment import Deployment
+from .settings import ImageSettings
 
 # The repository's root: the image contains two of its folders, which .dockerignore selects.
 _CONTEXT = Path(__file__).resolve().parents[2]
@@ -40,7 +40,9 @@ class Image(pulumi.ComponentResource):
     source_repository: ImageRepository | None
     """The repository to grant access to; None for an image outside of this project."""
 
-    def __init__(self, deployment: Deployment, args: ImageArgs, *, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, deployment: Deployment, args: ImageSettings, *, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("mlflow:gcp:Image", deployment.logical_name("image"), {}, opts)
         self.repository = None
         if args.image_uri is not None:
@@ -52,7 +54,7 @@ class Image(pulumi.ComponentResource):
             self.source_repository = ImageRepository(deployment.region, self.repository.repository_id)
         self.register_outputs({"image_uri": self.image_uri})
 
-    def _repository(self, deployment: Deployment, args: ImageArgs) -> artifactregistry.Repository:
+    def _repository(self, deployment: Deployment, args: ImageSettings) -> artifactregistry.Repository:
         return artifactregistry.Repository(
             deployment.logical_name("images"),
             project=deployment.project,
@@ -91,7 +93,7 @@ class Image(pulumi.ComponentResource):
         )
 
     def _built(
-        self, deployment: Deployment, args: ImageArgs, repository: artifactregistry.Repository
+        self, deployment: Deployment, args: ImageSettings, repository: artifactregistry.Repository
     ) -> pulumi.Output[str]:
         # The access token is valid for an hour.
         login = organizations.get_client_config_output(opts=pulumi.InvokeOptions(parent=self))

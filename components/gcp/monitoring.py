@@ -4,13 +4,13 @@ import pulumi
 from pulumi_gcp import monitoring
 
 from .alerts import create_alerts
-from .args import AppArgs, MonitoringArgs
 from .dashboard import create_dashboard
 from .database import Database
 from .deployment import Deployment
 from .log_bucket import LogBucket
 from .log_metrics import create_log_metrics
 from .service import Service
+from .settings import AppSettings, MonitoringSettings
 
 
 class Monitoring(pulumi.ComponentResource):
@@ -24,9 +24,9 @@ class Monitoring(pulumi.ComponentResource):
     def __init__(
         self,
         deployment: Deployment,
-        args: MonitoringArgs,
+        args: MonitoringSettings,
         *,
-        app: AppArgs,
+        app: AppSettings,
         tier: str,
         database: Database,
         service: Service,
@@ -65,7 +65,7 @@ class Monitoring(pulumi.ComponentResource):
         self.register_outputs({"dashboard_url": self.dashboard_url})
 
 
-def _channel(deployment: Deployment, args: MonitoringArgs, parent: pulumi.Resource) -> pulumi.Output[str] | None:
+def _channel(deployment: Deployment, args: MonitoringSettings, parent: pulumi.Resource) -> pulumi.Output[str] | None:
     if args.alarm_email is None:
         return None
     channel = monitoring.NotificationChannel(

@@ -8,7 +8,7 @@ import pulumi
 from pulumi_gcp import compute, servicenetworking
 
 from . import regions
-from .data_args import NetworkArgs
+from .data_settings import NetworkSettings
 from .deployment import Deployment
 
 # Google's load balancers and health checks, and where App Engine's created proxy listens in each instance.
@@ -40,7 +40,7 @@ class Network(pulumi.ComponentResource):
     def __init__(
         self,
         deployment: Deployment,
-        args: NetworkArgs,
+        args: NetworkSettings,
         *,
         private_ip: bool,
         location: str,
@@ -66,7 +66,7 @@ class Network(pulumi.ComponentResource):
             )
         self.register_outputs({"network": self.network, "subnetwork": self.subnetwork, "network_id": self.network_id})
 
-    def _build(self, args: NetworkArgs) -> None:
+    def _build(self, args: NetworkSettings) -> None:
         deployment = self._place
         inside = pulumi.ResourceOptions(parent=self)
         vpc = compute.Network(
@@ -101,7 +101,7 @@ class Network(pulumi.ComponentResource):
         )
         self.network, self.subnetwork, self.network_id = vpc.name, subnetwork.name, vpc.id
 
-    def _adopt(self, args: NetworkArgs, name: str) -> None:
+    def _adopt(self, args: NetworkSettings, name: str) -> None:
         self.network = pulumi.Output.from_input(name)
         self.network_id = pulumi.Output.from_input(f"projects/{self._place.project}/global/networks/{name}")
         self.subnetwork = None if args.subnetwork is None else pulumi.Output.from_input(args.subnetwork)

@@ -9,8 +9,8 @@ import re
 import pulumi
 from pulumi_gcp import secretmanager
 
-from .args import OAuthClientArgs
 from .deployment import Deployment
+from .settings import OAuthClientSettings
 
 _ROLE = "oauth-client-secret"
 _SECRET = re.compile(r"(projects/([^/]+)/secrets/([^/]+))(?:/versions/([^/]+))?")
@@ -29,7 +29,7 @@ class OAuthClient(pulumi.ComponentResource):
     def __init__(
         self,
         deployment: Deployment,
-        args: OAuthClientArgs,
+        args: OAuthClientSettings,
         *,
         client_secret: pulumi.Input[str] | None,
         opts: pulumi.ResourceOptions | None = None,

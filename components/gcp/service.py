@@ -11,13 +11,13 @@ from pulumi_gcp import appengine
 from .. import mlflow_environment, proxy_environment
 from ..roles import RoleRules
 from .app_engine import AppEngine
-from .args import VERSION, AppArgs
 from .artifacts import Artifacts
 from .database import Database
 from .deployment import Deployment
 from .identity import Identity
 from .image import Image
 from .network import Network
+from .settings import VERSION, AppSettings
 
 # An instance may wait for another one that upgrades the schema; this is App Engine's maximum.
 # https://cloud.google.com/appengine/docs/flexible/reference/app-yaml#updated_health_checks
@@ -42,7 +42,7 @@ class Service(pulumi.ComponentResource):
     def __init__(
         self,
         deployment: Deployment,
-        args: AppArgs,
+        args: AppSettings,
         *,
         access: str,
         roles: RoleRules,
@@ -116,7 +116,7 @@ class Service(pulumi.ComponentResource):
 
 
 def _service_environment(
-    args: AppArgs, url: pulumi.Output[str], host: pulumi.Output[str], app: AppEngine, roles: RoleRules
+    args: AppSettings, url: pulumi.Output[str], host: pulumi.Output[str], app: AppEngine, roles: RoleRules
 ) -> Mapping[str, pulumi.Input[str]]:
     """Environment variables for the service itself; none is secret."""
     return {

@@ -10,20 +10,23 @@ from pulumi.provider.experimental.analyzer import Analyzer, PropertyDefinition, 
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
-from components import AwsMlflowProxy, args_module
+from components import AwsMlflowProxy, GcpMlflow, args_module
 from components.aws.settings import AwsMlflowProxySettings
+from components.gcp.settings import GcpMlflowSettings
 from components.validation import AcceptsOutput, ValidatedArgs, nested_model
 
 PREFIX = "#/types/mlflow:index:"
 TYPES: dict[type, PropertyType] = {
     bool: PropertyType.BOOLEAN,
     int: PropertyType.INTEGER,
+    float: PropertyType.NUMBER,
     str: PropertyType.STRING,
     dict: PropertyType.OBJECT,
     list: PropertyType.ARRAY,
 }
 COMPONENTS: list[tuple[type[pulumi.ComponentResource], type[ValidatedArgs]]] = [
-    (AwsMlflowProxy, AwsMlflowProxySettings)
+    (AwsMlflowProxy, AwsMlflowProxySettings),
+    (GcpMlflow, GcpMlflowSettings),
 ]
 
 
@@ -50,7 +53,8 @@ def groups(
     for name, field in model.model_fields.items():
         inner = nested_model(field.annotation)
         if inner is not None:
-            ref = args.properties[to_camel(name)].ref
+            schema_property = args.properties[to_camel(name)]
+            ref = (schema_property.items or schema_property).ref
             assert ref is not None
             yield from groups(types[ref.removeprefix(PREFIX)], inner, types)
 
@@ -106,16 +110,24 @@ def test_only_fields_that_accept_outputs_are_not_plain(
             assert (value.plain is True) is not accepts_output(field), name
 
 
+def plain_type(annotation: Any) -> type:
+    """The type of a setting's value without None, constraints and the choice of values."""
+    origin, options = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return type(options[0])  # pyright: ignore[reportUnknownVariableType]
+    if origin in (list, dict):
+        return origin
+    return plain_type(next(one for one in options if one is not type(None))) if options else annotation
+
+
 def test_schema_has_the_settings_types(found: list[tuple[TypeDefinition, type[ValidatedArgs]]]) -> None:
     for schema, model in found:
         for name, field in model.model_fields.items():
             schema_property = schema.properties[to_camel(name)]
             if schema_property.ref is not None:
                 assert nested_model(field.annotation) is not None
-            elif not field.is_required() and field.get_default(call_default_factory=True) is not None:
-                assert schema_property.type is TYPES[type(field.get_default(call_default_factory=True))]
             else:
-                assert schema_property.type is PropertyType.STRING
+                assert schema_property.type is TYPES[plain_type(field.annotation)], name
 
 
 @pytest.mark.parametrize("component", [case[0] for case in COMPONENTS])
@@ -123,5 +135,5 @@ def test_outputs_have_types_and_descriptions(component: type[pulumi.ComponentRes
     outputs = Analyzer("mlflow").analyze([component])["component_definitions"][component.__name__].outputs
     assert [to_camel(name) for name in component.__annotations__] == list(outputs)
     for output in outputs.values():
-        assert output.type is PropertyType.STRING
+        assert (output.items or output).type is PropertyType.STRING
         assert output.description

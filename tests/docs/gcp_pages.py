@@ -10,7 +10,7 @@ from typing import Any, cast
 import yaml
 from pydantic.alias_generators import to_camel
 
-from components import GcpMlflowArgs
+from components.gcp.settings import GcpMlflowSettings
 from components.validation import ValidatedArgs, nested_model
 from preview.recorder import Graph, record
 from preview.stack_files import read_stack
@@ -48,13 +48,13 @@ def stack_settings(stack: str) -> dict[str, Any]:
     return {"project": config["gcp:project"], "region": config["gcp:region"], **json.loads(config["mlflow:gcp"])}
 
 
-def read(given: Mapping[str, Any]) -> GcpMlflowArgs:
+def read(given: Mapping[str, Any]) -> GcpMlflowSettings:
     """Validate settings merged over those of the development stack. Raises SettingsError."""
     whole = cast("dict[str, Any]", over(stack_settings("gcp-dev"), given))
     client_in_secrets = "clientIdSecret" in given.get("oauthClient", {})
     if client_in_secrets:
         del whole["oauthClient"]["clientId"]
-    return GcpMlflowArgs.read(
+    return GcpMlflowSettings.read(
         whole if client_in_secrets else {**whole, "oauth_client_secret": "GOCSPX-a-secret"}, "here"
     )
 
@@ -78,7 +78,7 @@ def _recorded(written: str, stack: str) -> Graph:
 
 
 def every_setting(
-    model: type[ValidatedArgs] = GcpMlflowArgs, prefix: str = ""
+    model: type[ValidatedArgs] = GcpMlflowSettings, prefix: str = ""
 ) -> Iterator[tuple[str, type[ValidatedArgs], str]]:
     """Yield (dotted name in a stack's config, model of its group, field name)."""
     for name, field in model.model_fields.items():

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from components.gcp.data_args import DatabaseArgs
+from components.gcp.data_settings import DatabaseSettings
 from preview.graph import Graph
 
 from ..components.gcp.scenarios import SCENARIOS
@@ -152,5 +152,5 @@ def test_price_of_an_additional_instance_matches_the_rows() -> None:
 
 def test_database_tiers_are_the_defaults() -> None:
     """The stack files do not set the tier."""
-    assert settings(graph("gcp-dev"))["tier"] == DatabaseArgs().tier
-    assert settings(graph("gcp-prod"))["tier"] == DatabaseArgs.production_defaults["tier"]
+    assert settings(graph("gcp-dev"))["tier"] == DatabaseSettings().tier
+    assert settings(graph("gcp-prod"))["tier"] == DatabaseSettings.production_defaults["tier"]

@@ -14,7 +14,7 @@ import pytest
 from pydantic.alias_generators import to_camel
 
 from components.aws.settings import AwsMlflowProxySettings
-from components.gcp.args import GcpMlflowArgs
+from components.gcp.settings import GcpMlflowSettings
 from components.validation import ValidatedArgs, nested_model
 from tests.engine import account, programs, setting_changes, setting_changes_gcp
 from tests.engine.conftest import Start
@@ -40,7 +40,7 @@ TABLES = {
     stack: Table(stack, args, its.CHANGES, its.IN_CI, its.NOT_HERE, its.ANOTHER, its.DATA, its.NO_DATA)
     for stack, args, its in (
         ("dev", AwsMlflowProxySettings, setting_changes),
-        ("gcp-dev", GcpMlflowArgs, setting_changes_gcp),
+        ("gcp-dev", GcpMlflowSettings, setting_changes_gcp),
     )
 }
 

@@ -8,10 +8,10 @@ from typing import Any, cast
 import pulumi
 import pulumi_random as random
 
-from components.gcp.args import AppArgs, MonitoringArgs
 from components.gcp.database import Database
 from components.gcp.monitoring import Monitoring
 from components.gcp.service import Service
+from components.gcp.settings import AppSettings, MonitoringSettings
 from preview.graph import Graph
 from preview.recorder import record
 
@@ -38,13 +38,13 @@ class _Database(pulumi.ComponentResource):
 
 
 def recorded(
-    *, stack: str = "dev", name: str = "mlflow", tier: str = "db-g1-small", app: AppArgs | None = None, **args: Any
+    *, stack: str = "dev", name: str = "mlflow", tier: str = "db-g1-small", app: AppSettings | None = None, **args: Any
 ) -> Graph:
     def program() -> None:
         monitoring = Monitoring(
             dataclasses.replace(make_deployment(), stack=stack, name=name),
-            MonitoringArgs(**args),
-            app=app or AppArgs(),
+            MonitoringSettings(**args),
+            app=app or AppSettings(),
             tier=tier,
             database=cast("Database", _Database()),
             service=cast("Service", _Service()),

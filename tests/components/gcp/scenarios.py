@@ -40,7 +40,8 @@ def _two() -> None:
         # A project has one application: the second component uses the first one's.
         app = {"service": name, **({} if name == "first" else {"mode": "existing"})}
         secret = {"oauth_client_secret": OAUTH_SECRET} if name == "first" else {}
-        GcpMlflow(name, {**MINIMAL, "app": app, **secret})
+        args: Any = {**MINIMAL, "app": app, **secret}
+        GcpMlflow(name, args)
 
 
 def _with_providers() -> None:
@@ -51,7 +52,8 @@ def _with_providers() -> None:
             docker_build.Provider("mine-docker"),
         ]
     )
-    GcpMlflow("proxy", {**MINIMAL, "environment": "production", "oauth_client_secret": OAUTH_SECRET}, given)
+    args: Any = {**MINIMAL, "environment": "production", "oauth_client_secret": OAUTH_SECRET}
+    GcpMlflow("proxy", args, given)
 
 
 SCENARIOS = (

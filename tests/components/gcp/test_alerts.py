@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 from pydantic.alias_generators import to_camel
 
-from components.gcp.args import AppArgs
-from components.gcp.data_args import DatabaseArgs
+from components.gcp.data_settings import DatabaseSettings
 from components.gcp.log_bucket import service_log_filter
+from components.gcp.settings import AppSettings
 from preview.graph import texts
 
 from .helpers import PROJECT, only
@@ -173,7 +173,7 @@ def test_documentation_has_a_cause_and_a_check() -> None:
 
 
 def test_settings_named_by_alerts_exist() -> None:
-    groups = {"app": AppArgs, "database": DatabaseArgs}
+    groups = {"app": AppSettings, "database": DatabaseSettings}
     known = {f"{group}.{to_camel(name)}" for group, args in groups.items() for name in args.model_fields}
     named = {
         word
@@ -215,17 +215,17 @@ def test_policies_depend_on_the_service() -> None:
 
 def test_maximum_of_instances_raises_an_alert() -> None:
     wanted = condition("max-instances", "conditionThreshold")
-    assert (wanted["comparison"], wanted["thresholdValue"]) == ("COMPARISON_GT", AppArgs().max_instances - 1)
+    assert (wanted["comparison"], wanted["thresholdValue"]) == ("COMPARISON_GT", AppSettings().max_instances - 1)
     assert wanted["aggregations"][0]["crossSeriesReducer"] == "REDUCE_COUNT"
 
 
 def test_fixed_number_of_instances_has_no_alert() -> None:
-    fixed = recorded(app=AppArgs(min_instances=3, max_instances=3))
+    fixed = recorded(app=AppSettings(min_instances=3, max_instances=3))
     assert {one.name.removeprefix("mlflow-alert-") for one in fixed.of(POLICY)} == ROLES - {"max-instances"}
 
 
 def test_filters_name_the_configured_service() -> None:
-    other = recorded(app=AppArgs(service="default"))
+    other = recorded(app=AppSettings(service="default"))
     said = {text for one in other.resources for text in texts(one.inputs)}
     assert any('module_id = "default"' in text for text in said)
     assert not any('module_id = "mlflow"' in text for text in said)

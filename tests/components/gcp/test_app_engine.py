@@ -17,7 +17,7 @@ import pytest
 
 from components.gcp import placeholder
 from components.gcp.app_engine import AppEngine
-from components.gcp.args import AppArgs, OAuthClientArgs
+from components.gcp.settings import AppSettings, OAuthClientSettings
 from preview import mock_outputs
 from preview.graph import SECRET, Graph, texts
 from preview.recorder import record
@@ -29,7 +29,7 @@ PAGE = "gcp:appengine/standardAppVersion:StandardAppVersion"
 OBJECT = "gcp:storage/bucketObject:BucketObject"
 KEPT = "gcp:secretmanager/secret:Secret"
 VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
-BY_NAME = OAuthClientArgs(
+BY_NAME = OAuthClientSettings(
     client_id_secret=f"projects/{PROJECT}/secrets/oauth-id",
     client_secret_secret="projects/other-project/secrets/oauth-secret/versions/3",
 )
@@ -38,17 +38,17 @@ OUTPUTS = ("app_id", "host", "iap_audience", "client_id", "oauth_client_secret")
 
 def recorded(
     *,
-    oauth_client: OAuthClientArgs | None = None,
+    oauth_client: OAuthClientSettings | None = None,
     location: str = "europe-west",
     deletion_protection: bool = False,
     seen: dict[str, pulumi.ResourceHookBinding | None] | None = None,
     **given: Any,
 ) -> tuple[Graph, Mapping[str, Any]]:
     """(graph, the component's outputs). ``seen`` gets the hooks of resources by type."""
-    args = AppArgs(**given)
+    args = AppSettings(**given)
     given_secret = oauth_client is None and args.mode != "existing"
     if oauth_client is None:
-        oauth_client = OAuthClientArgs() if args.mode == "existing" else OAuthClientArgs(client_id=CLIENT_ID)
+        oauth_client = OAuthClientSettings() if args.mode == "existing" else OAuthClientSettings(client_id=CLIENT_ID)
 
     def program() -> None:
         def look(made: pulumi.ResourceTransformationArgs) -> None:
@@ -190,7 +190,7 @@ def test_existing_secrets_are_read_by_project_name_and_version() -> None:
 
 
 def test_latest_version_is_passed_as_none() -> None:
-    oauth_client = OAuthClientArgs(
+    oauth_client = OAuthClientSettings(
         client_id_secret=f"projects/{PROJECT}/secrets/id/versions/latest",
         client_secret_secret=f"projects/{PROJECT}/secrets/secret",
     )
@@ -211,10 +211,10 @@ def test_trailing_newline_of_a_secret_is_removed() -> None:
         ("create", None, CLIENT_ID),
         ("import", BY_NAME, "what is in oauth-id"),
         ("existing", None, f"{NUMBER}-there.apps.googleusercontent.com"),
-        ("existing", OAuthClientArgs(client_id=CLIENT_ID), CLIENT_ID),
+        ("existing", OAuthClientSettings(client_id=CLIENT_ID), CLIENT_ID),
     ],
 )
-def test_client_id_is_not_secret(mode: str, oauth_client: OAuthClientArgs | None, client_id: str) -> None:
+def test_client_id_is_not_secret(mode: str, oauth_client: OAuthClientSettings | None, client_id: str) -> None:
     assert recorded(mode=mode, oauth_client=oauth_client)[1]["client_id"] == client_id
 
 

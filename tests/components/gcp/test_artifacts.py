@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from components.gcp.artifacts import Artifacts
-from components.gcp.data_args import ArtifactsArgs
+from components.gcp.data_settings import ArtifactsSettings
 from preview.graph import Graph, Resource
 from preview.recorder import record
 
@@ -17,7 +17,9 @@ BUCKET = "gcp:storage/bucket:Bucket"
 def recorded(*, deletion_protection: bool = False, **args: Any) -> tuple[Graph, Artifacts]:
     made: list[Artifacts] = []
     graph = record(
-        lambda: made.append(Artifacts(make_deployment(deletion_protection=deletion_protection), ArtifactsArgs(**args)))
+        lambda: made.append(
+            Artifacts(make_deployment(deletion_protection=deletion_protection), ArtifactsSettings(**args))
+        )
     )
     return graph, made[0]
 
@@ -75,7 +77,9 @@ def test_name_is_generated_or_configured() -> None:
 
 def test_url_names_the_bucket() -> None:
     found: list[str] = []
-    record(lambda: Artifacts(make_deployment(), ArtifactsArgs(bucket_name="acme-artifacts")).url.apply(found.append))
+    record(
+        lambda: Artifacts(make_deployment(), ArtifactsSettings(bucket_name="acme-artifacts")).url.apply(found.append)
+    )
     assert found == ["gs://acme-artifacts"]
 
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from components import GcpMlflowArgs, SettingsError
+from components import SettingsError
 from components.config import Config, read_config
 from components.gcp import regions
+from components.gcp.settings import GcpMlflowSettings
 from components.validation import validate_args
 from preview.recorder import record
 from tests.components.test_config import garbage
@@ -31,7 +32,7 @@ def read(given: object, secret: str | None = SECRET, further: Mapping[str, str] 
     return found[0]
 
 
-def gcp(given: Mapping[str, Any]) -> GcpMlflowArgs:
+def gcp(given: Mapping[str, Any]) -> GcpMlflowSettings:
     found = read({**NEEDED, **given}).gcp
     assert found is not None
     return found
@@ -300,4 +301,4 @@ def test_random_value_raises_only_settings_errors(data: some.DataObject) -> None
         place[name] = dict(place[name])
         place = place[name]
     with contextlib.suppress(SettingsError):
-        validate_args(GcpMlflowArgs, right, "mlflow", production=True)
+        validate_args(GcpMlflowSettings, right, "mlflow", production=True)

@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.gcp.data_args import DatabaseArgs, NetworkArgs
+from components.gcp.data_settings import DatabaseSettings, NetworkSettings
 from components.gcp.database import Database
 from components.gcp.network import Network
 from components.gcp.password import Password
@@ -35,9 +35,9 @@ def recorded(
     seen: dict[str, Any] = {}
 
     def program() -> None:
-        args = validate_args(DatabaseArgs, given, "database", production=environment == "production")
+        args = validate_args(DatabaseSettings, given, "database", production=environment == "production")
         place = make_deployment(deletion_protection=deletion_protection)
-        network = Network(place, NetworkArgs(vpc_name=vpc), private_ip=args.private_ip, location="europe-west")
+        network = Network(place, NetworkSettings(vpc_name=vpc), private_ip=args.private_ip, location="europe-west")
         box = Database(place, args, network=network)
         outputs = {name: value for name, value in vars(box).items() if not name.startswith("_")}
         pulumi.Output.all(**outputs).apply(seen.update)
@@ -231,8 +231,8 @@ def test_secret_is_updated_before_the_user() -> None:
 def test_secret_name_resolves_after_its_version() -> None:
     def program() -> None:
         place = make_deployment()
-        network = Network(place, NetworkArgs(), private_ip=False, location="europe-west")
-        secret = Database(place, DatabaseArgs(), network=network).password_secret
+        network = Network(place, NetworkSettings(), private_ip=False, location="europe-west")
+        secret = Database(place, DatabaseSettings(), network=network).password_secret
         pulumi.CustomResource("test:test:Reader", "reader", {"secret": secret})
 
     graph = record(program)

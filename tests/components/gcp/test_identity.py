@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from components.gcp.args import ImageArgs
 from components.gcp.artifacts import Artifacts
-from components.gcp.data_args import ArtifactsArgs, DatabaseArgs, NetworkArgs
+from components.gcp.data_settings import ArtifactsSettings, DatabaseSettings, NetworkSettings
 from components.gcp.database import Database
 from components.gcp.identity import Identity
 from components.gcp.image import Image
 from components.gcp.network import Network
+from components.gcp.settings import ImageSettings
 from preview.graph import Graph, Resource
 from preview.recorder import record
 
@@ -33,12 +33,12 @@ def recorded(
 
     def program() -> None:
         place = make_deployment()
-        vpc = Network(place, NetworkArgs(**(network or {})), private_ip=private, location=location)
+        vpc = Network(place, NetworkSettings(**(network or {})), private_ip=private, location=location)
         box = Identity(
             place,
-            artifacts=Artifacts(place, ArtifactsArgs()),
-            database=Database(place, DatabaseArgs(private_ip=private), network=vpc),
-            image=Image(place, ImageArgs(image_uri=image or None)),
+            artifacts=Artifacts(place, ArtifactsSettings()),
+            database=Database(place, DatabaseSettings(private_ip=private), network=vpc),
+            image=Image(place, ImageSettings(image_uri=image or None)),
             network=vpc,
             number=NUMBER,
         )

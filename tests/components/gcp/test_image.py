@@ -8,8 +8,8 @@ import pulumi
 import pytest
 
 from components.gcp import image as module
-from components.gcp.args import ImageArgs
 from components.gcp.image import Image
+from components.gcp.settings import ImageSettings
 from preview.graph import SECRET, Graph
 from preview.recorder import record
 from proxy_app import __version__
@@ -29,7 +29,7 @@ def recorded(*, later: str | None = None, **args: Any) -> tuple[Graph, dict[str,
 
     def program() -> None:
         given = {"image_uri": pulumi.Output.from_input(later)} if later else {}
-        made = Image(make_deployment(), ImageArgs(**given, **args))
+        made = Image(make_deployment(), ImageSettings(**given, **args))
         made.image_uri.apply(lambda known: seen.update(image_uri=known))
         seen["repository"] = made.repository
         if made.source_repository is not None:

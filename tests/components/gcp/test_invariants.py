@@ -249,16 +249,14 @@ def chosen(graph: Graph) -> set[tuple[str, str]]:
 @pytest.mark.parametrize("odd", ["a" * 100, "9.Lives_-", "-", "Prod"])
 def test_physical_names_are_valid_for_any_stack_name(odd: str) -> None:
     def program() -> None:
-        GcpMlflow(
-            "mlflow-long-name",
-            {
-                **MINIMAL,
-                "oauth_client_secret": OAUTH_SECRET,
-                "database": {"privateIp": True},
-                "access": {**MINIMAL["access"], "clientServiceAccount": True},
-                "monitoring": {"alarmEmail": "ops@example.com"},
-            },
-        )
+        args: Any = {
+            **MINIMAL,
+            "oauth_client_secret": OAUTH_SECRET,
+            "database": {"privateIp": True},
+            "access": {**MINIMAL["access"], "clientServiceAccount": True},
+            "monitoring": {"alarmEmail": "ops@example.com"},
+        }
+        GcpMlflow("mlflow-long-name", args)
 
     graph = run({}, program, stack=odd, project="a-project-with-a-very-long-name")
     seen: set[str] = set()

@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.gcp.data_args import NetworkArgs
+from components.gcp.data_settings import NetworkSettings
 from components.gcp.network import Network
 from preview.graph import Graph
 from preview.recorder import record
@@ -25,7 +25,7 @@ def recorded(*, private: bool = True, location: str = "europe-west", **args: Any
     seen: dict[str, Any] = {}
 
     def program() -> None:
-        box = Network(make_deployment(), NetworkArgs(**args), private_ip=private, location=location)
+        box = Network(make_deployment(), NetworkSettings(**args), private_ip=private, location=location)
         seen.update(region=box.region, created=box.created, retained=box.retained_on_destroy)
         outputs = {"network": box.network, "subnetwork": box.subnetwork, "network_id": box.network_id}
         connection = None if box.connection is None else box.connection.urn
@@ -129,7 +129,7 @@ def test_existing_subnetwork_is_in_app_engines_region(location: str, region: str
 
 def test_default_cidr_does_not_overlap_auto_mode_ranges() -> None:
     # https://cloud.google.com/vpc/docs/subnets#ip-ranges: subnetworks of auto mode.
-    assert not ipaddress.ip_network(NetworkArgs().cidr).overlaps(ipaddress.ip_network("10.128.0.0/9"))
+    assert not ipaddress.ip_network(NetworkSettings().cidr).overlaps(ipaddress.ip_network("10.128.0.0/9"))
 
 
 def test_resources_name_the_project() -> None:

@@ -14,7 +14,7 @@ from .sql_tiers import tier_problem
 _NETWORK = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
-class DatabaseArgs(ValidatedArgs):
+class DatabaseSettings(ValidatedArgs):
     """The Cloud SQL for MySQL instance."""
 
     production_defaults = {
@@ -57,6 +57,7 @@ class DatabaseArgs(ValidatedArgs):
     deletion. A change creates another instance and deletes the previous one with its data."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, sentence) for an invalid tier, version, name or retention."""
         problem = tier_problem(self.tier)
         if problem:
             yield "tier", f"got {self.tier!r}, {problem}."
@@ -87,7 +88,7 @@ class DatabaseArgs(ValidatedArgs):
             )
 
 
-class NetworkArgs(ValidatedArgs):
+class NetworkSettings(ValidatedArgs):
     """The VPC network of MLflow's instances."""
 
     vpc_name: Text | None = None
@@ -101,6 +102,7 @@ class NetworkArgs(ValidatedArgs):
     """The existing network already has private services access."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, sentence) for invalid names and ranges, and for settings that require an existing network."""
         for name in ("vpc_name", "subnetwork"):
             value = getattr(self, name)
             if value is not None and not _NETWORK.fullmatch(value):
@@ -120,7 +122,7 @@ class NetworkArgs(ValidatedArgs):
             yield "cidr", f"{error}."
 
 
-class ArtifactsArgs(ValidatedArgs):
+class ArtifactsSettings(ValidatedArgs):
     """The Cloud Storage bucket for artifacts."""
 
     production_defaults = {"noncurrent_version_days": 90, "soft_delete_days": 30}
@@ -143,6 +145,7 @@ class ArtifactsArgs(ValidatedArgs):
     previous one."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, sentence) for an invalid location, soft delete retention or bucket name."""
         known = regions.MULTI_REGIONS | regions.REGIONS
         if self.location is not None and self.location not in known:
             yield (

@@ -1,0 +1,372 @@
+"""All settings of GcpMlflow with their defaults and descriptions. docs/gcp-settings.md is generated from this file.
+
+Fields that may come from other resources accept Pulumi Outputs. Settings that decide which resources exist do not.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, Self
+
+from pydantic import Field
+
+from ..roles import ROLES, RoleRules
+from ..validation import Email, InputText, Text, ValidatedArgs, validate_args
+from . import regions
+from .data_settings import ArtifactsSettings, DatabaseSettings, NetworkSettings
+from .types import MEMBER_FORMS, Member, Project, Region, is_member
+
+# The only version ID on App Engine: a second version would be a second deployment.
+VERSION = "v1"
+# https://cloud.google.com/resource-manager/docs/creating-managing-projects
+_PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
+# https://cloud.google.com/appengine/docs/admin-api/reference/rest/v1/apps.services; a service is part of a host name.
+_SERVICE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+# Set by the component on every resource.
+_RESERVED_LABELS = ("project", "stack", "component")
+_LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
+_CLIENT_ID = re.compile(r"[0-9]+(?:-[a-z0-9]+)?\.apps\.googleusercontent\.com")
+_CLIENT_ID_FORM = "NUMBER-....apps.googleusercontent.com"
+_SECRET = re.compile(r"projects/[a-z0-9-]+/secrets/[A-Za-z0-9_-]{1,255}(?:/versions/(?:latest|[1-9]\d*))?")
+_CREDENTIALS = re.compile(r"//[^/@]+@")
+
+
+class AppSettings(ValidatedArgs):
+    """The project's App Engine application and MLflow's service in it."""
+
+    production_defaults = {"min_instances": 2, "max_instances": 6}
+
+    mode: Literal["create", "import", "existing"] = "create"
+    """create: create the project's application; import: take over the existing application and its Identity-Aware
+    Proxy settings; existing: use the existing application without managing it or Identity-Aware Proxy. A project's
+    application can never be deleted or moved to another region."""
+    location: Text | None = None
+    """App Engine's name of its region, such as europe-west; default: the name of `region`."""
+    service: Text = "mlflow"
+    """Name of MLflow's service. The service `default` can never be deleted."""
+    placeholder: bool | None = None
+    """Deploy a page that scales to zero to the service `default`, which must exist before any other service; default:
+    only with mode create."""
+    cpu: Literal[1, 2, 4, 6, 8, 10, 12, 14, 16] = 1
+    """CPU cores of each instance."""
+    memory_gb: float = Field(default=2.0, ge=1, le=104)
+    """Memory of each instance in GB; MLflow needs 0.5 and each of its worker processes 0.3."""
+    disk_gb: int = Field(default=10, ge=10, le=10240)
+    """Disk size of each instance in GB; it holds no persistent data."""
+    min_instances: int = Field(default=1, ge=1, le=100)
+    """Minimum number of instances."""
+    max_instances: int = Field(default=4, ge=1, le=100)
+    """Maximum number of instances."""
+    cpu_utilization: float = Field(default=0.75, ge=0.1, le=0.95)
+    """Target CPU utilization of automatic scaling, as a fraction."""
+    workers: int = Field(default=0, ge=0, le=64)
+    """MLflow worker processes in each instance; 0: as many as the memory allows."""
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, sentence) for invalid names, and for scaling and memory that App Engine rejects."""
+        if self.location is not None and self.location not in regions.APP_ENGINE:
+            name = regions.app_engine_location(self.location)
+            expected = name or f"one of {', '.join(sorted(regions.APP_ENGINE))}"
+            yield "location", f"got {self.location!r}, expected {expected}."
+        if not _SERVICE.fullmatch(self.service):
+            yield (
+                "service",
+                f"got {self.service!r}, expected up to 63 lowercase letters, digits and hyphens, without a hyphen at "
+                "either end.",
+            )
+        if self.placeholder and self.service == "default":
+            yield "placeholder", "got true, expected false with service default, which is MLflow itself."
+        if self.max_instances < self.min_instances:
+            yield (
+                "max_instances",
+                f"got {self.max_instances}, expected {self.min_instances} (minInstances) or more.",
+            )
+        # App Engine adds 0.4 GB of its own: https://cloud.google.com/appengine/docs/flexible/reference/app-yaml#resource-settings
+        low, high = max(1.0, self.cpu - 0.4), 6.5 * self.cpu - 0.4
+        if not low <= self.memory_gb <= high:
+            cores = "1 core" if self.cpu == 1 else f"{self.cpu} cores"
+            yield "memory_gb", f"got {self.memory_gb:g}, expected {low:g} to {high:g} with {cores} (cpu)."
+
+
+class OAuthClientSettings(ValidatedArgs):
+    """The OAuth client with which Identity-Aware Proxy signs users in, created in the Google Cloud console."""
+
+    client_id: Text | None = None
+    """Client ID, NUMBER-....apps.googleusercontent.com; the client secret is a separate config secret."""
+    client_id_secret: Text | None = None
+    """Existing Secret Manager secret that holds the client ID, in place of clientId: projects/PROJECT/secrets/NAME."""
+    client_secret_secret: Text | None = None
+    """Existing Secret Manager secret that holds the client secret."""
+    desktop_client_ids: list[Text] = []
+    """Additional OAuth client IDs for programmatic access, such as the client of the users' gcloud login."""
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, sentence) for invalid client IDs and secrets, and for settings that exclude each other."""
+        for name in ("client_id_secret", "client_secret_secret"):
+            value = getattr(self, name)
+            if value is not None and not _SECRET.fullmatch(value):
+                yield name, f"got {value!r}, expected projects/PROJECT/secrets/NAME (/versions/VERSION)."
+        if self.client_id is not None and not _CLIENT_ID.fullmatch(self.client_id):
+            yield "client_id", f"got {self.client_id!r}, expected {_CLIENT_ID_FORM}."
+        for one in self.desktop_client_ids:
+            if not _CLIENT_ID.fullmatch(one):
+                yield "desktop_client_ids", f"got {one!r}, expected {_CLIENT_ID_FORM}."
+        if self.client_id is not None and self.client_id_secret is not None:
+            yield "client_id_secret", "set clientId or clientIdSecret, not both."
+        if (self.client_id_secret is None) != (self.client_secret_secret is None):
+            yield "client_secret_secret", "set both clientIdSecret and clientSecretSecret, or neither."
+
+
+class ConditionSettings(ValidatedArgs):
+    """Members with access while an IAM condition holds."""
+
+    members: list[Member]
+    """IAM members to which the condition applies."""
+    title: Text
+    """Title of the condition."""
+    expression: Text
+    """Common Expression Language expression, such as request.time < timestamp("2027-01-01T00:00:00Z")."""
+    description: Text | None = None
+    """Description of the condition."""
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, sentence) for invalid members."""
+        yield from _invalid_members("members", self.members)
+        if not self.members:
+            yield "members", "got an empty list, expected at least one member."
+
+
+class IapRoleRules(RoleRules):
+    """Roles of users in MLflow; the highest matching role applies. Each entry is email:ADDRESS or domain:NAME."""
+
+    entries = "email:ADDRESS or domain:NAME"
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, sentence) for groups, which Identity-Aware Proxy does not pass on."""
+        yield from super().conflicts()
+        for role in ROLES:
+            for rule in getattr(self, role):
+                if rule.startswith("group:"):
+                    yield role, f"got {rule!r}, expected {self.entries}: Identity-Aware Proxy passes on no groups."
+
+
+class AccessSettings(ValidatedArgs):
+    """Access through Identity-Aware Proxy and roles in MLflow."""
+
+    members: list[Member] = []
+    """IAM members with access: user:, group: and serviceAccount: with an address, domain: with a name."""
+    conditional: list[ConditionSettings] = []
+    """IAM members with conditional access."""
+    roles: IapRoleRules = IapRoleRules()
+    """Roles by e-mail address or domain; Identity-Aware Proxy passes on no groups."""
+    client_service_account: bool = False
+    """Create a service account with access, for programs."""
+    client_role: Literal["viewer", "editor", "admin"] = "editor"
+    """Role of that service account."""
+    client_impersonators: list[Member] = []
+    """IAM members that may impersonate that service account: users, or service accounts of training jobs."""
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, sentence) for invalid members, and for impersonators without a service account."""
+        yield from _invalid_members("members", self.members)
+        yield from _invalid_members("client_impersonators", self.client_impersonators)
+        if self.client_impersonators and not self.client_service_account:
+            yield (
+                "client_impersonators",
+                "there is no service account to impersonate: set clientServiceAccount, or remove them.",
+            )
+
+    def all_members(self) -> list[str]:
+        """All members, those with conditional access included."""
+        return [*self.members, *(one for each in self.conditional for one in each.members)]
+
+    def members_without_role(self) -> list[str]:
+        """Members with access whose requests the proxy rejects, since no rule gives them a role.
+
+        Groups and principals are left out: their members' e-mail addresses are unknown here.
+        """
+        rules = [rule.lower().split(":", 1) for role in ROLES for rule in getattr(self.roles, role)]
+        addresses = {value for kind, value in rules if kind == "email"}
+        domains = {value for kind, value in rules if kind == "domain"}
+        return [
+            member
+            for member in self.all_members()
+            for kind, _, value in [member.lower().partition(":")]
+            if (kind == "domain" and value not in domains and not any(one.endswith(f"@{value}") for one in addresses))
+            or (
+                kind in {"user", "serviceaccount"} and value not in addresses and value.partition("@")[2] not in domains
+            )
+        ]
+
+
+class ImageSettings(ValidatedArgs):
+    """The container image with MLflow and the proxy."""
+
+    image_uri: InputText | None = None
+    """Existing image by digest (registry/name@sha256:...), in place of an image built from mlflow_app/."""
+    base_image: Text | None = None
+    """Base image of the Dockerfile; default: the Dockerfile's own."""
+    package_index_url: Text | None = None
+    """URL of the Python package index for the build; default: PyPI."""
+    keep_images: int = Field(default=10, ge=2, le=100)
+    """Number of images that the repository keeps; new instances pull the image that is in use."""
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, sentence) for an image without a digest, and for build settings that do not apply to it."""
+        if isinstance(self.image_uri, str) and not re.search(r"@sha256:[0-9a-f]{64}$", self.image_uri):
+            yield "image_uri", f"got {self.image_uri!r}, expected an image by digest (...@sha256:...)."
+        if self.package_index_url is not None and _CREDENTIALS.search(self.package_index_url):
+            yield "package_index_url", "it contains credentials, and build arguments are not secret: remove them."
+        if self.image_uri is not None:
+            for name in ("base_image", "package_index_url"):
+                if getattr(self, name) is not None:
+                    yield name, "it applies to images built here; with imageUri nothing is built."
+
+
+class MonitoringSettings(ValidatedArgs):
+    """Logs, alerts and a dashboard."""
+
+    production_defaults = {"log_retention_days": 365}
+
+    alarm_email: Email | None = None
+    """E-mail address that alerts are sent to."""
+    log_retention_days: int = Field(default=30, ge=1, le=3650)
+    """Days to keep the logs of MLflow and the proxy."""
+    dashboard: bool = True
+    """Create a Cloud Monitoring dashboard."""
+    latency_threshold_seconds: int = Field(default=5, ge=1, le=120)
+    """Alert when the 95th percentile of MLflow's response latency exceeds this many seconds."""
+
+
+class GcpMlflowSettings(ValidatedArgs):
+    """MLflow on App Engine behind Identity-Aware Proxy."""
+
+    production_defaults = {"deletion_protection": True}
+    config_secrets = {"oauth_client_secret": "gcpOauthClientSecret"}
+
+    project: Project
+    """Google Cloud project ID; a stack's config may set `gcp:project` instead."""
+    region: Region
+    """Region of the database, the images, the secrets and, by default, the bucket, such as europe-west1; a stack's
+    config may set `gcp:region` instead."""
+    environment: Literal["development", "production"] = "development"
+    """Selects defaults: development (cheap, disposable) or production (hardened)."""
+    deletion_protection: bool = False
+    """Protect the resources that hold data from deletion."""
+    labels: dict[str, str] = {}
+    """Additional labels for all resources that support labels."""
+    app: AppSettings = AppSettings()
+    oauth_client: OAuthClientSettings = OAuthClientSettings()
+    oauth_client_secret: InputText | None = None
+    """Client secret of `oauthClient.clientId`; in a stack's config, the secret key `mlflow:gcpOauthClientSecret`."""
+    access: AccessSettings = AccessSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    network: NetworkSettings = NetworkSettings()
+    artifacts: ArtifactsSettings = ArtifactsSettings()
+    image: ImageSettings = ImageSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
+
+    @classmethod
+    def read(cls, values: "Mapping[str, Any] | GcpMlflowSettings", prefix: str) -> Self:
+        """Validate ``values`` and fill in the environment's defaults; problems start with ``prefix``.
+
+        Raises SettingsError with all problems at once.
+        """
+        environment = values.get("environment") if isinstance(values, Mapping) else values.environment
+        return validate_args(cls, values, prefix, production=environment == "production")
+
+    @property
+    def app_location(self) -> str:
+        """App Engine's name of its region."""
+        return self.app.location or regions.app_engine_location(self.region) or self.region
+
+    @property
+    def creates_network(self) -> bool:
+        """Whether the component creates a VPC network: for a private database without an existing network."""
+        return self.database.private_ip and self.network.vpc_name is None
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, sentence) for invalid settings, and for settings of several groups that exclude each other."""
+        if not _PROJECT.fullmatch(self.project):
+            yield (
+                "project",
+                f"got {self.project!r}, expected a project ID: 6 to 30 lowercase letters, digits and hyphens.",
+            )
+        yield from self._location_conflicts()
+        yield from self._oauth_client_conflicts()
+        yield from self._length_conflicts()
+        for name, value in self.labels.items():
+            if name in _RESERVED_LABELS:
+                yield "labels", f"got {name}, expected labels other than {', '.join(_RESERVED_LABELS)}."
+            if not (_LABEL_KEY.fullmatch(name) and _LABEL_VALUE.fullmatch(value)):
+                yield (
+                    "labels",
+                    f"got {name}={value}, expected up to 63 lowercase letters, digits, underscores and hyphens in key "
+                    "and value, and a key that starts with a letter.",
+                )
+        if self.access.all_members() and not self.access.roles.any():
+            yield "access.roles", "missing, expected a rule for each member: without rules all requests get 403."
+        if (
+            self.network.vpc_name is None
+            and self.network.cidr != NetworkSettings().cidr
+            and not self.database.private_ip
+        ):
+            yield "network.cidr", "it applies to a new VPC network, which requires database.privateIp."
+
+    def _length_conflicts(self) -> Iterator[tuple[str, str]]:
+        # Google's certificates cover one label in front of the application's domain: at most 63 characters.
+        # https://cloud.google.com/appengine/docs/flexible/how-requests-are-routed
+        label = f"{VERSION}-dot-{self.app.service}-dot-{self.project}"
+        if len(label) > 63:
+            yield "app.service", f"{self.app.service!r} is too long: {label} is a DNS label, which has at most 63."
+        # The Cloud SQL Auth Proxy creates the Unix socket at this path (mlflow_app/settings.py checks the limit, too).
+        socket = f"/cloudsql/{self.project}:{self.region}:{self.database.instance_name}"
+        if self.database.instance_name is not None and not self.database.private_ip and len(socket) > 107:
+            yield (
+                "database.instance_name",
+                f"{self.database.instance_name!r} is too long: {socket} is a socket path, which has at most 107.",
+            )
+
+    def _location_conflicts(self) -> Iterator[tuple[str, str]]:
+        if self.region not in regions.REGIONS:
+            examples = ", ".join(regions.suggestions(self.region, regions.REGIONS))
+            yield "region", f"got {self.region!r}, expected a Google Cloud region, such as {examples}."
+        elif regions.app_engine_location(self.region) is None and self.app.location is None:
+            examples = ", ".join(regions.suggestions(self.region, regions.APP_ENGINE))
+            yield "app.location", f"App Engine is not available in {self.region}: set a location, such as {examples}."
+        location = self.app.location
+        if location is not None and regions.region_of(location) != self.region and self.creates_network:
+            yield "app.location", f"got {location!r}, expected the location of `region`, where the new VPC network is."
+
+    def _oauth_client_conflicts(self) -> Iterator[tuple[str, str]]:
+        client, has_secret = self.oauth_client, self.oauth_client_secret is not None
+        if self.app.mode == "existing":
+            if has_secret or client.client_secret_secret is not None:
+                yield (
+                    "oauth_client",
+                    "got a client secret, expected none with app.mode existing, which does not manage Identity-Aware "
+                    "Proxy.",
+                )
+            return
+        if client.client_id is None and client.client_id_secret is None:
+            yield (
+                "oauth_client.client_id",
+                "missing, expected an OAuth client: create one in the Google Cloud console (docs/gcp.md), and set its "
+                "ID and secret.",
+            )
+        if client.client_id is not None and not has_secret:
+            yield (
+                "oauth_client.client_id",
+                "the client secret is missing: `pulumi config set --secret mlflow:gcpOauthClientSecret`.",
+            )
+        if has_secret and client.client_id_secret is not None:
+            yield (
+                "oauth_client.client_secret_secret",
+                "the client secret is set twice: here and as mlflow:gcpOauthClientSecret.",
+            )
+
+
+def _invalid_members(name: str, members: list[str]) -> Iterator[tuple[str, str]]:
+    for member in members:
+        if not is_member(member):
+            yield name, f"got {member!r}, expected {MEMBER_FORMS}."
