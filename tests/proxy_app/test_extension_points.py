@@ -1,6 +1,6 @@
-"""Proof that the next features fit: each is a module of its own and one line of wiring, here an Extensions object.
+"""The extension points: a feature is added by an Extensions object or an authenticator, without a change to the proxy.
 
-Each test goes when the feature that it stands for replaces it.
+A test is removed when the feature that it represents is implemented.
 """
 
 import asyncio
@@ -36,11 +36,11 @@ async def fake_upstream(start_upstream: StartUpstream) -> FakeUpstream:
     return await start_upstream(fake_upstreams.respond_with(OK))
 
 
-# --- (a) A handler for a route family with path parameters, which streams
+# --- (a) A streaming handler for routes with path parameters
 
 
 async def serve_artifact(context: RequestContext) -> web.StreamResponse:
-    """Sends the path parameter back in chunks; a name that ends in .broken fails in the middle."""
+    """Stream the segments of the path parameter; a path that ends in .broken fails before the end."""
     path = context.parameters["artifact_path"]
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -63,32 +63,33 @@ ARTIFACTS = Extensions(
 )
 
 
-async def test_handler_replaces_a_route_and_streams_by_its_path_parameter(
+async def test_handler_replaces_a_route_and_streams_its_path_parameter(
     fake_upstream: FakeUpstream, start_proxy: StartProxy
 ) -> None:
     proxy = await start_proxy(fake_upstream.origin, extensions=ARTIFACTS)
     target = "/api/2.0/mlflow-artifacts/artifacts/1/a%20b/mod%C3%A9l.bin"
-    answer = await proxy.send(request("GET", target, token=proxy.tokens.viewer))
-    assert (answer.status, answer.body.decode()) == (200, "1\na b\nmodél.bin\n")
-    assert answer.header("x-request-id")
+    response = await proxy.send(request("GET", target, token=proxy.tokens.viewer))
+    assert (response.status, response.body.decode()) == (200, "1\na b\nmodél.bin\n")
+    assert response.header("x-request-id")
     assert (proxy.lines[-1]["route"], proxy.lines[-1]["bytes_out"]) == (
         "/api/2.0/mlflow-artifacts/artifacts/<path:artifact_path>",
-        len(answer.body),
+        len(response.body),
     )
     assert (await proxy.send(request("GET", target))).status == 401
-    # Other methods of the path stay MLflow's.
+    # Other methods of the path are forwarded to MLflow.
     assert (await proxy.send(request("PUT", target, body=b"x", token=proxy.tokens.editor))).status == 200
-    assert [asked.line.split()[0] for asked in fake_upstream.requests] == ["PUT"]
+    assert [received.line.split()[0] for received in fake_upstream.requests] == ["PUT"]
 
 
-async def test_stream_that_fails_aborts_the_connection(fake_upstream: FakeUpstream, start_proxy: StartProxy) -> None:
+async def test_failed_stream_aborts_the_connection(fake_upstream: FakeUpstream, start_proxy: StartProxy) -> None:
     proxy = await start_proxy(fake_upstream.origin, extensions=ARTIFACTS)
     async with proxy.connect() as client:
         target = "/api/2.0/mlflow-artifacts/artifacts/1/x.broken"
         await client.send(request("GET", target, token=proxy.tokens.viewer))
-        received = await client.closed()
-    assert received.startswith(b"HTTP/1.1 200")
-    assert not received.endswith(b"0\r\n\r\n"), "the client must not take the part for the whole"
+        async with asyncio.timeout(5):
+            rest = await client.closed()
+    assert rest.startswith(b"HTTP/1.1 200")
+    assert not rest.endswith(b"0\r\n\r\n"), "the truncated response looks complete"
     await wait_until(lambda: bool(proxy.lines))
     assert proxy.lines[-1]["error"] == "internal-error"
 
@@ -104,7 +105,7 @@ class LoginSettings(SettingTable):
 
 
 class LoginAuthenticator(Authenticator):
-    """Sends browsers to a login page, whose callback sets a session cookie."""
+    """Redirect browsers to a login page, whose callback sets a session cookie."""
 
     label = "MLFLOW_PROXY_LOGIN_USER"
     settings_table = LoginSettings
@@ -164,20 +165,20 @@ async def test_authenticator_redirects_browsers_and_sets_a_session_cookie(
     assert (page.status, page.body) == (200, b"{}")
     assert page.all("set-cookie") == ["session=secret-session; HttpOnly; Max-Age=3600"]
     assert (proxy.lines[-1]["principal"], proxy.lines[-1]["role"]) == ("ann@example.org", "viewer")
-    # The cookie goes no further, and a token works as before.
+    # The cookie is not forwarded, and tokens still work.
     assert b"secret-session" not in fake_upstream.requests[-1].head
     token = await proxy.send(request("GET", READ, token=proxy.tokens.viewer))
     assert (token.status, token.header("set-cookie")) == (200, None)
-    refused = await proxy.send(request("POST", IDEMPOTENT_WRITE, "Cookie: session=secret-session", body=b"{}"))
-    assert refused.error == (403, "PERMISSION_DENIED")
+    forbidden = await proxy.send(request("POST", IDEMPOTENT_WRITE, "Cookie: session=secret-session", body=b"{}"))
+    assert forbidden.error == (403, "PERMISSION_DENIED")
     assert "secret-session" not in "".join(proxy.written)
 
 
-# --- (c) A rewriter of JSON in both directions
+# --- (c) A rewriter of JSON requests and responses
 
 
 class LocationTransform:
-    """Replaces the artifact root of SageMaker by the proxy's, and back."""
+    """Replace the proxy's artifact root by SageMaker's in requests, and the reverse in responses."""
 
     def transforms_request(self, context: RequestContext) -> bool:
         return context.matched_route.resource_group in {"runs", "experiments"}
@@ -208,64 +209,66 @@ JSON, GZIP = b"Content-Type: application/json", b"Content-Encoding: gzip"
 CODINGS: dict[str, Callable[[bytes], bytes]] = {"": bytes, "gzip": gzip.compress, "deflate": zlib.compress}
 
 
-def echoing_json(coding: str) -> fake_upstreams.Behaviour:
-    """An upstream that responds with a location, compressed."""
+def respond_with_location(coding: str) -> fake_upstreams.Behaviour:
+    """Respond with JSON that holds an artifact location, in this content coding."""
     body = CODINGS[coding](json.dumps({"artifact_uri": "s3://bucket/prefix/1/model", "n": 1}).encode())
     headers = [JSON, b"ETag: x"] + ([b"Content-Encoding: " + coding.encode()] if coding else [])
     return fake_upstreams.respond_with(response_with_length(body, *headers))
 
 
 @pytest.mark.parametrize("signed", [False, True], ids=["plain", "signed"])
-@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("coding", CODINGS, ids=["identity", "gzip", "deflate"])
 async def test_rewriter_changes_json_requests_and_responses(
     start_upstream: StartUpstream, start_proxy: StartProxy, coding: str, signed: bool
 ) -> None:
-    fake_upstream = await start_upstream(echoing_json(coding))
+    fake_upstream = await start_upstream(respond_with_location(coding))
     proxy = await start_proxy(fake_upstream.origin, signed=signed, extensions=REWRITING)
     body = CODINGS[coding](json.dumps({"artifact_uri": "mlflow-artifacts:/1/model", "tag": "é"}).encode())
     headers = ["Content-Type: application/json", "Accept-Encoding: br, gzip"]
     headers += [f"Content-Encoding: {coding}"] if coding else []
-    answer = await proxy.send(request("POST", IDEMPOTENT_WRITE, *headers, body=body, token=proxy.tokens.editor))
-    assert (answer.status, answer.json()) == (200, {"artifact_uri": "mlflow-artifacts:/1/model", "n": 1})
-    assert answer.header("content-encoding") is None
-    assert answer.header("etag") is None, "another body has another validator"
-    [asked] = fake_upstream.requests
-    assert json.loads(asked.body) == {"artifact_uri": "s3://bucket/prefix/1/model", "tag": "é"}
-    assert asked.header("content-encoding") is None
-    assert asked.header("accept-encoding") == "gzip, deflate"
+    response = await proxy.send(request("POST", IDEMPOTENT_WRITE, *headers, body=body, token=proxy.tokens.editor))
+    assert (response.status, response.json()) == (200, {"artifact_uri": "mlflow-artifacts:/1/model", "n": 1})
+    assert response.header("content-encoding") is None
+    assert response.header("etag") is None, "the ETag of the original body does not apply to the rewritten one"
+    [received] = fake_upstream.requests
+    assert json.loads(received.body) == {"artifact_uri": "s3://bucket/prefix/1/model", "tag": "é"}
+    assert received.header("content-encoding") is None
+    assert received.header("accept-encoding") == "gzip, deflate"
     assert proxy.budget_free == proxy.settings.body_budget
 
 
-async def test_rewriter_leaves_other_bodies_as_they_are(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
+async def test_rewriter_does_not_change_bodies_without_a_location(
+    start_upstream: StartUpstream, start_proxy: StartProxy
+) -> None:
     raw = gzip.compress(b'{"value": NaN}')
     fake_upstream = await start_upstream(
         fake_upstreams.respond_with(response_with_length(raw, JSON, b"Content-Encoding: gzip", b"ETag: x"))
     )
     proxy = await start_proxy(fake_upstream.origin, extensions=REWRITING)
-    answer = await proxy.send(request("GET", READ, token=proxy.tokens.viewer))
-    assert (answer.body, answer.header("content-encoding"), answer.header("etag")) == (raw, "gzip", "x")
+    response = await proxy.send(request("GET", READ, token=proxy.tokens.viewer))
+    assert (response.body, response.header("content-encoding"), response.header("etag")) == (raw, "gzip", "x")
     target = "/api/2.0/mlflow/registered-models/create"
     await proxy.send(request("POST", target, str(JSON, "ascii"), body=b'{"a":  1}', token=proxy.tokens.editor))
     assert fake_upstream.requests[-1].body == b'{"a":  1}'
 
 
 @pytest.mark.parametrize(
-    ("answer", "status", "error"),
+    ("upstream_response", "error"),
     [
-        (response_with_length(gzip.compress(b" " * 3_000_000), JSON, GZIP), 502, "response-too-large"),
-        (response_with_length(b" " * 2_000_000, JSON), 502, "response-too-large"),
-        (response_with_length(b"{}", JSON, b"Content-Encoding: br"), 502, "upstream-encoding"),
-        (response_with_length(gzip.compress(b"{}")[:-4], JSON, GZIP), 502, "upstream-encoding"),
+        (response_with_length(gzip.compress(b" " * 3_000_000), JSON, GZIP), "response-too-large"),
+        (response_with_length(b" " * 2_000_000, JSON), "response-too-large"),
+        (response_with_length(b"{}", JSON, b"Content-Encoding: br"), "upstream-encoding"),
+        (response_with_length(gzip.compress(b"{}")[:-4], JSON, GZIP), "upstream-encoding"),
     ],
-    ids=["bomb", "too large", "unknown coding", "truncated"],
+    ids=["too large after decompression", "too large", "unknown coding", "truncated"],
 )
-async def test_rewriter_rejects_what_it_cannot_decode_within_the_limit(
-    start_upstream: StartUpstream, start_proxy: StartProxy, answer: bytes, status: int, error: str
+async def test_rewriter_rejects_responses_that_it_cannot_decode_within_the_limit(
+    start_upstream: StartUpstream, start_proxy: StartProxy, upstream_response: bytes, error: str
 ) -> None:
-    fake_upstream = await start_upstream(fake_upstreams.respond_with(answer))
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(upstream_response))
     proxy = await start_proxy(fake_upstream.origin, extensions=REWRITING, body_limit=1_000_000, body_budget=1_000_000)
-    got = await proxy.send(request("GET", READ, token=proxy.tokens.viewer))
-    assert (got.status, proxy.lines[-1]["error"]) == (status, error)
+    response = await proxy.send(request("GET", READ, token=proxy.tokens.viewer))
+    assert (response.status, proxy.lines[-1]["error"]) == (502, error)
     assert proxy.budget_free == 1_000_000
 
 
@@ -282,23 +285,23 @@ async def test_rewriter_rejects_request_bodies_that_it_cannot_decode(
 ) -> None:
     proxy = await start_proxy(fake_upstream.origin, extensions=REWRITING, body_limit=1_000_000, body_budget=1_000_000)
     headers = ["Content-Type: application/json", f"Content-Encoding: {coding}"]
-    answer = await proxy.send(request("POST", IDEMPOTENT_WRITE, *headers, body=body, token=proxy.tokens.editor))
-    assert (answer.status, proxy.lines[-1]["error"]) == (status, error)
+    response = await proxy.send(request("POST", IDEMPOTENT_WRITE, *headers, body=body, token=proxy.tokens.editor))
+    assert (response.status, proxy.lines[-1]["error"]) == (status, error)
     assert fake_upstream.requests == []
     assert proxy.budget_free == 1_000_000
 
 
-# --- (d) A check that needs the principal's groups and the route's parameters
+# --- (d) An authorizer that uses the principal's groups and the route's parameters
 
 
 async def only_own_models(context: RequestContext) -> None:
-    """Models may be read by members of the group that their ID begins with."""
+    """Allow a model to members of the group that its ID begins with."""
     model = context.parameters.get("model_id", "")
     if model and model.partition("-")[0] not in context.authenticated.groups:
         raise errors.forbidden(f"{context.authenticated.name} is not a member of this model's group.", reason="group")
 
 
-async def test_authorizer_sees_groups_and_path_parameters(
+async def test_authorizer_uses_groups_and_path_parameters(
     fake_upstream: FakeUpstream, start_proxy: StartProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(authenticators, "AUTHENTICATORS", (*authenticators.AUTHENTICATORS, LoginAuthenticator))
@@ -307,7 +310,7 @@ async def test_authorizer_sees_groups_and_path_parameters(
     session = "Cookie: session=secret-session"
     models = "/api/2.0/mlflow/logged-models"
     assert (await proxy.send(request("GET", f"{models}/ml-1", session))).status == 200
-    refused = await proxy.send(request("GET", f"{models}/other-1", session))
-    assert (refused.error, proxy.lines[-1]["error"]) == ((403, "PERMISSION_DENIED"), "group")
+    forbidden = await proxy.send(request("GET", f"{models}/other-1", session))
+    assert (forbidden.error, proxy.lines[-1]["error"]) == ((403, "PERMISSION_DENIED"), "group")
     assert (await proxy.send(request("GET", READ, session))).status == 200
     assert len(fake_upstream.requests) == 2

@@ -1,4 +1,4 @@
-"""Whether the process runs, and whether it could answer a request now."""
+"""/healthz: the process runs. /readyz: it could answer a request now."""
 
 import asyncio
 
@@ -13,30 +13,30 @@ from tests.doubles.running_proxy import RunningProxy, wait_until
 from .conftest import StartProxy, StartUpstream
 
 
-async def ready(proxy: RunningProxy) -> RawResponse:
+async def readyz(proxy: RunningProxy) -> RawResponse:
     return await proxy.send(request("GET", "/readyz"))
 
 
-async def not_ready(proxy: RunningProxy) -> str:
-    """The one word that it says."""
-    response = await ready(proxy)
+async def not_ready_reason(proxy: RunningProxy) -> str:
+    """The error code of a 503 response, which holds nothing else."""
+    response = await readyz(proxy)
     content = response.json()
     assert (response.status, content["status"], sorted(content)) == (503, "not ready", ["reason", "status"])
     return content["reason"]
 
 
-async def gone() -> str:
-    """An origin where nobody listens."""
+async def unreachable_origin() -> str:
+    """An origin at which no server listens."""
     async with FakeUpstream.running(fake_upstreams.close_at_once) as fake_upstream:
         return fake_upstream.origin
 
 
-async def test_a_running_process_is_healthy_whatever_is_behind_it(start_proxy: StartProxy) -> None:
-    proxy = await start_proxy(await gone(), max_requests=1)
+async def test_healthz_returns_200_without_an_upstream_and_is_not_logged(start_proxy: StartProxy) -> None:
+    proxy = await start_proxy(await unreachable_origin(), max_requests=1)
     response = await proxy.send(request("GET", "/healthz"))
     assert (response.status, response.json()) == (200, {"status": "ok"})
     assert (await proxy.send(request("HEAD", "/healthz"))).status == 200
-    # Somebody asks every few seconds: that is no request to count.
+    # Load balancers send one every few seconds.
     assert proxy.written == []
 
 
@@ -46,26 +46,27 @@ async def test_a_running_process_is_healthy_whatever_is_behind_it(start_proxy: S
         (False, "GET /health HTTP/1.1"),
         (True, "GET /api/2.0/mlflow/experiments/get?experiment_id=0 HTTP/1.1"),
     ],
+    ids=["plain", "signed"],
 )
-async def test_a_proxy_with_an_upstream_that_answers_is_ready(
+async def test_readyz_returns_200_after_one_probe_of_the_upstream(
     start_upstream: StartUpstream, start_proxy: StartProxy, signed: bool, line: str
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
     proxy = await start_proxy(fake_upstream.origin, signed=signed)
-    response = await ready(proxy)
+    response = await readyz(proxy)
     assert (response.status, response.json()) == (200, {"status": "ready"})
     assert [received.line for received in fake_upstream.requests] == [line]
     assert (fake_upstream.requests[0].header("authorization") is not None) == signed
     assert proxy.written == []
 
 
-async def test_the_upstream_is_asked_once_however_many_ask_here(
+async def test_concurrent_readiness_checks_share_one_probe(
     start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
     proxy = await start_proxy(fake_upstream.origin)
-    responses = await asyncio.gather(*(ready(proxy) for _ in range(20)))
-    assert [response.status for response in [*responses, await ready(proxy)]] == [200] * 21
+    responses = await asyncio.gather(*(readyz(proxy) for _ in range(20)))
+    assert [response.status for response in [*responses, await readyz(proxy)]] == [200] * 21
     assert len(fake_upstream.requests) == 1
 
 
@@ -84,10 +85,10 @@ async def test_the_upstream_is_asked_once_however_many_ask_here(
         (fake_upstreams.break_connection(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nx"), "upstream-read-error"),
         (fake_upstreams.stall(), "upstream-timeout"),
     ],
-    ids=["500", "503", "no answer", "half an answer", "silence"],
+    ids=["500", "503", "no response", "truncated response", "timeout"],
 )
-@pytest.mark.parametrize("signed", [False, True])
-async def test_an_upstream_in_trouble_makes_the_proxy_not_ready(
+@pytest.mark.parametrize("signed", [False, True], ids=["plain", "signed"])
+async def test_readyz_returns_503_when_the_upstream_fails(
     start_upstream: StartUpstream,
     start_proxy: StartProxy,
     behaviour: fake_upstreams.Behaviour,
@@ -97,27 +98,31 @@ async def test_an_upstream_in_trouble_makes_the_proxy_not_ready(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("proxy_app.handlers.health._PROBE_TIMEOUT", 0.3)
+    monkeypatch.setattr("proxy_app.handlers.health._CACHED_SECONDS", 0.0)
     fake_upstream = await start_upstream(behaviour)
     proxy = await start_proxy(fake_upstream.origin, signed=signed)
     for _ in range(3):
-        assert await not_ready(proxy) == reason
-    # The sentence stands in the log, once.
+        assert await not_ready_reason(proxy) == reason
+    assert len(fake_upstream.requests) >= 3, "each check probes the upstream"
+    # Logged once, not at every probe.
     assert [record.levelname for record in caplog.records if "Not ready" in record.getMessage()] == ["WARNING"]
     assert "canary" not in caplog.text
 
 
-async def test_an_upstream_that_cannot_be_reached_makes_the_proxy_not_ready(start_proxy: StartProxy) -> None:
-    proxy = await start_proxy(await gone())
-    assert await not_ready(proxy) == "upstream-connect-error"
+async def test_readyz_returns_503_when_the_upstream_is_unreachable(start_proxy: StartProxy) -> None:
+    proxy = await start_proxy(await unreachable_origin())
+    assert await not_ready_reason(proxy) == "upstream-connect-error"
 
 
-async def test_an_error_of_mlflows_own_is_an_answer(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
+async def test_readyz_returns_200_when_mlflow_responds_with_404(
+    start_upstream: StartUpstream, start_proxy: StartProxy
+) -> None:
     error = response_with_length(b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": ""}', status=b"404 Not Found")
     fake_upstream = await start_upstream(fake_upstreams.respond_with(error))
-    assert (await ready(await start_proxy(fake_upstream.origin, signed=True))).status == 200
+    assert (await readyz(await start_proxy(fake_upstream.origin, signed=True))).status == 200
 
 
-async def test_a_proxy_whose_role_is_refused_is_not_ready(
+async def test_readyz_returns_503_when_aws_denies_access(
     start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
     error = b'{"message": "User: arn:aws:sts::123456789012:canary is not authorized"}'
@@ -126,24 +131,24 @@ async def test_a_proxy_whose_role_is_refused_is_not_ready(
             response_with_length(error, b"Content-Type: application/json", status=b"403 Forbidden")
         )
     )
-    assert await not_ready(await start_proxy(fake_upstream.origin, signed=True)) == "aws-error"
+    assert await not_ready_reason(await start_proxy(fake_upstream.origin, signed=True)) == "aws-error"
 
 
-async def test_a_proxy_without_credentials_starts_and_is_not_ready(
+async def test_proxy_without_aws_credentials_starts_and_is_not_ready(
     start_upstream: StartUpstream, start_proxy: StartProxy, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def none() -> Loaded:
+    def no_credentials() -> Loaded:
         raise CredentialsError("No AWS credentials: canary")
 
     fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
-    proxy = await start_proxy(fake_upstream.origin, signed=True, source=none)
-    assert await not_ready(proxy) == "aws-credentials-unavailable"
+    proxy = await start_proxy(fake_upstream.origin, signed=True, source=no_credentials)
+    assert await not_ready_reason(proxy) == "aws-credentials-unavailable"
     assert "No AWS credentials" in caplog.text
     assert fake_upstream.connections == 0
     assert (await proxy.send(request("GET", "/healthz"))).status == 200
 
 
-async def test_the_proxy_is_ready_again_with_its_upstream(
+async def test_readyz_returns_200_again_after_the_upstream_recovers(
     start_upstream: StartUpstream,
     start_proxy: StartProxy,
     monkeypatch: pytest.MonkeyPatch,
@@ -151,16 +156,16 @@ async def test_the_proxy_is_ready_again_with_its_upstream(
 ) -> None:
     monkeypatch.setattr("proxy_app.handlers.health._CACHED_SECONDS", 0.05)
     caplog.set_level("INFO", "proxy_app.handlers.health")
-    states = [b"500 ReadError", b"200 OK", b"200 OK"]
+    statuses = [b"500 Internal Server Error", b"200 OK"]
     fake_upstream = await start_upstream(
-        fake_upstreams.respond_by(lambda _: response_with_length(b"", status=states[0]))
+        fake_upstreams.respond_by(lambda _: response_with_length(b"", status=statuses[0]))
     )
     proxy = await start_proxy(fake_upstream.origin)
-    assert await not_ready(proxy) == "upstream-error"
-    del states[0]
+    assert await not_ready_reason(proxy) == "upstream-error"
+    del statuses[0]
 
     async def is_ready() -> bool:
-        return (await ready(proxy)).status == 200
+        return (await readyz(proxy)).status == 200
 
     await wait_until(is_ready)
     assert [record.getMessage() for record in caplog.records] == [
@@ -169,16 +174,19 @@ async def test_the_proxy_is_ready_again_with_its_upstream(
     ]
 
 
-async def test_a_proxy_that_stops_is_not_ready_at_once(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
+async def test_readyz_returns_503_as_soon_as_draining_starts(
+    start_upstream: StartUpstream, start_proxy: StartProxy
+) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
     proxy = await start_proxy(fake_upstream.origin)
-    assert (await ready(proxy)).status == 200
+    assert (await readyz(proxy)).status == 200
     proxy.server.drain()
-    assert await not_ready(proxy) == "shutting-down"
+    assert await not_ready_reason(proxy) == "shutting-down"
     assert (await proxy.send(request("GET", "/healthz"))).status == 200
-    # Requests are still taken, and their connections end with them.
+    # Requests are still answered, and each response closes its connection.
     async with proxy.connect() as client:
         response = await client.round_trip(request("GET", "/version", token=proxy.tokens.viewer))
         assert (response.status, response.header("connection")) == (200, "close")
-        assert await client.closed() == b""
+        async with asyncio.timeout(5):
+            assert await client.closed() == b""
     await wait_until(lambda: proxy.metric("mlflow_proxy_connections") == 0)
