@@ -15,9 +15,9 @@ from proxy_app.auth.iap import IapAuthenticator
 from proxy_app.errors import ApiError
 from proxy_app.settings import Settings
 from tests.doubles import iap as doubles
-from tests.doubles.alb import es256
 from tests.doubles.fake_upstreams import FakeUpstream
 from tests.doubles.iap import AUDIENCE, BOB, ISSUER, ROOT, Iap, KeyHost, compact
+from tests.doubles.key_host import es256
 from tests.doubles.request_factory import context
 from tests.doubles.running_proxy import RunningProxy
 
@@ -52,7 +52,7 @@ INVALID_ASSERTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "exp is a string": ({"exp": "4102444800"}, "its exp is not an integer"),
     "iat is a fraction": ({"iat": 1.5}, "its iat is not an integer"),
     "iat is a boolean": ({"iat": True}, "its iat is not an integer"),
-    "exp exceeds a float": ({"exp": 10**400}, "its exp is too far from its iat"),
+    "exp larger than any float": ({"exp": 10**400}, "its exp is too far from its iat"),
     "lifetime too long": ({"lifetime": 661}, "its exp is too far from its iat"),
     "alg is ES384": ({"header": {"alg": "ES384"}}, "its alg is not ES256"),
     "alg in lower case": ({"header": {"alg": "es256"}}, "its alg is not ES256"),
