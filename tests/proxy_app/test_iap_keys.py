@@ -1,4 +1,4 @@
-"""The keys of Identity-Aware Proxy: there before anybody comes, new ones as they come, through days and troubles."""
+"""Identity-Aware Proxy's public keys: when the proxy fetches them, rotation, expiry, and failures of their host."""
 
 import asyncio
 import functools
@@ -26,8 +26,8 @@ send = sso_fixtures.IAP.send
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for seconds until keys are fetched again, or readiness is looked at."""
+def short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the intervals between fetches of keys and between readiness probes."""
     monkeypatch.setattr(signing_keys, "_REFRESH_INTERVAL", 0.02)
     monkeypatch.setattr(signing_keys, "_FETCH_INTERVAL", 0.02)
     monkeypatch.setattr("proxy_app.handlers.health._CACHED_SECONDS", 0.02)
@@ -37,16 +37,18 @@ async def is_ready(proxy: RunningProxy) -> bool:
     return (await proxy.send(request("GET", "/readyz"))).status == 200
 
 
-async def not_ready(proxy: RunningProxy) -> str:
+async def not_ready_reason(proxy: RunningProxy) -> str:
     response = await proxy.send(request("GET", "/readyz"))
     assert response.status == 503
     return response.json()["reason"]
 
 
-# --- When they are fetched
+# --- Fetches
 
 
-async def test_keys_are_there_before_anybody_comes(proxy: RunningProxy, iap_double: Iap, host: KeyHost) -> None:
+async def test_keys_are_fetched_once_before_the_first_request(
+    proxy: RunningProxy, iap_double: Iap, host: KeyHost
+) -> None:
     assert host.requests == 1
     assert await is_ready(proxy)
     responses = await asyncio.gather(*[send(proxy, iap_double.assertion()) for _ in range(30)])
@@ -54,38 +56,36 @@ async def test_keys_are_there_before_anybody_comes(proxy: RunningProxy, iap_doub
     assert host.requests == 1
 
 
-async def test_a_new_key_is_taken_as_soon_as_it_signs(proxy: RunningProxy, iap_double: Iap, host: KeyHost) -> None:
+async def test_new_key_is_fetched_when_it_first_signs(proxy: RunningProxy, iap_double: Iap, host: KeyHost) -> None:
     before = iap_double.assertion()
     for _ in range(3):
         assert (await send(proxy, iap_double.assertion())).status == 200
         iap_double.rotate()
     responses = await asyncio.gather(*[send(proxy, iap_double.assertion()) for _ in range(30)])
     assert {response.status for response in responses} == {200}
-    assert (await send(proxy, before)).status == 200, "the earlier ones are good until they end"
+    assert (await send(proxy, before)).status == 200, "earlier assertions stay valid until they expire"
     assert host.requests == 4
 
 
-async def test_forged_key_ids_do_not_make_the_proxy_fetch_without_end(
-    proxy: RunningProxy, iap_double: Iap, host: KeyHost
-) -> None:
+async def test_fetches_for_unknown_key_ids_are_limited(proxy: RunningProxy, iap_double: Iap, host: KeyHost) -> None:
     assert (await send(proxy, iap_double.assertion())).status == 200
     for _ in range(30):
         await assert_rejected(proxy, iap_double.assertion(header={"kid": "f9R3yg"}), "its kid is unknown")
     assert host.requests == 2
     statuses = {(await send(proxy, iap_double.assertion(header={"kid": f"1-{number}"}))).status for number in range(60)}
     assert statuses == {401, 503}
-    # Ten, and what the seconds of this test have earned.
+    # The burst of ten, and one more for every five seconds of this test.
     assert host.requests <= 12
     assert (await send(proxy, iap_double.assertion())).status == 200
 
 
-@pytest.mark.usefixtures("quick")
-async def test_without_keys_the_proxy_starts_is_not_ready_and_says_so_until_it_has_them(
+@pytest.mark.usefixtures("short_intervals")
+async def test_proxy_without_keys_starts_and_is_not_ready_until_keys_are_fetched(
     start_iap: StartSso, iap_double: Iap, host: KeyHost, fake_upstream: FakeUpstream, caplog: pytest.LogCaptureFixture
 ) -> None:
     host.down = True
     proxy = await start_iap()
-    assert await not_ready(proxy) == "signing-keys-unavailable"
+    assert await not_ready_reason(proxy) == "signing-keys-unavailable"
     assert (await proxy.send(request("GET", "/healthz"))).status == 200
     response = await send(proxy, iap_double.assertion())
     assert response.error == (503, "TEMPORARILY_UNAVAILABLE")
@@ -97,21 +97,21 @@ async def test_without_keys_the_proxy_starts_is_not_ready_and_says_so_until_it_h
     await wait_until(lambda: is_ready(proxy))
     assert (await send(proxy, iap_double.assertion())).status == 200
     problems = [record.getMessage() for record in caplog.records if "cannot be fetched:" in record.getMessage()]
-    assert len(problems) == 1, "once, not at every fetch"
+    assert len(problems) == 1, "logged once, not at every fetch"
     assert problems[0].startswith(f"The keys at {host.url} cannot be fetched: ")
 
 
-async def test_a_key_host_that_cannot_be_reached_is_no_reason_not_to_start(
+async def test_proxy_starts_when_the_key_host_is_unreachable(
     start_iap: StartSso, iap_double: Iap, authority: Authority
 ) -> None:
-    async with KeyHost.running(iap_double, authority) as gone:
+    async with KeyHost.running(iap_double, authority) as stopped_host:
         pass
-    proxy = await start_iap(iap_keys_url=gone.url)
-    assert await not_ready(proxy) == "signing-keys-unavailable"
+    proxy = await start_iap(iap_keys_url=stopped_host.url)
+    assert await not_ready_reason(proxy) == "signing-keys-unavailable"
     assert (await send(proxy, iap_double.assertion())).status == 503
 
 
-async def test_a_key_host_that_nobody_trusts_is_not_believed(
+async def test_key_host_with_an_untrusted_certificate_receives_no_request(
     start_iap: StartSso, iap_double: Iap, host: KeyHost
 ) -> None:
     proxy = await start_iap(ca_bundle=None)
@@ -119,21 +119,21 @@ async def test_a_key_host_that_nobody_trusts_is_not_believed(
     assert host.requests == 0
 
 
-async def test_an_upstream_in_trouble_is_told_of_when_there_are_keys(start_iap: StartSso) -> None:
-    async with FakeUpstream.running(fake_upstreams.close_at_once) as gone:
+async def test_readyz_reports_the_upstream_error_when_keys_are_present(start_iap: StartSso) -> None:
+    async with FakeUpstream.running(fake_upstreams.close_at_once) as stopped_upstream:
         pass
-    proxy = await start_iap(upstream_url=gone.origin)
-    assert await not_ready(proxy) == "upstream-connect-error"
+    proxy = await start_iap(upstream_url=stopped_upstream.origin)
+    assert await not_ready_reason(proxy) == "upstream-connect-error"
 
 
-# --- Days
+# --- Rotation and expiry over hours and days
 
 
-@pytest.mark.usefixtures("quick")
-async def test_over_days_keys_come_and_go_and_whoever_comes_through_is_let_in(
+@pytest.mark.usefixtures("short_intervals")
+async def test_key_rotation_over_two_days_rejects_no_valid_assertion(
     start_iap: StartSso, iap_double: Iap, host: KeyHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One clock for IAP, the proxy and its keys, moved on by ten minutes at a time."""
+    """One clock for IAP, the proxy and its keys advances by ten minutes at a time."""
     monkeypatch.setattr(signing_keys, "_REFRESH_INTERVAL", 0.002)
     clock = iap_double.clock = Clock()
     clock.set_for_jwt(monkeypatch)
@@ -142,7 +142,7 @@ async def test_over_days_keys_come_and_go_and_whoever_comes_through_is_let_in(
     first, next_key, expired = iap_double.key_id, "", ""
     for step in range(6 * 50):
         clock.now += 600
-        # As others rotate: a key is shown first, signs later, and is taken away long after its last assertion.
+        # A key is published first, signs later, and is removed after its last assertion has expired.
         match step % 36:
             case 6:
                 next_key = iap_double.publish()
@@ -158,12 +158,12 @@ async def test_over_days_keys_come_and_go_and_whoever_comes_through_is_let_in(
             expired = iap_double.assertion()
     assert (await send(proxy, expired)).status == 401
     assert first not in iap_double.keys
-    # Every 3000 seconds at most, which are 5 steps here, once at the start, and for a key that signs before that.
+    # One at the start, one for every 3000 seconds (5 steps), and one for each key that signs before the next fetch.
     assert 10 <= host.requests <= 300 / 5 + 1 + 10
 
 
-@pytest.mark.usefixtures("quick")
-async def test_keys_hold_through_a_day_without_their_host_and_new_ones_are_there_with_it(
+@pytest.mark.usefixtures("short_intervals")
+async def test_keys_stay_valid_for_a_day_without_their_host_and_new_ones_are_fetched_afterwards(
     start_iap: StartSso,
     iap_double: Iap,
     host: KeyHost,
@@ -181,18 +181,18 @@ async def test_keys_hold_through_a_day_without_their_host_and_new_ones_are_there
         assert (await send(proxy, iap_double.assertion())).status == 200
     assert await is_ready(proxy)
     await wait_until(lambda: "cannot be fetched" in caplog.text)
-    kept = iap_double.key_id
+    previous = iap_double.key_id
     iap_double.rotate()
-    assert (await send(proxy, iap_double.assertion())).status == 503, "nobody can tell"
-    del iap_double.keys[kept]
+    assert (await send(proxy, iap_double.assertion())).status == 503, "a new key cannot be fetched"
+    del iap_double.keys[previous]
     host.down = False
     clock.now += 60
     assert (await send(proxy, iap_double.assertion())).status == 200
     assert host.requests == 2
 
 
-@pytest.mark.usefixtures("quick")
-async def test_a_key_that_is_taken_away_opens_nothing_within_the_hour(
+@pytest.mark.usefixtures("short_intervals")
+async def test_removed_key_is_rejected_after_an_hour(
     start_iap: StartSso, iap_double: Iap, host: KeyHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host.caching = [b"Cache-Control: public, max-age=999999999"]
@@ -200,7 +200,7 @@ async def test_a_key_that_is_taken_away_opens_nothing_within_the_hour(
     clock.set_for_jwt(monkeypatch)
     monkeypatch.setattr(IapAuthenticator, "create", functools.partial(IapAuthenticator, key_clock=clock))
     proxy = await start_iap()
-    stolen, key_id = iap_double.keys[iap_double.key_id], iap_double.key_id
+    removed, key_id = iap_double.keys[iap_double.key_id], iap_double.key_id
     assert (await send(proxy, iap_double.assertion())).status == 200
     iap_double.rotate()
     del iap_double.keys[key_id]
@@ -209,20 +209,20 @@ async def test_a_key_that_is_taken_away_opens_nothing_within_the_hour(
     await asyncio.sleep(0.05)
     await assert_rejected(
         proxy,
-        iap_double.assertion(ROOT, header={"kid": key_id}, sign=lambda data: es256(stolen, data)),
+        iap_double.assertion(ROOT, header={"kid": key_id}, sign=lambda data: es256(removed, data)),
         "its kid is unknown",
     )
 
 
-# --- Where they are
+# --- URL
 
 
-def test_the_keys_are_where_google_documents_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    received: list[str] = []
+def test_default_keys_url_is_the_documented_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    urls: list[str] = []
 
     def key_set(url: str, *_: Any) -> None:
-        received.append(url)
+        urls.append(url)
 
     monkeypatch.setattr(signing_keys, "JwkSet", key_set)
     IapAuthenticator(Settings.build({"iap_audience": AUDIENCE, "role_rules": "email:a@b.example=admin"}))
-    assert received == ["https://www.gstatic.com/iap/verify/public_key-jwk"]
+    assert urls == ["https://www.gstatic.com/iap/verify/public_key-jwk"]
