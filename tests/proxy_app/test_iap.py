@@ -173,7 +173,7 @@ async def test_assertion_with_one_changed_character_is_rejected(
 
 
 @pytest.mark.parametrize(
-    "said",
+    "assertion",
     [
         *("", ".", "..", "...", "a.b.c", "null", "Bearer a.b.c", "\xff\xfe.\xff.\xff", "e30.e30.e30"),
         *("x" * 60_000, "." * 60_000, "=" * 60_000),
