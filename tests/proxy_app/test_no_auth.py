@@ -1,4 +1,4 @@
-"""Without authentication only this machine's own names are answered."""
+"""Without authentication the proxy accepts the loopback host names only."""
 
 import pytest
 
@@ -9,13 +9,13 @@ from tests.doubles.request_factory import context
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost", "[::1]:8080", "LOCALHOST:1"])
-async def test_this_machine_is_an_admin(host: str) -> None:
+async def test_request_for_a_loopback_host_is_an_admin(host: str) -> None:
     principal = await NoAuth().authenticate(context({"Host": host}))
     assert principal.role is Role.ADMIN
 
 
 @pytest.mark.parametrize("host", ["evil.example:8080", "127.0.0.1.evil.example", "10.0.0.1", "", "["])
-async def test_a_foreign_name_that_leads_here_is_refused(host: str) -> None:
-    with pytest.raises(ApiError) as refused:
+async def test_request_for_another_host_is_rejected(host: str) -> None:
+    with pytest.raises(ApiError) as error:
         await NoAuth().authenticate(context({"Host": host}))
-    assert (refused.value.status, refused.value.reason) == (403, "host-not-allowed")
+    assert (error.value.status, error.value.reason) == (403, "host-not-allowed")

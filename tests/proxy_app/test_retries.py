@@ -1,4 +1,4 @@
-"""The upstream's client: every way to get no answer, and what is sent again then."""
+"""The upstream client: failures without a complete response, and which requests are retried."""
 
 import asyncio
 
@@ -14,19 +14,19 @@ from tests.doubles.upstream_client import chunks_of, content, get, put
 
 from .conftest import StartClient, StartUpstream
 
-# --- No answer
+# --- Failures
 
 
 @pytest.mark.parametrize("part", [b"", b"HTTP/1.1 200 OK\r\nContent-Le"])
 @pytest.mark.parametrize("reset", [False, True])
-async def test_a_break_before_the_head_leaves_the_outcome_of_a_write_unknown(
+async def test_write_is_aborted_with_409_when_the_connection_closes_before_the_head(
     start_upstream: StartUpstream, start_client: StartClient, part: bytes, reset: bool
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.break_connection(part, reset=reset))
     client = await start_client(fake_upstream.origin)
-    with pytest.raises(errors.ApiError) as refused:
+    with pytest.raises(errors.ApiError) as error:
         await get(client, idempotent=False)
-    assert (refused.value.status, refused.value.error_code) == (409, "ABORTED")
+    assert (error.value.status, error.value.error_code) == (409, "ABORTED")
     assert len(fake_upstream.requests) == 1
 
 
@@ -37,36 +37,38 @@ async def test_a_break_before_the_head_leaves_the_outcome_of_a_write_unknown(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nonly this\r\n",
     ],
 )
-async def test_a_break_in_the_body_is_an_error_and_never_the_end(
+async def test_connection_closed_in_the_body_raises_read_error(
     start_upstream: StartUpstream, start_client: StartClient, part: bytes
 ) -> None:
-    go_on = asyncio.Event()
+    close = asyncio.Event()
 
-    async def behave(talk: UpstreamConnection) -> None:
-        await talk.read_request()
-        await talk.send(part)
-        await go_on.wait()
+    async def behave(connection: UpstreamConnection) -> None:
+        await connection.read_request()
+        await connection.send(part)
+        await close.wait()
 
     fake_upstream = await start_upstream(behave)
     response = await get(await start_client(fake_upstream.origin))
-    go_on.set()
+    close.set()
     with pytest.raises(ReadError):
         await content(response)
 
 
-async def test_a_silent_upstream_is_given_up(start_upstream: StartUpstream, start_client: StartClient) -> None:
+async def test_upstream_that_does_not_respond_times_out(
+    start_upstream: StartUpstream, start_client: StartClient
+) -> None:
     fake_upstream = await start_upstream(fake_upstreams.stall())
     client = await start_client(fake_upstream.origin, upstream_timeout=0.2)
-    for replay, status in ((True, 504), (False, 409)):
-        with pytest.raises(errors.ApiError, match=r"within 0\.2 seconds") as refused:
-            await get(client, idempotent=replay)
-        assert refused.value.status == status
+    for idempotent, status in ((True, 504), (False, 409)):
+        with pytest.raises(errors.ApiError, match=r"within 0\.2 seconds") as error:
+            await get(client, idempotent=idempotent)
+        assert error.value.status == status
     await wait_until(lambda: fake_upstream.open == 0)
-    # Whoever waited that long does not wait again.
+    # A request that timed out is not retried.
     assert len(fake_upstream.requests) == 2
 
 
-async def test_an_upstream_that_falls_silent_in_the_body_is_given_up(
+async def test_upstream_that_stalls_in_the_body_times_out(
     start_upstream: StartUpstream, start_client: StartClient
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.stall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\npart"))
@@ -76,68 +78,70 @@ async def test_an_upstream_that_falls_silent_in_the_body_is_given_up(
     await wait_until(lambda: fake_upstream.open == 0)
 
 
-async def test_a_port_where_nobody_listens_is_unreachable(
+async def test_closed_port_is_reported_as_connect_error(
     start_upstream: StartUpstream, start_client: StartClient
 ) -> None:
     async with FakeUpstream.running(fake_upstreams.close_at_once) as fake_upstream:
         origin = fake_upstream.origin
     client = await start_client(origin)
-    with pytest.raises(errors.ApiError) as refused:
+    with pytest.raises(errors.ApiError) as error:
         await get(client, idempotent=False)
-    assert (refused.value.status, refused.value.reason) == (502, "upstream-connect-error")
+    assert (error.value.status, error.value.reason) == (502, "upstream-connect-error")
 
 
-async def test_a_connection_takes_no_longer_than_its_timeout(
+async def test_connect_timeout_includes_the_tls_handshake(
     start_upstream: StartUpstream, start_client: StartClient
 ) -> None:
-    async def mute(talk: UpstreamConnection) -> None:
-        await talk.gone()  # no TLS handshake
+    async def no_handshake(connection: UpstreamConnection) -> None:
+        await connection.gone()
 
-    fake_upstream = await start_upstream(mute)
+    fake_upstream = await start_upstream(no_handshake)
     started = asyncio.get_running_loop().time()
     client = await start_client(fake_upstream.origin.replace("http:", "https:"), connect_timeout=0.1)
-    with pytest.raises(errors.ApiError) as refused:
+    with pytest.raises(errors.ApiError) as error:
         await get(client, idempotent=False)
-    assert refused.value.reason == "upstream-connect-error"
+    assert error.value.reason == "upstream-connect-error"
     assert asyncio.get_running_loop().time() - started < 2
     await wait_until(lambda: fake_upstream.open == 0)
 
 
-# --- Trying again
+# --- Retries
 
 
-async def test_a_read_is_sent_again_after_a_break(start_upstream: StartUpstream, start_client: StartClient) -> None:
+async def test_read_is_retried_after_closed_connections(
+    start_upstream: StartUpstream, start_client: StartClient
+) -> None:
     fake_upstream = await start_upstream(fake_upstreams.break_connection(times=2))
     response = await get(await start_client(fake_upstream.origin))
     assert (response.attempts, await content(response), len(fake_upstream.requests)) == (3, b"{}", 3)
 
 
-async def test_a_third_break_is_the_last(start_upstream: StartUpstream, start_client: StartClient) -> None:
+async def test_third_failed_attempt_is_the_last(start_upstream: StartUpstream, start_client: StartClient) -> None:
     fake_upstream = await start_upstream(fake_upstreams.break_connection())
-    with pytest.raises(errors.ApiError) as refused:
+    with pytest.raises(errors.ApiError) as error:
         await get(await start_client(fake_upstream.origin))
-    assert (refused.value.status, refused.value.reason, len(fake_upstream.requests)) == (502, "upstream-read-error", 3)
+    assert (error.value.status, error.value.reason, len(fake_upstream.requests)) == (502, "upstream-read-error", 3)
 
 
-async def test_a_streamed_body_is_never_sent_twice(start_upstream: StartUpstream, start_client: StartClient) -> None:
+async def test_streamed_body_is_not_sent_twice(start_upstream: StartUpstream, start_client: StartClient) -> None:
     fake_upstream = await start_upstream(fake_upstreams.break_connection(times=1))
     client = await start_client(fake_upstream.origin)
-    with pytest.raises(errors.ApiError) as refused:
+    with pytest.raises(errors.ApiError) as error:
         await put(client, lambda: chunks_of(b"body"), 4)
-    assert (refused.value.status, len(fake_upstream.requests)) == (502, 1)
+    assert (error.value.status, len(fake_upstream.requests)) == (502, 1)
 
 
-async def test_a_streamed_body_of_which_nothing_was_sent_goes_again(
+async def test_streamed_body_is_sent_after_a_failed_connection_attempt(
     start_client: StartClient, unused_tcp_port: int
 ) -> None:
-    given = 0
+    bodies = 0
 
     def body() -> Body:
-        nonlocal given
-        given += 1
+        nonlocal bodies
+        bodies += 1
         return chunks_of(b"body")
 
-    async def response(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"body")
         writer.write(OK)
         await reader.read()
@@ -146,28 +150,30 @@ async def test_a_streamed_body_of_which_nothing_was_sent_goes_again(
     async def listen_late() -> asyncio.Server:
         # After the first attempt, and before the third.
         await asyncio.sleep(0.02)
-        return await asyncio.start_server(response, "127.0.0.1", unused_tcp_port)
+        return await asyncio.start_server(respond, "127.0.0.1", unused_tcp_port)
 
     client = await start_client(f"http://localhost:{unused_tcp_port}")
-    late = asyncio.create_task(listen_late())
+    server = asyncio.create_task(listen_late())
     result = await put(client, body, 4, idempotent=False)
-    async with await late:
-        assert (given, await content(result)) == (1, b"{}")
+    async with await server:
+        assert (bodies, await content(result)) == (1, b"{}")
         assert result.attempts > 1
 
 
-async def test_a_dead_upstream_uses_up_the_retries(start_upstream: StartUpstream, start_client: StartClient) -> None:
+async def test_retries_of_a_failing_upstream_are_limited(
+    start_upstream: StartUpstream, start_client: StartClient
+) -> None:
     fake_upstream = await start_upstream(fake_upstreams.break_connection())
     client = await start_client(fake_upstream.origin)
     requests = 40
     for _ in range(requests):
         with pytest.raises(errors.ApiError):
             await get(client)
-    # The reserve of 10, and a tenth of the requests.
+    # The reserve of 10, and a tenth of the number of requests.
     assert requests + 10 <= len(fake_upstream.requests) <= requests + 10 + requests // 10
 
 
-def test_retries_are_a_tenth_of_the_requests_beyond_the_reserve() -> None:
+def test_retry_budget_is_a_tenth_of_the_requests_beyond_the_reserve() -> None:
     budget = RetryBudget()
     assert sum(budget.spend() for _ in range(100)) == 10
     for _ in range(1000):
