@@ -377,14 +377,17 @@ async def test_slow_client_receives_the_whole_response(start_upstream: StartUpst
     body = hashlib.shake_256(b"body").digest(16 << 20)
     fake_upstream = await start_upstream(fake_upstreams.respond_with(response_with_length(body)))
     proxy = await start_proxy(fake_upstream.origin, body_timeout=2.0)
-    received = b""
-    async with proxy.connect(buffer=65536) as client:
+    received = bytearray()
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(30), proxy.connect(buffer=65536) as client:
         await client.send(read(proxy, ARTIFACT))
         await client.head()
-        # Longer than the timeout in total, with pauses that are shorter.
+        started = loop.time()
+        # Longer than the timeout in total. The rate is constant, so that pauses stay shorter on a busy machine too.
         while proxy.in_flight:
-            received += await client.reader.read(65536)
             await asyncio.sleep(0.02)
+            while len(received) < 3_000_000 * (loop.time() - started) and (chunk := await client.reader.read(65536)):
+                received += chunk
         assert proxy.lines[-1]["duration_ms"] > 2000
         received += await client.reader.readexactly(len(body) - len(received))
-    assert received == body
+    assert bytes(received) == body

@@ -1,16 +1,15 @@
-"""Request bodies: held whole for signing within limits, streamed to a plain upstream, and never changed."""
+"""Request bodies: buffered within limits to be signed, streamed to a plain upstream, and forwarded unchanged."""
 
 import asyncio
 import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.doubles import fake_upstreams as fake_upstreams
-from tests.doubles.fake_upstreams import OK, ReceivedRequest, UpstreamConnection, response_with_length
+from tests.doubles import fake_upstreams
+from tests.doubles.fake_upstreams import OK, ReceivedRequest, response_with_length
 from tests.doubles.raw_client import chunked_body, request
 from tests.doubles.running_proxy import ARTIFACT, IDEMPOTENT_WRITE, READ, RunningProxy, wait_until
 
@@ -20,24 +19,24 @@ MIB = 1 << 20
 both_upstreams = pytest.mark.parametrize("signed", [False, True], ids=["plain", "signed"])
 
 
-def announced(
+def request_head(
     proxy: RunningProxy, length: int, *headers: str, target: str = IDEMPOTENT_WRITE, method: str = "POST"
 ) -> bytes:
-    """A head that promises a body."""
+    """The head of a request with a body of this length."""
     return request(method, target, f"Content-Length: {length}", *headers, token=proxy.tokens.admin)
 
 
-# --- Held whole, to be signed
+# --- Buffered for signing
 
 
-async def test_a_signed_body_is_sent_once_all_of_it_has_come(
+async def test_signed_request_is_sent_after_its_whole_body_is_received(
     start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
     proxy = await start_proxy(fake_upstream.origin, signed=True)
     body = bytes(range(256)) * 2000
     async with proxy.connect() as client:
-        await client.send(announced(proxy, len(body)) + body[:-1])
+        await client.send(request_head(proxy, len(body)) + body[:-1])
         await wait_until(lambda: proxy.in_flight == 1)
         await asyncio.sleep(0.1)
         assert fake_upstream.connections == 0
@@ -49,8 +48,8 @@ async def test_a_signed_body_is_sent_once_all_of_it_has_come(
 
 
 @pytest.mark.parametrize("size", [0, 1, 128 * 1024, 128 * 1024 + 1, MIB])
-@pytest.mark.parametrize("chunked", [False, True])
-async def test_a_signed_body_up_to_the_limit_arrives_with_its_length(
+@pytest.mark.parametrize("chunked", [False, True], ids=["content-length", "chunked"])
+async def test_signed_body_up_to_the_limit_is_forwarded_with_content_length(
     start_upstream: StartUpstream, start_proxy: StartProxy, size: int, chunked: bool
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
@@ -59,8 +58,8 @@ async def test_a_signed_body_up_to_the_limit_arrives_with_its_length(
     body = body[:size]
     if chunked:
         head = request("POST", IDEMPOTENT_WRITE, "Transfer-Encoding: chunked", token=proxy.tokens.admin)
-        pieces = [body[at : at + 9999] for at in range(0, size, 9999)]
-        response = await proxy.send(head + chunked_body(*pieces, b""))
+        chunks = [body[start : start + 9999] for start in range(0, size, 9999)]
+        response = await proxy.send(head + chunked_body(*chunks, b""))
     else:
         response = await proxy.send(request("POST", IDEMPOTENT_WRITE, body=body, token=proxy.tokens.admin))
     assert response.status == 200
@@ -71,24 +70,22 @@ async def test_a_signed_body_up_to_the_limit_arrives_with_its_length(
     assert proxy.budget_free == proxy.settings.body_budget
 
 
-async def test_an_announced_body_over_the_limit_is_refused_before_any_of_it_comes(
+async def test_content_length_over_the_limit_is_rejected_before_the_body_is_sent(
     start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
     proxy = await start_proxy(fake_upstream.origin, signed=True, body_limit=MIB)
     async with proxy.connect() as client:
-        response = await client.round_trip(announced(proxy, MIB + 1))
+        response = await client.round_trip(request_head(proxy, MIB + 1))
     assert response.error == (413, "INVALID_PARAMETER_VALUE")
     assert "1 MiB" in response.message
     assert "MLFLOW_PROXY_BODY_LIMIT_MIB" in response.message
-    # MLflow's client waits as it is told even on a 413, and sends the same again.
+    # MLflow's client would retry a 413 with a Retry-After.
     assert response.header("retry-after") is None
     assert fake_upstream.connections == 0
 
 
-async def test_a_chunked_body_over_the_limit_is_refused_when_it_gets_there(
-    start_upstream: StartUpstream, start_proxy: StartProxy
-) -> None:
+async def test_chunked_body_over_the_limit_is_rejected(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
     proxy = await start_proxy(fake_upstream.origin, signed=True, body_limit=MIB)
     async with proxy.connect() as client:
@@ -100,7 +97,7 @@ async def test_a_chunked_body_over_the_limit_is_refused_when_it_gets_there(
     assert proxy.budget_free == proxy.settings.body_budget
 
 
-async def test_a_plain_upstream_takes_bodies_over_the_limit(
+async def test_body_over_the_limit_is_streamed_to_a_plain_upstream(
     start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.count_body())
@@ -109,36 +106,34 @@ async def test_a_plain_upstream_takes_bodies_over_the_limit(
     assert (response.status, fake_upstream.moved) == (200, 100_000)
 
 
-# --- Slow and broken bodies
+# --- Slow and truncated bodies
 
 
 @both_upstreams
-async def test_a_body_that_stands_still_is_given_up(
+async def test_stalled_body_gets_408_and_closes_the_connection(
     start_upstream: StartUpstream, start_proxy: StartProxy, signed: bool
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.count_body())
     proxy = await start_proxy(fake_upstream.origin, signed=signed, body_timeout=0.2)
     async with proxy.connect() as client:
-        await client.send(announced(proxy, 1000) + b"x" * 10)
+        await client.send(request_head(proxy, 1000) + b"x" * 10)
         response = await client.read_response()
         assert response.error == (408, "DEADLINE_EXCEEDED")
         assert response.header("connection") == "close"
         async with asyncio.timeout(2):
             assert await client.closed() == b""
-    # What has been begun upstream is never finished.
+    # The upstream request is aborted.
     await wait_until(lambda: fake_upstream.open == 0)
     assert fake_upstream.moved in {0, 10}
     assert proxy.budget_free == proxy.settings.body_budget
 
 
 @both_upstreams
-async def test_a_slow_body_that_moves_is_waited_for(
-    start_upstream: StartUpstream, start_proxy: StartProxy, signed: bool
-) -> None:
+async def test_slow_body_is_forwarded(start_upstream: StartUpstream, start_proxy: StartProxy, signed: bool) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
     proxy = await start_proxy(fake_upstream.origin, signed=signed, body_timeout=0.5)
     async with proxy.connect() as client:
-        await client.send(announced(proxy, 6))
+        await client.send(request_head(proxy, 6))
         for _ in range(6):
             await asyncio.sleep(0.15)
             await client.send(b"o")
@@ -147,13 +142,13 @@ async def test_a_slow_body_that_moves_is_waited_for(
 
 
 @both_upstreams
-async def test_a_body_that_breaks_off_is_never_sent_as_whole(
+async def test_truncated_body_is_not_forwarded_as_complete(
     start_upstream: StartUpstream, start_proxy: StartProxy, signed: bool
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
     proxy = await start_proxy(fake_upstream.origin, signed=signed)
     for head in (
-        announced(proxy, 1000),
+        request_head(proxy, 1000),
         request("POST", IDEMPOTENT_WRITE, "Transfer-Encoding: chunked", token=proxy.tokens.admin) + b"3e8\r\n",
     ):
         async with proxy.connect() as client:
@@ -167,7 +162,7 @@ async def test_a_body_that_breaks_off_is_never_sent_as_whole(
 
 
 @both_upstreams
-async def test_a_body_with_broken_framing_counts_as_one_that_stands_still(
+async def test_body_with_invalid_chunk_framing_gets_408(
     start_upstream: StartUpstream, start_proxy: StartProxy, signed: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
@@ -192,13 +187,13 @@ async def test_a_body_with_broken_framing_counts_as_one_that_stands_still(
 @pytest.mark.parametrize(
     ("role", "target", "length", "status"),
     [
-        ("nobody", IDEMPOTENT_WRITE, 5, 401),
+        ("anonymous", IDEMPOTENT_WRITE, 5, 401),
         ("viewer", IDEMPOTENT_WRITE, 5, 403),
         ("admin", "/api/2.0/mlflow/no-such-thing", 5, 404),
         ("admin", IDEMPOTENT_WRITE, 5 * MIB, 413),
     ],
 )
-async def test_a_refused_request_is_not_asked_for_its_body(
+async def test_rejected_request_gets_no_100_continue(
     start_upstream: StartUpstream,
     start_proxy: StartProxy,
     signed: bool,
@@ -214,22 +209,22 @@ async def test_a_refused_request_is_not_asked_for_its_body(
     token = getattr(proxy.tokens, role, "")
     async with proxy.connect() as client:
         await client.send(request("POST", target, f"Content-Length: {length}", "Expect: 100-continue", token=token))
-        status_line, _ = await client.head()
+        first_status, _ = await client.head()
     if status == 413 and not signed:
-        assert status_line == 100  # bodies of any size stream to a plain upstream
+        assert first_status == 100  # bodies of any size are streamed to a plain upstream
     else:
-        assert (status_line, fake_upstream.connections) == (status, 0)
+        assert (first_status, fake_upstream.connections) == (status, 0)
 
 
 @both_upstreams
-async def test_a_request_that_is_taken_is_asked_for_its_body_once(
+async def test_accepted_request_gets_one_100_continue(
     start_upstream: StartUpstream, start_proxy: StartProxy, signed: bool
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
     proxy = await start_proxy(fake_upstream.origin, signed=signed)
     async with proxy.connect() as client:
         for body in (b"x" * 1000, b"y" * 300_000):
-            await client.send(announced(proxy, len(body), "Expect: 100-continue"))
+            await client.send(request_head(proxy, len(body), "Expect: 100-continue"))
             assert await client.head() == (100, [])
             await client.send(body)
             response = await client.read_response()
@@ -237,60 +232,68 @@ async def test_a_request_that_is_taken_is_asked_for_its_body_once(
             assert fake_upstream.requests[-1].header("expect") is None
 
 
-async def test_nobody_is_asked_for_a_body_that_has_come(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
-    fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
-    proxy = await start_proxy(fake_upstream.origin)
-    response = await proxy.send(announced(proxy, 2, "Expect: 100-continue") + b"{}")
-    assert (response.status, fake_upstream.requests[0].body) == (200, b"{}")
-
-
-async def test_an_http_1_0_caller_is_not_told_to_continue(
+async def test_request_whose_body_was_received_gets_no_100_continue(
     start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
     proxy = await start_proxy(fake_upstream.origin)
+    response = await proxy.send(request_head(proxy, 2, "Expect: 100-continue") + b"{}")
+    assert (response.status, fake_upstream.requests[0].body) == (200, b"{}")
+
+
+async def test_http_1_0_request_gets_no_100_continue(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
+    proxy = await start_proxy(fake_upstream.origin)
     async with proxy.connect() as client:
-        await client.send(announced(proxy, 2, "Expect: 100-continue").replace(b"HTTP/1.1", b"HTTP/1.0"))
+        await client.send(request_head(proxy, 2, "Expect: 100-continue").replace(b"HTTP/1.1", b"HTTP/1.0"))
         await wait_until(lambda: proxy.in_flight == 1)
         await asyncio.sleep(0.05)
         await client.send(b"{}")
         assert (await client.read_response()).status == 200
 
 
-# --- Untouched
+# --- Forwarded unchanged
 
 
 @both_upstreams
-async def test_compressed_bodies_pass_as_they_are_both_ways(
+async def test_compressed_bodies_are_forwarded_unchanged_in_both_directions(
     start_upstream: StartUpstream, start_proxy: StartProxy, signed: bool
 ) -> None:
-    up = {"gzip": gzip.compress(b"up" * 500), "deflate": zlib.compress(b"up" * 500), "br": b"\x0b\x02\x80up\x03"}
-    down = {name: body[::-1] for name, body in up.items()}
+    request_bodies = {
+        "gzip": gzip.compress(b"up" * 500),
+        "deflate": zlib.compress(b"up" * 500),
+        "br": b"\x0b\x02\x80up\x03",
+    }
+    response_bodies = {coding: body[::-1] for coding, body in request_bodies.items()}
 
-    def response(received: ReceivedRequest) -> bytes:
-        name = received.header("content-encoding") or ""
-        return response_with_length(down[name], b"Content-Encoding: " + name.encode(), b"Vary: Accept-Encoding")
+    def respond(received: ReceivedRequest) -> bytes:
+        coding = received.header("content-encoding") or ""
+        return response_with_length(
+            response_bodies[coding], b"Content-Encoding: " + coding.encode(), b"Vary: Accept-Encoding"
+        )
 
-    fake_upstream = await start_upstream(fake_upstreams.respond_by(response))
+    fake_upstream = await start_upstream(fake_upstreams.respond_by(respond))
     proxy = await start_proxy(fake_upstream.origin, signed=signed)
-    for name, body in up.items():
-        headers = [f"Content-Encoding: {name}", f"Accept-Encoding: {name}", "Content-Type: application/x-protobuf"]
-        got = await proxy.send(request("POST", "/v1/traces", *headers, body=body, token=proxy.tokens.editor))
+    for coding, body in request_bodies.items():
+        headers = [f"Content-Encoding: {coding}", f"Accept-Encoding: {coding}", "Content-Type: application/x-protobuf"]
+        response = await proxy.send(request("POST", "/v1/traces", *headers, body=body, token=proxy.tokens.editor))
         received = fake_upstream.requests[-1]
         assert (received.body, received.header("content-encoding"), received.header("accept-encoding")) == (
             body,
-            name,
-            name,
+            coding,
+            coding,
         )
-        assert (got.body, got.header("content-encoding"), got.all("content-length")) == (
-            down[name],
-            name,
-            [str(len(down[name]))],
+        assert (response.body, response.header("content-encoding"), response.all("content-length")) == (
+            response_bodies[coding],
+            coding,
+            [str(len(response_bodies[coding]))],
         )
 
 
 @both_upstreams
-async def test_an_empty_body_stays_empty(start_upstream: StartUpstream, start_proxy: StartProxy, signed: bool) -> None:
+async def test_empty_body_is_forwarded_empty(
+    start_upstream: StartUpstream, start_proxy: StartProxy, signed: bool
+) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
     proxy = await start_proxy(fake_upstream.origin, signed=signed)
     empty = [
@@ -313,7 +316,7 @@ async def test_an_empty_body_stays_empty(start_upstream: StartUpstream, start_pr
 
 
 @both_upstreams
-async def test_a_delete_keeps_its_json_body(
+async def test_json_body_of_a_delete_is_forwarded(
     start_upstream: StartUpstream, start_proxy: StartProxy, signed: bool
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
@@ -324,94 +327,3 @@ async def test_a_delete_keeps_its_json_body(
     assert (await proxy.send(data)).status == 200
     assert (fake_upstream.requests[0].line, fake_upstream.requests[0].body) == (f"DELETE {target} HTTP/1.1", body)
     assert fake_upstream.requests[0].header("content-type") == "application/json"
-
-
-async def test_a_chunked_body_streams_to_a_plain_upstream_before_its_end(
-    start_upstream: StartUpstream, start_proxy: StartProxy
-) -> None:
-    fake_upstream = await start_upstream(fake_upstreams.count_body())
-    proxy = await start_proxy(fake_upstream.origin)
-    async with proxy.connect() as client:
-        await client.send(request("PUT", ARTIFACT, "Transfer-Encoding: chunked", token=proxy.tokens.editor))
-        for sent in (3, 6, 9):
-            await client.send(chunked_body(b"abc"))
-            await wait_until(lambda sent=sent: fake_upstream.moved == sent)
-        await client.send(chunked_body(b""))
-        assert (await client.read_response()).status == 200
-
-
-@pytest.mark.parametrize("chunked", [False, True])
-async def test_a_large_upload_to_a_plain_upstream_arrives_as_it_was(
-    start_upstream: StartUpstream, start_proxy: StartProxy, chunked: bool
-) -> None:
-    got, sent = hashlib.sha256(), hashlib.sha256()
-
-    async def hashing(connection: UpstreamConnection) -> None:
-        received = ReceivedRequest(await connection.head(), b"")
-        if chunked:
-            async for chunk in connection.chunks():
-                got.update(chunk)
-        else:
-            for _ in range(48):
-                got.update(await connection.reader.readexactly(MIB))
-        assert (received.header("content-length") is None) == chunked
-        await connection.send(OK)
-
-    fake_upstream = await start_upstream(hashing)
-    proxy = await start_proxy(fake_upstream.origin)
-    framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {48 * MIB}"
-    async with proxy.connect() as client:
-        await client.send(request("PUT", ARTIFACT, framing, token=proxy.tokens.editor))
-        async for chunk in _noise(48):
-            sent.update(chunk)
-            await client.send(chunked_body(chunk) if chunked else chunk)
-        await client.send(chunked_body(b"") if chunked else b"")
-        assert (await client.read_response()).status == 200
-    assert got.digest() == sent.digest()
-    await wait_until(lambda: proxy.in_flight == 0)
-    assert proxy.lines[-1]["bytes_in"] == 48 * MIB
-
-
-@both_upstreams
-@pytest.mark.parametrize("chunked", [False, True])
-async def test_a_large_download_arrives_as_it_was(
-    start_upstream: StartUpstream, start_proxy: StartProxy, signed: bool, chunked: bool
-) -> None:
-    sent, got = hashlib.sha256(), hashlib.sha256()
-
-    async def stream_body(connection: UpstreamConnection) -> None:
-        await connection.read_request()
-        framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % (48 * MIB)
-        await connection.send(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n")
-        async for chunk in _noise(48):
-            sent.update(chunk)
-            await connection.send(chunked_body(chunk) if chunked else chunk)
-        await connection.send(chunked_body(b"") if chunked else b"")
-
-    fake_upstream = await start_upstream(stream_body)
-    proxy = await start_proxy(fake_upstream.origin, signed=signed)
-    async with proxy.connect() as client:
-        await client.send(request("GET", ARTIFACT, token=proxy.tokens.viewer))
-        _, headers = await client.head()
-        left = 48 * MIB
-        if dict(headers).get("transfer-encoding") == "chunked":
-            while size := int(await client.reader.readuntil(b"\r\n"), 16):
-                got.update(await client.reader.readexactly(size))
-                await client.reader.readexactly(2)
-                left -= size
-        else:
-            assert dict(headers)["content-length"] == str(left)
-            while left:
-                chunk = await client.reader.read(min(left, MIB))
-                got.update(chunk)
-                left -= len(chunk)
-    assert (left, got.digest()) == (0, sent.digest())
-    await wait_until(lambda: proxy.in_flight == 0)
-    assert proxy.lines[-1]["bytes_out"] == 48 * MIB
-
-
-async def _noise(mebibytes: int) -> AsyncIterator[bytes]:
-    """Pieces that differ, so that one lost, doubled or moved shows."""
-    chunk = hashlib.shake_256(b"noise").digest(MIB - 4)
-    for number in range(mebibytes):
-        yield number.to_bytes(4) + chunk
