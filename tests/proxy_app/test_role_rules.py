@@ -1,4 +1,4 @@
-"""Who gets which role after signing in elsewhere."""
+"""Role rules: parsing of MLFLOW_PROXY_ROLE_RULES, and the role of a user by claims."""
 
 import logging
 from typing import Any
@@ -20,12 +20,12 @@ def principal(claims: dict[str, Any], rules: str = RULES, groups_claim: str = "g
     return RoleRules(rules).principal(User.of(claims, groups_claim), "alb")
 
 
-def refused(claims: dict[str, Any], rules: str = RULES) -> ApiError:
-    with pytest.raises(ApiError) as refusal:
+def assert_no_role(claims: dict[str, Any], rules: str = RULES) -> ApiError:
+    with pytest.raises(ApiError) as error:
         principal(claims, rules)
-    assert (refusal.value.status, refusal.value.error_code) == (403, "PERMISSION_DENIED")
-    assert refusal.value.reason == "no-role"
-    return refusal.value
+    assert (error.value.status, error.value.error_code) == (403, "PERMISSION_DENIED")
+    assert error.value.reason == "no-role"
+    return error.value
 
 
 # --- The setting
@@ -49,12 +49,12 @@ def test_rules_are_separated_by_commas_or_lines(text: str) -> None:
     ]
 
 
-def test_a_group_is_called_as_it_is_called() -> None:
+def test_group_name_is_used_unchanged() -> None:
     assert parse("group:ML Admins/a=b:c (old)=admin") == [Rule("group", "ML Admins/a=b:c (old)", Role.ADMIN)]
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "invalid",
     [
         "admin",
         "ml-admins=admin",
@@ -80,30 +80,30 @@ def test_a_group_is_called_as_it_is_called() -> None:
         "domain:example.org=viewer;",
     ],
 )
-def test_a_rule_that_is_none_is_named_with_what_is_allowed(wrong: str) -> None:
+def test_invalid_rule_is_reported_with_the_expected_forms(invalid: str) -> None:
     with pytest.raises(SettingsError) as error:
-        parse(f"{RULES}, {wrong}")
+        parse(f"{RULES}, {invalid}")
     [line] = str(error.value).splitlines()
     assert line == (
-        f"MLFLOW_PROXY_ROLE_RULES: got {wrong!r}, expected group:NAME=ROLE, email:ADDRESS=ROLE or domain:NAME=ROLE, "
+        f"MLFLOW_PROXY_ROLE_RULES: got {invalid!r}, expected group:NAME=ROLE, email:ADDRESS=ROLE or domain:NAME=ROLE, "
         "where ROLE is viewer, editor or admin."
     )
 
 
-def test_every_wrong_rule_is_named_at_once() -> None:
+def test_all_invalid_rules_are_reported_together() -> None:
     with pytest.raises(SettingsError) as error:
         parse(f"a, {RULES}, b")
     assert [line.split()[2] for line in str(error.value).splitlines()] == ["'a',", "'b',"]
 
 
 @pytest.mark.parametrize("text", [",", "\n,\n"])
-def test_no_rule_at_all_is_an_error_too(text: str) -> None:
+def test_setting_without_a_rule_is_an_error(text: str) -> None:
     with pytest.raises(SettingsError, match="expected group:NAME=ROLE"):
         parse(text)
 
 
 @given(st.text(max_size=20) | st.from_regex(r"(group|email|domain):[a-z@.]{0,9}=(viewer|admin|x)", fullmatch=True))
-def test_any_text_is_rules_or_an_error_that_names_the_setting(text: str) -> None:
+def test_any_text_is_parsed_or_raises_an_error_with_the_name_of_the_setting(text: str) -> None:
     try:
         rules = parse(text)
     except SettingsError as error:
@@ -113,7 +113,7 @@ def test_any_text_is_rules_or_an_error_that_names_the_setting(text: str) -> None
         assert all(rule.kind in {"group", "email", "domain"} and rule.value for rule in rules)
 
 
-# --- Who fits
+# --- Matching
 
 
 @pytest.mark.parametrize(
@@ -126,13 +126,13 @@ def test_any_text_is_rules_or_an_error_that_names_the_setting(text: str) -> None
         ({"email": "bob@elsewhere.example", "groups": ["ml-admins"]}, Role.ADMIN),
     ],
 )
-def test_the_highest_role_that_fits_counts(claims: dict[str, Any], role: Role) -> None:
+def test_highest_matching_role_applies(claims: dict[str, Any], role: Role) -> None:
     for rules in (RULES, ",".join(reversed(RULES.split(",")))):
         assert principal({**BOB, **claims}, rules).role is role
 
 
 @pytest.mark.parametrize("email", ["Ann@Example.ORG", "ANN@EXAMPLE.ORG", "ann@example.org"])
-def test_addresses_and_domains_are_the_same_in_any_case(email: str) -> None:
+def test_addresses_and_domains_are_case_insensitive(email: str) -> None:
     assert principal({"email": email}) == Principal(email, Role.EDITOR, "alb")
     assert principal({"email": email}, "domain:Example.Org=viewer").role is Role.VIEWER
 
@@ -141,7 +141,7 @@ def test_addresses_and_domains_are_the_same_in_any_case(email: str) -> None:
     "groups",
     [["ml-admins"], ["a", 5, None, "ml-admins"], "ml-admins", "a ml-admins b", "a,ml-admins", "a, ml-admins ,b"],
 )
-def test_groups_are_a_list_or_a_text(groups: Any) -> None:
+def test_groups_claim_is_a_list_or_a_separated_string(groups: Any) -> None:
     assert principal({"sub": "1", "groups": groups}).role is Role.ADMIN
 
 
@@ -149,26 +149,26 @@ def test_groups_are_a_list_or_a_text(groups: Any) -> None:
     "groups",
     [None, True, 5, {}, {"ml-admins": 1}, [], [["ml-admins"]], ["ML-Admins"], ["ml-admins-2"], ["a ml-admins"], ""],
 )
-def test_what_only_looks_like_the_group_is_another(groups: Any) -> None:
-    refused({"sub": "1", "groups": groups})
+def test_similar_group_does_not_match(groups: Any) -> None:
+    assert_no_role({"sub": "1", "groups": groups})
 
 
-def test_the_claim_of_the_groups_is_a_setting() -> None:
+def test_groups_claim_is_configurable() -> None:
     claims = {"sub": "1", "custom:groups": "ml-admins", "groups": ["others"]}
     assert principal(claims, groups_claim="custom:groups").role is Role.ADMIN
-    refused(claims)
+    assert_no_role(claims)
 
 
 @pytest.mark.parametrize("verified", [False, "false", "TRUE", "", None, 0, [], ["true"], {}])
-def test_an_address_that_may_be_anybodys_counts_for_nothing(verified: Any) -> None:
-    claims = {"sub": "mallory", "email": "ann@example.org", "email_verified": verified}
-    assert "ann@" not in refused(claims).message
-    # Not in the log either: it would look like Ann.
-    assert principal({**claims, "groups": ["ml-admins"]}) == Principal("mallory", Role.ADMIN, "alb")
+def test_unverified_address_matches_no_rule_and_is_not_the_name(verified: Any) -> None:
+    claims = {"sub": "attacker-1", "email": "ann@example.org", "email_verified": verified}
+    assert "ann@" not in assert_no_role(claims).message
+    # Nor is it the principal's name: the log would attribute requests to Ann.
+    assert principal({**claims, "groups": ["ml-admins"]}) == Principal("attacker-1", Role.ADMIN, "alb")
 
 
 @pytest.mark.parametrize("verified", [{}, {"email_verified": True}, {"email_verified": "true"}])
-def test_an_address_that_its_provider_verifies_counts(verified: dict[str, Any]) -> None:
+def test_verified_address_matches(verified: dict[str, Any]) -> None:
     assert principal({"sub": "1", "email": "ann@example.org", **verified}) == Principal(
         "ann@example.org", Role.EDITOR, "alb"
     )
@@ -183,9 +183,9 @@ def test_an_address_that_its_provider_verifies_counts(verified: dict[str, Any]) 
         "example.org",
         "@example.org",
         "ann@example.org ",
-        "mallory@evil.example,ann@example.org",
-        "mallory@evil.example ann@example.org",
-        "mallory@evil.example@example.org",
+        "attacker@evil.example,ann@example.org",
+        "attacker@evil.example ann@example.org",
+        "attacker@evil.example@example.org",
         "<ann@example.org>",
         "ann@example.org\n",
         "ann@example.or\u0261",
@@ -196,14 +196,14 @@ def test_an_address_that_its_provider_verifies_counts(verified: dict[str, Any]) 
         ["ann@example.org"],
     ],
 )
-def test_what_only_looks_like_the_address_is_another(email: Any) -> None:
-    refused({"sub": "1", "email": email})
+def test_similar_address_does_not_match(email: Any) -> None:
+    assert_no_role({"sub": "1", "email": email})
 
 
-def test_letters_that_become_others_in_lower_case_do_not_count() -> None:
+def test_non_ascii_letter_that_lowercases_to_ascii_does_not_match() -> None:
     kelvin = "ann@\u212aelvin.example"
     assert kelvin.lower() == "ann@kelvin.example"
-    refused({"sub": "1", "email": kelvin}, "domain:kelvin.example=admin, email:ann@kelvin.example=admin")
+    assert_no_role({"sub": "1", "email": kelvin}, "domain:kelvin.example=admin, email:ann@kelvin.example=admin")
 
 
 JSON = st.recursive(
@@ -214,33 +214,35 @@ JSON = st.recursive(
 
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(["sub", "email", "email_verified", "groups"], JSON)))
-def test_any_claims_give_a_named_caller_or_a_403(claims: dict[str, Any]) -> None:
+def test_any_claims_give_a_named_principal_or_403(claims: dict[str, Any]) -> None:
     try:
         found = principal(claims)
-    except ApiError as refusal:
-        assert refusal.status == 403  # noqa: PT017
+    except ApiError as error:
+        assert error.status == 403  # noqa: PT017
     else:
         assert 0 < len(found.name) <= 256
 
 
-# --- Who does not
+# --- No role
 
 
-def test_whoever_no_rule_fits_is_told_so_and_not_asked_to_sign_in_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_user_without_a_matching_rule_gets_403_without_a_challenge(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    refusal = refused({"sub": "1", "email": "eve@elsewhere.example"})
-    assert refusal.message == (
+    error = assert_no_role({"sub": "1", "email": "eve@elsewhere.example"})
+    assert error.message == (
         "You are signed in as eve@elsewhere.example, but no role rule matches you. "
         "Ask the administrator of this deployment (MLFLOW_PROXY_ROLE_RULES)."
     )
-    assert refusal.headers == ()
+    assert error.headers == ()
     assert [record.getMessage() for record in caplog.records] == ["No role rule matches eve@elsewhere.example."]
 
 
 @pytest.mark.parametrize("claims", [{}, {"sub": ""}, {"sub": 5}, {"email": "ann@example.org", "email_verified": False}])
-def test_whoever_has_no_name_has_no_role(claims: dict[str, Any]) -> None:
-    assert "neither a verified e-mail address nor a subject" in refused({**claims, "groups": ["ml-admins"]}).message
+def test_user_without_a_name_gets_403(claims: dict[str, Any]) -> None:
+    assert (
+        "neither a verified e-mail address nor a subject" in assert_no_role({**claims, "groups": ["ml-admins"]}).message
+    )
 
 
-def test_a_name_is_no_longer_than_a_line_of_the_log_bears() -> None:
+def test_name_is_truncated_to_256_characters() -> None:
     assert len(principal({"sub": "x" * 9999, "groups": ["ml-admins"]}).name) == 256
