@@ -1,4 +1,4 @@
-"""The route table against the MLflow that is installed, and the matching against the code that MLflow routes with."""
+"""The route table, compared with the installed MLflow; route matching, compared with MLflow's own routing libraries."""
 
 import contextlib
 import json
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(300)
 BY_NAME = {(route.method, route.template): route for route in MLFLOW_ROUTES}
 REMOVED_NAMES = {(route.method, route.template) for route in REMOVED_ROUTES}
 
-# Reviewed by eye: these change nothing, though they are not GET. /ajax-api/ is written /api/.
+# Reviewed manually: these methods other than GET write nothing. Names with /ajax-api/ are listed as /api/.
 READS = {
     "/api/2.0/mlflow/artifacts/presigned-download-url",
     "/api/2.0/mlflow/experiments/search",
@@ -52,7 +52,7 @@ READS = {
 
 
 class Served(NamedTuple):
-    """What MLflow serves: (path, methods) in the order tried, and the names of GraphQL's mutations."""
+    """MLflow's routes, (path, methods) in matching order, and the names of its GraphQL mutations."""
 
     fastapi: list[tuple[str, list[str]]]
     flask: list[tuple[str, list[str]]]
@@ -68,7 +68,7 @@ class Served(NamedTuple):
 
 
 class Servers:
-    """How MLflow's two servers find a route: uvicorn asks FastAPI's routes and then Flask's, gunicorn Flask's alone."""
+    """The routing of MLflow's two servers: uvicorn tries FastAPI's routes and then Flask's, gunicorn Flask's only."""
 
     def __init__(self, served: Served) -> None:
         self._fastapi = [(compile_path(path)[0], path, methods) for path, methods in served.fastapi]
@@ -76,7 +76,7 @@ class Servers:
         self._flask = Map(rules).bind("localhost")
 
     def find(self, method: str, path: str) -> set[str]:
-        """The templates that the servers route a decoded path to; none, one, or two."""
+        """The templates to which the servers route a decoded path: none, one or two."""
         wsgi = self._wsgi(method, path)
         asgi = next((name for regex, name, methods in self._fastapi if method in methods and regex.match(path)), wsgi)
         return {_template(name) for name in (asgi, wsgi) if name is not None}
@@ -93,8 +93,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     environ = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
     script = Path(__file__).with_name("served_routes.py")
     directory = tmp_path_factory.mktemp("mlflow")
-    done = subprocess.run([sys.executable, script], cwd=directory, env=environ, capture_output=True, check=True)
-    return Served(**json.loads(done.stdout))
+    completed = subprocess.run([sys.executable, script], cwd=directory, env=environ, capture_output=True, check=True)
+    return Served(**json.loads(completed.stdout))
 
 
 @pytest.fixture(scope="session")
@@ -103,34 +103,34 @@ def servers(served: Served) -> Servers:
 
 
 def _template(path: str) -> str:
-    """FastAPI's way to write a template, or a fault of MLflow 2's in Flask's, as the table has it."""
+    """The template in the table's syntax, from FastAPI's syntax or from a mistake in MLflow 2's Flask routes."""
     return re.sub(r"\{(\w+)\}", r"<\1>", re.sub(r"\{(\w+):path\}", r"<path:\1>", path))
 
 
-def test_every_route_mlflow_serves_is_classified_or_refused(served: Served) -> None:
+def test_every_mlflow_route_is_in_the_table_or_in_not_forwarded(served: Served) -> None:
     names = served.names()
     assert len(names) > 400
-    refused = {tuple(name.split()) for name in NOT_FORWARDED}
-    assert names - set(BY_NAME) == refused
-    assert refused <= names
+    not_forwarded = {tuple(name.split()) for name in NOT_FORWARDED}
+    assert names - set(BY_NAME) == not_forwarded
+    assert not_forwarded <= names
 
 
-def test_every_line_is_a_route_of_the_installed_mlflow_or_an_older_one(served: Served) -> None:
+def test_every_row_is_a_route_of_the_installed_mlflow_or_a_removed_one(served: Served) -> None:
     assert REMOVED_NAMES
     assert set(BY_NAME) - served.names() == REMOVED_NAMES
 
 
-def test_no_route_stands_in_the_table_twice() -> None:
+def test_table_has_no_duplicates() -> None:
     assert len(BY_NAME) == len(MLFLOW_ROUTES)
 
 
 @pytest.mark.parametrize("name", NOT_FORWARDED)
-def test_a_refused_route_is_unknown(name: str) -> None:
+def test_route_that_is_not_forwarded_does_not_match(name: str) -> None:
     method, path = name.split()
     assert match_route(method, path) is None
 
 
-def test_whatever_deletes_needs_an_admin() -> None:
+def test_deletion_requires_admin() -> None:
     deleting = [
         route
         for route in MLFLOW_ROUTES
@@ -140,7 +140,7 @@ def test_whatever_deletes_needs_an_admin() -> None:
     assert {route.role for route in deleting} == {Role.ADMIN}
 
 
-def test_a_viewer_cannot_write() -> None:
+def test_viewer_role_allows_reads_only() -> None:
     reads = {route.template for route in MLFLOW_ROUTES if route.method != "GET" and route.role is Role.VIEWER}
     assert {template.replace("/ajax-api/", "/api/") for template in reads} == READS
 
@@ -158,43 +158,47 @@ def test_a_viewer_cannot_write() -> None:
         r"^/gateway/proxy/",
     ],
 )
-def test_what_reaches_beyond_tracking_data_needs_an_admin(pattern: str) -> None:
+def test_writes_beyond_tracking_data_require_admin(pattern: str) -> None:
     writes = [route for route in MLFLOW_ROUTES if route.method != "GET" and re.search(pattern, route.template)]
     assert writes
     assert {route.role for route in writes} == {Role.ADMIN}
 
 
-def test_graphql_still_changes_nothing(served: Served) -> None:
+def test_graphql_mutations_are_the_known_read_only_ones(served: Served) -> None:
     assert served.mutations == ["mlflowSearchDatasets", "mlflowSearchRuns", "testMutation"]
 
 
-def test_the_ui_and_the_clients_find_the_same_rules() -> None:
-    twins = [route for route in MLFLOW_ROUTES if route.template.startswith("/api/")]
-    assert len(twins) > 200
-    for route in twins:
-        twin = BY_NAME[route.method, "/ajax-" + route.template[1:]]
-        assert (twin.role, twin.idempotent, twin.resource_group) == (route.role, route.idempotent, route.resource_group)
+def test_ajax_api_routes_have_the_rules_of_the_api_routes() -> None:
+    api_routes = [route for route in MLFLOW_ROUTES if route.template.startswith("/api/")]
+    assert len(api_routes) > 200
+    for route in api_routes:
+        ajax_route = BY_NAME[route.method, "/ajax-" + route.template[1:]]
+        assert (ajax_route.role, ajax_route.idempotent, ajax_route.resource_group) == (
+            route.role,
+            route.idempotent,
+            route.resource_group,
+        )
 
 
-def test_what_makes_something_new_is_not_sent_twice() -> None:
-    new = re.compile(r"/(create|register|runs/outputs|runs/log-model|attach|invoke|test)$|^/v1/traces$|^/gateway/")
-    makers = [route for route in MLFLOW_ROUTES if route.method == "POST" and new.search(route.template)]
-    assert len(makers) > 40
-    assert not [route for route in makers if route.idempotent]
+def test_creation_is_not_idempotent() -> None:
+    creating = re.compile(r"/(create|register|runs/outputs|runs/log-model|attach|invoke|test)$|^/v1/traces$|^/gateway/")
+    routes = [route for route in MLFLOW_ROUTES if route.method == "POST" and creating.search(route.template)]
+    assert len(routes) > 40
+    assert not [route for route in routes if route.idempotent]
 
 
-def test_reads_are_sent_again() -> None:
-    once = {route.resource_group for route in MLFLOW_ROUTES if route.role is Role.VIEWER and not route.idempotent}
-    assert once == set()
+def test_reads_are_idempotent() -> None:
+    groups = {route.resource_group for route in MLFLOW_ROUTES if route.role is Role.VIEWER and not route.idempotent}
+    assert groups == set()
 
 
-def test_a_template_with_plain_values_leads_to_itself() -> None:
+def test_filled_in_template_matches_its_route() -> None:
     for route in MLFLOW_ROUTES:
         path = re.sub(r"<path:\w+>", "some/where.txt", route.template)
         assert match_route(route.method, re.sub(r"<\w+>", "some-id", path)) is route
 
 
-def test_head_is_get_and_methods_are_in_capitals() -> None:
+def test_head_matches_get_and_methods_are_case_sensitive() -> None:
     assert match_route("HEAD", "/api/2.0/mlflow/runs/get") is BY_NAME["GET", "/api/2.0/mlflow/runs/get"]
     assert match_route("HEAD", "/api/2.0/mlflow/runs/search") is None
     assert match_route("get", "/api/2.0/mlflow/runs/get") is None
@@ -216,11 +220,11 @@ def test_head_is_get_and_methods_are_in_capitals() -> None:
         ),
     ],
 )
-def test_a_path_is_what_it_decodes_to(path: str, template: str) -> None:
+def test_encoded_path_matches_like_the_decoded_one(path: str, template: str) -> None:
     assert match_route("POST", path) is BY_NAME["POST", template]
 
 
-DIFFERENTLY_READ = re.findall(
+AMBIGUOUS_PATHS = re.findall(
     r"\S+",
     r"""
     * api/2.0/mlflow/runs/get %2Fapi/2.0/mlflow/runs/get http://mlflow/api/2.0/mlflow/runs/get
@@ -237,9 +241,9 @@ DIFFERENTLY_READ = re.findall(
 
 
 @pytest.mark.parametrize(
-    "path", [*DIFFERENTLY_READ, "", "/static-files/a\0b", "/static-files/a\nb", "/static-files/\udcff"]
+    "path", [*AMBIGUOUS_PATHS, "", "/static-files/a\0b", "/static-files/a\nb", "/static-files/\udcff"]
 )
-def test_a_path_that_servers_read_differently_is_refused(path: str) -> None:
+def test_path_that_servers_parse_differently_is_rejected(path: str) -> None:
     for method in ("GET", "POST", "PATCH", "DELETE"):
         with pytest.raises(InvalidPathError):
             match_route(method, path)
@@ -257,45 +261,45 @@ def test_a_path_that_servers_read_differently_is_refused(path: str) -> None:
         ("PATCH", "/api/3.0/mlflow/mcp-servers/a%2Fversions%2F1"),
     ],
 )
-def test_an_encoded_slash_that_decides_the_route_is_refused(method: str, path: str) -> None:
+def test_encoded_slash_that_changes_the_route_is_rejected(method: str, path: str) -> None:
     with pytest.raises(InvalidPathError, match="ambiguous"):
         match_route(method, path)
 
 
-def test_an_encoded_percent_is_a_percent_and_no_more() -> None:
+def test_path_is_decoded_once() -> None:
     """Servers decode once; MLflow itself refuses artifact paths that become dots when decoded further."""
     assert match_route("POST", "/api/2.0/mlflow/runs%252Fdelete") is None
     artifact = match_route("GET", "/api/2.0/mlflow-artifacts/artifacts/100%25/a%2520b")
     assert artifact is BY_NAME["GET", "/api/2.0/mlflow-artifacts/artifacts/<path:artifact_path>"]
 
 
-def test_a_static_path_is_matched_to_the_letter() -> None:
+def test_static_path_matches_exactly() -> None:
     for route in MLFLOW_ROUTES:
         if "<" in route.template or route.template == "/":
             continue
         slash = route.template.removesuffix("/") if route.template.endswith("/") else route.template + "/"
-        for near in (slash, route.template + "x", route.template.swapcase()):
-            found = match_route(route.method, near)
+        for similar in (slash, route.template + "x", route.template.swapcase()):
+            found = match_route(route.method, similar)
             assert found is None or found.template != route.template
 
 
 @pytest.mark.parametrize("chunk", ["a/versions/", "a/versions/b/tags/", "a/endpoints/", "a", "%41%2F"])
 @pytest.mark.parametrize("end", ["", "/", "x", "x/y/z"])
-def test_a_path_made_to_be_slow_is_judged_at_once(chunk: str, end: str) -> None:
+def test_long_path_is_matched_without_backtracking(chunk: str, end: str) -> None:
     path = "/api/3.0/mlflow/mcp-servers/" + chunk * (65536 // len(chunk)) + end
-    begun = time.process_time()
+    started = time.process_time()
     for method in ("GET", "POST", "PATCH", "DELETE"):
         with contextlib.suppress(InvalidPathError):
             match_route(method, path)
     # Backtracking takes minutes.
-    assert time.process_time() - begun < 2
+    assert time.process_time() - started < 2
 
 
 METHODS = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE"])
 VALUES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6) | st.sampled_from(
     [".", "..", "%", "%2F", "a b", "a/b", "ü", "日本", "a+b", "latest", "m-1:generateContent"]
 )
-# What the table's own words make of a name is where two routes are mistaken for one another.
+# Parameters that equal a segment of a template are where routes may be confused.
 WORDS = st.sampled_from(
     sorted({word for route in MLFLOW_ROUTES for word in route.template.split("/") if "<" not in word})
 )
@@ -304,40 +308,40 @@ REST = st.lists(VALUES | WORDS, min_size=1, max_size=5).map("/".join)
 
 @st.composite
 def paths(draw: st.DrawFn) -> str:
-    """A decoded path: a template with its parameters filled in, or the beginning of one and then anything."""
+    """A decoded path: a template with its parameters filled in, or the beginning of one with other segments."""
     template = draw(st.sampled_from(MLFLOW_ROUTES)).template
     template = re.sub(r"<path:\w+>", lambda _: draw(REST), template)
     path = re.sub(r"<\w+>", lambda _: draw(VALUES | WORDS), template)
     if draw(st.booleans()):
         return path
     segments = path.split("/")
-    kept = segments[: draw(st.integers(1, len(segments)))]
-    return "/".join(kept) + "/" + draw(REST) + draw(st.sampled_from(["", "", "/"]))
+    beginning = segments[: draw(st.integers(1, len(segments)))]
+    return "/".join(beginning) + "/" + draw(REST) + draw(st.sampled_from(["", "", "/"]))
 
 
 @st.composite
 def encoded(draw: st.DrawFn, path: str) -> str:
-    """The path with what must be encoded so, and any of the rest: in either case, slashes too if the draw says so."""
+    """The path with required and optional percent-encoding, in upper or lower case, optionally of slashes too."""
     eager, slashes, lower = draw(st.tuples(st.booleans(), st.booleans(), st.booleans()))
     chosen = draw(st.sets(st.integers(0, len(path)))) if eager else set[int]()
 
-    def one(at: int, char: str) -> str:
-        if char == "/" and not (slashes and at):
+    def encode(index: int, char: str) -> str:
+        if char == "/" and not (slashes and index):
             return char
-        if char != "/" and at not in chosen:
+        if char != "/" and index not in chosen:
             return quote(char, safe="!$&'()*+,;=:@")
         escapes = "".join(f"%{byte:02X}" for byte in char.encode())
         return escapes.lower() if lower else escapes
 
-    return "".join(one(at, char) for at, char in enumerate(path))
+    return "".join(encode(index, char) for index, char in enumerate(path))
 
 
 @settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), METHODS, paths())
-def test_no_server_takes_a_path_for_more_than_the_proxy_does(
+def test_role_is_at_least_that_of_the_route_that_mlflow_finds(
     servers: Servers, data: st.DataObject, method: str, path: str
 ) -> None:
-    """Whatever route MLflow's own routing finds, the proxy has asked for that route's role, or a stronger one."""
+    """For any path, the proxy requires the role of the route that MLflow's routing finds, or a higher one."""
     raw = data.draw(encoded(path))
     assert unquote(raw) == path
     try:
@@ -346,7 +350,7 @@ def test_no_server_takes_a_path_for_more_than_the_proxy_does(
         return
     rows = [BY_NAME.get((method, name)) for name in servers.find(method, path)]
     if route is None:
-        # Nothing is lost, except what has an empty name: FastAPI takes one at the end of a path.
+        # Every route of the table is reachable, except with an empty parameter, which FastAPI accepts at the end.
         assert not any(rows) or path.endswith("/")
     elif (route.method, route.template) not in REMOVED_NAMES:
         assert rows
