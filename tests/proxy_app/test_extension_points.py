@@ -23,7 +23,7 @@ from proxy_app.rewriting import JsonRewriter
 from proxy_app.routing import Endpoint, Route
 from proxy_app.setting_table import SettingTable, setting
 from proxy_app.settings import Settings
-from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles import fake_upstreams
 from tests.doubles.fake_upstreams import OK, FakeUpstream, response_with_length
 from tests.doubles.raw_client import request
 from tests.doubles.running_proxy import IDEMPOTENT_WRITE, READ, wait_until

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from proxy_app.credentials import CredentialsError, Loaded
-from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles import fake_upstreams
 from tests.doubles.fake_upstreams import OK, FakeUpstream, response_with_length
 from tests.doubles.raw_client import RawResponse, request
 from tests.doubles.running_proxy import RunningProxy, wait_until

@@ -10,7 +10,7 @@ from local.fake_sagemaker.tls import Authority
 from proxy_app.auth import signing_keys
 from proxy_app.auth.iap import IapAuthenticator
 from proxy_app.settings import Settings
-from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles import fake_upstreams
 from tests.doubles.fake_upstreams import FakeUpstream
 from tests.doubles.iap import AUDIENCE, ROOT, Iap, KeyHost
 from tests.doubles.key_host import es256

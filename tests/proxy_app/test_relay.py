@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles import fake_upstreams
 from tests.doubles.fake_upstreams import OK, UpstreamConnection, response_with_length
 from tests.doubles.raw_client import request
 from tests.doubles.running_proxy import ARTIFACT, READ, SEARCH, RunningProxy, wait_until, wait_until_stable

@@ -7,7 +7,7 @@ import pytest
 from proxy_app import errors
 from proxy_app.http_client.connection import Body, ReadError, ReadTimeout
 from proxy_app.http_client.pool import RetryBudget
-from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles import fake_upstreams
 from tests.doubles.fake_upstreams import OK, FakeUpstream, UpstreamConnection
 from tests.doubles.running_proxy import wait_until
 from tests.doubles.upstream_client import chunks_of, content, get, put

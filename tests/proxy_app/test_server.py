@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from local.fake_sagemaker.tls import Authority
 from proxy_app.settings import Settings
-from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles import fake_upstreams
 from tests.doubles.fake_upstreams import OK, UpstreamConnection, response_with_length
 from tests.doubles.proxy_process import ProxyProcess, run
 from tests.doubles.raw_client import RawClient, request

@@ -21,7 +21,7 @@ from proxy_app.auth import ROLES, Principal, Role
 from proxy_app.auth.token_store import EMPTY, FileStore, SecretStore, StoreError
 from proxy_app.auth.tokens import Token, TokenAuthenticator, TokenError, deserialize, serialize, token_of
 from proxy_app.errors import ApiError
-from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles import fake_upstreams
 from tests.doubles.aws_home import empty_aws_home, moto_server
 from tests.doubles.fake_upstreams import OK
 from tests.doubles.raw_client import request

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles import fake_upstreams
 from tests.doubles.fake_upstreams import OK, FakeUpstream
 from tests.doubles.raw_client import chunked_body, request
 from tests.doubles.running_proxy import READ, SEARCH
