@@ -11,7 +11,7 @@ from typing import Any
 
 from bench import memory, signing, throughput
 from bench.machine import BenchmarkError, describe
-from bench.processes import ended_by_signals
+from bench.processes import ROOT, ended_by_signals
 
 _ABOUT = """\
 Benchmarks of the proxy against other proxies. All servers run on this machine,
@@ -32,6 +32,9 @@ def _parser() -> argparse.ArgumentParser:
     rates.add_argument("--seconds", type=int, default=5, help="duration of one measurement in whole seconds [5]")
     rates.add_argument("--connections", type=int, nargs="+", default=throughput.CONNECTIONS, help="[1 16 64]")
     rates.add_argument("--mixed", action="store_true", help="every other request logs a metric instead of reading")
+    rates.add_argument(
+        "--baseline", type=_checkout, metavar="CHECKOUT", help="also measure the proxy of another checkout"
+    )
     _add_only(rates, throughput.NAMES)
     bodies = commands.add_parser("memory", help="large bodies: time and peak memory above idle")
     bodies.add_argument("--mib", type=int, default=1024, help="body size for the proxy alone [1024]")
@@ -43,6 +46,13 @@ def _parser() -> argparse.ArgumentParser:
     for command in (rates, bodies, signer):
         command.add_argument("--json", type=Path, default=argparse.SUPPRESS, metavar="FILE", help=argparse.SUPPRESS)
     return parser
+
+
+def _checkout(text: str) -> Path:
+    path = Path(text).resolve()
+    if path == ROOT or not (path / "proxy_app" / "__main__.py").is_file():
+        raise argparse.ArgumentTypeError(f"got {text}, expected another checkout of this repository")
+    return path
 
 
 def _add_only(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
@@ -58,6 +68,7 @@ def _chosen(options: argparse.Namespace) -> list[tuple[str, Callable[[], dict[st
             rounds=options.rounds,
             seconds=options.seconds,
             mixed=options.mixed,
+            baseline=options.baseline,
         )
         return [("throughput", partial(throughput.run, rates))]
     if options.command == "memory":

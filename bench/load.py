@@ -54,10 +54,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class Load:
-    """Settings of wrk. ``cores``: where wrk runs; ``token``: sent as bearer token to every server."""
+    """Settings of wrk. ``cores``: where wrk runs."""
 
     folder: Path
-    token: str
     cores: set[int]
     mixed: bool = False
 
@@ -71,7 +70,7 @@ class Load:
         """BenchmarkError when the server does not forward a request and its response."""
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
         with contextlib.closing(connection):
-            connection.request("GET", READ_PATH, headers={"Authorization": f"Bearer {self.token}"})
+            connection.request("GET", READ_PATH, headers={"Authorization": f"Bearer {server.token}"})
             got = connection.getresponse()
             body = got.read().decode(errors="replace")
         if got.status != 200 or body != answer:
@@ -81,7 +80,7 @@ class Load:
         """Run wrk with this number of connections for this time (rounded up to whole seconds)."""
         whole = math.ceil(seconds)
         command = [need("wrk"), "--threads", "1", "--connections", str(connections), "--duration", f"{whole}s"]
-        options = ["--timeout", "10s", "--header", f"Authorization: Bearer {self.token}"]
+        options = ["--timeout", "10s", "--header", f"Authorization: Bearer {server.token}"]
         url = f"http://127.0.0.1:{server.port}{READ_PATH}"
         pids = server.pids
         cpu, began = cpu_seconds(pids), time.monotonic()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.certificates import Chain
 from bench.machine import BenchmarkError, find, need
-from bench.processes import Server, environment, serving
+from bench.processes import ROOT, Server, environment, serving
 from local.ports import free_port
 
 TARGET_ARN = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/bench"
@@ -44,34 +44,42 @@ def installed(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in names if name != "aws-sigv4-proxy")
 
 
-def new_token(folder: Path, role: str = "editor") -> tuple[Path, str]:
-    """(the proxy's tokens file, a token in it)."""
-    file = folder / "tokens.json"
+def new_token(folder: Path, role: str = "editor", *, checkout: Path = ROOT) -> tuple[Path, str]:
+    """(the proxy's tokens file, a token in it), made by the proxy of ``checkout``."""
+    file = folder / f"tokens-{checkout.name}.json"
     command = [sys.executable, "-m", "proxy_app", "token", "new"]
     options = ["--name", "bench", "--role", role, "--days", "1", "--file", str(file)]
     made = subprocess.run(
-        [*command, *options], env=environment(folder, {}), capture_output=True, text=True, check=False, timeout=30
+        [*command, *options],
+        env=environment(folder, {"PYTHONPATH": str(checkout)}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
     )
     if made.returncode:
         raise BenchmarkError(f"`python -m proxy_app token new` failed: {made.stderr.strip()}")
     return file, made.stdout.strip()
 
 
-def proxy(setup: ServerSetup, tokens: Path, *, plain: bool = False) -> AbstractContextManager[Server]:
-    """The proxy with authentication and access log. ``plain``: without signing, for a plain MLflow upstream."""
+def proxy(
+    setup: ServerSetup, tokens: Path, *, plain: bool = False, checkout: Path = ROOT
+) -> AbstractContextManager[Server]:
+    """The proxy of ``checkout`` with authentication and access log. ``plain``: without signing, for a plain MLflow."""
     port = free_port()
     if plain:
         target = {"MLFLOW_PROXY_UPSTREAM_URL": setup.upstream}
     else:
         target = {"MLFLOW_PROXY_TARGET_ARN": TARGET_ARN, "MLFLOW_PROXY_TARGET_ENDPOINT": setup.upstream}
     return serving(
-        "proxy-plain" if plain else "proxy",
+        f"proxy-plain-{checkout.name}" if plain else f"proxy-{checkout.name}",
         [sys.executable, "-m", "proxy_app"],
         port=port,
         folder=setup.folder,
         on=setup.cores,
         env={
             **target,
+            "PYTHONPATH": str(checkout),
             "AWS_CA_BUNDLE": str(setup.chain.root),
             "MLFLOW_PROXY_TOKENS_FILE": str(tokens),
             "MLFLOW_PROXY_LISTEN": f"127.0.0.1:{port}",

@@ -21,10 +21,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: its process, and the port it listens on at 127.0.0.1."""
+    """A running server: its process, its port at 127.0.0.1, and the bearer token that requests to it carry."""
 
     pid: int
     port: int
+    token: str = "none"
 
     @property
     def pids(self) -> list[int]:

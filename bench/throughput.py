@@ -4,6 +4,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -11,7 +12,7 @@ from bench import peers
 from bench.certificates import make_chain
 from bench.load import Load, Sample
 from bench.machine import cores, need
-from bench.processes import Server, workdir
+from bench.processes import ROOT, Server, workdir
 from bench.text import goal, table
 
 CONNECTIONS = (1, 16, 64)
@@ -29,17 +30,21 @@ Samples = dict[tuple[str, int], list[Sample]]
 
 @dataclass(frozen=True)
 class Plan:
-    """``seconds``: of one measurement; a round has one per server and number of connections."""
+    """``seconds``: of one measurement; a round has one per server and number of connections.
+
+    ``baseline``: another checkout of this repository, whose proxy is measured, too, as the server "baseline".
+    """
 
     only: tuple[str, ...] = NAMES
     connections: tuple[int, ...] = CONNECTIONS
     rounds: int = 3
     seconds: float = 5
     mixed: bool = False
+    baseline: Path | None = None
 
 
 @contextmanager
-def running_servers(only: Sequence[str]) -> Generator[tuple[Load, Mapping[str, Server]]]:
+def running_servers(only: Sequence[str], baseline: Path | None = None) -> Generator[tuple[Load, Mapping[str, Server]]]:
     """(load generator, servers by name); the servers stop with the block."""
     measured, rest = cores()
     need("wrk")
@@ -47,21 +52,27 @@ def running_servers(only: Sequence[str]) -> Generator[tuple[Load, Mapping[str, S
         chain = make_chain(folder)
         upstream = stack.enter_context(peers.tls_upstream(folder, chain, rest))
         setup = peers.ServerSetup(folder, chain, f"https://127.0.0.1:{upstream.port}", measured)
-        tokens, token = peers.new_token(folder) if "proxy" in only else (folder, "none")
         starts: dict[str, peers.Start] = {
-            "proxy": lambda setup: peers.proxy(setup, tokens),
             "flask": peers.flask,
             "aws-sigv4-proxy": peers.aws_sigv4_proxy,
             "nginx": peers.nginx,
         }
-        servers = {name: stack.enter_context(starts[name](setup)) for name in only}
-        yield Load(folder, token, rest), servers
+        servers: dict[str, Server] = {}
+        for name in only:
+            if name in starts:
+                servers[name] = stack.enter_context(starts[name](setup))
+                continue
+            checkout = baseline if name == "baseline" and baseline else ROOT
+            tokens, token = peers.new_token(folder, checkout=checkout)
+            server = stack.enter_context(peers.proxy(setup, tokens, checkout=checkout))
+            servers[name] = replace(server, token=token)
+        yield Load(folder, rest), servers
 
 
 def measure(plan: Plan) -> Samples:
     """Rounds of A B C D A B C D, so that other load on the machine affects all servers alike."""
     samples: Samples = {}
-    with running_servers(plan.only) as (load, servers):
+    with running_servers(plan.only, plan.baseline) as (load, servers):
         for name, server in servers.items():
             load.check(name, server, peers.ANSWER)
             load.run(server, 16, 1)
@@ -78,7 +89,7 @@ def measure(plan: Plan) -> Samples:
 
 def run(plan: Plan) -> dict[str, Any]:
     """Measure, print the tables, and return the raw results."""
-    plan = replace(plan, only=peers.installed(plan.only))
+    plan = replace(plan, only=(*peers.installed(plan.only), *(["baseline"] if plan.baseline else [])))
     samples = measure(plan)
     print()
     _print_samples(plan, samples)

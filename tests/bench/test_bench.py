@@ -1,6 +1,7 @@
 """The benchmark measures and leaves no process running. Its results are not tested: they depend on the machine."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -53,6 +54,15 @@ def test_throughput_measures_all_servers_and_stops_them(capsys: pytest.CaptureFi
         assert row["refused"] == row["broken"] == 0
     assert "requests/s, proxy / flask" in capsys.readouterr().out
     assert set(tree(os.getpid())) <= before
+
+
+def test_baseline_is_the_proxy_of_another_checkout(tmp_path: Path) -> None:
+    checkout = tmp_path / "other"
+    shutil.copytree(ROOT / "proxy_app", checkout / "proxy_app")
+    plan = throughput.Plan(only=("proxy",), connections=(4,), rounds=1, seconds=1, baseline=checkout)
+    figures = {row["server"]: row for row in throughput.run(plan)["throughput"]}
+    assert set(figures) == {"proxy", "baseline"}
+    assert all(row["per_second"] > 1 and row["refused"] == row["broken"] == 0 for row in figures.values())
 
 
 def test_memory_measures_a_large_download() -> None:
