@@ -51,6 +51,8 @@ def new_token(folder: Path, role: str = "editor", *, checkout: Path = ROOT) -> t
     options = ["--name", "bench", "--role", role, "--days", "1", "--file", str(file)]
     made = subprocess.run(
         [*command, *options],
+        # Not in this checkout, whose proxy Python would find first.
+        cwd=folder,
         env=environment(folder, {"PYTHONPATH": str(checkout)}),
         capture_output=True,
         text=True,
