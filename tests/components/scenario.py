@@ -1,4 +1,4 @@
-"""A stack that snapshots and invariants are about: a stack's config, or a program of its own."""
+"""A scenario for snapshots and invariants: the project's program with a stack config, or another program."""
 
 import functools
 import runpy
@@ -14,7 +14,7 @@ SECRET_KEYS = ("mlflow:awsOidcClientSecret", "mlflow:gcpOauthClientSecret")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """``program`` None is the project's own, with this config. The snapshot shows what is different from ``base``."""
+    """``program`` None is the project's program. The snapshot shows the differences from the scenario ``base``."""
 
     cloud: str
     name: str
@@ -26,7 +26,7 @@ class Scenario:
     reviewed: bool = True
 
     def graph(self) -> Graph:
-        """What it asks for; recorded once."""
+        """The graph that the program registers; cached."""
         return _recorded(self)
 
 
@@ -35,16 +35,16 @@ def _recorded(scenario: Scenario) -> Graph:
     return run(scenario.config, scenario.program, stack=scenario.stack)
 
 
-def own_program() -> object:
+def project_program() -> object:
     return runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__") and None
 
 
 def run(
-    given: Mapping[str, str],
+    config: Mapping[str, str],
     program: Callable[[], object] | None = None,
     *,
     stack: str = "dev",
     project: str = "mlflow",
 ) -> Graph:
-    """The graph of the project's program, or another one, with this config."""
-    return record(program or own_program, project=project, stack_name=stack, config=given, secret_keys=SECRET_KEYS)
+    """The graph of the project's program, or of another one, with this config."""
+    return record(program or project_program, project=project, stack_name=stack, config=config, secret_keys=SECRET_KEYS)

@@ -1,7 +1,7 @@
-"""A graph as a text that people review: an entry for each resource, in the program's order.
+"""A graph as YAML for review: an entry for each resource, in the program's order.
 
-Ids are the names of whose they are, JSON and user data are shown as what they hold, the tags that all have are left
-out, and so are hashes of content that has nothing to do with the deployment.
+An id is shown as its resource's name, and JSON and user data are decoded. Tags that every resource has, and hashes
+that depend on the build context only, are left out.
 """
 
 import base64
@@ -17,16 +17,16 @@ from preview.graph import Graph, Resource
 from preview.names import class_name
 
 _ID = re.compile(r"[a-z]+-0[0-9a-f]{16}")
-# A test of its own holds them.
-_OF_ALL = ("Project", "Stack", "Component")
-# An image's name and its tag follow from its files, the tag's end from the time.
+# test_invariants.py checks these tags.
+_COMMON_TAGS = ("Project", "Stack", "Component")
+# An image's name and tag contain a hash of its build context, and the tag ends with the build time.
 _TAG = re.compile(r":[0-9a-f]{16}-\d{8}T\d{6}Z")
 _IMAGE = re.compile(r"(?<=docker-build\.Image )(.+)-[0-9a-f]{8}")
 Entry = dict[str, Any]
 
 
 class _Dumper(yaml.SafeDumper):
-    """Texts of several lines as such, and no references to what was said before."""
+    """Writes multi-line strings as blocks, and repeated values in full, without anchors and aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -39,19 +39,19 @@ def _text(dumper: Any, text: str) -> Any:
 cast("Any", _Dumper).add_representer(str, _text)
 
 
-def written(entry: Mapping[str, Any]) -> str:
+def to_yaml(entry: Mapping[str, Any]) -> str:
     return yaml.dump(entry, Dumper=_Dumper, sort_keys=False, width=118, allow_unicode=True)
 
 
-def whole(graph: Graph) -> Entry:
-    """Every resource by type and name, the calls, and the outputs."""
-    names = {one.urn: _key(one) for one in graph.resources}
-    ids = {one.id: f"(id of {_key(one)})" for one in graph.resources if _ID.fullmatch(one.id)}
-    assert len(set(names.values())) == len(names), "two resources would have one name in a snapshot"
+def snapshot_of(graph: Graph) -> Entry:
+    """A graph's resources by type and name, its calls, and its outputs."""
+    names = {resource.urn: _key(resource) for resource in graph.resources}
+    ids = {resource.id: f"(id of {_key(resource)})" for resource in graph.resources if _ID.fullmatch(resource.id)}
+    assert len(set(names.values())) == len(names), "two resources have the same name in the snapshot"
     return {
         "outputs": _readable(graph.outputs, ids),
         "calls": [f"{call.token.rpartition(':')[2]} {json.dumps(call.args)}" for call in _calls(graph)],
-        "resources": {names[one.urn]: _entry(one, names, ids) for one in graph.resources},
+        "resources": {names[resource.urn]: _entry(resource, names, ids) for resource in graph.resources},
     }
 
 
@@ -59,45 +59,45 @@ def _calls(graph: Graph) -> list[Any]:
     return sorted(graph.calls, key=lambda call: (call.token, json.dumps(call.args)))
 
 
-def _key(one: Resource) -> str:
-    return _IMAGE.sub(r"\1-(content)", f"{class_name(one)} {one.name}")
+def _key(resource: Resource) -> str:
+    return _IMAGE.sub(r"\1-(content)", f"{class_name(resource)} {resource.name}")
 
 
-def _entry(one: Resource, names: Mapping[str, str], ids: Mapping[str, str]) -> Entry:
+def _entry(resource: Resource, names: Mapping[str, str], ids: Mapping[str, str]) -> Entry:
     options: Entry = {
-        "only read": one.read,
-        "protect": one.protect,
-        "retain on delete": one.retain_on_delete,
-        "ignore changes": list(one.ignore_changes),
-        "replace on changes": list(one.replace_on_changes),
-        "delete before replace": one.delete_before_replace,
-        "deleted with": names.get(one.deleted_with, ""),
-        "replace with": [names[urn] for urn in one.replace_with],
-        "aliases": list(one.aliases),
-        "timeouts": one.timeouts,
-        "import": one.import_id,
-        "secret outputs": list(one.secret_outputs),
-        "hide diffs": list(one.hide_diffs),
-        "provider": one.provider.rpartition("::")[0].rpartition("::")[2],
+        "only read": resource.read,
+        "protect": resource.protect,
+        "retain on delete": resource.retain_on_delete,
+        "ignore changes": list(resource.ignore_changes),
+        "replace on changes": list(resource.replace_on_changes),
+        "delete before replace": resource.delete_before_replace,
+        "deleted with": names.get(resource.deleted_with, ""),
+        "replace with": [names[urn] for urn in resource.replace_with],
+        "aliases": list(resource.aliases),
+        "timeouts": resource.timeouts,
+        "import": resource.import_id,
+        "secret outputs": list(resource.secret_outputs),
+        "hide diffs": list(resource.hide_diffs),
+        "provider": resource.provider.rpartition("::")[0].rpartition("::")[2],
     }
     entry: Entry = {
-        "in": names.get(one.parent, "the stack"),
-        "depends on": [names[urn] for urn in one.dependencies],
+        "in": names.get(resource.parent, "the stack"),
+        "depends on": [names[urn] for urn in resource.dependencies],
         **options,
-        "inputs": _readable(one.inputs, ids),
-        "outputs": None if one.custom else sorted(one.outputs),
+        "inputs": _readable(resource.inputs, ids),
+        "outputs": None if resource.custom else sorted(resource.outputs),
     }
     return {name: value for name, value in entry.items() if value not in (False, None, "", [], {})}
 
 
 def _readable(value: Any, ids: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
-        return {name: _named(name, inner, ids) for name, inner in cast("dict[str, Any]", value).items()}
+        return {name: _readable_property(name, inner, ids) for name, inner in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):
-        found = [_readable(one, ids) for one in cast("list[Any]", value)]
-        if found and all(isinstance(one, dict) and set(cast("Entry", one)) == {"name", "value"} for one in found):
-            return {one["name"]: one["value"] for one in found}
-        return found
+        items = [_readable(item, ids) for item in cast("list[Any]", value)]
+        if items and all(isinstance(item, dict) and set(cast("Entry", item)) == {"name", "value"} for item in items):
+            return {item["name"]: item["value"] for item in items}
+        return items
     if not isinstance(value, str):
         return value
     if value.startswith(("{", "[{")):
@@ -108,11 +108,11 @@ def _readable(value: Any, ids: Mapping[str, str]) -> Any:
     return ids.get(value, _TAG.sub(":(content)-(time)", value))
 
 
-def _named(name: str, value: Any, ids: Mapping[str, str]) -> Any:
+def _readable_property(name: str, value: Any, ids: Mapping[str, str]) -> Any:
     if name == "userData":
         return _user_data(value)
     if name == "tags" and isinstance(value, dict):
-        return {key: one for key, one in cast("dict[str, Any]", value).items() if key not in _OF_ALL}
+        return {key: tag for key, tag in cast("dict[str, Any]", value).items() if key not in _COMMON_TAGS}
     return _readable(value, ids)
 
 
@@ -124,7 +124,7 @@ def _user_data(value: Any) -> Any:
 
 
 def difference(base: Mapping[str, Any], other: Mapping[str, Any]) -> Entry:
-    """What ``other`` has beyond ``base``, what it has not, and what is different in both, level by level."""
+    """What ``other`` has in addition to ``base``, what it lacks, and which values differ, level by level."""
     found: Entry = {}
     for name, value in other.items():
         if name not in base:
@@ -139,16 +139,16 @@ def difference(base: Mapping[str, Any], other: Mapping[str, Any]) -> Entry:
                 found[name] = inner
         elif value != base[name]:
             found[name] = {"was": base[name], "is": value}
-    gone = [name for name in base if name not in other]
-    return {**found, **({"- not here": gone} if gone else {})}
+    missing = [name for name in base if name not in other]
+    return {**found, **({"- not here": missing} if missing else {})}
 
 
 def _lists(base: list[Any], other: list[Any]) -> Entry:
     if base == other:
         return {}
-    if len(base) == len(other) and all(isinstance(one, dict) for one in [*base, *other]):
+    if len(base) == len(other) and all(isinstance(item, dict) for item in [*base, *other]):
         pairs = enumerate(zip(base, other, strict=True), start=1)
-        return {f"number {place}": difference(was, now) for place, (was, now) in pairs if was != now}
-    more, less = [one for one in other if one not in base], [one for one in base if one not in other]
-    found = {"+": more, "-": less} if more or less else {"was": base, "is": other}
+        return {f"number {index}": difference(was, now) for index, (was, now) in pairs if was != now}
+    added, removed = [item for item in other if item not in base], [item for item in base if item not in other]
+    found = {"+": added, "-": removed} if added or removed else {"was": base, "is": other}
     return {name: value for name, value in found.items() if value}

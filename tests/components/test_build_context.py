@@ -1,4 +1,4 @@
-"""What an image is built from: the files that .dockerignore lets in, and a hash that tells two builds apart."""
+"""Image build contexts: the files that .dockerignore includes, the content hash, and the location in the program."""
 
 import contextlib
 import os
@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_proxy_build_gets_its_modules_and_nothing_else() -> None:
+def test_proxy_build_context_is_its_tracked_files_without_dockerfile_and_dockerignore() -> None:
     found = files(PROXY)
     tracked = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "."],
@@ -47,25 +47,25 @@ def test_the_proxy_build_gets_its_modules_and_nothing_else() -> None:
         text=True,
         check=True,
     ).stdout.split()
-    # Deleted files are still listed until somebody commits.
-    there = {path for path in tracked if (PROXY / path).exists()}
-    assert set(found) == there - {"Dockerfile", ".dockerignore"}
+    # git lists deleted files until the deletion is committed.
+    existing = {path for path in tracked if (PROXY / path).exists()}
+    assert set(found) == existing - {"Dockerfile", ".dockerignore"}
     assert {"proxy.py", "handlers/home_page.html", "requirements.txt", "auth/tokens.py", "http_client/pool.py"} <= set(
         found
     )
 
 
-def test_mlflows_build_gets_both_folders_modules_and_nothing_else() -> None:
+def test_mlflow_build_context_is_the_modules_of_proxy_app_and_mlflow_app() -> None:
     proxy = {f"proxy_app/{path}" for path in files(PROXY)} - {"proxy_app/requirements.txt"}
-    ours = {path.relative_to(ROOT).as_posix() for path in (ROOT / "mlflow_app").rglob("*.py")}
-    assert set(files(ROOT)) == proxy | ours | {"mlflow_app/requirements.txt"}
+    own = {path.relative_to(ROOT).as_posix() for path in (ROOT / "mlflow_app").rglob("*.py")}
+    assert set(files(ROOT)) == proxy | own | {"mlflow_app/requirements.txt"}
 
 
-def test_dockerignore_lists_the_same_proxy_folders_for_both_builds() -> None:
-    def folders(file: Path, pattern: str) -> list[str]:
+def test_both_dockerignore_files_list_the_same_proxy_folders() -> None:
+    def listed_folders(file: Path, pattern: str) -> list[str]:
         return re.findall(pattern, file.read_text(encoding="utf-8"), re.MULTILINE)
 
-    assert folders(PROXY / ".dockerignore", r"^!(\w+)/\*\.py$") == folders(
+    assert listed_folders(PROXY / ".dockerignore", r"^!(\w+)/\*\.py$") == listed_folders(
         ROOT / ".dockerignore", r"^!proxy_app/(\w+)/\*\.py$"
     )
 
@@ -75,19 +75,19 @@ def test_every_package_has_the_same_version() -> None:
         assert tomllib.loads(file.read_text(encoding="utf-8"))["project"]["version"] == __version__
 
 
-def test_nothing_is_looked_for_where_nothing_is_let_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_excluded_folders_are_not_scanned(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in (".git/objects/00", "node_modules/deep/er", "auth/old", "local/auth"):
         (folder / path).mkdir(parents=True)
-    seen: list[str] = []
+    scanned: list[str] = []
     scan = os.scandir
 
     def scandir(path: str) -> Any:
-        seen.append(Path(path).relative_to(folder).as_posix())
+        scanned.append(Path(path).relative_to(folder).as_posix())
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
     files(folder)
-    assert seen == [".", "auth"]
+    assert scanned == [".", "auth"]
 
 
 _NAMES = st.sampled_from(["a", "b", "ab", "a.b"])
@@ -97,11 +97,11 @@ _RULES = st.tuples(st.sampled_from(["", "!", "!"]), _PATTERNS.map("/".join)).map
 
 @given(
     paths=st.sets(st.lists(_NAMES, min_size=1, max_size=4).map("/".join), min_size=1, max_size=8),
-    rules=st.lists(_RULES, max_size=3).map(lambda further: ["*", *further]),
+    rules=st.lists(_RULES, max_size=3).map(lambda rules: ["*", *rules]),
 )
 @example(paths={"a/b/a/b"}, rules=["*", "!**/b"])
 @example(paths={"a/b/a/b"}, rules=["*", "!a/**b/b"])
-def test_what_is_not_looked_at_would_have_been_left_out(
+def test_skipping_excluded_folders_does_not_change_the_result(
     paths: set[str], rules: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("tree")
@@ -112,16 +112,16 @@ def test_what_is_not_looked_at_would_have_been_left_out(
     (folder / ".dockerignore").write_text("\n".join(rules))
     found = files(folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build_context, "_may_contain", _always)
+        patch.setattr(build_context, "_may_contain", _return_true)
         assert found == files(folder)
 
 
-def _always(*_: object) -> bool:
+def _return_true(*_: object) -> bool:
     return True
 
 
 @pytest.mark.parametrize(
-    ("rules", "kept"),
+    ("rules", "included"),
     [
         ("", {".dockerignore", "Dockerfile", "app.py", "auth/tokens.py", "notes.txt"}),
         ("*", set[str]()),
@@ -135,13 +135,15 @@ def _always(*_: object) -> bool:
         ("*\n!app.py\n*.py", set[str]()),
     ],
 )
-def test_the_last_rule_that_fits_decides(folder: Path, rules: str, kept: set[str]) -> None:
+def test_last_matching_rule_applies(folder: Path, rules: str, included: set[str]) -> None:
     (folder / ".dockerignore").write_text(rules)
-    assert set(files(folder)) == kept
+    assert set(files(folder)) == included
 
 
-def test_the_same_tree_has_the_same_hash_anywhere(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    other = tmp_path_factory.mktemp("elsewhere") / "copy"
+def test_hash_does_not_depend_on_location_or_modification_times(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other") / "copy"
     shutil.copytree(folder, other)
     for path in other.rglob("*"):
         path.touch()
@@ -149,13 +151,13 @@ def test_the_same_tree_has_the_same_hash_anywhere(folder: Path, tmp_path_factory
 
 
 @pytest.mark.parametrize("path", ["app.py", "auth/tokens.py", "Dockerfile"])
-def test_a_changed_file_changes_it(folder: Path, path: str) -> None:
+def test_changed_file_changes_the_hash(folder: Path, path: str) -> None:
     before = content_hash(folder)
     (folder / path).write_text("changed")
     assert content_hash(folder) != before
 
 
-def test_a_dockerfile_elsewhere_in_the_folder_counts(folder: Path) -> None:
+def test_hash_includes_the_selected_dockerfile_only(folder: Path) -> None:
     (folder / "notes").mkdir()
     (folder / "notes/Dockerfile").write_text("FROM scratch\n")
     before = content_hash(folder, dockerfile="notes/Dockerfile")
@@ -166,13 +168,13 @@ def test_a_dockerfile_elsewhere_in_the_folder_counts(folder: Path) -> None:
     assert content_hash(folder, dockerfile="notes/Dockerfile") != before
 
 
-def test_a_renamed_file_changes_it(folder: Path) -> None:
+def test_renamed_file_changes_the_hash(folder: Path) -> None:
     before = content_hash(folder)
     (folder / "app.py").rename(folder / "main.py")
     assert content_hash(folder) != before
 
 
-def test_a_new_file_and_a_missing_one_change_it(folder: Path) -> None:
+def test_added_file_and_removed_file_change_the_hash(folder: Path) -> None:
     before = content_hash(folder)
     (folder / "new.py").touch()
     with_new = content_hash(folder)
@@ -181,20 +183,20 @@ def test_a_new_file_and_a_missing_one_change_it(folder: Path) -> None:
     assert len({before, with_new, content_hash(folder)}) == 3
 
 
-def test_a_files_mode_changes_it_as_it_does_docker_builds(folder: Path) -> None:
+def test_file_mode_changes_the_hash(folder: Path) -> None:
     before = content_hash(folder)
     (folder / "app.py").chmod((folder / "app.py").stat().st_mode ^ stat.S_IXUSR)
     assert content_hash(folder) != before
 
 
-def test_contents_that_move_between_files_change_it(folder: Path) -> None:
+def test_contents_swapped_between_files_change_the_hash(folder: Path) -> None:
     before = content_hash(folder)
     (folder / "app.py").write_text("tokens")
     (folder / "auth/tokens.py").write_text("app")
     assert content_hash(folder) != before
 
 
-def test_ignored_files_do_not_change_it(folder: Path) -> None:
+def test_ignored_files_do_not_change_the_hash(folder: Path) -> None:
     before = content_hash(folder)
     (folder / "notes.txt").write_text("other notes")
     (folder / "__pycache__").mkdir()
@@ -202,31 +204,31 @@ def test_ignored_files_do_not_change_it(folder: Path) -> None:
     assert content_hash(folder) == before
 
 
-def test_arguments_change_it_each_in_its_place(folder: Path) -> None:
-    given = [(), ("a",), ("b",), ("a", "b"), ("b", "a"), ("ab",), ("a\0001\0b",)]
-    assert len({content_hash(folder, *arguments) for arguments in given}) == len(given)
+def test_build_arguments_and_their_order_change_the_hash(folder: Path) -> None:
+    argument_lists = [(), ("a",), ("b",), ("a", "b"), ("b", "a"), ("ab",), ("a\0001\0b",)]
+    assert len({content_hash(folder, *arguments) for arguments in argument_lists}) == len(argument_lists)
 
 
-def test_in_the_project_itself_the_folder_is_found_from_there() -> None:
+def test_location_is_relative_inside_the_project() -> None:
     found: list[str] = []
     record(lambda: found.append(location(PROXY)))
     assert found == ["proxy_app"]
 
 
-def test_the_project_itself_is_found_where_it_is() -> None:
+def test_location_of_the_project_root_is_a_dot() -> None:
     found: list[str] = []
     record(lambda: found.append(location(ROOT)))
     assert found == ["."]
 
 
-def test_another_program_finds_the_folder_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_location_is_absolute_in_another_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[str] = []
     monkeypatch.chdir(tmp_path)
     record(lambda: found.append(location(PROXY)))
     assert found == [str(PROXY)]
 
 
-def test_a_program_that_no_cli_started_finds_it_by_its_whole_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    # docker-build then starts in a folder of its own (Pulumi's automation API).
+def test_location_is_absolute_without_a_root_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    # With Pulumi's automation API, docker-build starts in another working directory.
     monkeypatch.setattr(pulumi, "get_root_directory", lambda: None)
     assert location(PROXY) == str(PROXY)

@@ -1,3 +1,5 @@
+"""The stack config and the component's arguments: validation, defaults and error messages."""
+
 import contextlib
 import json
 from collections.abc import Mapping
@@ -5,8 +7,9 @@ from typing import Any
 
 import pulumi
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as some
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from components import SettingsError
 from components.aws.load_balancer_settings import LoadBalancerSettings, OidcSettings
@@ -17,10 +20,10 @@ from components.validation import validate_args
 from preview.recorder import record
 
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
-KEY_ELSEWHERE = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+KEY_ARN = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"
 TARGET = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-app/app-ABCDEF123456"
 PRODUCTION: Mapping[str, Any] = {"environment": "production", "loadBalancer": {"certificateArn": CERTIFICATE}}
-IN_A_VPC: Mapping[str, Any] = {
+EXISTING_VPC: Mapping[str, Any] = {
     "vpcId": "vpc-01234567",
     "vpcCidr": "10.0.0.0/16",
     "privateSubnetIds": ["subnet-01234567", "subnet-76543210"],
@@ -34,37 +37,38 @@ OIDC: dict[str, Any] = {
 }
 
 
-def read(given: object, secret: str | None = None) -> Config:
-    """The config that a stack with this object under mlflow:aws has."""
+def read(settings: object, secret: str | None = None) -> Config:
+    """The config of a stack with this object, or JSON text, under mlflow:aws."""
     found: list[Config] = []
-    values = {"mlflow:aws": given if isinstance(given, str) else json.dumps(given)}
+    values = {"mlflow:aws": settings if isinstance(settings, str) else json.dumps(settings)}
     if secret is not None:
         values["mlflow:awsOidcClientSecret"] = secret
     record(lambda: found.append(read_config()), config=values, secret_keys=["mlflow:awsOidcClientSecret"])
     return found[0]
 
 
-def problems(given: object, secret: str | None = None) -> list[str]:
+def problems(settings: object, secret: str | None = None) -> list[str]:
+    """The problems of the SettingsError that these settings raise."""
     with pytest.raises(SettingsError) as caught:
-        read(given, secret)
+        read(settings, secret)
     message = str(caught.value)
     assert all(problem in message for problem in caught.value.problems)
     assert message.splitlines()[0].endswith("invalid; nothing was created.")
     return caught.value.problems
 
 
-def aws(given: Mapping[str, Any] | None = None, secret: str | None = None) -> AwsMlflowProxySettings:
-    found = read(given or {}, secret).aws
+def aws(settings: Mapping[str, Any] | None = None, secret: str | None = None) -> AwsMlflowProxySettings:
+    found = read(settings or {}, secret).aws
     assert found is not None
     return found
 
 
-def test_a_stack_without_any_object_is_told_so() -> None:
+def test_config_without_aws_and_gcp_is_rejected() -> None:
     (found,) = problems("null")
     assert found.startswith("mlflow:aws, mlflow:gcp: missing: set one of them")
 
 
-def test_a_misspelt_key_is_named() -> None:
+def test_unknown_config_key_is_reported() -> None:
     found: list[Exception] = []
 
     def program() -> None:
@@ -80,7 +84,7 @@ def test_a_misspelt_key_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "problem"),
+    ("settings", "problem"),
     [
         (
             {"tracking": {"colour": "red"}},
@@ -118,13 +122,13 @@ def test_a_misspelt_key_is_named() -> None:
     ],
     ids=str,
 )
-def test_a_wrong_setting_is_named_with_what_was_given_and_what_is_allowed(wrong: object, problem: str) -> None:
-    (found,) = problems(wrong)
+def test_invalid_setting_is_reported_with_its_value_and_the_expected_one(settings: object, problem: str) -> None:
+    (found,) = problems(settings)
     assert found.startswith(problem)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "at"),
+    ("settings", "setting"),
     [
         ({"network": {"cidr": "10.0.0.0/8"}}, "network.cidr"),
         ({"network": {"cidr": "10.0.0.300/16"}}, "network.cidr"),
@@ -166,8 +170,8 @@ def test_a_wrong_setting_is_named_with_what_was_given_and_what_is_allowed(wrong:
         ({**PRODUCTION, "image": {"imageUri": "quay.io/proxy@sha256:0"}}, "image.imageUri"),
         ({"environment": "production"}, "loadBalancer"),
         ({"network": {"cidr": "8.8.0.0/16"}}, "network.cidr"),
-        ({"network": {**IN_A_VPC, "azCount": 3}}, "network.azCount"),
-        ({"network": {**IN_A_VPC, "privateSubnetIds": ["subnet-01234567"] * 2}}, "network.privateSubnetIds"),
+        ({"network": {**EXISTING_VPC, "azCount": 3}}, "network.azCount"),
+        ({"network": {**EXISTING_VPC, "privateSubnetIds": ["subnet-01234567"] * 2}}, "network.privateSubnetIds"),
         ({"tracking": {"serverSize": "Large"}}, "tracking.serverSize"),
         ({"service": {"instanceType": "t4g.smal"}}, "service.instanceType"),
         ({"service": {"taskMemoryMib": 8192}}, "service.taskMemoryMib"),
@@ -177,13 +181,13 @@ def test_a_wrong_setting_is_named_with_what_was_given_and_what_is_allowed(wrong:
     ],
     ids=str,
 )
-def test_settings_that_contradict_each_other_are_named(wrong: object, at: str) -> None:
-    (found,) = problems(wrong)
-    assert found.startswith(f"mlflow:aws.{at}: ")
+def test_conflicting_or_out_of_range_settings_are_reported(settings: object, setting: str) -> None:
+    (found,) = problems(settings)
+    assert found.startswith(f"mlflow:aws.{setting}: ")
 
 
 @pytest.mark.parametrize(
-    ("wrong", "at"),
+    ("settings", "setting"),
     [
         ({"loadBalancer": {"oidc": OIDC}, "access": {"roles": {"viewer": ["group:a"]}}}, "loadBalancer.oidc"),
         ({"loadBalancer": {"oidc": OIDC, "certificateArn": CERTIFICATE}}, "access.roles"),
@@ -211,13 +215,13 @@ def test_settings_that_contradict_each_other_are_named(wrong: object, at: str) -
         ),
     ],
 )
-def test_what_sign_in_needs_is_named(wrong: object, at: str) -> None:
-    (found,) = problems(wrong, "hidden")
-    assert found.startswith(f"mlflow:aws.{at}: ")
+def test_missing_or_invalid_oidc_setting_is_reported_without_the_secret(settings: object, setting: str) -> None:
+    (found,) = problems(settings, "hidden")
+    assert found.startswith(f"mlflow:aws.{setting}: ")
     assert "hidden" not in found
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_problems_are_reported_together() -> None:
     found = problems(
         {
             "colour": "red",
@@ -241,22 +245,22 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 
 @pytest.mark.parametrize("name", ["oidcClientSecret", "oidc_client_secret"])
-def test_a_secret_within_the_object_is_refused_and_not_shown(name: str) -> None:
+def test_secret_inside_the_settings_object_is_rejected_and_not_shown(name: str) -> None:
     (found,) = problems({name: "hidden"})
     assert found.startswith(f"mlflow:aws.{name}: not allowed here, set it as a secret")
     assert "hidden" not in found
 
 
-def test_the_sign_in_secret_stays_one() -> None:
-    given = {
+def test_oidc_client_secret_is_an_output_and_not_in_repr() -> None:
+    settings = {
         "loadBalancer": {"certificateArn": CERTIFICATE, "oidc": OIDC},
         "access": {"roles": {"viewer": ["group:a"]}},
     }
-    assert isinstance(aws(given, "hidden").oidc_client_secret, pulumi.Output)
-    assert "hidden" not in repr(read(given, "hidden"))
+    assert isinstance(aws(settings, "hidden").oidc_client_secret, pulumi.Output)
+    assert "hidden" not in repr(read(settings, "hidden"))
 
 
-def test_development_is_the_default_and_production_has_its_own() -> None:
+def test_default_environment_is_development_and_production_has_other_defaults() -> None:
     development, production = aws(), aws(PRODUCTION)
     assert (development.deletion_protection, production.deletion_protection) == (False, True)
     assert (development.network.egress, production.network.egress) == ("nat", "endpoints")
@@ -264,7 +268,7 @@ def test_development_is_the_default_and_production_has_its_own() -> None:
     assert (development.load_balancer.waf, production.load_balancer.waf) == (False, True)
 
 
-def test_what_is_given_wins_over_productions_defaults() -> None:
+def test_explicit_settings_override_production_defaults() -> None:
     found = aws({**PRODUCTION, "deletionProtection": False, "network": {"egress": "nat", "azCount": 3}})
     assert found.deletion_protection is False
     assert (found.network.egress, found.network.az_count) == ("nat", 3)
@@ -272,59 +276,63 @@ def test_what_is_given_wins_over_productions_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "settings",
     [
-        {"kmsKeyArn": KEY_ELSEWHERE},
+        {"kmsKeyArn": KEY_ARN},
         {"loadBalancer": {"certificateArn": CERTIFICATE}},
         {"network": {"egress": "endpoints"}, "tracking": {"targetArn": TARGET}},
     ],
-    ids=lambda given: next(reversed(given)),
+    ids=lambda settings: next(reversed(settings)),
 )
-def test_what_is_in_another_region_than_the_stack_is_named(given: Mapping[str, Any]) -> None:
+def test_arn_in_another_region_than_the_stack_is_rejected(settings: Mapping[str, Any]) -> None:
     def program() -> None:
         with pytest.raises(SettingsError, match="expected an ARN in the stack's region"):
             read_config()
 
-    record(program, config={"mlflow:aws": json.dumps(given), "aws:region": "eu-north-1"})
+    record(program, config={"mlflow:aws": json.dumps(settings), "aws:region": "eu-north-1"})
 
 
-def test_sagemaker_may_be_in_another_region_where_there_is_a_way_to_it() -> None:
-    given = {"tracking": {"targetArn": TARGET}}
-    record(read_config, config={"mlflow:aws": json.dumps(given), "aws:region": "eu-north-1"})
+def test_target_arn_in_another_region_is_accepted_with_a_nat() -> None:
+    found: list[Config] = []
+    config = {"mlflow:aws": json.dumps({"tracking": {"targetArn": TARGET}}), "aws:region": "eu-north-1"}
+    record(lambda: found.append(read_config()), config=config)
+    assert found[0].aws is not None
+    assert found[0].aws.tracking.target_arn == TARGET
 
 
-def test_a_secret_in_plain_text_is_refused_and_not_shown() -> None:
+def test_plain_text_secret_is_rejected_and_not_shown() -> None:
     def program() -> None:
         with pytest.raises(SettingsError, match="mlflow:awsOidcClientSecret: stored in plain text") as caught:
             read_config()
         assert "hidden" not in str(caught.value)
 
-    given = {
+    settings = {
         "loadBalancer": {"certificateArn": CERTIFICATE, "oidc": OIDC},
         "access": {"roles": {"viewer": ["group:a"]}},
     }
-    record(program, config={"mlflow:aws": json.dumps(given), "mlflow:awsOidcClientSecret": "hidden"})
+    record(program, config={"mlflow:aws": json.dumps(settings), "mlflow:awsOidcClientSecret": "hidden"})
 
 
-def test_both_spellings_are_one_setting() -> None:
+def test_snake_case_and_camel_case_set_the_same_setting() -> None:
     assert aws({"network": {"flow_log_retention_days": 60}}) == aws({"network": {"flowLogRetentionDays": 60}})
 
 
-def test_a_setting_in_both_spellings_is_refused() -> None:
-    assert problems({"network": {"flow_log_retention_days": 60, "flowLogRetentionDays": 90}})
+def test_setting_in_both_spellings_is_rejected() -> None:
+    (found,) = problems({"network": {"flow_log_retention_days": 60, "flowLogRetentionDays": 90}})
+    assert found.startswith("mlflow:aws.network.flowLogRetentionDays: ")
 
 
-def test_outputs_of_other_resources_are_taken_for_arns_and_ids() -> None:
+def test_outputs_are_accepted_for_arns_and_ids() -> None:
     def program() -> None:
         output = pulumi.Output.from_input("later")
-        given = {
+        args = {
             "kms_key_arn": output,
             "tracking": {"target_arn": output},
             "image": {"imageUri": output},
             "network": {"vpc_id": output, "vpc_cidr": "10.0.0.0/16", "private_subnet_ids": [output, output]},
             "loadBalancer": LoadBalancerSettings(certificate_arn=output),
         }
-        found = validate_args(AwsMlflowProxySettings, given, "proxy", production=False)
+        found = validate_args(AwsMlflowProxySettings, args, "proxy", production=False)
         assert found.kms_key_arn is output
         assert found.tracking.target_arn is output
         assert found.network.private_subnet_ids == [output, output]
@@ -334,7 +342,7 @@ def test_outputs_of_other_resources_are_taken_for_arns_and_ids() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "value"),
+    ("setting", "value"),
     [
         ("network.cidr", "10.0.0.0/16"),
         ("network.azCount", 2),
@@ -353,18 +361,18 @@ def test_outputs_of_other_resources_are_taken_for_arns_and_ids() -> None:
         ("tags", {}),
     ],
 )
-def test_outputs_are_refused_for_what_decides_which_resources_there_are(given: str, value: object) -> None:
+def test_outputs_are_rejected_for_settings_that_must_be_known_in_preview(setting: str, value: object) -> None:
     def program() -> None:
         values: Any = pulumi.Output.from_input(value)
-        for name in reversed(given.split(".")):
+        for name in reversed(setting.split(".")):
             values = {name: values}
-        with pytest.raises(SettingsError, match=given.replace(".", r"\.")):
+        with pytest.raises(SettingsError, match=setting.replace(".", r"\.")):
             validate_args(AwsMlflowProxySettings, values, "proxy", production=False)
 
     record(program)
 
 
-def test_arguments_are_checked_like_config() -> None:
+def test_arguments_are_validated_like_config() -> None:
     with pytest.raises(SettingsError, match=r"proxy\.network\.azCount: got 7"):
         validate_args(AwsMlflowProxySettings, {"network": {"azCount": 7}}, "proxy", production=False)
     assert (
@@ -373,34 +381,29 @@ def test_arguments_are_checked_like_config() -> None:
     )
 
 
-def test_arguments_in_classes_get_productions_defaults_where_they_say_nothing() -> None:
-    given = AwsMlflowProxySettings(
+def test_unset_arguments_in_classes_get_production_defaults() -> None:
+    args = AwsMlflowProxySettings(
         environment="production",
         network=NetworkSettings(az_count=3),
         load_balancer=LoadBalancerSettings(allow_http=True),
     )
-    found = validate_args(AwsMlflowProxySettings, given, "proxy", production=True)
+    found = validate_args(AwsMlflowProxySettings, args, "proxy", production=True)
     assert (found.network.az_count, found.network.egress) == (3, "endpoints")
     assert found.deletion_protection
 
 
 def names_of(model: Any) -> list[str]:
-    inner = [getattr(field.annotation, "model_fields", {}) for field in model.model_fields.values()]
-    return [*model.model_fields, *(name for fields in inner for name in fields)]
+    nested = [getattr(field.annotation, "model_fields", {}) for field in model.model_fields.values()]
+    return [*model.model_fields, *(name for fields in nested for name in fields)]
 
 
-garbage = some.recursive(
-    some.none()
-    | some.booleans()
-    | some.integers()
-    | some.floats()
-    | some.text()
-    | some.sampled_from(["a" * 300, "s3"]),
+arbitrary_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["a" * 300, "s3"]),
     lambda inner: (
-        some.lists(inner, max_size=3)
-        | some.dictionaries(
-            some.text(max_size=9)
-            | some.sampled_from([*names_of(AwsMlflowProxySettings), *names_of(LoadBalancerSettings), "oidc", "0"]),
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.text(max_size=9)
+            | st.sampled_from([*names_of(AwsMlflowProxySettings), *names_of(LoadBalancerSettings), "oidc", "0"]),
             inner,
             max_size=5,
         )
@@ -409,17 +412,17 @@ garbage = some.recursive(
 )
 
 
-@settings(max_examples=200)
-@given(garbage)
-def test_garbage_is_never_anything_but_a_settings_error(given: Any) -> None:
+@hypothesis_settings(max_examples=200)
+@given(arbitrary_values)
+def test_arbitrary_arguments_raise_nothing_but_settings_error(value: Any) -> None:
     with contextlib.suppress(SettingsError):
-        validate_args(AwsMlflowProxySettings, given, "proxy", production=True)
+        validate_args(AwsMlflowProxySettings, value, "proxy", production=True)
 
 
-@settings(max_examples=300)
-@given(some.data())
-def test_garbage_in_one_place_of_right_settings_is_never_anything_but_a_settings_error(data: some.DataObject) -> None:
-    given: dict[str, Any] = {
+@hypothesis_settings(max_examples=300)
+@given(st.data())
+def test_one_arbitrary_value_in_valid_settings_raises_nothing_but_settings_error(data: st.DataObject) -> None:
+    settings: dict[str, Any] = {
         "environment": "production",
         "network": {"egress": "nat", "cidr": "10.0.0.0/16", "existingEndpoints": ["s3"]},
         "tracking": {"kind": "server", "maintenanceWindow": "Tue:03:30", "artifactPrefix": "a"},
@@ -430,20 +433,18 @@ def test_garbage_in_one_place_of_right_settings_is_never_anything_but_a_settings
         "monitoring": {"alarmEmail": "a@example.com"},
         "oidc_client_secret": "x",
     }
-    place = given
-    path: list[str] = []
+    group = settings
     while True:
-        name = data.draw(some.sampled_from(sorted(place)))
-        path.append(name)
-        if not isinstance(place[name], dict) or data.draw(some.booleans()):
-            place[name] = data.draw(garbage)
+        name = data.draw(st.sampled_from(sorted(group)))
+        if not isinstance(group[name], dict) or data.draw(st.booleans()):
+            group[name] = data.draw(arbitrary_values)
             break
-        place = place[name]
+        group = group[name]
     with contextlib.suppress(SettingsError):
-        validate_args(AwsMlflowProxySettings, given, "proxy", production=True)
+        validate_args(AwsMlflowProxySettings, settings, "proxy", production=True)
 
 
-def test_every_sentence_of_the_classes_ends() -> None:
+def test_every_setting_description_ends_with_a_period() -> None:
     for model in (AwsMlflowProxySettings, NetworkSettings, LoadBalancerSettings, OidcSettings):
         for name, field in model.model_fields.items():
             assert (field.description or "Group.").endswith("."), name

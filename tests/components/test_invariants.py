@@ -1,7 +1,6 @@
-"""What holds in every stack, on either cloud, whatever its settings."""
+"""Invariants of every stack, on either cloud, with any settings."""
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,46 +10,49 @@ import pytest
 
 from components import AwsMlflowProxy, GcpMlflow, SettingsError
 from preview.graph import SECRET, Graph
+from preview.mock_outputs import resource_outputs
 from preview.recorder import record
 
 from .aws import scenarios as aws
 from .gcp import scenarios as gcp
-from .scenario import Scenario, own_program, run
+from .scenario import Scenario, project_program, run
 
 SCENARIOS = (*aws.SCENARIOS, *gcp.SCENARIOS)
-every_stack = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: f"{one.cloud}-{one.name}")
+every_stack = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: f"{scenario.cloud}-{scenario.name}")
 COMPONENTS = ("mlflow:index:AwsMlflowProxy", "mlflow:index:GcpMlflow")
 RANDOM = "random:index/randomPassword:RandomPassword"
 
 
-# -- names and places
+# -- names and providers
 
 
 @every_stack
-def test_every_resource_is_in_its_component_and_called_after_it(scenario: Scenario) -> None:
+def test_every_resource_is_a_descendant_of_its_component_and_has_its_name_as_prefix(scenario: Scenario) -> None:
     graph = scenario.graph()
-    for one in graph.resources:
-        if one.type in COMPONENTS or one.type.startswith("pulumi:providers:"):
+    for resource in graph.resources:
+        if resource.type in COMPONENTS or resource.type.startswith("pulumi:providers:"):
             continue
-        component = list(graph.ancestors(one))[-1]
-        assert component.type in COMPONENTS, one.urn
-        assert one.name.startswith(f"{component.name}-"), one.urn
+        component = list(graph.ancestors(resource))[-1]
+        assert component.type in COMPONENTS, resource.urn
+        assert resource.name.startswith(f"{component.name}-"), resource.urn
 
 
 @every_stack
-def test_nothing_is_deprecated(scenario: Scenario) -> None:
+def test_program_logs_no_messages_such_as_deprecation_warnings(scenario: Scenario) -> None:
     assert scenario.graph().messages == []
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
-def test_explicit_providers_reach_every_resource_and_call(cloud: str) -> None:
-    (scenario,) = [one for one in SCENARIOS if (one.cloud, one.name) == (cloud, "explicit-providers")]
+def test_explicit_providers_are_used_by_every_resource_and_call(cloud: str) -> None:
+    (scenario,) = [
+        candidate for candidate in SCENARIOS if (candidate.cloud, candidate.name) == (cloud, "explicit-providers")
+    ]
     graph = scenario.graph()
-    mine = {cloud: "mine", "random": "mine-random", "docker-build": "mine-docker"}
-    for one in graph.resources:
-        package = one.type.split(":")[0]
-        if one.custom and package != "pulumi":
-            assert one.provider.rpartition("::")[0].endswith(f"::{mine[package]}"), one.urn
+    providers = {cloud: "mine", "random": "mine-random", "docker-build": "mine-docker"}
+    for resource in graph.resources:
+        package = resource.type.split(":")[0]
+        if resource.custom and package != "pulumi":
+            assert resource.provider.rpartition("::")[0].endswith(f"::{providers[package]}"), resource.urn
     assert graph.calls
     for call in graph.calls:
         assert call.provider.rpartition("::")[0].endswith("::mine"), call.token
@@ -60,72 +62,79 @@ def test_explicit_providers_reach_every_resource_and_call(cloud: str) -> None:
 
 
 @every_stack
-def test_no_secret_is_in_plain_anywhere(scenario: Scenario) -> None:
+def test_no_resource_call_output_or_message_contains_a_secret_in_plain_text(scenario: Scenario) -> None:
     graph = scenario.graph()
-    # What a cloud answers is not ours to hide.
-    seen = json.dumps([dataclasses.asdict(one) for one in graph.resources])
-    seen += json.dumps([graph.outputs, [[call.token, call.args] for call in graph.calls], graph.messages])
-    for secret in _planted(graph):
-        assert secret not in seen
+    # Results of calls come from the cloud and are left out.
+    text = json.dumps([dataclasses.asdict(resource) for resource in graph.resources])
+    text += json.dumps([graph.outputs, [[call.token, call.args] for call in graph.calls], graph.messages])
+    for secret in _secrets(graph):
+        assert secret not in text
 
 
-def _planted(graph: Graph) -> set[str]:
-    """What preview's answers give for random things, and the secrets of sign-in."""
-    made = {hashlib.sha256(one.name.encode()).hexdigest()[:43] for one in graph.of(RANDOM)}
-    assert made
-    return {*made, aws.OIDC_CLIENT_SECRET, gcp.OAUTH_SECRET}
+def _secrets(graph: Graph) -> set[str]:
+    """The mock values of random passwords, and the client secrets in the scenarios' configs."""
+    passwords = {resource_outputs(RANDOM, password.name, password.inputs)[1]["result"] for password in graph.of(RANDOM)}
+    assert passwords
+    return {*passwords, aws.OIDC_CLIENT_SECRET, gcp.OAUTH_SECRET}
 
 
 @every_stack
-def test_what_is_random_and_what_opens_a_registry_stays_secret(scenario: Scenario) -> None:
+def test_random_passwords_and_registry_passwords_are_secret(scenario: Scenario) -> None:
     graph = scenario.graph()
     for password in graph.of(RANDOM):
         assert password.outputs["result"] == SECRET
     for image in graph.of("docker-build:index:Image"):
-        assert [one["password"] for one in image.inputs["registries"]] == [SECRET]
+        assert [registry["password"] for registry in image.inputs["registries"]] == [SECRET]
 
 
 # -- destroy
 
 
 @every_stack
-def test_there_is_an_order_to_destroy_in(scenario: Scenario) -> None:
+def test_dependencies_have_no_cycle(scenario: Scenario) -> None:
     graph = scenario.graph()
-    waits_for = {one.urn: {*one.dependencies, one.parent, one.deleted_with} - {""} for one in graph.resources}
-    done: set[str] = {graph.stack_urn}
-    while len(done) <= len(graph.resources):
-        free = {urn for urn, others in waits_for.items() if urn not in done and others <= done}
-        assert free, f"a cycle is among {[urn for urn in waits_for if urn not in done]}"
-        done |= free
+    needed = {
+        resource.urn: {*resource.dependencies, resource.parent, resource.deleted_with} - {""}
+        for resource in graph.resources
+    }
+    ordered: set[str] = {graph.stack_urn}
+    while len(ordered) <= len(graph.resources):
+        ready = {urn for urn, others in needed.items() if urn not in ordered and others <= ordered}
+        assert ready, f"there is a dependency cycle among {[urn for urn in needed if urn not in ordered]}"
+        ordered |= ready
 
 
-# -- more than one
+# -- two components in one stack
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
-def test_two_in_one_stack_know_nothing_of_each_other(cloud: str) -> None:
-    (scenario,) = [one for one in SCENARIOS if (one.cloud, one.name) == (cloud, "two-in-one-stack")]
+def test_two_components_in_one_stack_do_not_depend_on_each_other(cloud: str) -> None:
+    (scenario,) = [
+        candidate for candidate in SCENARIOS if (candidate.cloud, candidate.name) == (cloud, "two-in-one-stack")
+    ]
     graph = scenario.graph()
-    first, second = [one for one in graph.resources if one.type in COMPONENTS]
+    first, second = [resource for resource in graph.resources if resource.type in COMPONENTS]
     assert (first.name, second.name) == ("first", "second")
-    inside = {urn: first in graph.ancestors(one) for one in graph.resources for urn in (one.urn,)}
-    for one in graph.resources:
-        if inside[one.urn]:
-            assert not [urn for urn in one.dependencies if urn != first.urn and not inside[urn]], one.urn
+    for component in (first, second):
+        own = {component.urn, *(resource.urn for resource in graph.resources if component in graph.ancestors(resource))}
+        assert len(own) > 1
+        for resource in graph.resources:
+            if resource.urn in own:
+                assert set(resource.dependencies) <= own, resource.urn
 
 
-def test_both_clouds_in_one_stack_have_their_outputs_apart() -> None:
+def test_both_clouds_in_one_stack_have_separate_outputs_and_urns() -> None:
     graph = run({**aws.config({}), **gcp.config({})})
-    assert [one.type for one in graph.resources if one.type in COMPONENTS] == list(COMPONENTS)
+    assert [resource.type for resource in graph.resources if resource.type in COMPONENTS] == list(COMPONENTS)
     assert {"aws_url", "gcp_url", "aws_client_setup", "gcp_client_setup"} <= set(graph.outputs)
-    assert len({one.urn for one in graph.resources}) == len(graph.resources)
+    assert len({resource.urn for resource in graph.resources}) == len(graph.resources)
 
 
-# -- settings that are wrong
+# -- invalid settings
 
 
 @pytest.mark.parametrize(
-    ("component", "given"),
+    ("component", "args"),
     [
         (AwsMlflowProxy, {"colour": "red"}),
         (AwsMlflowProxy, {"network": {"azCount": 9}}),
@@ -139,12 +148,12 @@ def test_both_clouds_in_one_stack_have_their_outputs_apart() -> None:
     ],
     ids=str,
 )
-def test_nothing_is_asked_for_when_settings_are_wrong(
-    component: Callable[..., object], given: Mapping[str, Any]
+def test_invalid_settings_register_no_resource_and_make_no_call(
+    component: Callable[..., object], args: Mapping[str, Any]
 ) -> None:
     def program() -> None:
         with pytest.raises(SettingsError, match=r"proxy\."):
-            component("proxy", given)
+            component("proxy", args)
 
     graph = record(program)
     assert (graph.resources, graph.calls) == ([], [])
@@ -159,10 +168,10 @@ def test_nothing_is_asked_for_when_settings_are_wrong(
     ],
     ids=str,
 )
-def test_the_projects_program_says_what_is_wrong_and_asks_for_nothing(config: Mapping[str, str], problem: str) -> None:
+def test_project_program_reports_invalid_config_and_registers_nothing(config: Mapping[str, str], problem: str) -> None:
     def program() -> None:
         with pytest.raises(pulumi.RunError, match=problem):
-            own_program()
+            project_program()
 
     graph = run(config, program)
     assert (graph.resources, graph.calls) == ([], [])
@@ -170,7 +179,7 @@ def test_the_projects_program_says_what_is_wrong_and_asks_for_nothing(config: Ma
 
 @pytest.mark.parametrize("component", [AwsMlflowProxy, GcpMlflow])
 @pytest.mark.parametrize("name", ["", "a" * 17, "9a"])
-def test_a_name_that_would_not_fit_is_refused(component: Callable[..., object], name: str) -> None:
+def test_component_name_must_have_1_to_16_valid_characters(component: Callable[..., object], name: str) -> None:
     def program() -> None:
         with pytest.raises(ValueError, match="1 to 16"):
             component(name, dict(gcp.MINIMAL) if component is GcpMlflow else {})

@@ -1,4 +1,4 @@
-"""components/ and proxy_app/ know nothing of each other; what one tells the other is held together here."""
+"""Variables, ports and paths that components/ sets are those of proxy_app/, which it does not import."""
 
 import json
 import re
@@ -26,54 +26,54 @@ from tests.components.scenario import Scenario
 from tests.doubles.request_factory import make_request
 
 DOCKERFILE = (Path(__file__).parents[2] / "proxy_app" / "Dockerfile").read_text(encoding="utf-8")
-KNOWN = {name for name, _, _ in Settings.table()}
-# What botocore reads; the proxy's own settings among them are in its table.
-OF_AWS = {"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_EC2_METADATA_DISABLED"}
+PROXY_VARIABLES = {name for name, _, _ in Settings.table()}
+# Read by botocore. Those that are settings of the proxy too are in its table.
+BOTOCORE_VARIABLES = {"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_EC2_METADATA_DISABLED"}
 
 
 def containers(graph: Graph) -> list[dict[str, Any]]:
     tasks = graph.of("aws:ecs/taskDefinition:TaskDefinition")
-    return [one for task in tasks for one in json.loads(task.inputs["containerDefinitions"])]
+    return [container for task in tasks for container in json.loads(task.inputs["containerDefinitions"])]
 
 
-def told(definition: Mapping[str, Any]) -> dict[str, str]:
-    return {one["name"]: one["value"] for one in definition["environment"]}
+def environment_of(definition: Mapping[str, Any]) -> dict[str, str]:
+    return {variable["name"]: variable["value"] for variable in definition["environment"]}
 
 
 def instruction(name: str) -> str:
-    """What follows the last such instruction of the proxy's Dockerfile."""
-    found = re.findall(rf"^{name} ((?:.*\\\n)*.*)$", DOCKERFILE, re.MULTILINE)
-    return found[-1]
+    """The arguments of the last such instruction in the proxy's Dockerfile."""
+    arguments = re.findall(rf"^{name} ((?:.*\\\n)*.*)$", DOCKERFILE, re.MULTILINE)
+    return arguments[-1]
 
 
-@pytest.fixture(params=SCENARIOS, ids=lambda one: one.name)
+@pytest.fixture(params=SCENARIOS, ids=lambda scenario: scenario.name)
 def definitions(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     scenario: Scenario = request.param
-    found = containers(scenario.graph())
-    assert found
-    return found
+    definitions = containers(scenario.graph())
+    assert definitions
+    return definitions
 
 
-def test_every_setting_that_components_name_is_one_of_the_proxy() -> None:
+def test_every_variable_in_proxy_environment_is_a_setting_of_the_proxy() -> None:
     named = {
         value
         for value in vars(proxy_environment).values()
         if isinstance(value, str) and value.startswith("MLFLOW_PROXY_")
     }
     assert len(named) > 10
-    assert named <= KNOWN
+    assert named <= PROXY_VARIABLES
 
 
-def test_every_variable_in_a_task_is_a_setting_of_the_proxy_or_awss(definitions: list[dict[str, Any]]) -> None:
+def test_every_variable_of_a_task_is_read_by_the_proxy_or_botocore(definitions: list[dict[str, Any]]) -> None:
     for definition in definitions:
-        names = [one["name"] for one in definition["environment"]]
+        names = [variable["name"] for variable in definition["environment"]]
         assert len(set(names)) == len(names)
-        assert set(names) <= KNOWN | OF_AWS
+        assert set(names) <= PROXY_VARIABLES | BOTOCORE_VARIABLES
 
 
-def test_the_proxy_starts_with_what_a_task_tells_it(definitions: list[dict[str, Any]]) -> None:
+def test_proxy_settings_accept_the_environment_of_a_task(definitions: list[dict[str, Any]]) -> None:
     for definition in definitions:
-        settings = Settings.from_env(told(definition))
+        settings = Settings.from_env(environment_of(definition))
         target = target_of(settings)
         assert target.label
         if rules := settings.section(RoleRulesSettings).role_rules:
@@ -84,25 +84,25 @@ def test_the_proxy_starts_with_what_a_task_tells_it(definitions: list[dict[str, 
         assert settings.section(AuthSettings).auth
 
 
-def test_a_task_listens_where_the_load_balancer_asks(definitions: list[dict[str, Any]]) -> None:
+def test_container_and_host_port_are_the_proxy_port(definitions: list[dict[str, Any]]) -> None:
     for definition in definitions:
         (mapping,) = definition["portMappings"]
         assert mapping["containerPort"] == mapping["hostPort"] == proxy_environment.PORT
 
 
-def test_port_user_and_health_check_are_the_images() -> None:
+def test_port_user_and_health_check_equal_those_of_the_dockerfile() -> None:
     assert instruction("EXPOSE") == str(proxy_environment.PORT)
     assert instruction("USER") == proxy_environment.USER
     check = instruction("HEALTHCHECK")
     assert json.loads(check[check.index("CMD ") + 4 :]) == list(proxy_environment.HEALTH_COMMAND)
 
 
-def test_a_task_is_checked_as_the_image_says(definitions: list[dict[str, Any]]) -> None:
-    said = dict(word[2:].split("=") for word in shlex.split(instruction("HEALTHCHECK")) if word.startswith("--"))
+def test_task_health_check_has_the_intervals_of_the_dockerfile(definitions: list[dict[str, Any]]) -> None:
+    options = dict(word[2:].split("=") for word in shlex.split(instruction("HEALTHCHECK")) if word.startswith("--"))
     for definition in definitions:
         check = definition["healthCheck"]
         assert check["command"] == ["CMD", *proxy_environment.HEALTH_COMMAND]
-        assert said == {
+        assert options == {
             "interval": f"{check['interval']}s",
             "timeout": f"{check['timeout']}s",
             "start-period": f"{check['startPeriod']}s",
@@ -111,17 +111,20 @@ def test_a_task_is_checked_as_the_image_says(definitions: list[dict[str, Any]]) 
 
 
 @pytest.mark.parametrize("path", [proxy_environment.HEALTH, proxy_environment.READY])
-async def test_the_proxy_answers_at_the_health_paths_whoever_asks(path: str) -> None:
+async def test_health_paths_need_no_authentication_and_are_not_logged(path: str) -> None:
     lines: list[str] = []
-    settings = Settings.from_env({"MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:1", "MLFLOW_PROXY_AUTH": "off"})
+    settings = Settings.from_env(
+        {"MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:1", "MLFLOW_PROXY_TOKENS_FILE": "/tokens"}
+    )
     app = create_app(settings, access_log=AccessLog(lines.append))
-    request = make_request({}, "GET").clone(rel_url=path)
-    assert (await app.proxy.handle(request)).status in {200, 503}
-    # Any other path is logged.
+    request = make_request({}, "GET")
+    assert (await app.proxy.handle(request.clone(rel_url=path))).status in {200, 503}
     assert lines == []
+    assert (await app.proxy.handle(request.clone(rel_url="/"))).status == 401
+    assert len(lines) == 1
 
 
-def test_tokens_begin_as_the_proxy_do() -> None:
+def test_proxy_tokens_have_the_prefix_of_the_components() -> None:
     _, plain = Token.new("ann", Role.VIEWER, 1)
     assert plain.startswith(f"{proxy_environment.TOKEN_PREFIX}_")
 
@@ -136,10 +139,13 @@ _RULES = st.one_of(
 
 
 @given(st.lists(_RULES, max_size=3), st.lists(_RULES, max_size=3))
-def test_the_proxy_understands_every_role_rule_that_components_take(viewers: list[str], admins: list[str]) -> None:
+def test_proxy_parses_every_role_rule_that_components_accept(viewers: list[str], admins: list[str]) -> None:
     rules = RoleRules(viewer=viewers, admin=admins)
     if not rules.any() or list(rules.conflicts()):
         return
-    understood = {(rule.kind, rule.value, rule.role.label) for rule in parse(rules.text())}
-    meant = {(*one.split(":", 1), "viewer") for one in viewers} | {(*one.split(":", 1), "admin") for one in admins}
-    assert {(kind, value if kind == "group" else value.lower(), role) for kind, value, role in meant} == understood
+    parsed = {(rule.kind, rule.value, rule.role.label) for rule in parse(rules.text())}
+    expected = {
+        *((*rule.split(":", 1), "viewer") for rule in viewers),
+        *((*rule.split(":", 1), "admin") for rule in admins),
+    }
+    assert {(kind, value if kind == "group" else value.lower(), role) for kind, value, role in expected} == parsed

@@ -1,6 +1,6 @@
-"""The whole graph of each stack, as it was reviewed. `make snapshots` writes the files anew: their diff is the review.
+"""The graph of each scenario is the reviewed one. `make snapshots` rewrites the files: review their diff.
 
-Development and production are there as a whole, the others as what is different from one of them.
+The snapshots of development and production are complete, the others show the differences from one of them.
 """
 
 import os
@@ -11,32 +11,36 @@ import pytest
 from .aws import scenarios as aws
 from .gcp import scenarios as gcp
 from .scenario import Scenario
-from .snapshot import difference, whole, written
+from .snapshot import difference, snapshot_of, to_yaml
 
 FOLDER = Path(__file__).with_name("snapshots")
 SCENARIOS = (*aws.SCENARIOS, *gcp.SCENARIOS)
-REVIEWED = [one for one in SCENARIOS if one.reviewed]
+REVIEWED = [scenario for scenario in SCENARIOS if scenario.reviewed]
 
 
-def text(scenario: Scenario) -> str:
+def snapshot_text(scenario: Scenario) -> str:
     if scenario.base is None:
-        return f"# {scenario.name}: {scenario.about}\n{written(whole(scenario.graph()))}"
-    base = next(one for one in SCENARIOS if (one.cloud, one.name) == (scenario.cloud, scenario.base))
-    found = difference(whole(base.graph()), whole(scenario.graph()))
-    return f"# {scenario.name}: {scenario.about}; what is different from {base.name}\n{written(found)}"
+        return f"# {scenario.name}: {scenario.about}\n{to_yaml(snapshot_of(scenario.graph()))}"
+    base = next(
+        candidate for candidate in SCENARIOS if (candidate.cloud, candidate.name) == (scenario.cloud, scenario.base)
+    )
+    found = difference(snapshot_of(base.graph()), snapshot_of(scenario.graph()))
+    return f"# {scenario.name}: {scenario.about}; what is different from {base.name}\n{to_yaml(found)}"
 
 
-@pytest.mark.parametrize("scenario", REVIEWED, ids=lambda one: f"{one.cloud}-{one.name}")
-def test_the_graph_is_the_reviewed_one(scenario: Scenario) -> None:
+@pytest.mark.parametrize("scenario", REVIEWED, ids=lambda scenario: f"{scenario.cloud}-{scenario.name}")
+def test_graph_equals_its_reviewed_snapshot(scenario: Scenario) -> None:
     file = FOLDER / scenario.cloud / f"{scenario.name}.yaml"
-    now = text(scenario)
+    current = snapshot_text(scenario)
     if os.environ.get("SNAPSHOTS") == "write":
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(now)
-    assert file.read_text().splitlines() == now.splitlines(), "if it is meant: `make snapshots`, and review its diff"
+        file.write_text(current)
+    assert file.read_text().splitlines() == current.splitlines(), (
+        "to accept the change: `make snapshots`, and review the diff"
+    )
 
 
-def test_every_snapshot_is_of_a_scenario() -> None:
+def test_snapshot_files_are_those_of_the_reviewed_scenarios() -> None:
     assert {str(file.relative_to(FOLDER)) for file in FOLDER.rglob("*.yaml")} == {
-        f"{one.cloud}/{one.name}.yaml" for one in REVIEWED
+        f"{scenario.cloud}/{scenario.name}.yaml" for scenario in REVIEWED
     }

@@ -15,7 +15,7 @@ from components.validation import ValidatedArgs, nested_model
 from preview.recorder import Graph, record
 from preview.stack_files import read_stack
 
-from ..components.scenario import own_program
+from ..components.scenario import project_program
 
 ROOT = Path(__file__).parents[2]
 PAGES = {name: (ROOT / "docs" / name).read_text() for name in ("gcp.md", "from-terraform.md", "gcp-destroy.md")}
@@ -70,7 +70,7 @@ def _recorded(written: str, stack: str) -> Graph:
     config = {key: value for key, value in read_stack(ROOT, stack).config.items() if key.startswith("gcp:")}
     secret = {} if "clientIdSecret" in given["oauthClient"] else {SECRET_KEY: "GOCSPX-a-secret"}
     return record(
-        own_program,
+        project_program,
         stack_name=stack,
         config={**config, **secret, "mlflow:gcp": written},
         secret_keys=[SECRET_KEY],
