@@ -1,4 +1,4 @@
-"""A private bucket: what holds for each one, and what its owner chooses."""
+"""private_bucket: access, encryption, lifecycle rules, bucket policy and deletion."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ LIFECYCLE = "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"
 VERSIONING = "aws:s3/bucketVersioning:BucketVersioning"
 
 
-def recorded(
+def record_bucket(
     *,
     deletion_protection: bool = False,
     kms_key_arn: str | None = None,
@@ -50,20 +50,20 @@ def rules(graph: Graph) -> dict[str, Any]:
     return {rule["id"]: rule for rule in only(graph, LIFECYCLE).inputs["rules"]}
 
 
-def test_nobody_outside_reads_it() -> None:
-    block = only(recorded(), "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock").inputs
-    owned = only(recorded(), "aws:s3/bucketOwnershipControls:BucketOwnershipControls").inputs
-    assert {name: value for name, value in block.items() if name != "bucket"} == {
+def test_public_access_and_acls_are_disabled() -> None:
+    public_access = only(record_bucket(), "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock").inputs
+    ownership = only(record_bucket(), "aws:s3/bucketOwnershipControls:BucketOwnershipControls").inputs
+    assert {name: value for name, value in public_access.items() if name != "bucket"} == {
         "blockPublicAcls": True,
         "blockPublicPolicy": True,
         "ignorePublicAcls": True,
         "restrictPublicBuckets": True,
     }
-    assert owned["rule"] == {"objectOwnership": "BucketOwnerEnforced"}
+    assert ownership["rule"] == {"objectOwnership": "BucketOwnerEnforced"}
 
 
-def test_it_speaks_tls_only() -> None:
-    (rule,) = statements(only(recorded(), POLICY).inputs["policy"])
+def test_bucket_policy_denies_requests_without_tls() -> None:
+    (rule,) = statements(only(record_bucket(), POLICY).inputs["policy"])
     assert rule == {
         "Sid": "TlsOnly",
         "Effect": "Deny",
@@ -78,18 +78,17 @@ def test_it_speaks_tls_only() -> None:
     ("kms_key_arn", "kms", "algorithm", "key"),
     [(None, True, "AES256", None), (KEY, True, "aws:kms", KEY), (KEY, False, "AES256", None)],
 )
-def test_it_is_encrypted(kms_key_arn: str | None, kms: bool, algorithm: str, key: str | None) -> None:
-    (rule,) = only(recorded(kms_key_arn=kms_key_arn, kms=kms), ENCRYPTION).inputs["rules"]
-    given = rule["applyServerSideEncryptionByDefault"]
-    assert (given["sseAlgorithm"], given.get("kmsMasterKeyId"), rule["bucketKeyEnabled"]) == (
-        algorithm,
-        key,
-        key is not None,
-    )
+def test_encryption_uses_the_customer_key_or_sse_s3(
+    kms_key_arn: str | None, kms: bool, algorithm: str, key: str | None
+) -> None:
+    (rule,) = only(record_bucket(kms_key_arn=kms_key_arn, kms=kms), ENCRYPTION).inputs["rules"]
+    default = rule["applyServerSideEncryptionByDefault"]
+    assert (default["sseAlgorithm"], default.get("kmsMasterKeyId")) == (algorithm, key)
+    assert rule["bucketKeyEnabled"] is (key is not None)
 
 
-def test_dangling_uploads_always_go() -> None:
-    graph = recorded(noncurrent_days=None)
+def test_incomplete_multipart_uploads_are_aborted_even_without_versioning() -> None:
+    graph = record_bucket(noncurrent_days=None)
     assert rules(graph) == {
         "dangling-uploads": {
             "id": "dangling-uploads",
@@ -101,8 +100,8 @@ def test_dangling_uploads_always_go() -> None:
     assert not graph.of(VERSIONING)
 
 
-def test_old_versions_go_with_their_delete_markers() -> None:
-    graph = recorded(noncurrent_days=30)
+def test_noncurrent_versions_and_expired_delete_markers_are_deleted() -> None:
+    graph = record_bucket(noncurrent_days=30)
     rule = rules(graph)["old-versions"]
     assert rule["noncurrentVersionExpiration"] == {"noncurrentDays": 30}
     assert rule["expiration"] == {"expiredObjectDeleteMarker": True}
@@ -111,45 +110,47 @@ def test_old_versions_go_with_their_delete_markers() -> None:
     assert versioning.urn in only(graph, LIFECYCLE).dependencies
 
 
-def test_no_rule_names_days_and_delete_markers() -> None:
-    found = rules(recorded(noncurrent_days=30, expire_days=90))
+def test_no_lifecycle_rule_has_both_days_and_delete_markers() -> None:
+    found = rules(record_bucket(noncurrent_days=30, expire_days=90))
     assert found["old-objects"]["expiration"] == {"days": 90}
-    # S3 refuses both in one rule.
-    assert all(len(rule.get("expiration", {"one": 1})) == 1 for rule in found.values())
+    # S3 rejects a rule whose expiration has both days and expiredObjectDeleteMarker.
+    expirations = [rule["expiration"] for rule in found.values() if "expiration" in rule]
+    assert len(expirations) == 2
+    assert all(len(expiration) == 1 for expiration in expirations)
 
 
-def test_a_statement_of_its_own_knows_the_bucket() -> None:
+def test_additional_statement_is_added_to_the_bucket_policy_with_the_bucket_arn() -> None:
     def delivery(bucket: pulumi.Output[str]) -> list[Statement]:
         return [{**allow(["s3:PutObject"], [pulumi.Output.concat(bucket, "/logs/*")]), "Principal": {"Service": "x"}}]
 
-    graph = recorded(statements=delivery)
+    graph = record_bucket(statements=delivery)
     assert statements(only(graph, POLICY).inputs["policy"])[1]["Resource"] == ["arn:aws:s3:::proxy-files/logs/*"]
     assert not faults(graph)
 
 
-def test_it_opens_its_policy_only_when_it_is_closed_to_the_public() -> None:
-    graph = recorded()
+def test_policy_is_created_after_the_public_access_block() -> None:
+    graph = record_bucket()
     policy = only(graph, POLICY)
-    owned = only(graph, "aws:s3/bucketOwnershipControls:BucketOwnershipControls")
-    block = only(graph, "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock")
-    assert owned.urn in policy.dependencies
-    assert block.urn in owned.dependencies
+    ownership = only(graph, "aws:s3/bucketOwnershipControls:BucketOwnershipControls")
+    public_access = only(graph, "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock")
+    assert ownership.urn in policy.dependencies
+    assert public_access.urn in ownership.dependencies
 
 
-def test_in_development_it_goes_with_all_that_is_in_it() -> None:
-    graph = recorded()
+def test_without_deletion_protection_bucket_is_deleted_with_its_objects() -> None:
+    graph = record_bucket()
     assert only(graph, BUCKET).inputs["forceDestroy"] is True
-    assert not any(one.protect for one in graph.resources)
+    assert not any(resource.protect for resource in graph.resources)
 
 
-def test_in_production_nothing_of_it_goes() -> None:
-    graph = recorded(deletion_protection=True)
+def test_with_deletion_protection_every_resource_is_protected() -> None:
+    graph = record_bucket(deletion_protection=True)
     assert only(graph, BUCKET).inputs["forceDestroy"] is False
-    # A destroy that stops at the bucket has taken neither its policy nor its access block before.
-    assert {one.type for one in graph.resources if not one.protect} == {"test:test:Owner"}
+    # If destroy stops at the bucket, it must not have deleted the policy and the public access block before.
+    assert {resource.type for resource in graph.resources if not resource.protect} == {"test:test:Owner"}
 
 
-def test_whoever_waits_for_it_waits_for_its_policy() -> None:
+def test_dependency_on_the_bucket_includes_its_policy() -> None:
     def program() -> None:
         bucket = private_bucket(
             make_deployment(),
@@ -165,6 +166,6 @@ def test_whoever_waits_for_it_waits_for_its_policy() -> None:
     assert only(graph, POLICY).urn in only(graph, "test:test:Writer").dependencies
 
 
-def test_documents_are_whole() -> None:
-    assert not faults(recorded(kms_key_arn=KEY))
-    assert "None" not in json.dumps(only(recorded(), POLICY).inputs)
+def test_policy_documents_are_valid_and_contain_no_none() -> None:
+    assert not faults(record_bucket(kms_key_arn=KEY))
+    assert "None" not in json.dumps(only(record_bucket(), POLICY).inputs)

@@ -1,4 +1,4 @@
-"""A certificate for a name in Route 53, and where the name leads."""
+"""The ACM certificate of a Route 53 domain, and the DNS record of the load balancer."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from components.aws.load_balancer_settings import LoadBalancerSettings
 from components.validation import SettingsError, validate_args
 
 from .helpers import only
-from .test_load_balancer import recorded
+from .test_load_balancer import record_load_balancer
 
 RECORD = "aws:route53/record:Record"
 PUBLIC: dict[str, Any] = {"name": "mlflow.example.com", "zone_id": "ZPUBLIC"}
@@ -16,50 +16,50 @@ SPLIT: dict[str, Any] = {**PUBLIC, "private_zone_id": "ZPRIVATE"}
 
 
 @pytest.mark.parametrize("domain", [PUBLIC, SPLIT])
-def test_the_public_zone_proves_the_certificate(domain: dict[str, Any]) -> None:
-    graph = recorded(domain=domain)
-    (wanted,) = only(graph, "aws:acm/certificate:Certificate").outputs["domainValidationOptions"]
-    proof = only(graph, RECORD, "proxy-certificate-validation").inputs
-    assert proof["zoneId"] == "ZPUBLIC"
-    assert (proof["name"], proof["type"], proof["records"]) == (
-        wanted["resourceRecordName"],
-        wanted["resourceRecordType"],
-        [wanted["resourceRecordValue"]],
+def test_validation_record_is_in_the_public_zone(domain: dict[str, Any]) -> None:
+    graph = record_load_balancer(domain=domain)
+    (option,) = only(graph, "aws:acm/certificate:Certificate").outputs["domainValidationOptions"]
+    record = only(graph, RECORD, "proxy-certificate-validation").inputs
+    assert record["zoneId"] == "ZPUBLIC"
+    assert (record["name"], record["type"], record["records"]) == (
+        option["resourceRecordName"],
+        option["resourceRecordType"],
+        [option["resourceRecordValue"]],
     )
 
 
-def test_the_listener_waits_for_the_certificate_to_be_issued() -> None:
-    graph = recorded(domain=PUBLIC)
-    issued = only(graph, "aws:acm/certificateValidation:CertificateValidation")
+def test_listener_depends_on_the_certificate_validation() -> None:
+    graph = record_load_balancer(domain=PUBLIC)
+    validation = only(graph, "aws:acm/certificateValidation:CertificateValidation")
     listener = only(graph, "aws:lb/listener:Listener", "proxy-https")
-    assert issued.urn in listener.property_dependencies["certificateArn"]
+    assert validation.urn in listener.property_dependencies["certificateArn"]
     assert listener.inputs["certificateArn"] == only(graph, "aws:acm/certificate:Certificate").outputs["arn"]
-    assert only(graph, RECORD, "proxy-certificate-validation").urn in issued.dependencies
+    assert only(graph, RECORD, "proxy-certificate-validation").urn in validation.dependencies
 
 
-def test_a_record_of_an_earlier_certificate_is_no_obstacle_and_another_name_is_never_taken_over() -> None:
-    graph = recorded(domain=PUBLIC)
+def test_only_the_validation_record_may_overwrite_an_existing_record() -> None:
+    graph = record_load_balancer(domain=PUBLIC)
     assert only(graph, RECORD, "proxy-certificate-validation").inputs["allowOverwrite"] is True
     assert "allowOverwrite" not in only(graph, RECORD, "proxy-dns-record").inputs
 
 
 @pytest.mark.parametrize(("domain", "zone"), [(PUBLIC, "ZPUBLIC"), (SPLIT, "ZPRIVATE")])
-def test_the_name_is_in_the_private_zone_where_there_is_one(domain: dict[str, Any], zone: str) -> None:
-    graph = recorded(domain=domain)
-    name = only(graph, RECORD, "proxy-dns-record").inputs
+def test_alias_record_is_in_the_private_zone_if_there_is_one(domain: dict[str, Any], zone: str) -> None:
+    graph = record_load_balancer(domain=domain)
+    record = only(graph, RECORD, "proxy-dns-record").inputs
     balancer = only(graph, "aws:lb/loadBalancer:LoadBalancer").outputs
-    assert (name["zoneId"], name["name"], name["type"]) == (zone, "mlflow.example.com", "A")
-    (alias,) = name["aliases"]
+    assert (record["zoneId"], record["name"], record["type"]) == (zone, "mlflow.example.com", "A")
+    (alias,) = record["aliases"]
     assert (alias["name"], alias["zoneId"]) == (balancer["dnsName"], balancer["zoneId"])
 
 
-def test_a_certificate_that_was_there_touches_no_zone() -> None:
-    graph = recorded(certificate_arn="arn:aws:acm:eu-west-1:123456789012:certificate/1")
+def test_existing_certificate_creates_no_dns_record() -> None:
+    graph = record_load_balancer(certificate_arn="arn:aws:acm:eu-west-1:123456789012:certificate/1")
     assert graph.of(RECORD) == []
     assert only(graph, "aws:lb/listener:Listener", "proxy-https").inputs["certificateArn"].endswith("/1")
 
 
-def test_a_host_name_belongs_to_a_certificate_that_was_there() -> None:
+def test_host_name_requires_certificate_arn() -> None:
     with pytest.raises(SettingsError, match=r"loadBalancer\.hostName: requires certificateArn"):
         validate_args(
             LoadBalancerSettings,

@@ -1,4 +1,4 @@
-"""The load balancer: who reaches it, what it does with a request, and what it tells the proxy."""
+"""The load balancer: inbound and outbound rules, listeners, access logs, and the proxy's environment."""
 
 import dataclasses
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from preview.recorder import record
 from .helpers import KEY, make_deployment, only, statements
 
 BALANCER = "aws:lb/loadBalancer:LoadBalancer"
-PROXIES = "aws:lb/targetGroup:TargetGroup"
+TARGET_GROUP = "aws:lb/targetGroup:TargetGroup"
 LISTENER = "aws:lb/listener:Listener"
 GROUP = "aws:ec2/securityGroup:SecurityGroup"
 IN = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
@@ -34,15 +34,15 @@ OIDC: dict[str, Any] = {
     "user_info_endpoint": "https://login.example.com/userinfo",
     "client_id": "mlflow",
 }
-WAYS: dict[str, dict[str, Any]] = {
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "internal": {},
-    "internal with a certificate": {"certificate_arn": CERTIFICATE},
-    "public with a domain": {"public": True, "domain": DOMAIN},
-    "public with sign-in and WAF": {"public": True, "domain": DOMAIN, "oidc": OIDC, "waf": True},
+    "internal-certificate": {"certificate_arn": CERTIFICATE},
+    "public-domain": {"public": True, "domain": DOMAIN},
+    "public-oidc-waf": {"public": True, "domain": DOMAIN, "oidc": OIDC, "waf": True},
 }
 
 
-def recorded(
+def record_load_balancer(
     *,
     name: str = "proxy",
     deletion_protection: bool = False,
@@ -61,125 +61,136 @@ def recorded(
     return record(program)
 
 
-def told(**args: Any) -> dict[str, Any]:
-    """The load_balancer's outputs, and what it says to the proxy."""
+def outputs_of(**args: Any) -> dict[str, Any]:
+    """The URL and port of the load balancer, and the environment variables that it sets for the proxy."""
 
     def export(load_balancer: LoadBalancer) -> None:
         pulumi.export("url", load_balancer.url)
         pulumi.export("port", load_balancer.port)
-        pulumi.export("proxy", load_balancer.proxy_settings)
+        pulumi.export("proxy_environment", load_balancer.proxy_settings)
 
-    return recorded(then=export, **args).outputs
+    return record_load_balancer(then=export, **args).outputs
 
 
 def connections(graph: Graph) -> set[tuple[int, str]]:
-    """(port, from where) of all that may come in at the load balancer."""
-    (group,) = [one.id for one in graph.of(GROUP) if one.name == "proxy-load-balancer"]
-    rules = [one.inputs for one in graph.of(IN) if one.inputs["securityGroupId"] == group]
+    """(port, source CIDR) of the load balancer's ingress rules."""
+    (group,) = [resource.id for resource in graph.of(GROUP) if resource.name == "proxy-load-balancer"]
+    rules = [resource.inputs for resource in graph.of(IN) if resource.inputs["securityGroupId"] == group]
     assert all(rule["fromPort"] == rule["toPort"] and rule["ipProtocol"] == "tcp" for rule in rules)
     return {(rule["fromPort"], rule["cidrIpv4"]) for rule in rules}
 
 
-def test_an_internal_one_is_reached_from_its_vpc_alone_and_by_http_without_a_certificate() -> None:
-    graph = recorded()
+def test_internal_load_balancer_without_certificate_accepts_http_from_the_vpc_only() -> None:
+    graph = record_load_balancer()
     assert only(graph, BALANCER).inputs["internal"] is True
     assert connections(graph) == {(80, "10.42.0.0/16")}
 
 
-def test_a_public_one_is_reached_from_everywhere_by_http_and_https() -> None:
-    graph = recorded(public=True, domain=DOMAIN)
+def test_public_load_balancer_accepts_http_and_https_from_any_address() -> None:
+    graph = record_load_balancer(public=True, domain=DOMAIN)
     assert only(graph, BALANCER).inputs["internal"] is False
     assert connections(graph) == {(80, "0.0.0.0/0"), (443, "0.0.0.0/0")}
 
 
 @pytest.mark.parametrize("public", [False, True])
-def test_named_ranges_are_all_that_may_connect(public: bool) -> None:
-    graph = recorded(public=public, domain=DOMAIN, allowed_cidrs=["198.51.100.0/24", "203.0.113.7/32"])
+def test_allowed_cidrs_are_the_only_sources(public: bool) -> None:
+    graph = record_load_balancer(public=public, domain=DOMAIN, allowed_cidrs=["198.51.100.0/24", "203.0.113.7/32"])
     assert {source for _, source in connections(graph)} == {"198.51.100.0/24", "203.0.113.7/32"}
 
 
-def test_the_order_of_ranges_moves_no_rule() -> None:
+def test_order_of_allowed_cidrs_does_not_change_the_rules() -> None:
     first, second = (
-        {one.name: one.inputs["cidrIpv4"] for one in recorded(allowed_cidrs=ranges).of(IN)}
+        {resource.name: resource.inputs["cidrIpv4"] for resource in record_load_balancer(allowed_cidrs=ranges).of(IN)}
         for ranges in (["198.51.100.0/24", "203.0.113.0/24"], ["203.0.113.0/24", "198.51.100.0/24"])
     )
     assert first == second
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_public_subnets_are_for_a_public_one_only(way: str) -> None:
-    graph = recorded(**WAYS[way])
-    public = {one.id for one in graph.of("aws:ec2/subnet:Subnet") if "-public-" in one.name}
-    assert (set(only(graph, BALANCER).inputs["subnets"]) == public) == WAYS[way].get("public", False)
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_only_a_public_load_balancer_is_in_the_public_subnets(configuration: str) -> None:
+    graph = record_load_balancer(**CONFIGURATIONS[configuration])
+    public = {resource.id for resource in graph.of("aws:ec2/subnet:Subnet") if "-public-" in resource.name}
+    assert (set(only(graph, BALANCER).inputs["subnets"]) == public) == CONFIGURATIONS[configuration].get(
+        "public", False
+    )
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_it_reaches_nobody_but_a_provider_that_it_asks_who_somebody_is(way: str) -> None:
-    graph = recorded(**WAYS[way])
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_only_oidc_allows_outbound_https(configuration: str) -> None:
+    graph = record_load_balancer(**CONFIGURATIONS[configuration])
     group = only(graph, GROUP, "proxy-load-balancer")
     assert "egress" not in group.inputs
-    ports = [one.inputs["toPort"] for one in graph.of(OUT) if one.inputs["securityGroupId"] == group.id]
-    assert ports == ([443] if "oidc" in WAYS[way] else [])
+    ports = [resource.inputs["toPort"] for resource in graph.of(OUT) if resource.inputs["securityGroupId"] == group.id]
+    assert ports == ([443] if "oidc" in CONFIGURATIONS[configuration] else [])
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_plain_http_ends_in_a_redirect_where_there_is_a_certificate(way: str) -> None:
-    graph = recorded(**WAYS[way])
-    plain = [one for one in graph.of(LISTENER) if one.inputs["protocol"] == "HTTP"]
-    assert [one.inputs["port"] for one in plain] == [80]
-    (action,) = plain[0].inputs["defaultActions"]
-    if way == "internal":
-        assert action["targetGroupArn"] == only(graph, PROXIES).outputs["arn"]
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_http_redirects_to_https_if_there_is_a_certificate(configuration: str) -> None:
+    graph = record_load_balancer(**CONFIGURATIONS[configuration])
+    http = [resource for resource in graph.of(LISTENER) if resource.inputs["protocol"] == "HTTP"]
+    assert [resource.inputs["port"] for resource in http] == [80]
+    (action,) = http[0].inputs["defaultActions"]
+    if configuration == "internal":
+        assert action["targetGroupArn"] == only(graph, TARGET_GROUP).outputs["arn"]
         return
     assert action["redirect"] == {"statusCode": "HTTP_301", "protocol": "HTTPS", "port": "443"}
-    (encrypted,) = [one for one in graph.of(LISTENER) if one.inputs["protocol"] == "HTTPS"]
-    assert encrypted.inputs["port"] == 443
-    assert encrypted.inputs["sslPolicy"].startswith("ELBSecurityPolicy-TLS13-1-2-")
-    assert encrypted.inputs["defaultActions"][-1]["targetGroupArn"] == only(graph, PROXIES).outputs["arn"]
+    (https,) = [resource for resource in graph.of(LISTENER) if resource.inputs["protocol"] == "HTTPS"]
+    assert https.inputs["port"] == 443
+    assert https.inputs["sslPolicy"].startswith("ELBSecurityPolicy-TLS13-1-2-")
+    assert https.inputs["defaultActions"][-1]["targetGroupArn"] == only(graph, TARGET_GROUP).outputs["arn"]
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_the_listener_that_a_service_waits_for_uses_its_target_group(way: str) -> None:
-    waited: list[pulumi.Resource] = []
-    graph = recorded(then=lambda load_balancer: waited.extend(load_balancer.listeners), **WAYS[way])
-    target_group = only(graph, PROXIES).urn
-    names = [one.name for one in graph.of(LISTENER) if target_group in one.dependencies]
-    assert names == ["proxy-http" if way == "internal" else "proxy-https"]
-    assert len(waited) == 1
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_listeners_are_those_that_forward_to_the_target_group(configuration: str) -> None:
+    urns: list[str] = []
+
+    def note_urns(load_balancer: LoadBalancer) -> None:
+        for listener in load_balancer.listeners:
+            listener.urn.apply(urns.append)
+
+    graph = record_load_balancer(then=note_urns, **CONFIGURATIONS[configuration])
+    target_group = only(graph, TARGET_GROUP).urn
+    forwarding = [resource for resource in graph.of(LISTENER) if target_group in resource.dependencies]
+    assert [resource.name for resource in forwarding] == [
+        "proxy-http" if configuration == "internal" else "proxy-https"
+    ]
+    assert urns == [resource.urn for resource in forwarding]
 
 
-def test_requests_that_could_be_read_in_two_ways_go_no_further() -> None:
-    inputs = only(recorded(), BALANCER).inputs
+def test_ambiguous_requests_and_invalid_headers_are_dropped() -> None:
+    inputs = only(record_load_balancer(), BALANCER).inputs
     assert inputs["desyncMitigationMode"] == "strictest"
     assert inputs["dropInvalidHeaderFields"] is True
 
 
-def test_the_proxy_sees_the_host_that_the_caller_named() -> None:
-    assert only(recorded(), BALANCER).inputs["preserveHostHeader"] is True
+def test_host_header_is_preserved() -> None:
+    assert only(record_load_balancer(), BALANCER).inputs["preserveHostHeader"] is True
 
 
 @pytest.mark.parametrize("protection", [False, True])
-def test_deletion_protection_holds_for_the_load_balancer_and_its_logs(protection: bool) -> None:
-    graph = recorded(deletion_protection=protection)
+def test_deletion_protection_applies_to_the_load_balancer_and_its_access_logs(protection: bool) -> None:
+    graph = record_load_balancer(deletion_protection=protection)
     assert only(graph, BALANCER).inputs["enableDeletionProtection"] is protection
     bucket = only(graph, "aws:s3/bucket:Bucket")
     assert bucket.inputs["forceDestroy"] is not protection
-    assert bucket.protect is protection or only(graph, "mlflow:aws:PrivateBucket").protect is protection
+    assert bucket.protect is protection
 
 
-def test_access_logs_are_written_before_the_first_request_and_end_before_their_bucket() -> None:
-    graph = recorded()
+def test_load_balancer_with_access_logs_depends_on_their_bucket_policy() -> None:
+    graph = record_load_balancer()
     balancer, policy = only(graph, BALANCER), only(graph, POLICY)
     logs = balancer.inputs["accessLogs"]
     assert logs == {"enabled": True, "bucket": only(graph, "aws:s3/bucket:Bucket").outputs["bucket"]}
     assert policy.urn in balancer.dependencies
 
 
-def test_access_logs_are_written_by_elastic_load_balancing_for_this_account_alone() -> None:
-    graph = recorded()
-    allowed = [one for one in statements(only(graph, POLICY).inputs["policy"]) if one["Effect"] == "Allow"]
+def test_bucket_policy_lets_log_delivery_write_logs_of_this_account_only() -> None:
+    graph = record_load_balancer()
+    allowed = [
+        statement for statement in statements(only(graph, POLICY).inputs["policy"]) if statement["Effect"] == "Allow"
+    ]
     bucket = only(graph, "aws:s3/bucket:Bucket").outputs["arn"]
-    assert [(one["Principal"], one["Action"], one["Resource"]) for one in allowed] == [
+    assert [(statement["Principal"], statement["Action"], statement["Resource"]) for statement in allowed] == [
         (
             {"Service": "logdelivery.elasticloadbalancing.amazonaws.com"},
             "s3:PutObject",
@@ -188,43 +199,43 @@ def test_access_logs_are_written_by_elastic_load_balancing_for_this_account_alon
     ]
 
 
-def test_access_logs_use_s3s_own_key_even_where_there_is_another() -> None:
-    graph = recorded(kms_key_arn=KEY)
+def test_access_logs_use_sse_s3_even_with_a_customer_key() -> None:
+    graph = record_load_balancer(kms_key_arn=KEY)
     (rule,) = only(
         graph, "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
     ).inputs["rules"]
     assert rule["applyServerSideEncryptionByDefault"] == {"sseAlgorithm": "AES256"}
 
 
-def test_access_logs_expire() -> None:
-    graph = recorded(access_log_retention_days=77)
+def test_access_logs_expire_after_the_retention_days() -> None:
+    graph = record_load_balancer(access_log_retention_days=77)
     rules = only(graph, "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration").inputs["rules"]
     assert [rule["expiration"]["days"] for rule in rules if "days" in rule.get("expiration", {})] == [77]
 
 
-def test_a_proxy_is_judged_by_whether_it_runs_and_not_by_sagemaker() -> None:
-    inputs = only(recorded(), PROXIES).inputs
+def test_target_health_check_is_the_liveness_path() -> None:
+    inputs = only(record_load_balancer(), TARGET_GROUP).inputs
     assert inputs["targetType"] == "ip"
     assert inputs["port"] == proxy_environment.PORT
     assert inputs["healthCheck"]["path"] == proxy_environment.HEALTH
 
 
 @pytest.mark.parametrize("idle_timeout_seconds", [60, 180, 4000])
-def test_waiting_times_fit_each_other(idle_timeout_seconds: int) -> None:
+def test_idle_timeout_deregistration_delay_and_keepalive_are_consistent(idle_timeout_seconds: int) -> None:
     timing: list[Timing] = []
-    graph = recorded(
+    graph = record_load_balancer(
         idle_timeout_seconds=idle_timeout_seconds, then=lambda load_balancer: timing.append(load_balancer.timing)
     )
     assert only(graph, BALANCER).inputs["idleTimeout"] == idle_timeout_seconds
-    delay = only(graph, PROXIES).inputs["deregistrationDelay"]
-    # A target group's limit.
+    delay = only(graph, TARGET_GROUP).inputs["deregistrationDelay"]
+    # A target group's maximum is 3600.
     assert delay == min(idle_timeout_seconds, 3600) == timing[0].deregistration_delay
     assert timing[0].upstream_timeout < idle_timeout_seconds < timing[0].keepalive
 
 
-def test_names_fit_with_the_longest_name_of_a_component() -> None:
-    graph = recorded(name="sixteen-letters1")
-    for kind in (BALANCER, PROXIES):
+def test_names_have_at_most_32_characters_with_the_longest_component_name() -> None:
+    graph = record_load_balancer(name="sixteen-letters1")
+    for kind in (BALANCER, TARGET_GROUP):
         # Pulumi adds a hyphen and seven digits.
         assert len(only(graph, kind).name) + 8 <= 32
 
@@ -241,36 +252,40 @@ def test_names_fit_with_the_longest_name_of_a_component() -> None:
         ),
     ],
 )
-def test_the_url_has_the_certificates_name_where_it_is_known(args: dict[str, Any], url: str) -> None:
-    assert told(**args)["url"] == url
+def test_url_has_the_host_name_of_the_certificate_if_it_is_known(args: dict[str, Any], url: str) -> None:
+    assert outputs_of(**args)["url"] == url
 
 
 @pytest.mark.parametrize("args", [{}, {"certificate_arn": CERTIFICATE}])
-def test_the_proxy_is_told_no_public_url_that_is_not_certain(args: dict[str, Any]) -> None:
-    assert told(**args)["proxy"] == {}
+def test_public_url_is_not_set_without_a_host_name(args: dict[str, Any]) -> None:
+    assert outputs_of(**args)["proxy_environment"] == {}
 
 
-def test_the_proxy_is_told_the_name_that_callers_use() -> None:
-    assert told(domain=DOMAIN)["proxy"] == {"MLFLOW_PROXY_PUBLIC_URL": "https://mlflow.example.com"}
+def test_public_url_has_the_domain() -> None:
+    assert outputs_of(domain=DOMAIN)["proxy_environment"] == {"MLFLOW_PROXY_PUBLIC_URL": "https://mlflow.example.com"}
 
 
-def test_no_secret_shows() -> None:
-    graph = recorded(**WAYS["public with sign-in and WAF"])
-    assert not [one.name for one in graph.resources if "client-secret" in set(texts([one.inputs, one.outputs]))]
-    holders = {one.name for one in graph.resources if SECRET in set(texts(one.inputs))}
-    assert holders == {"proxy-https", "proxy-ui-requests-rule"}
-    for name in holders:
-        (holder,) = [one for one in graph.resources if one.name == name]
-        assert holder.secret_outputs in (("defaultActions",), ("actions",))
+def test_client_secret_is_secret_in_every_resource() -> None:
+    graph = record_load_balancer(**CONFIGURATIONS["public-oidc-waf"])
+    assert not [
+        candidate.name
+        for candidate in graph.resources
+        if "client-secret" in set(texts([candidate.inputs, candidate.outputs]))
+    ]
+    names = {candidate.name for candidate in graph.resources if SECRET in set(texts(candidate.inputs))}
+    assert names == {"proxy-https", "proxy-ui-requests-rule"}
+    for name in names:
+        (resource,) = [candidate for candidate in graph.resources if candidate.name == name]
+        assert resource.secret_outputs in (("defaultActions",), ("actions",))
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_everything_is_tagged_and_belongs_to_the_edge(way: str) -> None:
-    graph = recorded(**WAYS[way])
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_resources_are_tagged_descendants_of_the_load_balancer_component(configuration: str) -> None:
+    graph = record_load_balancer(**CONFIGURATIONS[configuration])
     load_balancer = only(graph, "mlflow:aws:LoadBalancer")
-    inside = [one for one in graph.resources if load_balancer in list(graph.ancestors(one))]
-    assert inside
-    for kind in (BALANCER, PROXIES, LISTENER, "aws:lb/listenerRule:ListenerRule", "aws:wafv2/webAcl:WebAcl"):
-        for one in graph.of(kind):
-            assert one in inside
-            assert one.inputs["tags"]["Component"] == "proxy"
+    descendants = [resource for resource in graph.resources if load_balancer in list(graph.ancestors(resource))]
+    assert descendants
+    for kind in (BALANCER, TARGET_GROUP, LISTENER, "aws:lb/listenerRule:ListenerRule", "aws:wafv2/webAcl:WebAcl"):
+        for resource in graph.of(kind):
+            assert resource in descendants
+            assert resource.inputs["tags"]["Component"] == "proxy"

@@ -1,4 +1,4 @@
-"""Sign-in at the load balancer: whose requests end at a login page, and whose never do."""
+"""OIDC sign-in at the load balancer: the listener rules and their actions for each request."""
 
 import fnmatch
 import functools
@@ -12,81 +12,81 @@ from preview.graph import Graph
 from proxy_app.routing import MLFLOW_ROUTES
 
 from .helpers import only
-from .test_load_balancer import DOMAIN, OIDC, recorded, told
+from .test_load_balancer import DOMAIN, OIDC, outputs_of, record_load_balancer
 
 LISTENER = "aws:lb/listener:Listener"
 RULE = "aws:lb/listenerRule:ListenerRule"
 TOKENS = ("Bearer mlp_k3v9x2ab_secret", "bearer mlp_k3v9x2ab_secret", "Basic bWU6bWxnXw==")
-# A route's parameters stand for something in a path.
+# The templates serve as paths: a parameter such as {run_id} is one path segment.
 ROUTES = sorted({route.template for route in MLFLOW_ROUTES if not route.template.startswith("/ajax-api/")})
 
 
 @functools.cache
 def graph() -> Graph:
-    return recorded(domain=DOMAIN, oidc=OIDC)
+    return record_load_balancer(domain=DOMAIN, oidc=OIDC)
 
 
-def fate(path: str, headers: Mapping[str, str] | None = None) -> str:
-    """What the listener does with a request of somebody without a session: forward, authenticate or deny."""
-    for rule in sorted(graph().of(RULE), key=lambda one: one.inputs["priority"]):
-        if all(_holds(condition, path, headers or {}) for condition in rule.inputs["conditions"]):
-            return _first(rule.inputs["actions"])
-    return _first(only(graph(), LISTENER, "proxy-https").inputs["defaultActions"])
+def action_for(path: str, headers: Mapping[str, str] | None = None) -> str:
+    """The listener's action for a request without a session cookie: forward, authenticate or deny."""
+    for rule in sorted(graph().of(RULE), key=lambda rule: rule.inputs["priority"]):
+        if all(_matches(condition, path, headers or {}) for condition in rule.inputs["conditions"]):
+            return _first_action(rule.inputs["actions"])
+    return _first_action(only(graph(), LISTENER, "proxy-https").inputs["defaultActions"])
 
 
-def _holds(condition: Mapping[str, Any], path: str, headers: Mapping[str, str]) -> bool:
+def _matches(condition: Mapping[str, Any], path: str, headers: Mapping[str, str]) -> bool:
     if "pathPattern" in condition:
         return any(fnmatch.fnmatchcase(path, pattern) for pattern in condition["pathPattern"]["values"])
-    shown = headers.get(condition["httpHeader"]["httpHeaderName"])
+    header = headers.get(condition["httpHeader"]["httpHeaderName"])
     values = [value.lower() for value in condition["httpHeader"]["values"]]
-    return shown is not None and any(fnmatch.fnmatchcase(shown.lower(), value) for value in values)
+    return header is not None and any(fnmatch.fnmatchcase(header.lower(), value) for value in values)
 
 
-def _first(actions: list[dict[str, Any]]) -> str:
-    first = min(actions, key=lambda one: one["order"])
+def _first_action(actions: list[dict[str, Any]]) -> str:
+    first = min(actions, key=lambda action: action["order"])
     return first["authenticateOidc"]["onUnauthenticatedRequest"] if "authenticateOidc" in first else first["type"]
 
 
-def test_the_table_has_routes_of_all_kinds() -> None:
+def test_route_table_has_api_graphql_and_version_routes() -> None:
     assert len(ROUTES) > 100
     assert {"/api/2.0/mlflow/runs/create", "/graphql", "/version"} <= set(ROUTES)
 
 
 @pytest.mark.parametrize("token", TOKENS)
-def test_whoever_shows_a_token_is_never_sent_to_a_login_page(token: str) -> None:
-    assert {fate(path, {"Authorization": token}) for path in ["/", *ROUTES]} == {"forward"}
+def test_requests_with_a_token_are_forwarded(token: str) -> None:
+    assert {action_for(path, {"Authorization": token}) for path in ["/", *ROUTES]} == {"forward"}
 
 
-def test_a_client_without_a_token_is_told_so_by_the_proxy() -> None:
+def test_api_and_health_requests_without_a_token_are_forwarded() -> None:
     clients = [path for path in ROUTES if path.startswith(("/api/", "/v1/")) or path in {"/version", "/health"}]
-    assert {fate(path) for path in [*clients, proxy_environment.HEALTH, proxy_environment.READY]} == {"forward"}
+    assert {action_for(path) for path in [*clients, proxy_environment.HEALTH, proxy_environment.READY]} == {"forward"}
 
 
-def test_a_page_without_a_session_gets_401_where_it_expects_data() -> None:
-    twins = [path.replace("/api/", "/ajax-api/", 1) for path in ROUTES if path.startswith("/api/")]
-    scripts = [path for path in ROUTES if path.startswith(("/ajax-api/", "/graphql", "/gateway/"))]
-    assert {fate(path) for path in [*twins, *scripts]} == {"deny"}
+def test_ui_data_requests_without_a_session_are_denied() -> None:
+    ajax_paths = [path.replace("/api/", "/ajax-api/", 1) for path in ROUTES if path.startswith("/api/")]
+    other_paths = [path for path in ROUTES if path.startswith(("/ajax-api/", "/graphql", "/gateway/"))]
+    assert {action_for(path) for path in [*ajax_paths, *other_paths]} == {"deny"}
 
 
 @pytest.mark.parametrize("path", ["/", "/get-artifact", "/static-files/index.html", "/proxy/ui-link", "/apifoo"])
-def test_a_person_without_a_session_is_asked_to_sign_in(path: str) -> None:
-    assert fate(path) == "authenticate"
+def test_page_requests_without_a_session_are_redirected_to_sign_in(path: str) -> None:
+    assert action_for(path) == "authenticate"
 
 
-def test_another_scheme_is_no_token() -> None:
-    assert fate("/", {"Authorization": "Digest username=me"}) == "authenticate"
+def test_other_authorization_scheme_does_not_skip_sign_in() -> None:
+    assert action_for("/", {"Authorization": "Digest username=me"}) == "authenticate"
 
 
-def test_each_request_is_forwarded_last_to_the_proxy() -> None:
+def test_last_action_of_every_rule_forwards_to_the_proxy() -> None:
     proxies = only(graph(), "aws:lb/targetGroup:TargetGroup").outputs["arn"]
-    all_actions = [one.inputs["actions"] for one in graph().of(RULE)]
+    all_actions = [rule.inputs["actions"] for rule in graph().of(RULE)]
     all_actions.append(only(graph(), LISTENER, "proxy-https").inputs["defaultActions"])
     for actions in all_actions:
         assert [action["order"] for action in actions] == [1, 2][: len(actions)]
         assert actions[-1]["targetGroupArn"] == proxies
 
 
-def test_rules_keep_to_what_a_load_balancer_takes() -> None:
+def test_rules_are_within_the_limits_of_a_load_balancer() -> None:
     # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html
     for rule in graph().of(RULE):
         values = [
@@ -96,22 +96,22 @@ def test_rules_keep_to_what_a_load_balancer_takes() -> None:
         assert sum(value.count("*") + value.count("?") for value in values) <= 6
 
 
-def test_a_session_holds_for_pages_and_for_what_they_fetch() -> None:
+def test_pages_and_ui_data_requests_share_one_session() -> None:
     listener = only(graph(), LISTENER, "proxy-https")
     actions = [listener.inputs["defaultActions"], only(graph(), RULE, "proxy-ui-requests-rule").inputs["actions"]]
-    page, script = ({**one[0]["authenticateOidc"], "onUnauthenticatedRequest": ""} for one in actions)
-    assert page == script
+    page, ui_request = ({**steps[0]["authenticateOidc"], "onUnauthenticatedRequest": ""} for steps in actions)
+    assert page == ui_request
     assert page["sessionTimeout"] == 12 * 3600
     assert page["issuer"] == OIDC["issuer"]
 
 
-def test_the_proxy_is_told_whose_word_to_check_and_by_the_names_it_knows() -> None:
-    said = told(domain=DOMAIN, oidc={**OIDC, "groups_claim": "cognito:groups"})["proxy"]
-    assert said["MLFLOW_PROXY_ALB_ARN"] == only(graph(), "aws:lb/loadBalancer:LoadBalancer").outputs["arn"]
-    assert said["MLFLOW_PROXY_ALB_ISSUER"] == OIDC["issuer"]
-    assert said["MLFLOW_PROXY_ALB_CLIENT_ID"] == "mlflow"
-    assert said["MLFLOW_PROXY_ALB_GROUPS_CLAIM"] == "cognito:groups"
+def test_proxy_environment_has_alb_arn_issuer_client_id_and_groups_claim() -> None:
+    environment = outputs_of(domain=DOMAIN, oidc={**OIDC, "groups_claim": "cognito:groups"})["proxy_environment"]
+    assert environment["MLFLOW_PROXY_ALB_ARN"] == only(graph(), "aws:lb/loadBalancer:LoadBalancer").outputs["arn"]
+    assert environment["MLFLOW_PROXY_ALB_ISSUER"] == OIDC["issuer"]
+    assert environment["MLFLOW_PROXY_ALB_CLIENT_ID"] == "mlflow"
+    assert environment["MLFLOW_PROXY_ALB_GROUPS_CLAIM"] == "cognito:groups"
 
 
-def test_without_sign_in_there_is_no_rule() -> None:
-    assert recorded(domain=DOMAIN).of(RULE) == []
+def test_no_listener_rules_without_oidc() -> None:
+    assert record_load_balancer(domain=DOMAIN).of(RULE) == []

@@ -1,4 +1,4 @@
-"""AWS WAF: what it lets MLflow's clients do, what it refuses, and what it writes down."""
+"""AWS WAF: the rules in force and those that only count, the rate limit, and the log."""
 
 import functools
 from typing import Any
@@ -8,13 +8,13 @@ import pytest
 from preview.graph import Graph
 
 from .helpers import KEY, only, statements
-from .test_load_balancer import recorded
+from .test_load_balancer import record_load_balancer
 
 ACL = "aws:wafv2/webAcl:WebAcl"
 LOG = "aws:cloudwatch/logGroup:LogGroup"
-# Capacity and rules of AWS's groups, on 22 November 2026.
+# Capacity and rules of the managed rule groups, as of 22 November 2026.
 # https://docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-list.html
-RULES = {
+MANAGED_RULES = {
     "AWSManagedRulesCommonRuleSet": (
         700,
         "NoUserAgent_HEADER UserAgent_BadBots_HEADER SizeRestrictions_QUERYSTRING SizeRestrictions_Cookie_HEADER "
@@ -35,103 +35,104 @@ RULES = {
         "AWSManagedIPReputationList AWSManagedReconnaissanceList AWSManagedIPDDoSList",
     ),
 }
-A_RATE_RULE = 2
+RATE_RULE_CAPACITY = 2
 
 
 @functools.cache
 def graph() -> Graph:
-    return recorded(waf=True, rate_limit_per_ip=4321, access_log_retention_days=100, kms_key_arn=KEY)
+    return record_load_balancer(waf=True, rate_limit_per_ip=4321, access_log_retention_days=100, kms_key_arn=KEY)
 
 
 def rules() -> list[dict[str, Any]]:
     return only(graph(), ACL).inputs["rules"]
 
 
-def counted() -> dict[str, set[str]]:
-    """By group: the rules that refuse nothing."""
+def counting_rules() -> dict[str, set[str]]:
+    """The overridden rules of each managed rule group: they count, and do not block."""
     groups = [rule["statement"]["managedRuleGroupStatement"] for rule in rules() if "overrideAction" in rule]
-    for override in [one for group in groups for one in group.get("ruleActionOverrides", [])]:
+    for override in [rule for group in groups for rule in group.get("ruleActionOverrides", [])]:
         assert override["actionToUse"] == {"count": {}}
-    return {group["name"]: {one["name"] for one in group.get("ruleActionOverrides", [])} for group in groups}
+    return {group["name"]: {rule["name"] for rule in group.get("ruleActionOverrides", [])} for group in groups}
 
 
-def test_no_body_is_refused_for_what_it_says_or_how_long_it_is() -> None:
-    for group, names in counted().items():
-        assert {rule for rule in RULES[group][1].split() if rule.endswith("_BODY")} <= names
+def test_body_rules_count_only() -> None:
+    for group, names in counting_rules().items():
+        assert {rule for rule in MANAGED_RULES[group][1].split() if rule.endswith("_BODY")} <= names
 
 
-def test_a_port_forward_may_call_itself_localhost() -> None:
-    assert "Host_localhost_HEADER" in counted()["AWSManagedRulesKnownBadInputsRuleSet"]
+def test_localhost_host_header_rule_counts_only() -> None:
+    assert "Host_localhost_HEADER" in counting_rules()["AWSManagedRulesKnownBadInputsRuleSet"]
 
 
-def test_every_exception_is_a_rule_of_awss_and_most_rules_are_none() -> None:
-    assert counted().keys() == RULES.keys()
-    for group, names in counted().items():
-        there = set(RULES[group][1].split())
-        assert names <= there
-        assert len(names) < len(there) / 2
+def test_overridden_rules_exist_and_are_fewer_than_half() -> None:
+    assert counting_rules().keys() == MANAGED_RULES.keys()
+    for group, names in counting_rules().items():
+        known = set(MANAGED_RULES[group][1].split())
+        assert names <= known
+        assert len(names) < len(known) / 2
 
 
-def test_groups_are_in_force() -> None:
+def test_managed_rule_groups_are_not_overridden_as_a_whole() -> None:
     managed = [rule for rule in rules() if "managedRuleGroupStatement" in rule["statement"]]
-    assert [rule["overrideAction"] for rule in managed] == [{"none": {}}] * len(RULES)
+    assert [rule["overrideAction"] for rule in managed] == [{"none": {}}] * len(MANAGED_RULES)
 
 
-def test_rules_are_tried_one_after_the_other_and_fit_into_one_acl() -> None:
+def test_priorities_are_consecutive_and_capacity_is_within_the_limit() -> None:
     assert [rule["priority"] for rule in rules()] == list(range(len(rules())))
-    assert A_RATE_RULE + sum(RULES[group][0] for group in counted()) <= 1500
+    assert RATE_RULE_CAPACITY + sum(MANAGED_RULES[group][0] for group in counting_rules()) <= 1500
 
 
-def test_an_address_that_asks_too_much_is_told_to_wait() -> None:
+def test_rate_limit_per_ip_responds_with_429() -> None:
     (rate,) = [rule for rule in rules() if "rateBasedStatement" in rule["statement"]]
     assert rate["statement"]["rateBasedStatement"] == {
         "aggregateKeyType": "IP",
         "limit": 4321,
         "evaluationWindowSec": 300,
     }
-    answer = rate["action"]["block"]["customResponse"]
-    assert answer["responseCode"] == 429
+    response = rate["action"]["block"]["customResponse"]
+    assert response["responseCode"] == 429
     (body,) = only(graph(), ACL).inputs["customResponseBodies"]
-    assert body["key"] == answer["customResponseBodyKey"]
+    assert body["key"] == response["customResponseBodyKey"]
 
 
-def test_it_leaves_the_load_balancer_before_that_goes_and_before_another_comes() -> None:
+def test_association_is_deleted_before_the_load_balancer_and_before_its_replacement() -> None:
     association = only(graph(), "aws:wafv2/webAclAssociation:WebAclAssociation")
     assert only(graph(), "aws:lb/loadBalancer:LoadBalancer").urn in association.dependencies
     assert only(graph(), ACL).urn in association.dependencies
     assert association.delete_before_replace
 
 
-def test_refused_requests_are_logged_without_what_callers_prove_themselves_by() -> None:
+def test_log_redacts_authorization_and_cookie_and_sampling_is_off() -> None:
     logging = only(graph(), "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration")
-    hidden = {one["singleHeader"]["name"] for one in logging.inputs["redactedFields"]}
-    assert hidden == {"authorization", "cookie"}
+    redacted = {field["singleHeader"]["name"] for field in logging.inputs["redactedFields"]}
+    assert redacted == {"authorization", "cookie"}
     assert logging.inputs["logDestinationConfigs"] == [only(graph(), LOG, "proxy-waf").outputs["arn"]]
-    # Samples are not redacted.
-    shown = [rule["visibilityConfig"] for rule in rules()] + [only(graph(), ACL).inputs["visibilityConfig"]]
-    assert not any(one["sampledRequestsEnabled"] for one in shown)
+    # Sampled requests would not be redacted.
+    visibility = [rule["visibilityConfig"] for rule in rules()] + [only(graph(), ACL).inputs["visibilityConfig"]]
+    assert not any(config["sampledRequestsEnabled"] for config in visibility)
 
 
-def test_its_log_ends_encrypted_and_no_sooner_than_the_access_logs() -> None:
+def test_log_group_is_encrypted_and_has_at_least_the_retention_of_access_logs() -> None:
     log = only(graph(), LOG, "proxy-waf").inputs
     assert log["name"].startswith("aws-waf-logs-")
     assert log["retentionInDays"] == 120
     assert log["kmsKeyId"] == KEY
 
 
-def test_aws_need_not_make_a_policy_that_would_stay_behind() -> None:
-    allowed = only(graph(), "aws:cloudwatch/logResourcePolicy:LogResourcePolicy")
-    (statement,) = statements(allowed.inputs["policyDocument"])
+def test_log_resource_policy_exists_before_logging_is_configured() -> None:
+    policy = only(graph(), "aws:cloudwatch/logResourcePolicy:LogResourcePolicy")
+    (statement,) = statements(policy.inputs["policyDocument"])
     assert statement["Resource"] == only(graph(), LOG, "proxy-waf").outputs["arn"] + ":log-stream:*"
     assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": "123456789012"}
     logging = only(graph(), "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration")
-    assert allowed.urn in logging.dependencies
+    assert policy.urn in logging.dependencies
 
 
-@pytest.mark.parametrize(("days", "kept"), [(1, 1), (365, 365), (3650, 3653)])
-def test_every_age_of_access_logs_is_one_that_cloudwatch_can_keep(days: int, kept: int) -> None:
-    assert only(recorded(waf=True, access_log_retention_days=days), LOG, "proxy-waf").inputs["retentionInDays"] == kept
+@pytest.mark.parametrize(("days", "retention"), [(1, 1), (365, 365), (3650, 3653)])
+def test_retention_is_rounded_up_to_one_that_cloudwatch_logs_accepts(days: int, retention: int) -> None:
+    log = only(record_load_balancer(waf=True, access_log_retention_days=days), LOG, "proxy-waf")
+    assert log.inputs["retentionInDays"] == retention
 
 
-def test_it_is_there_when_it_is_wanted_only() -> None:
-    assert recorded().of(ACL) == []
+def test_no_acl_unless_waf_is_set() -> None:
+    assert record_load_balancer().of(ACL) == []
