@@ -1,4 +1,4 @@
-"""Endpoints: all that is needed is there, and no more passes through them than is ours."""
+"""VPC endpoints: the services that have one, their subnets and route tables, and their policies."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -24,11 +24,11 @@ ENDPOINT = "aws:ec2/vpcEndpoint:VpcEndpoint"
 SERVER = arn("sagemaker", "mlflow-tracking-server/team")
 APP = arn("sagemaker", "mlflow-app/app-ABCDEFGHIJKL")
 REPOSITORY = arn("ecr", "repository/proxy")
-HASHES = arn("secretsmanager", "secret:proxy-hashes-AbCdEf")
+TOKENS_SECRET = arn("secretsmanager", "secret:proxy-hashes-AbCdEf")
 LOG = arn("logs", "log-group:proxy-log")
 BUCKET = "arn:aws:s3:::proxy-artifacts"
 LAYERS = "arn:aws:s3:::prod-eu-west-1-starport-layer-bucket/*"
-NEEDED = {
+SERVICES = {
     *("ecr.api", "ecr.dkr", "ecs", "ecs-agent", "ecs-telemetry", "logs", "sagemaker.api", "secretsmanager"),
     *("ssm", "ssmmessages", "ec2messages", "sts", "s3"),
 }
@@ -40,18 +40,18 @@ EXISTING: dict[str, Any] = {
 }
 
 
-def recorded(
+def record_endpoints(
     *, app: bool = True, bucket: bool = True, kms_key_arn: str | None = None, studio: bool = False, **args: Any
 ) -> Graph:
-    known = pulumi.Output.from_input
+    output = pulumi.Output.from_input
 
     def program() -> None:
         deployment = make_deployment(kms_key_arn=kms_key_arn)
         settings = NetworkSettings.model_validate({"egress": "endpoints", **args})
         tracking = SimpleNamespace(
-            target_arn=known(APP if app else SERVER),
+            target_arn=output(APP if app else SERVER),
             serverless=app,
-            bucket_arn=known(BUCKET) if bucket else None,
+            bucket_arn=output(BUCKET) if bucket else None,
             artifact_prefix="mlflow",
         )
         Endpoints(
@@ -59,9 +59,9 @@ def recorded(
             settings,
             network=Network(deployment, settings, public=False),
             tracking=cast("Tracking", tracking),
-            image=cast("Image", SimpleNamespace(repository_arn=known(REPOSITORY))),
-            tokens=cast("Tokens", SimpleNamespace(hashes_secret_arn=known(HASHES))),
-            log=cast("ProxyLog", SimpleNamespace(arn=known(LOG))),
+            image=cast("Image", SimpleNamespace(repository_arn=output(REPOSITORY))),
+            tokens=cast("Tokens", SimpleNamespace(hashes_secret_arn=output(TOKENS_SECRET))),
+            log=cast("ProxyLog", SimpleNamespace(arn=output(LOG))),
             studio=studio,
         )
 
@@ -69,7 +69,7 @@ def recorded(
 
 
 def services(graph: Graph) -> set[str]:
-    return {one.inputs["serviceName"] for one in graph.of(ENDPOINT)}
+    return {resource.inputs["serviceName"] for resource in graph.of(ENDPOINT)}
 
 
 def endpoint(graph: Graph, name: str) -> Resource:
@@ -77,140 +77,145 @@ def endpoint(graph: Graph, name: str) -> Resource:
 
 
 def targets(graph: Graph, name: str) -> set[str]:
-    """What an endpoint's policy lets through: resources of all its statements."""
-    return {target for one in statements(endpoint(graph, name).inputs["policy"]) for target in one["Resource"]}
+    """The resources in all statements of an endpoint's policy."""
+    return {
+        target for statement in statements(endpoint(graph, name).inputs["policy"]) for target in statement["Resource"]
+    }
 
 
-def test_without_a_nat_every_service_that_is_called_has_an_endpoint() -> None:
-    expected = {f"com.amazonaws.eu-west-1.{name}" for name in NEEDED}
-    assert services(recorded(app=True)) == {*expected, "aws.sagemaker.eu-west-1.mlflow"}
-    assert services(recorded(app=False)) == {*expected, "aws.sagemaker.eu-west-1.experiments"}
+def test_without_a_nat_every_required_service_has_an_endpoint() -> None:
+    expected = {f"com.amazonaws.eu-west-1.{name}" for name in SERVICES}
+    assert services(record_endpoints(app=True)) == {*expected, "aws.sagemaker.eu-west-1.mlflow"}
+    assert services(record_endpoints(app=False)) == {*expected, "aws.sagemaker.eu-west-1.experiments"}
 
 
-def test_a_customer_key_brings_the_endpoint_of_its_service_for_that_key_alone() -> None:
-    graph = recorded(kms_key_arn=KEY)
+def test_customer_key_adds_a_kms_endpoint_restricted_to_the_key() -> None:
+    graph = record_endpoints(kms_key_arn=KEY)
     assert "com.amazonaws.eu-west-1.kms" in services(graph)
     assert targets(graph, "kms") == {KEY}
 
 
-def test_studio_brings_the_endpoints_of_its_notebooks() -> None:
-    more = services(recorded(studio=True)) - services(recorded())
-    assert more == {"com.amazonaws.eu-west-1.sagemaker.runtime", "aws.sagemaker.eu-west-1.studio"}
+def test_studio_adds_the_sagemaker_runtime_and_studio_endpoints() -> None:
+    added = services(record_endpoints(studio=True)) - services(record_endpoints())
+    assert added == {"com.amazonaws.eu-west-1.sagemaker.runtime", "aws.sagemaker.eu-west-1.studio"}
 
 
-def test_the_name_of_mlflows_service_can_be_set() -> None:
-    graph = recorded(mlflow_endpoint_service="com.amazonaws.eu-west-1.mlflow-of-tomorrow")
-    assert endpoint(graph, "mlflow").inputs["serviceName"] == "com.amazonaws.eu-west-1.mlflow-of-tomorrow"
+def test_mlflow_endpoint_service_sets_the_service_name() -> None:
+    graph = record_endpoints(mlflow_endpoint_service="com.amazonaws.eu-west-1.mlflow-custom")
+    assert endpoint(graph, "mlflow").inputs["serviceName"] == "com.amazonaws.eu-west-1.mlflow-custom"
 
 
-def test_interface_endpoints_answer_to_the_public_names_in_every_private_subnet() -> None:
-    graph = recorded()
-    private = {one.id for one in graph.of("aws:ec2/subnet:Subnet")}
+def test_interface_endpoints_have_private_dns_and_are_in_every_private_subnet() -> None:
+    graph = record_endpoints()
+    private = {resource.id for resource in graph.of("aws:ec2/subnet:Subnet")}
     group = only(graph, "aws:ec2/securityGroup:SecurityGroup")
-    interfaces = [one for one in graph.of(ENDPOINT) if one.inputs["vpcEndpointType"] == "Interface"]
-    assert len(interfaces) == len(NEEDED)
-    for one in interfaces:
-        assert one.inputs["privateDnsEnabled"] is True
-        assert set(one.inputs["subnetIds"]) == private
-        assert one.inputs["securityGroupIds"] == [group.id]
+    interfaces = [resource for resource in graph.of(ENDPOINT) if resource.inputs["vpcEndpointType"] == "Interface"]
+    assert len(interfaces) == len(SERVICES)
+    for resource in interfaces:
+        assert resource.inputs["privateDnsEnabled"] is True
+        assert set(resource.inputs["subnetIds"]) == private
+        assert resource.inputs["securityGroupIds"] == [group.id]
 
 
-def test_s3_is_on_every_private_route_table_with_a_nat_too() -> None:
+def test_s3_gateway_endpoint_is_on_every_private_route_table() -> None:
     for egress in ("endpoints", "nat", "nat-per-az"):
-        graph = recorded(egress=egress)
-        tables = {one.id for one in graph.of("aws:ec2/routeTable:RouteTable") if "private" in one.name}
+        graph = record_endpoints(egress=egress)
+        tables = {resource.id for resource in graph.of("aws:ec2/routeTable:RouteTable") if "private" in resource.name}
         gateway = endpoint(graph, "s3").inputs
         assert gateway["vpcEndpointType"] == "Gateway"
         assert set(gateway["routeTableIds"]) == tables
         assert len(tables) == 2
 
 
-def test_with_a_nat_s3_is_the_only_endpoint_and_takes_all() -> None:
-    graph = recorded(egress="nat")
+def test_with_a_nat_the_only_endpoint_is_s3_without_a_policy() -> None:
+    graph = record_endpoints(egress="nat")
     assert services(graph) == {"com.amazonaws.eu-west-1.s3"}
     assert "policy" not in endpoint(graph, "s3").inputs
 
 
-def test_nothing_is_made_in_an_existing_vpc_that_has_a_nat() -> None:
-    assert not recorded(egress="nat", **EXISTING).of(ENDPOINT)
+def test_existing_vpc_with_a_nat_gets_no_endpoints() -> None:
+    assert not record_endpoints(egress="nat", **EXISTING).of(ENDPOINT)
 
 
-def test_an_existing_vpc_keeps_the_endpoints_that_it_has() -> None:
-    kept: list[Endpoint] = ["sts", "logs", "mlflow", "s3"]
-    made = {
-        one.name.removeprefix("proxy-endpoint-") for one in recorded(existing_endpoints=kept, **EXISTING).of(ENDPOINT)
+def test_existing_endpoints_are_not_created_again() -> None:
+    existing: list[Endpoint] = ["sts", "logs", "mlflow", "s3"]
+    created = {
+        resource.name.removeprefix("proxy-endpoint-")
+        for resource in record_endpoints(existing_endpoints=existing, **EXISTING).of(ENDPOINT)
     }
-    assert made == {name.replace(".", "-") for name in {*NEEDED, "mlflow"} - set(kept)}
+    assert created == {name.replace(".", "-") for name in {*SERVICES, "mlflow"} - set(existing)}
 
 
-def test_in_an_existing_vpc_no_policy_binds_those_who_are_there() -> None:
-    graph = recorded(kms_key_arn=KEY, **EXISTING)
-    assert len(graph.of(ENDPOINT)) == len(NEEDED) + 2
-    assert not any("policy" in one.inputs for one in graph.of(ENDPOINT))
+def test_endpoints_in_an_existing_vpc_have_no_policy() -> None:
+    graph = record_endpoints(kms_key_arn=KEY, **EXISTING)
+    assert len(graph.of(ENDPOINT)) == len(SERVICES) + 2
+    assert not any("policy" in resource.inputs for resource in graph.of(ENDPOINT))
     assert endpoint(graph, "s3").inputs["routeTableIds"] == EXISTING["private_route_table_ids"]
 
 
-def test_what_takes_an_arn_is_bounded_to_this_stack() -> None:
-    graph = recorded(app=False)
-    assert targets(graph, "secretsmanager") == {HASHES}
+def test_endpoint_policies_allow_resources_of_this_stack_only() -> None:
+    graph = record_endpoints(app=False)
+    assert targets(graph, "secretsmanager") == {TOKENS_SECRET}
     assert targets(graph, "logs") == {f"{LOG}:*"}
     assert targets(graph, "mlflow") == targets(graph, "sagemaker.api") == {SERVER}
     assert targets(graph, "s3") == {BUCKET, f"{BUCKET}/mlflow/*", LAYERS}
     for name in ("ecr.api", "ecr.dkr"):
-        for one in statements(endpoint(graph, name).inputs["policy"]):
-            assert one["Resource"] == (["*"] if one["Action"] == ["ecr:GetAuthorizationToken"] else [REPOSITORY])
+        for statement in statements(endpoint(graph, name).inputs["policy"]):
+            assert statement["Resource"] == (
+                ["*"] if statement["Action"] == ["ecr:GetAuthorizationToken"] else [REPOSITORY]
+            )
 
 
-def test_other_accounts_principals_get_nothing_but_image_layers() -> None:
+def test_endpoint_policies_allow_other_accounts_image_layers_only() -> None:
     for studio in (False, True):
-        graph = recorded(kms_key_arn=KEY, studio=studio)
-        bounded = [one for one in graph.of(ENDPOINT) if "policy" in one.inputs]
-        assert len(bounded) >= len(NEEDED) - 1
-        for one in bounded:
-            for statement in statements(one.inputs["policy"]):
+        graph = record_endpoints(kms_key_arn=KEY, studio=studio)
+        endpoints = [resource for resource in graph.of(ENDPOINT) if "policy" in resource.inputs]
+        assert len(endpoints) >= len(SERVICES) - 1
+        for resource in endpoints:
+            for statement in statements(resource.inputs["policy"]):
                 assert statement["Principal"] == "*"
                 if statement["Resource"] == [LAYERS]:
                     assert statement["Action"] == ["s3:GetObject"]
                 else:
-                    assert statement["Condition"]["StringEquals"]["aws:PrincipalAccount"] == ACCOUNT, one.name
+                    assert statement["Condition"]["StringEquals"]["aws:PrincipalAccount"] == ACCOUNT, resource.name
 
 
-def test_every_endpoint_that_takes_a_policy_has_one() -> None:
-    without = {one.name for one in recorded().of(ENDPOINT) if "policy" not in one.inputs}
+def test_every_endpoint_that_supports_policies_has_one() -> None:
+    without = {resource.name for resource in record_endpoints().of(ENDPOINT) if "policy" not in resource.inputs}
     assert without == {"proxy-endpoint-ecs-agent", "proxy-endpoint-ecs-telemetry"}
 
 
 @pytest.mark.parametrize(("bucket", "studio"), [(False, False), (True, True)])
-def test_buckets_that_are_not_known_are_at_least_of_this_account(bucket: bool, studio: bool) -> None:
-    graph = recorded(bucket=bucket, studio=studio)
+def test_s3_policy_allows_buckets_of_this_account_if_the_bucket_is_unknown(bucket: bool, studio: bool) -> None:
+    graph = record_endpoints(bucket=bucket, studio=studio)
     artifacts, _ = statements(endpoint(graph, "s3").inputs["policy"])
     assert artifacts["Condition"]["StringEquals"]["aws:ResourceAccount"] == ACCOUNT
 
 
-def test_an_endpoint_is_in_the_zones_only_that_its_service_is_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endpoint_is_only_in_zones_that_offer_its_service(monkeypatch: pytest.MonkeyPatch) -> None:
     def offered(args: Any) -> dict[str, Any]:
         zones = ["eu-west-1b", "eu-west-1c"] if args["serviceName"].endswith(".mlflow") else ZONES
         return {**args, "availabilityZones": zones, "vpcEndpointPolicySupported": True}
 
     monkeypatch.setitem(mock_outputs.CALLS, "aws:ec2/getVpcEndpointService:getVpcEndpointService", offered)
-    graph = recorded()
+    graph = record_endpoints()
     second = only(graph, "aws:ec2/subnet:Subnet", "proxy-private-2")
     assert endpoint(graph, "mlflow").inputs["subnetIds"] == [second.id]
     assert len(endpoint(graph, "sts").inputs["subnetIds"]) == 2
 
 
-def test_of_two_subnets_in_a_zone_an_endpoint_gets_the_first() -> None:
+def test_endpoint_uses_the_first_subnet_of_each_zone() -> None:
     assert one_per_zone("sts", ["a", "b"], ["s1", "s2", "s3"], ["a", "a", "b"]) == ["s1", "s3"]
 
 
-def test_a_service_in_none_of_the_zones_is_refused_with_its_name() -> None:
+def test_service_offered_in_no_zone_of_the_subnets_is_rejected() -> None:
     with pytest.raises(pulumi.RunError, match="network: sts is offered in c, and the private subnets are in a, b"):
         one_per_zone("sts", ["c"], ["s1", "s2"], ["a", "b"])
 
 
-def test_every_endpoint_is_tagged_and_belongs_to_the_box() -> None:
-    graph = recorded()
-    box = only(graph, "mlflow:aws:Endpoints")
-    for one in graph.of(ENDPOINT):
-        assert one.parent == box.urn
-        assert one.inputs["tags"]["Component"] == "proxy"
+def test_endpoints_are_tagged_children_of_the_component() -> None:
+    graph = record_endpoints()
+    component = only(graph, "mlflow:aws:Endpoints")
+    for resource in graph.of(ENDPOINT):
+        assert resource.parent == component.urn
+        assert resource.inputs["tags"]["Component"] == "proxy"

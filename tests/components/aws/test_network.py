@@ -1,4 +1,4 @@
-"""The VPC: what is reachable from where, what a later change touches, and in which order it goes."""
+"""The VPC: subnets, routes, NAT gateways, security group rules, flow logs, and existing VPCs."""
 
 import ipaddress
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from .helpers import KEY, make_deployment, only, statements
 
 SUBNET = "aws:ec2/subnet:Subnet"
 NAT = "aws:ec2/natGateway:NatGateway"
-GATEWAY = "aws:ec2/internetGateway:InternetGateway"
+INTERNET_GATEWAY = "aws:ec2/internetGateway:InternetGateway"
 ROUTE = "aws:ec2/route:Route"
 GROUP = "aws:ec2/securityGroup:SecurityGroup"
 IN = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
@@ -38,7 +38,7 @@ def _four_zones(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[rep
     monkeypatch.setattr(mock_outputs, "ZONES", [f"eu-west-1{letter}" for letter in "abcd"])
 
 
-def recorded(
+def record_network(
     *,
     public: bool = False,
     kms_key_arn: str | None = None,
@@ -52,7 +52,7 @@ def recorded(
 
 
 def subnets(graph: Graph, kind: str) -> dict[str, Resource]:
-    return {one.name: one for one in graph.of(SUBNET) if one.name.startswith(f"proxy-{kind}-")}
+    return {resource.name: resource for resource in graph.of(SUBNET) if resource.name.startswith(f"proxy-{kind}-")}
 
 
 def allow_egress(*roles: str) -> Callable[[Network], None]:
@@ -64,156 +64,158 @@ def allow_egress(*roles: str) -> Callable[[Network], None]:
     return then
 
 
-def test_more_zones_renumber_no_subnet() -> None:
-    two, three, four = (recorded(az_count=zones, egress="nat-per-az", public=True) for zones in (2, 3, 4))
+def test_more_zones_do_not_change_existing_subnets() -> None:
+    two, three, four = (record_network(az_count=zones, egress="nat-per-az", public=True) for zones in (2, 3, 4))
     for fewer, more in ((two, three), (three, four)):
-        after = {one.name: one.inputs for one in more.of(SUBNET)}
+        after = {resource.name: resource.inputs for resource in more.of(SUBNET)}
         assert len(after) > len(fewer.of(SUBNET))
-        for one in fewer.of(SUBNET):
-            assert after[one.name] == one.inputs
+        for resource in fewer.of(SUBNET):
+            assert after[resource.name] == resource.inputs
 
 
 @pytest.mark.parametrize("cidr", ["10.42.0.0/16", "192.168.4.0/22", "172.16.0.0/20"])
-def test_ranges_lie_in_the_vpc_and_do_not_overlap(cidr: str) -> None:
+def test_subnet_ranges_are_in_the_vpc_and_do_not_overlap(cidr: str) -> None:
     private, public = ranges(cidr)
-    networks = [ipaddress.ip_network(one) for one in [*private, *public]]
+    networks = [ipaddress.ip_network(network) for network in [*private, *public]]
     vpc = ipaddress.IPv4Network(cidr)
     assert len(networks) == 8
-    assert all(vpc.supernet_of(ipaddress.IPv4Network(one)) for one in [*private, *public])
-    assert not any(one.overlaps(other) for one in networks for other in networks if one is not other)
+    assert all(vpc.supernet_of(ipaddress.IPv4Network(network)) for network in [*private, *public])
+    assert not any(network.overlaps(other) for network in networks for other in networks if network is not other)
 
 
-def test_the_smallest_vpc_has_room_for_load_balancer_endpoints_and_tasks() -> None:
+def test_subnets_of_the_smallest_vpc_are_large_enough() -> None:
     private, public = ranges("192.168.4.0/22")
-    # AWS keeps five of each; a load balancer wants a /27 and eight free addresses.
-    assert all(ipaddress.ip_network(one).num_addresses - 5 >= 120 for one in private)
-    assert all(ipaddress.ip_network(one).prefixlen <= 27 for one in public)
+    # AWS reserves five addresses of each subnet; a load balancer needs a /27 and eight free addresses.
+    assert all(ipaddress.ip_network(cidr).num_addresses - 5 >= 120 for cidr in private)
+    assert all(ipaddress.ip_network(cidr).prefixlen <= 27 for cidr in public)
 
 
-def test_zones_are_real_ones_that_are_available() -> None:
-    graph = recorded()
-    asked = next(one for one in graph.calls if one.token.endswith("getAvailabilityZones")).args
-    assert asked["state"] == "available"
-    assert {one["name"]: one["values"] for one in asked["filters"]} == {
+def test_zones_are_available_and_need_no_opt_in() -> None:
+    graph = record_network()
+    args = next(call for call in graph.calls if call.token.endswith("getAvailabilityZones")).args
+    assert args["state"] == "available"
+    assert {item["name"]: item["values"] for item in args["filters"]} == {
         "opt-in-status": ["opt-in-not-required"],
         "zone-type": ["availability-zone"],
     }
 
 
-def test_a_list_of_zones_that_changes_replaces_no_subnet() -> None:
-    graph = recorded(egress="nat-per-az")
+def test_subnets_ignore_changes_of_the_availability_zone() -> None:
+    graph = record_network(egress="nat-per-az")
     assert len(graph.of(SUBNET)) == 4
-    assert all(one.ignore_changes == ("availabilityZone",) for one in graph.of(SUBNET))
+    assert all(resource.ignore_changes == ("availabilityZone",) for resource in graph.of(SUBNET))
 
 
 def test_each_zone_has_one_private_subnet() -> None:
-    zones = [one.inputs["availabilityZone"] for one in subnets(recorded(az_count=3), "private").values()]
+    zones = [
+        resource.inputs["availabilityZone"] for resource in subnets(record_network(az_count=3), "private").values()
+    ]
     assert zones == ["eu-west-1a", "eu-west-1b", "eu-west-1c"]
 
 
-def test_more_zones_than_the_region_has_are_refused_with_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_zones_than_the_region_has_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mock_outputs, "ZONES", ["eu-west-1a", "eu-west-1b"])
     with pytest.raises(
         pulumi.RunError, match=r"network\.azCount: got 3, expected at most 2 in this region: eu-west-1a, eu-west-1b"
     ):
-        recorded(az_count=3)
+        record_network(az_count=3)
 
 
-def test_nothing_gets_a_public_address_by_itself() -> None:
-    graph = recorded(egress="nat", public=True)
+def test_subnets_assign_no_public_ipv4_and_no_ipv6_addresses() -> None:
+    graph = record_network(egress="nat", public=True)
     assert graph.of(SUBNET)
-    assert all(one.inputs["mapPublicIpOnLaunch"] is False for one in graph.of(SUBNET))
-    assert not any("ipv6" in name.lower() for one in graph.resources for name in one.inputs)
+    assert all(resource.inputs["mapPublicIpOnLaunch"] is False for resource in graph.of(SUBNET))
+    assert not any("ipv6" in name.lower() for resource in graph.resources for name in resource.inputs)
 
 
-def test_endpoints_alone_leave_no_way_to_the_internet() -> None:
-    graph = recorded(egress="endpoints")
+def test_egress_endpoints_creates_no_route_to_the_internet() -> None:
+    graph = record_network(egress="endpoints")
     assert len(subnets(graph, "private")) == len(graph.of(SUBNET)) == 2
-    for kind in (NAT, GATEWAY, ROUTE, "aws:ec2/eip:Eip"):
+    for kind in (NAT, INTERNET_GATEWAY, ROUTE, "aws:ec2/eip:Eip"):
         assert not graph.of(kind), kind
 
 
-def test_a_public_load_balancer_does_not_let_private_subnets_out() -> None:
-    graph = recorded(egress="endpoints", public=True)
+def test_public_load_balancer_adds_a_default_route_to_public_subnets_only() -> None:
+    graph = record_network(egress="endpoints", public=True)
     assert len(subnets(graph, "public")) == 2
     assert not graph.of(NAT)
-    assert [one.name for one in graph.of(ROUTE)] == ["proxy-public"]
+    assert [resource.name for resource in graph.of(ROUTE)] == ["proxy-public"]
 
 
-def test_an_internal_load_balancer_gets_no_public_subnet_beyond_the_nats() -> None:
-    assert list(subnets(recorded(egress="nat", az_count=3), "public")) == ["proxy-public-1"]
+def test_internal_load_balancer_adds_no_public_subnet_to_that_of_the_nat() -> None:
+    assert list(subnets(record_network(egress="nat", az_count=3), "public")) == ["proxy-public-1"]
 
 
 @pytest.mark.parametrize(("egress", "count"), [("nat", 1), ("nat-per-az", 3)])
-def test_each_private_subnet_goes_out_by_a_nat_of_its_zone_if_there_is_one(egress: str, count: int) -> None:
-    graph = recorded(egress=egress, az_count=3)
+def test_private_subnets_route_to_the_nat_of_their_zone_or_to_the_only_nat(egress: str, count: int) -> None:
+    graph = record_network(egress=egress, az_count=3)
     assert len(graph.of(NAT)) == count
-    nat_of = {one.id: one for one in graph.of(NAT)}
-    subnet_of = {one.id: one for one in graph.of(SUBNET)}
+    nat_of = {resource.id: resource for resource in graph.of(NAT)}
+    subnet_of = {resource.id: resource for resource in graph.of(SUBNET)}
     defaults = {
-        one.inputs["routeTableId"]: nat_of[one.inputs["natGatewayId"]]
-        for one in graph.of(ROUTE)
-        if "natGatewayId" in one.inputs
+        resource.inputs["routeTableId"]: nat_of[resource.inputs["natGatewayId"]]
+        for resource in graph.of(ROUTE)
+        if "natGatewayId" in resource.inputs
     }
-    ways = graph.of("aws:ec2/routeTableAssociation:RouteTableAssociation")
-    tables = {one.inputs["subnetId"]: one.inputs["routeTableId"] for one in ways}
+    associations = graph.of("aws:ec2/routeTableAssociation:RouteTableAssociation")
+    tables = {resource.inputs["subnetId"]: resource.inputs["routeTableId"] for resource in associations}
     private = subnets(graph, "private").values()
-    assert len({tables[one.id] for one in private}) == 3
-    for one in private:
-        zone = subnet_of[defaults[tables[one.id]].inputs["subnetId"]].inputs["availabilityZone"]
-        assert zone == (one.inputs["availabilityZone"] if count > 1 else "eu-west-1a")
+    assert len({tables[resource.id] for resource in private}) == 3
+    for resource in private:
+        zone = subnet_of[defaults[tables[resource.id]].inputs["subnetId"]].inputs["availabilityZone"]
+        assert zone == (resource.inputs["availabilityZone"] if count > 1 else "eu-west-1a")
 
 
-def test_the_internet_gateway_goes_after_all_that_has_public_addresses() -> None:
-    graph = recorded(egress="nat", public=True)
-    gateway = only(graph, GATEWAY)
+def test_public_subnets_addresses_and_nats_depend_on_the_internet_gateway() -> None:
+    graph = record_network(egress="nat", public=True)
+    gateway = only(graph, INTERNET_GATEWAY)
     address = only(graph, "aws:ec2/eip:Eip")
-    for one in [*subnets(graph, "public").values(), only(graph, NAT), address]:
-        assert gateway.urn in one.dependencies, one.name
+    for resource in [*subnets(graph, "public").values(), only(graph, NAT), address]:
+        assert gateway.urn in resource.dependencies, resource.name
     assert address.urn in only(graph, NAT).dependencies
 
 
-def test_names_of_endpoints_resolve_in_the_vpc() -> None:
-    vpc = only(recorded(), "aws:ec2/vpc:Vpc")
+def test_dns_support_and_hostnames_are_enabled() -> None:
+    vpc = only(record_network(), "aws:ec2/vpc:Vpc")
     assert vpc.inputs["enableDnsSupport"] is True
     assert vpc.inputs["enableDnsHostnames"] is True
 
 
-def test_the_default_security_group_lets_nothing_through() -> None:
-    graph = recorded()
+def test_default_security_group_has_no_rules() -> None:
+    graph = record_network()
     group = only(graph, "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup")
     assert group.inputs["vpcId"] == only(graph, "aws:ec2/vpc:Vpc").id
     assert group.inputs["ingress"] == group.inputs["egress"] == []
 
 
-def test_flow_logs_are_kept_for_as_long_as_is_set_and_with_the_key() -> None:
-    graph = recorded(flow_log_retention_days=90, kms_key_arn=KEY)
+def test_flow_logs_have_the_retention_and_the_customer_key() -> None:
+    graph = record_network(flow_log_retention_days=90, kms_key_arn=KEY)
     group = only(graph, "aws:cloudwatch/logGroup:LogGroup")
     assert group.inputs["retentionInDays"] == 90
     assert group.inputs["kmsKeyId"] == KEY
-    flows = only(graph, "aws:ec2/flowLog:FlowLog").inputs
-    assert flows["trafficType"] == "ALL"
-    assert flows["vpcId"] == only(graph, "aws:ec2/vpc:Vpc").id
-    assert flows["logDestination"] == group.outputs["arn"]
-    assert flows["iamRoleArn"] == only(graph, "aws:iam/role:Role").outputs["arn"]
+    flow_log = only(graph, "aws:ec2/flowLog:FlowLog").inputs
+    assert flow_log["trafficType"] == "ALL"
+    assert flow_log["vpcId"] == only(graph, "aws:ec2/vpc:Vpc").id
+    assert flow_log["logDestination"] == group.outputs["arn"]
+    assert flow_log["iamRoleArn"] == only(graph, "aws:iam/role:Role").outputs["arn"]
 
 
-def test_flow_logs_can_write_their_group_alone_and_not_bring_it_back() -> None:
-    graph = recorded()
+def test_flow_log_role_writes_its_log_group_only_and_cannot_create_it() -> None:
+    graph = record_network()
     trust = statements(only(graph, "aws:iam/role:Role").inputs["assumeRolePolicy"])
-    assert [one["Principal"] for one in trust] == [{"Service": "vpc-flow-logs.amazonaws.com"}]
+    assert [statement["Principal"] for statement in trust] == [{"Service": "vpc-flow-logs.amazonaws.com"}]
     group = only(graph, "aws:cloudwatch/logGroup:LogGroup")
-    given = statements(only(graph, "aws:iam/rolePolicy:RolePolicy").inputs["policy"])
-    assert {target for one in given for target in one["Resource"]} == {f"{group.outputs['arn']}:*"}
-    assert "logs:CreateLogGroup" not in {action for one in given for action in one["Action"]}
+    granted = statements(only(graph, "aws:iam/rolePolicy:RolePolicy").inputs["policy"])
+    assert {target for statement in granted for target in statement["Resource"]} == {f"{group.outputs['arn']}:*"}
+    assert "logs:CreateLogGroup" not in {action for statement in granted for action in statement["Action"]}
 
 
-def test_an_existing_vpc_with_a_nat_is_left_alone() -> None:
-    seen: list[Network] = []
-    graph = recorded(egress="nat", public=True, then=seen.append, **EXISTING)
-    assert [one.type for one in graph.resources] == ["mlflow:aws:Network"]
+def test_existing_vpc_with_a_nat_gets_no_resources() -> None:
+    networks: list[Network] = []
+    graph = record_network(egress="nat", public=True, then=networks.append, **EXISTING)
+    assert [resource.type for resource in graph.resources] == ["mlflow:aws:Network"]
     assert not graph.calls
-    network = seen[0]
+    network = networks[0]
     assert network.private_subnet_ids == EXISTING["private_subnet_ids"]
     assert network.public_subnet_ids == EXISTING["public_subnet_ids"]
     assert network.private_route_table_ids == EXISTING["private_route_table_ids"]
@@ -222,15 +224,15 @@ def test_an_existing_vpc_with_a_nat_is_left_alone() -> None:
     assert (outputs["vpc_id"], outputs["cidr"]) == (EXISTING["vpc_id"], EXISTING["vpc_cidr"])
 
 
-def test_an_existing_vpc_with_endpoints_gets_their_security_group_and_nothing_else() -> None:
-    graph = recorded(egress="endpoints", **EXISTING)
-    assert [one.type for one in graph.resources] == ["mlflow:aws:Network", GROUP, IN]
+def test_existing_vpc_with_endpoints_gets_their_security_group_only() -> None:
+    graph = record_network(egress="endpoints", **EXISTING)
+    assert [resource.type for resource in graph.resources] == ["mlflow:aws:Network", GROUP, IN]
     assert only(graph, GROUP).inputs["vpcId"] == EXISTING["vpc_id"]
     assert only(graph, IN).inputs["cidrIpv4"] == EXISTING["vpc_cidr"]
 
 
-def test_endpoints_take_https_from_the_vpc_and_call_nobody() -> None:
-    graph = recorded(egress="endpoints")
+def test_endpoints_accept_https_from_the_vpc_and_have_no_egress() -> None:
+    graph = record_network(egress="endpoints")
     rule = only(graph, IN).inputs
     assert (rule["ipProtocol"], rule["fromPort"], rule["toPort"]) == ("tcp", 443, 443)
     assert rule["cidrIpv4"] == only(graph, "aws:ec2/vpc:Vpc").inputs["cidrBlock"]
@@ -238,15 +240,15 @@ def test_endpoints_take_https_from_the_vpc_and_call_nobody() -> None:
     assert "egress" not in only(graph, GROUP).inputs
 
 
-def test_with_a_nat_https_goes_anywhere_and_nothing_else_goes_out() -> None:
-    rule = only(recorded(egress="nat", then=allow_egress("tasks")), OUT).inputs
+def test_with_a_nat_egress_is_https_to_any_address() -> None:
+    rule = only(record_network(egress="nat", then=allow_egress("tasks")), OUT).inputs
     assert (rule["ipProtocol"], rule["fromPort"], rule["toPort"]) == ("tcp", 443, 443)
     assert rule["cidrIpv4"] == "0.0.0.0/0"
 
 
-def test_without_a_nat_https_goes_to_the_endpoints_and_s3_alone() -> None:
-    graph = recorded(egress="endpoints", then=allow_egress("tasks"))
-    to_endpoints, to_s3 = (one.inputs for one in graph.of(OUT))
+def test_without_a_nat_egress_is_https_to_endpoints_and_s3() -> None:
+    graph = record_network(egress="endpoints", then=allow_egress("tasks"))
+    to_endpoints, to_s3 = (resource.inputs for resource in graph.of(OUT))
     assert to_endpoints["referencedSecurityGroupId"] == only(graph, GROUP, "proxy-endpoints").id
     assert to_s3["prefixListId"] == mock_outputs.resource_id("pl", "com.amazonaws.eu-west-1.s3")
     for rule in (to_endpoints, to_s3):
@@ -254,26 +256,29 @@ def test_without_a_nat_https_goes_to_the_endpoints_and_s3_alone() -> None:
         assert "cidrIpv4" not in rule
 
 
-def test_endpoints_that_were_there_can_be_reached_too() -> None:
-    graph = recorded(egress="endpoints", existing_endpoints=["sts"], then=allow_egress("tasks"), **EXISTING)
+def test_existing_endpoints_add_https_egress_to_the_vpc() -> None:
+    graph = record_network(egress="endpoints", existing_endpoints=["sts"], then=allow_egress("tasks"), **EXISTING)
     rule = only(graph, OUT, "proxy-tasks-to-vpc").inputs
     assert (rule["cidrIpv4"], rule["fromPort"], rule["toPort"]) == (EXISTING["vpc_cidr"], 443, 443)
 
 
 @pytest.mark.parametrize("egress", ["nat", "endpoints"])
-def test_two_callers_are_let_out_by_rules_of_their_own(egress: str) -> None:
-    graph = recorded(egress=egress, then=allow_egress("tasks", "load-balancer"))
-    groups = {one.id: one.name for one in graph.of(GROUP)}
-    assert {groups[one.inputs["securityGroupId"]] for one in graph.of(OUT)} == {"tasks-group", "load-balancer-group"}
-    assert all(one.inputs["description"] for one in graph.of(OUT))
+def test_each_security_group_gets_its_own_egress_rules(egress: str) -> None:
+    graph = record_network(egress=egress, then=allow_egress("tasks", "load-balancer"))
+    groups = {resource.id: resource.name for resource in graph.of(GROUP)}
+    assert {groups[resource.inputs["securityGroupId"]] for resource in graph.of(OUT)} == {
+        "tasks-group",
+        "load-balancer-group",
+    }
+    assert all(resource.inputs["description"] for resource in graph.of(OUT))
 
 
-def test_everything_that_can_be_tagged_is_and_belongs_to_the_box() -> None:
-    graph = recorded(egress="nat-per-az", public=True)
-    box = only(graph, "mlflow:aws:Network")
-    without = {ROUTE, "aws:ec2/routeTableAssociation:RouteTableAssociation", "aws:iam/rolePolicy:RolePolicy"}
-    for one in graph.resources:
-        if one.urn == box.urn:
+def test_resources_are_tagged_descendants_of_the_network_component() -> None:
+    graph = record_network(egress="nat-per-az", public=True)
+    component = only(graph, "mlflow:aws:Network")
+    untaggable = {ROUTE, "aws:ec2/routeTableAssociation:RouteTableAssociation", "aws:iam/rolePolicy:RolePolicy"}
+    for resource in graph.resources:
+        if resource.urn == component.urn:
             continue
-        assert box in list(graph.ancestors(one)), one.name
-        assert one.type in without or one.inputs["tags"]["Component"] == "proxy", one.name
+        assert component in list(graph.ancestors(resource)), resource.name
+        assert resource.type in untaggable or resource.inputs["tags"]["Component"] == "proxy", resource.name

@@ -27,12 +27,12 @@ def group_id(graph: Graph, name: str) -> str:
     return only(graph, "aws:ec2/securityGroup:SecurityGroup", f"proxy-{name}").id
 
 
-def ways(graph: Graph, kind: str, group: str) -> list[tuple[str | None, int, int]]:
+def rules(graph: Graph, kind: str, group: str) -> list[tuple[str | None, int, int]]:
     """(referenced group, from port, to port) of the rules of a group."""
     return [
-        (one.inputs.get("referencedSecurityGroupId"), one.inputs["fromPort"], one.inputs["toPort"])
-        for one in graph.of(kind)
-        if one.inputs["securityGroupId"] == group_id(graph, group)
+        (rule.inputs.get("referencedSecurityGroupId"), rule.inputs["fromPort"], rule.inputs["toPort"])
+        for rule in graph.of(kind)
+        if rule.inputs["securityGroupId"] == group_id(graph, group)
     ]
 
 
@@ -43,31 +43,31 @@ def graph(request: pytest.FixtureRequest) -> Graph:
 
 def test_tasks_accept_requests_from_the_load_balancer_only(graph: Graph) -> None:
     port = proxy_environment.PORT
-    assert ways(graph, IN, "tasks") == [(group_id(graph, "load-balancer"), port, port)]
+    assert rules(graph, IN, "tasks") == [(group_id(graph, "load-balancer"), port, port)]
 
 
 def test_instances_accept_no_inbound_connections(graph: Graph) -> None:
-    assert ways(graph, IN, "instances") == []
+    assert rules(graph, IN, "instances") == []
 
 
 def test_load_balancer_connects_to_tasks_only(graph: Graph) -> None:
     port = proxy_environment.PORT
-    assert ways(graph, OUT, "load-balancer") == [(group_id(graph, "tasks"), port, port)]
+    assert rules(graph, OUT, "load-balancer") == [(group_id(graph, "tasks"), port, port)]
 
 
 def test_tasks_connect_with_https_only(graph: Graph) -> None:
-    assert {(first, last) for _, first, last in ways(graph, OUT, "tasks")} == {(443, 443)}
+    assert {(first, last) for _, first, last in rules(graph, OUT, "tasks")} == {(443, 443)}
 
 
 @pytest.mark.parametrize("settings", [STACKS[0], STACKS[2]], ids=["http", "https"])
 def test_instances_connect_to_an_internal_load_balancer(settings: dict[str, Any]) -> None:
     graph = record_stack(settings)
     port = 443 if "loadBalancer" in settings else 80
-    assert (group_id(graph, "load-balancer"), port, port) in ways(graph, OUT, "instances")
-    assert (group_id(graph, "instances"), port, port) in ways(graph, IN, "load-balancer")
+    assert (group_id(graph, "load-balancer"), port, port) in rules(graph, OUT, "instances")
+    assert (group_id(graph, "instances"), port, port) in rules(graph, IN, "load-balancer")
 
 
 def test_instances_do_not_connect_to_a_public_load_balancer() -> None:
     graph = record_stack(PUBLIC)
-    assert group_id(graph, "instances") not in {source for source, _, _ in ways(graph, IN, "load-balancer")}
-    assert group_id(graph, "load-balancer") not in {target for target, _, _ in ways(graph, OUT, "instances")}
+    assert group_id(graph, "instances") not in {source for source, _, _ in rules(graph, IN, "load-balancer")}
+    assert group_id(graph, "load-balancer") not in {target for target, _, _ in rules(graph, OUT, "instances")}
