@@ -1,4 +1,4 @@
-"""The lines that a stack prints: they run as they are pasted, and show no token."""
+"""The shell commands in the stack's outputs: a shell runs them, and they contain no token."""
 
 import dataclasses
 import json
@@ -57,17 +57,17 @@ UNNAMED = _LoadBalancer(https=True)
 PUBLIC = _LoadBalancer(https=True, public=True, host_name="mlflow.example.com")
 
 
-def lines(load_balancer: _LoadBalancer) -> tuple[str | None, str]:
-    """(port forward, client_setup), as the stack has them for its outputs."""
+def commands(load_balancer: _LoadBalancer) -> tuple[str | None, str]:
+    """The stack's outputs (port_forward, client_setup)."""
 
     def program() -> None:
-        forward, client_setup = client_commands(
+        port_forward, client_setup = client_commands(
             make_deployment(),
             load_balancer=cast("LoadBalancer", load_balancer),
             service=cast("Service", _Service()),
             tokens=cast("Tokens", _Tokens()),
         )
-        pulumi.export("forward", forward)
+        pulumi.export("forward", port_forward)
         pulumi.export("client_setup", client_setup)
 
     outputs = record(program).outputs
@@ -75,10 +75,10 @@ def lines(load_balancer: _LoadBalancer) -> tuple[str | None, str]:
 
 
 def run(script: str) -> list[str]:
-    """What a shell prints that has an `aws` which says how it is called."""
+    """The lines that a shell prints for a script, with an `aws` that prints its arguments."""
     bash = shutil.which("bash")
     assert bash
-    # Its words, each on a line; to whoever asks for an instance or a secret it says one.
+    # One argument on each line; for ec2 and secretsmanager, stdout is an instance id or a token.
     aws = """aws() {
       case "$1" in
         ec2) printf '%s\\n' "$@" >&2; echo i-0123456789abcdef0 ;;
@@ -87,56 +87,56 @@ def run(script: str) -> list[str]:
       esac
     }
     """
-    done = subprocess.run([bash, "-euc", aws + script], capture_output=True, text=True, check=True)
-    return (done.stderr + done.stdout).splitlines()
+    completed = subprocess.run([bash, "-euc", aws + script], capture_output=True, text=True, check=True)
+    return (completed.stderr + completed.stdout).splitlines()
 
 
-def after(words: list[str], option: str) -> str:
+def option_value(words: list[str], option: str) -> str:
     return words[words.index(option) + 1]
 
 
 @pytest.mark.parametrize(
     ("load_balancer", "port", "local"), [(HTTP, "80", "8080"), (NAMED, "443", "8443"), (UNNAMED, "443", "8443")]
 )
-def test_the_port_forward_goes_through_an_instance_of_the_service_to_the_load_balancer(
+def test_port_forward_connects_to_the_load_balancer_through_an_instance(
     load_balancer: _LoadBalancer, port: str, local: str
 ) -> None:
-    forward, _ = lines(load_balancer)
-    assert forward is not None
-    words = run(forward)
+    port_forward, _ = commands(load_balancer)
+    assert port_forward is not None
+    words = run(port_forward)
     assert "Name=tag:aws:autoscaling:groupName,Values=proxy-instances-1234567" in words
-    assert after(words, "--target") == "i-0123456789abcdef0"
-    assert after(words, "--document-name") == "AWS-StartPortForwardingSessionToRemoteHost"
-    parameters: Any = json.loads(after(words, "--parameters"))
+    assert option_value(words, "--target") == "i-0123456789abcdef0"
+    assert option_value(words, "--document-name") == "AWS-StartPortForwardingSessionToRemoteHost"
+    parameters: Any = json.loads(option_value(words, "--parameters"))
     assert parameters == {"host": [ALB], "portNumber": [port], "localPortNumber": [local]}
 
 
-def test_a_public_one_needs_no_port_forward() -> None:
-    forward, client_setup = lines(PUBLIC)
-    assert forward is None
+def test_public_load_balancer_has_no_port_forward() -> None:
+    port_forward, client_setup = commands(PUBLIC)
+    assert port_forward is None
     assert "laptop" not in client_setup
 
 
 @pytest.mark.parametrize("load_balancer", [HTTP, NAMED, UNNAMED, PUBLIC])
-def test_the_notebooks_lines_set_the_two_variables_and_nothing_shows_the_token(load_balancer: _LoadBalancer) -> None:
-    forward, client_setup = lines(load_balancer)
-    assert "mlp_" not in f"{forward}{client_setup}"
+def test_client_setup_sets_uri_and_token_without_containing_the_token(load_balancer: _LoadBalancer) -> None:
+    port_forward, client_setup = commands(load_balancer)
+    assert "mlp_" not in f"{port_forward}{client_setup}"
     words = run(f'{client_setup}\necho "uri $MLFLOW_TRACKING_URI"; echo "token $MLFLOW_TRACKING_TOKEN"')
-    assert after(words, "--secret-id") == SECRET_ARN
+    assert option_value(words, "--secret-id") == SECRET_ARN
     assert words[-2:] == [
         f"uri http{'s' if load_balancer.https else ''}://{load_balancer.host_name or ALB}",
         "token mlp_from_the_secret",
     ]
 
 
-def test_a_laptop_is_told_the_name_that_its_certificate_has() -> None:
-    client_setup = lines(NAMED)[1]
+def test_client_setup_has_the_local_address_for_a_port_forward() -> None:
+    client_setup = commands(NAMED)[1]
     assert "`127.0.0.1 mlflow.example.com` to /etc/hosts" in client_setup
     assert "https://mlflow.example.com:8443" in client_setup
-    assert "http://localhost:8080" in lines(HTTP)[1]
+    assert "http://localhost:8080" in commands(HTTP)[1]
     assert "localhost" not in client_setup
 
 
-def test_a_certificate_whose_name_is_not_known_is_said_to_be_one() -> None:
-    assert "loadBalancer.hostName" in lines(UNNAMED)[1]
-    assert "loadBalancer.hostName" not in lines(NAMED)[1] + lines(HTTP)[1] + lines(PUBLIC)[1]
+def test_client_setup_mentions_host_name_setting_only_for_an_unnamed_certificate() -> None:
+    assert "loadBalancer.hostName" in commands(UNNAMED)[1]
+    assert "loadBalancer.hostName" not in commands(NAMED)[1] + commands(HTTP)[1] + commands(PUBLIC)[1]

@@ -1,4 +1,4 @@
-"""The proxy's container: how it is confined, and what it is told."""
+"""The proxy's container definition: confinement, log, limits, and environment."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ TASK_DEFINITION = "aws:ecs/taskDefinition:TaskDefinition"
 TIMING = Timing(idle_timeout_seconds=180)
 
 
-def definition(args: ServiceSettings | None = None) -> dict[str, Any]:
+def make_definition(args: ServiceSettings | None = None) -> dict[str, Any]:
     return container(
         args or ServiceSettings(),
         image=IMAGE_URI,
@@ -30,7 +30,7 @@ def definition(args: ServiceSettings | None = None) -> dict[str, Any]:
     )
 
 
-def settings(
+def make_environment(
     args: ServiceSettings | None = None,
     roles: RoleRules | None = None,
     load_balancer_environment: dict[str, Any] | None = None,
@@ -46,90 +46,101 @@ def settings(
     )
 
 
-def test_it_runs_as_nobody_in_particular_with_nothing_to_write_to_and_no_rights() -> None:
-    found = definition()
-    assert found["user"] == proxy_environment.USER
-    assert found["readonlyRootFilesystem"] is True
-    assert found["privileged"] is False
-    assert found["linuxParameters"]["capabilities"] == {"add": [], "drop": ["ALL"]}
-    assert found["dockerSecurityOptions"] == ["no-new-privileges"]
-    assert not {"mountPoints", "secrets", "extraHosts", "systemControls"} & found.keys()
+def test_container_is_unprivileged_with_a_read_only_root_filesystem() -> None:
+    definition = make_definition()
+    assert definition["user"] == proxy_environment.USER
+    assert definition["readonlyRootFilesystem"] is True
+    assert definition["privileged"] is False
+    assert definition["linuxParameters"]["capabilities"] == {"add": [], "drop": ["ALL"]}
+    assert definition["dockerSecurityOptions"] == ["no-new-privileges"]
+    assert not {"mountPoints", "secrets", "extraHosts", "systemControls"} & definition.keys()
 
 
-def test_only_exec_access_gives_it_a_root_to_write_to() -> None:
-    opened = definition(ServiceSettings(enable_execute_command=True))
-    closed = definition()
-    changed = {name for name in closed if closed[name] != opened[name]}
+def test_enable_execute_command_changes_root_filesystem_and_init_only() -> None:
+    with_exec = make_definition(ServiceSettings(enable_execute_command=True))
+    without_exec = make_definition()
+    changed = {name for name in without_exec if without_exec[name] != with_exec[name]}
     assert changed == {"readonlyRootFilesystem", "linuxParameters"}
-    assert opened["linuxParameters"] == {**closed["linuxParameters"], "initProcessEnabled": True}
+    assert with_exec["linuxParameters"] == {**without_exec["linuxParameters"], "initProcessEnabled": True}
 
 
-def test_a_log_that_cannot_be_written_stops_no_proxy() -> None:
-    options = definition()["logConfiguration"]["options"]
+def test_log_driver_is_non_blocking() -> None:
+    options = make_definition()["logConfiguration"]["options"]
     assert options["mode"] == "non-blocking"
     assert options["max-buffer-size"].endswith("m")
-    assert not {"awslogs-create-group"} & options.keys()
+    assert "awslogs-create-group" not in options
 
 
-def test_the_order_of_settings_does_not_make_a_new_revision() -> None:
-    assert [one["name"] for one in definition()["environment"]] == ["MLFLOW_PROXY_A", "MLFLOW_PROXY_B"]
+def test_environment_variables_are_sorted() -> None:
+    assert [variable["name"] for variable in make_definition()["environment"]] == ["MLFLOW_PROXY_A", "MLFLOW_PROXY_B"]
 
 
-def test_it_is_killed_only_after_the_proxy_could_end() -> None:
-    assert definition()["stopTimeout"] == TIMING.stop_timeout > int(settings()[proxy_environment.GRACE_SECONDS])
+def test_stop_timeout_is_longer_than_the_grace_period() -> None:
+    assert (
+        make_definition()["stopTimeout"]
+        == TIMING.stop_timeout
+        > int(make_environment()[proxy_environment.GRACE_SECONDS])
+    )
 
 
-def test_there_are_files_for_every_connection() -> None:
-    (limit,) = definition()["ulimits"]
-    # 1,024 callers by default, and as many to the upstream.
+def test_file_limit_covers_client_and_upstream_connections() -> None:
+    (limit,) = make_definition()["ulimits"]
+    # By default 1,024 client connections, and as many to the upstream.
     assert limit == {"name": "nofile", "softLimit": limit["hardLimit"], "hardLimit": limit["hardLimit"]}
     assert limit["hardLimit"] >= 2 * 1024 + 512
 
 
-def test_the_proxy_never_takes_the_instances_rights() -> None:
-    assert settings()["AWS_EC2_METADATA_DISABLED"] == "true"
+def test_instance_metadata_is_disabled() -> None:
+    assert make_environment()["AWS_EC2_METADATA_DISABLED"] == "true"
 
 
-def test_the_metrics_are_not_offered_to_the_network() -> None:
-    assert "MLFLOW_PROXY_METRICS_LISTEN" not in settings()
+def test_metrics_listener_keeps_its_loopback_default() -> None:
+    assert "MLFLOW_PROXY_METRICS_LISTEN" not in make_environment()
 
 
-def test_roles_are_told_only_where_there_are_some() -> None:
-    assert proxy_environment.ROLE_RULES not in settings()
+def test_role_rules_are_set_only_if_there_are_any() -> None:
+    assert proxy_environment.ROLE_RULES not in make_environment()
     rules = RoleRules(admin=["group:ml-admins"], viewer=["domain:example.com"])
-    assert settings(roles=rules)[proxy_environment.ROLE_RULES] == "domain:example.com=viewer, group:ml-admins=admin"
-
-
-def test_sizes_are_the_settings() -> None:
-    told = settings(ServiceSettings(body_limit_mib=64, body_budget_mib=512, task_memory_mib=1024))
-    assert (told[proxy_environment.BODY_LIMIT_MIB], told[proxy_environment.BODY_BUDGET_MIB]) == ("64", "512")
-
-
-def test_what_the_load_balancer_says_of_itself_arrives() -> None:
-    load_balancer = {proxy_environment.PUBLIC_URL: "https://mlflow.example.com"}
-    assert load_balancer.items() <= settings(load_balancer_environment=load_balancer).items()
-
-
-@pytest.mark.parametrize("idle_timeout_seconds", [60, 180, 4000])
-def test_the_proxy_and_the_target_group_go_by_the_same_load_balancer(idle_timeout_seconds: int) -> None:
-    graph = record_stack({"loadBalancer": {"idleTimeoutSeconds": idle_timeout_seconds}})
-    timing = Timing(idle_timeout_seconds=idle_timeout_seconds)
-    found = container_definition(graph)
-    told = {one["name"]: one["value"] for one in found["environment"]}
-    (proxies,) = graph.of("aws:lb/targetGroup:TargetGroup")
-    (balancer,) = graph.of("aws:lb/loadBalancer:LoadBalancer")
-    assert balancer.inputs["idleTimeout"] == idle_timeout_seconds < int(told[proxy_environment.KEEPALIVE_SECONDS])
-    assert int(told[proxy_environment.UPSTREAM_TIMEOUT_SECONDS]) < idle_timeout_seconds
-    assert proxies.inputs["deregistrationDelay"] == timing.deregistration_delay
     assert (
-        found["stopTimeout"] > int(told[proxy_environment.GRACE_SECONDS]) > int(told[proxy_environment.DRAIN_SECONDS])
+        make_environment(roles=rules)[proxy_environment.ROLE_RULES]
+        == "domain:example.com=viewer, group:ml-admins=admin"
     )
 
 
-def test_no_secret_gets_into_the_definition_and_nothing_is_missing() -> None:
+def test_body_limit_and_budget_are_those_of_the_settings() -> None:
+    variables = make_environment(ServiceSettings(body_limit_mib=64, body_budget_mib=512, task_memory_mib=1024))
+    assert (variables[proxy_environment.BODY_LIMIT_MIB], variables[proxy_environment.BODY_BUDGET_MIB]) == ("64", "512")
+
+
+def test_environment_of_the_load_balancer_is_included() -> None:
+    load_balancer = {proxy_environment.PUBLIC_URL: "https://mlflow.example.com"}
+    assert load_balancer.items() <= make_environment(load_balancer_environment=load_balancer).items()
+
+
+@pytest.mark.parametrize("idle_timeout_seconds", [60, 180, 4000])
+def test_proxy_timeouts_match_load_balancer_and_target_group(idle_timeout_seconds: int) -> None:
+    graph = record_stack({"loadBalancer": {"idleTimeoutSeconds": idle_timeout_seconds}})
+    timing = Timing(idle_timeout_seconds=idle_timeout_seconds)
+    definition = container_definition(graph)
+    environment = {variable["name"]: variable["value"] for variable in definition["environment"]}
+    (target_group,) = graph.of("aws:lb/targetGroup:TargetGroup")
+    (balancer,) = graph.of("aws:lb/loadBalancer:LoadBalancer")
+    assert (
+        balancer.inputs["idleTimeout"] == idle_timeout_seconds < int(environment[proxy_environment.KEEPALIVE_SECONDS])
+    )
+    assert int(environment[proxy_environment.UPSTREAM_TIMEOUT_SECONDS]) < idle_timeout_seconds
+    assert target_group.inputs["deregistrationDelay"] == timing.deregistration_delay
+    assert (
+        definition["stopTimeout"]
+        > int(environment[proxy_environment.GRACE_SECONDS])
+        > int(environment[proxy_environment.DRAIN_SECONDS])
+    )
+
+
+def test_container_definitions_contain_no_secret_and_no_missing_value() -> None:
     graph = record_stack()
     (task,) = graph.of("aws:ecs/taskDefinition:TaskDefinition")
-    # One secret within would make all of it one.
+    # A single secret value would make the whole JSON text secret.
     assert "containerDefinitions" not in task.secret_inputs
     text = task.inputs["containerDefinitions"]
     assert SECRET not in text
@@ -144,7 +155,7 @@ def test_container_definitions_have_the_normal_form_that_ecs_returns(*, enable_e
     assert KINDS[TASK_DEFINITION].normal_form(task.inputs) == task.inputs
 
 
-def test_the_task_is_for_the_instances_that_there_are() -> None:
+def test_runtime_platform_matches_the_architecture() -> None:
     for architecture, platform in (("arm64", "ARM64"), ("amd64", "X86_64")):
         graph = record_stack({"image": {"imageUri": IMAGE_URI, "architecture": architecture}})
         (task,) = graph.of("aws:ecs/taskDefinition:TaskDefinition")

@@ -1,4 +1,4 @@
-"""The numbers that a rollout without a lost request rests on."""
+"""Timing: the timeouts that allow a deployment without failed requests."""
 
 import pytest
 
@@ -6,55 +6,55 @@ from components.aws.load_balancer_settings import LoadBalancerSettings
 from components.aws.timing import Timing
 from proxy_app.settings import Settings
 
-# The bounds that the setting has, AWS's own default, and ours.
-BOUNDS = [60, 61, 120, LoadBalancerSettings().idle_timeout_seconds, 600, 3599, 3600, 4000]
-# What the proxy has where nobody says otherwise; three attempts at connecting are the most that it makes.
-CONNECTING = 3 * Settings(upstream_url="http://127.0.0.1:1").connect_timeout
+# The bounds of the setting, the default of AWS, and the default of the component.
+IDLE_TIMEOUTS = [60, 61, 120, LoadBalancerSettings().idle_timeout_seconds, 600, 3599, 3600, 4000]
+# The proxy's default; it makes at most three attempts to connect.
+CONNECT_SECONDS = 3 * Settings(upstream_url="http://127.0.0.1:1").connect_timeout
 
 
-@pytest.fixture(params=BOUNDS)
+@pytest.fixture(params=IDLE_TIMEOUTS)
 def timing(request: pytest.FixtureRequest) -> Timing:
     return Timing(idle_timeout_seconds=request.param)
 
 
-def test_the_load_balancer_closes_idle_connections_before_the_proxy_does(timing: Timing) -> None:
+def test_idle_timeout_is_shorter_than_the_proxy_keepalive(timing: Timing) -> None:
     assert timing.idle_timeout_seconds < timing.keepalive
 
 
-def test_the_proxy_gives_up_before_the_load_balancer_also_after_it_had_to_wait(timing: Timing) -> None:
-    assert timing.body_timeout + CONNECTING + timing.upstream_timeout < timing.idle_timeout_seconds
+def test_body_connect_and_upstream_timeouts_together_are_shorter_than_the_idle_timeout(timing: Timing) -> None:
+    assert timing.body_timeout + CONNECT_SECONDS + timing.upstream_timeout < timing.idle_timeout_seconds
 
 
-def test_the_usual_settings_leave_an_answer_as_long_as_the_clients_wait() -> None:
-    # MLflow's clients give up after 120 seconds, the proxy by its own default a little before.
+def test_default_upstream_timeout_is_at_least_the_default_of_the_proxy() -> None:
+    # MLflow clients time out after 120 seconds, the proxy by default a little earlier.
     assert (
         Settings(upstream_url="http://127.0.0.1:1").upstream_timeout
         <= Timing(idle_timeout_seconds=LoadBalancerSettings().idle_timeout_seconds).upstream_timeout
     )
 
 
-def test_a_request_to_which_nothing_moves_ends_before_its_target_is_gone(timing: Timing) -> None:
+def test_stalled_request_times_out_before_deregistration_ends(timing: Timing) -> None:
     longest = timing.body_timeout + timing.upstream_timeout
-    # Up to the hour that a target group can take.
+    # A target group's maximum is 3600.
     assert timing.deregistration_delay == 3600 or longest < timing.deregistration_delay
 
 
-def test_a_target_group_takes_the_delay(timing: Timing) -> None:
+def test_deregistration_delay_is_within_the_limits_of_a_target_group(timing: Timing) -> None:
     assert 0 <= timing.deregistration_delay <= 3600
 
 
-def test_the_proxy_ends_before_it_is_killed(timing: Timing) -> None:
-    # Drain is a part of grace for the proxy; even if it were not, there would be time.
+def test_drain_and_grace_are_shorter_than_the_stop_timeout(timing: Timing) -> None:
+    # The proxy counts drain as a part of grace; the stop timeout covers their sum too.
     assert timing.drain < timing.grace
     assert timing.drain + timing.grace < timing.stop_timeout
 
 
-def test_a_rollout_is_called_failed_only_after_old_tasks_could_end_twice(timing: Timing) -> None:
+def test_rollout_timeout_is_longer_than_stopping_old_tasks_twice(timing: Timing) -> None:
     assert timing.rollout > 2 * (timing.deregistration_delay + timing.stop_timeout)
 
 
-def test_the_proxy_takes_all_of_them(timing: Timing) -> None:
-    told = {
+def test_proxy_settings_accept_every_timeout(timing: Timing) -> None:
+    seconds = {
         "MLFLOW_PROXY_BODY_TIMEOUT_SECONDS": timing.body_timeout,
         "MLFLOW_PROXY_UPSTREAM_TIMEOUT_SECONDS": timing.upstream_timeout,
         "MLFLOW_PROXY_KEEPALIVE_SECONDS": timing.keepalive,
@@ -63,6 +63,7 @@ def test_the_proxy_takes_all_of_them(timing: Timing) -> None:
     }
     settings = Settings.from_env(
         {"MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:1", "MLFLOW_PROXY_TOKENS_FILE": "/tokens"}
-        | {name: str(seconds) for name, seconds in told.items()}
+        | {name: str(value) for name, value in seconds.items()}
     )
-    assert settings.grace == timing.grace
+    assert (settings.body_timeout, settings.upstream_timeout) == (timing.body_timeout, timing.upstream_timeout)
+    assert (settings.keepalive, settings.drain, settings.grace) == (timing.keepalive, timing.drain, timing.grace)

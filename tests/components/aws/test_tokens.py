@@ -1,4 +1,4 @@
-"""The first admin token: the proxy takes it, nobody sees it by accident, and no update brings a revoked one back."""
+"""The initial admin token: format, secrecy, and secret values that later updates do not overwrite."""
 
 import asyncio
 import re
@@ -19,19 +19,19 @@ from tests.doubles.request_factory import context
 from .admin_token import create_admin_token
 from .helpers import KEY, make_deployment, only
 
-VALUE = "aws:secretsmanager/secretVersion:SecretVersion"
-KEPT = "aws:secretsmanager/secret:Secret"
+SECRET_VERSION = "aws:secretsmanager/secretVersion:SecretVersion"
+SECRET_RESOURCE = "aws:secretsmanager/secret:Secret"
 NOW = datetime(2026, 11, 22, 10, 0, 0, 123456, tzinfo=UTC)
 NAMES = ("proxy-admin-token", "proxy-tokens")
 
 
-def recorded(*, days: int = 365, deletion_protection: bool = False, kms_key_arn: str | None = None) -> Graph:
+def record_tokens(*, days: int = 365, deletion_protection: bool = False, kms_key_arn: str | None = None) -> Graph:
     return record(
         lambda: Tokens(make_deployment(deletion_protection=deletion_protection, kms_key_arn=kms_key_arn), days=days)
     )
 
 
-def test_the_proxy_takes_the_first_token_for_an_admins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_proxy_authenticates_the_initial_token_as_admin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     token, document = create_admin_token(monkeypatch)
     (tmp_path / "tokens.json").write_text(document)
 
@@ -45,7 +45,7 @@ def test_the_proxy_takes_the_first_token_for_an_admins(monkeypatch: pytest.Monke
     assert (principal.name, principal.role) == ("admin", Role.ADMIN)
 
 
-def test_the_document_is_byte_for_byte_as_the_proxy_command_writes_it() -> None:
+def test_token_document_equals_the_serialization_of_the_proxy() -> None:
     token = f"{TOKEN_PREFIX}_k3v9x2ab_{'-_' * 21}a"
     document = first_document(token, 365, NOW)
     (entry,) = deserialize(document, "the test")
@@ -54,65 +54,65 @@ def test_the_document_is_byte_for_byte_as_the_proxy_command_writes_it() -> None:
     assert entry.expires - entry.created == timedelta(days=365)
 
 
-def test_a_made_token_has_the_form_of_the_proxy_own() -> None:
-    _, plain = Token.new("somebody", Role.VIEWER, 1)
-    # What the two random resources put together, in the letters that they may use.
-    graph = recorded()
+def test_proxy_tokens_match_the_format_of_the_initial_token() -> None:
+    _, plain = Token.new("user", Role.VIEWER, 1)
+    # The format that the two random resources produce, with their character sets.
+    graph = record_tokens()
     id_part = only(graph, "random:index/randomString:RandomString").inputs
     secret_part = only(graph, "random:index/randomPassword:RandomPassword").inputs
-    form = (
+    pattern = (
         f"{TOKEN_PREFIX}_[a-z0-9]{{{id_part['length']}}}_[A-Za-z0-9{secret_part['overrideSpecial']}]"
         f"{{{secret_part['length']}}}"
     )
-    assert re.fullmatch(form, plain)
+    assert re.fullmatch(pattern, plain)
     assert (id_part["upper"], id_part["special"]) == (False, False)
 
 
-def test_the_token_is_secret_wherever_it_is() -> None:
-    graph = recorded()
+def test_token_and_document_are_secret_in_outputs_and_inputs() -> None:
+    graph = record_tokens()
     assert only(graph, "mlflow:aws:Tokens").outputs["admin_token"] == SECRET
     for name in NAMES:
-        value = only(graph, VALUE, name)
+        value = only(graph, SECRET_VERSION, name)
         assert value.inputs["secretString"] == SECRET
         assert "secretString" in value.secret_inputs
 
 
-def test_the_plain_token_and_the_hashes_are_in_secrets_of_their_own() -> None:
-    graph = recorded()
-    places = {only(graph, VALUE, name).inputs["secretId"] for name in NAMES}
-    assert places == {secret.outputs["arn"] for secret in graph.of(KEPT)}
+def test_token_and_hashes_are_in_separate_secrets() -> None:
+    graph = record_tokens()
+    secret_ids = {only(graph, SECRET_VERSION, name).inputs["secretId"] for name in NAMES}
+    assert secret_ids == {secret.outputs["arn"] for secret in graph.of(SECRET_RESOURCE)}
     outputs = only(graph, "mlflow:aws:Tokens").outputs
-    assert outputs["hashes_secret_arn"] == only(graph, KEPT, "proxy-tokens").outputs["arn"]
-    assert outputs["admin_token_secret_arn"] == only(graph, KEPT, "proxy-admin-token").outputs["arn"]
+    assert outputs["hashes_secret_arn"] == only(graph, SECRET_RESOURCE, "proxy-tokens").outputs["arn"]
+    assert outputs["admin_token_secret_arn"] == only(graph, SECRET_RESOURCE, "proxy-admin-token").outputs["arn"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_value_is_written_once(name: str) -> None:
-    value = only(recorded(), VALUE, name)
+def test_secret_value_is_not_updated_and_has_its_own_staging_label(name: str) -> None:
+    value = only(record_tokens(), SECRET_VERSION, name)
     assert set(value.ignore_changes) == {"secretString", "versionStages"}
-    # Without a label of its own, AWS forgets it after two changes, and an update after a refresh would write it again.
+    # AWS deletes a version without a staging label, and an update after a refresh would then write the value again.
     assert set(value.inputs["versionStages"]) - {"AWSCURRENT", "AWSPREVIOUS", "AWSPENDING"}
     assert "AWSCURRENT" in value.inputs["versionStages"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_value_goes_with_its_secret(name: str) -> None:
-    graph = recorded()
-    assert only(graph, VALUE, name).deleted_with == only(graph, KEPT, name).urn
+def test_secret_version_is_deleted_with_its_secret(name: str) -> None:
+    graph = record_tokens()
+    assert only(graph, SECRET_VERSION, name).deleted_with == only(graph, SECRET_RESOURCE, name).urn
 
 
-def test_secrets_can_be_brought_back_in_production_only() -> None:
+def test_recovery_window_is_30_days_with_deletion_protection_and_0_without() -> None:
     for protected, days in ((False, 0), (True, 30)):
-        for secret in recorded(deletion_protection=protected).of(KEPT):
+        for secret in record_tokens(deletion_protection=protected).of(SECRET_RESOURCE):
             assert secret.inputs["recoveryWindowInDays"] == days
 
 
-def test_secrets_use_the_customers_key() -> None:
-    assert {one.inputs["kmsKeyId"] for one in recorded(kms_key_arn=KEY).of(KEPT)} == {KEY}
-    assert not any("kmsKeyId" in one.inputs for one in recorded().of(KEPT))
+def test_secrets_use_the_customer_key() -> None:
+    assert {secret.inputs["kmsKeyId"] for secret in record_tokens(kms_key_arn=KEY).of(SECRET_RESOURCE)} == {KEY}
+    assert not any("kmsKeyId" in secret.inputs for secret in record_tokens().of(SECRET_RESOURCE))
 
 
-def test_the_proxy_can_wait_for_the_hashes() -> None:
-    ready: list[str] = []
-    graph = record(lambda: Tokens(make_deployment(), days=1).hashes_ready.urn.apply(ready.append))
-    assert ready == [only(graph, VALUE, "proxy-tokens").urn]
+def test_hashes_ready_is_the_secret_version_of_the_hashes() -> None:
+    urns: list[str] = []
+    graph = record(lambda: Tokens(make_deployment(), days=1).hashes_ready.urn.apply(urns.append))
+    assert urns == [only(graph, SECRET_VERSION, "proxy-tokens").urn]
