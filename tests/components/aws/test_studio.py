@@ -1,4 +1,4 @@
-"""Studio: inside the VPC, with the rights of one person who logs runs."""
+"""SageMaker Studio: network access, retention, encryption, and the permissions of the user profile."""
 
 import dataclasses
 import re
@@ -32,9 +32,9 @@ OUT = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
 ROLE_POLICY = "aws:iam/rolePolicy:RolePolicy"
 
 
-def recorded(
+def record_studio(
     *,
-    deployment: Mapping[str, Any] | None = None,
+    deployment_args: Mapping[str, Any] | None = None,
     stack: str = "dev",
     network: Mapping[str, Any] | None = None,
     studio: Mapping[str, Any] | None = None,
@@ -42,34 +42,37 @@ def recorded(
     **tracking: Any,
 ) -> Graph:
     def program() -> None:
-        here = dataclasses.replace(make_deployment(**(deployment or {})), stack=stack)
-        around = Network(here, NetworkSettings(**(network or {})), public=False)
+        deployment = dataclasses.replace(make_deployment(**(deployment_args or {})), stack=stack)
+        vpc = Network(deployment, NetworkSettings(**(network or {})), public=False)
         Studio(
-            here,
+            deployment,
             StudioSettings(**(studio or {})),
-            network=around,
-            tracking=Tracking(here, TrackingSettings(**tracking)),
+            network=vpc,
+            tracking=Tracking(deployment, TrackingSettings(**tracking)),
             load_balancer=LoadBalancer(
-                here, LoadBalancerSettings(**(load_balancer or {})), network=around, oidc_client_secret=None
+                deployment, LoadBalancerSettings(**(load_balancer or {})), network=vpc, oidc_client_secret=None
             ),
         )
 
     return record(program)
 
 
-def granted(graph: Graph) -> dict[str, Any]:
-    """By action."""
+def statements_by_action(graph: Graph) -> dict[str, Any]:
+    """The statements of the Studio role's policy, by action."""
     policy = only(graph, ROLE_POLICY, "proxy-studio").inputs["policy"]
-    return {action: one for one in statements(policy) for action in one["Action"]}
+    pairs = [(action, statement) for statement in statements(policy) for action in statement["Action"]]
+    by_action = dict(pairs)
+    assert len(by_action) == len(pairs), "an action is in two statements"
+    return by_action
 
 
-def of_studio(graph: Graph, kind: str) -> list[dict[str, Any]]:
+def studio_rules(graph: Graph, kind: str) -> list[dict[str, Any]]:
     group = only(graph, GROUP, "proxy-studio")
-    return [one.inputs for one in graph.of(kind) if group.urn in one.property_dependencies["securityGroupId"]]
+    return [rule.inputs for rule in graph.of(kind) if group.urn in rule.property_dependencies["securityGroupId"]]
 
 
-def test_its_traffic_stays_in_the_vpc() -> None:
-    graph = recorded()
+def test_domain_is_vpc_only_with_iam_authentication_and_its_security_group() -> None:
+    graph = record_studio()
     inputs = only(graph, DOMAIN).inputs
     assert inputs["appNetworkAccessType"] == "VpcOnly"
     assert inputs["authMode"] == "IAM"
@@ -77,77 +80,78 @@ def test_its_traffic_stays_in_the_vpc() -> None:
     assert inputs["defaultUserSettings"]["securityGroups"] == [group.outputs.get("id", group.id)]
 
 
-def test_nothing_but_its_own_apps_reaches_its_apps() -> None:
-    graph = recorded()
-    (rule,) = of_studio(graph, IN)
+def test_only_ingress_rule_is_from_its_own_security_group() -> None:
+    graph = record_studio()
+    (rule,) = studio_rules(graph, IN)
     assert rule["referencedSecurityGroupId"] == rule["securityGroupId"]
 
 
 @pytest.mark.parametrize("egress", ["nat", "endpoints"])
-def test_its_apps_reach_aws_their_files_and_each_other(egress: str) -> None:
-    graph = recorded(network={"egress": egress})
-    ports = {(rule["fromPort"], rule["toPort"]) for rule in of_studio(graph, OUT)}
+def test_egress_ports_are_those_of_aws_efs_and_apps(egress: str) -> None:
+    graph = record_studio(network={"egress": egress})
+    ports = {(rule["fromPort"], rule["toPort"]) for rule in studio_rules(graph, OUT)}
     assert ports == {(80, 80), (443, 443), (2049, 2049), (8192, 65535)}
-    # Not before the way out, and until the end: the domain needs it to go.
-    needed = {one.urn for kind in (IN, OUT) for one in graph.of(kind) if "-studio-" in one.name}
-    assert needed <= set(only(graph, DOMAIN).dependencies)
+    # The domain is created after its rules and deleted before them: its apps need them to stop.
+    rules = {rule.urn for kind in (IN, OUT) for rule in graph.of(kind) if "-studio-" in rule.name}
+    assert len(rules) > len(ports)
+    assert rules <= set(only(graph, DOMAIN).dependencies)
 
 
-def test_notebooks_come_through_the_proxy_whoever_else_may() -> None:
-    graph = recorded(load_balancer={"allowed_cidrs": ["192.168.0.0/16"], "certificate_arn": CERTIFICATE})
+def test_studio_connects_to_the_load_balancer_with_allowed_cidrs_set() -> None:
+    graph = record_studio(load_balancer={"allowed_cidrs": ["192.168.0.0/16"], "certificate_arn": CERTIFICATE})
     studio, balancer = (only(graph, GROUP, name) for name in ("proxy-studio", "proxy-load-balancer"))
-    (out,) = [one for one in of_studio(graph, OUT) if one.get("referencedSecurityGroupId") == balancer.id]
-    (way_in,) = [
-        one.inputs
-        for one in graph.of(IN)
-        if one.inputs.get("referencedSecurityGroupId") == studio.id != one.inputs["securityGroupId"]
+    (outbound,) = [rule for rule in studio_rules(graph, OUT) if rule.get("referencedSecurityGroupId") == balancer.id]
+    (inbound,) = [
+        rule.inputs
+        for rule in graph.of(IN)
+        if rule.inputs.get("referencedSecurityGroupId") == studio.id != rule.inputs["securityGroupId"]
     ]
-    assert way_in["securityGroupId"] == balancer.id
-    assert {(one["fromPort"], one["toPort"]) for one in (out, way_in)} == {(443, 443)}
+    assert inbound["securityGroupId"] == balancer.id
+    assert {(rule["fromPort"], rule["toPort"]) for rule in (outbound, inbound)} == {(443, 443)}
 
 
-def test_a_public_proxy_is_reached_as_everything_on_the_internet_is() -> None:
-    graph = recorded(load_balancer={"public": True, "certificate_arn": CERTIFICATE})
-    assert not [one for one in graph.resources if one.name == "proxy-studio-to-load-balancer"]
+def test_public_load_balancer_needs_no_studio_rule() -> None:
+    graph = record_studio(load_balancer={"public": True, "certificate_arn": CERTIFICATE})
+    assert not [resource for resource in graph.resources if resource.name == "proxy-studio-to-load-balancer"]
 
 
-def test_without_internet_no_address_outside_is_allowed() -> None:
-    graph = recorded(network={"egress": "endpoints"})
-    assert "0.0.0.0/0" not in {rule.get("cidrIpv4") for rule in of_studio(graph, OUT)}
+def test_egress_endpoints_allows_no_rule_to_any_address() -> None:
+    graph = record_studio(network={"egress": "endpoints"})
+    assert "0.0.0.0/0" not in {rule.get("cidrIpv4") for rule in studio_rules(graph, OUT)}
 
 
-def test_home_directories_do_not_stay_and_cost() -> None:
-    assert only(recorded(), DOMAIN).inputs["retentionPolicy"] == {"homeEfsFileSystem": "Delete"}
+def test_home_directories_are_deleted_with_the_domain() -> None:
+    assert only(record_studio(), DOMAIN).inputs["retentionPolicy"] == {"homeEfsFileSystem": "Delete"}
 
 
-def test_in_production_home_directories_cannot_be_destroyed() -> None:
-    assert only(recorded(deployment={"deletion_protection": True}), DOMAIN).protect
-    assert not only(recorded(), DOMAIN).protect
+def test_deletion_protection_protects_the_domain() -> None:
+    assert only(record_studio(deployment_args={"deletion_protection": True}), DOMAIN).protect
+    assert not only(record_studio(), DOMAIN).protect
 
 
-def test_files_use_the_customers_key() -> None:
-    assert only(recorded(deployment={"kms_key_arn": KEY}), DOMAIN).inputs["kmsKeyId"] == KEY
+def test_domain_uses_the_customer_key() -> None:
+    assert only(record_studio(deployment_args={"kms_key_arn": KEY}), DOMAIN).inputs["kmsKeyId"] == KEY
 
 
 @pytest.mark.parametrize("stack", ["dev", "9", "Team_A.prod", "x" * 100, "é"])
-def test_a_domains_name_is_one_that_sagemaker_takes(stack: str) -> None:
-    domain = only(recorded(stack=stack), DOMAIN)
+def test_domain_name_is_valid_and_domain_is_deleted_before_replacement(stack: str) -> None:
+    domain = only(record_studio(stack=stack), DOMAIN)
     assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", domain.inputs["domainName"])
-    # Its successor has the same.
+    # A replacement has the same name.
     assert domain.delete_before_replace
 
 
-def test_the_user_profile_is_in_the_domain() -> None:
-    graph = recorded(studio={"user_profile": "ada"})
+def test_user_profile_is_created_in_the_domain() -> None:
+    graph = record_studio(studio={"user_profile": "ada"})
     profile = only(graph, PROFILE)
     assert profile.inputs["userProfileName"] == "ada"
     assert only(graph, DOMAIN).urn in profile.dependencies
 
 
-def test_a_user_starts_private_spaces_of_their_own_alone() -> None:
-    graph = recorded(studio={"user_profile": "ada"})
+def test_user_may_manage_own_private_spaces_and_apps_only() -> None:
+    graph = record_studio(studio={"user_profile": "ada"})
     domain = only(graph, DOMAIN).id
-    by_action = granted(graph)
+    by_action = statements_by_action(graph)
     profile = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:user-profile/{domain}/ada"
     for action in ("CreateSpace", "UpdateSpace", "DeleteSpace", "CreateApp", "DeleteApp"):
         rule = by_action[f"sagemaker:{action}"]
@@ -157,35 +161,37 @@ def test_a_user_starts_private_spaces_of_their_own_alone() -> None:
 
 
 @pytest.mark.parametrize("kind", ["app", "server"])
-def test_a_user_calls_this_mlflow_alone(kind: str) -> None:
-    graph = recorded(kind=kind)
-    by_action = granted(graph)
-    found = graph.of("aws:sagemaker/mlflowApp:MlflowApp") + graph.of(
+def test_user_may_read_and_write_this_mlflow_and_not_delete(kind: str) -> None:
+    graph = record_studio(kind=kind)
+    by_action = statements_by_action(graph)
+    mlflow = graph.of("aws:sagemaker/mlflowApp:MlflowApp") + graph.of(
         "aws:sagemaker/mlflowTrackingServer:MlflowTrackingServer"
     )
-    arn = found[0].outputs["arn"]
-    calling = ["sagemaker:CallMlflowAppApi"] if kind == "app" else [*READ, *WRITE]
-    assert all(by_action[action]["Resource"] == [arn] for action in calling)
+    arn = mlflow[0].outputs["arn"]
+    actions = ["sagemaker:CallMlflowAppApi"] if kind == "app" else [*READ, *WRITE]
+    assert all(by_action[action]["Resource"] == [arn] for action in actions)
     assert not set(DELETE) & set(by_action)
 
 
-def test_a_user_keeps_artifacts_in_the_bucket() -> None:
-    by_action = granted(recorded(artifact_prefix="runs"))
+def test_user_may_write_artifacts_under_the_prefix_and_not_delete() -> None:
+    by_action = statements_by_action(record_studio(artifact_prefix="runs"))
     assert by_action["s3:PutObject"]["Resource"] == ["arn:aws:s3:::proxy-artifacts/runs/*"]
     assert "s3:DeleteObject" not in by_action
 
 
-def test_an_existing_targets_bucket_is_not_guessed() -> None:
-    by_action = granted(recorded(target_arn=f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:mlflow-app/app-ABCDEF123456"))
+def test_existing_target_grants_no_s3_permissions() -> None:
+    by_action = statements_by_action(
+        record_studio(target_arn=f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:mlflow-app/app-ABCDEF123456")
+    )
     assert not any(action.startswith("s3:") for action in by_action)
 
 
 @pytest.mark.parametrize("kind", ["app", "server"])
-def test_its_rights_are_real_and_exact(kind: str) -> None:
-    assert not faults(recorded(kind=kind, deployment={"kms_key_arn": KEY}))
+def test_policies_have_no_faults(kind: str) -> None:
+    assert not faults(record_studio(kind=kind, deployment_args={"kms_key_arn": KEY}))
 
 
-def test_a_name_that_studio_would_not_take_is_refused() -> None:
+def test_invalid_user_profile_name_is_rejected() -> None:
     for name in ("-ada", "ada.l", "a" * 64, "ada-"):
         with pytest.raises(SettingsError, match=r"studio\.userProfile"):
             validate_args(StudioSettings, {"userProfile": name}, "studio", production=False)

@@ -1,4 +1,4 @@
-"""SageMaker's MLflow: what makes a new one, what never does, and what its role may do."""
+"""The SageMaker MLflow app or tracking server: settings, replacement, protection, and its role."""
 
 import dataclasses
 import re
@@ -27,39 +27,42 @@ EXISTING_APP = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:mlflow-app/app-ABCDEF12345
 EXISTING_SERVER = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:mlflow-tracking-server/team"
 
 
-def recorded(
+def record_tracking(
     *,
     deployment: Mapping[str, Any] | None = None,
     partition: str = "aws",
     stack: str = "dev",
-    another_resources: str | None = None,
+    target_arn_output: str | None = None,
     **args: Any,
 ) -> tuple[Graph, Tracking]:
-    """``another_resources`` is the ARN of a target that the program knows only when it runs."""
+    """``target_arn_output`` is the ARN of a target, passed as an output."""
     found: list[Tracking] = []
 
     def program() -> None:
-        here = make_deployment(**(deployment or {}))
-        here = dataclasses.replace(here, partition=pulumi.Output.from_input(partition), stack=stack)
-        given = {"target_arn": pulumi.Output.from_input(another_resources)} if another_resources else {}
-        found.append(Tracking(here, TrackingSettings(**given, **args)))
+        base = make_deployment(**(deployment or {}))
+        adapted = dataclasses.replace(base, partition=pulumi.Output.from_input(partition), stack=stack)
+        target = {"target_arn": pulumi.Output.from_input(target_arn_output)} if target_arn_output else {}
+        found.append(Tracking(adapted, TrackingSettings(**target, **args)))
 
     graph = record(program)
     return graph, found[0]
 
 
 def server(**args: Any) -> Resource:
-    return only(recorded(kind="server", **args)[0], SERVER)
+    return only(record_tracking(kind="server", **args)[0], SERVER)
 
 
-def granted(**args: Any) -> dict[str, Any]:
-    """By action."""
-    policy = only(recorded(**args)[0], ROLE_POLICY).inputs["policy"]
-    return {action: one for one in statements(policy) for action in one["Action"]}
+def statements_by_action(**args: Any) -> dict[str, Any]:
+    """The statements of the role's policy, by action."""
+    policy = only(record_tracking(**args)[0], ROLE_POLICY).inputs["policy"]
+    pairs = [(action, statement) for statement in statements(policy) for action in statement["Action"]]
+    by_action = dict(pairs)
+    assert len(by_action) == len(pairs), "an action is in two statements"
+    return by_action
 
 
-def test_an_app_keeps_its_artifacts_in_the_bucket() -> None:
-    graph, tracking = recorded()
+def test_app_stores_artifacts_in_the_bucket() -> None:
+    graph, tracking = record_tracking()
     app = only(graph, APP)
     assert app.inputs["artifactStoreUri"] == "s3://proxy-artifacts/mlflow"
     assert app.inputs["modelRegistrationMode"] == "AutoModelRegistrationDisabled"
@@ -67,32 +70,32 @@ def test_an_app_keeps_its_artifacts_in_the_bucket() -> None:
     assert not graph.of(SERVER)
 
 
-def test_a_server_is_what_the_settings_say() -> None:
-    made = server(
+def test_server_has_the_size_version_window_and_registration_of_the_settings() -> None:
+    tracking_server = server(
         server_size="Medium", mlflow_version="3.0", maintenance_window="Tue:03:30", automatic_model_registration=True
     )
-    assert made.inputs["trackingServerSize"] == "Medium"
-    assert made.inputs["mlflowVersion"] == "3.0"
-    assert made.inputs["weeklyMaintenanceWindowStart"] == "Tue:03:30"
-    assert made.inputs["automaticModelRegistration"] is True
+    assert tracking_server.inputs["trackingServerSize"] == "Medium"
+    assert tracking_server.inputs["mlflowVersion"] == "3.0"
+    assert tracking_server.inputs["weeklyMaintenanceWindowStart"] == "Tue:03:30"
+    assert tracking_server.inputs["automaticModelRegistration"] is True
 
 
 @pytest.mark.parametrize("kind", ["app", "server"])
-def test_it_starts_when_role_and_bucket_are_ready(kind: str) -> None:
-    graph, _ = recorded(kind=kind)
+def test_target_depends_on_role_policy_bucket_and_bucket_policy(kind: str) -> None:
+    graph, _ = record_tracking(kind=kind)
     target = only(graph, APP if kind == "app" else SERVER)
     for needed in (ROLE_POLICY, "aws:s3/bucketPolicy:BucketPolicy", BUCKET):
         assert only(graph, needed).urn in target.dependencies
 
 
 @pytest.mark.parametrize("kind", ["app", "server"])
-def test_moved_artifacts_make_a_new_one(kind: str) -> None:
-    graph, _ = recorded(kind=kind)
+def test_changed_artifact_store_replaces_the_target(kind: str) -> None:
+    graph, _ = record_tracking(kind=kind)
     assert only(graph, APP if kind == "app" else SERVER).replace_on_changes == ("artifactStoreUri",)
 
 
 @pytest.mark.parametrize("change", [{"artifact_prefix": "other"}, {"mlflow_version": "3.0"}])
-def test_a_server_that_replaces_another_has_a_name_of_its_own(change: dict[str, Any]) -> None:
+def test_change_that_replaces_the_server_changes_its_name(change: dict[str, Any]) -> None:
     assert server(**change).inputs["trackingServerName"] != server().inputs["trackingServerName"]
 
 
@@ -108,49 +111,53 @@ def test_a_server_that_replaces_another_has_a_name_of_its_own(change: dict[str, 
         {"deployment": {"permissions_boundary_arn": f"arn:aws:iam::{ACCOUNT}:policy/boundary"}},
     ],
 )
-def test_nothing_else_gives_a_server_another_name(change: dict[str, Any]) -> None:
-    # The name replaces it, and a new one has none of the runs.
+def test_change_that_updates_the_server_keeps_its_name(change: dict[str, Any]) -> None:
+    # A new name replaces the server, and the replacement has none of the runs.
     assert server(**change).inputs["trackingServerName"] == server().inputs["trackingServerName"]
 
 
 @pytest.mark.parametrize("stack", ["dev", "a", "9", "Team_A.prod", "x" * 100, "-", "é"])
-def test_a_servers_name_is_one_that_sagemaker_takes(stack: str) -> None:
+def test_server_name_is_valid_for_any_stack_name(stack: str) -> None:
     name = server(stack=stack).inputs["trackingServerName"]
     assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", name), name
 
 
-def test_in_production_neither_runs_nor_artifacts_can_be_destroyed() -> None:
+def test_deletion_protection_protects_target_and_bucket() -> None:
     for kind, target in (("app", APP), ("server", SERVER)):
-        graph, _ = recorded(kind=kind, deployment={"deletion_protection": True})
+        graph, _ = record_tracking(kind=kind, deployment={"deletion_protection": True})
         assert only(graph, target).protect
         assert only(graph, BUCKET).protect
-        graph, _ = recorded(kind=kind)
-        assert not any(one.protect for one in graph.resources)
+        graph, _ = record_tracking(kind=kind)
+        assert not any(resource.protect for resource in graph.resources)
 
 
-def test_its_role_is_sagemakers_for_this_account() -> None:
-    graph, _ = recorded()
+def test_role_trusts_sagemaker_for_this_account_only() -> None:
+    graph, _ = record_tracking()
     (trust,) = statements(only(graph, ROLE).inputs["assumeRolePolicy"])
     assert trust["Principal"] == {"Service": "sagemaker.amazonaws.com"}
     assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
 
 
-def test_its_role_reads_and_writes_its_prefix_alone() -> None:
-    by_action = granted(artifact_prefix="team/runs")
+def test_role_may_read_and_write_under_the_artifact_prefix_only() -> None:
+    by_action = statements_by_action(artifact_prefix="team/runs")
     assert set(by_action) == {"s3:ListBucket", "s3:GetObject", "s3:PutObject"}
     assert by_action["s3:ListBucket"]["Resource"] == ["arn:aws:s3:::proxy-artifacts"]
     assert by_action["s3:PutObject"]["Resource"] == ["arn:aws:s3:::proxy-artifacts/team/runs/*"]
 
 
-def test_its_role_uses_the_key_through_s3_alone() -> None:
-    by_action = granted(deployment={"kms_key_arn": KEY})
+def test_role_may_use_the_customer_key_through_s3_only() -> None:
+    by_action = statements_by_action(deployment={"kms_key_arn": KEY})
     assert by_action["kms:GenerateDataKey"]["Resource"] == [KEY]
     assert by_action["kms:Decrypt"]["Condition"] == {"StringEquals": {"kms:ViaService": f"s3.{REGION}.amazonaws.com"}}
 
 
 @pytest.mark.parametrize("kind", ["app", "server"])
-def test_its_role_registers_models_only_when_that_is_on(kind: str) -> None:
-    registering = {action for action in granted(kind=kind, automatic_model_registration=True) if "sagemaker:" in action}
+def test_role_may_register_models_only_with_automatic_registration(kind: str) -> None:
+    registering = {
+        action
+        for action in statements_by_action(kind=kind, automatic_model_registration=True)
+        if "sagemaker:" in action
+    }
     assert registering == {
         "sagemaker:AddTags",
         "sagemaker:CreateModelPackage",
@@ -158,46 +165,47 @@ def test_its_role_registers_models_only_when_that_is_on(kind: str) -> None:
         "sagemaker:DescribeModelPackageGroup",
         "sagemaker:UpdateModelPackage",
     }
-    graph, _ = recorded(kind=kind, automatic_model_registration=True)
+    assert not [action for action in statements_by_action(kind=kind) if "sagemaker:" in action]
+    graph, _ = record_tracking(kind=kind, automatic_model_registration=True)
     assert not faults(graph)
 
 
 @pytest.mark.parametrize(("arn", "serverless"), [(EXISTING_APP, True), (EXISTING_SERVER, False)])
-def test_for_a_target_that_is_there_nothing_is_made(arn: str, serverless: bool) -> None:
-    graph, tracking = recorded(target_arn=arn)
-    assert [one.type for one in graph.resources] == ["mlflow:aws:Tracking"]
+def test_existing_target_creates_no_resource(arn: str, serverless: bool) -> None:
+    graph, tracking = record_tracking(target_arn=arn)
+    assert [resource.type for resource in graph.resources] == ["mlflow:aws:Tracking"]
     assert tracking.serverless is serverless
     assert tracking.bucket_arn is None
     assert graph.resources[0].outputs["target_arn"] == arn
 
 
-def test_a_target_of_another_resource_is_what_the_setting_says() -> None:
-    _, tracking = recorded(another_resources=EXISTING_SERVER, kind="server")
+def test_kind_must_match_a_target_arn_output() -> None:
+    _, tracking = record_tracking(target_arn_output=EXISTING_SERVER, kind="server")
     assert not tracking.serverless
     with pytest.raises(pulumi.RunError, match=r"set tracking\.kind to server"):
-        recorded(another_resources=EXISTING_SERVER, kind="app")
+        record_tracking(target_arn_output=EXISTING_SERVER, kind="app")
 
 
 @pytest.mark.parametrize(
-    ("partition", "kind", "sentence"),
+    ("partition", "kind", "message"),
     [
         ("aws-cn", "app", "only in the partition aws, not in aws-cn"),
         ("aws-cn", "server", "aws and aws-us-gov, not in aws-cn"),
         ("aws-us-gov", "app", "only in the partition aws, not in aws-us-gov"),
     ],
 )
-def test_where_aws_has_no_mlflow_the_preview_says_so(partition: str, kind: str, sentence: str) -> None:
-    with pytest.raises(pulumi.RunError, match=sentence):
-        recorded(partition=partition, kind=kind)
+def test_partition_without_the_mlflow_kind_is_rejected(partition: str, kind: str, message: str) -> None:
+    with pytest.raises(pulumi.RunError, match=message):
+        record_tracking(partition=partition, kind=kind)
 
 
-def test_govcloud_has_tracking_servers() -> None:
-    graph, _ = recorded(partition="aws-us-gov", kind="server")
+def test_tracking_server_is_created_in_govcloud() -> None:
+    graph, _ = record_tracking(partition="aws-us-gov", kind="server")
     assert graph.of(SERVER)
 
 
 @pytest.mark.parametrize(
-    ("given", "sentence"),
+    ("settings", "message"),
     [
         (
             {"targetArn": EXISTING_APP.replace("arn:aws:", "arn:aws-cn:")},
@@ -219,14 +227,14 @@ def test_govcloud_has_tracking_servers() -> None:
         ({"artifactPrefix": "runs/"}, "tracking.artifactPrefix: got 'runs/', expected letters"),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused(given: dict[str, Any], sentence: str) -> None:
+def test_invalid_setting_is_rejected(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        validate_args(TrackingSettings, given, "tracking", production=False)
+        validate_args(TrackingSettings, settings, "tracking", production=False)
     assert len(caught.value.problems) == 1
-    assert caught.value.problems[0].startswith(sentence)
+    assert caught.value.problems[0].startswith(message)
 
 
-def test_what_takes_tags_has_them() -> None:
-    graph, _ = recorded(kind="server")
+def test_server_role_and_bucket_are_tagged() -> None:
+    graph, _ = record_tracking(kind="server")
     for kind in (SERVER, ROLE, BUCKET):
         assert only(graph, kind).inputs["tags"]["Component"] == "proxy"
