@@ -1,11 +1,10 @@
-"""CloudWatch Logs' filter patterns for JSON, as far as they are used here, by AWS's documentation of them.
+"""An evaluator of CloudWatch Logs filter patterns for JSON, for the part of the syntax that this project uses.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
-A property that is missing or null equals nothing, differs from nothing, and is in no order: only NOT EXISTS finds it.
-That is the narrower reading of what AWS leaves open, so a pattern that counts by it counts by any.
+A comparison with a missing or null property is false, also with !=; NOT EXISTS is true for a missing property. AWS does
+not document all of these cases; this is the strictest interpretation, so a match here is a match in CloudWatch.
 """
 
-import fnmatch
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -21,52 +20,52 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def matches(pattern: str, line: Mapping[str, Any]) -> bool:
-    """Whether a line counts. Raises ValueError for a pattern that is none."""
+    """Whether a log line matches. Raises ValueError for an invalid pattern."""
     if not (pattern.startswith("{ ") and pattern.endswith(" }")):
-        raise ValueError(f"{pattern!r} is not in braces")
-    reading = _Reading(pattern[2:-2], line)
-    result = reading.either()
-    if reading.tokens:
-        raise ValueError(f"{pattern!r} goes on with {reading.tokens}")
+        raise ValueError(f"{pattern!r} has no braces around it")
+    parser = _Parser(pattern[2:-2], line)
+    result = parser.or_expression()
+    if parser.tokens:
+        raise ValueError(f"{pattern!r} has unexpected tokens: {parser.tokens}")
     return result
 
 
-class _Reading:
+class _Parser:
     def __init__(self, text: str, line: Mapping[str, Any]) -> None:
         self.tokens: list[str] = []
         self._line = line
-        place = 0
-        while place < len(text):
-            found = _TOKEN.match(text, place)
+        position = 0
+        while position < len(text):
+            found = _TOKEN.match(text, position)
             if found is None:
-                raise ValueError(f"{text[place:]!r} is not understood")
+                raise ValueError(f"{text[position:]!r} is no valid token")
             self.tokens.append(found[1])
-            place = found.end()
+            position = found.end()
 
-    def either(self) -> bool:
-        result = self.both()
+    def or_expression(self) -> bool:
+        result = self.and_expression()
         while self._next_is("||"):
-            result = self.both() or result
+            result = self.and_expression() or result
         return result
 
-    def both(self) -> bool:
-        result = self.one()
+    def and_expression(self) -> bool:
+        result = self.comparison()
         while self._next_is("&&"):
-            result = self.one() and result
+            result = self.comparison() and result
         return result
 
-    def one(self) -> bool:
+    def comparison(self) -> bool:
         if self._next_is("("):
-            result = self.either()
+            result = self.or_expression()
             if not self._next_is(")"):
                 raise ValueError("a parenthesis is not closed")
             return result
-        name, compared = self.tokens.pop(0), self.tokens.pop(0)
+        name, operation = self.tokens.pop(0), self.tokens.pop(0)
         if not name.startswith("$."):
-            raise ValueError(f"{name!r} is no property")
-        if compared == "NOT EXISTS":
+            raise ValueError(f"{name!r} is not a property selector")
+        if operation == "NOT EXISTS":
             return name[2:] not in self._line
-        return _compare(self._line.get(name[2:]), compared, self.tokens.pop(0))
+        return _compare(self._line.get(name[2:]), operation, self.tokens.pop(0))
 
     def _next_is(self, token: str) -> bool:
         if self.tokens and self.tokens[0] == token:
@@ -75,15 +74,17 @@ class _Reading:
         return False
 
 
-def _compare(value: Any, compared: str, literal: str) -> bool:
+def _compare(value: Any, comparison: str, literal: str) -> bool:
     if value is None:
         return False
     if literal.startswith('"'):
-        same = isinstance(value, str) and fnmatch.fnmatchcase(value, literal.strip('"'))
-    elif compared in _ORDER:
-        return isinstance(value, int | float) and _ORDER[compared](value, float(literal))
+        # The only wildcard is *.
+        regex = ".*".join(re.escape(part) for part in literal.strip('"').split("*"))
+        equal = isinstance(value, str) and re.fullmatch(regex, value) is not None
+    elif comparison in _ORDER:
+        return isinstance(value, int | float) and _ORDER[comparison](value, float(literal))
     else:
-        same = isinstance(value, int | float) and value == float(literal)
-    if compared not in {"=", "!="}:
-        raise ValueError(f"{compared} is not for texts")
-    return same if compared == "=" else not same
+        equal = isinstance(value, int | float) and value == float(literal)
+    if comparison not in {"=", "!="}:
+        raise ValueError(f"{comparison} does not apply to strings")
+    return equal if comparison == "=" else not equal

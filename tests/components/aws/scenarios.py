@@ -1,4 +1,4 @@
-"""The stacks of AwsMlflowProxy that snapshots and invariants are about."""
+"""The stacks of AwsMlflowProxy for snapshots and invariants."""
 
 import functools
 import json
@@ -18,15 +18,15 @@ from ..scenario import ROOT
 
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"
-OIDC_CLIENT_SECRET = "planted-sign-in-secret"
+OIDC_CLIENT_SECRET = "planted-oidc-client-secret"
 _OIDC_SECRET_KEY = "mlflow:awsOidcClientSecret"
 _REGION = {"aws:region": "eu-west-1"}
 Scenario = functools.partial(scenario.Scenario, cloud="aws")
 
 
-def config(given: Mapping[str, Any], secret: str | None = None) -> dict[str, str]:
+def config(settings: Mapping[str, Any], secret: str | None = None) -> dict[str, str]:
     """The config of a stack with these settings."""
-    return {**_REGION, "mlflow:aws": json.dumps(given), **({_OIDC_SECRET_KEY: secret} if secret else {})}
+    return {**_REGION, "mlflow:aws": json.dumps(settings), **({_OIDC_SECRET_KEY: secret} if secret else {})}
 
 
 def _two() -> None:
@@ -35,14 +35,14 @@ def _two() -> None:
 
 
 def _with_providers() -> None:
-    given = pulumi.ResourceOptions(
+    opts = pulumi.ResourceOptions(
         providers=[
             aws.Provider("mine", region="eu-north-1"),
             random.Provider("mine-random"),
             docker_build.Provider("mine-docker"),
         ]
     )
-    AwsMlflowProxy("proxy", {"environment": "production", "load_balancer": {"certificate_arn": CERTIFICATE}}, given)
+    AwsMlflowProxy("proxy", {"environment": "production", "load_balancer": {"certificate_arn": CERTIFICATE}}, opts)
 
 
 OIDC: Mapping[str, Any] = {

@@ -1,4 +1,4 @@
-"""Every right that the boxes give: a real action, on what it takes, and no more. A wrong one would be found."""
+"""The policy documents of the child components have no faults, and the check finds each kind of fault."""
 
 import json
 from collections.abc import Callable
@@ -22,10 +22,10 @@ from preview.graph import Graph
 from preview.recorder import record
 
 from .helpers import KEY, make_deployment
-from .policies import faults, policy_documents, reasons_are_true
+from .policies import actions_that_take_arns, faults, policy_documents
 
 
-def boxes(kind: str, kms_key_arn: str | None) -> Callable[[], None]:
+def child_components(kind: str, kms_key_arn: str | None) -> Callable[[], None]:
     def program() -> None:
         deployment = make_deployment(kms_key_arn=kms_key_arn)
         network = Network(deployment, NetworkSettings(), public=False)
@@ -41,24 +41,24 @@ def boxes(kind: str, kms_key_arn: str | None) -> Callable[[], None]:
 
 @pytest.mark.parametrize("kind", ["app", "server"])
 @pytest.mark.parametrize("kms_key_arn", [None, KEY])
-def test_every_right_is_real_and_exact(kind: str, kms_key_arn: str | None) -> None:
-    graph = record(boxes(kind, kms_key_arn))
-    # A trust and a right for each of two roles, and the bucket's; the network's own beside them.
+def test_policies_of_child_components_have_no_faults(kind: str, kms_key_arn: str | None) -> None:
+    graph = record(child_components(kind, kms_key_arn))
+    # At least a trust policy and a role policy for each of two roles, and a bucket policy.
     assert len(policy_documents(graph)) >= 5
     assert not faults(graph)
 
 
-def test_the_reasons_for_a_star_are_true() -> None:
-    assert not reasons_are_true()
+def test_actions_allowed_on_all_resources_take_no_arn() -> None:
+    assert not actions_that_take_arns()
 
 
-def test_every_mlflow_action_of_a_tracking_server_is_known_by_what_it_does() -> None:
-    known = [*READ, *WRITE, *DELETE]
-    assert len(known) == len(set(known))
-    assert set(known) == set(get_actions_for_service("sagemaker-mlflow")) - {"sagemaker-mlflow:AccessUI"}
+def test_mlflow_action_lists_are_complete_and_disjoint() -> None:
+    listed = [*READ, *WRITE, *DELETE]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == set(get_actions_for_service("sagemaker-mlflow")) - {"sagemaker-mlflow:AccessUI"}
 
 
-def granting(statement: dict[str, Any]) -> Graph:
+def graph_with_policy(statement: dict[str, Any]) -> Graph:
     def program() -> None:
         document = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Allow", **statement}})
         pulumi.CustomResource("test:test:Policy", "policy", {"nested": [{"policy": document}]})
@@ -66,35 +66,38 @@ def granting(statement: dict[str, Any]) -> Graph:
     return record(program)
 
 
-RIGHT = {"Action": ["s3:GetObject"], "Resource": ["arn:aws:s3:::b/x/*"]}
+VALID = {"Action": ["s3:GetObject"], "Resource": ["arn:aws:s3:::b/x/*"]}
 
 
 @pytest.mark.parametrize(
-    ("wrong", "fault"),
+    ("change", "fault"),
     [
         ({"Action": "s3:*"}, "s3:* is a wildcard"),
-        ({"Action": ["s3:GetObjects"]}, "there is no action s3:GetObjects"),
-        ({"Action": ["s3:getobject"]}, "there is no action s3:getobject"),
+        ({"Action": ["s3:GetObjects"]}, "s3:GetObjects does not exist"),
+        ({"Action": ["s3:getobject"]}, "s3:getobject does not exist"),
         ({"Resource": "*"}, "s3:GetObject on *"),
-        ({"Resource": ["arn:aws:s3:::b"]}, "s3:GetObject takes"),
-        ({"Action": ["s3:ListBucket"]}, "s3:ListBucket takes"),
-        ({"Action": ["s3:GetObject", "s3:ListBucket"]}, "s3:ListBucket takes"),
+        ({"Resource": ["arn:aws:s3:::b"]}, "s3:GetObject requires"),
+        ({"Action": ["s3:ListBucket"]}, "s3:ListBucket requires"),
+        ({"Action": ["s3:GetObject", "s3:ListBucket"]}, "s3:ListBucket requires"),
         (
             {"Resource": ["arn:aws:s3:::b/x/*", "arn:aws:sqs:eu-west-1:1:q"]},
-            "no action of its statement takes arn:aws:sqs",
+            "no action of the statement supports arn:aws:sqs",
         ),
-        ({"Resource": ["arn:aws:s3:::b/x/*", None]}, "None stands where a value belongs"),
-        ({"Resource": ["arn:aws:s3:::None/x/*"]}, "'arn:aws:s3:::None/x/*' stands where a value belongs"),
-        ({"NotAction": ["s3:GetObject"]}, "everything but something"),
-        ({"Condition": {"StringEquals": {"sagemaker:DomainId": "d"}}}, "s3:GetObject knows no sagemaker:DomainId"),
+        ({"Resource": ["arn:aws:s3:::b/x/*", None]}, "None is a missing value"),
+        ({"Resource": ["arn:aws:s3:::None/x/*"]}, "'arn:aws:s3:::None/x/*' is a missing value"),
+        ({"NotAction": ["s3:GetObject"]}, "it has NotAction or NotResource"),
+        (
+            {"Condition": {"StringEquals": {"sagemaker:DomainId": "d"}}},
+            "s3:GetObject does not support the condition key sagemaker:DomainId",
+        ),
     ],
 )
-def test_a_wrong_right_would_be_found(wrong: dict[str, Any], fault: str) -> None:
-    assert not faults(granting(RIGHT))
-    found = faults(granting({**RIGHT, **wrong}))
-    assert any(fault in one for one in found), found
+def test_fault_in_a_policy_is_found(change: dict[str, Any], fault: str) -> None:
+    assert not faults(graph_with_policy(VALID))
+    found = faults(graph_with_policy({**VALID, **change}))
+    assert any(fault in message for message in found), found
 
 
-def test_a_policy_is_found_wherever_it_is() -> None:
-    (document,) = policy_documents(granting(RIGHT))
+def test_nested_policy_is_found() -> None:
+    (document,) = policy_documents(graph_with_policy(VALID))
     assert document.place == "Policy policy: nested[0].policy"
