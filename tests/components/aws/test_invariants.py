@@ -1,4 +1,4 @@
-"""What holds in every stack of AwsMlflowProxy, whatever its settings."""
+"""Invariants of every stack of AwsMlflowProxy, with any settings."""
 
 import inspect
 from collections.abc import Mapping
@@ -14,81 +14,85 @@ from preview.graph import SECRET, Graph, Resource, dig, listed
 from ..scenario import Scenario
 from .scenarios import KEY, SCENARIOS
 
-every_stack = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)
+every_stack = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 BUCKET = "aws:s3/bucket:Bucket"
 COMPONENT = "mlflow:index:AwsMlflowProxy"
-# By name, since that is what the test is about: these are meant to be reached from the internet.
+# The scenarios with a public load balancer.
 PUBLIC = ("public-domain", "oidc")
 
 
 def stack(name: str) -> Graph:
-    return next(one for one in SCENARIOS if one.name == name).graph()
+    return next(scenario for scenario in SCENARIOS if scenario.name == name).graph()
 
 
 def only(graph: Graph, kind: str, **inputs: object) -> Resource:
-    """The one resource of a type that has these inputs."""
-    (found,) = (one for one in graph.of(kind) if inputs.items() <= one.inputs.items())
+    """The only resource of a type that has these inputs."""
+    (found,) = (resource for resource in graph.of(kind) if inputs.items() <= resource.inputs.items())
     return found
 
 
-# -- what is open
+# -- exposure
 
 
 @every_stack
-def test_the_world_reaches_nothing_but_a_public_load_balancers_web_ports(scenario: Scenario) -> None:
+def test_any_address_reaches_only_ports_80_and_443_of_a_public_load_balancer(scenario: Scenario) -> None:
     graph = scenario.graph()
-    opened = {
-        (behind.type, port)
+    public_ports = {
+        (member.type, port)
         for rule in security_groups.rules(graph)
         if rule.inbound and rule.is_any_address
-        for behind in security_groups.members(graph, rule.group)
+        for member in security_groups.members(graph, rule.group)
         for port in (rule.low, rule.high)
     }
     balancer = exposure.LOAD_BALANCER
-    assert opened == ({(balancer, 80), (balancer, 443)} if scenario.name == "public-domain" else set())
-    assert [bool(one.inputs["internal"]) for one in graph.of(balancer)] == [scenario.name not in PUBLIC] * (
+    assert public_ports == ({(balancer, 80), (balancer, 443)} if scenario.name == "public-domain" else set())
+    assert [bool(resource.inputs["internal"]) for resource in graph.of(balancer)] == [scenario.name not in PUBLIC] * (
         len(graph.of(COMPONENT))
     )
 
 
 @every_stack
-def test_nothing_that_starts_gets_an_address_of_the_internet(scenario: Scenario) -> None:
+def test_instances_and_tasks_get_no_public_address(scenario: Scenario) -> None:
     graph = scenario.graph()
-    assert not any(one.inputs.get("mapPublicIpOnLaunch") for one in graph.of("aws:ec2/subnet:Subnet"))
+    assert not any(resource.inputs.get("mapPublicIpOnLaunch") for resource in graph.of("aws:ec2/subnet:Subnet"))
     for template in graph.of("aws:ec2/launchTemplate:LaunchTemplate"):
-        assert [one["associatePublicIpAddress"] for one in template.inputs["networkInterfaces"]] == ["false"]
+        assert [interface["associatePublicIpAddress"] for interface in template.inputs["networkInterfaces"]] == [
+            "false"
+        ]
     for service in graph.of(exposure.SERVICE):
         assert not dig(service.inputs, "networkConfiguration", "assignPublicIp")
 
 
 @every_stack
-def test_whoever_reaches_the_proxy_is_asked_who_they_are(scenario: Scenario) -> None:
-    ways = exposure.exposure(scenario.graph()).ingress
-    asked = {way.authentication for way in ways if way.target.endswith("-proxy")}
-    assert asked
-    for one in asked:
-        assert one.startswith(("token", "OIDC sign-in at login.example.com")), asked
+def test_every_ingress_to_the_proxy_is_authenticated(scenario: Scenario) -> None:
+    ingress = exposure.exposure(scenario.graph()).ingress
+    methods = {path.authentication for path in ingress if path.target.endswith("-proxy")}
+    assert methods
+    for method in methods:
+        assert method.startswith(("token", "OIDC sign-in at login.example.com")), methods
 
 
 @every_stack
-def test_a_public_load_balancer_answers_http_with_a_redirect(scenario: Scenario) -> None:
+def test_public_load_balancer_redirects_http(scenario: Scenario) -> None:
     graph = scenario.graph()
     for balancer in graph.of(exposure.LOAD_BALANCER):
         if not balancer.inputs["internal"]:
-            plain = only(graph, exposure.LISTENER, loadBalancerArn=balancer.outputs["arn"], port=80)
-            assert [action["type"] for action in plain.inputs["defaultActions"]] == ["redirect"]
+            http = only(graph, exposure.LISTENER, loadBalancerArn=balancer.outputs["arn"], port=80)
+            assert [action["type"] for action in http.inputs["defaultActions"]] == ["redirect"]
 
 
 @every_stack
-def test_every_bucket_is_closed_to_the_public_and_to_plain_http(scenario: Scenario) -> None:
+def test_every_bucket_blocks_public_access_and_denies_plain_http(scenario: Scenario) -> None:
     graph = scenario.graph()
     assert graph.of(BUCKET)
     for bucket in graph.of(BUCKET):
         name = bucket.outputs["bucket"]
-        closed = only(graph, "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock", bucket=name).inputs
+        public_access = only(graph, "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock", bucket=name).inputs
         for part in ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"):
-            assert closed[part] is True, f"{name}: {part}"
-        said = policies.statements(only(graph, "aws:s3/bucketPolicy:BucketPolicy", bucket=name).inputs["policy"])
+            assert public_access[part] is True, f"{name}: {part}"
+        bucket_policy = policies.statements(
+            only(graph, "aws:s3/bucketPolicy:BucketPolicy", bucket=name).inputs["policy"]
+        )
         arn = bucket.outputs["arn"]
         assert (
             policies.Statement(
@@ -98,60 +102,56 @@ def test_every_bucket_is_closed_to_the_public_and_to_plain_http(scenario: Scenar
                 resources=(arn, f"{arn}/*"),
                 conditions=("aws:SecureTransport is false",),
             )
-            in said
+            in bucket_policy
         )
-        assert not any(one.allow and "everyone" in one.principals for one in said)
+        assert not any(statement.allow and "everyone" in statement.principals for statement in bucket_policy)
 
 
-# -- what is kept, and how
+# -- encryption and retention
 
 
-def _encrypted(graph: Graph, one: Resource) -> list[str | None]:
-    """How each store in a resource is encrypted: a customer key's ARN, or a word for the service's own."""
-    given = one.inputs
-    if one.type == BUCKET:
+def _encryption_keys(graph: Graph, resource: Resource) -> list[str | None]:
+    """The key of each data store in a resource: a customer key ARN, a name for the service's key, or None."""
+    inputs = resource.inputs
+    if resource.type == BUCKET:
         kind = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
-        (rule,) = only(graph, kind, bucket=one.outputs["bucket"]).inputs["rules"]
+        (rule,) = only(graph, kind, bucket=resource.outputs["bucket"]).inputs["rules"]
         default = rule["applyServerSideEncryptionByDefault"]
         return [default.get("kmsMasterKeyId") or default.get("sseAlgorithm")]
-    if one.type == "aws:ec2/launchTemplate:LaunchTemplate":
-        disks = [disk["ebs"] for disk in given["blockDeviceMappings"]]
+    if resource.type == "aws:ec2/launchTemplate:LaunchTemplate":
+        disks = [disk["ebs"] for disk in inputs["blockDeviceMappings"]]
         return [disk.get("kmsKeyId") or ("aws/ebs" if disk.get("encrypted") == "true" else None) for disk in disks]
-    if one.type == "aws:ecr/repository:Repository":
-        return [one.get("kmsKey") or one.get("encryptionType") for one in given["encryptionConfigurations"]]
-    if one.type == "aws:sns/topic:Topic":
-        return [given.get("kmsMasterKeyId") or "SNS"]
-    # These are always encrypted: without a key of ours, by the service's.
-    if one.type in ("aws:cloudwatch/logGroup:LogGroup", "aws:secretsmanager/secret:Secret"):
-        return [given.get("kmsKeyId") or "its service's"]
-    if one.type == "aws:sagemaker/domain:Domain":
-        return [given.get("kmsKeyId") or "aws/elasticfilesystem"]
+    if resource.type == "aws:ecr/repository:Repository":
+        return [config.get("kmsKey") or config.get("encryptionType") for config in inputs["encryptionConfigurations"]]
+    if resource.type == "aws:sns/topic:Topic":
+        return [inputs.get("kmsMasterKeyId") or "SNS"]
+    # These are always encrypted, without a customer key by a key of the service.
+    if resource.type in ("aws:cloudwatch/logGroup:LogGroup", "aws:secretsmanager/secret:Secret"):
+        return [inputs.get("kmsKeyId") or "service key"]
+    if resource.type == "aws:sagemaker/domain:Domain":
+        return [inputs.get("kmsKeyId") or "aws/elasticfilesystem"]
     return []
 
 
 @every_stack
-def test_no_store_is_unencrypted(scenario: Scenario) -> None:
+def test_every_data_store_is_encrypted(scenario: Scenario) -> None:
     graph = scenario.graph()
-    found = {one.urn: _encrypted(graph, one) for one in graph.resources if one.custom}
-    kinds = {one.type for one in graph.resources if found.get(one.urn)}
+    found = {resource.urn: _encryption_keys(graph, resource) for resource in graph.resources if resource.custom}
+    kinds = {resource.type for resource in graph.resources if found.get(resource.urn)}
     assert {BUCKET, "aws:ec2/launchTemplate:LaunchTemplate", "aws:cloudwatch/logGroup:LogGroup"} <= kinds
-    assert not [urn for urn, how in found.items() if None in how]
+    assert not [urn for urn, keys in found.items() if None in keys]
 
 
-# Stores that a customer key does not encrypt, and why.
-WITHOUT_KEY = {
-    # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html: SSE-S3 alone.
-    "proxy-access-logs": "a load balancer's logs",
-    "mlflow-access-logs": "a load balancer's logs",
-}
-
-
-def test_a_customer_key_encrypts_every_store() -> None:
+def test_customer_key_encrypts_every_data_store_except_access_logs() -> None:
     graph = stack("customer-key")
-    how = {(one.type, one.name): _encrypted(graph, one) for one in graph.resources if one.custom}
-    without = {name for (_, name), keys in how.items() if keys and set(keys) != {KEY}}
+    keys_of = {
+        (resource.type, resource.name): _encryption_keys(graph, resource)
+        for resource in graph.resources
+        if resource.custom
+    }
+    without = {name for (_, name), keys in keys_of.items() if keys and set(keys) != {KEY}}
+    # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html: only SSE-S3.
     assert without == {"mlflow-access-logs"}
-    assert without <= set(WITHOUT_KEY)
 
 
 @every_stack
@@ -159,11 +159,13 @@ def test_every_log_has_a_retention(scenario: Scenario) -> None:
     graph = scenario.graph()
     groups = graph.of("aws:cloudwatch/logGroup:LogGroup")
     assert groups
-    assert all(one.inputs["retentionInDays"] > 0 for one in groups)
-    # Logs in buckets go, too.
-    for one in graph.of("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"):
-        if "logs" in one.name:
-            assert any(dig(rule, "expiration", "days") for rule in one.inputs["rules"])
+    assert all(resource.inputs["retentionInDays"] > 0 for resource in groups)
+    # Logs in buckets expire too.
+    lifecycles = graph.of("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration")
+    log_lifecycles = [resource for resource in lifecycles if resource.name.endswith("-access-logs")]
+    assert len(log_lifecycles) == len(graph.of(exposure.LOAD_BALANCER))
+    for resource in log_lifecycles:
+        assert any(dig(rule, "expiration", "days") for rule in resource.inputs["rules"])
 
 
 # -- secrets
@@ -173,12 +175,12 @@ RANDOM = "random:index/randomPassword:RandomPassword"
 
 
 @every_stack
-def test_what_is_secret_stays_it_on_its_way(scenario: Scenario) -> None:
+def test_secret_values_are_secret_in_inputs_and_outputs(scenario: Scenario) -> None:
     graph = scenario.graph()
     for version in graph.of("aws:secretsmanager/secretVersion:SecretVersion"):
         assert version.inputs["secretString"] == SECRET
     for image in graph.of("docker-build:index:Image"):
-        assert [one["password"] for one in image.inputs["registries"]] == [SECRET]
+        assert [registry["password"] for registry in image.inputs["registries"]] == [SECRET]
     for password in graph.of(RANDOM):
         assert password.outputs["result"] == SECRET
     for component in graph.of(COMPONENT):
@@ -187,93 +189,96 @@ def test_what_is_secret_stays_it_on_its_way(scenario: Scenario) -> None:
         assert graph.outputs["admin_token"] == SECRET
 
 
-def test_the_sign_in_secret_is_one_in_every_action() -> None:
+def test_oidc_client_secret_is_secret_in_every_listener_action() -> None:
     graph = stack("oidc")
     actions = [
         dig(action, "authenticateOidc", "clientSecret")
-        for one in [*graph.of(exposure.LISTENER), *graph.of(exposure.LISTENER_RULE)]
-        for action in [*listed(one.inputs.get("defaultActions")), *listed(one.inputs.get("actions"))]
+        for resource in [*graph.of(exposure.LISTENER), *graph.of(exposure.LISTENER_RULE)]
+        for action in [*listed(resource.inputs.get("defaultActions")), *listed(resource.inputs.get("actions"))]
         if "authenticateOidc" in action
     ]
     assert actions == [SECRET] * 2
 
 
-# -- tags, names, places
+# -- tags and boundary
 
 
-def class_of(one: Resource) -> Any:
-    """The SDK's class of a resource of AWS's."""
-    _, module, name = one.type.split(":")
+def class_of(resource: Resource) -> Any:
+    """The class in pulumi_aws of a resource."""
+    _, module, name = resource.type.split(":")
     return getattr(getattr(pulumi_aws, module.split("/")[0]), name)
 
 
-def tags_of(one: Resource) -> Mapping[str, str]:
-    given = one.inputs.get("tags")
-    if isinstance(given, dict):
-        return {str(name): str(value) for name, value in dig(one.inputs, "tags").items()}
-    # An autoscaling group's are a list of groups; an image's are something else.
-    return {dig(tag, "key"): dig(tag, "value") for tag in listed(given) if dig(tag, "key")}
+def tags_of(resource: Resource) -> Mapping[str, str]:
+    tags = resource.inputs.get("tags")
+    if isinstance(tags, dict):
+        return {str(name): str(value) for name, value in dig(resource.inputs, "tags").items()}
+    # An Auto Scaling group has a list of key and value; the tags of an image are strings.
+    return {dig(tag, "key"): dig(tag, "value") for tag in listed(tags) if dig(tag, "key")}
 
 
 @every_stack
-def test_every_resource_that_takes_tags_has_them(scenario: Scenario) -> None:
+def test_every_taggable_resource_has_the_tags(scenario: Scenario) -> None:
     graph = scenario.graph()
     taggable = [
-        one
-        for one in graph.resources
-        if one.type.startswith("aws:") and "tags" in inspect.signature(class_of(one)._internal_init).parameters
+        resource
+        for resource in graph.resources
+        if resource.type.startswith("aws:")
+        and "tags" in inspect.signature(class_of(resource)._internal_init).parameters
     ]
     assert len(taggable) > 30
-    for one in taggable:
-        component = component_of(graph, one).name
-        tags = tags_of(one)
-        assert {"Project", "Stack", "Component", "Name"} <= set(tags), one.name
+    for resource in taggable:
+        component = component_of(graph, resource).name
+        tags = tags_of(resource)
+        assert {"Project", "Stack", "Component", "Name"} <= set(tags), resource.name
         assert (tags["Project"], tags["Stack"], tags["Component"]) == ("mlflow", scenario.stack, component)
         assert tags["Name"].startswith(f"{scenario.stack}-{component}-")
         if scenario.name == "customer-key":
             assert tags["CostCentre"] == "4711"
 
 
-def component_of(graph: Graph, one: Resource) -> Resource:
-    return list(graph.ancestors(one))[-1]
+def component_of(graph: Graph, resource: Resource) -> Resource:
+    return list(graph.ancestors(resource))[-1]
 
 
-def test_a_boundary_is_every_roles() -> None:
+def test_permissions_boundary_is_set_on_every_role() -> None:
     roles = stack("customer-key").of("aws:iam/role:Role")
     assert len(roles) > 4
-    assert {one.inputs.get("permissionsBoundary") for one in roles} == {"arn:aws:iam::123456789012:policy/boundary"}
+    assert {resource.inputs.get("permissionsBoundary") for resource in roles} == {
+        "arn:aws:iam::123456789012:policy/boundary"
+    }
 
 
 # -- destroy
 
 
 @every_stack
-def test_what_destroy_stops_at_is_what_preview_shows(scenario: Scenario) -> None:
+def test_preview_shows_every_resource_that_destroy_retains_or_that_blocks_it(scenario: Scenario) -> None:
     graph = scenario.graph()
-    held = {
-        one.urn
-        for one in graph.resources
-        if one.protect
-        or (one.retain_on_delete and one.type != "docker-build:index:Image")
-        or one.inputs.get("enableDeletionProtection")
-        or one.inputs.get("forceDestroy", True) is False
-        or one.inputs.get("forceDelete", True) is False
-        or one.inputs.get("recoveryWindowInDays", 0) > 0
-        or one.type == "aws:sagemaker/domain:Domain"
+    expected = {
+        resource.urn
+        for resource in graph.resources
+        if resource.protect
+        or (resource.retain_on_delete and resource.type != "docker-build:index:Image")
+        or resource.inputs.get("enableDeletionProtection")
+        or resource.inputs.get("forceDestroy", True) is False
+        or resource.inputs.get("forceDelete", True) is False
+        or resource.inputs.get("recoveryWindowInDays", 0) > 0
+        or resource.type == "aws:sagemaker/domain:Domain"
     }
-    assert {one.resource.urn for one in destroy.retentions(graph)} == held
+    assert {rule.resource.urn for rule in destroy.retentions(graph)} == expected
 
 
 @every_stack
-def test_a_stack_without_deletion_protection_is_destroyed_whole(scenario: Scenario) -> None:
-    kept = destroy.retentions(scenario.graph())
+def test_only_deletion_protection_blocks_destroy(scenario: Scenario) -> None:
+    retentions = destroy.retentions(scenario.graph())
     protected = scenario.name in ("production", "serverless-app", "customer-key", "explicit-providers")
-    assert bool([one for one in kept if one.blocks]) == protected
+    assert bool([rule for rule in retentions if rule.blocks]) == protected
     if scenario.name not in ("studio", "production", "serverless-app", "customer-key", "explicit-providers"):
-        assert kept == []
+        assert retentions == []
 
 
-def test_production_protects_what_holds_data() -> None:
+def test_production_protects_tracking_server_and_buckets() -> None:
     graph = stack("production")
-    protected = {one.type for one in graph.resources if one.protect and one.custom}
+    protected = {resource.type for resource in graph.resources if resource.protect and resource.custom}
     assert {"aws:sagemaker/mlflowTrackingServer:MlflowTrackingServer", BUCKET} <= protected

@@ -1,4 +1,4 @@
-"""Names fit their services, and no two deployments claim the same one."""
+"""Physical names, tags and descriptions are valid in their services, and unique for each deployment."""
 
 import inspect
 import json
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 
 from components import AwsMlflowProxy
-from preview.graph import Graph, Resource, dig
+from preview.graph import Graph, dig
 
 from ..scenario import run
 from .scenarios import SCENARIOS
@@ -16,8 +16,8 @@ from .test_invariants import COMPONENT, class_of, stack, tags_of
 
 # -- limits of the services
 
-# (letters, form of the whole name) by type and property; autonaming adds eight letters to the program's name.
-# Each from the service's API reference; the numbers that are not there are the service's own default of 255.
+# (maximum length, pattern of the physical name) by type, from the API reference of each service. If the reference has no
+# maximum, it is 255. Auto-naming appends eight characters to the logical name.
 LIMITS: Mapping[str, tuple[int, str]] = {
     "aws:autoscaling/group:Group": (255, r"[^:]+"),
     "aws:cloudwatch/dashboard:Dashboard": (255, r"[A-Za-z0-9_-]+"),
@@ -45,14 +45,16 @@ LIMITS: Mapping[str, tuple[int, str]] = {
     "aws:sns/topic:Topic": (256, r"[A-Za-z0-9_-]+"),
     "aws:wafv2/webAcl:WebAcl": (128, r"[\w-]+"),
 }
-ODD_STACKS = ["a" * 100, "9.Lives_-", "-"]
-# Between them they have every type.
-_CONFIGS = {name: next(one.config for one in SCENARIOS if one.name == name) for name in ("production", "studio")}
+UNUSUAL_STACK_NAMES = ["a" * 100, "9.Lives_-", "-"]
+# Together they have every type.
+_CONFIGS = {
+    name: next(scenario.config for scenario in SCENARIOS if scenario.name == name) for name in ("production", "studio")
+}
 
 
-@pytest.fixture(scope="module", params=ODD_STACKS)
-def odd(request: pytest.FixtureRequest) -> list[Graph]:
-    """Stacks with an odd name, whose component's name is as long as it may be."""
+@pytest.fixture(scope="module", params=UNUSUAL_STACK_NAMES)
+def unusual_graphs(request: pytest.FixtureRequest) -> list[Graph]:
+    """Stacks with an unusual name, and a component name of the maximum length."""
 
     def build(config: Mapping[str, str]) -> Callable[[], None]:
         def program() -> None:
@@ -65,34 +67,36 @@ def odd(request: pytest.FixtureRequest) -> list[Graph]:
     ]
 
 
-def test_names_fit_their_services_whatever_the_stack_is_called(odd: list[Graph]) -> None:
+def test_physical_names_are_valid_for_any_stack_name(unusual_graphs: list[Graph]) -> None:
     checked: set[str] = set()
-    for graph in odd:
-        for one in graph.resources:
-            if one.type not in LIMITS:
+    for graph in unusual_graphs:
+        for resource in graph.resources:
+            if resource.type not in LIMITS:
                 continue
-            most, form = LIMITS[one.type]
-            chosen = [one.inputs[name] for name in PHYSICAL.get(one.type, ()) if name in one.inputs]
-            # "-" and seven hexadecimal digits.
-            for name in chosen or [f"{one.name}-0a1b2c3"]:
-                assert len(name) <= most, f"{one.type}: {name}"
-                assert re.fullmatch(form, name), f"{one.type}: {name}"
-            checked.add(one.type)
+            max_length, pattern = LIMITS[resource.type]
+            chosen = [
+                resource.inputs[name] for name in NAME_PROPERTIES.get(resource.type, ()) if name in resource.inputs
+            ]
+            # Auto-naming appends "-" and seven hexadecimal digits.
+            for name in chosen or [f"{resource.name}-0a1b2c3"]:
+                assert len(name) <= max_length, f"{resource.type}: {name}"
+                assert re.fullmatch(pattern, name), f"{resource.type}: {name}"
+            checked.add(resource.type)
     assert checked == set(LIMITS)
 
 
-def test_every_type_that_has_a_name_has_its_limit_here(odd: list[Graph]) -> None:
-    # Nothing in their service is called by a name of theirs, or it is a name that the settings give.
-    without = {
+def test_every_type_with_a_name_has_a_limit(unusual_graphs: list[Graph]) -> None:
+    # Types without a physical name, or with one that the settings give.
+    unchecked = {
         "aws:acm/certificateValidation:CertificateValidation",
         "aws:appautoscaling/policy:Policy",
         "aws:route53/record:Record",
     }
-    for graph in odd:
-        for one in graph.resources:
-            if one.type.startswith("aws:") and one.type not in LIMITS and one.type not in without:
-                parameters = inspect.signature(class_of(one)._internal_init).parameters
-                assert "name" not in parameters, one.type
+    for graph in unusual_graphs:
+        for resource in graph.resources:
+            if resource.type.startswith("aws:") and resource.type not in LIMITS and resource.type not in unchecked:
+                parameters = inspect.signature(class_of(resource)._internal_init).parameters
+                assert "name" not in parameters, resource.type
 
 
 # https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html
@@ -106,32 +110,32 @@ DESCRIPTIONS: Mapping[str, str] = {
 }
 
 
-def test_tags_and_descriptions_are_what_their_services_take(odd: list[Graph]) -> None:
-    seen: set[str] = set()
-    for graph in odd:
-        for one in graph.resources:
-            for name, value in tags_of(one).items():
+def test_tags_and_descriptions_are_valid(unusual_graphs: list[Graph]) -> None:
+    checked: set[str] = set()
+    for graph in unusual_graphs:
+        for resource in graph.resources:
+            for name, value in tags_of(resource).items():
                 assert len(name) <= 128
-                assert TAG.fullmatch(value), f"{one.name}: {value}"
-            form = DESCRIPTIONS.get(one.type)
-            if form and "description" in one.inputs:
-                seen.add(one.type)
-                assert re.fullmatch(form, one.inputs["description"]), one.inputs["description"]
-    assert "aws:ec2/securityGroup:SecurityGroup" in seen
+                assert TAG.fullmatch(value), f"{resource.name}: {value}"
+            pattern = DESCRIPTIONS.get(resource.type)
+            if pattern and "description" in resource.inputs:
+                checked.add(resource.type)
+                assert re.fullmatch(pattern, resource.inputs["description"]), resource.inputs["description"]
+    assert checked == set(DESCRIPTIONS)
 
 
-# -- more than one, and other programs
+# -- uniqueness
 
 
-def _physical(graph: Graph) -> Iterator[tuple[str, str, str]]:
-    """(type, property, name) of names that the program chose. What it made of a generated one is as unique as that."""
-    for one in graph.resources:
-        for name in PHYSICAL.get(one.type, ()):
-            if name in one.inputs and not one.property_dependencies.get(name):
-                yield one.type, name, one.inputs[name]
+def _physical_names(graph: Graph) -> Iterator[tuple[str, str, str]]:
+    """(type, property, name) of names that the program sets, except those that contain a generated name."""
+    for resource in graph.resources:
+        for name in NAME_PROPERTIES.get(resource.type, ()):
+            if name in resource.inputs and not resource.property_dependencies.get(name):
+                yield resource.type, name, resource.inputs[name]
 
 
-PHYSICAL: Mapping[str, tuple[str, ...]] = {
+NAME_PROPERTIES: Mapping[str, tuple[str, ...]] = {
     "aws:cloudwatch/dashboard:Dashboard": ("dashboardName",),
     "aws:cloudwatch/logGroup:LogGroup": ("name",),
     "aws:cloudwatch/logResourcePolicy:LogResourcePolicy": ("policyName",),
@@ -145,36 +149,26 @@ PHYSICAL: Mapping[str, tuple[str, ...]] = {
 def _metrics(graph: Graph) -> list[tuple[str, str]]:
     return [
         (
-            str(dig(one.inputs, "metricTransformation", "namespace")),
-            str(dig(one.inputs, "metricTransformation", "name")),
+            str(dig(resource.inputs, "metricTransformation", "namespace")),
+            str(dig(resource.inputs, "metricTransformation", "name")),
         )
-        for one in graph.of("aws:cloudwatch/logMetricFilter:LogMetricFilter")
+        for resource in graph.of("aws:cloudwatch/logMetricFilter:LogMetricFilter")
     ]
 
 
-def test_two_in_one_stack_do_not_collide() -> None:
+def test_two_components_in_one_stack_have_different_names_and_metrics() -> None:
     graph = stack("two-in-one-stack")
-    assert [one.name for one in graph.of(COMPONENT)] == ["first", "second"]
-    physical = list(_physical(graph))
+    assert [component.name for component in graph.of(COMPONENT)] == ["first", "second"]
+    physical = list(_physical_names(graph))
     assert len(physical) >= 6
     assert len(set(physical)) == len(physical)
     assert len(set(_metrics(graph))) == len(_metrics(graph))
-    first, second = graph.of(COMPONENT)
-    for one in graph.resources:
-        if first in graph.ancestors(one):
-            assert not [urn for urn in one.dependencies if second in graph.ancestors(_at(graph, urn))], one.urn
-
-
-def _at(graph: Graph, urn: str) -> Resource:
-    found = graph.by_urn(urn)
-    assert found is not None
-    return found
 
 
 @pytest.mark.parametrize("name", ["production", "studio"])
-def test_two_stacks_in_one_account_do_not_collide(name: str) -> None:
-    scenario = next(one for one in SCENARIOS if one.name == name)
-    one, other = (run(scenario.config, stack=stack) for stack in ("one", "other"))
-    assert list(_physical(one))
-    assert not set(_physical(one)) & set(_physical(other))
-    assert not set(_metrics(one)) & set(_metrics(other))
+def test_two_stacks_in_one_account_have_different_names_and_metrics(name: str) -> None:
+    scenario = next(candidate for candidate in SCENARIOS if candidate.name == name)
+    first, second = (run(scenario.config, stack=stack) for stack in ("first", "second"))
+    assert list(_physical_names(first))
+    assert not set(_physical_names(first)) & set(_physical_names(second))
+    assert not set(_metrics(first)) & set(_metrics(second))
