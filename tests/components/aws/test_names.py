@@ -16,8 +16,8 @@ from .test_invariants import COMPONENT, class_of, stack, tags_of
 
 # -- limits of the services
 
-# (maximum length, pattern of the physical name) by type, from the API reference of each service. If the reference has no
-# maximum, it is 255. Auto-naming appends eight characters to the logical name.
+# (maximum length, pattern of the physical name) by type, from the API reference of each service; 255 if that has no
+# maximum. Auto-naming appends eight characters to the logical name.
 LIMITS: Mapping[str, tuple[int, str]] = {
     "aws:autoscaling/group:Group": (255, r"[^:]+"),
     "aws:cloudwatch/dashboard:Dashboard": (255, r"[A-Za-z0-9_-]+"),

@@ -1,4 +1,4 @@
-"""What the program asks for, given to real implementations of AWS's services (moto): they take it, and say it back."""
+"""moto's implementations of AWS services accept the program's documents and settings, and return them."""
 
 import base64
 import json
@@ -29,7 +29,7 @@ from .scenarios import SCENARIOS
 DOCS = Path(__file__).parents[3] / "docs"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDTEST", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": REGION}
 Client = Callable[[str], Any]
-# One without a customer key, one with; with both kinds of MLflow, WAF's log and Studio among them.
+# With and without a customer key, both kinds of MLflow, WAF logging, and Studio.
 STACKS = ("development", "production", "customer-key", "studio")
 
 
@@ -44,7 +44,7 @@ def client(origin: str) -> Client:
     session = botocore.session.Session()
     clients: dict[str, Any] = {}
 
-    def of(service: str) -> Any:
+    def client_of(service: str) -> Any:
         if service not in clients:
             clients[service] = session.create_client(
                 cast("Any", service),
@@ -55,33 +55,33 @@ def client(origin: str) -> Client:
             )
         return clients[service]
 
-    return of
+    return client_of
 
 
-def graph(stack: str) -> Graph:
-    (found,) = [one for one in SCENARIOS if one.name == stack]
+def graph_of(stack: str) -> Graph:
+    (found,) = [scenario for scenario in SCENARIOS if scenario.name == stack]
     return found.graph()
 
 
-def of(stack: str, kind: str) -> Mapping[str, Resource]:
-    """The resources of a type by their names."""
-    return {one.name: one for one in graph(stack).of(kind)}
+def resources_of(stack: str, kind: str) -> Mapping[str, Resource]:
+    """The resources of a type, by name."""
+    return {resource.name: resource for resource in graph_of(stack).of(kind)}
 
 
 def as_api(value: Any) -> Any:
-    """Pulumi's names as S3's API has them."""
+    """Properties with the capitalization of the S3 API."""
     special = {"id": "ID", "sseAlgorithm": "SSEAlgorithm", "kmsMasterKeyId": "KMSMasterKeyID"}
     if isinstance(value, dict):
         items = cast("dict[str, Any]", value)
         return {special.get(name, name[0].upper() + name[1:]): as_api(inner) for name, inner in items.items()}
-    return [as_api(one) for one in cast("list[Any]", value)] if isinstance(value, list) else value
+    return [as_api(item) for item in cast("list[Any]", value)] if isinstance(value, list) else value
 
 
-# --- Tokens: the program writes, the proxy reads, the command changes
+# --- Token secrets: written by the program, read by the proxy, changed by the token command
 
 
-class Kept:
-    """Both secrets, made and filled by the calls that the provider makes."""
+class TokenSecrets:
+    """The secrets of the admin token and of the hashes, created with the provider's calls."""
 
     def __init__(self, client: Any, token: str, document: str, name: str) -> None:
         self._client = client
@@ -91,7 +91,7 @@ class Kept:
 
     def _secret(self, name: str, value: str) -> str:
         arn = str(self._client.create_secret(Name=name)["ARN"])
-        labels = only(graph("development"), "aws:secretsmanager/secretVersion:SecretVersion", "mlflow-tokens").inputs
+        labels = only(graph_of("development"), "aws:secretsmanager/secretVersion:SecretVersion", "mlflow-tokens").inputs
         self._client.put_secret_value(SecretId=arn, SecretString=value, VersionStages=labels["versionStages"])
         return arn
 
@@ -100,80 +100,80 @@ class Kept:
 
 
 @pytest.fixture
-def kept(client: Client, origin: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Kept:
+def secrets(client: Client, origin: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TokenSecrets:
     token, document = create_admin_token(monkeypatch)
     (tmp_path / "home").mkdir()
     empty_aws_home(tmp_path / "home", monkeypatch)
     for name, value in {**KEYS, "AWS_ENDPOINT_URL_SECRETS_MANAGER": origin}.items():
         monkeypatch.setenv(name, value)
-    return Kept(client("secretsmanager"), token, document, tmp_path.name)
+    return TokenSecrets(client("secretsmanager"), token, document, tmp_path.name)
 
 
-async def test_the_proxy_takes_the_token_that_the_other_secret_has_in_plain(kept: Kept, client: Client) -> None:
-    shown = client("secretsmanager").get_secret_value(SecretId=kept.plain)["SecretString"]
-    authenticator = TokenAuthenticator(SecretStore(kept.hashes), 15)
+async def test_proxy_authenticates_the_token_of_the_admin_token_secret(secrets: TokenSecrets, client: Client) -> None:
+    token = client("secretsmanager").get_secret_value(SecretId=secrets.plain)["SecretString"]
+    authenticator = TokenAuthenticator(SecretStore(secrets.hashes), 15)
     await authenticator.load()
-    principal = await authenticator.authenticate(context({"Authorization": f"Bearer {shown}"}))
+    principal = await authenticator.authenticate(context({"Authorization": f"Bearer {token}"}))
     assert principal is not None
     assert (principal.name, principal.role) == ("admin", Role.ADMIN)
-    assert shown not in kept.read()
+    assert token not in secrets.read()
 
 
-async def test_a_revoked_token_stays_revoked_and_a_running_proxy_follows(
-    kept: Kept, tokens: Tokens, origin: str, tmp_path: Path
+async def test_revoked_token_is_rejected_by_running_and_new_proxies(
+    secrets: TokenSecrets, tokens: Tokens, origin: str, tmp_path: Path
 ) -> None:
     settings = {**KEYS, "AWS_ENDPOINT_URL_SECRETS_MANAGER": origin}
     proxy_settings = {
         "MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:9",
         "MLFLOW_PROXY_TOKENS_FILE": "",
-        "MLFLOW_PROXY_TOKENS_SECRET": kept.hashes,
+        "MLFLOW_PROXY_TOKENS_SECRET": secrets.hashes,
         "MLFLOW_PROXY_TOKENS_RELOAD_SECONDS": "1",
     }
-    page = f"GET / HTTP/1.1\r\nHost: proxy\r\nAuthorization: Bearer {kept.token}\r\n\r\n".encode()
+    request = f"GET / HTTP/1.1\r\nHost: proxy\r\nAuthorization: Bearer {secrets.token}\r\n\r\n".encode()
     async with ProxyProcess.serving(tmp_path, tokens, **settings, **proxy_settings) as proxy:
-        assert (await proxy.send(page)).status == 200
-        command = ("token", "revoke", "--secret", kept.hashes, "admin")
-        ended = await proxy_process.run(tmp_path, *command, **settings)
-        assert (ended.code, ended.out) == (0, "")
+        assert (await proxy.send(request)).status == 200
+        command = ("token", "revoke", "--secret", secrets.hashes, "admin")
+        completed = await proxy_process.run(tmp_path, *command, **settings)
+        assert (completed.code, completed.out) == (0, "")
 
-        async def refused() -> bool:
-            return (await proxy.send(page)).status == 401
+        async def token_is_rejected() -> bool:
+            return (await proxy.send(request)).status == 401
 
-        await wait_until(refused, 10)
-    assert json.loads(kept.read()) == {"tokens": []}
-    # And for one that starts now.
-    authenticator = TokenAuthenticator(SecretStore(kept.hashes), 15)
+        await wait_until(token_is_rejected, 10)
+    assert json.loads(secrets.read()) == {"tokens": []}
+    # A proxy that starts now rejects the token too.
+    authenticator = TokenAuthenticator(SecretStore(secrets.hashes), 15)
     await authenticator.load()
     with pytest.raises(ApiError, match="Invalid token"):
-        await authenticator.authenticate(context({"Authorization": f"Bearer {kept.token}"}))
+        await authenticator.authenticate(context({"Authorization": f"Bearer {secrets.token}"}))
 
 
-# --- Roles and rights
+# --- Roles and policies
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_iam_takes_every_role_with_its_rights(stack: str, client: Client) -> None:
+def test_iam_accepts_roles_and_their_policies(stack: str, client: Client) -> None:
     iam = client("iam")
-    for name, role in of(stack, "aws:iam/role:Role").items():
+    for name, role in resources_of(stack, "aws:iam/role:Role").items():
         trust = role.inputs["assumeRolePolicy"]
-        said = iam.create_role(RoleName=f"{stack}-{name}", AssumeRolePolicyDocument=trust)["Role"]
-        assert said["AssumeRolePolicyDocument"] == json.loads(trust)
-    for name, policy in of(stack, "aws:iam/rolePolicy:RolePolicy").items():
-        called = {"RoleName": f"{stack}-{policy.inputs['role']}", "PolicyName": name}
-        iam.put_role_policy(**called, PolicyDocument=policy.inputs["policy"])
-        assert iam.get_role_policy(**called)["PolicyDocument"] == json.loads(policy.inputs["policy"])
+        created = iam.create_role(RoleName=f"{stack}-{name}", AssumeRolePolicyDocument=trust)["Role"]
+        assert created["AssumeRolePolicyDocument"] == json.loads(trust)
+    for name, policy in resources_of(stack, "aws:iam/rolePolicy:RolePolicy").items():
+        key = {"RoleName": f"{stack}-{policy.inputs['role']}", "PolicyName": name}
+        iam.put_role_policy(**key, PolicyDocument=policy.inputs["policy"])
+        assert iam.get_role_policy(**key)["PolicyDocument"] == json.loads(policy.inputs["policy"])
 
 
 @pytest.mark.parametrize("name", ["deployer-policy.json", "deployer-policy-network.json"])
-def test_iam_takes_the_deployers_policies(name: str, client: Client) -> None:
+def test_iam_accepts_the_deployer_policies(name: str, client: Client) -> None:
     document = (DOCS / name).read_text()
     arn = client("iam").create_policy(PolicyName=name, PolicyDocument=document)["Policy"]["Arn"]
-    said = client("iam").get_policy_version(PolicyArn=arn, VersionId="v1")["PolicyVersion"]["Document"]
-    assert said == json.loads(document)
+    stored = client("iam").get_policy_version(PolicyArn=arn, VersionId="v1")["PolicyVersion"]["Document"]
+    assert stored == json.loads(document)
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "change",
     [
         {"Resource": "a-bucket"},
         {"Action": "GetObject"},
@@ -181,10 +181,10 @@ def test_iam_takes_the_deployers_policies(name: str, client: Client) -> None:
         {"Condition": {"StringIs": {"aws:SourceAccount": "1"}}},
         {"Because": "of a typo"},
     ],
-    ids=lambda wrong: next(iter(wrong)),
+    ids=lambda change: next(iter(change)),
 )
-def test_iam_would_refuse_a_wrong_one(wrong: dict[str, Any], client: Client) -> None:
-    statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*", **wrong}
+def test_iam_rejects_a_malformed_policy(change: dict[str, Any], client: Client) -> None:
+    statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*", **change}
     document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     with pytest.raises(ClientError, match="MalformedPolicyDocument"):
         client("iam").create_policy(PolicyName="wrong", PolicyDocument=document)
@@ -194,18 +194,18 @@ def test_iam_would_refuse_a_wrong_one(wrong: dict[str, Any], client: Client) -> 
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_s3_takes_a_buckets_documents(stack: str, client: Client) -> None:
+def test_s3_accepts_encryption_lifecycle_and_policy_of_buckets(stack: str, client: Client) -> None:
     s3 = client("s3")
-    for name, policy in of(stack, "aws:s3/bucketPolicy:BucketPolicy").items():
+    for name, policy in resources_of(stack, "aws:s3/bucketPolicy:BucketPolicy").items():
         bucket = f"{stack}-{name}"
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
         kind = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
-        encryption = {"Rules": as_api(of(stack, kind)[name].inputs["rules"])}
+        encryption = {"Rules": as_api(resources_of(stack, kind)[name].inputs["rules"])}
         s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=encryption)
         assert s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"] == encryption
-        # Which actions go together in a rule, and that a filter is one: checked by moto.
+        # moto validates the combination of actions in a rule, and the filter.
         kind = "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"
-        rules = as_api(of(stack, kind)[name].inputs["rules"])
+        rules = as_api(resources_of(stack, kind)[name].inputs["rules"])
         s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
         assert s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"] == rules
         s3.put_bucket_policy(Bucket=bucket, Policy=policy.inputs["policy"])
@@ -216,30 +216,30 @@ def test_s3_takes_a_buckets_documents(stack: str, client: Client) -> None:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_ecr_takes_the_repository_and_its_lifecycle(stack: str, client: Client) -> None:
+def test_ecr_accepts_repository_and_lifecycle_policy(stack: str, client: Client) -> None:
     ecr = client("ecr")
-    (repository,) = of(stack, "aws:ecr/repository:Repository").values()
+    (repository,) = resources_of(stack, "aws:ecr/repository:Repository").values()
     (encryption,) = repository.inputs["encryptionConfigurations"]
-    said = ecr.create_repository(
+    created = ecr.create_repository(
         repositoryName=stack,
         imageTagMutability=repository.inputs["imageTagMutability"],
         imageScanningConfiguration=repository.inputs["imageScanningConfiguration"],
         encryptionConfiguration=encryption,
     )["repository"]
-    assert (said["imageTagMutability"], said["imageScanningConfiguration"]) == ("IMMUTABLE", {"scanOnPush": True})
-    (rule,) = of(stack, "aws:ecr/lifecyclePolicy:LifecyclePolicy").values()
-    # Checked by moto, rule by rule.
-    ecr.put_lifecycle_policy(repositoryName=stack, lifecyclePolicyText=rule.inputs["policy"])
-    kept = ecr.get_lifecycle_policy(repositoryName=stack)["lifecyclePolicyText"]
-    assert json.loads(kept) == json.loads(rule.inputs["policy"])
+    assert (created["imageTagMutability"], created["imageScanningConfiguration"]) == ("IMMUTABLE", {"scanOnPush": True})
+    (policy,) = resources_of(stack, "aws:ecr/lifecyclePolicy:LifecyclePolicy").values()
+    # moto validates each rule.
+    ecr.put_lifecycle_policy(repositoryName=stack, lifecyclePolicyText=policy.inputs["policy"])
+    stored = ecr.get_lifecycle_policy(repositoryName=stack)["lifecyclePolicyText"]
+    assert json.loads(stored) == json.loads(policy.inputs["policy"])
     with pytest.raises(ClientError, match="InvalidParameterException"):
-        ecr.put_lifecycle_policy(repositoryName=stack, lifecyclePolicyText=kept.replace("imageCount", "number"))
+        ecr.put_lifecycle_policy(repositoryName=stack, lifecyclePolicyText=stored.replace("imageCount", "number"))
 
 
-def test_the_image_is_pushed_by_a_login_of_ecrs_form(client: Client) -> None:
+def test_registry_login_has_the_format_of_ecr(client: Client) -> None:
     (data,) = client("ecr").get_authorization_token()["authorizationData"]
     user, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
-    (image,) = of("development", "docker-build:index:Image").values()
+    (image,) = resources_of("development", "docker-build:index:Image").values()
     (login,) = image.inputs["registries"]
     assert login["username"] == user == "AWS"
     assert login["password"] == SECRET
@@ -249,49 +249,59 @@ def test_the_image_is_pushed_by_a_login_of_ecrs_form(client: Client) -> None:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_ecs_takes_the_task_and_every_word_of_its_container(stack: str, client: Client) -> None:
-    (task,) = of(stack, "aws:ecs/taskDefinition:TaskDefinition").values()
+def test_ecs_accepts_the_task_definition_and_every_container_property(stack: str, client: Client) -> None:
+    (task,) = resources_of(stack, "aws:ecs/taskDefinition:TaskDefinition").values()
     containers = json.loads(task.inputs["containerDefinitions"])
-    taken = ("family", "networkMode", "cpu", "memory", "runtimePlatform", "taskRoleArn", "executionRoleArn")
-    # botocore refuses a word that ECS's model does not know; the provider's own parser would drop it.
-    said = client("ecs").register_task_definition(
-        **{name: task.inputs[name] for name in taken},
+    properties = ("family", "networkMode", "cpu", "memory", "runtimePlatform", "taskRoleArn", "executionRoleArn")
+    # botocore rejects an unknown property; the provider would ignore it.
+    registered = client("ecs").register_task_definition(
+        **{name: task.inputs[name] for name in properties},
         requiresCompatibilities=task.inputs["requiresCompatibilities"],
         containerDefinitions=containers,
     )["taskDefinition"]
-    (kept,) = said["containerDefinitions"]
-    assert {name: kept[name] for name in containers[0]} == containers[0]
+    (stored,) = registered["containerDefinitions"]
+    assert {name: stored[name] for name in containers[0]} == containers[0]
     containers[0]["stopTimeOut"] = 45
     with pytest.raises(ParamValidationError, match="stopTimeOut"):
         client("ecs").register_task_definition(family="wrong", containerDefinitions=containers)
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_logs_takes_groups_filters_and_policies(stack: str, client: Client) -> None:
+def test_logs_accept_groups_filters_and_resource_policies(stack: str, client: Client) -> None:
     logs = client("logs")
     names: dict[str, str] = {}
-    for name, group in of(stack, "aws:cloudwatch/logGroup:LogGroup").items():
-        given = str(group.inputs.get("name", name))
-        names[given] = f"{stack}{given}"
-        logs.create_log_group(logGroupName=names[given])
-        logs.put_retention_policy(logGroupName=names[given], retentionInDays=group.inputs["retentionInDays"])
-    for name, counted in of(stack, "aws:cloudwatch/logMetricFilter:LogMetricFilter").items():
-        one = counted.inputs["metricTransformation"]
-        value = {"defaultValue": float(one["defaultValue"])} if "defaultValue" in one else {}
-        change = {f"metric{key[0].upper()}{key[1:]}": one[key] for key in ("name", "namespace", "value")}
-        change |= {"unit": one["unit"], **({"dimensions": one["dimensions"]} if "dimensions" in one else {}), **value}
+    for name, group in resources_of(stack, "aws:cloudwatch/logGroup:LogGroup").items():
+        original = str(group.inputs.get("name", name))
+        names[original] = f"{stack}{original}"
+        logs.create_log_group(logGroupName=names[original])
+        logs.put_retention_policy(logGroupName=names[original], retentionInDays=group.inputs["retentionInDays"])
+    for name, metric_filter in resources_of(stack, "aws:cloudwatch/logMetricFilter:LogMetricFilter").items():
+        transformation = metric_filter.inputs["metricTransformation"]
+        default = {"defaultValue": float(transformation["defaultValue"])} if "defaultValue" in transformation else {}
+        metric = {f"metric{key[0].upper()}{key[1:]}": transformation[key] for key in ("name", "namespace", "value")}
+        metric |= {
+            "unit": transformation["unit"],
+            **({"dimensions": transformation["dimensions"]} if "dimensions" in transformation else {}),
+            **default,
+        }
         logs.put_metric_filter(
-            logGroupName=names[counted.inputs["logGroupName"]],
+            logGroupName=names[metric_filter.inputs["logGroupName"]],
             filterName=name,
-            filterPattern=counted.inputs["pattern"],
-            metricTransformations=[change],
+            filterPattern=metric_filter.inputs["pattern"],
+            metricTransformations=[metric],
         )
     (group,) = {
-        one.inputs["logGroupName"] for one in of(stack, "aws:cloudwatch/logMetricFilter:LogMetricFilter").values()
+        resource.inputs["logGroupName"]
+        for resource in resources_of(stack, "aws:cloudwatch/logMetricFilter:LogMetricFilter").values()
     }
-    kept = logs.describe_metric_filters(logGroupName=names[group])["metricFilters"]
-    assert len(kept) == len(of(stack, "aws:cloudwatch/logMetricFilter:LogMetricFilter"))
-    for allowed in of(stack, "aws:cloudwatch/logResourcePolicy:LogResourcePolicy").values():
-        logs.put_resource_policy(
-            policyName=allowed.inputs["policyName"], policyDocument=allowed.inputs["policyDocument"]
-        )
+    stored = logs.describe_metric_filters(logGroupName=names[group])["metricFilters"]
+    assert len(stored) == len(resources_of(stack, "aws:cloudwatch/logMetricFilter:LogMetricFilter"))
+    policies = {}
+    for policy in resources_of(stack, "aws:cloudwatch/logResourcePolicy:LogResourcePolicy").values():
+        policies[policy.inputs["policyName"]] = json.loads(policy.inputs["policyDocument"])
+        logs.put_resource_policy(policyName=policy.inputs["policyName"], policyDocument=policy.inputs["policyDocument"])
+    stored_policies = {
+        policy["policyName"]: json.loads(policy["policyDocument"])
+        for policy in logs.describe_resource_policies()["resourcePolicies"]
+    }
+    assert policies.items() <= stored_policies.items()
