@@ -46,5 +46,5 @@ def run(
     stack: str = "dev",
     project: str = "mlflow",
 ) -> Graph:
-    """The graph of the project's program, or of another one, with this config."""
+    """The graph of the program with this config; the default is the project's program."""
     return record(program or project_program, project=project, stack_name=stack, config=config, secret_keys=SECRET_KEYS)

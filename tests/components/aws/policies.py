@@ -29,10 +29,10 @@ ACTIONS_WITHOUT_ARN = {
 
 
 class Document(NamedTuple):
-    """A policy document in a resource's inputs; ``place`` is its location for messages."""
+    """A policy document in a resource's inputs; ``location`` is its location for messages."""
 
     resource: Resource
-    place: str
+    location: str
     content: Any
 
     @property
@@ -71,10 +71,10 @@ def faults(graph: Graph, without_arn: Mapping[str, str] = ACTIONS_WITHOUT_ARN) -
     """
     found: list[str] = []
     for document in policy_documents(graph):
-        found.extend(f"{document.place}: {fault}" for fault in _missing_values(document.content))
+        found.extend(f"{document.location}: {fault}" for fault in _missing_values(document.content))
         for statement in document.statements:
             if statement["Effect"] == "Allow":
-                found.extend(f"{document.place}: {fault}" for fault in _statement_faults(statement, without_arn))
+                found.extend(f"{document.location}: {fault}" for fault in _statement_faults(statement, without_arn))
     return found
 
 

@@ -205,14 +205,14 @@ SCENARIOS = (
     ),
     Scenario(
         name="two-in-one-stack",
-        about="two of them in a program of its own",
+        about="two components in a separate program",
         config=_REGION,
         program=_two,
         reviewed=False,
     ),
     Scenario(
         name="explicit-providers",
-        about="production in a program of its own, with providers of its own",
+        about="production in a separate program, with explicit providers",
         config=_REGION,
         program=_with_providers,
         reviewed=False,

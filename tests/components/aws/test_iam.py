@@ -100,4 +100,4 @@ def test_fault_in_a_policy_is_found(change: dict[str, Any], fault: str) -> None:
 
 def test_nested_policy_is_found() -> None:
     (document,) = policy_documents(graph_with_policy(VALID))
-    assert document.place == "Policy policy: nested[0].policy"
+    assert document.location == "Policy policy: nested[0].policy"

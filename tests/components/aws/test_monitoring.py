@@ -302,10 +302,10 @@ def test_dashboard_has_three_headings_and_shows_every_alarm() -> None:
 
 def test_dashboard_shows_existing_metrics_with_their_dimensions() -> None:
     series = [line for widget in widgets() if widget["type"] == "metric" for line in widget["properties"]["metrics"]]
-    own = [line for line in series if line[0] == "MLflow/dev/proxy"]
-    assert own
-    assert {line[1] for line in own} <= METRICS.keys()
-    for line in own:
+    custom = [line for line in series if line[0] == "MLflow/dev/proxy"]
+    assert custom
+    assert {line[1] for line in custom} <= METRICS.keys()
+    for line in custom:
         assert (METRICS[line[1]].dimensions is not None) == ("Role" in line)
 
 
