@@ -1,7 +1,7 @@
-"""Signing against AWS's published vectors and against botocore, where botocore is right.
+"""SigV4 signatures, compared with AWS's published test vectors and with botocore.
 
-botocore takes an URL as it is, so it is shown the one that the proxy sends: that it then comes to the same signature
-is what makes SageMaker take the request.
+botocore signs a URL without normalizing it, so it gets the URL that the proxy sends: SageMaker accepts the request if
+both signatures are the same.
 """
 
 import datetime
@@ -32,8 +32,8 @@ from tests.doubles.routes import match_route
 from tests.proxy_app import aws_vectors
 from tests.proxy_app.url_strategies import PATHS, QUERIES
 
-# The proxy forwards none of these, so it never signs them: servers read such paths in different ways.
-REFUSED = {
+# The proxy rejects these paths, which servers parse differently, so it never signs them.
+REJECTED = {
     "get-relative": "dot segments",
     "get-relative-relative": "dot segments",
     "get-slash": "an empty segment",
@@ -41,7 +41,7 @@ REFUSED = {
     "get-slash-pointless-dot": "a dot segment",
     "get-slashes": "empty segments",
 }
-# The .sreq of this vector holds another signature than its .authz, which is the right one (botocore's, too).
+# The signature in the .sreq file of this vector differs from its .authz file, which is correct (as in botocore).
 WRONG_SIGNED_REQUEST = {"get-vanilla-with-session-token"}
 
 NOON = 1_792_670_400.0  # 2026-10-22T12:00:00Z
@@ -53,14 +53,14 @@ ARN_HEADER = ("x-mlflow-sm-tracking-server-arn", "arn:aws:sagemaker:eu-west-1:12
 # --- AWS's vectors
 
 
-def test_every_vector_is_signed_or_refused_on_purpose() -> None:
+def test_all_vectors_are_tested() -> None:
     names = aws_vectors.names()
     assert len(names) == 34
-    assert set(names) > set(REFUSED)
+    assert set(names) > set(REJECTED)
 
 
-@pytest.mark.parametrize("name", [name for name in aws_vectors.names() if name not in REFUSED])
-def test_a_vector_is_signed_as_aws_published_it(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in aws_vectors.names() if name not in REJECTED])
+def test_signature_equals_the_vectors(name: str) -> None:
     vector = aws_vectors.read(name)
     payload = sha256(vector.body).hexdigest()
     query = encoded_query(vector.query)
@@ -82,14 +82,14 @@ def test_a_vector_is_signed_as_aws_published_it(name: str) -> None:
     assert (f"Authorization: {value}" in vector.signed_request) == (name not in WRONG_SIGNED_REQUEST)
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_vector_that_has_to_be_normalised_is_refused(name: str) -> None:
+@pytest.mark.parametrize("name", REJECTED)
+def test_path_that_needs_normalization_is_rejected(name: str) -> None:
     vector = aws_vectors.read(name)
     with pytest.raises(InvalidPathError, match="segment"):
         match_route(vector.method, vector.path)
 
 
-# --- botocore as the oracle
+# --- Comparison with botocore
 
 
 def sign(
@@ -103,7 +103,7 @@ def sign(
     service: str = "sagemaker-mlflow",
     now: float = NOON,
 ) -> list[tuple[str, str]]:
-    """The signed headers of a request, and those that sign it, as the proxy sends them."""
+    """The headers of a signed request as the proxy sends it."""
     signed = [("host", HOST), ARN_HEADER, *headers]
     payload = sha256(body).hexdigest()
     added = signed_headers(
@@ -112,7 +112,7 @@ def sign(
     return [*signed, *added]
 
 
-def recomputed(
+def botocore_authorization(
     method: str,
     url: str,
     headers: list[tuple[str, str]],
@@ -120,7 +120,7 @@ def recomputed(
     secret: str = "secret",
     service: str = "sagemaker-mlflow",
 ) -> str:
-    """botocore's Authorization for what is on the wire, made from nothing else."""
+    """botocore's Authorization header for a request as sent."""
     sent = dict(headers)
     auth = SigV4Auth(Keys(sent["authorization"].split("Credential=")[1].split("/")[0], secret), service, "eu-west-1")
     request = AWSRequest(method=method, url=url)
@@ -157,7 +157,7 @@ CONTENT_TYPES = st.sampled_from(
     service=st.sampled_from(["sagemaker", "sagemaker-mlflow"]),
     now=st.integers(0, 4_102_444_800),
 )
-def test_botocore_comes_to_the_same_signature_for_the_url_that_is_sent(
+def test_signature_equals_botocores_for_the_url_that_is_sent(
     method: str,
     raw_path: str,
     raw_query: str,
@@ -180,12 +180,15 @@ def test_botocore_comes_to_the_same_signature_for_the_url_that_is_sent(
         now=now,
     )
     sent = dict(headers)
-    assert recomputed(method, url_of(path, query), headers, secret=secret, service=service) == sent["authorization"]
+    assert (
+        botocore_authorization(method, url_of(path, query), headers, secret=secret, service=service)
+        == sent["authorization"]
+    )
     assert sent["x-amz-content-sha256"] == sha256(body).hexdigest()
     assert sent.get("x-amz-security-token", "") == token
 
 
-def test_botocore_signing_by_itself_sends_the_same_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headers_equal_those_of_a_request_signed_by_botocore(monkeypatch: pytest.MonkeyPatch) -> None:
     noon = datetime.datetime.fromtimestamp(NOON, datetime.UTC)
 
     def frozen() -> datetime.datetime:
@@ -194,17 +197,15 @@ def test_botocore_signing_by_itself_sends_the_same_headers(monkeypatch: pytest.M
     monkeypatch.setattr(botocore.auth, "get_current_datetime", frozen)
     body = b'{"run_id": "1"}'
     path, query = canonical_path("/api/2.0/mlflow/runs/it's+é"), encoded_query("b=a b&a=1")
-    given_headers: dict[str, str] = dict(
-        [("host", HOST), ARN_HEADER, ("X-Amz-Content-SHA256", sha256(body).hexdigest())]
-    )
-    request = AWSRequest(method="POST", url=url_of(path, query), data=body, headers=given_headers)
+    unsigned: dict[str, str] = dict([("host", HOST), ARN_HEADER, ("X-Amz-Content-SHA256", sha256(body).hexdigest())])
+    request = AWSRequest(method="POST", url=url_of(path, query), data=body, headers=unsigned)
     SigV4Auth(Keys("AKIDEXAMPLE", "secret", "token"), "sagemaker-mlflow", "eu-west-1").add_auth(request)
-    theirs = {name.lower(): value for name, value in request.headers.items()}
-    assert dict(sign("POST", path, query, body=body)) == theirs
+    expected = {name.lower(): value for name, value in request.headers.items()}
+    assert dict(sign("POST", path, query, body=body)) == expected
 
 
 @pytest.mark.parametrize(
-    ("what", "changed"),
+    ("part", "changed"),
     [
         ("method", "PUT"),
         ("path", "/api/2.0/mlflow/runs/delete"),
@@ -218,48 +219,48 @@ def test_botocore_signing_by_itself_sends_the_same_headers(monkeypatch: pytest.M
         (ARN_HEADER[0], f"{ARN_HEADER[1]}-other"),
     ],
 )
-def test_a_signature_holds_for_nothing_but_what_was_signed(what: str, changed: str) -> None:
+def test_signature_depends_on_every_signed_part(part: str, changed: str) -> None:
     request = {"method": "POST", "path": "/api/2.0/mlflow/runs/get", "query": "run_id=1"}
     headers = sign(request["method"], request["path"], request["query"], headers=(("content-type", "a/b"),))
     signature = dict(headers)["authorization"]
 
-    def received(request: dict[str, str], headers: list[tuple[str, str]]) -> str:
-        return recomputed(request["method"], url_of(request["path"], request["query"]), headers)
+    def signature_of(request: dict[str, str], headers: list[tuple[str, str]]) -> str:
+        return botocore_authorization(request["method"], url_of(request["path"], request["query"]), headers)
 
-    assert received(request, headers) == signature
-    assert what in {*request, *dict(headers)}
-    other = [(name, changed if name == what else value) for name, value in headers]
-    assert received({**request, what: changed}, other) != signature
+    assert signature_of(request, headers) == signature
+    assert part in {*request, *dict(headers)}
+    changed_headers = [(name, changed if name == part else value) for name, value in headers]
+    assert signature_of({**request, part: changed}, changed_headers) != signature
 
 
-# What the oracle is not asked: botocore takes queries as they are, and the plugin sends a raw + or ' for some methods.
+# botocore does not encode queries, and AWS's plugin sends a raw + or ' for some methods.
 @pytest.mark.parametrize("raw", ["a+b", "it's", "a/b", "a:b", "a%2fb"])
-def test_botocore_for_the_url_that_came_signs_another_one(raw: str) -> None:
+def test_signature_differs_from_botocores_for_the_unencoded_url(raw: str) -> None:
     headers = sign(query=encoded_query(f"name={raw}"))
-    theirs = recomputed("GET", url_of("/api/2.0/mlflow/runs/get", f"name={raw}"), headers)
-    assert theirs != dict(headers)["authorization"]
+    unencoded = botocore_authorization("GET", url_of("/api/2.0/mlflow/runs/get", f"name={raw}"), headers)
+    assert unencoded != dict(headers)["authorization"]
 
 
-# --- Headers, time and keys
+# --- Headers, time and credentials
 
 
-def test_only_what_is_handed_over_and_amz_headers_are_signed() -> None:
+def test_signed_headers_are_those_given_and_the_amz_headers() -> None:
     sent = dict(sign(headers=(("content-type", "a/b"),)))
     names = re.search("SignedHeaders=([^,]+)", sent["authorization"])
     assert names is not None
     assert names[1].split(";") == sorted(set(sent) - {"authorization"})
 
 
-def test_keys_without_a_session_send_no_session_token() -> None:
+def test_credentials_without_a_session_token_send_no_security_token_header() -> None:
     assert "x-amz-security-token" not in dict(sign(credentials=Credentials("AKIDEXAMPLE", "secret")))
 
 
-def test_no_body_has_the_hash_of_nothing() -> None:
+def test_empty_body_has_the_sha256_of_no_bytes() -> None:
     assert dict(sign())["x-amz-content-sha256"] == EMPTY_SHA256 == sha256(b"").hexdigest()
 
 
-def test_a_header_of_other_bytes_than_utf8_is_signed_as_sent() -> None:
-    # A caller's Content-Type may hold any byte; aiohttp hands those that are no UTF-8 over as surrogates.
+def test_header_that_is_not_utf8_is_signed_as_sent() -> None:
+    # A client's Content-Type may hold any byte; aiohttp decodes bytes that are not UTF-8 to surrogates.
     value = b"text/plain; name=\xff".decode("utf-8", "surrogateescape")
     headers = sign(headers=(("content-type", value),))
     signed = sorted((name, text) for name, text in headers if name != "authorization")
@@ -272,31 +273,31 @@ def test_a_header_of_other_bytes_than_utf8_is_signed_as_sent() -> None:
     assert dict(headers)["authorization"].endswith(f"Signature={auth.signature(to_sign, request)}")
 
 
-def test_a_second_is_signed_by_its_start() -> None:
+def test_time_is_truncated_to_seconds() -> None:
     assert amz_time(int(NOON)) == "20261022T120000Z"
     assert sign(now=NOON) == sign(now=NOON + 0.999)
     assert sign(now=NOON) != sign(now=NOON + 1)
 
 
-def test_the_key_follows_the_date() -> None:
+def test_signing_key_changes_with_the_date() -> None:
     midnight = NOON + 12 * 3600
     for now, day in ((midnight - 1, "20261022"), (midnight, "20261023"), (midnight - 1, "20261022")):
         headers = sign(now=now)
         signature = dict(headers)["authorization"]
         assert f"AKIDEXAMPLE/{day}/eu-west-1/sagemaker-mlflow/aws4_request" in signature
-        assert recomputed("GET", url_of("/api/2.0/mlflow/runs/get", "run_id=1"), headers) == signature
+        assert botocore_authorization("GET", url_of("/api/2.0/mlflow/runs/get", "run_id=1"), headers) == signature
 
 
 @given(first=SECRETS, second=SECRETS)
-def test_new_keys_sign_at_once(first: str, second: str) -> None:
+def test_changed_credentials_change_the_signature(first: str, second: str) -> None:
     assume(first != second)
-    made = [sign(credentials=Credentials("AKIDEXAMPLE", secret)) for secret in (first, second, first)]
-    assert made[0] == made[2] != made[1]
+    signatures = [sign(credentials=Credentials("AKIDEXAMPLE", secret)) for secret in (first, second, first)]
+    assert signatures[0] == signatures[2] != signatures[1]
 
 
-def test_keys_show_no_secret() -> None:
+def test_repr_of_credentials_contains_no_secret() -> None:
     keys = Credentials("AKIDEXAMPLE", "the-secret-key", "the-session-token")
-    for shown in (repr(keys), str(keys), f"{[keys]}"):
-        assert "AKIDEXAMPLE" in shown
-        assert "the-secret-key" not in shown
-        assert "the-session-token" not in shown
+    for text in (repr(keys), str(keys), f"{[keys]}"):
+        assert "AKIDEXAMPLE" in text
+        assert "the-secret-key" not in text
+        assert "the-session-token" not in text

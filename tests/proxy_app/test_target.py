@@ -1,4 +1,4 @@
-"""What follows from the target's ARN, compared with AWS's own plugin for MLflow."""
+"""SageMaker targets by ARN, compared with AWS's plugin for MLflow; role ARNs."""
 
 import json
 import os
@@ -21,12 +21,12 @@ GOV = "arn:aws-us-gov:sagemaker:us-gov-west-1:123456789012:mlflow-tracking-serve
 
 BOTOCORE = botocore.session.Session()
 KINDS = ["mlflow-tracking-server", "mlflow-app"]
-SERVED = ["aws", "aws-us-gov"]
-OTHER_HOST = ["aws-cn", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"]
+SUPPORTED_PARTITIONS = ["aws", "aws-us-gov"]
+OTHER_PARTITIONS = ["aws-cn", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"]
 
 
 def arns(partition: str) -> list[str]:
-    """One of each kind in every region of a partition, served there or not."""
+    """An ARN of each kind in every SageMaker region of a partition."""
     regions = BOTOCORE.get_available_regions("sagemaker", partition)
     assert regions
     return [f"arn:{partition}:sagemaker:{region}:123456789012:{kind}/Name-1" for region in regions for kind in KINDS]
@@ -34,22 +34,22 @@ def arns(partition: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def plugin() -> dict[str, list[str] | str]:
-    """What the plugin makes of all these ARNs: [origin, region, service, header], or its error."""
+    """The plugin's result for each ARN: [origin, region, service, header], or its error."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SAGEMAKER_"))}
     keys = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"}
-    silence = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-    run = subprocess.run(
+    telemetry = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    completed = subprocess.run(
         [sys.executable, Path(__file__).with_name("plugin_targets.py")],
-        input=json.dumps([arn for partition in SERVED + OTHER_HOST for arn in arns(partition)]),
-        env={**environ, **keys, **silence},
+        input=json.dumps([arn for partition in SUPPORTED_PARTITIONS + OTHER_PARTITIONS for arn in arns(partition)]),
+        env={**environ, **keys, **telemetry},
         capture_output=True,
         text=True,
         check=True,
     )
-    return json.loads(run.stdout)
+    return json.loads(completed.stdout)
 
 
-def test_a_tracking_server() -> None:
+def test_target_of_a_tracking_server_arn() -> None:
     assert sagemaker_target(SERVER) == SageMakerTarget(
         arn=SERVER,
         region="eu-west-1",
@@ -61,7 +61,7 @@ def test_a_tracking_server() -> None:
     )
 
 
-def test_a_serverless_app() -> None:
+def test_target_of_a_serverless_app_arn() -> None:
     assert sagemaker_target(APP) == SageMakerTarget(
         arn=APP,
         region="us-east-2",
@@ -73,7 +73,7 @@ def test_a_serverless_app() -> None:
     )
 
 
-def test_the_longest_name_that_botocores_model_knows_is_taken() -> None:
+def test_longest_name_of_botocores_model_is_accepted() -> None:
     model = BOTOCORE.get_service_model("sagemaker").shape_for("TrackingServerName")
     longest = SERVER.replace("team", "t" * model.metadata["max"])
     assert sagemaker_target(longest).name == "t" * 256
@@ -83,35 +83,35 @@ def test_the_longest_name_that_botocores_model_knows_is_taken() -> None:
     ("partition", "region"),
     [("aws", "cn-north-1"), ("aws", "us-gov-west-1"), ("aws", "us-iso-east-1"), ("aws-us-gov", "eu-west-1")],
 )
-def test_a_region_of_another_partition_is_refused(partition: str, region: str) -> None:
+def test_region_of_another_partition_is_rejected(partition: str, region: str) -> None:
     arn = SERVER.replace("arn:aws:", f"arn:{partition}:").replace("eu-west-1", region)
     with pytest.raises(TargetError, match=f"MLFLOW_PROXY_TARGET_ARN: the region {region} is not in the partition"):
         sagemaker_target(arn)
 
 
-def test_govcloud_has_the_same_suffix() -> None:
+def test_govcloud_endpoint_has_the_same_domain() -> None:
     target = sagemaker_target(GOV)
     assert (target.origin, target.region) == ("https://us-gov-west-1.experiments.sagemaker.aws", "us-gov-west-1")
 
 
-@pytest.mark.parametrize("partition", SERVED)
-def test_everything_is_what_the_plugin_says_in_every_region(partition: str, plugin: dict[str, list[str] | str]) -> None:
+@pytest.mark.parametrize("partition", SUPPORTED_PARTITIONS)
+def test_target_equals_the_plugins_in_every_region(partition: str, plugin: dict[str, list[str] | str]) -> None:
     for arn in arns(partition):
         target = sagemaker_target(arn)
         assert [target.origin, target.region, target.service, target.arn_header] == plugin[arn]
 
 
-@pytest.mark.parametrize("partition", OTHER_HOST)
-def test_a_partition_that_is_not_served_is_refused_by_name(partition: str, plugin: dict[str, list[str] | str]) -> None:
+@pytest.mark.parametrize("partition", OTHER_PARTITIONS)
+def test_unsupported_partition_is_rejected_by_name(partition: str, plugin: dict[str, list[str] | str]) -> None:
     for arn in arns(partition):
-        with pytest.raises(TargetError, match=f"does not exist in the partition '{partition}'") as refused:
+        with pytest.raises(TargetError, match=f"does not exist in the partition '{partition}'") as error:
             sagemaker_target(arn)
-        assert str(refused.value).startswith("MLFLOW_PROXY_TARGET_ARN: ")
-        assert "only in aws and aws-us-gov" in str(refused.value)
+        assert str(error.value).startswith("MLFLOW_PROXY_TARGET_ARN: ")
+        assert "only in aws and aws-us-gov" in str(error.value)
         assert plugin[arn] == f"Partition {partition} Not supported."
 
 
-WRONG = [
+INVALID_ARNS = [
     "",
     "team",
     "https://eu-west-1.experiments.sagemaker.aws",
@@ -138,11 +138,11 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("arn", WRONG)
-def test_a_wrong_arn_is_answered_with_the_form_of_a_right_one(arn: str) -> None:
-    with pytest.raises(TargetError) as refused:
+@pytest.mark.parametrize("arn", INVALID_ARNS)
+def test_invalid_arn_is_reported_with_the_expected_forms(arn: str) -> None:
+    with pytest.raises(TargetError) as error:
         sagemaker_target(arn)
-    message = str(refused.value)
+    message = str(error.value)
     assert message.startswith(f"MLFLOW_PROXY_TARGET_ARN: got {arn!r}, expected ")
     assert "arn:<partition>:sagemaker:<region>:<account>:mlflow-tracking-server/<name>" in message
     assert "arn:<partition>:sagemaker:<region>:<account>:mlflow-app/<id>" in message
@@ -151,22 +151,23 @@ def test_a_wrong_arn_is_answered_with_the_form_of_a_right_one(arn: str) -> None:
 
 
 @given(st.text(max_size=20), st.integers(0, len(SERVER)))
-def test_whatever_is_written_into_an_arn_the_host_stays_awss(text: str, at: int) -> None:
+def test_text_inserted_into_an_arn_does_not_change_the_domain(text: str, index: int) -> None:
     try:
-        target = sagemaker_target(SERVER[:at] + text + SERVER[at:])
+        target = sagemaker_target(SERVER[:index] + text + SERVER[index:])
     except TargetError:
         return
     assert target.origin == f"https://{target.region}.experiments.sagemaker.aws"
+    assert target.region.isascii()
     assert target.region.replace("-", "").isalnum()
     assert "\n" not in target.arn
 
 
 @pytest.mark.parametrize("arn", [SERVER, APP, GOV])
-def test_an_endpoint_replaces_the_origin_and_nothing_else(arn: str) -> None:
-    usual, other = sagemaker_target(arn), sagemaker_target(arn, "https://vpce-1.example.com:8443")
-    assert other.origin == "https://vpce-1.example.com:8443"
-    assert {name: getattr(other, name) for name in other.__slots__ if name != "origin"} == {
-        name: getattr(usual, name) for name in usual.__slots__ if name != "origin"
+def test_endpoint_replaces_the_origin_only(arn: str) -> None:
+    default, custom = sagemaker_target(arn), sagemaker_target(arn, "https://vpce-1.example.com:8443")
+    assert custom.origin == "https://vpce-1.example.com:8443"
+    assert {name: getattr(custom, name) for name in custom.__slots__ if name != "origin"} == {
+        name: getattr(default, name) for name in default.__slots__ if name != "origin"
     }
 
 
@@ -178,7 +179,7 @@ def test_an_endpoint_replaces_the_origin_and_nothing_else(arn: str) -> None:
         "arn:aws:iam::123456789012:role/a+b=c,d.e@f-g_h",
     ],
 )
-def test_a_role_is_taken_as_it_is(arn: str) -> None:
+def test_role_arn_is_returned_unchanged(arn: str) -> None:
     assert check_role_arn(arn) == arn
 
 
@@ -193,14 +194,14 @@ def test_a_role_is_taken_as_it_is(arn: str) -> None:
         "arn:aws:sts::123456789012:assumed-role/mlflow/session",
     ],
 )
-def test_a_wrong_role_is_answered_with_the_form_of_a_right_one(arn: str) -> None:
-    with pytest.raises(TargetError, match="MLFLOW_PROXY_ASSUME_ROLE_ARN: ") as refused:
+def test_invalid_role_arn_is_reported_with_an_example(arn: str) -> None:
+    with pytest.raises(TargetError, match="MLFLOW_PROXY_ASSUME_ROLE_ARN: ") as error:
         check_role_arn(arn)
-    assert repr(arn) in str(refused.value)
-    assert check_role_arn(str(refused.value).partition("such as ")[2].rstrip("."))
+    assert repr(arn) in str(error.value)
+    assert check_role_arn(str(error.value).partition("such as ")[2].rstrip("."))
 
 
-def test_the_settings_name_one_target() -> None:
+def test_target_of_the_settings() -> None:
     assert target_of(Settings(upstream_url="http://127.0.0.1:5000")) == PlainTarget("http://127.0.0.1:5000")
     assert target_of(Settings(target_arn=SERVER)) == sagemaker_target(SERVER)
     assert target_of(Settings(target_arn=APP, target_endpoint="https://a.example")).origin == "https://a.example"
@@ -208,7 +209,7 @@ def test_the_settings_name_one_target() -> None:
         target_of(Settings(target_arn=SERVER, assume_role_arn="mlflow"))
 
 
-def test_a_label_says_which_mlflow_it_is() -> None:
+def test_label_names_kind_name_and_region() -> None:
     assert sagemaker_target(SERVER).label == "SageMaker MLflow tracking server team in eu-west-1"
     assert sagemaker_target(APP).label == "SageMaker serverless MLflow app app-ABC123 in us-east-2"
     assert PlainTarget("http://127.0.0.1:5000").label == "MLflow server at http://127.0.0.1:5000"
