@@ -1,4 +1,4 @@
-"""`python -m proxy_app token`, as a person or a script uses it."""
+"""The command `python -m proxy_app token`: output, exit codes, files and secrets."""
 
 import json
 import os
@@ -19,7 +19,7 @@ TOKEN = re.compile(r"mlp_[a-z0-9]{8}_[A-Za-z0-9_-]{43}\n")
 
 
 class Command:
-    """Runs the command in this process; `out` and `err` are what the last run wrote."""
+    """The command, run in the test process; `out` and `err` are the output of the last run."""
 
     def __init__(self, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.file = file
@@ -27,14 +27,14 @@ class Command:
         self._capsys = capsys
         self.out = self.err = ""
 
-    def __call__(self, *arguments: str, place: tuple[str, ...] | None = None) -> int:
-        where = ("--file", str(self.file)) if place is None else place
-        self._monkeypatch.setattr(sys, "argv", ["proxy", "token", *arguments, *where])
+    def __call__(self, *arguments: str, store: tuple[str, ...] | None = None) -> int:
+        options = ("--file", str(self.file)) if store is None else store
+        self._monkeypatch.setattr(sys, "argv", ["proxy", "token", *arguments, *options])
         self._capsys.readouterr()
         try:
             code = main()
-        except SystemExit as leaving:
-            code = leaving.code if isinstance(leaving.code, int) else -1
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else -1
         self.out, self.err = self._capsys.readouterr()
         return code
 
@@ -47,31 +47,31 @@ def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     return Command(tmp_path / "tokens.json", monkeypatch, capsys)
 
 
-def test_a_script_gets_the_token_and_nothing_else(tmp_path: Path) -> None:
+def test_stdout_of_new_is_the_token_only(tmp_path: Path) -> None:
     file = tmp_path / "tokens.json"
-    run = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "proxy_app", "token", "new", "--name", "ci", "--role", "editor", "--file", str(file)],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert TOKEN.fullmatch(run.stdout)
-    assert run.stdout.strip() not in run.stderr + file.read_text()
-    assert "editor 'ci', until 20" in run.stderr
-    assert "shown only once" in run.stderr
+    assert TOKEN.fullmatch(completed.stdout)
+    assert completed.stdout.strip() not in completed.stderr + file.read_text()
+    assert "editor 'ci', until 20" in completed.stderr
+    assert "shown only once" in completed.stderr
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_new_token_has_its_role_and_its_days(token: Command) -> None:
+def test_new_token_has_the_role_and_lifetime_of_its_options(token: Command) -> None:
     assert token("new", "--name", "ci", "--role", "viewer", "--days", "0.5") == 0
     assert TOKEN.fullmatch(token.out)
     assert token("new", "--name", "me", "--role", "admin") == 0
-    half_a_day, usual = deserialize(token.file.read_text(), "here")
+    half_a_day, default = deserialize(token.file.read_text(), "here")
     assert (half_a_day.role, (half_a_day.expires - half_a_day.created).total_seconds()) == (Role.VIEWER, 43200)
-    assert (usual.role, (usual.expires - usual.created).days) == (Role.ADMIN, 90)
+    assert (default.role, (default.expires - default.created).days) == (Role.ADMIN, 90)
 
 
-def test_a_name_is_given_once(token: Command) -> None:
+def test_duplicate_name_is_rejected(token: Command) -> None:
     assert token("new", "--name", "ci", "--role", "editor") == 0
     before = token.file.read_text()
     assert token("new", "--name", "ci", "--role", "admin") == 1
@@ -80,7 +80,7 @@ def test_a_name_is_given_once(token: Command) -> None:
     assert token.file.read_text() == before
 
 
-def test_revoking_takes_one_token_away(token: Command) -> None:
+def test_revoke_removes_one_token(token: Command) -> None:
     for name in ("a", "b"):
         token("new", "--name", name, "--role", "editor")
     assert token("revoke", "a") == 0
@@ -90,10 +90,10 @@ def test_revoking_takes_one_token_away(token: Command) -> None:
     assert token("revoke", "a") == 1
     assert token.err == "The token 'a' does not exist.\n"
     assert token.names() == ["b"]
-    assert token("new", "--name", "a", "--role", "viewer") == 0, "its name is free again"
+    assert token("new", "--name", "a", "--role", "viewer") == 0, "the name of a revoked token can be used again"
 
 
-def test_the_list_shows_who_may_do_what_until_when(token: Command) -> None:
+def test_list_shows_names_roles_and_expiry_without_secrets(token: Command) -> None:
     assert token("new", "--name", "zoe", "--role", "admin") == 0
     assert token("new", "--name", "someone@example.com", "--role", "viewer") == 0
     secrets = re.findall(r'"(?:sha256|id)": "(.+?)"', token.file.read_text())
@@ -108,7 +108,7 @@ def test_the_list_shows_who_may_do_what_until_when(token: Command) -> None:
     assert not [secret for secret in secrets if secret in token.out]
 
 
-def test_an_empty_list_says_so_beside_it(token: Command) -> None:
+def test_list_without_tokens_writes_to_stderr_only(token: Command) -> None:
     token.file.write_text(serialize([]))
     assert token("list") == 0
     assert (token.out, token.err) == ("", "no tokens\n")
@@ -124,9 +124,7 @@ def test_an_empty_list_says_so_beside_it(token: Command) -> None:
         (("revoke", "a"), "does not exist"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence_and_exit_code_1(
-    arguments: tuple[str, ...], words: str, token: Command
-) -> None:
+def test_failed_command_exits_1_with_a_one_line_message(arguments: tuple[str, ...], words: str, token: Command) -> None:
     assert token(*arguments) == 1
     assert words in token.err
     assert token.err.count("\n") == 1
@@ -135,15 +133,15 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_code_1(
 
 
 @pytest.mark.parametrize("arguments", [("new", "--name", "a", "--role", "viewer"), ("list",), ("revoke", "a")])
-def test_a_document_that_is_wrong_is_left_alone(arguments: tuple[str, ...], token: Command) -> None:
-    token.file.write_text("{garbled")
+def test_invalid_document_is_not_changed(arguments: tuple[str, ...], token: Command) -> None:
+    token.file.write_text("{invalid")
     assert token(*arguments) == 1
     assert "are invalid: it is not JSON" in token.err
-    assert token.file.read_text() == "{garbled"
+    assert token.file.read_text() == "{invalid"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "place", "words"),
+    ("arguments", "store", "words"),
     [
         (("new", "--name", "a", "--role", "owner"), None, "'viewer', 'editor', 'admin'"),
         (("new", "--role", "viewer"), None, "--name"),
@@ -156,36 +154,38 @@ def test_a_document_that_is_wrong_is_left_alone(arguments: tuple[str, ...], toke
         (("make",), None, "'make'"),
     ],
 )
-def test_a_wrong_command_line_says_how_it_goes(
-    arguments: tuple[str, ...], place: tuple[str, ...] | None, words: str, token: Command
+def test_invalid_command_line_exits_2_with_the_usage(
+    arguments: tuple[str, ...], store: tuple[str, ...] | None, words: str, token: Command
 ) -> None:
-    assert token(*arguments, place=place) == 2
+    assert token(*arguments, store=store) == 2
     assert token.err.startswith("usage: python -m proxy_app token")
     assert words in token.err
     assert not token.file.exists()
 
 
-def test_a_secret_takes_the_place_of_a_file(token: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tokens_can_be_stored_in_secrets_manager(
+    token: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     empty_aws_home(tmp_path, monkeypatch)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    place = ("--secret", "s")
+    store = ("--secret", "s")
     with serving(ContestedSecret("")) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint.url)
-        assert token("new", "--name", "ci", "--role", "editor", place=place) == 0
-        [kept] = deserialize(endpoint.value, "here")
-        assert (kept.name, kept.role) == ("ci", Role.EDITOR)
+        assert token("new", "--name", "ci", "--role", "editor", store=store) == 0
+        [stored] = deserialize(endpoint.value, "here")
+        assert (stored.name, stored.role) == ("ci", Role.EDITOR)
         assert token.out.strip() not in "".join(received.body.decode() for received in endpoint.seen)
-        assert token("list", place=place) == 0
+        assert token("list", store=store) == 0
         assert token.out.startswith("ci  editor  until ")
-        assert token("revoke", "ci", place=place) == 0
+        assert token("revoke", "ci", store=store) == 0
         assert deserialize(endpoint.value, "here") == []
-    with serving(ContestedSecret(serialize([Token.new("theirs", Role.VIEWER, 1)[0]]))) as endpoint:
+    with serving(ContestedSecret(serialize([Token.new("concurrent", Role.VIEWER, 1)[0]]))) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint.url)
-        assert token("new", "--name", "ci", "--role", "editor", place=place) == 1
+        assert token("new", "--name", "ci", "--role", "editor", store=store) == 1
         assert token.err == "The secret s was changed at the same time: try again.\n"
-        assert token.out == "", "a token that is not kept is not shown"
+        assert token.out == "", "a token that was not stored is not printed"
 
 
 @pytest.mark.parametrize(
@@ -205,14 +205,14 @@ def test_a_secret_takes_the_place_of_a_file(token: Command, tmp_path: Path, monk
         (("token", "revoke"), ["its name", "MLFLOW_PROXY_TOKENS_FILE"]),
     ],
 )
-def test_help_says_what_to_type(
+def test_help_lists_commands_and_options(
     command: tuple[str, ...], words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["proxy", *command, "--help"])
     monkeypatch.setitem(os.environ, "COLUMNS", "100")
-    with pytest.raises(SystemExit) as leaving:
+    with pytest.raises(SystemExit) as error:
         main()
-    assert leaving.value.code == 0
+    assert error.value.code == 0
     text = capsys.readouterr().out
     assert text.startswith(" ".join(["usage: python -m proxy_app", *command]))
     for word in words:
