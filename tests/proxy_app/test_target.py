@@ -15,6 +15,9 @@ from proxy_app.app import target_of
 from proxy_app.settings import Settings
 from proxy_app.target import PlainTarget, SageMakerTarget, TargetError, check_role_arn, sagemaker_target
 
+# The fixture `plugin` imports MLflow, which takes up to a minute on a busy machine.
+pytestmark = pytest.mark.timeout(300)
+
 SERVER = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/team"
 APP = "arn:aws:sagemaker:us-east-2:123456789012:mlflow-app/app-ABC123"
 GOV = "arn:aws-us-gov:sagemaker:us-gov-west-1:123456789012:mlflow-tracking-server/team"

@@ -1,4 +1,4 @@
-"""Where tokens are kept: nobody ever reads a half of a change, and no change is lost."""
+"""The token stores, a file and a secret: permissions, errors, atomic and concurrent updates."""
 
 import json
 import os
@@ -32,9 +32,9 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "tokens.json"
 
 
-def test_a_file_is_made_for_its_owner_alone(file: Path) -> None:
+def test_file_is_readable_by_its_owner_only(file: Path) -> None:
     store = FileStore(file)
-    before = os.umask(0)
+    previous_umask = os.umask(0)
     try:
         store.update(lambda document: document.replace("[]", "[ ]"))
         assert store.read() == EMPTY.replace("[]", "[ ]")
@@ -43,10 +43,10 @@ def test_a_file_is_made_for_its_owner_alone(file: Path) -> None:
         store.update(lambda document: document)
         assert file.stat().st_mode & 0o777 == 0o600
     finally:
-        os.umask(before)
+        os.umask(previous_umask)
 
 
-def test_an_edit_that_fails_changes_nothing(file: Path) -> None:
+def test_failed_update_does_not_change_the_file(file: Path) -> None:
     store = FileStore(file)
     store.update(lambda _: "before")
 
@@ -60,81 +60,80 @@ def test_an_edit_that_fails_changes_nothing(file: Path) -> None:
     assert store.read() == "before and after"
 
 
-def test_what_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
+def test_read_and_write_errors_name_the_file(tmp_path: Path) -> None:
     (tmp_path / "a-file").touch()
     (tmp_path / "latin").write_bytes(b"\xff")
     for path in (tmp_path / "a-file" / "tokens.json", tmp_path, tmp_path / "latin"):
-        with pytest.raises(StoreError, match="cannot be read") as unread:
+        with pytest.raises(StoreError, match="cannot be read") as error:
             FileStore(path).read()
-        assert str(path) in str(unread.value)
+        assert str(path) in str(error.value)
     with pytest.raises(StoreError, match=r"The file .*ooo cannot be written: "):
         FileStore(tmp_path / ("o" * 300)).update(lambda document: document)
     with pytest.raises(StoreError, match=r"python -m proxy_app token new --file .*none\.json"):
         FileStore(tmp_path / "none.json").read()
 
 
-def test_a_folder_is_not_made_for_a_path_that_may_be_mistyped(tmp_path: Path) -> None:
+def test_missing_directory_is_not_created(tmp_path: Path) -> None:
     (tmp_path / "a-file").touch()
-    for folder in (tmp_path / "mistyped", tmp_path / "two" / "levels", tmp_path / "a-file"):
-        with pytest.raises(StoreError, match=f"{folder} does not exist: "):
-            FileStore(folder / "tokens.json").update(lambda document: document)
-        assert not folder.is_dir()
+    for directory in (tmp_path / "missing", tmp_path / "two" / "levels", tmp_path / "a-file"):
+        with pytest.raises(StoreError, match=f"{directory} does not exist: "):
+            FileStore(directory / "tokens.json").update(lambda document: document)
+        assert not directory.is_dir()
 
 
-MANY = """
+CREATE_TOKENS = """
 import sys
 from proxy_app.__main__ import main
-who, file = sys.argv[1:]
+prefix, file = sys.argv[1:]
 for number in range(8):
-    sys.argv = ["proxy", "token", "new", "--name", f"{who}-{number}", "--role", "viewer", "--file", file]
+    sys.argv = ["proxy", "token", "new", "--name", f"{prefix}-{number}", "--role", "viewer", "--file", file]
     assert main() == 0
 """
 
 
-def test_tokens_made_at_once_by_several_processes_are_all_kept(tmp_path: Path) -> None:
+def test_tokens_created_concurrently_by_several_processes_are_all_stored(tmp_path: Path) -> None:
     file = tmp_path / "tokens.json"
     store = FileStore(file)
     store.update(lambda document: document)
-    makers = [
+    processes = [
         subprocess.Popen(
-            [sys.executable, "-c", MANY, who, str(file)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [sys.executable, "-c", CREATE_TOKENS, prefix, str(file)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
-        for who in ("a", "b", "c")
+        for prefix in ("a", "b", "c")
     ]
-    most = 0
-    while any(maker.poll() is None for maker in makers):
-        seen = len(names(store.read()))  # a half of a document would raise
-        assert seen >= most, "a token was lost"
-        most = seen
+    count = 0
+    while any(process.poll() is None for process in processes):
+        previous, count = count, len(names(store.read()))  # raises TokenError for a partial document
+        assert count >= previous, "a token was lost"
         time.sleep(0.005)
-    printed = [maker.communicate()[0].split() for maker in makers]
-    assert [maker.returncode for maker in makers] == [0, 0, 0]
-    assert sorted(names(store.read())) == sorted(f"{who}-{number}" for who in "abc" for number in range(8))
-    assert len({plain for lines in printed for plain in lines}) == 24
+    printed = [process.communicate()[0].split() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert sorted(names(store.read())) == sorted(f"{prefix}-{number}" for prefix in "abc" for number in range(8))
+    assert len({plaintext for lines in printed for plaintext in lines}) == 24
 
 
-# Stops for good when the new document is on its way to the disk.
-HANGING = """
+# Blocks while the new document is written to disk.
+BLOCKED_WRITE = """
 import os, signal, sys
 from pathlib import Path
 from proxy_app.auth.token_store import FileStore
 
-def hang(_):
+def block(_):
     print("writing", flush=True)
     signal.pause()
 
-os.fsync = hang
+os.fsync = block
 FileStore(Path(sys.argv[1])).update(lambda _: sys.argv[2])
 """
 
 
-def test_a_process_killed_while_it_writes_leaves_what_was_there(tmp_path: Path) -> None:
+def test_file_is_unchanged_when_the_writing_process_is_killed(tmp_path: Path) -> None:
     file = tmp_path / "tokens.json"
     store = FileStore(file)
     before = serialize([Token.new("ci", Role.VIEWER, 1)[0]])
     store.update(lambda _: before)
     with subprocess.Popen(
-        [sys.executable, "-c", HANGING, str(file), "half a document"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", BLOCKED_WRITE, str(file), "new document"], stdout=subprocess.PIPE, text=True
     ) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "writing\n"
@@ -143,7 +142,7 @@ def test_a_process_killed_while_it_writes_leaves_what_was_there(tmp_path: Path) 
     assert store.read() == before
     assert {path.stat().st_mode & 0o077 for path in tmp_path.glob(".tokens.json.*") if "lock" not in path.name} == {0}
     store.update(lambda document: document + "\n")
-    assert store.read() == before + "\n", "its lock went with it"
+    assert store.read() == before + "\n", "the lock of the killed process is released"
 
 
 # --- A secret
@@ -158,8 +157,8 @@ def _environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def made() -> Generator[tuple[str, Any]]:
-    """Where moto's Secrets Manager is, and a client of it: making one takes longer than a test."""
+def secrets_manager() -> Generator[tuple[str, Any]]:
+    """The origin of moto's Secrets Manager and a client of it, shared since starting it takes longer than a test."""
     with moto_server() as origin:
         yield origin, client_of(origin, "eu-west-1")
 
@@ -175,12 +174,12 @@ def client_of(origin: str, region: str) -> Any:
 
 
 @pytest.fixture
-def client(made: tuple[str, Any], monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", made[0])
-    return made[1]
+def client(secrets_manager: tuple[str, Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets_manager[0])
+    return secrets_manager[1]
 
 
-def test_a_secret_is_read_and_changed(client: Any) -> None:
+def test_secret_is_read_and_updated(client: Any) -> None:
     client.create_secret(Name="team/tokens", SecretString="before")
     store = SecretStore("team/tokens")
     store.update(lambda document: document + " and after")
@@ -188,33 +187,33 @@ def test_a_secret_is_read_and_changed(client: Any) -> None:
     assert client.get_secret_value(SecretId="team/tokens")["SecretString"] == "before and after"
 
 
-def test_a_secret_without_a_value_is_empty(client: Any) -> None:
+def test_update_of_a_secret_without_a_value_starts_with_no_tokens(client: Any) -> None:
     client.create_secret(Name="new/tokens")
     store = SecretStore("new/tokens")
     store.update(lambda document: document.replace("[]", "[ ]"))
     assert store.read() == EMPTY.replace("[]", "[ ]")
 
 
-def test_an_arn_says_the_secrets_region(client: Any) -> None:
-    elsewhere = client_of(client.meta.endpoint_url, "us-east-2")
-    arn = elsewhere.create_secret(Name="far/tokens", SecretString="far")["ARN"]
+def test_secret_arn_determines_the_region(client: Any) -> None:
+    other_region = client_of(client.meta.endpoint_url, "us-east-2")
+    arn = other_region.create_secret(Name="far/tokens", SecretString="far")["ARN"]
     assert ":us-east-2:" in arn
     assert SecretStore(arn).read() == "far"
     with pytest.raises(StoreError, match="The secret far/tokens cannot be read"):
         SecretStore("far/tokens").read()
 
 
-def test_a_secret_that_is_not_there_or_not_text_is_named(client: Any) -> None:
-    for attempt in (SecretStore("none").read, lambda: SecretStore("none").update(lambda document: document)):
-        with pytest.raises(StoreError, match=r"The secret none cannot be .*ResourceNotFoundException") as missing:
-            attempt()
-        assert "the-secret-key" not in str(missing.value)
+def test_errors_name_a_missing_or_binary_secret(client: Any) -> None:
+    for operation in (SecretStore("none").read, lambda: SecretStore("none").update(lambda document: document)):
+        with pytest.raises(StoreError, match=r"The secret none cannot be .*ResourceNotFoundException") as error:
+            operation()
+        assert "the-secret-key" not in str(error.value)
     client.create_secret(Name="binary", SecretBinary=b"\x00")
     with pytest.raises(StoreError, match="The secret binary is binary; expected a JSON text"):
         SecretStore("binary").read()
 
 
-def test_no_region_and_no_keys_are_errors_of_the_store(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_region_and_missing_credentials_raise_store_error(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     with pytest.raises(StoreError, match="You must specify a region"):
         SecretStore("team/tokens").read()
@@ -225,13 +224,13 @@ def test_no_region_and_no_keys_are_errors_of_the_store(client: Any, monkeypatch:
         SecretStore("team/tokens").read()
 
 
-def test_somebody_elses_change_right_after_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    theirs = json.dumps({"tokens": [], "by": "them"})
-    with serving(ContestedSecret(theirs)) as endpoint:
+def test_concurrent_change_of_the_secret_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    concurrent = json.dumps({"tokens": [], "by": "another process"})
+    with serving(ContestedSecret(concurrent)) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint.url)
         with pytest.raises(StoreError, match="The secret s was changed at the same time: try again"):
             SecretStore("s").update(lambda document: document + " ")
-        assert endpoint.value == theirs
+        assert endpoint.value == concurrent
     with serving(ContestedSecret("")) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint.url)
         SecretStore("s").update(lambda document: document + " ")
