@@ -1,4 +1,4 @@
-"""Tokens: what is stored of them, who is recognised by them, and until when."""
+"""Tokens: creation, the stored document, authentication, expiry, and reloading while the proxy runs."""
 
 import base64
 import hmac
@@ -37,7 +37,7 @@ def bearer(token: str) -> str:
     return f"Bearer {token}"
 
 
-def basic(token: str, user: str = "anyone") -> str:
+def basic(token: str, user: str = "any-user") -> str:
     return "Basic " + base64.b64encode(f"{user}:{token}".encode()).decode()
 
 
@@ -46,16 +46,16 @@ async def authenticated(authenticator: TokenAuthenticator, authorization: str | 
     return await authenticator.authenticate(context(headers))
 
 
-async def refused(authenticator: TokenAuthenticator, authorization: str) -> ApiError:
-    with pytest.raises(ApiError) as refusal:
+async def assert_rejected(authenticator: TokenAuthenticator, authorization: str) -> ApiError:
+    with pytest.raises(ApiError) as error:
         await authenticated(authenticator, authorization)
-    assert (refusal.value.status, refusal.value.error_code) == (401, "UNAUTHENTICATED")
-    assert [name for name, _ in refusal.value.headers] == ["WWW-Authenticate", "WWW-Authenticate"]
-    return refusal.value
+    assert (error.value.status, error.value.error_code) == (401, "UNAUTHENTICATED")
+    assert [name for name, _ in error.value.headers] == ["WWW-Authenticate", "WWW-Authenticate"]
+    return error.value
 
 
-class Kept:
-    """A store in memory."""
+class MemoryStore:
+    """A token store in memory."""
 
     name = "the test's store"
 
@@ -69,36 +69,36 @@ class Kept:
         self.document = edit(self.document)
 
 
-# --- What a token is, and what is kept of it
+# --- Creation
 
 
 @given(NAMES, st.sampled_from(ROLES), st.floats(0.001, 3660))
-def test_only_a_hash_is_kept_of_a_token(name: str, role: Role, days: float) -> None:
+def test_document_contains_only_a_hash_of_the_token(name: str, role: Role, days: float) -> None:
     now = datetime(2026, 11, 22, 10, tzinfo=UTC)
-    token, plain = Token.new(name, role, days, now)
-    assert re.fullmatch(r"mlp_[a-z0-9]{8}_[A-Za-z0-9_-]{43}", plain)
+    token, plaintext = Token.new(name, role, days, now)
+    assert re.fullmatch(r"mlp_[a-z0-9]{8}_[A-Za-z0-9_-]{43}", plaintext)
     assert token.expires == now + timedelta(days=days)
     document = serialize([token])
-    assert plain not in document
-    assert plain.partition("_")[2].partition("_")[2] not in document
+    assert plaintext not in document
+    assert plaintext.partition("_")[2].partition("_")[2] not in document
     assert set(json.loads(document)["tokens"][0]) == {"id", "name", "role", "sha256", "created", "expires"}
     [read] = deserialize(document, "here")
     assert read == Token(token.id, name, role, token.sha256, now, token.expires.replace(microsecond=0))
 
 
-def test_no_two_tokens_are_alike() -> None:
-    made = [Token.new("ci", Role.VIEWER, 1) for _ in range(200)]
-    assert len({plain for _, plain in made}) == len({token.id for token, _ in made}) == 200
+def test_tokens_and_ids_are_unique() -> None:
+    created = [Token.new("ci", Role.VIEWER, 1) for _ in range(200)]
+    assert len({plaintext for _, plaintext in created}) == len({token.id for token, _ in created}) == 200
 
 
 @pytest.mark.parametrize("name", ["", "-ci", ".ci", "a b", "a\n", "é", "a/b", 'a"b', "a" * 65])
-def test_a_name_that_would_garble_a_log_is_refused(name: str) -> None:
+def test_invalid_name_is_rejected(name: str) -> None:
     with pytest.raises(TokenError, match="expected up to 64 letters"):
         Token.new(name, Role.VIEWER, 1)
 
 
 @pytest.mark.parametrize("days", [0, -1, 3660.1, float("nan"), float("inf")])
-def test_a_token_expires_some_day(days: float) -> None:
+def test_invalid_lifetime_is_rejected(days: float) -> None:
     with pytest.raises(TokenError, match="expected more than 0 and at most 3660"):
         Token.new("ci", Role.VIEWER, days)
 
@@ -109,7 +109,7 @@ GOOD: dict[str, Any] = json.loads(serialize([Token.new("ci", Role.EDITOR, 1)[0]]
 
 
 @pytest.mark.parametrize(
-    ("document", "why"),
+    ("document", "reason"),
     [
         ("", "it is not JSON"),
         ("{", "it is not JSON"),
@@ -129,18 +129,18 @@ GOOD: dict[str, Any] = json.loads(serialize([Token.new("ci", Role.EDITOR, 1)[0]]
         ({**GOOD, "expires": 1}, "entry 1 is not a token"),
         ({name: value for name, value in GOOD.items() if name != "expires"}, "KeyError 'expires'"),
         ("5", "it is not {"),
-        # Its name may hold nothing random: several processes have to collect the same tests.
+        # An explicit id, since pytest-xdist requires the same ids in all processes and the token's id is random.
         pytest.param([GOOD, GOOD], f"the id '{GOOD['id']}' occurs twice", id="an id occurs twice"),
         ([GOOD, {**GOOD, "id": "aaaaaaaa"}], "the name 'ci' occurs twice"),
         ([GOOD, 5], "entry 2 is not a token"),
     ],
 )
-def test_a_document_that_is_wrong_anywhere_is_refused_as_a_whole(document: Any, why: str) -> None:
+def test_document_with_an_invalid_entry_is_rejected(document: Any, reason: str) -> None:
     if not isinstance(document, str):
         document = json.dumps({"tokens": document if isinstance(document, list) else [document]})
-    with pytest.raises(TokenError, match=r"The tokens in some/place are invalid: ") as wrong:
+    with pytest.raises(TokenError, match=r"The tokens in some/place are invalid: ") as error:
         deserialize(document, "some/place")
-    assert why in str(wrong.value)
+    assert reason in str(error.value)
 
 
 JSON = st.recursive(
@@ -151,7 +151,7 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(list(GOOD)), JSON, max_size=2), JSON)
-def test_no_document_does_more_than_be_refused(changes: dict[str, Any], anything: Any) -> None:
+def test_any_document_is_deserialized_or_raises_token_error(changes: dict[str, Any], anything: Any) -> None:
     for document in (anything, {"tokens": anything}, {"tokens": [anything]}, {"tokens": [GOOD | changes]}):
         try:
             tokens = deserialize(json.dumps(document), "here")
@@ -160,22 +160,22 @@ def test_no_document_does_more_than_be_refused(changes: dict[str, Any], anything
         assert deserialize(serialize(tokens), "here") == tokens
 
 
-# --- Who is recognised
+# --- Authentication
 
 
-async def test_a_token_is_taken_as_bearer_and_as_the_password_of_any_user() -> None:
-    token, plain = Token.new("ci", Role.EDITOR, 1)
-    authenticator = TokenAuthenticator(Kept(token), 60)
+async def test_token_is_accepted_as_bearer_and_as_the_basic_password_of_any_user() -> None:
+    token, plaintext = Token.new("ci", Role.EDITOR, 1)
+    authenticator = TokenAuthenticator(MemoryStore(token), 60)
     async with authenticator.running():
         for authorization in (
-            bearer(plain),
-            f"bearer {plain}",
-            f"BEARER  {plain} ",
-            basic(plain),
-            basic(plain, ""),
-            basic(plain, "someone@example.com"),
-            basic(plain, "Ünal"),
-            basic(plain).replace("Basic", "bAsIc"),
+            bearer(plaintext),
+            f"bearer {plaintext}",
+            f"BEARER  {plaintext} ",
+            basic(plaintext),
+            basic(plaintext, ""),
+            basic(plaintext, "someone@example.com"),
+            basic(plaintext, "Ünal"),
+            basic(plaintext).replace("Basic", "bAsIc"),
         ):
             assert await authenticated(authenticator, authorization) == Principal("ci", Role.EDITOR, "token")
 
@@ -202,76 +202,78 @@ async def test_a_token_is_taken_as_bearer_and_as_the_password_of_any_user() -> N
         bearer("mlp_abcdefgh_" + "x" * 43 + "\x0b\x0b mlp"),
     ],
 )
-async def test_what_is_no_token_of_the_proxy_is_left_to_other_ways(authorization: str | None) -> None:
-    authenticator = TokenAuthenticator(Kept(Token.new("ci", Role.EDITOR, 1)[0]), 60)
+async def test_other_credentials_are_left_to_other_authenticators(authorization: str | None) -> None:
+    authenticator = TokenAuthenticator(MemoryStore(Token.new("ci", Role.EDITOR, 1)[0]), 60)
     async with authenticator.running():
         assert await authenticated(authenticator, authorization) is None
 
 
 @given(st.text(string.printable + "é漢\udcff", max_size=60))
-def test_any_header_is_read_or_passed_over(authorization: str) -> None:
+def test_any_authorization_header_is_parsed_without_an_error(authorization: str) -> None:
     assert isinstance(token_of(authorization), str)
     assert isinstance(token_of(f"Basic {authorization}"), str)
 
 
-async def test_unknown_revoked_and_wrong_tokens_are_refused_alike() -> None:
-    token, plain = Token.new("ci", Role.EDITOR, 1)
+async def test_unknown_and_wrong_tokens_get_the_same_message() -> None:
+    token, plaintext = Token.new("ci", Role.EDITOR, 1)
     other = Token.new("other", Role.EDITOR, 1)[1]
-    authenticator = TokenAuthenticator(Kept(token), 60)
+    authenticator = TokenAuthenticator(MemoryStore(token), 60)
     async with authenticator.running():
-        first = plain[-43:]
-        wrong = plain[:-43] + ("B" if first[0] == "A" else "A") + first[1:]
-        unknown_id = other[:-43] + first
-        responses = {
-            (await refused(authenticator, show(shown))).message
-            for shown in (wrong, unknown_id, other)
-            for show in (bearer, basic)
+        secret = plaintext[-43:]
+        wrong_secret = plaintext[:-43] + ("B" if secret[0] == "A" else "A") + secret[1:]
+        unknown_id = other[:-43] + secret
+        messages = {
+            (await assert_rejected(authenticator, scheme(token_text))).message
+            for token_text in (wrong_secret, unknown_id, other)
+            for scheme in (bearer, basic)
         }
-        assert responses == {"Invalid token: it is mistyped, revoked, or of another deployment."}
-        assert await authenticated(authenticator, bearer(plain))
+        assert messages == {"Invalid token: it is mistyped, revoked, or of another deployment."}
+        assert await authenticated(authenticator, bearer(plaintext))
 
 
-async def test_an_unknown_id_takes_the_same_steps_as_a_wrong_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    token, plain = Token.new("ci", Role.EDITOR, 1)
+async def test_one_hash_comparison_is_made_for_any_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    token, plaintext = Token.new("ci", Role.EDITOR, 1)
     compared: list[tuple[int, int]] = []
     compare = hmac.compare_digest
 
-    def counting(left: Any, right: Any) -> bool:
+    def recording_compare(left: Any, right: Any) -> bool:
         compared.append((len(left), len(right)))
         return compare(left, right)
 
-    monkeypatch.setattr(hmac, "compare_digest", counting)
-    authenticator = TokenAuthenticator(Kept(token), 60)
+    monkeypatch.setattr(hmac, "compare_digest", recording_compare)
+    authenticator = TokenAuthenticator(MemoryStore(token), 60)
     async with authenticator.running():
         unknown = Token.new("other", Role.EDITOR, 1)[1]
-        wrong = plain[:-43] + unknown[-43:]
-        steps: list[list[tuple[int, int]]] = []
-        for shown in (unknown, wrong):
-            await refused(authenticator, bearer(shown))
-            steps.append(compared.copy())
+        wrong_secret = plaintext[:-43] + unknown[-43:]
+        comparisons: list[list[tuple[int, int]]] = []
+        for token_text in (unknown, wrong_secret):
+            await assert_rejected(authenticator, bearer(token_text))
+            comparisons.append(compared.copy())
             compared.clear()
-        await authenticated(authenticator, bearer(plain))
-        whole = len(sha256().digest())
-        assert [*steps, compared] == [[(whole, whole)]] * 3, "the right one too"
+        await authenticated(authenticator, bearer(plaintext))
+        size = len(sha256().digest())
+        assert [*comparisons, compared] == [[(size, size)]] * 3, "the valid token is the third"
 
 
-async def test_a_token_holds_until_its_end_and_no_second_longer() -> None:
-    made = datetime(2026, 11, 22, 10, tzinfo=UTC)
-    token, plain = Token.new("ci", Role.VIEWER, 2, made)
+async def test_token_is_valid_until_it_expires() -> None:
+    created = datetime(2026, 11, 22, 10, tzinfo=UTC)
+    token, plaintext = Token.new("ci", Role.VIEWER, 2, created)
     now = token.expires.timestamp() - 1
-    authenticator = TokenAuthenticator(Kept(token), 60, lambda: now)
+    authenticator = TokenAuthenticator(MemoryStore(token), 60, lambda: now)
     async with authenticator.running():
-        assert await authenticated(authenticator, bearer(plain))
+        assert await authenticated(authenticator, bearer(plaintext))
         now += 1
-        assert (await refused(authenticator, bearer(plain))).message.startswith("The token 'ci' has expired.")
-        assert (await refused(authenticator, basic(plain))).reason == "expired-token"
+        assert (await assert_rejected(authenticator, bearer(plaintext))).message.startswith(
+            "The token 'ci' has expired."
+        )
+        assert (await assert_rejected(authenticator, basic(plaintext))).reason == "expired-token"
 
 
-# --- Changes while the proxy runs
+# --- Reloading
 
 
-async def test_tokens_come_change_and_go_without_a_restart(tmp_path: Path) -> None:
-    (first, first_plain), (second, second_plain) = (
+async def test_added_changed_and_removed_tokens_take_effect_without_a_restart(tmp_path: Path) -> None:
+    (first, first_plaintext), (second, second_plaintext) = (
         Token.new("first", Role.VIEWER, 1),
         Token.new("second", Role.ADMIN, 1),
     )
@@ -279,87 +281,87 @@ async def test_tokens_come_change_and_go_without_a_restart(tmp_path: Path) -> No
     store.update(lambda _: serialize([first]))
     authenticator = TokenAuthenticator(store, 0.01)
     async with authenticator.running():
-        assert await authenticated(authenticator, bearer(first_plain)) == Principal("first", Role.VIEWER, "token")
-        await refused(authenticator, bearer(second_plain))
+        assert await authenticated(authenticator, bearer(first_plaintext)) == Principal("first", Role.VIEWER, "token")
+        await assert_rejected(authenticator, bearer(second_plaintext))
         store.update(lambda _: serialize([second]))
-        await wait_until(lambda: knows(authenticator, second_plain))
-        await refused(authenticator, bearer(first_plain))
+        await wait_until(lambda: is_accepted(authenticator, second_plaintext))
+        await assert_rejected(authenticator, bearer(first_plaintext))
         demoted = Token(second.id, "second", Role.VIEWER, second.sha256, second.created, second.expires)
         store.update(lambda _: serialize([demoted]))
-        await wait_until(lambda: knows(authenticator, second_plain, Role.VIEWER))
+        await wait_until(lambda: is_accepted(authenticator, second_plaintext, Role.VIEWER))
         store.update(lambda _: EMPTY)
-        await wait_until(lambda: forgets(authenticator, second_plain))
+        await wait_until(lambda: is_rejected(authenticator, second_plaintext))
 
 
-async def knows(authenticator: TokenAuthenticator, plain: str, *roles: Role) -> bool:
+async def is_accepted(authenticator: TokenAuthenticator, plaintext: str, *roles: Role) -> bool:
     try:
-        principal = await authenticated(authenticator, bearer(plain))
+        principal = await authenticated(authenticator, bearer(plaintext))
     except ApiError:
         return False
     return principal is not None and principal.role in (roles or Role)
 
 
-async def forgets(authenticator: TokenAuthenticator, plain: str) -> bool:
-    return not await knows(authenticator, plain)
+async def is_rejected(authenticator: TokenAuthenticator, plaintext: str) -> bool:
+    return not await is_accepted(authenticator, plaintext)
 
 
 @pytest.mark.parametrize(
-    ("spoilt", "word"), [("{", "it is not JSON"), ('{"tokens": [5]}', "entry 1"), (None, "does not exist")]
+    ("content", "word"), [("{", "it is not JSON"), ('{"tokens": [5]}', "entry 1"), (None, "does not exist")]
 )
-async def test_tokens_that_cannot_be_read_leave_those_before_in_force(
-    spoilt: str | None, word: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+async def test_unreadable_document_leaves_the_earlier_tokens_valid(
+    content: str | None, word: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    token, plain = Token.new("ci", Role.VIEWER, 1)
+    token, plaintext = Token.new("ci", Role.VIEWER, 1)
     file = tmp_path / "tokens.json"
     file.write_text(serialize([token]))
-    readings: list[str] = []
+    reads: list[str] = []
 
-    class Counted(FileStore):
+    class CountingStore(FileStore):
         def read(self) -> str:
-            readings.append("")
+            reads.append("")
             return super().read()
 
     caplog.set_level(logging.INFO)
-    authenticator = TokenAuthenticator(Counted(file), 0.01)
+    authenticator = TokenAuthenticator(CountingStore(file), 0.01)
     async with authenticator.running():
-        read_at = authenticator.loaded_at
-        if spoilt is None:
+        loaded_at = authenticator.loaded_at
+        if content is None:
             file.unlink()
         else:
-            file.write_text(spoilt)
+            file.write_text(content)
 
         def errors() -> list[logging.LogRecord]:
             return [record for record in caplog.records if record.levelno == logging.ERROR]
 
         await wait_until(lambda: bool(errors()))
-        before = len(readings)
-        await wait_until(lambda: len(readings) > before + 3)
-        [said] = [record.getMessage() for record in errors()]  # once, however often it is read
-        assert word in said
-        assert str(file) in said
-        assert said.endswith("The tokens read before stay valid.")
+        before = len(reads)
+        await wait_until(lambda: len(reads) > before + 3)
+        [message] = [record.getMessage() for record in errors()]  # logged once, not at every read
+        assert word in message
+        assert str(file) in message
+        assert message.endswith("The tokens read before stay valid.")
         assert {record.__dict__["event"] for record in errors()} == {"tokens"}
-        assert await authenticated(authenticator, bearer(plain)) == Principal("ci", Role.VIEWER, "token")
+        assert await authenticated(authenticator, bearer(plaintext)) == Principal("ci", Role.VIEWER, "token")
         file.write_text(EMPTY)
-        await wait_until(lambda: forgets(authenticator, plain))
-        assert (authenticator.loaded_at or 0) > (read_at or 0)
+        await wait_until(lambda: is_rejected(authenticator, plaintext))
+        assert (authenticator.loaded_at or 0) > (loaded_at or 0)
         assert [record for record in caplog.records if record.getMessage().endswith("can be read again.")]
 
 
-async def test_a_proxy_without_tokens_to_read_does_not_start(tmp_path: Path) -> None:
+async def test_missing_or_invalid_tokens_file_is_a_startup_error(tmp_path: Path) -> None:
     authenticator = TokenAuthenticator(FileStore(tmp_path / "tokens.json"), 60)
     with pytest.raises(StoreError, match=r"tokens\.json does not exist\. `python -m proxy_app token new"):
         async with authenticator.running():
-            pytest.fail("it runs")
+            pytest.fail("the authenticator starts")
     (tmp_path / "tokens.json").write_text("{}")
     with pytest.raises(TokenError, match=r"tokens\.json are invalid"):
         async with authenticator.running():
-            pytest.fail("it runs")
+            pytest.fail("the authenticator starts")
 
 
 @pytest.fixture
 def secrets_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Any]:
-    """A client of Secrets Manager at moto, which is what the proxy's process finds, too."""
+    """A client of moto's Secrets Manager; the proxy uses it too."""
     empty_aws_home(tmp_path, monkeypatch)
     with moto_server() as origin:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", origin)
@@ -369,28 +371,30 @@ def secrets_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generato
         yield botocore.session.Session().create_client("secretsmanager")
 
 
-async def test_a_token_in_secrets_manager_is_revoked_without_a_restart(
+async def test_token_in_secrets_manager_is_revoked_without_a_restart(
     secrets_manager: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    token, plain = Token.new("ci", Role.VIEWER, 1)
+    token, plaintext = Token.new("ci", Role.VIEWER, 1)
     secrets_manager.create_secret(Name="proxy/tokens", SecretString=serialize([token]))
     authenticator = TokenAuthenticator(SecretStore("proxy/tokens"), 0.01)
     async with authenticator.running():
-        assert await knows(authenticator, plain)
+        assert await is_accepted(authenticator, plaintext)
         secrets_manager.put_secret_value(SecretId="proxy/tokens", SecretString="not JSON")
         await wait_until(lambda: "The tokens in the secret proxy/tokens are invalid: it is not JSON" in caplog.text)
-        assert await knows(authenticator, plain)
+        assert await is_accepted(authenticator, plaintext)
         secrets_manager.put_secret_value(SecretId="proxy/tokens", SecretString=EMPTY)
-        await wait_until(lambda: forgets(authenticator, plain))
-    assert plain not in caplog.text
+        await wait_until(lambda: is_rejected(authenticator, plaintext))
+    assert plaintext not in caplog.text
     assert token.sha256 not in caplog.text
 
 
-async def test_of_two_tokens_none_is_taken(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
+async def test_request_with_two_authorization_headers_is_rejected(
+    start_upstream: StartUpstream, start_proxy: StartProxy
+) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
     proxy = await start_proxy(fake_upstream.origin)
-    shown = [f"Authorization: Bearer {token}" for token in (proxy.tokens.viewer, proxy.tokens.admin)]
-    for both in (shown, shown[::-1]):
+    headers = [f"Authorization: Bearer {token}" for token in (proxy.tokens.viewer, proxy.tokens.admin)]
+    for both in (headers, headers[::-1]):
         response = await proxy.send(request("GET", READ, *both))
         assert response.error == (401, "UNAUTHENTICATED")
     assert fake_upstream.connections == 0
