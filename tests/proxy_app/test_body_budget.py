@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy_app.request_body import Budget
@@ -46,6 +46,7 @@ _STEPS = st.one_of(
 
 
 @given(st.lists(_STEPS, max_size=40), st.booleans())
+@example([("acquire", 7), ("acquire", 6), ("acquire", 3), ("cancel", 1)], True)
 def test_budget_grants_in_order_and_loses_nothing(steps: list[tuple[str, int]], run_after_each: bool) -> None:
     async def run_steps() -> None:
         budget = Budget(10)

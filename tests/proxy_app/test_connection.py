@@ -1,4 +1,4 @@
-"""The upstream's client: what it makes of every kind of answer."""
+"""The upstream client: responses of every form, and the connections that it reuses or closes."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from proxy_app import errors
 from proxy_app.http_client.connection import ReadError
 from proxy_app.settings import Settings
 from proxy_app.upstream.client import UpstreamClient
-from tests.doubles import fake_upstreams as fake_upstreams
+from tests.doubles import fake_upstreams
 from tests.doubles.fake_upstreams import OK, UpstreamConnection, response_with_length
 from tests.doubles.running_proxy import wait_until
 from tests.doubles.upstream_client import content, get, open_connections
@@ -21,7 +21,7 @@ CHUNKED = (
 )
 
 
-async def test_a_connection_is_used_again_after_a_whole_answer(
+async def test_connection_is_reused_after_a_complete_response(
     start_upstream: StartUpstream, start_client: StartClient
 ) -> None:
     fake_upstream = await start_upstream(
@@ -32,69 +32,69 @@ async def test_a_connection_is_used_again_after_a_whole_answer(
     assert fake_upstream.connections == 1
 
 
-async def test_exchanges_at_the_same_time_have_connections_of_their_own(
+async def test_concurrent_requests_use_separate_connections(
     start_upstream: StartUpstream, start_client: StartClient
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_by(fake_upstreams.echo))
     client = await start_client(fake_upstream.origin)
     for _ in range(3):
         responses = await asyncio.gather(*(get(client, f"/{number}") for number in range(8)))
-        for number, answer in enumerate(responses):
-            assert (await content(answer)).startswith(b"GET /%d HTTP/1.1\r\n" % number)
+        for number, upstream in enumerate(responses):
+            assert (await content(upstream)).startswith(b"GET /%d HTTP/1.1\r\n" % number)
     assert fake_upstream.connections == 8
 
 
-async def test_a_connection_serves_its_next_request_whenever_that_comes(
+async def test_connection_can_be_reused_before_its_last_response_is_consumed(
     start_upstream: StartUpstream, start_client: StartClient
 ) -> None:
-    """The next may take it between the last byte of an answer and the moment in which its reader hears of that."""
+    """The next request may take it between the arrival of the last byte and the reader's next step."""
 
-    async def in_two_parts(talk: UpstreamConnection) -> None:
+    async def respond_in_two_parts(connection: UpstreamConnection) -> None:
         while True:
-            received = await talk.read_request()
+            received = await connection.read_request()
             echo = fake_upstreams.echo(received)
-            await talk.send(echo[:-5])
+            await connection.send(echo[:-5])
             await asyncio.sleep(0.001)
-            await talk.send(echo[-5:])
+            await connection.send(echo[-5:])
 
-    fake_upstream = await start_upstream(in_two_parts)
+    fake_upstream = await start_upstream(respond_in_two_parts)
     client = await start_client(fake_upstream.origin)
-    # No more than a few at once, so that each waits for the connection of another.
-    places = asyncio.Semaphore(3)
+    # At most three requests at a time, so that they take over each other's connections.
+    limit = asyncio.Semaphore(3)
 
-    async def one(number: int) -> None:
-        async with places:
-            answer = await get(client, f"/{number}")
-        # Read where nobody waits for it, while others take the place.
-        assert (await content(answer)).startswith(b"GET /%d HTTP/1.1\r\n" % number)
+    async def send(number: int) -> None:
+        async with limit:
+            upstream = await get(client, f"/{number}")
+        # The body is read outside of the limit, while the next request starts.
+        assert (await content(upstream)).startswith(b"GET /%d HTTP/1.1\r\n" % number)
 
     async with asyncio.timeout(5):
-        await asyncio.gather(*(one(number) for number in range(300)))
+        await asyncio.gather(*(send(number) for number in range(300)))
 
 
-async def test_an_answer_is_the_same_wherever_the_network_cuts_it(
+async def test_response_is_parsed_equally_however_it_is_split(
     start_upstream: StartUpstream, start_client: StartClient
 ) -> None:
     chunks: list[bytes] = []
     fake_upstream = await start_upstream(fake_upstreams.respond_in_chunks(chunks))
     client = await start_client(fake_upstream.origin)
     with_interim = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + CHUNKED
-    cuts = [[whole[:at], whole[at:]] for whole in (CHUNKED, with_interim) for at in range(1, len(whole))]
-    by_byte = [with_interim[at : at + 1] for at in range(len(with_interim))]
-    for cut in [*cuts, by_byte]:
-        chunks[:] = cut
-        answer = await get(client)
-        assert await content(answer) == b"abcd0123456789", cut
-        response = answer.response
+    in_two = [[data[:at], data[at:]] for data in (CHUNKED, with_interim) for at in range(1, len(data))]
+    in_bytes = [with_interim[at : at + 1] for at in range(len(with_interim))]
+    for split in [*in_two, in_bytes]:
+        chunks[:] = split
+        upstream = await get(client)
+        assert await content(upstream) == b"abcd0123456789", split
+        response = upstream.response
         assert (response.status, response.reason, response.headers) == (
             200,
             "Very Well",
             [(b"X-One", b"first"), (b"X-One", b"second"), (b"Transfer-Encoding", b"chunked")],
-        ), cut
+        ), split
     assert fake_upstream.connections == 1
 
 
-async def test_an_answer_without_a_length_lasts_until_the_end(
+async def test_response_without_a_length_ends_with_the_connection(
     start_upstream: StartUpstream, start_client: StartClient
 ) -> None:
     body = bytes(range(256)) * 4096
@@ -105,22 +105,22 @@ async def test_an_answer_without_a_length_lasts_until_the_end(
     assert fake_upstream.connections == 2
 
 
-async def test_an_answer_without_a_length_that_ends_with_a_reset_is_broken(
+async def test_reset_of_a_response_without_a_length_is_an_error(
     start_upstream: StartUpstream, start_client: StartClient
 ) -> None:
-    async def reset_later(talk: UpstreamConnection) -> None:
-        await talk.read_request()
-        await talk.send(b"HTTP/1.1 200 OK\r\n\r\npart")
+    async def reset_in_the_body(connection: UpstreamConnection) -> None:
+        await connection.read_request()
+        await connection.send(b"HTTP/1.1 200 OK\r\n\r\npart")
         await asyncio.sleep(0.05)
-        talk.reset()
+        connection.reset()
 
-    fake_upstream = await start_upstream(reset_later)
-    answer = await get(await start_client(fake_upstream.origin))
+    fake_upstream = await start_upstream(reset_in_the_body)
+    upstream = await get(await start_client(fake_upstream.origin))
     with pytest.raises(ReadError):
-        await content(answer)
+        await content(upstream)
 
 
-async def test_the_answer_to_a_head_has_a_length_and_no_body(
+async def test_response_to_head_has_a_length_and_no_body(
     start_upstream: StartUpstream, start_client: StartClient
 ) -> None:
     fake_upstream = await start_upstream(
@@ -128,12 +128,12 @@ async def test_the_answer_to_a_head_has_a_length_and_no_body(
     )
     client = await start_client(fake_upstream.origin)
     for _ in range(3):
-        answer = await get(client, method="HEAD")
-        assert (answer.response.content_length, await content(answer)) == (5000, b"")
+        upstream = await get(client, method="HEAD")
+        assert (upstream.response.content_length, await content(upstream)) == (5000, b"")
 
 
 @pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
-async def test_some_answers_never_have_a_body(
+async def test_response_with_status_204_or_304_has_no_body(
     start_upstream: StartUpstream, start_client: StartClient, status: bytes
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_with(b"HTTP/1.1 " + status + b'\r\nETag: "1"\r\n\r\n'))
@@ -142,54 +142,54 @@ async def test_some_answers_never_have_a_body(
     assert fake_upstream.connections == 1
 
 
-async def test_interim_answers_are_passed_over(start_upstream: StartUpstream, start_client: StartClient) -> None:
+async def test_interim_responses_are_skipped(start_upstream: StartUpstream, start_client: StartClient) -> None:
     interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
     fake_upstream = await start_upstream(fake_upstreams.respond_with(interim + OK, interim + interim + OK))
     client = await start_client(fake_upstream.origin)
     for _ in range(2):
-        answer = await get(client)
-        assert [name for name, _ in answer.response.headers] == [b"Content-Type", b"Content-Length"]
-        assert (answer.response.status, answer.response.reason, await content(answer)) == (200, "OK", b"{}")
+        upstream = await get(client)
+        assert [name for name, _ in upstream.response.headers] == [b"Content-Type", b"Content-Length"]
+        assert (upstream.response.status, upstream.response.reason, await content(upstream)) == (200, "OK", b"{}")
     assert fake_upstream.connections == 1
 
 
-async def test_trailers_do_not_become_headers(start_upstream: StartUpstream, start_client: StartClient) -> None:
-    trailed = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nSet-Cookie: a=b\r\n\r\n"
-    fake_upstream = await start_upstream(fake_upstreams.respond_with(trailed))
+async def test_trailers_are_not_added_to_the_headers(start_upstream: StartUpstream, start_client: StartClient) -> None:
+    with_trailer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nSet-Cookie: a=b\r\n\r\n"
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(with_trailer))
     client = await start_client(fake_upstream.origin)
     for _ in range(2):
-        answer = await get(client)
-        assert await content(answer) == b"{}"
-        assert answer.response.headers == [(b"Transfer-Encoding", b"chunked")]
+        upstream = await get(client)
+        assert await content(upstream) == b"{}"
+        assert upstream.response.headers == [(b"Transfer-Encoding", b"chunked")]
 
 
-async def test_a_large_head_is_read(start_upstream: StartUpstream, start_client: StartClient) -> None:
+async def test_large_response_head_is_read(start_upstream: StartUpstream, start_client: StartClient) -> None:
     value = b"v" * 60_000
     fake_upstream = await start_upstream(
         fake_upstreams.respond_with(response_with_length(b"{}", b"X-Large: " + value, b"X-Other: " + value))
     )
-    answer = await get(await start_client(fake_upstream.origin))
-    assert (answer.response.header(b"x-large"), await content(answer)) == (value.decode(), b"{}")
+    upstream = await get(await start_client(fake_upstream.origin))
+    assert (upstream.response.header(b"x-large"), await content(upstream)) == (value.decode(), b"{}")
 
 
-async def test_a_head_without_end_is_not_held(start_upstream: StartUpstream, start_client: StartClient) -> None:
-    async def endless(talk: UpstreamConnection) -> None:
-        await talk.read_request()
-        await talk.send(b"HTTP/1.1 200 OK\r\nX-Large: ")
+async def test_endless_response_head_is_an_error(start_upstream: StartUpstream, start_client: StartClient) -> None:
+    async def send_endless_head(connection: UpstreamConnection) -> None:
+        await connection.read_request()
+        await connection.send(b"HTTP/1.1 200 OK\r\nX-Large: ")
         while True:
-            await talk.send(b"v" * 65536)
-            talk.fake_upstream.moved += 65536
+            await connection.send(b"v" * 65536)
+            connection.fake_upstream.moved += 65536
 
-    fake_upstream = await start_upstream(endless)
+    fake_upstream = await start_upstream(send_endless_head)
     client = await start_client(fake_upstream.origin)
     with pytest.raises(errors.ApiError, match="was lost"):
         await get(client, idempotent=False)
-    # The sockets' own buffers take a few MiB.
+    # The sockets' buffers take a few MiB.
     assert fake_upstream.moved < 16 << 20
 
 
 @pytest.mark.parametrize(
-    "garbage",
+    "data",
     [
         b"\x16\x03\x01\x02\x00",
         b"SSH-2.0-OpenSSH_9.6\r\n",
@@ -200,20 +200,30 @@ async def test_a_head_without_end_is_not_held(start_upstream: StartUpstream, sta
         b"HTTP/1.1 200 OK\r\nX: a\x00b\r\nContent-Length: 2\r\n\r\n{}",
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
     ],
+    ids=[
+        "TLS",
+        "SSH",
+        "no status",
+        "two lengths",
+        "negative length",
+        "length and chunked",
+        "NUL in a header",
+        "upgrade",
+    ],
 )
-async def test_what_is_no_answer_is_an_error(
-    start_upstream: StartUpstream, start_client: StartClient, garbage: bytes, caplog: pytest.LogCaptureFixture
+async def test_invalid_response_is_an_error(
+    start_upstream: StartUpstream, start_client: StartClient, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fake_upstream = await start_upstream(fake_upstreams.respond_with(garbage))
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(data))
     client = await start_client(fake_upstream.origin)
-    with pytest.raises(errors.ApiError) as refused:
+    with pytest.raises(errors.ApiError) as raised:
         await get(client, idempotent=False)
-    assert (refused.value.status, refused.value.reason) == (409, "outcome-unknown")
+    assert (raised.value.status, raised.value.reason) == (409, "outcome-unknown")
     await wait_until(lambda: fake_upstream.open == 0)
     assert not caplog.records
 
 
-async def test_garbage_in_a_chunked_body_breaks_it(start_upstream: StartUpstream, start_client: StartClient) -> None:
+async def test_invalid_chunk_is_an_error(start_upstream: StartUpstream, start_client: StartClient) -> None:
     fake_upstream = await start_upstream(
         fake_upstreams.respond_with(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\nnonsense\r\n")
     )
@@ -223,19 +233,23 @@ async def test_garbage_in_a_chunked_body_breaks_it(start_upstream: StartUpstream
     await wait_until(lambda: fake_upstream.open == 0)
 
 
-@pytest.mark.parametrize("second", [response_with_length(b"{}", b"X-Forged: 1"), b"garbage"])
-async def test_what_comes_behind_an_answer_is_nobodys(
+@pytest.mark.parametrize(
+    "second", [response_with_length(b"{}", b"X-Forged: 1"), b"invalid"], ids=["response", "invalid"]
+)
+async def test_data_after_a_response_is_discarded_with_the_connection(
     start_upstream: StartUpstream, start_client: StartClient, second: bytes
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_with(OK + second, OK))
     client = await start_client(fake_upstream.origin)
     for _ in range(2):
-        answer = await get(client)
-        assert (answer.response.header(b"x-forged"), await content(answer)) == ("", b"{}")
+        upstream = await get(client)
+        assert (upstream.response.header(b"x-forged"), await content(upstream)) == ("", b"{}")
     assert fake_upstream.connections == 2
 
 
-async def test_what_an_idle_connection_says_ends_it(start_upstream: StartUpstream, start_client: StartClient) -> None:
+async def test_unsolicited_response_closes_an_idle_connection(
+    start_upstream: StartUpstream, start_client: StartClient
+) -> None:
     fake_upstream = await start_upstream(fake_upstreams.send_unsolicited(response_with_length(b"forged")))
     client = await start_client(fake_upstream.origin)
     assert await content(await get(client)) == b"{}"
@@ -244,19 +258,19 @@ async def test_what_an_idle_connection_says_ends_it(start_upstream: StartUpstrea
     assert fake_upstream.connections == 2
 
 
-async def test_a_connection_that_the_upstream_closed_while_idle_is_replaced(
+async def test_connection_that_the_upstream_closed_is_replaced(
     start_upstream: StartUpstream, start_client: StartClient
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_then_close(OK))
     client = await start_client(fake_upstream.origin)
     for _ in range(3):
-        answer = await get(client, idempotent=False)
-        assert (answer.attempts, await content(answer)) == (1, b"{}")
+        upstream = await get(client, idempotent=False)
+        assert (upstream.attempts, await content(upstream)) == (1, b"{}")
         await wait_until(lambda: not open_connections(fake_upstream))
     assert fake_upstream.connections == 3
 
 
-async def test_an_idle_connection_is_closed_after_its_time(
+async def test_idle_connection_is_closed_after_keepalive(
     start_upstream: StartUpstream, start_client: StartClient
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
@@ -266,7 +280,7 @@ async def test_an_idle_connection_is_closed_after_its_time(
     await wait_until(lambda: fake_upstream.open == 0)
 
 
-async def test_an_http_1_0_answer_is_not_followed_by_another_request(
+async def test_connection_of_an_http_1_0_response_is_not_reused(
     start_upstream: StartUpstream, start_client: StartClient
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_with(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}"))
@@ -275,7 +289,7 @@ async def test_an_http_1_0_answer_is_not_followed_by_another_request(
     assert fake_upstream.connections == 2
 
 
-async def test_at_the_end_every_connection_is_closed(start_upstream: StartUpstream) -> None:
+async def test_all_connections_are_closed_at_the_end(start_upstream: StartUpstream) -> None:
     fake_upstream = await start_upstream(fake_upstreams.respond_by(fake_upstreams.echo))
     client = UpstreamClient(Settings(upstream_url=fake_upstream.origin), fake_upstream.origin)
     async with client.running():
