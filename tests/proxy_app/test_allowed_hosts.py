@@ -67,6 +67,12 @@ def test_other_host_is_rejected(host: str | None) -> None:
     assert not is_allowed(host)
 
 
+@given(st.text("az09-.", min_size=1, max_size=10))
+def test_allowed_host_with_a_prefix_or_suffix_is_rejected(text: str) -> None:
+    assert not is_allowed(f"{text}mlflow.example.com")
+    assert not is_allowed(f"mlflow.example.com{text}")
+
+
 @given(st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]), max_size=30))
 def test_arbitrary_text_is_not_an_allowed_host(text: str) -> None:
     assert not is_allowed(text)
