@@ -112,10 +112,11 @@ async def test_proxy_starts_when_the_key_host_is_unreachable(
 
 
 async def test_key_host_with_an_untrusted_certificate_receives_no_request(
-    start_iap: StartSso, iap_double: Iap, host: KeyHost
+    start_iap: StartSso, iap_double: Iap, host: KeyHost, caplog: pytest.LogCaptureFixture
 ) -> None:
     proxy = await start_iap(ca_bundle=None)
     assert (await send(proxy, iap_double.assertion())).status == 503
+    assert "certificate verify failed" in caplog.text
     assert host.requests == 0
 
 
