@@ -1,6 +1,8 @@
 """Facts in README.md, CONTRIBUTING.md and every page of docs/: variables, make targets, links, costs."""
 
+import fnmatch
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,23 @@ def test_make_targets_exist(page: str) -> None:
 def test_links_to_files_resolve(page: str) -> None:
     for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", PAGES[page]):
         assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/reliability.md"])
+def test_named_files_and_directories_exist(page: str) -> None:
+    """A name in backticks may be relative to any directory, and may have wildcards and capitals as placeholders."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    files = [f"/{path}" for path in listed]
+    text = PAGES[page].replace("STACK", "*")
+    named = re.findall(r"`((?:[\w.*-]+/)*(?:[\w.*-]+\.(?:py|toml|json|md|ya?ml|txt)|[\w.*-]+/))`", text)
+    missing = [
+        name
+        for name in named
+        if not name.startswith(".local/")
+        and not any(fnmatch.fnmatchcase(path, f"*/{name}{'*' if name.endswith('/') else ''}") for path in files)
+    ]
+    assert named
+    assert missing == []
 
 
 def test_readme_has_at_most_200_lines() -> None:
