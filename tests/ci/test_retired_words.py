@@ -17,6 +17,7 @@ EXCLUDED = (
     "docs/glossary.md",
     "LICENSE",
     str(LIST.relative_to(ROOT)),
+    str(Path(__file__).relative_to(ROOT)),
     "tests/proxy_app/aws4_testsuite",
 )
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
