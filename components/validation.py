@@ -167,18 +167,18 @@ def nested_model(annotation: Any) -> type[ValidatedArgs] | None:
     return next((one for one in options if isinstance(one, type) and issubclass(one, ValidatedArgs)), None)
 
 
-def _without_branches(path: Path, given: Any) -> Path:
+def _without_branches(path: Path, values: Any) -> Path:
     """A path without the names of union branches, which pydantic adds: only what the user wrote."""
-    kept: list[str | int] = []
+    result: list[str | int] = []
     for part in path:
-        if isinstance(given, dict) and part in given:
-            given = cast("dict[Any, Any]", given)[part]
-        elif isinstance(given, list) and isinstance(part, int) and part < len(cast("list[Any]", given)):
-            given = cast("list[Any]", given)[part]
-        elif kept and not isinstance(given, dict):
+        if isinstance(values, dict) and part in values:
+            values = cast("dict[Any, Any]", values)[part]
+        elif isinstance(values, list) and isinstance(part, int) and part < len(cast("list[Any]", values)):
+            values = cast("list[Any]", values)[part]
+        elif result and not isinstance(values, dict):
             continue
-        kept.append(part)
-    return tuple(kept)
+        result.append(part)
+    return tuple(result)
 
 
 def _without(values: Any, invalid: list[Path]) -> Any:
@@ -203,12 +203,15 @@ def _dotted(prefix: str, path: Path) -> str:
 def _sentence(model: type[ValidatedArgs], path: Path, error: Any) -> str:
     owner, field = _field_at(model, path)
     if error["type"] == "extra_forbidden":
+        twice = next((name for name in owner.model_fields if to_camel(name) == to_camel(str(path[-1]))), None)
+        if twice:
+            return f"set twice, as {to_camel(twice)} and {twice}: remove one."
         names = ", ".join(to_camel(name) for name in owner.model_fields if name not in owner.config_secrets)
         return f"unknown setting, expected one of {names}."
-    wanted = expected(field) if field else "another value"
+    expectation = expected(field) if field else "another value"
     if error["type"] == "missing":
-        return f"missing, expected {wanted}."
-    return f"got {_shown(error['input'])}, expected {wanted}."
+        return f"missing, expected {expectation}."
+    return f"got {_shown(error['input'])}, expected {expectation}."
 
 
 def _field_at(model: type[ValidatedArgs], path: Path) -> tuple[type[ValidatedArgs], FieldInfo | None]:
@@ -237,9 +240,9 @@ def expected(field: FieldInfo) -> str:
 
 
 def _in_words(kind: Any, metadata: list[Any]) -> str:
-    said = next((str(one) for one in metadata if isinstance(one, Expected)), None)
-    if said:
-        return said
+    text = next((str(one) for one in metadata if isinstance(one, Expected)), None)
+    if text:
+        return text
     origin, options = typing.get_origin(kind), typing.get_args(kind)
     if origin is Annotated:
         return _in_words(options[0], [*options[1:], *metadata])

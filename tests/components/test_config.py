@@ -319,7 +319,10 @@ def test_snake_case_and_camel_case_set_the_same_setting() -> None:
 
 def test_setting_in_both_spellings_is_rejected() -> None:
     (found,) = problems({"network": {"flow_log_retention_days": 60, "flowLogRetentionDays": 90}})
-    assert found.startswith("mlflow:aws.network.flowLogRetentionDays: ")
+    assert found == (
+        "mlflow:aws.network.flowLogRetentionDays: set twice, as flowLogRetentionDays and flow_log_retention_days: "
+        "remove one."
+    )
 
 
 def test_outputs_are_accepted_for_arns_and_ids() -> None:
