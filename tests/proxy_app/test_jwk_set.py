@@ -98,7 +98,7 @@ def entry(**changes: Any) -> dict[str, Any]:
         {**jwk("other", ec.generate_private_key(ec.SECP256K1())), "crv": "secp256k1", "alg": "ES256K"},
         {"kty": "new", "kid": "other"},
     ],
-    ids=range(7),
+    ids=["alg RS256", "use enc", "RSA", "Ed25519", "P-384", "secp256k1", "unknown kty"],
 )
 async def test_keys_of_other_types_and_uses_are_ignored(
     keys: JwkSet, host: KeyHost, iap: Iap, other: dict[str, Any]

@@ -33,7 +33,7 @@ def basic(user: str, password: str) -> str:
     ("header", "expected"),
     [
         (None, "MLFLOW_TRACKING_TOKEN"),
-        ("Authorization: Bearer nonsense", "Authorization header"),
+        ("Authorization: Bearer not-a-token", "Authorization header"),
         ("Authorization: Digest a=b", "Authorization header"),
         ("Authorization: Basic !!!", "Authorization header"),
         ("Authorization: ", "Authorization header"),

@@ -327,7 +327,7 @@ async def test_requests_of_every_kind_leak_no_tasks_sockets_or_objects(
         request("HEAD", READ, token=viewer),
         request("DELETE", ARTIFACT, token=admin),
         request("GET", "/no/such", token=viewer),
-        b"nonsense\r\n\r\n",
+        b"not HTTP\r\n\r\n",
         # Clients that disconnect: in a head, in a body, before the response.
         b"GET / HTTP/1.1\r\nHo",
         request("POST", SEARCH, "Content-Length: 90000", token=viewer) + b"x",

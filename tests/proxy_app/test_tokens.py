@@ -273,10 +273,8 @@ async def test_token_is_valid_until_it_expires() -> None:
 
 
 async def test_added_changed_and_removed_tokens_take_effect_without_a_restart(tmp_path: Path) -> None:
-    (first, first_plaintext), (second, second_plaintext) = (
-        Token.new("first", Role.VIEWER, 1),
-        Token.new("second", Role.ADMIN, 1),
-    )
+    first, first_plaintext = Token.new("first", Role.VIEWER, 1)
+    second, second_plaintext = Token.new("second", Role.ADMIN, 1)
     store = FileStore(tmp_path / "tokens.json")
     store.update(lambda _: serialize([first]))
     authenticator = TokenAuthenticator(store, 0.01)
