@@ -3,20 +3,21 @@
 An attacker's host name that resolves to the proxy would give the attacker's page the same origin as the proxy.
 """
 
+import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from . import errors
 
+# RFC 9110, 7.2: the host of a URI, and a port. A user name or a path in it is an error.
+_HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]*)?")
+
 
 def host_of(request: web.BaseRequest) -> str:
-    """The name in the Host header, in lower case and without a port; empty if there is none."""
-    try:
-        return urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
-    except ValueError:
-        return ""
+    """The name or IP address in the Host header, in lower case and without a port; empty if it has another form."""
+    found = _HOST.fullmatch(request.headers.get("Host", ""))
+    return (found["address"] or found["name"]).lower() if found else ""
 
 
 def check_host(request: web.BaseRequest, names: Iterable[str]) -> None:

@@ -60,6 +60,13 @@ def test_allowed_host_is_accepted_on_any_port(host: str) -> None:
             "a.b-dot-mlflow-dot-p.ew.r.appspot.com",
             "mlflow-dot-p.ew.r.appspot.com",
         ),
+        "evil.example@mlflow.example.com",
+        "mlflow.example.com/evil.example",
+        "mlflow.example.com?evil.example",
+        "mlflow.example.com#.evil.example",
+        "mlflow.example.com:port",
+        "mlflow.example.com:80:80",
+        "[mlflow.example.com]",
         *("lab.example.com", ".lab.example.com", "a.b.lab.example.com", "evil-lab.example.com"),
     ],
 )
