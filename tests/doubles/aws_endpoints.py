@@ -1,8 +1,8 @@
-"""Small strict doubles of the endpoints that AWS's credential chain asks, on threads: who asks them may block.
+"""Fakes of the endpoints that AWS's credential chain uses, in threads, because botocore blocks.
 
     with serving(ContainerEndpoint()) as endpoint: ...  # endpoint.url
 
-Each answers what AWS documents, refuses everything else, and keeps what it was asked in `seen`.
+Each accepts the documented requests only, and records all requests in `requests`.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ SECRET, TOKEN = "the-secret-key", "the-session-token"
 
 
 class ReceivedRequest(NamedTuple):
-    """A request; `headers` by their names in lower case."""
+    """A request; `headers` by their lower-case names."""
 
     method: str
     target: str
@@ -29,15 +29,15 @@ class ReceivedRequest(NamedTuple):
 class EndpointResponse(NamedTuple):
     status: int
     body: str = ""
-    kind: str = "application/json"
+    content_type: str = "application/json"
 
 
 class Endpoint:
-    """What answers; `url` is where, once it is served."""
+    """An endpoint; `serving` sets its `url`."""
 
     def __init__(self) -> None:
         self.url = ""
-        self.seen: list[ReceivedRequest] = []
+        self.requests: list[ReceivedRequest] = []
 
     def response(self, received: ReceivedRequest) -> EndpointResponse:
         raise NotImplementedError
@@ -48,29 +48,29 @@ _Any = TypeVar("_Any", bound=Endpoint)
 
 @contextlib.contextmanager
 def serving(endpoint: _Any) -> Generator[_Any]:
-    """The endpoint answers in this block, on a free port of 127.0.0.1."""
+    """Serve the endpoint on a free loopback port."""
 
     class Handler(BaseHTTPRequestHandler):
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
             received = ReceivedRequest(self.command, self.path, headers, body)
-            endpoint.seen.append(received)
+            endpoint.requests.append(received)
             response = endpoint.response(received)
             self.send_response(response.status)
-            self.send_header("Content-Type", response.kind)
+            self.send_header("Content-Type", response.content_type)
             self.send_header("Content-Length", str(len(response.body.encode())))
             self.end_headers()
             self.wfile.write(response.body.encode())
 
-        do_GET = do_PUT = do_POST = handle_any  # noqa: N815 - the names that the base class asks for
+        do_GET = do_PUT = do_POST = handle_any  # noqa: N815 - as the base class calls them
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         endpoint.url = f"http://127.0.0.1:{server.server_address[1]}"
-        # The usual half a second between looks at its end would be most of a test's time.
+        # The default poll interval of 0.5 s would delay each shutdown.
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -80,18 +80,21 @@ def serving(endpoint: _Any) -> Generator[_Any]:
             thread.join()
 
 
-def keys(name: str = "AKIDDOUBLE", life: float = 3600) -> dict[str, str]:
-    """Credentials as the container and the instance endpoint give them."""
-    end = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + life))
-    return {"AccessKeyId": name, "SecretAccessKey": SECRET, "Token": TOKEN, "Expiration": end}
+def keys(access_key: str = "AKIDDOUBLE", lifetime: float = 3600) -> dict[str, str]:
+    """Credentials in the format of the container endpoint and of the instance metadata service."""
+    expiration = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + lifetime))
+    return {"AccessKeyId": access_key, "SecretAccessKey": SECRET, "Token": TOKEN, "Expiration": expiration}
 
 
 class ContainerEndpoint(Endpoint):
-    """ECS and EKS Pod Identity: one GET, with the token that the task was given."""
+    """The container credentials endpoint with an authorization token, as with EKS Pod Identity.
 
-    def __init__(self, said: str = "", status: int = 200) -> None:
+    `body` and `status` replace those of the response.
+    """
+
+    def __init__(self, body: str = "", status: int = 200) -> None:
         super().__init__()
-        self._said = said
+        self._body = body
         self._status = status
 
     def response(self, received: ReceivedRequest) -> EndpointResponse:
@@ -99,11 +102,11 @@ class ContainerEndpoint(Endpoint):
             return EndpointResponse(404)
         if received.headers.get("authorization") != "task-token":
             return EndpointResponse(401, "no token")
-        return EndpointResponse(self._status, self._said or json.dumps(keys()))
+        return EndpointResponse(self._status, self._body or json.dumps(keys()))
 
 
 class TaskEndpoint(Endpoint):
-    """ECS's agent on EC2: one GET of the task's own path, which is all that proves who asks; new keys each time."""
+    """The ECS agent's credentials endpoint: the task's path is the only authentication; each response has new keys."""
 
     PATH = "/v2/credentials/0b1d2a3c-4e5f-4a6b-8c7d-9e0f1a2b3c4d"
 
@@ -111,11 +114,11 @@ class TaskEndpoint(Endpoint):
         if (received.method, received.target) != ("GET", self.PATH) or "authorization" in received.headers:
             return EndpointResponse(400, json.dumps({"code": "InvalidIdInRequest", "HTTPErrorCode": 400}))
         role = {"RoleArn": "arn:aws:iam::123456789012:role/mlflow-proxy"}
-        return EndpointResponse(200, json.dumps({**role, **keys(f"ASIATASK{len(self.seen)}", life=6 * 3600)}))
+        return EndpointResponse(200, json.dumps({**role, **keys(f"ASIATASK{len(self.requests)}", lifetime=6 * 3600)}))
 
 
 class InstanceMetadata(Endpoint):
-    """IMDSv2 alone: a session by PUT, and nothing without its token (a GET of the first version is a 401)."""
+    """The instance metadata service, version 2 only: requests without a session token get 401."""
 
     _ROLE = "/latest/meta-data/iam/security-credentials/"
 
@@ -137,7 +140,7 @@ class InstanceMetadata(Endpoint):
 
 
 class SsoPortal(Endpoint):
-    """GetRoleCredentials of IAM Identity Center, for one account and role."""
+    """GetRoleCredentials of IAM Identity Center, for a single account and role."""
 
     def response(self, received: ReceivedRequest) -> EndpointResponse:
         parts = urlsplit(received.target)
@@ -147,9 +150,8 @@ class SsoPortal(Endpoint):
             return EndpointResponse(401, json.dumps({"message": "Session token not found or invalid"}))
         if parse_qs(parts.query) != {"role_name": ["MLflow"], "account_id": ["123456789012"]}:
             return EndpointResponse(403, json.dumps({"message": "No access"}))
-        given = keys()
         role = {
-            "accessKeyId": given["AccessKeyId"],
+            "accessKeyId": keys()["AccessKeyId"],
             "secretAccessKey": SECRET,
             "sessionToken": TOKEN,
             "expiration": int((time.time() + 3600) * 1000),
@@ -157,8 +159,8 @@ class SsoPortal(Endpoint):
         return EndpointResponse(200, json.dumps({"roleCredentials": role}))
 
 
-class StsRefusing(Endpoint):
-    """STS that lets nobody assume a role."""
+class StsDenyingAccess(Endpoint):
+    """STS without permission to assume a role."""
 
     def response(self, received: ReceivedRequest) -> EndpointResponse:
         text = "User: arn:aws:iam::123456789012:user/me is not authorized to perform: sts:AssumeRole"
@@ -171,25 +173,28 @@ class StsRefusing(Endpoint):
 
 
 class ContestedSecret(Endpoint):
-    """Secrets Manager with one secret, to which somebody else writes `theirs` right after each write of ours."""
+    """Secrets Manager with a single secret, which another client overwrites with `other_value` after each write.
 
-    def __init__(self, theirs: str) -> None:
+    Without `other_value`, the secret is not overwritten.
+    """
+
+    def __init__(self, other_value: str) -> None:
         super().__init__()
         self.value = '{"tokens": []}'
-        self._theirs = theirs
+        self._other_value = other_value
 
     def response(self, received: ReceivedRequest) -> EndpointResponse:
-        call: dict[str, str] = json.loads(received.body)
-        described = {"ARN": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:s-abcdef", "Name": "s"}
+        arguments: dict[str, str] = json.loads(received.body)
+        description = {"ARN": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:s-abcdef", "Name": "s"}
         match received.headers.get("x-amz-target", "").removeprefix("secretsmanager."):
             case "DescribeSecret":
                 return EndpointResponse(
-                    200, json.dumps({**described, "VersionIdsToStages": {"1" * 32: ["AWSCURRENT"]}})
+                    200, json.dumps({**description, "VersionIdsToStages": {"1" * 32: ["AWSCURRENT"]}})
                 )
             case "GetSecretValue":
-                return EndpointResponse(200, json.dumps({**described, "SecretString": self.value}))
+                return EndpointResponse(200, json.dumps({**description, "SecretString": self.value}))
             case "PutSecretValue":
-                self.value = self._theirs or call["SecretString"]
-                return EndpointResponse(200, json.dumps({**described, "VersionId": "2" * 32}))
+                self.value = self._other_value or arguments["SecretString"]
+                return EndpointResponse(200, json.dumps({**description, "VersionId": "2" * 32}))
             case _:
                 return EndpointResponse(400, json.dumps({"__type": "InvalidAction"}))

@@ -1,8 +1,8 @@
-"""An event loop on which time passes a thousand times as fast: an hour in a few seconds, with real code and threads.
+"""An event loop whose clock runs a thousand times faster than real time: one hour takes 3.6 s.
 
     run_fast(main)
 
-Margins in such a test are best counted in minutes: a busy machine's hiccup of 50 ms is close to one.
+Tests should have margins of minutes: a delay of 50 ms on a busy machine is nearly a minute.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ class _Selector(selectors.DefaultSelector):
 
 
 class FastLoop(asyncio.SelectorEventLoop):
-    """`time()` and everything that is scheduled by it are fast; sockets and threads are not."""
+    """`time()` and scheduled calls are accelerated; sockets and threads are not."""
 
     def __init__(self) -> None:
         super().__init__(_Selector())
@@ -29,10 +29,11 @@ class FastLoop(asyncio.SelectorEventLoop):
 
 
 def run_fast(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run the coroutine function in a FastLoop."""
     with asyncio.Runner(loop_factory=FastLoop) as runner:
         runner.run(main())
 
 
 def now() -> float:
-    """The running loop's time: the clock of what a test gives one to."""
+    """The running loop's time, for classes that accept a clock."""
     return asyncio.get_running_loop().time()

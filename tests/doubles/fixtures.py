@@ -1,7 +1,7 @@
 """Real servers that tests share: S3, MLflow, and the fake SageMaker in front of them.
 
 `s3` and `mlflow_server` start once per test run, as subprocesses. Each test gets its own fake SageMaker, in its own
-event loop, with fresh credentials and no faults: `fake_sagemaker` for a tracking server, `fake_sagemaker_app` for a
+event loop, with new credentials and no faults: `fake_sagemaker` for a tracking server, `fake_sagemaker_app` for a
 serverless app, `start_fake_sagemaker(...)` for others. All share MLflow's data, so tests use unique names.
 """
 
@@ -23,20 +23,20 @@ from tests.doubles.running_proxy import Tokens
 
 StartFakeSageMaker = Callable[..., Awaitable[FakeSageMaker]]
 SigningProxy = Callable[[FakeSageMaker], contextlib.AbstractAsyncContextManager[ProxyProcess]]
-# The first start compiles MLflow's modules, on a machine that may be busy.
-_PATIENCE = 110.0
+# The first start compiles MLflow's modules, which is slow on a busy machine.
+_START_TIMEOUT = 110.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Server:
-    """A running server: its origin, and what a client needs in its environment."""
+    """A running server: its origin, and the environment variables that its clients need."""
 
     url: str
     environ: dict[str, str]
 
 
 def s3_client(environ: dict[str, str]) -> Any:
-    """A boto3 client for the S3 that these variables name (`s3.environ`)."""
+    """A boto3 client for the S3 that these variables configure (`s3.environ`)."""
     untyped: Any = boto3
     return untyped.client(
         "s3",
@@ -49,16 +49,16 @@ def s3_client(environ: dict[str, str]) -> Any:
 
 @pytest.fixture(scope="session")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the shared servers write."""
+    """The folder of the shared servers' files."""
     return tmp_path_factory.mktemp("servers")
 
 
 @pytest.fixture(scope="session")
 def s3(scratch: Path) -> Generator[Server]:
-    """moto's server (S3, and Secrets Manager too) with the bucket `mlflow`."""
+    """moto's server (S3 and Secrets Manager) with the bucket `mlflow`."""
     child = services.start_s3(scratch, scratch / "s3", scratch / "s3.log")
     try:
-        url = child.wait_for_url(_PATIENCE)
+        url = child.wait_for_url(_START_TIMEOUT)
         yield Server(url, s3_settings.client_environ(url))
     finally:
         child.stop(5)
@@ -66,11 +66,11 @@ def s3(scratch: Path) -> Generator[Server]:
 
 @pytest.fixture(scope="session")
 def mlflow_server(scratch: Path, s3: Server) -> Generator[Server]:
-    """A real MLflow server, plain HTTP, artifacts under s3://mlflow/artifacts; `environ` is for its S3."""
+    """A real MLflow server over plain HTTP, with artifacts below s3://mlflow/artifacts; `environ` is for its S3."""
     child = services.start_mlflow(scratch, scratch / "mlflow.db", s3.url, scratch / "mlflow.log")
     try:
-        url = child.wait_for_url(_PATIENCE)
-        services.wait_until_ready(child, url + "/health", _PATIENCE)
+        url = child.wait_for_url(_START_TIMEOUT)
+        services.wait_until_ready(child, url + "/health", _START_TIMEOUT)
         yield Server(url, s3.environ)
     finally:
         child.stop(5)
@@ -78,24 +78,24 @@ def mlflow_server(scratch: Path, s3: Server) -> Generator[Server]:
 
 @pytest.fixture(scope="session")
 def authority(scratch: Path) -> Authority:
-    """The fake SageMakers' certificates."""
+    """The certificate authority of the fakes."""
     return Authority.create(scratch / "tls")
 
 
 @pytest.fixture(scope="session")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
-    """What callers show to any proxy of the tests."""
+    """The tokens that all proxies of the tests accept."""
     return Tokens(tmp_path_factory.mktemp("tokens"))
 
 
 @pytest_asyncio.fixture
 async def start_fake_sagemaker(mlflow_server: Server, authority: Authority) -> AsyncGenerator[StartFakeSageMaker]:
     """`await start_fake_sagemaker(target_arn=..., upstream=..., lifetime=..., clock=...)`; all have defaults."""
-    async with contextlib.AsyncExitStack() as running:
+    async with contextlib.AsyncExitStack() as stack:
 
         async def start(**options: Any) -> FakeSageMaker:
-            given: dict[str, Any] = {"target_arn": TRACKING_SERVER_ARN, "upstream": mlflow_server.url, **options}
-            return await running.enter_async_context(serve(authority=authority, **given))
+            settings: dict[str, Any] = {"target_arn": TRACKING_SERVER_ARN, "upstream": mlflow_server.url, **options}
+            return await stack.enter_async_context(serve(authority=authority, **settings))
 
         yield start
 

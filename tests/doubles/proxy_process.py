@@ -1,4 +1,4 @@
-"""The proxy as production runs it: `python -m proxy_app` in a process of its own."""
+"""The proxy as a separate process, `python -m proxy_app`, as in production."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ _SERVED = re.compile(r"Serving .* on http://([\d.]+):(\d+); metrics on http://([
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:
-    """What a proxy gets: these settings, free ports, and nothing of this machine's AWS."""
+    """The environment of a proxy with these settings, on free ports, without this machine's AWS configuration."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
@@ -38,7 +38,7 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CompletedProcess:
-    """How a process ended."""
+    """The exit code and output of a process."""
 
     code: int
     out: str
@@ -46,7 +46,7 @@ class CompletedProcess:
 
 
 async def run(folder: Path, *arguments: str, **settings: str) -> CompletedProcess:
-    """A command that ends by itself."""
+    """Run a command that exits by itself."""
     process = await _start(folder, arguments, settings)
     try:
         async with asyncio.timeout(30):
@@ -58,7 +58,7 @@ async def run(folder: Path, *arguments: str, **settings: str) -> CompletedProces
 
 
 class ProxyProcess:
-    """A proxy that serves. `out` and `err` grow as it writes."""
+    """A proxy that serves requests. `out` and `err` are the lines that it has written so far."""
 
     def __init__(self, process: asyncio.subprocess.Process, tokens: Tokens) -> None:
         self._process = process
@@ -70,6 +70,7 @@ class ProxyProcess:
     @classmethod
     @contextlib.asynccontextmanager
     async def serving(cls, folder: Path, tokens: Tokens, **settings: str) -> AsyncGenerator["ProxyProcess"]:
+        """Start a proxy, and wait until it listens."""
         settings = {"MLFLOW_PROXY_TOKENS_FILE": str(tokens.file), **settings}
         proxy = cls(await _start(folder, (), settings), tokens)
         readers = [asyncio.create_task(proxy._read(pipe)) for pipe in ("stdout", "stderr")]
@@ -98,11 +99,12 @@ class ProxyProcess:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """What it wrote to standard output, each line of which has to be JSON."""
+        """The lines of standard output, each of which must be JSON."""
         return [json.loads(line) for line in self.out]
 
     @property
     def requests(self) -> list[dict[str, Any]]:
+        """The access log."""
         return [line for line in self.lines if line["event"] == "request"]
 
     def connect(self, *, buffer: int = 0) -> contextlib.AbstractAsyncContextManager[RawClient]:
@@ -120,7 +122,7 @@ class ProxyProcess:
         return self._process.returncode is None
 
     async def ended(self, within: float = 10) -> int:
-        """Its exit code."""
+        """Wait for the exit; returns the exit code."""
         async with asyncio.timeout(within):
             return await self._process.wait()
 

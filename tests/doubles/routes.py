@@ -1,4 +1,4 @@
-"""Finds MLflow's routes as the proxy does, without an upstream."""
+"""The proxy's router with MLflow's routes, without an upstream."""
 
 from aiohttp import web
 
@@ -14,6 +14,6 @@ ROUTER = Router(Endpoint(route, _unused) for route in MLFLOW_ROUTES)
 
 
 def match_route(method: str, path: str) -> Route | None:
-    """The route of a request; None if there is none. Raises InvalidPathError."""
+    """The route of a request, or None. Raises InvalidPathError."""
     match = ROUTER.match(method, path)
     return match.endpoint.route if match else None

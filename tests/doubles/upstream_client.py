@@ -1,4 +1,4 @@
-"""Short ways to send requests through the upstream client."""
+"""Shorthands for requests of the upstream client."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -14,27 +14,29 @@ from .fake_upstreams import FakeUpstream
 async def get(
     client: UpstreamClient, path: str = "/", *, method: str = "GET", headers: Headers = (), idempotent: bool = True
 ) -> UpstreamResponse:
-    """A request without a body."""
+    """Send a request without a body."""
     return await client.send(method, path, headers, bytes, length=0, idempotent=idempotent)
 
 
 async def put(
     client: UpstreamClient, body: Callable[[], Body], length: int | None, *, idempotent: bool = True
 ) -> UpstreamResponse:
-    """A request whose body can be given once."""
+    """Send a request with a body that cannot be replayed."""
     return await client.send("PUT", "/", (), body, length=length, idempotent=idempotent, body_replayable=False)
 
 
-async def content(answer: UpstreamResponse) -> bytes:
-    return await answer.response.read()
+async def content(response: UpstreamResponse) -> bytes:
+    """Read the response body."""
+    return await response.response.read()
 
 
 async def chunks_of(*chunks: bytes) -> AsyncIterator[bytes]:
+    """A streamed body."""
     for chunk in chunks:
         yield chunk
 
 
 def open_connections(fake_upstream: FakeUpstream) -> int:
-    """How many sockets of this process still have the toy at their other end."""
-    ends = psutil.Process().net_connections("tcp")
-    return sum(end.raddr != () and end.raddr.port == fake_upstream.port for end in ends)
+    """Count the sockets of this process that are connected to the upstream."""
+    sockets = psutil.Process().net_connections("tcp")
+    return sum(each.raddr != () and each.raddr.port == fake_upstream.port for each in sockets)

@@ -20,7 +20,7 @@ from tests.doubles.aws_endpoints import (
     ContainerEndpoint,
     InstanceMetadata,
     SsoPortal,
-    StsRefusing,
+    StsDenyingAccess,
     TaskEndpoint,
     keys,
     serving,
@@ -89,7 +89,7 @@ def test_container_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
         loaded = aws_chain()()
     assert loaded.credentials == Credentials("AKIDDOUBLE", SECRET, TOKEN)
     assert expires_in_about(loaded, 3600)
-    assert len(endpoint.seen) == 1
+    assert len(endpoint.requests) == 1
 
 
 def test_ecs_task(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_ecs_task(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_credentials_about_to_expire_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     # botocore would refresh them before use; they are still valid, and the keeper reloads them soon.
-    with serving(ContainerEndpoint(json.dumps(keys(life=300)))) as endpoint:
+    with serving(ContainerEndpoint(json.dumps(keys(lifetime=300)))) as endpoint:
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{endpoint.url}/credentials")
         monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "task-token")
         assert expires_in_about(aws_chain()(), 300)
@@ -119,7 +119,7 @@ def test_instance_metadata_service_version_2(monkeypatch: pytest.MonkeyPatch) ->
         loaded = aws_chain()()
     assert loaded.credentials == Credentials("AKIDDOUBLE", SECRET, TOKEN)
     assert expires_in_about(loaded, 3600)
-    assert [received.method for received in endpoint.seen] == ["PUT", "GET", "GET"]
+    assert [received.method for received in endpoint.requests] == ["PUT", "GET", "GET"]
 
 
 def test_configured_role_is_assumed(sts: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_sso_session(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         loaded = aws_chain(region=REGION)()
     assert loaded.credentials == Credentials("AKIDDOUBLE", SECRET, TOKEN)
     assert expires_in_about(loaded, 3600)
-    assert len(portal.seen) == 1
+    assert len(portal.requests) == 1
 
 
 # --- Errors
@@ -268,10 +268,10 @@ def test_error_of_the_container_endpoint_contains_no_secret(
 def test_denied_role_raises_an_error_with_the_message_of_sts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    with serving(StsRefusing()) as endpoint:
+    with serving(StsDenyingAccess()) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", endpoint.url)
         with pytest.raises(CredentialsError, match="is not authorized to perform: sts:AssumeRole") as failed:
             aws_chain(ROLE, REGION)()
-    assert len(endpoint.seen) == 1
-    assert f"RoleArn={ROLE.replace(':', '%3A').replace('/', '%2F')}".encode() in endpoint.seen[0].body
+    assert len(endpoint.requests) == 1
+    assert f"RoleArn={ROLE.replace(':', '%3A').replace('/', '%2F')}".encode() in endpoint.requests[0].body
     assert SECRET not in str(failed.value)

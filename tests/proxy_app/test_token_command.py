@@ -176,7 +176,7 @@ def test_tokens_can_be_stored_in_secrets_manager(
         assert token("new", "--name", "ci", "--role", "editor", store=store) == 0
         [stored] = deserialize(endpoint.value, "here")
         assert (stored.name, stored.role) == ("ci", Role.EDITOR)
-        assert token.out.strip() not in "".join(received.body.decode() for received in endpoint.seen)
+        assert token.out.strip() not in "".join(received.body.decode() for received in endpoint.requests)
         assert token("list", store=store) == 0
         assert token.out.startswith("ci  editor  until ")
         assert token("revoke", "ci", store=store) == 0
