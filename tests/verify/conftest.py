@@ -40,8 +40,8 @@ class Mlflow:
             json.dumps(fields).encode(),
             {"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.load(response)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Completed:
 
 @dataclasses.dataclass(frozen=True)
 class Verify:
-    """`python -m verify` in an empty folder with an empty HOME."""
+    """Runs `python -m verify` in an empty folder with an empty HOME."""
 
     folder: Path
     command = (sys.executable, "-m", "verify")

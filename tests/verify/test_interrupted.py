@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from tests.verify.conftest import Mlflow, Verify
+from tests.verify.fake_proxy import ADMIN, FakeProxy, RecordedRequest
 from tests.verify.test_passing import assert_nothing_active, name_of
-from tests.verify.toy_proxy import ADMIN, RecordedRequest, ToyProxy
 
 
 class DelayedRoute:
@@ -31,7 +31,7 @@ class DelayedRoute:
 
 
 def signal_while_delayed(
-    verify: Verify, delayed: DelayedRoute, proxy: ToyProxy, number: signal.Signals
+    verify: Verify, delayed: DelayedRoute, proxy: FakeProxy, number: signal.Signals
 ) -> subprocess.Popen[str]:
     process = verify.start(URL=proxy.url, TOKEN=ADMIN)
     assert delayed.reached.wait(60)
@@ -40,7 +40,7 @@ def signal_while_delayed(
 
 
 @pytest.mark.parametrize(
-    ("number", "route", "suffix", "made"),
+    ("number", "route", "suffix", "created"),
     [
         # Created on the server, while the response is delayed.
         (signal.SIGINT, "experiments/create", b"-http", 1),
@@ -50,15 +50,15 @@ def signal_while_delayed(
     ],
 )
 def test_interruption_deletes_created_objects(
-    mlflow: Mlflow, verify: Verify, number: signal.Signals, route: str, suffix: bytes, made: int
+    mlflow: Mlflow, verify: Verify, number: signal.Signals, route: str, suffix: bytes, created: int
 ) -> None:
     delayed = DelayedRoute(route, suffix)
-    with ToyProxy(mlflow.url, after=delayed) as proxy:
-        ended = verify.end(signal_while_delayed(verify, delayed, proxy, number))
-    assert ended.code == 130
-    assert ended.err == ""
-    assert ended.out.splitlines()[-1] == "INTERRUPTED"
-    assert_nothing_active(mlflow, name_of(ended), made)
+    with FakeProxy(mlflow.url, after=delayed) as proxy:
+        completed = verify.end(signal_while_delayed(verify, delayed, proxy, number))
+    assert completed.code == 130
+    assert completed.err == ""
+    assert completed.out.splitlines()[-1] == "INTERRUPTED"
+    assert_nothing_active(mlflow, name_of(completed), created)
 
 
 def test_second_interruption_lists_what_is_not_deleted(mlflow: Mlflow, verify: Verify) -> None:
@@ -68,18 +68,18 @@ def test_second_interruption_lists_what_is_not_deleted(mlflow: Mlflow, verify: V
     async def after(recorded: RecordedRequest, body: bytes) -> bytes:
         return await second(recorded, await first(recorded, body)) if first.count else await first(recorded, body)
 
-    with ToyProxy(mlflow.url, after=after) as proxy:
+    with FakeProxy(mlflow.url, after=after) as proxy:
         process = signal_while_delayed(verify, first, proxy, signal.SIGINT)
         assert second.reached.wait(30)
         process.send_signal(signal.SIGINT)
-        ended = verify.end(process)
-    assert ended.code == 130
-    [name] = mlflow.experiments("ACTIVE_ONLY", name_of(ended))
-    assert f"Not deleted: the experiment {name}. Its deletion was interrupted." in ended.out
+        completed = verify.end(process)
+    assert completed.code == 130
+    [name] = mlflow.experiments("ACTIVE_ONLY", name_of(completed))
+    assert f"Not deleted: the experiment {name}. Its deletion was interrupted." in completed.out
 
 
 def test_closed_output_pipe_does_not_stop_verification(mlflow: Mlflow, verify: Verify) -> None:
-    with ToyProxy(mlflow.url) as proxy:
+    with FakeProxy(mlflow.url) as proxy:
         reading, writing = os.pipe()
         with subprocess.Popen(
             verify.command,

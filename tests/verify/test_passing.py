@@ -10,7 +10,7 @@ from local.fake_sagemaker.tls import Authority
 from local.ports import free_port
 from tests.doubles.fixtures import Server
 from tests.verify.conftest import Completed, Mlflow, Verify
-from tests.verify.toy_proxy import ADMIN, RecordedRequest, ToyProxy
+from tests.verify.fake_proxy import ADMIN, FakeProxy, RecordedRequest
 
 ROW = re.compile(r"^(HTTP|client) +(.+?)  +(\S+) (ok|FAILED|skipped|not run)  +(\d+)(?:  (.*))?$", re.MULTILINE)
 CLIENT_STEPS = {
@@ -29,22 +29,22 @@ CLIENT_STEPS = {
 }
 
 
-def rows(ended: Completed) -> dict[tuple[str, str], str]:
+def rows(completed: Completed) -> dict[tuple[str, str], str]:
     """{(via, step): status}"""
-    return {(via, step): status for via, step, _, status, _, _ in ROW.findall(ended.out)}
+    return {(via, step): status for via, step, _, status, _, _ in ROW.findall(completed.out)}
 
 
-def name_of(ended: Completed) -> str:
+def name_of(completed: Completed) -> str:
     """The common prefix of the created experiments' names."""
-    found = re.search(r"verify-\d{8}T\d{6}Z-[0-9a-f]{8}", ended.out)
-    assert found, ended
+    found = re.search(r"verify-\d{8}T\d{6}Z-[0-9a-f]{8}", completed.out)
+    assert found, completed
     return found[0]
 
 
-def assert_nothing_active(mlflow: Mlflow, name: str, made: int) -> None:
+def assert_nothing_active(mlflow: Mlflow, name: str, created: int) -> None:
     assert mlflow.experiments("ACTIVE_ONLY", name) == {}
     deleted = mlflow.experiments("DELETED_ONLY", name)
-    assert len(deleted) == made
+    assert len(deleted) == created
     for experiment_id in deleted.values():
         assert mlflow.active_runs(experiment_id) == []
 
@@ -63,8 +63,8 @@ def test_correct_deployment_passes_despite_user_settings(mlflow: Mlflow, verify:
     netrc.write_text("machine localhost login me password no\n")
     netrc.chmod(0o600)
     before = files_below(verify.folder)
-    with ToyProxy(mlflow.url) as proxy:
-        ended = verify(
+    with FakeProxy(mlflow.url) as proxy:
+        completed = verify(
             URL=f"{proxy.url}/",
             TOKEN=ADMIN,
             NETRC=str(netrc),
@@ -74,16 +74,16 @@ def test_correct_deployment_passes_despite_user_settings(mlflow: Mlflow, verify:
             MLFLOW_TRACKING_URI="http://127.0.0.1:9",
             MLFLOW_WORKSPACE="other",
         )
-    assert (ended.code, ended.err) == (0, "")
-    seen = rows(ended)
-    assert {step for via, step in seen if via == "HTTP"} > CLIENT_STEPS
-    assert {step for via, step in seen if via == "client"} == CLIENT_STEPS | {"start"}
-    assert {key for key, status in seen.items() if status != "ok"} == {("client", "list artifacts")}
-    assert seen["client", "list artifacts"] == "skipped"
-    assert "requires S3 credentials: artifacts do not pass through the proxy yet" in ended.out
-    assert "1 skipped" in ended.out.splitlines()[-1]
-    assert "role admin" in ended.out.splitlines()[0]
-    assert_nothing_active(mlflow, name_of(ended), made=2)
+    assert (completed.code, completed.err) == (0, "")
+    steps = rows(completed)
+    assert {step for via, step in steps if via == "HTTP"} > CLIENT_STEPS
+    assert {step for via, step in steps if via == "client"} == CLIENT_STEPS | {"start"}
+    assert {key for key, status in steps.items() if status != "ok"} == {("client", "list artifacts")}
+    assert steps["client", "list artifacts"] == "skipped"
+    assert "requires S3 credentials: artifacts do not pass through the proxy yet" in completed.out
+    assert "1 skipped" in completed.out.splitlines()[-1]
+    assert "role admin" in completed.out.splitlines()[0]
+    assert_nothing_active(mlflow, name_of(completed), created=2)
     # Apart from the two requests that must be rejected, only the admin token was sent.
     sent = Counter(request.authorization for request in proxy.requests)
     assert sent.pop(None) == 1
@@ -98,7 +98,7 @@ def test_correct_deployment_passes_despite_user_settings(mlflow: Mlflow, verify:
 
 def test_ssl_cert_file_is_trusted_by_http_and_client(mlflow: Mlflow, verify: Verify, tmp_path: Path) -> None:
     authority = Authority.create(tmp_path / "authority")
-    with ToyProxy(mlflow.url, tls=authority.server_context()) as proxy:
+    with FakeProxy(mlflow.url, tls=authority.server_context()) as proxy:
         untrusted = verify(URL=proxy.url, TOKEN=ADMIN)
         trusted = verify(URL=proxy.url, TOKEN=ADMIN, SSL_CERT_FILE=str(authority.ca_file))
     assert untrusted.code == 1
@@ -108,12 +108,12 @@ def test_ssl_cert_file_is_trusted_by_http_and_client(mlflow: Mlflow, verify: Ver
 
 
 def test_unreachable_s3_is_skipped(mlflow: Mlflow, verify: Verify, mlflow_server: Server) -> None:
-    away = {**mlflow_server.environ, "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
-    with ToyProxy(mlflow.url) as proxy:
-        ended = verify(URL=proxy.url, TOKEN=ADMIN, **away)
-    assert (ended.code, ended.err) == (0, "")
-    assert rows(ended)["client", "list artifacts"] == "skipped"
-    assert "with the current credentials: Could not connect" in " ".join(ended.out.split())
+    unreachable = {**mlflow_server.environ, "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
+    with FakeProxy(mlflow.url) as proxy:
+        completed = verify(URL=proxy.url, TOKEN=ADMIN, **unreachable)
+    assert (completed.code, completed.err) == (0, "")
+    assert rows(completed)["client", "list artifacts"] == "skipped"
+    assert "with the current credentials: Could not connect" in " ".join(completed.out.split())
 
 
 def test_proxied_artifacts_are_listed_by_client(mlflow: Mlflow, verify: Verify) -> None:
@@ -123,8 +123,8 @@ def test_proxied_artifacts_are_listed_by_client(mlflow: Mlflow, verify: Verify) 
     async def after(recorded: RecordedRequest, body: bytes) -> bytes:
         return body.replace(b"s3://mlflow/", b"mlflow-artifacts:/")
 
-    with ToyProxy(mlflow.url, before=before, after=after) as proxy:
-        ended = verify(URL=proxy.url, TOKEN=ADMIN)
-    assert (ended.code, ended.err) == (0, "")
-    assert set(rows(ended).values()) == {"ok"}
+    with FakeProxy(mlflow.url, before=before, after=after) as proxy:
+        completed = verify(URL=proxy.url, TOKEN=ADMIN)
+    assert (completed.code, completed.err) == (0, "")
+    assert set(rows(completed).values()) == {"ok"}
     assert sum("mlflow-artifacts" in recorded.route for recorded in proxy.requests) == 1

@@ -14,7 +14,7 @@ from tests.verify.test_failing import text
 from tests.verify.test_passing import assert_nothing_active, name_of, rows
 
 
-async def verified(verify: Verify, proxy: ProxyProcess, role: str, **environ: str) -> Completed:
+async def run_verify(verify: Verify, proxy: ProxyProcess, role: str, **environ: str) -> Completed:
     # In a thread, since the fake SageMaker runs in this event loop.
     return await asyncio.to_thread(verify, URL=proxy.url, TOKEN=proxy.tokens.all[role], **environ)
 
@@ -23,13 +23,13 @@ async def test_only_admin_passes_with_plain_mlflow(
     mlflow: Mlflow, verify: Verify, tokens: Tokens, tmp_path: Path
 ) -> None:
     async with ProxyProcess.serving(tmp_path, tokens, MLFLOW_PROXY_UPSTREAM_URL=mlflow.url) as proxy:
-        weak = {role: await verified(verify, proxy, role) for role in ("viewer", "editor")}
-        strong = await verified(verify, proxy, "admin")
-    for role, ended in weak.items():
-        assert ended.code == 1
-        assert f"({role}). Expected the role admin" in text(ended)
-    assert (strong.code, strong.err) == (0, ""), strong.out
-    assert_nothing_active(mlflow, name_of(strong), made=2)
+        insufficient = {role: await run_verify(verify, proxy, role) for role in ("viewer", "editor")}
+        passing = await run_verify(verify, proxy, "admin")
+    for role, completed in insufficient.items():
+        assert completed.code == 1
+        assert f"({role}). Expected the role admin" in text(completed)
+    assert (passing.code, passing.err) == (0, ""), passing.out
+    assert_nothing_active(mlflow, name_of(passing), created=2)
 
 
 @pytest.mark.parametrize("arn", [TRACKING_SERVER_ARN, APP_ARN], ids=["tracking-server", "app"])
@@ -43,7 +43,7 @@ async def test_all_steps_pass_with_sagemaker(
 ) -> None:
     async with signing_proxy(await start_fake_sagemaker(target_arn=arn)) as proxy:
         # With S3 credentials, the client lists artifacts in S3.
-        ended = await verified(verify, proxy, "admin", **s3.environ)
-    assert (ended.code, ended.err) == (0, ""), ended.out
-    assert set(rows(ended).values()) == {"ok"}
-    assert_nothing_active(mlflow, name_of(ended), made=2)
+        completed = await run_verify(verify, proxy, "admin", **s3.environ)
+    assert (completed.code, completed.err) == (0, ""), completed.out
+    assert set(rows(completed).values()) == {"ok"}
+    assert_nothing_active(mlflow, name_of(completed), created=2)

@@ -25,12 +25,12 @@ def test_precedence_of_flag_url_and_mlflow_variables() -> None:
     assert read_target([], environ).token == "u"
 
 
-def test_path_prefix_is_kept_without_trailing_slash() -> None:
+def test_path_prefix_is_preserved_without_trailing_slash() -> None:
     assert target(URL=f" {URL}:8443/team/mlflow/ ").url == f"{URL}:8443/team/mlflow"
 
 
 @pytest.mark.parametrize(
-    ("url", "says"),
+    ("url", "message"),
     [
         ("", "The URL is missing"),
         ("localhost:8080", "Did you mean http://localhost:8080?"),
@@ -45,15 +45,15 @@ def test_path_prefix_is_kept_without_trailing_slash() -> None:
         ("https://mlflow.example.com/?x=1", "a page of MLflow's UI"),
     ],
 )
-def test_invalid_url_is_rejected(url: str, says: str) -> None:
-    with pytest.raises(UsageError, match=re.escape(says)):
+def test_invalid_url_is_rejected(url: str, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
         target(URL=url)
 
 
-@pytest.mark.parametrize("typed", ["url=http://x token=secret-one", "Token=secret-one", "PORT=1 url=http://x"])
-def test_lower_case_make_variable_is_rejected(typed: str) -> None:
-    """Even if MLflow's variables are set: they are for another deployment."""
-    environ = {"MAKEFLAGS": f" -- {typed}", "MLFLOW_TRACKING_URI": URL, "MLFLOW_TRACKING_TOKEN": "abc"}
+@pytest.mark.parametrize("overrides", ["url=http://x token=secret-one", "Token=secret-one", "PORT=1 url=http://x"])
+def test_lower_case_make_variable_is_rejected(overrides: str) -> None:
+    """Even if MLflow's variables are set: they may be for another deployment."""
+    environ = {"MAKEFLAGS": f" -- {overrides}", "MLFLOW_TRACKING_URI": URL, "MLFLOW_TRACKING_TOKEN": "abc"}
     with pytest.raises(UsageError, match=r"^(url|Token)=\.\.\. must be upper case: make verify URL=") as raised:
         read_target([], environ)
     assert "secret-one" not in str(raised.value)
@@ -118,31 +118,31 @@ def test_environment_is_reduced_to_the_target() -> None:
     assert (environ["MLFLOW_TRACKING_URI"], environ["MLFLOW_TRACKING_TOKEN"]) == (URL, "abc")
 
 
-def test_invalid_usage_exits_with_2_and_one_line(verify: Verify) -> None:
-    ended = verify(URL="localhost:8080", TOKEN="abc")
-    assert ended.code == 2
-    assert ended.out == ""
-    assert len(ended.err.splitlines()) == 1
+def test_invalid_usage_exits_with_2_and_a_single_line(verify: Verify) -> None:
+    completed = verify(URL="localhost:8080", TOKEN="abc")
+    assert completed.code == 2
+    assert completed.out == ""
+    assert len(completed.err.splitlines()) == 1
 
 
 def test_token_flag_is_rejected_and_not_printed(verify: Verify) -> None:
     for arguments in (["--token", "secret-one"], ["--token=secret-one"]):
-        ended = verify(*arguments, URL=URL)
-        assert ended.code == 2
-        assert "in the environment" in ended.err
-        assert "secret-one" not in ended.out + ended.err
+        completed = verify(*arguments, URL=URL)
+        assert completed.code == 2
+        assert "in the environment" in completed.err
+        assert "secret-one" not in completed.out + completed.err
 
 
 def test_help_shows_role_and_exit_codes(verify: Verify) -> None:
-    ended = verify("--help")
-    assert ended.code == 0
-    assert "role must be admin" in " ".join(ended.out.split())
-    assert "0 all steps passed, 1 a step failed, 2 invalid usage" in ended.out
+    completed = verify("--help")
+    assert completed.code == 0
+    assert "role must be admin" in " ".join(completed.out.split())
+    assert "0 all steps passed, 1 a step failed, 2 invalid usage" in completed.out
 
 
 def test_mlflow_token_is_not_sent_to_another_url(verify: Verify) -> None:
-    ended = verify(
+    completed = verify(
         URL="http://127.0.0.1:1", MLFLOW_TRACKING_URI="http://127.0.0.1:2", MLFLOW_TRACKING_TOKEN="mlp_secret"
     )
-    assert ended.code == 2
-    assert "set the token of that deployment with TOKEN=" in ended.err
+    assert completed.code == 2
+    assert "set the token of that deployment with TOKEN=" in completed.err

@@ -1,4 +1,4 @@
-"""A minimal proxy: checks a bearer token and its role, forwards requests, and can be made to misbehave."""
+"""A fake of the proxy: it checks a bearer token and its role, forwards requests, and injects faults."""
 
 import asyncio
 import dataclasses
@@ -33,8 +33,11 @@ class RecordedRequest:
     body: bytes
 
 
-class ToyProxy:
-    """Runs in a thread, so that a test can wait for a child process that uses it."""
+class FakeProxy:
+    """Runs in a thread, so that a test can wait for a child process that uses it.
+
+    `requests` are those received. `auth`: whether it requires a token.
+    """
 
     def __init__(
         self,
@@ -56,7 +59,7 @@ class ToyProxy:
         self.url = ""
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
-        self._ended = asyncio.Event()
+        self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),))
 
     def __enter__(self) -> Self:
@@ -65,7 +68,7 @@ class ToyProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._ended.set)
+        self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(20)
         assert not self._thread.is_alive()
         self._loop.close()
@@ -79,7 +82,7 @@ class ToyProxy:
     async def _serve(self) -> None:
         self._transports: set[asyncio.Transport] = set()
         app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._answer)
+        app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
         self._site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self.tls)
@@ -88,10 +91,10 @@ class ToyProxy:
         self.url = f"{'https' if self.tls else 'http'}://localhost:{port}"
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as self._session:
             self._started.set()
-            await self._ended.wait()
+            await self._stop.wait()
             await runner.cleanup()
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
         if isinstance(request.transport, asyncio.Transport):
             self._transports.add(request.transport)
         recorded = RecordedRequest(
@@ -111,11 +114,11 @@ class ToyProxy:
             URL(self.upstream + request.raw_path, encoded=True),
             data=body or None,
             headers={"Content-Type": "application/json"},
-        ) as answer:
-            body = await answer.read()
+        ) as upstream_response:
+            body = await upstream_response.read()
             if self.after:
                 body = await self.after(recorded, body)
-            return web.Response(status=answer.status, body=body, content_type=answer.content_type)
+            return web.Response(status=upstream_response.status, body=body, content_type=upstream_response.content_type)
 
     def _rejection(self, recorded: RecordedRequest) -> web.Response | None:
         if not self.auth:
