@@ -28,10 +28,10 @@ def main(name: str) -> None:
     found = client.search_runs([experiment], "params.`learning rate` = '0.1' and tags.`a b` = 'c'")
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "notes.txt"
-        file.write_text("kept in S3")
+        file.write_text("stored in S3")
         client.log_artifact(run_id, str(file), "some folder")
         artifacts = [item.path for item in client.list_artifacts(run_id, "some folder")]
-        kept = Path(client.download_artifacts(run_id, "some folder/notes.txt", directory)).read_text()
+        content = Path(client.download_artifacts(run_id, "some folder/notes.txt", directory)).read_text()
     client.create_registered_model(name)
     version = client.create_model_version(name, f"{run.info.artifact_uri}/model", run_id)
     client.set_registered_model_alias(name, "best", version.version)
@@ -45,7 +45,7 @@ def main(name: str) -> None:
                 "history": [metric.value for metric in client.get_metric_history(run_id, "loss")],
                 "artifact_uri": run.info.artifact_uri,
                 "artifacts": artifacts,
-                "kept": kept,
+                "content": content,
                 "version": client.get_model_version_by_alias(name, "best").version,
                 "status": client.get_run(run_id).info.status,
             }

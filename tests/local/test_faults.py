@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from local.fake_sagemaker import FakeSageMaker
-from tests.doubles.signed import opened, send, signed
+from tests.doubles.signed_requests import open_response, send, sign
 from tests.local.conftest import CHUNK, CHUNKS, Recorder
 
 
@@ -20,7 +20,7 @@ async def fake_sagemaker(start_fake_sagemaker: Any, recorder: Recorder) -> FakeS
 
 async def read(fake_sagemaker: FakeSageMaker, path: str = "/api/2.0/mlflow/runs/get") -> bytes:
     """The complete response body; fails unless the status is 200."""
-    async with opened(fake_sagemaker, signed(fake_sagemaker, path), path) as response:
+    async with open_response(fake_sagemaker, sign(fake_sagemaker, path), path) as response:
         assert response.status == 200
         return await response.read()
 
@@ -32,7 +32,7 @@ async def assert_works(fake_sagemaker: FakeSageMaker) -> None:
 async def test_throttle_affects_given_number_of_requests(fake_sagemaker: FakeSageMaker, recorder: Recorder) -> None:
     fake_sagemaker.faults.add("throttle", times=2, retry_after=7)
     for _ in range(2):
-        async with opened(fake_sagemaker, signed(fake_sagemaker)) as response:
+        async with open_response(fake_sagemaker, sign(fake_sagemaker)) as response:
             assert (response.status, response.headers["Retry-After"]) == (429, "7")
             assert response.headers["x-amzn-ErrorType"] == "ThrottlingException"
             assert await response.json() == {"message": "Rate exceeded"}
@@ -43,7 +43,7 @@ async def test_throttle_affects_given_number_of_requests(fake_sagemaker: FakeSag
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 async def test_error_has_given_status(fake_sagemaker: FakeSageMaker, recorder: Recorder, status: int) -> None:
     fake_sagemaker.faults.add("error", status=status, retry_after=None)
-    async with opened(fake_sagemaker, signed(fake_sagemaker)) as response:
+    async with open_response(fake_sagemaker, sign(fake_sagemaker)) as response:
         assert response.status == status
         assert "Retry-After" not in response.headers
     assert recorder.requests == []
@@ -52,7 +52,7 @@ async def test_error_has_given_status(fake_sagemaker: FakeSageMaker, recorder: R
 
 async def test_deny_returns_access_denied(fake_sagemaker: FakeSageMaker) -> None:
     fake_sagemaker.faults.add("deny")
-    status, answer, kind = await send(fake_sagemaker, signed(fake_sagemaker))
+    status, answer, kind = await send(fake_sagemaker, sign(fake_sagemaker))
     assert (status, kind) == (403, "AccessDeniedException")
     assert "is not authorized to perform" in answer["message"]
     await assert_works(fake_sagemaker)
@@ -61,7 +61,7 @@ async def test_deny_returns_access_denied(fake_sagemaker: FakeSageMaker) -> None
 async def test_unlimited_fault_lasts_until_cleared(fake_sagemaker: FakeSageMaker) -> None:
     fake_sagemaker.faults.add("error", times=None)
     for _ in range(3):
-        assert (await send(fake_sagemaker, signed(fake_sagemaker)))[0] == 503
+        assert (await send(fake_sagemaker, sign(fake_sagemaker)))[0] == 503
     fake_sagemaker.faults.clear()
     await assert_works(fake_sagemaker)
 
@@ -70,13 +70,13 @@ async def test_fault_is_limited_to_its_path(fake_sagemaker: FakeSageMaker) -> No
     fake_sagemaker.faults.add("error", path="/api/2.0/mlflow/runs/create")
     await assert_works(fake_sagemaker)
     path = "/api/2.0/mlflow/runs/create?x=1"
-    assert (await send(fake_sagemaker, signed(fake_sagemaker, path), path))[0] == 503
+    assert (await send(fake_sagemaker, sign(fake_sagemaker, path), path))[0] == 503
 
 
 async def test_slow_delays_status_line(fake_sagemaker: FakeSageMaker) -> None:
     fake_sagemaker.faults.add("slow", delay=0.3)
     began = time.monotonic()
-    async with opened(fake_sagemaker, signed(fake_sagemaker)) as response:
+    async with open_response(fake_sagemaker, sign(fake_sagemaker)) as response:
         assert response.status == 200
         assert time.monotonic() - began >= 0.3
     await assert_works(fake_sagemaker)
@@ -84,7 +84,7 @@ async def test_slow_delays_status_line(fake_sagemaker: FakeSageMaker) -> None:
 
 async def test_slow_delays_each_chunk(fake_sagemaker: FakeSageMaker) -> None:
     fake_sagemaker.faults.add("slow", chunk_delay=0.2)
-    async with opened(fake_sagemaker, signed(fake_sagemaker)) as response:
+    async with open_response(fake_sagemaker, sign(fake_sagemaker)) as response:
         # The headers have arrived; the body is delayed.
         began = time.monotonic()
         assert await response.read() == CHUNK * CHUNKS
@@ -95,7 +95,7 @@ async def test_slow_delays_each_chunk(fake_sagemaker: FakeSageMaker) -> None:
 async def test_reset_truncates_body_at_given_length(fake_sagemaker: FakeSageMaker, after: int) -> None:
     fake_sagemaker.faults.add("reset", after_bytes=after)
     received = bytearray()
-    async with opened(fake_sagemaker, signed(fake_sagemaker)) as response:
+    async with open_response(fake_sagemaker, sign(fake_sagemaker)) as response:
         assert response.status == 200
         with pytest.raises(aiohttp.ClientError):  # noqa: PT012 - chunks arrive before the error
             async for chunk in response.content.iter_any():
@@ -123,7 +123,7 @@ async def test_expired_credentials_are_rejected_until_refreshed(fake_sagemaker: 
     old = fake_sagemaker.credentials.current()
     fake_sagemaker.faults.expire_credentials()
     for _ in range(2):
-        status, _, kind = await send(fake_sagemaker, signed(fake_sagemaker, credential=old))
+        status, _, kind = await send(fake_sagemaker, sign(fake_sagemaker, credential=old))
         assert (status, kind) == (403, "ExpiredTokenException")
     async with aiohttp.ClientSession() as session, session.get(fake_sagemaker.credentials_url) as response:
         assert (await response.json())["AccessKeyId"] != old.access_key
@@ -132,8 +132,8 @@ async def test_expired_credentials_are_rejected_until_refreshed(fake_sagemaker: 
 
 async def test_faults_apply_to_validly_signed_requests_only(fake_sagemaker: FakeSageMaker) -> None:
     fake_sagemaker.faults.add("error", status=500)
-    assert (await send(fake_sagemaker, signed(fake_sagemaker, service="s3")))[0] == 403
-    assert (await send(fake_sagemaker, signed(fake_sagemaker)))[0] == 500
+    assert (await send(fake_sagemaker, sign(fake_sagemaker, service="s3")))[0] == 403
+    assert (await send(fake_sagemaker, sign(fake_sagemaker)))[0] == 500
 
 
 async def test_truncated_mlflow_response_resets_connection(start_fake_sagemaker: Any) -> None:
@@ -152,7 +152,7 @@ async def test_truncated_mlflow_response_resets_connection(start_fake_sagemaker:
 
 async def test_unreachable_mlflow_returns_503(start_fake_sagemaker: Any, unused_tcp_port: int) -> None:
     fake_sagemaker = await start_fake_sagemaker(upstream=f"http://127.0.0.1:{unused_tcp_port}")
-    status, answer, kind = await send(fake_sagemaker, signed(fake_sagemaker))
+    status, answer, kind = await send(fake_sagemaker, sign(fake_sagemaker))
     assert (status, kind) == (503, "ServiceUnavailable"), answer
 
 
@@ -160,7 +160,7 @@ async def test_faults_are_controlled_over_http(fake_sagemaker: FakeSageMaker) ->
     async with aiohttp.ClientSession() as session:
         async with session.post(fake_sagemaker.faults_url, json={"kind": "throttle", "times": 3}) as response:
             assert (response.status, (await response.json())["active"][0]["times"]) == (200, 3)
-        assert (await send(fake_sagemaker, signed(fake_sagemaker)))[0] == 429
+        assert (await send(fake_sagemaker, sign(fake_sagemaker)))[0] == 429
         async with session.get(fake_sagemaker.faults_url) as response:
             assert (await response.json())["active"][0]["times"] == 2
         async with session.delete(fake_sagemaker.faults_url) as response:

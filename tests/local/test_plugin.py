@@ -22,7 +22,7 @@ async def test_plugin_works_with_fake_sagemaker(either: FakeSageMaker, s3: Serve
     assert result["history"] == [1.0, 0.5, pytest.approx(1 / 3), 0.1]
     assert result["artifact_uri"].startswith("s3://mlflow/artifacts/")
     assert result["artifacts"] == ["some folder/notes.txt"]
-    assert result["kept"] == "kept in S3"
+    assert result["content"] == "stored in S3"
     assert (result["version"], result["status"]) == ("1", "FINISHED")
     assert {request.headers[either.target.header] for request in either.recorded_requests} == {either.target.arn}
     assert len([request for request in either.recorded_requests if request.status == 200]) > 12

@@ -57,7 +57,7 @@ def test_unexpected_end_is_reported_with_last_lines(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == "first\nthe error\n"
 
 
-def test_log_of_previous_start_is_kept(tmp_path: Path) -> None:
+def test_log_of_previous_start_is_renamed(tmp_path: Path) -> None:
     for number in range(3):
         child = Child("The child", ["-c", f"print({number})"], child_environ(tmp_path, {}), tmp_path / "log")
         with pytest.raises(ChildError):

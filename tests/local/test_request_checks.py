@@ -7,14 +7,14 @@ import pytest
 from multidict import CIMultiDict
 
 from local.fake_sagemaker import APP_ARN, TRACKING_SERVER_ARN, Credential, FakeSageMaker
-from tests.doubles.signed import SEARCH, opened, send, signed
+from tests.doubles.signed_requests import SEARCH, open_response, send, sign
 from tests.local.conftest import Recorder
 
 CREATE = "/api/2.0/mlflow/experiments/create"
 
 
 async def assert_accepted(fake_sagemaker: FakeSageMaker, target: str = SEARCH, **options: Any) -> None:
-    status, answer, _ = await send(fake_sagemaker, signed(fake_sagemaker, target, **options), target)
+    status, answer, _ = await send(fake_sagemaker, sign(fake_sagemaker, target, **options), target)
     assert status == 200, answer
 
 
@@ -33,7 +33,7 @@ async def test_signed_request_is_accepted(either: FakeSageMaker) -> None:
 async def test_signed_body_is_forwarded(either: FakeSageMaker) -> None:
     body = f'{{"name": "signed {time.time_ns()}"}}'.encode()
     content = {"Content-Type": "application/json"}
-    headers = signed(either, CREATE, method="POST", body=body, headers=content)
+    headers = sign(either, CREATE, method="POST", body=body, headers=content)
     status, answer, _ = await send(either, headers, CREATE, method="POST", body=body)
     assert status == 200, answer
     assert answer["experiment_id"]
@@ -41,13 +41,13 @@ async def test_signed_body_is_forwarded(either: FakeSageMaker) -> None:
 
 async def test_mlflow_errors_are_forwarded(either: FakeSageMaker) -> None:
     target = "/api/2.0/mlflow/runs/get?run_id=none"
-    status, answer, _ = await send(either, signed(either, target), target)
+    status, answer, _ = await send(either, sign(either, target), target)
     assert (status, answer["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
 
 
 async def test_aws_headers_are_not_forwarded_to_mlflow(start_fake_sagemaker: Any, recorder: Recorder) -> None:
     fake_sagemaker = await start_fake_sagemaker(upstream=recorder.url)
-    async with opened(fake_sagemaker, signed(fake_sagemaker, headers={"X-Mlflow-Workspace": "w"})) as response:
+    async with open_response(fake_sagemaker, sign(fake_sagemaker, headers={"X-Mlflow-Workspace": "w"})) as response:
         assert response.status == 200
     names = {name.lower() for name in recorder.requests[0]}
     assert "x-mlflow-workspace" in names
@@ -57,7 +57,7 @@ async def test_aws_headers_are_not_forwarded_to_mlflow(start_fake_sagemaker: Any
 
 
 async def test_missing_signature_returns_403(either: FakeSageMaker) -> None:
-    headers = signed(either)
+    headers = sign(either)
     del headers["Authorization"]
     status, answer, kind = await send(either, headers)
     assert (status, kind) == (403, "MissingAuthenticationTokenException")
@@ -65,14 +65,14 @@ async def test_missing_signature_returns_403(either: FakeSageMaker) -> None:
 
 
 async def test_bearer_token_returns_403(fake_sagemaker: FakeSageMaker) -> None:
-    headers = signed(fake_sagemaker)
+    headers = sign(fake_sagemaker)
     headers["Authorization"] = "Bearer mine"
     status, answer, kind = await send(fake_sagemaker, headers)
     assert (status, kind) == (403, "IncompleteSignatureException"), answer
 
 
 async def test_wrong_signature_returns_403(either: FakeSageMaker) -> None:
-    headers = signed(either)
+    headers = sign(either)
     last = headers["Authorization"][-1]
     headers["Authorization"] = headers["Authorization"][:-1] + ("0" if last != "0" else "1")
     await assert_mismatch(either, headers)
@@ -80,27 +80,27 @@ async def test_wrong_signature_returns_403(either: FakeSageMaker) -> None:
 
 async def test_changed_query_returns_403(fake_sagemaker: FakeSageMaker) -> None:
     target = "/api/2.0/mlflow/experiments/search?max_results=2"
-    await assert_mismatch(fake_sagemaker, signed(fake_sagemaker, target, signed_target=SEARCH), target)
+    await assert_mismatch(fake_sagemaker, sign(fake_sagemaker, target, signed_target=SEARCH), target)
 
 
 async def test_changed_method_returns_403(fake_sagemaker: FakeSageMaker) -> None:
-    await assert_mismatch(fake_sagemaker, signed(fake_sagemaker, method="GET"), method="DELETE")
+    await assert_mismatch(fake_sagemaker, sign(fake_sagemaker, method="GET"), method="DELETE")
 
 
 async def test_changed_header_returns_403(fake_sagemaker: FakeSageMaker) -> None:
-    headers = signed(fake_sagemaker, headers={"X-Amz-Meta": "signed"})
+    headers = sign(fake_sagemaker, headers={"X-Amz-Meta": "signed"})
     headers["X-Amz-Meta"] = "sent"
     await assert_mismatch(fake_sagemaker, headers)
 
 
 async def test_wrong_region_returns_403(either: FakeSageMaker) -> None:
-    status, answer, _ = await send(either, signed(either, region="eu-west-1"))
+    status, answer, _ = await send(either, sign(either, region="eu-west-1"))
     assert (status, "valid region" in answer["message"]) == (403, True)
 
 
 @pytest.mark.parametrize("service", ["sagemaker", "sagemaker-mlflow", "execute-api"])
 async def test_only_service_of_its_kind_is_accepted(either: FakeSageMaker, service: str) -> None:
-    status, answer, _ = await send(either, signed(either, service=service))
+    status, answer, _ = await send(either, sign(either, service=service))
     if service == either.target.service:
         assert status == 200
     else:
@@ -110,11 +110,13 @@ async def test_only_service_of_its_kind_is_accepted(either: FakeSageMaker, servi
         )
 
 
-@pytest.mark.parametrize(("seconds", "says"), [(400, "Signature expired"), (-400, "Signature not yet current")])
-async def test_clock_skew_over_five_minutes_returns_403(start_fake_sagemaker: Any, seconds: float, says: str) -> None:
+@pytest.mark.parametrize(("seconds", "message"), [(400, "Signature expired"), (-400, "Signature not yet current")])
+async def test_clock_skew_over_five_minutes_returns_403(
+    start_fake_sagemaker: Any, seconds: float, message: str
+) -> None:
     fake_sagemaker = await start_fake_sagemaker(clock=lambda: time.time() + seconds)
-    status, answer, _ = await send(fake_sagemaker, signed(fake_sagemaker))
-    assert (status, answer["message"].startswith(says)) == (403, True), answer
+    status, answer, _ = await send(fake_sagemaker, sign(fake_sagemaker))
+    assert (status, answer["message"].startswith(message)) == (403, True), answer
 
 
 async def test_clock_skew_of_four_minutes_is_accepted(start_fake_sagemaker: Any) -> None:
@@ -122,20 +124,20 @@ async def test_clock_skew_of_four_minutes_is_accepted(start_fake_sagemaker: Any)
 
 
 async def test_date_outside_credential_scope_returns_403(fake_sagemaker: FakeSageMaker) -> None:
-    headers = signed(fake_sagemaker)
+    headers = sign(fake_sagemaker)
     headers["X-Amz-Date"] = "20200101T000000Z"
     status, answer, _ = await send(fake_sagemaker, headers)
     assert (status, "Date in Credential scope" in answer["message"]) == (403, True), answer
 
 
 async def test_changed_body_returns_403(either: FakeSageMaker) -> None:
-    headers = signed(either, CREATE, method="POST", body=b'{"name": "a"}')
+    headers = sign(either, CREATE, method="POST", body=b'{"name": "a"}')
     status, answer, _ = await send(either, headers, CREATE, method="POST", body=b'{"name": "b"}')
     assert (status, "x-amz-content-sha256" in answer["message"]) == (403, True), answer
 
 
 async def test_unsigned_payload_returns_403(fake_sagemaker: FakeSageMaker) -> None:
-    headers = signed(fake_sagemaker, headers={"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"})
+    headers = sign(fake_sagemaker, headers={"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"})
     status, answer, _ = await send(fake_sagemaker, headers)
     assert (status, "x-amz-content-sha256" in answer["message"]) == (403, True), answer
 
@@ -143,7 +145,7 @@ async def test_unsigned_payload_returns_403(fake_sagemaker: FakeSageMaker) -> No
 @pytest.mark.parametrize("name", ["X-Amz-Content-SHA256", "X-Amz-Date", "X-Amz-Security-Token", "arn"])
 async def test_missing_or_unsigned_required_header_is_rejected(either: FakeSageMaker, name: str) -> None:
     name = either.target.header if name == "arn" else name
-    headers = signed(either)
+    headers = sign(either)
     headers["Authorization"] = headers["Authorization"].replace(f";{name.lower()}", "")
     status, answer, _ = await send(either, headers)
     assert (status, f"'{name.lower()}'" in answer["message"]) == (403, True), answer
@@ -155,7 +157,7 @@ async def test_missing_or_unsigned_required_header_is_rejected(either: FakeSageM
 @pytest.mark.parametrize("name", ["TE", "Upgrade", "Keep-Alive"])
 async def test_signed_hop_by_hop_header_returns_403(fake_sagemaker: FakeSageMaker, name: str) -> None:
     # botocore does not sign these, so SignedHeaders is edited.
-    headers = signed(fake_sagemaker, headers={"z": "1"})
+    headers = sign(fake_sagemaker, headers={"z": "1"})
     headers[name] = "1"
     names = sorted(["host", "z", name.lower(), *(n.lower() for n in headers if n.lower().startswith("x-"))])
     authorization = headers["Authorization"].split(", ")
@@ -168,12 +170,12 @@ async def test_signed_hop_by_hop_header_returns_403(fake_sagemaker: FakeSageMake
 async def test_arn_header_of_other_kind_returns_400(either: FakeSageMaker) -> None:
     other = {"x-sm-mlflow-app-arn": APP_ARN, "x-mlflow-sm-tracking-server-arn": TRACKING_SERVER_ARN}
     del other[either.target.header]
-    status, answer, _ = await send(either, signed(either, headers=other))
+    status, answer, _ = await send(either, sign(either, headers=other))
     assert (status, next(iter(other)) in answer["message"]) == (400, True), answer
 
 
 async def test_other_arn_returns_access_denied(either: FakeSageMaker) -> None:
-    headers = signed(either, headers={either.target.header: either.target.arn + "x"})
+    headers = sign(either, headers={either.target.header: either.target.arn + "x"})
     status, answer, kind = await send(either, headers)
     assert (status, kind) == (403, "AccessDeniedException")
     assert answer["message"].startswith("User: arn:aws:sts::000000000000:assumed-role/")
@@ -182,19 +184,19 @@ async def test_other_arn_returns_access_denied(either: FakeSageMaker) -> None:
 
 async def test_unknown_access_key_returns_403(either: FakeSageMaker) -> None:
     unknown = Credential("ASIAUNKNOWN", "secret", "token", time.time() + 60, "")
-    status, answer, kind = await send(either, signed(either, credential=unknown))
+    status, answer, kind = await send(either, sign(either, credential=unknown))
     assert (status, kind) == (403, "UnrecognizedClientException"), answer
 
 
 async def test_session_token_of_other_credentials_returns_403(fake_sagemaker: FakeSageMaker) -> None:
     first, second = fake_sagemaker.credentials.issue(60), fake_sagemaker.credentials.issue(60)
     mixed = Credential(first.access_key, first.secret_key, second.token, first.expires, "")
-    status, answer, kind = await send(fake_sagemaker, signed(fake_sagemaker, credential=mixed))
+    status, answer, kind = await send(fake_sagemaker, sign(fake_sagemaker, credential=mixed))
     assert (status, kind) == (403, "UnrecognizedClientException"), answer
 
 
 async def test_expired_token_returns_403(either: FakeSageMaker) -> None:
-    status, answer, kind = await send(either, signed(either, credential=either.credentials.issue(-1)))
+    status, answer, kind = await send(either, sign(either, credential=either.credentials.issue(-1)))
     assert (status, kind) == (403, "ExpiredTokenException")
     assert answer == {"message": "The security token included in the request is expired"}
 
@@ -202,7 +204,7 @@ async def test_expired_token_returns_403(either: FakeSageMaker) -> None:
 @pytest.mark.parametrize("raw", ["name='a'", "name%3D'a'", "a/b", "a:b", "a+b", "a!b", "a*b", "(a)"])
 async def test_query_signed_without_encoding_returns_403(fake_sagemaker: FakeSageMaker, raw: str) -> None:
     target = f"/api/2.0/mlflow/experiments/get-by-name?experiment_name={raw}"
-    await assert_mismatch(fake_sagemaker, signed(fake_sagemaker, target), target)
+    await assert_mismatch(fake_sagemaker, sign(fake_sagemaker, target), target)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +223,7 @@ async def test_query_signed_in_canonical_form_is_accepted(
     fake_sagemaker: FakeSageMaker, sent: str, canonical: str
 ) -> None:
     start = "/api/2.0/mlflow/experiments/get-by-name?experiment_name="
-    headers = signed(fake_sagemaker, start + sent, signed_target=start + canonical)
+    headers = sign(fake_sagemaker, start + sent, signed_target=start + canonical)
     status, answer, _ = await send(fake_sagemaker, headers, start + sent)
     assert (status, answer["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST"), answer
 
@@ -230,20 +232,20 @@ async def test_repeated_and_empty_query_values_are_sorted(fake_sagemaker: FakeSa
     start = "/ajax-api/2.0/mlflow/metrics/get-history-bulk?"
     sent = "run_ids=b&metric_key=&run_ids=a&&flag"
     canonical = "flag=&metric_key=&run_ids=a&run_ids=b"
-    headers = signed(fake_sagemaker, start + sent, signed_target=start + canonical)
+    headers = sign(fake_sagemaker, start + sent, signed_target=start + canonical)
     status, answer, _ = await send(fake_sagemaker, headers, start + sent)
     assert status != 403, answer
 
 
 @pytest.mark.parametrize("path", ["/api//2.0", "/api/./2.0", "/api/../api", "/api/%2e%2e/api", "//api", "/a:b", "/a=b"])
 async def test_ambiguous_path_returns_403(fake_sagemaker: FakeSageMaker, path: str) -> None:
-    await assert_mismatch(fake_sagemaker, signed(fake_sagemaker, path), path)
+    await assert_mismatch(fake_sagemaker, sign(fake_sagemaker, path), path)
 
 
 @pytest.mark.parametrize("path", ["/a%3Ab", "/a%2Fb", "/a%20b", "/caf%C3%A9", "/a%2Bb", "/a%2525b", "/~a_b-c.d"])
 async def test_encoded_path_is_accepted(fake_sagemaker: FakeSageMaker, path: str) -> None:
     target = "/api/2.0/mlflow" + path
-    async with opened(fake_sagemaker, signed(fake_sagemaker, target), target) as response:
+    async with open_response(fake_sagemaker, sign(fake_sagemaker, target), target) as response:
         assert response.status == 404  # MLflow's response: the route does not exist
 
 
@@ -252,7 +254,7 @@ async def test_encoded_path_is_accepted(fake_sagemaker: FakeSageMaker, path: str
     ["Cookie", "Origin", "Referer", "Forwarded", "X-Forwarded-For", "x-amzn-oidc-data", "X-Forwarded-Host"],
 )
 async def test_client_header_returns_400(either: FakeSageMaker, name: str) -> None:
-    headers = signed(either)
+    headers = sign(either)
     headers[name] = "a=b"
     status, answer, _ = await send(either, headers)
     assert status == 400
@@ -260,13 +262,13 @@ async def test_client_header_returns_400(either: FakeSageMaker, name: str) -> No
 
 
 async def test_client_host_returns_400(fake_sagemaker: FakeSageMaker) -> None:
-    status, answer, _ = await send(fake_sagemaker, signed(fake_sagemaker, headers={"Host": "mlflow.example.com"}))
+    status, answer, _ = await send(fake_sagemaker, sign(fake_sagemaker, headers={"Host": "mlflow.example.com"}))
     assert (status, "Host" in answer["message"]) == (400, True), answer
 
 
 async def test_body_over_limit_returns_413(fake_sagemaker: FakeSageMaker) -> None:
     body = bytes(64 * 1024 * 1024 + 1)
-    headers = signed(fake_sagemaker, CREATE, method="POST", body=body)
+    headers = sign(fake_sagemaker, CREATE, method="POST", body=body)
     status, _, kind = await send(fake_sagemaker, headers, CREATE, method="POST", body=body)
     assert (status, kind) == (413, "RequestEntityTooLarge")
 

@@ -140,7 +140,7 @@ def test_client_works_with_the_printed_variables(up: Up, tmp_path: Path) -> None
         check=False,
     )
     assert client.returncode == 0, client.stderr
-    assert json.loads(client.stdout.splitlines()[-1])["kept"] == "kept in S3"
+    assert json.loads(client.stdout.splitlines()[-1])["content"] == "stored in S3"
     assert re.search(r"local +POST +200 +\d+ ms +/api/2.0/mlflow/runs/log-batch", up.output), up.output
 
 
@@ -220,9 +220,9 @@ def test_signal_during_startup_stops_all_processes(tmp_path: Path, number: signa
 def test_kill_9_leaves_no_process_and_loses_no_data(tmp_path: Path) -> None:
     create = "/api/2.0/mlflow/experiments/create"
     with running(tmp_path / "local") as up:
-        status, answer = up.request(create, {"name": "kept"})
+        status, answer = up.request(create, {"name": "acknowledged"})
         assert status == 200, answer
-        s3_client(up.exports).put_object(Bucket="mlflow", Key="kept", Body=b"kept")
+        s3_client(up.exports).put_object(Bucket="mlflow", Key="acknowledged", Body=b"stored")
         token = up.exports["MLFLOW_TRACKING_TOKEN"]
         assert up.stop(signal.SIGKILL) == -signal.SIGKILL
 
@@ -230,8 +230,8 @@ def test_kill_9_leaves_no_process_and_loses_no_data(tmp_path: Path) -> None:
         # A second start uses less than 10 s of processor time, which depends less on other load than elapsed time.
         assert sum(sum(process.cpu_times()[:4]) for process in again.processes()) < 10
         assert again.exports["MLFLOW_TRACKING_TOKEN"] == token
-        assert again.request(create, {"name": "kept"})[1]["error_code"] == "RESOURCE_ALREADY_EXISTS"
-        assert s3_client(again.exports).get_object(Bucket="mlflow", Key="kept")["Body"].read() == b"kept"
+        assert again.request(create, {"name": "acknowledged"})[1]["error_code"] == "RESOURCE_ALREADY_EXISTS"
+        assert s3_client(again.exports).get_object(Bucket="mlflow", Key="acknowledged")["Body"].read() == b"stored"
 
         # When one service dies, all are stopped, and its last output is shown.
         processes = again.processes()

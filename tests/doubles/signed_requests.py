@@ -1,4 +1,4 @@
-"""Requests to the fake SageMaker, signed by botocore as the plugin has it, and open to be got wrong on purpose."""
+"""Requests to the fake SageMaker, signed by botocore as the sagemaker-mlflow plugin does, with injectable errors."""
 
 import contextlib
 import hashlib
@@ -19,7 +19,7 @@ from local.fake_sagemaker import Credential, FakeSageMaker
 SEARCH = "/api/2.0/mlflow/experiments/search?max_results=1"
 
 
-def signed(
+def sign(
     fake_sagemaker: FakeSageMaker,
     target: str = SEARCH,
     *,
@@ -30,17 +30,16 @@ def signed(
     service: str | None = None,
     region: str | None = None,
     headers: dict[str, str] | None = None,
-    hashed: bytes | None = None,
 ) -> CIMultiDict[str]:
-    """The headers of a request signed as the plugin does; `signed_target` is what botocore is shown."""
+    """The headers of a signed request. `signed_target` replaces the target in the signature."""
     credential = credential or fake_sagemaker.credentials.current()
-    digest = hashlib.sha256(body if hashed is None else hashed).hexdigest()
-    given = {fake_sagemaker.target.header: fake_sagemaker.target.arn, "X-Amz-Content-SHA256": digest}
+    digest = hashlib.sha256(body).hexdigest()
+    required = {fake_sagemaker.target.header: fake_sagemaker.target.arn, "X-Amz-Content-SHA256": digest}
     request = AWSRequest(
         method=method,
         url=fake_sagemaker.endpoint + (target if signed_target is None else signed_target),
         data=body,
-        headers={**given, **(headers or {})},
+        headers={**required, **(headers or {})},
     )
     SigV4Auth(
         Keys(credential.access_key, credential.secret_key, credential.token),
@@ -51,7 +50,7 @@ def signed(
 
 
 @contextlib.asynccontextmanager
-async def opened(
+async def open_response(
     fake_sagemaker: FakeSageMaker,
     headers: CIMultiDict[str],
     target: str = SEARCH,
@@ -59,7 +58,7 @@ async def opened(
     method: str = "GET",
     body: bytes = b"",
 ) -> AsyncGenerator[aiohttp.ClientResponse]:
-    """The answer to exactly this request, over a connection of its own."""
+    """Send the request unchanged on a new connection; yields the response before its body is read."""
     tls = ssl.create_default_context(cafile=str(fake_sagemaker.ca_file))
     data = io.BytesIO(body) if body else None
     async with (
@@ -74,7 +73,7 @@ async def opened(
 async def send(
     fake_sagemaker: FakeSageMaker, headers: CIMultiDict[str], target: str = SEARCH, **options: Any
 ) -> tuple[int, dict[str, Any], str]:
-    """(status, JSON, AWS's error type) of exactly this request."""
-    async with opened(fake_sagemaker, headers, target, **options) as response:
+    """(status, JSON, AWS error type) of the response to the request, which is sent unchanged."""
+    async with open_response(fake_sagemaker, headers, target, **options) as response:
         assert response.headers["x-amzn-RequestId"]
         return response.status, await response.json(), response.headers.get("x-amzn-ErrorType", "")
