@@ -158,11 +158,11 @@ def backends(tmp_path_factory: pytest.TempPathFactory) -> Generator[Backends]:
 
 def container_config(backends: Backends, settings: dict[str, str], *flags: str) -> ContainerConfig:
     """The settings and mounts of a container for the backends."""
-    seen = {"MLFLOW_PROXY_TOKENS_FILE": "/tokens/tokens.json"}
+    paths = {"MLFLOW_PROXY_TOKENS_FILE": "/tokens/tokens.json"}
     if "MLFLOW_APP_DATABASE_SOCKET" in settings:
-        seen["MLFLOW_APP_DATABASE_SOCKET"] = f"/cloudsql/{INSTANCE}"
+        paths["MLFLOW_APP_DATABASE_SOCKET"] = f"/cloudsql/{INSTANCE}"
         flags = (*flags, "--volume", f"{backends.server.socket.parent}:/cloudsql")
-    return ContainerConfig({**settings, **seen}, (*flags, "--volume", f"{backends.tokens.file.parent}:/tokens:ro"))
+    return ContainerConfig({**settings, **paths}, (*flags, "--volume", f"{backends.tokens.file.parent}:/tokens:ro"))
 
 
 @pytest.fixture(scope="module")
@@ -213,12 +213,10 @@ def test_worker_count_fits_the_containers_memory(four: list[AppContainer]) -> No
 
 
 @pytest.mark.parametrize(("number", "root"), [(1, "mlflow-artifacts:/"), (2, f"gs://{gcs.BUCKET}/")])
-def test_stock_client_works_with_proxied_and_direct_artifacts(
+def test_client_works_with_proxied_and_direct_artifacts(
     four: list[AppContainer], backends: Backends, tmp_path: Path, number: int, root: str
 ) -> None:
-    uri = scenarios.check_stock_client(
-        four[number], backends.tokens.admin, tmp_path, f"client {number}", **backends.bucket
-    )
+    uri = scenarios.check_client(four[number], backends.tokens.admin, tmp_path, f"client {number}", **backends.bucket)
     assert uri.startswith(root)
 
 

@@ -25,8 +25,8 @@ async def browser() -> AsyncGenerator[Browser]:
             await running.close()
 
 
-async def opened(browser: Browser, proxy: ProxyProcess, role: str) -> tuple[Page, list[str]]:
-    """The proxy's page, opened with the role's token as the password, and the errors in the browser's console."""
+async def open_page(browser: Browser, proxy: ProxyProcess, role: str) -> tuple[Page, list[str]]:
+    """Open the proxy's page with the role's token as the password; returns the page and its console errors."""
     context = await browser.new_context(http_credentials={"username": "any", "password": proxy.tokens.all[role]})
     page = await context.new_page()
     console_errors: list[str] = []
@@ -39,7 +39,7 @@ async def opened(browser: Browser, proxy: ProxyProcess, role: str) -> tuple[Page
 
 @pytest.mark.parametrize("role", ["viewer", "admin"])
 async def test_page_shows_user_role_and_client_setup(browser: Browser, proxy: ProxyProcess, role: str) -> None:
-    page, console_errors = await opened(browser, proxy, role)
+    page, console_errors = await open_page(browser, proxy, role)
     text = await page.inner_text("main")
     assert "SageMaker MLflow tracking server" in text
     assert f"User\nsome-{role} {role}" in text.replace("\n\n", "\n")
@@ -53,14 +53,14 @@ async def test_page_shows_user_role_and_client_setup(browser: Browser, proxy: Pr
 async def test_admin_button_opens_mlflow_ui(
     browser: Browser, proxy: ProxyProcess, fake_sagemaker: FakeSageMaker
 ) -> None:
-    page, _ = await opened(browser, proxy, "admin")
+    page, _ = await open_page(browser, proxy, "admin")
     await page.click("button")
     await page.wait_for_url(f"{fake_sagemaker.ui_endpoint}/**")
     assert await page.title() == "MLflow"
     assert [line["principal"] for line in proxy.requests if line["route"] == "/proxy/ui-link"] == ["some-admin"]
 
 
-async def test_browser_without_token_is_asked_for_credentials(browser: Browser, proxy: ProxyProcess) -> None:
+async def test_browser_without_token_gets_401_and_credentials_prompt(browser: Browser, proxy: ProxyProcess) -> None:
     page = await browser.new_page()
     # A headless browser cannot prompt, so navigation fails.
     with pytest.raises(Error, match="ERR_INVALID_AUTH_CREDENTIALS"):
@@ -71,7 +71,7 @@ async def test_browser_without_token_is_asked_for_credentials(browser: Browser, 
 
 
 async def test_cross_origin_form_is_rejected(browser: Browser, proxy: ProxyProcess) -> None:
-    page, _ = await opened(browser, proxy, "admin")
+    page, _ = await open_page(browser, proxy, "admin")
     other_origin = proxy.url.replace("127.0.0.1", "localhost")
     await page.goto(f"{other_origin}/healthz")
     status = await page.evaluate(

@@ -1,4 +1,4 @@
-"""Stock clients, configured by two environment variables."""
+"""MLflow's client and curl, without the plugin: configured by two environment variables."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from tests.doubles.proxy_process import ProxyProcess
 
 ROOT = Path(__file__).parents[2]
 MLFLOW2 = ROOT / ".local" / "mlflow2" / "bin" / "python"
-CLIENT = Path(__file__).with_name("stock_client.py")
+CLIENT = Path(__file__).with_name("api_client.py")
 
 
 async def run(proxy: ProxyProcess, python: str, home: Path, role: str = "admin") -> tuple[int, str, str]:
@@ -29,7 +29,7 @@ async def run(proxy: ProxyProcess, python: str, home: Path, role: str = "admin")
         "MLFLOW_TRACKING_URI": proxy.url,
         "MLFLOW_TRACKING_TOKEN": proxy.tokens.all[role],
     }
-    name = f"stock-{uuid.uuid4().hex[:8]}"
+    name = f"client-{uuid.uuid4().hex[:8]}"
     child = await asyncio.create_subprocess_exec(
         python,
         str(CLIENT),
@@ -45,7 +45,7 @@ async def run(proxy: ProxyProcess, python: str, home: Path, role: str = "admin")
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("family", ["3", "2"])
-async def test_stock_client_works_and_log_contains_no_secret(proxy: ProxyProcess, family: str, tmp_path: Path) -> None:
+async def test_client_works_and_log_contains_no_secret(proxy: ProxyProcess, family: str, tmp_path: Path) -> None:
     if family == "2" and not MLFLOW2.exists():
         pytest.skip("needs the packages of requirements/mlflow2.txt: make test installs them")
     code, out, err = await run(proxy, str(MLFLOW2) if family == "2" else sys.executable, tmp_path)
@@ -75,7 +75,7 @@ async def test_client_of_viewer_shows_required_role(proxy: ProxyProcess, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("role", "status", "says"),
+    ("role", "status", "message"),
     [
         ("editor", 200, "experiment_id"),
         ("viewer", 403, "some-viewer has the role viewer; this request requires editor"),
@@ -83,7 +83,7 @@ async def test_client_of_viewer_shows_required_role(proxy: ProxyProcess, tmp_pat
     ],
 )
 async def test_curl_creates_experiment_with_sufficient_role(
-    proxy: ProxyProcess, role: str | None, status: int, says: str
+    proxy: ProxyProcess, role: str | None, status: int, message: str
 ) -> None:
     if shutil.which("curl") is None:
         pytest.skip("needs curl on PATH: apt-get install curl")
@@ -97,4 +97,4 @@ async def test_curl_creates_experiment_with_sufficient_role(
     out, _ = await child.communicate()
     body, _, code = out.decode().rpartition("\n")
     assert int(code) == status, body
-    assert says in body
+    assert message in body

@@ -59,10 +59,10 @@ class Calls:
         self.session.close()
 
 
-def stock_client(url: str, token: str, folder: Path, name: str, **environ: str) -> tuple[int, str, str]:
-    """(exit code, stdout, stderr) of stock_client.py, with an empty home folder."""
+def run_client(url: str, token: str, folder: Path, name: str, **environ: str) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr) of artifact_client.py, with an empty home folder."""
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("stock_client.py")), name],
+        [sys.executable, str(Path(__file__).with_name("artifact_client.py")), name],
         cwd=folder,
         env={
             "PATH": os.environ["PATH"],

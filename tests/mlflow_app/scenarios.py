@@ -9,15 +9,15 @@ from pathlib import Path
 
 from tests.doubles.mariadb import Database, MariaDb
 from tests.mlflow_app.app import App
-from tests.mlflow_app.calls import Calls, stock_client
+from tests.mlflow_app.calls import Calls, run_client
 
-# The size of the largest file that stock_client.py uploads.
+# The size of the largest file that artifact_client.py uploads.
 _LARGE = 3 << 20
 
 
-def check_stock_client(app: App, token: str, folder: Path, name: str, **environ: str) -> str:
-    """Run stock_client.py and check its results; returns the artifact URI of its run."""
-    code, out, err = stock_client(app.url, token, folder, name, **environ)
+def check_client(app: App, token: str, folder: Path, name: str, **environ: str) -> str:
+    """Run artifact_client.py and check its results; returns the artifact URI of its run."""
+    code, out, err = run_client(app.url, token, folder, name, **environ)
     assert code == 0, err
     result = json.loads(out.splitlines()[-1])
     assert result["found"]

@@ -35,39 +35,39 @@ async def test_pages_and_roles_behind_iap(
         )
         with started_together(tmp_path, [settings]) as (app,):
             # In a thread: the key host runs in this event loop.
-            await asyncio.to_thread(visit, app, iap)
+            await asyncio.to_thread(use_browser, app, iap)
 
 
-def visit(app: AppProcess, iap: Iap) -> None:
+def use_browser(app: AppProcess, iap: Iap) -> None:
     app.wait(lambda: app.status("/healthz") == 200)
     app.wait_ready()
 
-    def ask(
-        method: str, path: str, who: dict[str, str] | None, host: str = HOST, **options: object
+    def send(
+        method: str, path: str, user: dict[str, str] | None, host: str = HOST, **options: object
     ) -> requests.Response:
-        headers = {"x-goog-iap-jwt-assertion": iap.assertion(who)} if who else {}
+        headers = {"x-goog-iap-jwt-assertion": iap.assertion(user)} if user else {}
         # The headers of a browser on MLflow's own page.
         headers |= {"Host": host, "Origin": f"https://{host}"}
         return requests.request(method, app.url + path, headers=headers, timeout=60, json=options or None)
 
-    assert ask("GET", "/", None).status_code == 401
-    health = ask("GET", "/health", None)
+    assert send("GET", "/", None).status_code == 401
+    health = send("GET", "/health", None)
     assert (health.status_code, health.text) == (200, "OK")
-    assert ask("GET", "/", BOB, f"v1-dot-{HOST}").status_code == 200
-    assert ask("GET", "/", BOB, "evil.example").status_code == 403
-    page = ask("GET", "/", BOB)
+    assert send("GET", "/", BOB, f"v1-dot-{HOST}").status_code == 200
+    assert send("GET", "/", BOB, "evil.example").status_code == 403
+    page = send("GET", "/", BOB)
     assert page.status_code == 200
     assert "<title>MLflow</title>" in page.text
     script = re.search(r'src="(static-files/[^"]+\.js)"', page.text)
     assert script
-    assert ask("GET", f"/{script[1]}", BOB).status_code == 200
+    assert send("GET", f"/{script[1]}", BOB).status_code == 200
 
-    created = ask("POST", "/ajax-api/2.0/mlflow/experiments/create", ANN, name="created by a browser")
+    created = send("POST", "/ajax-api/2.0/mlflow/experiments/create", ANN, name="created by a browser")
     assert created.status_code == 200
     experiment = created.json()["experiment_id"]
-    assert ask("GET", f"/ajax-api/2.0/mlflow/experiments/get?experiment_id={experiment}", BOB).status_code == 200
-    refused = ask("POST", "/ajax-api/2.0/mlflow/experiments/delete", BOB, experiment_id=experiment)
-    assert refused.status_code == 403
-    assert "requires admin" in refused.text
-    callers = {line["principal"] for line in app.lines if line.get("event") == "request"}
-    assert callers == {None, ANN["email"], BOB["email"]}
+    assert send("GET", f"/ajax-api/2.0/mlflow/experiments/get?experiment_id={experiment}", BOB).status_code == 200
+    denied = send("POST", "/ajax-api/2.0/mlflow/experiments/delete", BOB, experiment_id=experiment)
+    assert denied.status_code == 403
+    assert "requires admin" in denied.text
+    principals = {line["principal"] for line in app.lines if line.get("event") == "request"}
+    assert principals == {None, ANN["email"], BOB["email"]}

@@ -76,7 +76,7 @@ def test_stack_trace_is_part_of_the_message() -> None:
 
 
 @pytest.mark.parametrize("text", ["The proxy cannot start.", '"text"', "[1]", '{"no": "level"}', ""])
-def test_other_output_of_the_proxy_is_kept(text: str) -> None:
+def test_other_output_of_the_proxy_is_logged_unchanged(text: str) -> None:
     assert convert_proxy_line(text, is_error=True)["message"] == text
     assert convert_proxy_line(text, is_error=True)["severity"] == "WARNING"
     assert convert_proxy_line(text)["severity"] == "INFO"

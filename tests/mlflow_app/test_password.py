@@ -57,7 +57,7 @@ def test_unchanged_secret_gives_no_newer_password(manager: SecretManager, monkey
     assert len(manager.reads) == 2
 
 
-def test_pinned_version_is_kept(manager: SecretManager) -> None:
+def test_pinned_version_is_read(manager: SecretManager) -> None:
     manager.secrets["password"].append(b"second")
     assert password(manager, version="1").current() == b"first"
 

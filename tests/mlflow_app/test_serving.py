@@ -82,16 +82,16 @@ def test_one_of_two_instances_creates_the_schema(pair: Pair, backends: Backends)
     assert backends.server.execute("SELECT name FROM experiments WHERE experiment_id = 0", database=pair.database.name)
 
 
-def test_stock_client_works_with_proxied_artifacts(pair: Pair, backends: Backends, tmp_path: Path) -> None:
+def test_client_works_with_proxied_artifacts(pair: Pair, backends: Backends, tmp_path: Path) -> None:
     # Makes the client request a multipart upload, as it does by default from 500 MB on.
     large = {"MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": "1000000"}
-    uri = scenarios.check_stock_client(pair.first, backends.tokens.admin, tmp_path, "proxied", **large)
+    uri = scenarios.check_client(pair.first, backends.tokens.admin, tmp_path, "proxied", **large)
     assert uri.startswith("mlflow-artifacts:/")
     assert pair.first.messages_with("POST /api/2.0/mlflow-artifacts/mpu/create/<path:artifact_path> 501")
 
 
-def test_stock_client_works_with_direct_artifacts(pair: Pair, backends: Backends, tmp_path: Path) -> None:
-    uri = scenarios.check_stock_client(pair.second, backends.tokens.admin, tmp_path, "direct", **backends.bucket)
+def test_client_works_with_direct_artifacts(pair: Pair, backends: Backends, tmp_path: Path) -> None:
+    uri = scenarios.check_client(pair.second, backends.tokens.admin, tmp_path, "direct", **backends.bucket)
     assert uri.startswith(f"gs://{BUCKET}/artifacts/")
     assert not pair.second.messages_with("mlflow-artifacts")
 
@@ -100,8 +100,8 @@ def test_experiment_keeps_proxied_artifacts_on_instance_with_direct_access(calls
     run = calls.get("runs/get", run_id=calls.new_run()).json()["run"]["info"]
     path = run["artifact_uri"].removeprefix("mlflow-artifacts:/")
     url = f"/api/2.0/mlflow-artifacts/artifacts/{path}/note.txt"
-    assert calls.session.put(calls.app.url + url, data=b"kept", timeout=60).status_code == 200
-    assert to_second.session.get(to_second.app.url + url, timeout=60).content == b"kept"
+    assert calls.session.put(calls.app.url + url, data=b"stored", timeout=60).status_code == 200
+    assert to_second.session.get(to_second.app.url + url, timeout=60).content == b"stored"
 
 
 def test_event_stream_is_not_buffered(calls: Calls) -> None:

@@ -148,7 +148,7 @@ def test_upgrade_command_exits_when_done_and_ignores_signals(starting: Starting)
     assert app.unparsed == []
 
 
-def test_error_and_exit_code_of_a_failing_proxy_are_kept(backends: Backends, tmp_path: Path) -> None:
+def test_error_and_exit_code_of_a_failing_proxy_are_passed_on(backends: Backends, tmp_path: Path) -> None:
     settings = backends.settings(Database("x", "x", "x"), MLFLOW_PROXY_TOKENS_FILE="/nowhere/tokens.json")
     with started_together(tmp_path, [settings]) as (app,):
         assert app.exit_code() == 2

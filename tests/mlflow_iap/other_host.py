@@ -1,4 +1,4 @@
-"""A stock MLflow client that downloads a file from a host other than its tracking server."""
+"""An MLflow client that downloads a file from a host other than its tracking server."""
 
 import sys
 from pathlib import Path

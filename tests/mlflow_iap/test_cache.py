@@ -49,7 +49,7 @@ class Issuer:
 
 
 def in_50_threads(call: Callable[[], str]) -> list[concurrent.futures.Future[str]]:
-    """Make the call in 50 threads that start barrier; returns when all have ended."""
+    """Make the call in 50 threads that start at the same time; returns when all have ended."""
     barrier = threading.Barrier(50)
 
     def run() -> str:

@@ -150,7 +150,7 @@ def test_iap_is_off(world: World) -> None:
 
 def test_failing_server_behind_iap(world: World) -> None:
     for response in (Response(503, b"no instance"), Response(403, b'{"message": "viewer"}'), Response(200, b"<html>")):
-        world.iap.answer_of_application = response
+        world.iap.application_response = response
         code, report = outcome(world)
         assert code == ExitCode.BACKEND
         assert (

@@ -1,4 +1,4 @@
-"""Stock MLflow clients with the package installed, through a simulated IAP, to a real MLflow server."""
+"""MLflow clients with the package installed, through a simulated IAP, to a real MLflow server."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.doubles.google.world import OTHER_HOST, URL, World
 from .installed import MLFLOW2, ROOT, install
 
 HERE = Path(__file__).parent
-CLIENT = ROOT / "tests" / "end_to_end" / "stock_client.py"
+CLIENT = ROOT / "tests" / "end_to_end" / "api_client.py"
 AUTH = {"MLFLOW_TRACKING_AUTH": "iap"}
 
 
@@ -72,13 +72,13 @@ def run_client(world: World, site: Path, family: str, **extra: str) -> dict[str,
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("family", ["3", "2"])
-def test_stock_client_logs_run_through_iap(iap: World, site: Path, family: str) -> None:
+def test_client_logs_run_through_iap(iap: World, site: Path, family: str) -> None:
     result = run_client(iap, site, family, **AUTH)
     assert result["version"].split(".")[0] == family
     assert result["found"]
     assert result["history"] == [0.5, 0.25]
     assert len(iap.iap.passed) > 10
-    assert len(set(iap.iap.seen)) == 1
+    assert len(set(iap.iap.received_tokens)) == 1
 
 
 @pytest.mark.timeout(240)
@@ -87,7 +87,7 @@ def test_download_from_another_host_sends_no_token(iap: World, site: Path, famil
     url = f"https://{OTHER_HOST}/api/2.0/mlflow-artifacts/artifacts/folder/file.txt"
     code, out, err = run(iap, site, HERE / "other_host.py", url, family=family, **AUTH)
     assert (code, out.strip()) == (0, "a file"), err
-    assert iap.iap.seen
+    assert iap.iap.received_tokens
     requested = iap.internet.requests_to(OTHER_HOST)
     assert requested
     for request in requested:
@@ -99,7 +99,7 @@ def test_download_from_another_host_sends_no_token(iap: World, site: Path, famil
 def test_threads_and_forked_processes_use_one_token(iap: World, site: Path) -> None:
     code, out, err = run(iap, site, HERE / "workers.py", **AUTH)
     assert (code, out.splitlines()[-1:]) == (0, ["[0, 0] 22"]), err
-    assert len(set(iap.iap.seen)) == 1
+    assert len(set(iap.iap.received_tokens)) == 1
 
 
 @pytest.mark.timeout(240)
@@ -109,7 +109,7 @@ def test_mlflow_tracking_token_reaches_server_behind_iap(iap: World, site: Path)
 
 
 @pytest.mark.timeout(240)
-def test_stock_client_shows_reason_for_missing_access(iap: World, site: Path) -> None:
+def test_client_shows_reason_for_missing_access(iap: World, site: Path) -> None:
     """Three clients: no credentials, a wrong audience, an account without access."""
     errors: list[str] = []
     for change in ({"NO_GCE_CHECK": "true"}, {"MLFLOW_IAP_AUDIENCE": OTHER_CLIENT}, {}):
@@ -127,7 +127,7 @@ def test_installed_package_is_inactive_without_settings(iap: World, site: Path) 
     code, _, err = run(iap, site, CLIENT, "nothing")
     assert code != 0
     assert "302" in err or "accounts.google.com" in err
-    assert iap.iap.seen == []
+    assert iap.iap.received_tokens == []
     iap.internet.unexpected_hosts.clear()  # MLflow follows the redirect to the sign-in page
 
 
@@ -151,7 +151,7 @@ def test_run_of_three_days_logs_every_half_hour(iap: World, monkeypatch: pytest.
         client.log_metric(run.info.run_id, "loss", 1 / (step + 1), step=step)
         iap.clock.forward(minutes=29)
     assert len(client.get_metric_history(run.info.run_id, "loss")) == 144
-    assert 60 <= len(set(iap.iap.seen)) <= 80
+    assert 60 <= len(set(iap.iap.received_tokens)) <= 80
 
 
 def test_requests_with_iap_auth_reaches_mlflow(iap: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ def sent(world: World) -> tuple[bool, str | None]:
     IAP removes Proxy-Authorization before it forwards a request.
     """
     request = world.iap.passed[-1]
-    return world.iap.seen[-1] not in str(request.headers["Authorization"]), request.headers["Authorization"]
+    return world.iap.received_tokens[-1] not in str(request.headers["Authorization"]), request.headers["Authorization"]
 
 
 def test_default_is_authorization_for_which_iap_explains_errors(
@@ -34,7 +34,7 @@ def test_default_is_authorization_for_which_iap_explains_errors(
     assert response.text.startswith("Invalid IAP credentials: JWT audience doesn't match this application")
 
 
-def test_existing_authorization_header_is_kept(world: World, auth: IapAuth) -> None:
+def test_existing_authorization_header_is_preserved(world: World, auth: IapAuth) -> None:
     headers = {"Authorization": "Basic bWxmbG93OnBhc3N3b3Jk"}
     assert requests.get(URL, auth=auth, headers=headers, timeout=30).status_code == 200
     assert sent(world) == (True, "Basic bWxmbG93OnBhc3N3b3Jk")

@@ -23,7 +23,7 @@ HOSTS = parse_hosts("mlflow.example.com, other.example.com:8443, 127.0.0.1:5000,
     [
         "https://mlflow.example.com/api",
         "https://MLflow.Example.com:443/api?x=1#y",
-        "https://someone@mlflow.example.com/",
+        "https://user@mlflow.example.com/",
         "https://other.example.com:8443/",
         "http://127.0.0.1:5000/",
         "http://[::1]:5000/",
@@ -109,7 +109,7 @@ def set_environment(world: World, monkeypatch: pytest.MonkeyPatch, uri: str = UR
 
 def test_redirect_to_another_host_drops_token(world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch) -> None:
     set_environment(world, monkeypatch)
-    world.iap.answer_of_application = Response(302, b"", {"Location": f"https://{OTHER_HOST}/file"})
+    world.iap.application_response = Response(302, b"", {"Location": f"https://{OTHER_HOST}/file"})
     for headers in ({}, {"Authorization": "Basic eA=="}):
         response = requests.get(URL, auth=auth, headers=headers, timeout=30)
         assert response.text == "a file"
@@ -144,11 +144,11 @@ def test_later_change_of_tracking_uri_does_not_change_hosts(
 
 
 def test_plain_http_gets_token_on_loopback_only(world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Request] = []
-    with world.internet.listening(lambda request: (seen.append(request), Response(200))[1]) as address:
+    received: list[Request] = []
+    with world.internet.listening(lambda request: (received.append(request), Response(200))[1]) as address:
         set_environment(world, monkeypatch, f"http://{address}")
         assert requests.get(f"http://{address}/", auth=auth, timeout=30).status_code == 200
-        assert seen[0].headers["Authorization"].startswith("Bearer eyJ")
+        assert received[0].headers["Authorization"].startswith("Bearer eyJ")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{HOST}")
         with pytest.raises(SettingsError, match=f"No token is sent to {HOST} over http"):
             requests.get(f"http://{HOST}/", auth=IapAuth(), timeout=30)

@@ -145,7 +145,7 @@ def test_requests_of_12_hours_succeed_with_one_token_per_hour(
             response = get(auth, session)
             assert (response.status_code, response.json()) == (200, {"experiments": []})
             world.clock.forward(minutes=14)
-    assert 12 <= len(set(world.iap.seen)) <= 13
+    assert 12 <= len(set(world.iap.received_tokens)) <= 13
 
 
 def test_token_file_is_read_again_before_expiry(world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,7 +341,7 @@ def test_error_names_remedy_and_no_secret(
         get(auth)
     for secret in ("PRIVATE KEY", "GOCSPX", "1//", "eyJhbGci", "ya29.access"):
         assert secret not in str(raised.value)
-    assert world.iap.seen == []
+    assert world.iap.received_tokens == []
 
 
 def test_configured_source_precedes_detected_one(world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,9 +383,9 @@ def test_google_outage_is_retried_and_hidden_by_valid_token(
     for _ in range(3):
         assert get(auth).status_code == 200
         world.clock.forward(minutes=0.6)
-    assert len(set(world.iap.seen)) == 1
+    assert len(set(world.iap.received_tokens)) == 1
     assert get(auth).status_code == 200
-    assert len(set(world.iap.seen)) == 2
+    assert len(set(world.iap.received_tokens)) == 2
     assert world.clock.now() - first < 3600
 
 
@@ -403,7 +403,7 @@ def test_netrc_does_not_replace_token(
     world: World, auth: IapAuth, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     netrc = tmp_path / "netrc"
-    netrc.write_text("default login someone password else\n")
+    netrc.write_text("default login user password else\n")
     for source in (impersonation_self_signed, login):
         set_environment(world, monkeypatch, {**source(world), "NETRC": str(netrc)})
         world.iap.members = {ANN, JOB}

@@ -1,4 +1,4 @@
-"""A stock MLflow client that logs to one run from 20 threads, then from two forked processes."""
+"""An MLflow client that logs to one run from 20 threads, then from two forked processes."""
 
 import os
 import threading

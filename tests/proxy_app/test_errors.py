@@ -25,7 +25,7 @@ from tests.doubles.running_proxy import (
     RunningProxy,
     wait_until,
 )
-from tests.doubles.stock_client import StockClient
+from tests.doubles.client_process import ClientProcess
 
 from .conftest import StartProxy, StartUpstream
 
@@ -269,8 +269,8 @@ async def test_internal_error_does_not_show_the_exception(
 
 
 @pytest.fixture(scope="module")
-def stock_client(tmp_path_factory: pytest.TempPathFactory) -> Generator[StockClient]:
-    with StockClient.running(tmp_path_factory.mktemp("home")) as running:
+def stock_client(tmp_path_factory: pytest.TempPathFactory) -> Generator[ClientProcess]:
+    with ClientProcess.running(tmp_path_factory.mktemp("home")) as running:
         running.error_codes()  # returns once MLflow is imported, which takes longer than the tests' time-outs
         yield running
 
@@ -279,7 +279,7 @@ def url(proxy: RunningProxy) -> str:
     return f"http://{proxy.address}"
 
 
-def test_every_error_code_exists_in_mlflow(stock_client: StockClient) -> None:
+def test_every_error_code_exists_in_mlflow(stock_client: ClientProcess) -> None:
     sources = "".join(Path(module.__file__ or "").read_text() for module in (errors, aws_error))
     codes = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+|UNAUTHENTICATED|ABORTED)"', sources))
     assert len(codes) > 10
@@ -305,7 +305,7 @@ def test_every_error_code_exists_in_mlflow(stock_client: StockClient) -> None:
 async def test_stock_client_shows_the_message_and_does_not_retry(
     fake_upstream: FakeUpstream,
     start_proxy: StartProxy,
-    stock_client: StockClient,
+    stock_client: ClientProcess,
     role: str,
     call: str,
     arguments: list[Any],
@@ -320,7 +320,7 @@ async def test_stock_client_shows_the_message_and_does_not_retry(
 
 
 async def test_stock_client_shows_errors_of_mlflow_unchanged(
-    start_upstream: StartUpstream, start_proxy: StartProxy, stock_client: StockClient
+    start_upstream: StartUpstream, start_proxy: StartProxy, stock_client: ClientProcess
 ) -> None:
     error = {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Run with id=1 not found"}
     fake_upstream = await start_upstream(
@@ -333,7 +333,7 @@ async def test_stock_client_shows_errors_of_mlflow_unchanged(
 
 
 async def test_stock_client_does_not_retry_a_write_with_unknown_outcome(
-    start_upstream: StartUpstream, start_proxy: StartProxy, stock_client: StockClient
+    start_upstream: StartUpstream, start_proxy: StartProxy, stock_client: ClientProcess
 ) -> None:
     for behaviour in (fake_upstreams.break_connection(), fake_upstreams.stall()):
         fake_upstream = await start_upstream(behaviour)
@@ -347,7 +347,7 @@ async def test_stock_client_does_not_retry_a_write_with_unknown_outcome(
 
 
 async def test_stock_client_recovers_from_a_short_outage(
-    start_upstream: StartUpstream, start_proxy: StartProxy, stock_client: StockClient
+    start_upstream: StartUpstream, start_proxy: StartProxy, stock_client: ClientProcess
 ) -> None:
     fake_upstream = await start_upstream(fake_upstreams.break_connection(times=3, then=RUN))
     proxy = await start_proxy(fake_upstream.origin)
@@ -357,7 +357,7 @@ async def test_stock_client_recovers_from_a_short_outage(
 
 
 async def test_stock_client_retries_a_429_after_its_retry_after(
-    start_upstream: StartUpstream, start_proxy: StartProxy, stock_client: StockClient
+    start_upstream: StartUpstream, start_proxy: StartProxy, stock_client: ClientProcess
 ) -> None:
     respond = asyncio.Event()
     fake_upstream = await start_upstream(fake_upstreams.respond_when_set(respond, RUN))

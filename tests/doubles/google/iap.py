@@ -25,15 +25,15 @@ _PAGE = b"<!DOCTYPE html><html><title>Error</title><h1>You don't have access</h1
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date", "host"}
 
 
-class _Refused(Exception):
-    pass
+class _InvalidTokenError(Exception):
+    """IAP rejects the token; the message is that of the response."""
 
 
 class Iap:
     """`members` are the e-mail addresses with access.
 
-    Without `upstream`, every allowed request gets `answer_of_application`. `passed` has the requests that reached the
-    application, `seen` the tokens that IAP received.
+    Without `upstream`, every allowed request gets `application_response`. `passed` has the requests that reached the
+    application, `received_tokens` the tokens that IAP received.
     """
 
     def __init__(self, accounts: Accounts, upstream: str = "") -> None:
@@ -44,43 +44,43 @@ class Iap:
         self.members: set[str] = set()
         self.on = True
         self.passed: list[Request] = []
-        self.seen: list[str] = []
-        self.answer_of_application = Response.of_json({"experiments": []})
+        self.received_tokens: list[str] = []
+        self.application_response = Response.of_json({"experiments": []})
 
     def __call__(self, request: Request) -> Response:
         if not self.on:
             return self._application(request)
         try:
-            email = self._caller(request)
-        except _Refused as refused:
-            return self._refusal(request, str(refused))
+            email = self._authenticate(request)
+        except _InvalidTokenError as error:
+            return self._reject(request, str(error))
         if email not in self.members:
             return _iap_response(403, _PAGE)
         return self._application(request)
 
-    def _caller(self, request: Request) -> str:
-        in_proxy = bearer(request.headers["Proxy-Authorization"])
+    def _authenticate(self, request: Request) -> str:
+        proxy_token = bearer(request.headers["Proxy-Authorization"])
         del request.headers["Proxy-Authorization"]
-        if in_proxy:
+        if proxy_token:
             try:
-                return self._email(in_proxy, request)
-            except _Refused:
+                return self._email(proxy_token, request)
+            except _InvalidTokenError:
                 pass
         return self._email(request.bearer, request)
 
     def _email(self, token: str, request: Request) -> str:
         if not token:
-            raise _Refused("Invalid IAP credentials: empty token")
-        self.seen.append(token)
+            raise _InvalidTokenError("Invalid IAP credentials: empty token")
+        self.received_tokens.append(token)
         try:
             claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
             kid = jwt.get_unverified_header(token).get("kid")
         except jwt.InvalidTokenError:
-            raise _Refused("Invalid IAP credentials: Unable to parse JWT") from None
+            raise _InvalidTokenError("Invalid IAP credentials: Unable to parse JWT") from None
         by_google = claims.get("iss") == ISSUER
         key = self._accounts.own_key if by_google else self._accounts.key_of.get(str(claims.get("iss")))
         if key is None or key.id != kid:
-            raise _Refused("Invalid IAP credentials: JWT signature is invalid")
+            raise _InvalidTokenError("Invalid IAP credentials: JWT signature is invalid")
         try:
             # Google's time is not this machine's, so times are compared below.
             jwt.decode(
@@ -90,31 +90,31 @@ class Iap:
                 options={"verify_exp": False, "verify_aud": False, "verify_iat": False},
             )
         except jwt.InvalidTokenError:
-            raise _Refused("Invalid IAP credentials: JWT signature is invalid") from None
+            raise _InvalidTokenError("Invalid IAP credentials: JWT signature is invalid") from None
         now = self._accounts.clock.now()
         if claims["exp"] + _SKEW < now:
-            raise _Refused("OpenID Connect token expired: JWT has expired")
+            raise _InvalidTokenError("OpenID Connect token expired: JWT has expired")
         if claims["iat"] - _SKEW > now or claims["exp"] - claims["iat"] > HOUR:
-            raise _Refused("Invalid IAP credentials: JWT is issued in the future")
+            raise _InvalidTokenError("Invalid IAP credentials: JWT is issued in the future")
         self._check_audience(str(claims["aud"]), request, by_google=by_google)
         email = claims.get("email") if by_google else claims["sub"]
         if not isinstance(email, str):
-            raise _Refused("Invalid IAP credentials: JWT 'email' claim isn't a string")
+            raise _InvalidTokenError("Invalid IAP credentials: JWT 'email' claim isn't a string")
         assert by_google or claims["sub"] == claims["iss"], claims
         return email
 
     def _check_audience(self, audience: str, request: Request, *, by_google: bool) -> None:
         if by_google:
-            fits = audience in {self.client, *self.programmatic_clients}
+            matches = audience in {self.client, *self.programmatic_clients}
             expected = self.client
         else:
             expected = f"https://{request.host}{request.target}"
-            fits = expected.startswith(audience[:-1]) if audience.endswith("*") else audience == expected
-        if not fits:
+            matches = expected.startswith(audience[:-1]) if audience.endswith("*") else audience == expected
+        if not matches:
             detail = f"'aud' claim ({audience}) doesn't match expected value ({expected})"
-            raise _Refused(f"Invalid IAP credentials: JWT audience doesn't match this application ({detail})")
+            raise _InvalidTokenError(f"Invalid IAP credentials: JWT audience doesn't match this application ({detail})")
 
-    def _refusal(self, request: Request, text: str) -> Response:
+    def _reject(self, request: Request, text: str) -> Response:
         takes_redirects = any(kind in (request.headers["Accept"] or "") for kind in ("text/html", "*/*"))
         if "empty token" not in text or request.method == "POST" or not takes_redirects:
             return _iap_response(401, text.encode())
@@ -125,18 +125,18 @@ class Iap:
     def _application(self, request: Request) -> Response:
         self.passed.append(request)
         if not self.upstream:
-            return self.answer_of_application
+            return self.application_response
         connection = http.client.HTTPConnection(urlsplit(self.upstream).netloc, timeout=60)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
         try:
             connection.request(request.method, request.target, request.body, headers)
-            answer = connection.getresponse()
-            kept = {name: value for name, value in answer.getheaders() if name.lower() not in _HOP_BY_HOP}
-            return Response(answer.status, answer.read(), kept)
+            response = connection.getresponse()
+            end_to_end = {name: value for name, value in response.getheaders() if name.lower() not in _HOP_BY_HOP}
+            return Response(response.status, response.read(), end_to_end)
         finally:
             connection.close()
 
 
 def _iap_response(status: int, body: bytes, **headers: str) -> Response:
-    mark = {"X-Goog-IAP-Generated-Response": "true", "Content-Type": "text/html; charset=UTF-8", "Alt-Svc": "clear"}
-    return Response(status, body, {**mark, **headers})
+    common = {"X-Goog-IAP-Generated-Response": "true", "Content-Type": "text/html; charset=UTF-8", "Alt-Svc": "clear"}
+    return Response(status, body, {**common, **headers})

@@ -37,7 +37,7 @@ class Internet:
         """The TLS context with the certificate of this host."""
         return self._other_context if host in self.untrusted else self._context
 
-    def answer(self, request: Request) -> Response:
+    def respond(self, request: Request) -> Response:
         """The response of the request's site; 500 if the site raises AssertionError."""
         self.requests.append(request)
         try:
@@ -115,14 +115,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.rfile.readline()
             self.rfile.readline()
         host = self.host or self.headers["Host"]
-        answer = self.internet.answer(Request(host, self.command, self.path, self.headers, body))
-        self.send_response(answer.status)
-        for name, value in answer.headers.items():
+        response = self.internet.respond(Request(host, self.command, self.path, self.headers, body))
+        self.send_response(response.status)
+        for name, value in response.headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header("Content-Length", str(len(response.body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(answer.body)
+            self.wfile.write(response.body)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = _do  # noqa: N815 - as the base class calls them
 

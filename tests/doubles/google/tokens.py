@@ -43,10 +43,10 @@ class TokenEndpoint:
         claims: dict[str, Any] = jwt.decode(assertion, options={"verify_signature": False})
         key = self._accounts.key_of.get(claims["iss"])
         if key is None:
-            return _refusal("invalid_grant", "Invalid grant: account not found")
+            return _oauth_error("invalid_grant", "Invalid grant: account not found")
         kid = jwt.get_unverified_header(assertion)["kid"]
         if kid != key.id or kid in self.deleted_keys:
-            return _refusal("invalid_grant", "Invalid JWT Signature.")
+            return _oauth_error("invalid_grant", "Invalid JWT Signature.")
         jwt.decode(
             assertion,
             key.private.public_key(),
@@ -57,7 +57,7 @@ class TokenEndpoint:
         now = self._accounts.clock.now()
         if not (claims["iat"] - _SKEW < now < claims["exp"] and claims["exp"] - claims["iat"] <= HOUR):
             text = "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. "
-            return _refusal("invalid_grant", text + "Check your iat and exp values in the JWT claim.")
+            return _oauth_error("invalid_grant", text + "Check your iat and exp values in the JWT claim.")
         if "target_audience" in claims:
             return Response.of_json({"id_token": self._accounts.id_token(claims["target_audience"], claims["iss"])})
         assert claims["scope"], claims
@@ -66,17 +66,19 @@ class TokenEndpoint:
     def _refresh(self, form: dict[str, str]) -> Response:
         client = form["client_id"]
         if self._accounts.client_secrets.get(client) != form["client_secret"]:
-            return _refusal("invalid_client", "The OAuth client was not found.", 401)
+            return _oauth_error("invalid_client", "The OAuth client was not found.", 401)
         known = self._accounts.refresh_tokens.get(form["refresh_token"])
         if known is None or known[1] != client:
-            return _refusal("invalid_grant", "Token has been expired or revoked.")
+            return _oauth_error("invalid_grant", "Token has been expired or revoked.")
         audience = form.get("audience", client)
         # Google accepts other clients of the same project only (github.com/salrashid123/oauth2oidc).
         if audience.split("-")[0] != client.split("-")[0]:
-            return _refusal("invalid_audience", "The audience client and the client need to be in the same project.")
-        answer = _bearer(self._accounts.access_token(known[0]))
-        answer["scope"] = "openid https://www.googleapis.com/auth/userinfo.email"
-        return Response.of_json({**answer, "id_token": self._accounts.id_token(audience, known[0], azp=client)})
+            return _oauth_error(
+                "invalid_audience", "The audience client and the client need to be in the same project."
+            )
+        response = _bearer(self._accounts.access_token(known[0]))
+        response["scope"] = "openid https://www.googleapis.com/auth/userinfo.email"
+        return Response.of_json({**response, "id_token": self._accounts.id_token(audience, known[0], azp=client)})
 
 
 class IamCredentials:
@@ -131,7 +133,7 @@ class TokenExchange:
         form = request.form
         assert form["grant_type"] == "urn:ietf:params:oauth:grant-type:token-exchange", form
         if form["subject_token"] not in self.known:
-            return _refusal("invalid_grant", "The subject token is not known.")
+            return _oauth_error("invalid_grant", "The subject token is not known.")
         token = self._accounts.access_token(self.known[form["subject_token"]])
         return Response.of_json(
             {**_bearer(token), "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}
@@ -150,21 +152,21 @@ class MetadataServer:
 
     def __call__(self, request: Request) -> Response:
         assert request.method == "GET", request
-        mark = {"Metadata-Flavor": "Google", "Server": "Metadata Server for VM", "Content-Type": "application/text"}
+        common = {"Metadata-Flavor": "Google", "Server": "Metadata Server for VM", "Content-Type": "application/text"}
         if request.headers["Metadata-Flavor"] != "Google" or request.headers["X-Forwarded-For"]:
-            return Response(403, b"Missing Metadata-Flavor:Google header.", mark)
+            return Response(403, b"Missing Metadata-Flavor:Google header.", common)
         if request.path in {"", "/"}:
-            return Response(200, b"0.1/\ncomputeMetadata/\n", mark)
+            return Response(200, b"0.1/\ncomputeMetadata/\n", common)
         if self.faults:
             return self.faults.pop(0)
         if request.path == "/computeMetadata/v1/universe/universe_domain":
-            return Response(200, b"googleapis.com", mark)
+            return Response(200, b"googleapis.com", common)
         if request.path == "/computeMetadata/v1/project/project-id":
-            return Response(200, b"team", mark)
+            return Response(200, b"team", common)
         if not self.account:
-            return Response(404, b"<!DOCTYPE html><title>Error 404 (Not Found)!!1</title>", mark)
-        as_json = {**mark, "Content-Type": "application/json"}
-        # google-auth uses the account's name in the path once it knows it.
+            return Response(404, b"<!DOCTYPE html><title>Error 404 (Not Found)!!1</title>", common)
+        as_json = {**common, "Content-Type": "application/json"}
+        # After the first request, google-auth uses the account's name in the path.
         key = request.path.replace(f"/{self.account}/", "/default/").removeprefix(self._ACCOUNT)
         if not key and request.query.get("recursive") == "true":
             details = {"aliases": ["default"], "email": self.account, "scopes": [_CLOUD_PLATFORM]}
@@ -173,17 +175,17 @@ class MetadataServer:
             return Response(200, json.dumps(_bearer(self._accounts.access_token(self.account))).encode(), as_json)
         assert key == "identity", request
         if "audience" not in request.query:
-            return Response(400, b"non-empty audience parameter required", mark)
+            return Response(400, b"non-empty audience parameter required", common)
         full = request.query.get("format") == "full"
         token = self._accounts.id_token(request.query["audience"], self.account, with_email=full)
-        return Response(200, token.encode(), {**mark, "Content-Type": "text/html"})
+        return Response(200, token.encode(), {**common, "Content-Type": "text/html"})
 
 
 def _bearer(access_token: str) -> dict[str, Any]:
     return {"access_token": access_token, "expires_in": HOUR - 1, "token_type": "Bearer"}
 
 
-def _refusal(error: str, description: str, status: int = 400) -> Response:
+def _oauth_error(error: str, description: str, status: int = 400) -> Response:
     return Response.of_json({"error": error, "error_description": description}, status)
 
 

@@ -1,6 +1,6 @@
-"""A script that uses a stock MLflow client, and prints its results as JSON for the test.
+"""A script that uses MLflow's tracking and registry API, without artifacts, and prints its results as JSON.
 
-Runs as a child process, with MLflow 3 and with MLflow 2.
+It runs as a child process, with MLflow 3 and with MLflow 2.
 """
 
 import json
@@ -48,7 +48,7 @@ def main(name: str) -> None:
         "history": [metric.value for metric in client.get_metric_history(run_id, "loss")],
         "model": [by_alias.version, by_alias.tags],
         "models": [model.name for model in client.search_registered_models(f"name = '{name}'")],
-        "ordered": [f"{found.name[-1]}{found.version}" for found in ordered],
+        "ordered": [f"{version.name[-1]}{version.version}" for version in ordered],
     }
     if mlflow.__version__ >= "3":
         with mlflow.start_span(name="outer") as span:

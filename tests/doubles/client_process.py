@@ -1,9 +1,9 @@
-"""A stock MLflow client in a process of its own: what a person sees in it when the proxy says no.
+"""MLflow's client in a separate process, for the errors that it raises.
 
-    python -m tests.doubles.stock_client
+    python -m tests.doubles.client_process
 
 reads lines of JSON {"url", "token", "call", "arguments"} from standard input, where `call` is a method of MlflowClient,
-or `http` for mlflow's own way to call an endpoint; it answers each with a line {"error", "code", "text"}.
+or `http` for a call of an endpoint with MLflow's REST functions. It writes a line {"error", "code", "text"} for each.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Self
 
 _ROOT = Path(__file__).parents[2]
-# As the client's own, but without its minutes of waiting.
-_QUICK = {
+# The client's default settings retry for minutes.
+_SHORT_RETRIES = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
@@ -29,15 +29,15 @@ _QUICK = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CallResult:
-    """What the client showed; `error` is the exception's class, empty if there was none."""
+    """The class, error code and message of the client's exception; empty if there was none."""
 
     error: str
     code: str
     text: str
 
 
-class StockClient:
-    """The process, seen from a test."""
+class ClientProcess:
+    """A running client process."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -45,8 +45,9 @@ class StockClient:
     @classmethod
     @contextlib.contextmanager
     def running(cls, home: Path) -> Generator[Self]:
+        """Start the process with an empty home folder."""
         with subprocess.Popen(
-            (sys.executable, "-W", "ignore", "-m", "tests.doubles.stock_client"),
+            (sys.executable, "-W", "ignore", "-m", "tests.doubles.client_process"),
             cwd=_ROOT,
             env={
                 "PATH": os.environ["PATH"],
@@ -54,7 +55,7 @@ class StockClient:
                 "PYTHONPYCACHEPREFIX": str(_ROOT / ".local/cache/pyc"),
                 "MLFLOW_DISABLE_TELEMETRY": "true",
                 "DO_NOT_TRACK": "true",
-                **_QUICK,
+                **_SHORT_RETRIES,
             },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -67,19 +68,19 @@ class StockClient:
                 process.kill()
 
     async def call(self, url: str, token: str, call: str, *arguments: Any) -> CallResult:
-        """Have it done while the event loop goes on."""
+        """Make the call in a thread, since the proxy may run in this event loop."""
         return CallResult(
-            **await asyncio.to_thread(self._ask, {"url": url, "token": token, "call": call, "arguments": arguments})
+            **await asyncio.to_thread(self._send, {"url": url, "token": token, "call": call, "arguments": arguments})
         )
 
     def error_codes(self) -> set[str]:
-        """All that this MLflow knows."""
-        return set(self._ask({"call": "codes"})["text"].split())
+        """All error codes of this version of MLflow."""
+        return set(self._send({"call": "codes"})["text"].split())
 
-    def _ask(self, received: dict[str, Any]) -> dict[str, str]:
+    def _send(self, command: dict[str, Any]) -> dict[str, str]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(received) + "\n")
+        self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
@@ -92,22 +93,22 @@ def _main() -> None:
 
     rest: Any = rest_utils
     for line in sys.stdin:
-        received = json.loads(line)
-        shown = CallResult("", "", "")
+        command = json.loads(line)
+        result = CallResult("", "", "")
         try:
-            if received["call"] == "codes":
-                shown = CallResult("", "", " ".join(ErrorCode.keys()))
-            elif received["call"] == "http":
-                endpoint, method, body = received["arguments"]
-                creds = rest.MlflowHostCreds(received["url"], token=received["token"])
+            if command["call"] == "codes":
+                result = CallResult("", "", " ".join(ErrorCode.keys()))
+            elif command["call"] == "http":
+                endpoint, method, body = command["arguments"]
+                creds = rest.MlflowHostCreds(command["url"], token=command["token"])
                 rest.verify_rest_response(rest.http_request(creds, endpoint, method, json=body), endpoint)
             else:
-                os.environ["MLFLOW_TRACKING_TOKEN"] = received["token"]
-                client = mlflow.MlflowClient(tracking_uri=received["url"])
-                getattr(client, received["call"])(*received["arguments"])
+                os.environ["MLFLOW_TRACKING_TOKEN"] = command["token"]
+                client = mlflow.MlflowClient(tracking_uri=command["url"])
+                getattr(client, command["call"])(*command["arguments"])
         except MlflowException as error:
-            shown = CallResult(type(error).__name__, str(error.error_code), str(error))
-        print(json.dumps(dataclasses.asdict(shown)), flush=True)
+            result = CallResult(type(error).__name__, str(error.error_code), str(error))
+        print(json.dumps(dataclasses.asdict(result)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""A user's program with MLflow's client: log, search, upload, download, register. It prints the results as JSON.
+"""A script that logs a run, uploads and downloads artifacts, and registers a model. It prints its results as JSON.
 
-    python stock_client.py NAME
+    python artifact_client.py NAME
 
-It uses MLFLOW_TRACKING_URI and MLFLOW_TRACKING_TOKEN only, and for direct artifacts the bucket's variables.
+It requires MLFLOW_TRACKING_URI and MLFLOW_TRACKING_TOKEN, and for direct artifacts also the bucket's variables.
 """
 
 import json
@@ -27,15 +27,15 @@ def main(name: str) -> None:
     client.log_param(run_id, "depth", "3")
     found = client.search_runs([experiment], "metrics.loss < 0.5 and params.depth = '3'")
     with tempfile.TemporaryDirectory() as folder:
-        sent = Path(folder, "model")
-        sent.mkdir()
-        (sent / "MLmodel").write_text("flavors: {}\n")
-        (sent / "weights ü.bin").write_bytes(LARGE)
-        (sent / "empty").touch()
-        client.log_artifacts(run_id, str(sent), "model")
+        source = Path(folder, "model")
+        source.mkdir()
+        (source / "MLmodel").write_text("flavors: {}\n")
+        (source / "weights ü.bin").write_bytes(LARGE)
+        (source / "empty").touch()
+        client.log_artifacts(run_id, str(source), "model")
         listed = [(file.path, file.file_size or 0) for file in client.list_artifacts(run_id, "model")]
-        got = Path(client.download_artifacts(run_id, "model", folder + "/.."))
-        same = {path.name for path in sent.iterdir() if (got / path.name).read_bytes() == path.read_bytes()}
+        downloaded = Path(client.download_artifacts(run_id, "model", folder + "/.."))
+        same = {path.name for path in source.iterdir() if (downloaded / path.name).read_bytes() == path.read_bytes()}
     client.create_registered_model(name)
     client.create_model_version(name, f"{run.info.artifact_uri}/model", run_id)
     client.set_registered_model_alias(name, "champion", "1")
