@@ -26,8 +26,8 @@ UNRELATED_FILES = (
     "venv/lib/unrelated.py",
     "notes.txt",
     "tokens.json",
-    "callers/tokens.json",
-    "callers/__pycache__/old.cpython-311.pyc",
+    "auth/tokens.json",
+    "auth/__pycache__/old.cpython-311.pyc",
 )
 
 

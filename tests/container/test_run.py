@@ -14,11 +14,11 @@ from tests.container.engine import Container, Engine
 from tests.container.proxy import create_token, environment, status
 
 READ = "/api/2.0/mlflow/experiments/get?experiment_id=0"
-HELD_READ = "/api/2.0/mlflow/experiments/get?experiment_id=held"
+SLOW_READ = "/api/2.0/mlflow/experiments/get?experiment_id=slow"
 
 
 class Upstream(http.server.ThreadingHTTPServer):
-    """A plain upstream. A request to HELD_READ sets ``arrived`` and is answered when ``go_on`` is set."""
+    """A fake upstream. A request to SLOW_READ sets ``arrived``, and gets its response when ``go_on`` is set."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), UpstreamHandler)
@@ -27,7 +27,7 @@ class Upstream(http.server.ThreadingHTTPServer):
 
 class UpstreamHandler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        if self.path == HELD_READ:
+        if self.path == SLOW_READ:
             upstream = cast("Upstream", self.server)
             upstream.arrived.set()
             upstream.go_on.wait(30)
@@ -129,7 +129,7 @@ def test_sigterm_exits_with_0_after_requests_in_flight(
     upstream.go_on.clear()
     with ThreadPoolExecutor(1) as pool:
         try:
-            response = pool.submit(status, port, HELD_READ, tokens[1])
+            response = pool.submit(status, port, SLOW_READ, tokens[1])
             assert upstream.arrived.wait(10)
             proxy.signal("TERM")
             proxy.wait_until(lambda _: status(port, "/healthz") == 0)

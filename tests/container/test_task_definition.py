@@ -29,7 +29,7 @@ CA_FILE = "/ca.pem"
 READ = "/api/2.0/mlflow/experiments/get?experiment_id=0"
 # A read by POST: aiohttp's client, like a load balancer, does not send it a second time.
 SEARCH = "/api/2.0/mlflow/experiments/search"
-HELD = "/api/2.0/mlflow/runs/search"
+SLOW = "/api/2.0/mlflow/runs/search"
 WORKERS = 12
 
 
@@ -197,7 +197,7 @@ class LoadBalancer:
         self.in_flight[port] = self.in_flight.get(port, 0) + 1
         try:
             headers = {"Authorization": f"Bearer {self.token}"}
-            body = {"max_results": 1, "experiment_ids": ["0"]} if path == HELD else {"max_results": 1}
+            body = {"max_results": 1, "experiment_ids": ["0"]} if path == SLOW else {"max_results": 1}
             async with self.session.post(target.url + path, json=body, headers=headers) as response:
                 await response.read()
                 if response.status == 200:
@@ -238,8 +238,8 @@ async def stopped(task: Task) -> tuple[int, float]:
 
 
 async def wait_for_responses(balancer: LoadBalancer, task: Task, more: int = 20) -> None:
-    wanted = balancer.succeeded.get(task.port, 0) + more
-    await wait_until(lambda: balancer.succeeded.get(task.port, 0) >= wanted, within=60)
+    target = balancer.succeeded.get(task.port, 0) + more
+    await wait_until(lambda: balancer.succeeded.get(task.port, 0) >= target, within=60)
 
 
 async def test_rolling_update_under_load_fails_no_request(
@@ -265,18 +265,18 @@ async def test_stop_before_deregistration_fails_no_request(
     drain = settings[proxy_environment.DRAIN_SECONDS]
     fake_sagemaker.faults.add("slow", times=None, delay=0.05, path=SEARCH)
     # A request that takes longer than the drain period, but ends within the grace period.
-    fake_sagemaker.faults.add("slow", delay=drain + 3, path=HELD)
+    fake_sagemaker.faults.add("slow", delay=drain + 3, path=SLOW)
     async with start_task() as old, start_task() as new, load(token_secret.token, old) as balancer:
         balancer.targets.append(new)
         await wait_for_responses(balancer, old)
-        respond_when_set = asyncio.create_task(balancer.send(old, HELD))
+        slow_request = asyncio.create_task(balancer.send(old, SLOW))
         await asyncio.sleep(0.2)
         stopping = asyncio.create_task(stopped(old))
         await asyncio.sleep(drain * 0.6)
         await wait_for_responses(balancer, old, 1)
         await balancer.deregister(old)
         code, seconds = await stopping
-        await respond_when_set
+        await slow_request
         await wait_for_responses(balancer, new)
     assert balancer.failed == []
     assert code == 0

@@ -140,14 +140,14 @@ def test_savings_match_the_tables() -> None:
         instance,
         small.sum - monthly(1, Decimal(micro), hourly=True),
     ]
-    said = re.findall(r"^\| [^|]+ \| [^|]*`[^|]+ \| -([\d.]+) \|$", PAGE, re.MULTILINE)
-    assert [Decimal(one) for one in said] == [cents(one) for one in expected]
+    stated = re.findall(r"^\| [^|]+ \| [^|]*`[^|]+ \| -([\d.]+) \|$", PAGE, re.MULTILINE)
+    assert [Decimal(amount) for amount in stated] == [cents(amount) for amount in expected]
 
 
 def test_price_of_an_additional_instance_matches_the_rows() -> None:
     dev = rows(PAGE, "gcp-dev")
-    (said,) = re.findall(r"additional instance, up to\s+`app.maxInstances`, costs ([\d.]+) per month", PAGE)
-    assert Decimal(said) == total(row.sum for what, row in dev.items() if what.startswith("App Engine, "))
+    (stated,) = re.findall(r"additional instance, up to\s+`app.maxInstances`, costs ([\d.]+) per month", PAGE)
+    assert Decimal(stated) == total(row.sum for what, row in dev.items() if what.startswith("App Engine, "))
 
 
 def test_database_tiers_are_the_defaults() -> None:

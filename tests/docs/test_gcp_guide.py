@@ -57,8 +57,8 @@ def test_named_settings_exist_and_accept_the_value(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_stated_defaults_match_the_code(page: str) -> None:
-    for name, said in defaults_in(page).items():
-        assert defaults(name) == said, name
+    for name, stated in defaults_in(page).items():
+        assert defaults(name) == stated, name
 
 
 def test_guide_has_a_table_of_settings() -> None:
@@ -216,14 +216,14 @@ def test_listed_protected_resources_are_the_stacks() -> None:
         "the bucket": "gcp:storage/bucket:Bucket",
     }
     sentence = re.findall(r"deletes nothing:(.*?)\.", PAGES["gcp-destroy.md"], re.DOTALL)[0]
-    said = re.split(r",|\band\b|\bwith\b", " ".join(sentence.split()))
+    listed = re.split(r",|\band\b|\bwith\b", " ".join(sentence.split()))
     protected = {one.type for one in graph(stack_settings("gcp-prod"), "gcp-prod").resources if one.protect}
-    assert {words[one.strip()] for one in said if one.strip()} == protected
+    assert {words[item.strip()] for item in listed if item.strip()} == protected
 
 
 def test_retention_settings_are_on_the_page() -> None:
-    kept = " ".join(str(scenario.graph().outputs.get("retained_on_destroy", "")) for scenario in SCENARIOS)
-    named = set(re.findall(r"\b((?:artifacts|database|network)\.\w+)", kept))
+    retained = " ".join(str(scenario.graph().outputs.get("retained_on_destroy", "")) for scenario in SCENARIOS)
+    named = set(re.findall(r"\b((?:artifacts|database|network)\.\w+)", retained))
     assert named >= {"artifacts.softDeleteDays", "database.finalBackupDays"}
     for name in named - {"network.peered"}:
         assert f"`{name}`" in PAGES["gcp-destroy.md"], name
