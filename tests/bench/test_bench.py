@@ -33,9 +33,9 @@ def gone(pid: int) -> bool:
         return True
 
 
-def poll(what: Callable[[], bool], seconds: float = 20) -> bool:
+def poll(condition: Callable[[], bool], seconds: float = 20) -> bool:
     deadline = time.monotonic() + seconds
-    while not what():
+    while not condition():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)

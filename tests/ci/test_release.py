@@ -33,7 +33,9 @@ def git(folder: Path, *arguments: str) -> str:
 
 def environment() -> dict[str, str]:
     """No configuration of git but this: signing or a template of the user's would change what a test sees."""
-    identity = {f"GIT_{who}_{what}": "a@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    identity = {
+        f"GIT_{role}_{field}": "a@example.com" for role in ("AUTHOR", "COMMITTER") for field in ("NAME", "EMAIL")
+    }
     return {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, **identity}
 
 

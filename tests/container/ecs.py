@@ -35,8 +35,8 @@ def docker_flags(definition: Mapping[str, Any], overrides: Mapping[str, str]) ->
 
 
 def _flags(definition: Mapping[str, Any], overrides: Mapping[str, str]) -> Iterator[str]:
-    given = {one["name"]: one["value"] for one in definition["environment"]}
-    for name, value in {**given, **overrides}.items():
+    own = {entry["name"]: entry["value"] for entry in definition["environment"]}
+    for name, value in {**own, **overrides}.items():
         yield from ("--env", f"{name}={value}")
     yield from ("--user", definition["user"])
     if definition["privileged"]:

@@ -76,10 +76,10 @@ def test_image_adds_only_both_folders_and_their_packages(
 ) -> None:
     before = files_of(engine, base)
     added = {path for path in files.keys() - before.keys() if not path.startswith("app/venv/")}
-    ours = {path for path in added if files[path].kind != "5" and "__pycache__" not in path}
+    added_files = {path for path in added if files[path].kind != "5" and "__pycache__" not in path}
     kinds = [path for name in ("proxy_app", "mlflow_app") for path in (project / name).rglob("*.[ph][yt]*")]
     expected = {f"app/{path.relative_to(project)}" for path in kinds if not path.name.startswith(".")}
-    assert ours == {path for path in expected if path.endswith((".py", ".html"))}
+    assert added_files == {path for path in expected if path.endswith((".py", ".html"))}
     assert {path for path in files.keys() & before.keys() if files[path] != before[path]} == set()
 
 

@@ -237,8 +237,8 @@ async def stopped(task: Task) -> tuple[int, float]:
     return (await asyncio.to_thread(lambda: task.container.state))["ExitCode"], time.monotonic() - started
 
 
-async def wait_for_responses(balancer: LoadBalancer, task: Task, more: int = 20) -> None:
-    target = balancer.succeeded.get(task.port, 0) + more
+async def wait_for_responses(balancer: LoadBalancer, task: Task, count: int = 20) -> None:
+    target = balancer.succeeded.get(task.port, 0) + count
     await wait_until(lambda: balancer.succeeded.get(task.port, 0) >= target, within=60)
 
 
@@ -261,7 +261,11 @@ async def test_rolling_update_under_load_fails_no_request(
 async def test_stop_before_deregistration_fails_no_request(
     start_task: StartTask, definition: dict[str, Any], fake_sagemaker: FakeSageMaker, token_secret: Secret
 ) -> None:
-    settings = {one["name"]: int(one["value"]) for one in definition["environment"] if one["value"].isdecimal()}
+    settings = {
+        variable["name"]: int(variable["value"])
+        for variable in definition["environment"]
+        if variable["value"].isdecimal()
+    }
     drain = settings[proxy_environment.DRAIN_SECONDS]
     fake_sagemaker.faults.add("slow", times=None, delay=0.05, path=SEARCH)
     # A request that takes longer than the drain period, but ends within the grace period.

@@ -32,8 +32,8 @@ def section(page: str, stack: str) -> str:
 def rows(page: str, stack: str) -> Mapping[str, Row]:
     """Return the cost table of a stack by item."""
     found = {
-        one["item"]: Row(int(one["number"]), Decimal(one["price"]), one["each"] == "per hour", Decimal(one["sum"]))
-        for one in _ROW.finditer(section(page, stack))
+        row["item"]: Row(int(row["number"]), Decimal(row["price"]), row["each"] == "per hour", Decimal(row["sum"]))
+        for row in _ROW.finditer(section(page, stack))
     }
     assert len(found) == section(page, stack).count("\n| ") - 2, "a row has an unknown format"
     return found

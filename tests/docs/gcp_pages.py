@@ -31,7 +31,7 @@ def blocks(page: str, language: str) -> list[str]:
 def settings_in(page: str) -> list[dict[str, Any]]:
     """Return the mlflow:gcp settings of each YAML block of a page that has them."""
     read = [cast("dict[str, Any]", yaml.safe_load(block)) for block in blocks(page, "yaml")]
-    return [one["mlflow:gcp"] for one in read if "mlflow:gcp" in one]
+    return [block["mlflow:gcp"] for block in read if "mlflow:gcp" in block]
 
 
 def over(below: Any, above: Any) -> Any:
@@ -48,27 +48,27 @@ def stack_settings(stack: str) -> dict[str, Any]:
     return {"project": config["gcp:project"], "region": config["gcp:region"], **json.loads(config["mlflow:gcp"])}
 
 
-def read(given: Mapping[str, Any]) -> GcpMlflowSettings:
+def read(settings: Mapping[str, Any]) -> GcpMlflowSettings:
     """Validate settings merged over those of the development stack. Raises SettingsError."""
-    whole = cast("dict[str, Any]", over(stack_settings("gcp-dev"), given))
-    client_in_secrets = "clientIdSecret" in given.get("oauthClient", {})
+    merged = cast("dict[str, Any]", over(stack_settings("gcp-dev"), settings))
+    client_in_secrets = "clientIdSecret" in settings.get("oauthClient", {})
     if client_in_secrets:
-        del whole["oauthClient"]["clientId"]
+        del merged["oauthClient"]["clientId"]
     return GcpMlflowSettings.read(
-        whole if client_in_secrets else {**whole, "oauth_client_secret": "GOCSPX-a-secret"}, "here"
+        merged if client_in_secrets else {**merged, "oauth_client_secret": "GOCSPX-a-secret"}, "here"
     )
 
 
-def graph(given: Mapping[str, Any], stack: str = "gcp-dev") -> Graph:
+def graph(settings: Mapping[str, Any], stack: str = "gcp-dev") -> Graph:
     """Record the program with these settings; only the gcp: keys come from the stack file."""
-    return _recorded(json.dumps(given), stack)
+    return _recorded(json.dumps(settings), stack)
 
 
 @functools.cache
 def _recorded(written: str, stack: str) -> Graph:
-    given = json.loads(written)
+    settings = json.loads(written)
     config = {key: value for key, value in read_stack(ROOT, stack).config.items() if key.startswith("gcp:")}
-    secret = {} if "clientIdSecret" in given["oauthClient"] else {SECRET_KEY: "GOCSPX-a-secret"}
+    secret = {} if "clientIdSecret" in settings["oauthClient"] else {SECRET_KEY: "GOCSPX-a-secret"}
     return record(
         project_program,
         stack_name=stack,

@@ -46,9 +46,9 @@ def settings() -> set[str]:
 
 @pytest.mark.parametrize("block", blocks("yaml"))
 def test_yaml_blocks_are_valid_settings(block: str) -> None:
-    given = cast("dict[str, Any]", yaml.safe_load(block))["mlflow:aws"]
-    secret = {"oidcClientSecret": "a-secret"} if "oidc" in given["loadBalancer"] else {}
-    AwsMlflowProxySettings.read({**given, **secret}, "mlflow:aws")
+    values = cast("dict[str, Any]", yaml.safe_load(block))["mlflow:aws"]
+    secret = {"oidcClientSecret": "a-secret"} if "oidc" in values["loadBalancer"] else {}
+    AwsMlflowProxySettings.read({**values, **secret}, "mlflow:aws")
 
 
 def test_named_settings_exist() -> None:
@@ -73,13 +73,13 @@ def test_python_block_creates_the_component() -> None:
     (block,) = blocks("python")
 
     def program() -> None:
-        there = {
+        names = {
             "vpc": SimpleNamespace(id=pulumi.Output.from_input("vpc-0123456789abcdef0")),
             "a": SimpleNamespace(id=pulumi.Output.from_input("subnet-0123456789abcdef0")),
             "b": SimpleNamespace(id="subnet-0123456789abcdef1"),
             "aws_in_ireland": aws.Provider("ireland", region=REGION),
         }
-        exec(block, there)
+        exec(block, names)
 
     graph = record(program)
     assert graph.outputs["url"].startswith("http://internal-research-alb")
@@ -90,13 +90,13 @@ def test_python_block_creates_the_component() -> None:
 def test_make_targets_exist() -> None:
     named = set(re.findall(r"^\$ make (\w+)|`make (\w+)", PAGE, re.MULTILINE))
     makefile = (ROOT / "Makefile").read_text()
-    for name in {one or other for one, other in named}:
+    for name in {first or other for first, other in named}:
         assert re.search(rf"^{name}:", makefile, re.MULTILINE), name
 
 
 def test_config_secret_is_the_one_the_program_reads() -> None:
     (key,) = set(re.findall(r"pulumi config set --secret (\S+)", PAGE))
-    scenario = next(one for one in SCENARIOS if one.name == "oidc")
+    scenario = next(each for each in SCENARIOS if each.name == "oidc")
     assert key in scenario.config
 
 
@@ -120,23 +120,25 @@ def key_policy() -> list[dict[str, Any]]:
 
 
 def test_key_policy_actions_exist() -> None:
-    known = [str(one) for one in get_actions_for_service("kms")]
+    known = [str(name) for name in get_actions_for_service("kms")]
     for statement in key_policy():
         for action in [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]:
             pattern = re.compile(action.replace("*", ".*"))
-            assert any(pattern.fullmatch(one) for one in known), action
+            assert any(pattern.fullmatch(name) for name in known), action
 
 
 def test_key_policy_allows_the_stacks_log_groups_only() -> None:
-    logs = [one for one in key_policy() if one["Principal"] == {"Service": f"logs.{REGION}.amazonaws.com"}]
+    logs = [
+        statement for statement in key_policy() if statement["Principal"] == {"Service": f"logs.{REGION}.amazonaws.com"}
+    ]
     where = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group"
 
     def is_allowed(name: str) -> bool:
         return allowed(logs, "kms:GenerateDataKey", "*", {"kms:EncryptionContext:aws:logs:arn": f"{where}:{name}"})
 
-    graph = next(one for one in SCENARIOS if one.name == "customer-key").graph()
+    graph = next(scenario for scenario in SCENARIOS if scenario.name == "customer-key").graph()
     groups = [
-        str(one.inputs.get("name", f"{one.name}-0a1b2c3")) for one in graph.of("aws:cloudwatch/logGroup:LogGroup")
+        str(group.inputs.get("name", f"{group.name}-0a1b2c3")) for group in graph.of("aws:cloudwatch/logGroup:LogGroup")
     ]
     assert len(groups) == 3
     assert all(is_allowed(name) for name in groups)
@@ -144,10 +146,10 @@ def test_key_policy_allows_the_stacks_log_groups_only() -> None:
 
 
 def test_key_policy_allows_alarms_and_disks() -> None:
-    graph = next(one for one in SCENARIOS if one.name == "customer-key").graph()
+    graph = next(scenario for scenario in SCENARIOS if scenario.name == "customer-key").graph()
     (topic,) = graph.of("aws:sns/topic:Topic")
     (template,) = graph.of("aws:ec2/launchTemplate:LaunchTemplate")
     assert topic.inputs["kmsMasterKeyId"] == template.inputs["blockDeviceMappings"][0]["ebs"]["kmsKeyId"]
-    principals = json.dumps([one["Principal"] for one in key_policy()])
+    principals = json.dumps([statement["Principal"] for statement in key_policy()])
     assert "cloudwatch.amazonaws.com" in principals
     assert "AWSServiceRoleForAutoScaling" in principals

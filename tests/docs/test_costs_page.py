@@ -20,7 +20,7 @@ STACKS = {"dev": "development", "prod": "production"}
 
 
 def graph(stack: str) -> Graph:
-    (found,) = [one for one in SCENARIOS if one.name == STACKS[stack]]
+    (found,) = [scenario for scenario in SCENARIOS if scenario.name == STACKS[stack]]
     return found.graph()
 
 
@@ -35,20 +35,23 @@ def instances(kind: str) -> Callable[[Graph], int]:
 
 def gigabytes(graph: Graph) -> int:
     disks = listed(only(graph, "aws:ec2/launchTemplate:LaunchTemplate")["blockDeviceMappings"])
-    assert {one["ebs"]["volumeType"] for one in disks} == {"gp3"}
-    return tasks(graph) * sum(int(one["ebs"]["volumeSize"]) for one in disks)
+    assert {disk["ebs"]["volumeType"] for disk in disks} == {"gp3"}
+    return tasks(graph) * sum(int(disk["ebs"]["volumeSize"]) for disk in disks)
 
 
 def endpoints_in_zones(graph: Graph) -> int:
-    found = [one.inputs for one in graph.of("aws:ec2/vpcEndpoint:VpcEndpoint")]
-    return sum(len(listed(one["subnetIds"])) for one in found if one["vpcEndpointType"] == "Interface")
+    found = [endpoint.inputs for endpoint in graph.of("aws:ec2/vpcEndpoint:VpcEndpoint")]
+    return sum(len(listed(inputs["subnetIds"])) for inputs in found if inputs["vpcEndpointType"] == "Interface")
 
 
 def metrics(graph: Graph) -> int:
     """Count custom metrics: a metric filter with dimensions creates one for each of their values."""
-    found = [one.inputs["metricTransformation"] for one in graph.of("aws:cloudwatch/logMetricFilter:LogMetricFilter")]
-    assert {tuple(one["dimensions"]) for one in found if "dimensions" in one} == {("Role",)}
-    return sum(len(ROLES) if "dimensions" in one else 1 for one in found)
+    found = [
+        resource.inputs["metricTransformation"]
+        for resource in graph.of("aws:cloudwatch/logMetricFilter:LogMetricFilter")
+    ]
+    assert {tuple(metric["dimensions"]) for metric in found if "dimensions" in metric} == {("Role",)}
+    return sum(len(ROLES) if "dimensions" in metric else 1 for metric in found)
 
 
 def scaling_alarms(graph: Graph) -> int:
@@ -67,9 +70,9 @@ COUNTS: Mapping[str, Callable[[Graph], int]] = {
     "serverless MLflow app": kinds("aws:sagemaker/mlflowApp:MlflowApp"),
     "tracking server, Small": lambda graph: len(
         [
-            one
-            for one in graph.of("aws:sagemaker/mlflowTrackingServer:MlflowTrackingServer")
-            if one.inputs["trackingServerSize"] == "Small"
+            server
+            for server in graph.of("aws:sagemaker/mlflowTrackingServer:MlflowTrackingServer")
+            if server.inputs["trackingServerSize"] == "Small"
         ]
     ),
     "secret": kinds("aws:secretsmanager/secret:Secret"),
@@ -79,7 +82,7 @@ COUNTS: Mapping[str, Callable[[Graph], int]] = {
     "scaling alarm, created by AWS": scaling_alarms,
     "dashboard": kinds("aws:cloudwatch/dashboard:Dashboard"),
     "web ACL (WAF)": kinds("aws:wafv2/webAcl:WebAcl"),
-    "web ACL rule": lambda graph: sum(len(listed(one.inputs["rules"])) for one in graph.of("aws:wafv2/webAcl:WebAcl")),
+    "web ACL rule": lambda graph: sum(len(listed(acl.inputs["rules"])) for acl in graph.of("aws:wafv2/webAcl:WebAcl")),
 }
 # Resource types without a fixed price.
 FREE = re.compile(
@@ -96,16 +99,16 @@ PRICED = re.compile(
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_quantities_match_the_stack(stack: str) -> None:
-    counted = {what: count(graph(stack)) for what, count in COUNTS.items()}
-    assert {what: row.number for what, row in rows(PAGE, stack).items()} == {
-        what: number for what, number in counted.items() if number
+    counted = {item: count(graph(stack)) for item, count in COUNTS.items()}
+    assert {item: row.number for item, row in rows(PAGE, stack).items()} == {
+        item: number for item, number in counted.items() if number
     }
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_resource_type_is_free_or_priced(stack: str) -> None:
-    kinds_there = {one.type for one in graph(stack).resources if one.custom}
-    assert not {one for one in kinds_there if not FREE.match(one) and not PRICED.match(one)}
+    kinds_there = {resource.type for resource in graph(stack).resources if resource.custom}
+    assert not {kind for kind in kinds_there if not FREE.match(kind) and not PRICED.match(kind)}
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -128,7 +131,7 @@ def test_savings_match_the_tables() -> None:
     assert f"| `loadBalancer.waf: false` | -{prod['web ACL (WAF)'].sum + prod['web ACL rule'].sum} |" in PAGE
     assert f"| `monitoring.dashboard: false` | -{prod['dashboard'].sum} |" in PAGE
     task = sum(
-        dev[what].sum for what in ("instance, t4g.small", "disk, GB of gp3", "calls of a task to read the tokens")
+        dev[item].sum for item in ("instance, t4g.small", "disk, GB of gp3", "calls of a task to read the tokens")
     )
     assert f"| `service.minTasks: 2` | +{task} |" in PAGE
 

@@ -38,7 +38,7 @@ FREE = re.compile(
 
 
 def graph(stack: str) -> Graph:
-    (found,) = [one for one in SCENARIOS if one.name == STACKS[stack]]
+    (found,) = [scenario for scenario in SCENARIOS if scenario.name == STACKS[stack]]
     return found.graph()
 
 
@@ -89,7 +89,7 @@ COUNTS: Mapping[str, Callable[[Graph], int]] = {
     "database, GB of disk in each zone": disk(2),
     "secret version": kinds("gcp:secretmanager/secretVersion:SecretVersion"),
     "alert condition": lambda graph: sum(
-        len(one.inputs["conditions"]) for one in graph.of("gcp:monitoring/alertPolicy:AlertPolicy")
+        len(policy.inputs["conditions"]) for policy in graph.of("gcp:monitoring/alertPolicy:AlertPolicy")
     ),
 }
 
@@ -100,37 +100,39 @@ def total(sums: Iterable[Decimal]) -> Decimal:
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_quantities_match_the_stack(stack: str) -> None:
-    there = {what: count(graph(stack)) for what, count in COUNTS.items()}
-    assert {what: row.number for what, row in rows(PAGE, stack).items()} == {what: n for what, n in there.items() if n}
+    counted = {item: count(graph(stack)) for item, count in COUNTS.items()}
+    assert {item: row.number for item, row in rows(PAGE, stack).items()} == {
+        item: n for item, n in counted.items() if n
+    }
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_sums_are_correct(stack: str) -> None:
-    for what, row in rows(PAGE, stack).items():
-        assert row.sum == monthly(row.number, row.price, hourly=row.hourly), what
+    for item, row in rows(PAGE, stack).items():
+        assert row.sum == monthly(row.number, row.price, hourly=row.hourly), item
     assert stated_total(PAGE, stack) == total(row.sum for row in rows(PAGE, stack).values())
 
 
 def test_unit_prices_are_equal_in_both_stacks() -> None:
-    one, other = (rows(PAGE, stack) for stack in STACKS)
-    for what in one.keys() & other.keys():
-        assert (one[what].price, one[what].hourly) == (other[what].price, other[what].hourly)
+    first, other = (rows(PAGE, stack) for stack in STACKS)
+    for item in first.keys() & other.keys():
+        assert (first[item].price, first[item].hourly) == (other[item].price, other[item].hourly)
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_resource_type_is_free_or_priced(stack: str) -> None:
-    made = {one.type for one in graph(stack).resources if one.type.startswith("gcp:")}
-    assert made >= PRICED
-    unknown = {kind for kind in made - PRICED - USAGE_BASED if not FREE.match(kind)}
+    types = {resource.type for resource in graph(stack).resources if resource.type.startswith("gcp:")}
+    assert types >= PRICED
+    unknown = {kind for kind in types - PRICED - USAGE_BASED if not FREE.match(kind)}
     assert not unknown, "if these have a price, add a row to docs/gcp-costs.md"
 
 
 def test_savings_match_the_tables() -> None:
     prod, dev = rows(PAGE, "gcp-prod"), rows(PAGE, "gcp-dev")
-    standby = total(row.sum for what, row in prod.items() if what.endswith("in each zone")) / 2
-    prod_database = total(row.sum for what, row in prod.items() if what.startswith("database, "))
-    dev_database = total(row.sum for what, row in dev.items() if what.startswith("database, "))
-    instance = total(row.sum for what, row in prod.items() if what.startswith("App Engine, ")) / 2
+    standby = total(row.sum for item, row in prod.items() if item.endswith("in each zone")) / 2
+    prod_database = total(row.sum for item, row in prod.items() if item.startswith("database, "))
+    dev_database = total(row.sum for item, row in dev.items() if item.startswith("database, "))
+    instance = total(row.sum for item, row in prod.items() if item.startswith("App Engine, ")) / 2
     (micro,) = re.findall(r"The smallest database \(([\d.]+) per hour\)", PAGE)
     small = dev["database, db-g1-small"]
     assert small.hourly
@@ -147,7 +149,7 @@ def test_savings_match_the_tables() -> None:
 def test_price_of_an_additional_instance_matches_the_rows() -> None:
     dev = rows(PAGE, "gcp-dev")
     (stated,) = re.findall(r"additional instance, up to\s+`app.maxInstances`, costs ([\d.]+) per month", PAGE)
-    assert Decimal(stated) == total(row.sum for what, row in dev.items() if what.startswith("App Engine, "))
+    assert Decimal(stated) == total(row.sum for item, row in dev.items() if item.startswith("App Engine, "))
 
 
 def test_database_tiers_are_the_defaults() -> None:

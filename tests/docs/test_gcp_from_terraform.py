@@ -48,25 +48,26 @@ def imported() -> list[dict[str, Any]]:
     return json.loads(block)["resources"]
 
 
-def program_resource(one: dict[str, Any]) -> Resource:
+def program_resource(entry: dict[str, Any]) -> Resource:
     """Return the program's resource with this type, name and parents."""
     names = {each["name"]: each for each in imported()}
     parents: list[tuple[str, str]] = []
-    above = one.get("parent")
+    above = entry.get("parent")
     while above:
         parents.append((names[above]["type"], _name(names[above])))
         above = names[above].get("parent")
     found = graph(given())
     (resource,) = [
-        each
-        for each in found.of(one["type"])
-        if each.name == _name(one) and [(parent.type, parent.name) for parent in found.ancestors(each)] == parents
+        resource
+        for resource in found.of(entry["type"])
+        if resource.name == _name(entry)
+        and [(parent.type, parent.name) for parent in found.ancestors(resource)] == parents
     ]
     return resource
 
 
-def _name(one: dict[str, Any]) -> str:
-    return one.get("logicalName", one["name"])
+def _name(entry: dict[str, Any]) -> str:
+    return entry.get("logicalName", entry["name"])
 
 
 @pytest.mark.parametrize("name", VARIABLES)
@@ -90,7 +91,7 @@ def test_every_setting_is_in_the_tables() -> None:
         name
         for name in set(SETTINGS) - named - groups
         # A row with a group stands for every setting in it.
-        if not any(name.startswith(f"{one}.") for one in named & groups)
+        if not any(name.startswith(f"{group}.") for group in named & groups)
     }
     assert missing == without_counterpart | secret
 
@@ -102,31 +103,33 @@ def test_outputs_in_the_tables_exist() -> None:
 # --- Moving in
 
 
-@pytest.mark.parametrize("one", imported(), ids=lambda one: one["name"])
-def test_import_names_match_the_program(one: dict[str, Any]) -> None:
-    found = program_resource(one)
-    assert found.custom is not one.get("component", False)
+@pytest.mark.parametrize("entry", imported(), ids=lambda entry: entry["name"])
+def test_import_names_match_the_program(entry: dict[str, Any]) -> None:
+    found = program_resource(entry)
+    assert found.custom is not entry.get("component", False)
 
 
 def test_import_file_is_complete() -> None:
-    named = {(one["type"], _name(one)) for one in imported()}
-    there = {(one.type, one.name) for one in graph(given()).resources if one.type in IMPORTED_TYPES}
-    assert there
-    assert there <= named
+    named = {(entry["type"], _name(entry)) for entry in imported()}
+    in_program = {
+        (resource.type, resource.name) for resource in graph(given()).resources if resource.type in IMPORTED_TYPES
+    }
+    assert in_program
+    assert in_program <= named
     (application,) = graph(given()).of("gcp:appengine/application:Application")
     assert application.import_id == given()["project"]
 
 
-@pytest.mark.parametrize("one", [one for one in imported() if "id" in one], ids=lambda one: one["name"])
-def test_import_ids_match_the_settings(one: dict[str, Any]) -> None:
+@pytest.mark.parametrize("entry", [entry for entry in imported() if "id" in entry], ids=lambda entry: entry["name"])
+def test_import_ids_match_the_settings(entry: dict[str, Any]) -> None:
     """The ids have the provider's import format, and the settings keep name and location unchanged."""
-    found = program_resource(one).inputs
+    found = program_resource(entry).inputs
     forms = {
         "gcp:sql/databaseInstance:DatabaseInstance": "projects/{project}/instances/{name}",
         "gcp:sql/database:Database": "projects/{project}/instances/{instance}/databases/{name}",
         "gcp:storage/bucket:Bucket": "{name}",
     }
-    assert one["id"] == forms[one["type"]].format(**found)
+    assert entry["id"] == forms[entry["type"]].format(**found)
 
 
 def test_character_set_of_the_database_is_ignored() -> None:

@@ -34,8 +34,8 @@ OUTPUTS = set(GcpMlflow.__annotations__)
 
 @pytest.mark.parametrize("page", PAGES)
 def test_yaml_blocks_are_valid_settings(page: str) -> None:
-    for given in settings_in(page):
-        read(given)
+    for settings in settings_in(page):
+        read(settings)
     for block in blocks(page, "yaml"):
         assert yaml.safe_load(block)
 
@@ -49,10 +49,10 @@ def test_named_settings_exist_and_accept_the_value(page: str) -> None:
         assert name in SETTINGS, name
         if value:
             first, *rest = reversed(name.split("."))
-            given = {first: yaml.safe_load(value)}
+            settings = {first: yaml.safe_load(value)}
             for group in rest:
-                given = {group: given}
-            read(given)
+                settings = {group: settings}
+            read(settings)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -69,7 +69,7 @@ def test_guide_has_a_table_of_settings() -> None:
 def test_named_outputs_exist(page: str) -> None:
     named = set(re.findall(r"pulumi stack output (\w+)", PAGES[page]))
     named |= {
-        one for several in re.findall(r"outputs? ((?:`\w+`(?:, | and )?)+)", PAGES[page]) for one in _names(several)
+        name for several in re.findall(r"outputs? ((?:`\w+`(?:, | and )?)+)", PAGES[page]) for name in _names(several)
     }
     # An output of the Terraform module.
     assert named - {"mlflow_artifacts_bucket_name"} <= OUTPUTS
@@ -132,9 +132,9 @@ def test_stack_file_uses_one_project_name(stack: str) -> None:
             assert re.search(rf"^{key.removeprefix('gcp:')}:", known, re.MULTILINE), key
     for account in re.findall(r"@([\w-]+)\.iam", text):
         assert account == "my-project"
-    made = graph(stack_settings(stack), stack)
-    assert made.outputs["url"] == "https://mlflow-dot-my-project.ew.r.appspot.com"
-    assert not made.messages
+    recorded = graph(stack_settings(stack), stack)
+    assert recorded.outputs["url"] == "https://mlflow-dot-my-project.ew.r.appspot.com"
+    assert not recorded.messages
 
 
 def test_stack_file_states_the_total_cost() -> None:
@@ -158,8 +158,10 @@ def test_python_block_creates_the_component() -> None:
 
 def test_rotation_replaces_the_password_only() -> None:
     (pattern,) = re.findall(r"pulumi up --replace '([^']+)'", GUIDE)
-    found = [one for one in graph(stack_settings("gcp-dev")).resources if fnmatch.fnmatch(one.urn, pattern)]
-    assert [one.type for one in found] == ["random:index/randomPassword:RandomPassword"]
+    found = [
+        resource for resource in graph(stack_settings("gcp-dev")).resources if fnmatch.fnmatch(resource.urn, pattern)
+    ]
+    assert [resource.type for resource in found] == ["random:index/randomPassword:RandomPassword"]
 
 
 def test_alert_table_matches_the_stack() -> None:
@@ -187,20 +189,20 @@ def roles() -> dict[str, set[str]]:
 
 
 def test_every_resource_type_has_a_role() -> None:
-    there = {
+    types = {
         f"{module}.{kind}"
         for scenario in SCENARIOS
-        for one in scenario.graph().resources
-        for module, kind in re.findall(r"^gcp:(\w+)/\w+:(\w+)$", one.type)
+        for resource in scenario.graph().resources
+        for module, kind in re.findall(r"^gcp:(\w+)/\w+:(\w+)$", resource.type)
     }
     named = set[str]().union(*roles().values())
-    assert there == named
+    assert types == named
 
 
 def test_commands_grant_every_role_of_the_table() -> None:
-    (script,) = [one for one in blocks("gcp.md", "bash") if "add-iam-policy-binding" in one]
-    given = re.findall(r"\b[a-z]+(?:\.[a-zA-Z]+)+\b", script.split("for ROLE in")[1].split("; do")[0])
-    assert sorted(given) == sorted(roles())
+    (script,) = [block for block in blocks("gcp.md", "bash") if "add-iam-policy-binding" in block]
+    granted = re.findall(r"\b[a-z]+(?:\.[a-zA-Z]+)+\b", script.split("for ROLE in")[1].split("; do")[0])
+    assert sorted(granted) == sorted(roles())
 
 
 # --- Destroy
@@ -217,7 +219,9 @@ def test_listed_protected_resources_are_the_stacks() -> None:
     }
     sentence = re.findall(r"deletes nothing:(.*?)\.", PAGES["gcp-destroy.md"], re.DOTALL)[0]
     listed = re.split(r",|\band\b|\bwith\b", " ".join(sentence.split()))
-    protected = {one.type for one in graph(stack_settings("gcp-prod"), "gcp-prod").resources if one.protect}
+    protected = {
+        resource.type for resource in graph(stack_settings("gcp-prod"), "gcp-prod").resources if resource.protect
+    }
     assert {words[item.strip()] for item in listed if item.strip()} == protected
 
 

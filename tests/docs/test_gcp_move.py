@@ -103,7 +103,7 @@ def test_imported_resources_are_updated_in_place(engine: Engine) -> None:
     (block,) = blocks("from-terraform.md", "json")
     (engine.folder / "import.json").write_text(block.replace("my-project", PROJECT))
     engine.command("import", "--file", "import.json", "--generate-code=false", "--yes", "--skip-preview").ok()
-    imported = {one["type"] for one in engine.resources}
+    imported = {resource["type"] for resource in engine.resources}
     assert imported == MOVED - {APPLICATION}
     found = planned_operations(engine.preview().ok())
     assert found.pop(APPLICATION) <= {"import", "update"}

@@ -36,7 +36,7 @@ def test_metrics_match_the_code() -> None:
 
 def test_alarm_table_matches_the_stack() -> None:
     """Names, thresholds and periods are those of the development stack."""
-    (development,) = [one for one in SCENARIOS if one.name == "development"]
+    (development,) = [scenario for scenario in SCENARIOS if scenario.name == "development"]
     rows = re.findall(
         r"^\| ([a-z-]+) \| [^|]+ \| ([<>]) (\d+) \| (\d+) of (\d+) s \|", section("Alarms on AWS"), re.MULTILINE
     )

@@ -155,9 +155,9 @@ async def test_invalid_parameter_returns_validation_exception(
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session,
         session.post(url, data=body, headers=dict(request.headers.items())) as response,
     ):
-        answer = await response.json(content_type="application/x-amz-json-1.1")
-    assert (response.status, answer["__type"]) == (400, "ValidationException"), answer
-    assert f"'{next(iter(parameters))}'" in answer["message"]
+        result = await response.json(content_type="application/x-amz-json-1.1")
+    assert (response.status, result["__type"]) == (400, "ValidationException"), result
+    assert f"'{next(iter(parameters))}'" in result["message"]
 
 
 def test_limits_match_botocores_model() -> None:
@@ -204,9 +204,9 @@ async def test_assume_role_returns_valid_credentials(
 ) -> None:
     role = "arn:aws:iam::000000000000:role/team/reader"
     sts = await client("sts", fake_sagemaker, monkeypatch)
-    answer = await call(sts.assume_role, RoleArn=role, RoleSessionName="me", DurationSeconds=900)
-    assert answer["AssumedRoleUser"]["Arn"] == "arn:aws:sts::000000000000:assumed-role/reader/me"
-    keys = answer["Credentials"]
+    result = await call(sts.assume_role, RoleArn=role, RoleSessionName="me", DurationSeconds=900)
+    assert result["AssumedRoleUser"]["Arn"] == "arn:aws:sts::000000000000:assumed-role/reader/me"
+    keys = result["Credentials"]
     credential = fake_sagemaker.credentials.find(keys["AccessKeyId"], keys["SessionToken"])
     assert credential.secret_key == keys["SecretAccessKey"]
     assert keys["Expiration"].timestamp() == pytest.approx(time.time() + 900, abs=30)

@@ -52,9 +52,9 @@ async def test_error_has_given_status(fake_sagemaker: FakeSageMaker, recorder: R
 
 async def test_deny_returns_access_denied(fake_sagemaker: FakeSageMaker) -> None:
     fake_sagemaker.faults.add("deny")
-    status, answer, kind = await send(fake_sagemaker, sign(fake_sagemaker))
+    status, result, kind = await send(fake_sagemaker, sign(fake_sagemaker))
     assert (status, kind) == (403, "AccessDeniedException")
-    assert "is not authorized to perform" in answer["message"]
+    assert "is not authorized to perform" in result["message"]
     await assert_works(fake_sagemaker)
 
 
@@ -152,8 +152,8 @@ async def test_truncated_mlflow_response_resets_connection(start_fake_sagemaker:
 
 async def test_unreachable_mlflow_returns_503(start_fake_sagemaker: Any, unused_tcp_port: int) -> None:
     fake_sagemaker = await start_fake_sagemaker(upstream=f"http://127.0.0.1:{unused_tcp_port}")
-    status, answer, kind = await send(fake_sagemaker, sign(fake_sagemaker))
-    assert (status, kind) == (503, "ServiceUnavailable"), answer
+    status, result, kind = await send(fake_sagemaker, sign(fake_sagemaker))
+    assert (status, kind) == (503, "ServiceUnavailable"), result
 
 
 async def test_faults_are_controlled_over_http(fake_sagemaker: FakeSageMaker) -> None:

@@ -14,16 +14,16 @@ CREATE = "/api/2.0/mlflow/experiments/create"
 
 
 async def assert_accepted(fake_sagemaker: FakeSageMaker, target: str = SEARCH, **options: Any) -> None:
-    status, answer, _ = await send(fake_sagemaker, sign(fake_sagemaker, target, **options), target)
-    assert status == 200, answer
+    status, result, _ = await send(fake_sagemaker, sign(fake_sagemaker, target, **options), target)
+    assert status == 200, result
 
 
 async def assert_mismatch(
     fake_sagemaker: FakeSageMaker, headers: CIMultiDict[str], target: str = SEARCH, **options: Any
 ) -> None:
-    status, answer, kind = await send(fake_sagemaker, headers, target, **options)
-    assert (status, kind) == (403, "InvalidSignatureException"), answer
-    assert "does not match the signature you provided" in answer["message"]
+    status, result, kind = await send(fake_sagemaker, headers, target, **options)
+    assert (status, kind) == (403, "InvalidSignatureException"), result
+    assert "does not match the signature you provided" in result["message"]
 
 
 async def test_signed_request_is_accepted(either: FakeSageMaker) -> None:
@@ -34,15 +34,15 @@ async def test_signed_body_is_forwarded(either: FakeSageMaker) -> None:
     body = f'{{"name": "signed {time.time_ns()}"}}'.encode()
     content = {"Content-Type": "application/json"}
     headers = sign(either, CREATE, method="POST", body=body, headers=content)
-    status, answer, _ = await send(either, headers, CREATE, method="POST", body=body)
-    assert status == 200, answer
-    assert answer["experiment_id"]
+    status, result, _ = await send(either, headers, CREATE, method="POST", body=body)
+    assert status == 200, result
+    assert result["experiment_id"]
 
 
 async def test_mlflow_errors_are_forwarded(either: FakeSageMaker) -> None:
     target = "/api/2.0/mlflow/runs/get?run_id=none"
-    status, answer, _ = await send(either, sign(either, target), target)
-    assert (status, answer["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+    status, result, _ = await send(either, sign(either, target), target)
+    assert (status, result["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
 
 
 async def test_aws_headers_are_not_forwarded_to_mlflow(start_fake_sagemaker: Any, recorder: Recorder) -> None:
@@ -59,16 +59,16 @@ async def test_aws_headers_are_not_forwarded_to_mlflow(start_fake_sagemaker: Any
 async def test_missing_signature_returns_403(either: FakeSageMaker) -> None:
     headers = sign(either)
     del headers["Authorization"]
-    status, answer, kind = await send(either, headers)
+    status, result, kind = await send(either, headers)
     assert (status, kind) == (403, "MissingAuthenticationTokenException")
-    assert answer == {"message": "Missing Authentication Token"}
+    assert result == {"message": "Missing Authentication Token"}
 
 
 async def test_bearer_token_returns_403(fake_sagemaker: FakeSageMaker) -> None:
     headers = sign(fake_sagemaker)
     headers["Authorization"] = "Bearer mine"
-    status, answer, kind = await send(fake_sagemaker, headers)
-    assert (status, kind) == (403, "IncompleteSignatureException"), answer
+    status, result, kind = await send(fake_sagemaker, headers)
+    assert (status, kind) == (403, "IncompleteSignatureException"), result
 
 
 async def test_wrong_signature_returns_403(either: FakeSageMaker) -> None:
@@ -94,17 +94,17 @@ async def test_changed_header_returns_403(fake_sagemaker: FakeSageMaker) -> None
 
 
 async def test_wrong_region_returns_403(either: FakeSageMaker) -> None:
-    status, answer, _ = await send(either, sign(either, region="eu-west-1"))
-    assert (status, "valid region" in answer["message"]) == (403, True)
+    status, result, _ = await send(either, sign(either, region="eu-west-1"))
+    assert (status, "valid region" in result["message"]) == (403, True)
 
 
 @pytest.mark.parametrize("service", ["sagemaker", "sagemaker-mlflow", "execute-api"])
 async def test_only_service_of_its_kind_is_accepted(either: FakeSageMaker, service: str) -> None:
-    status, answer, _ = await send(either, sign(either, service=service))
+    status, result, _ = await send(either, sign(either, service=service))
     if service == either.target.service:
         assert status == 200
     else:
-        assert (status, answer["message"]) == (
+        assert (status, result["message"]) == (
             403,
             f"Credential should be scoped to correct service: '{either.target.service}'.",
         )
@@ -115,8 +115,8 @@ async def test_clock_skew_over_five_minutes_returns_403(
     start_fake_sagemaker: Any, seconds: float, message: str
 ) -> None:
     fake_sagemaker = await start_fake_sagemaker(clock=lambda: time.time() + seconds)
-    status, answer, _ = await send(fake_sagemaker, sign(fake_sagemaker))
-    assert (status, answer["message"].startswith(message)) == (403, True), answer
+    status, result, _ = await send(fake_sagemaker, sign(fake_sagemaker))
+    assert (status, result["message"].startswith(message)) == (403, True), result
 
 
 async def test_clock_skew_of_four_minutes_is_accepted(start_fake_sagemaker: Any) -> None:
@@ -126,20 +126,20 @@ async def test_clock_skew_of_four_minutes_is_accepted(start_fake_sagemaker: Any)
 async def test_date_outside_credential_scope_returns_403(fake_sagemaker: FakeSageMaker) -> None:
     headers = sign(fake_sagemaker)
     headers["X-Amz-Date"] = "20200101T000000Z"
-    status, answer, _ = await send(fake_sagemaker, headers)
-    assert (status, "Date in Credential scope" in answer["message"]) == (403, True), answer
+    status, result, _ = await send(fake_sagemaker, headers)
+    assert (status, "Date in Credential scope" in result["message"]) == (403, True), result
 
 
 async def test_changed_body_returns_403(either: FakeSageMaker) -> None:
     headers = sign(either, CREATE, method="POST", body=b'{"name": "a"}')
-    status, answer, _ = await send(either, headers, CREATE, method="POST", body=b'{"name": "b"}')
-    assert (status, "x-amz-content-sha256" in answer["message"]) == (403, True), answer
+    status, result, _ = await send(either, headers, CREATE, method="POST", body=b'{"name": "b"}')
+    assert (status, "x-amz-content-sha256" in result["message"]) == (403, True), result
 
 
 async def test_unsigned_payload_returns_403(fake_sagemaker: FakeSageMaker) -> None:
     headers = sign(fake_sagemaker, headers={"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"})
-    status, answer, _ = await send(fake_sagemaker, headers)
-    assert (status, "x-amz-content-sha256" in answer["message"]) == (403, True), answer
+    status, result, _ = await send(fake_sagemaker, headers)
+    assert (status, "x-amz-content-sha256" in result["message"]) == (403, True), result
 
 
 @pytest.mark.parametrize("name", ["X-Amz-Content-SHA256", "X-Amz-Date", "X-Amz-Security-Token", "arn"])
@@ -147,11 +147,11 @@ async def test_missing_or_unsigned_required_header_is_rejected(either: FakeSageM
     name = either.target.header if name == "arn" else name
     headers = sign(either)
     headers["Authorization"] = headers["Authorization"].replace(f";{name.lower()}", "")
-    status, answer, _ = await send(either, headers)
-    assert (status, f"'{name.lower()}'" in answer["message"]) == (403, True), answer
+    status, result, _ = await send(either, headers)
+    assert (status, f"'{name.lower()}'" in result["message"]) == (403, True), result
     del headers[name]
-    status, answer, _ = await send(either, headers)
-    assert status in {400, 403}, answer
+    status, result, _ = await send(either, headers)
+    assert status in {400, 403}, result
 
 
 @pytest.mark.parametrize("name", ["TE", "Upgrade", "Keep-Alive"])
@@ -163,42 +163,42 @@ async def test_signed_hop_by_hop_header_returns_403(fake_sagemaker: FakeSageMake
     authorization = headers["Authorization"].split(", ")
     authorization[1] = f"SignedHeaders={';'.join(names)}"
     headers["Authorization"] = ", ".join(authorization)
-    status, answer, _ = await send(fake_sagemaker, headers)
-    assert (status, f"'{name.lower()}'" in answer["message"]) == (403, True), answer
+    status, result, _ = await send(fake_sagemaker, headers)
+    assert (status, f"'{name.lower()}'" in result["message"]) == (403, True), result
 
 
 async def test_arn_header_of_other_kind_returns_400(either: FakeSageMaker) -> None:
     other = {"x-sm-mlflow-app-arn": APP_ARN, "x-mlflow-sm-tracking-server-arn": TRACKING_SERVER_ARN}
     del other[either.target.header]
-    status, answer, _ = await send(either, sign(either, headers=other))
-    assert (status, next(iter(other)) in answer["message"]) == (400, True), answer
+    status, result, _ = await send(either, sign(either, headers=other))
+    assert (status, next(iter(other)) in result["message"]) == (400, True), result
 
 
 async def test_other_arn_returns_access_denied(either: FakeSageMaker) -> None:
     headers = sign(either, headers={either.target.header: either.target.arn + "x"})
-    status, answer, kind = await send(either, headers)
+    status, result, kind = await send(either, headers)
     assert (status, kind) == (403, "AccessDeniedException")
-    assert answer["message"].startswith("User: arn:aws:sts::000000000000:assumed-role/")
-    assert "is not authorized to perform: sagemaker" in answer["message"]
+    assert result["message"].startswith("User: arn:aws:sts::000000000000:assumed-role/")
+    assert "is not authorized to perform: sagemaker" in result["message"]
 
 
 async def test_unknown_access_key_returns_403(either: FakeSageMaker) -> None:
     unknown = Credential("ASIAUNKNOWN", "secret", "token", time.time() + 60, "")
-    status, answer, kind = await send(either, sign(either, credential=unknown))
-    assert (status, kind) == (403, "UnrecognizedClientException"), answer
+    status, result, kind = await send(either, sign(either, credential=unknown))
+    assert (status, kind) == (403, "UnrecognizedClientException"), result
 
 
 async def test_session_token_of_other_credentials_returns_403(fake_sagemaker: FakeSageMaker) -> None:
     first, second = fake_sagemaker.credentials.issue(60), fake_sagemaker.credentials.issue(60)
     mixed = Credential(first.access_key, first.secret_key, second.token, first.expires, "")
-    status, answer, kind = await send(fake_sagemaker, sign(fake_sagemaker, credential=mixed))
-    assert (status, kind) == (403, "UnrecognizedClientException"), answer
+    status, result, kind = await send(fake_sagemaker, sign(fake_sagemaker, credential=mixed))
+    assert (status, kind) == (403, "UnrecognizedClientException"), result
 
 
 async def test_expired_token_returns_403(either: FakeSageMaker) -> None:
-    status, answer, kind = await send(either, sign(either, credential=either.credentials.issue(-1)))
+    status, result, kind = await send(either, sign(either, credential=either.credentials.issue(-1)))
     assert (status, kind) == (403, "ExpiredTokenException")
-    assert answer == {"message": "The security token included in the request is expired"}
+    assert result == {"message": "The security token included in the request is expired"}
 
 
 @pytest.mark.parametrize("raw", ["name='a'", "name%3D'a'", "a/b", "a:b", "a+b", "a!b", "a*b", "(a)"])
@@ -224,8 +224,8 @@ async def test_query_signed_in_canonical_form_is_accepted(
 ) -> None:
     start = "/api/2.0/mlflow/experiments/get-by-name?experiment_name="
     headers = sign(fake_sagemaker, start + sent, signed_target=start + canonical)
-    status, answer, _ = await send(fake_sagemaker, headers, start + sent)
-    assert (status, answer["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST"), answer
+    status, result, _ = await send(fake_sagemaker, headers, start + sent)
+    assert (status, result["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST"), result
 
 
 async def test_repeated_and_empty_query_values_are_sorted(fake_sagemaker: FakeSageMaker) -> None:
@@ -233,8 +233,8 @@ async def test_repeated_and_empty_query_values_are_sorted(fake_sagemaker: FakeSa
     sent = "run_ids=b&metric_key=&run_ids=a&&flag"
     canonical = "flag=&metric_key=&run_ids=a&run_ids=b"
     headers = sign(fake_sagemaker, start + sent, signed_target=start + canonical)
-    status, answer, _ = await send(fake_sagemaker, headers, start + sent)
-    assert status != 403, answer
+    status, result, _ = await send(fake_sagemaker, headers, start + sent)
+    assert status != 403, result
 
 
 @pytest.mark.parametrize("path", ["/api//2.0", "/api/./2.0", "/api/../api", "/api/%2e%2e/api", "//api", "/a:b", "/a=b"])
@@ -256,14 +256,14 @@ async def test_encoded_path_is_accepted(fake_sagemaker: FakeSageMaker, path: str
 async def test_client_header_returns_400(either: FakeSageMaker, name: str) -> None:
     headers = sign(either)
     headers[name] = "a=b"
-    status, answer, _ = await send(either, headers)
+    status, result, _ = await send(either, headers)
     assert status == 400
-    assert answer["message"].startswith(f"The header {name} was forwarded")
+    assert result["message"].startswith(f"The header {name} was forwarded")
 
 
 async def test_client_host_returns_400(fake_sagemaker: FakeSageMaker) -> None:
-    status, answer, _ = await send(fake_sagemaker, sign(fake_sagemaker, headers={"Host": "mlflow.example.com"}))
-    assert (status, "Host" in answer["message"]) == (400, True), answer
+    status, result, _ = await send(fake_sagemaker, sign(fake_sagemaker, headers={"Host": "mlflow.example.com"}))
+    assert (status, "Host" in result["message"]) == (400, True), result
 
 
 async def test_body_over_limit_returns_413(fake_sagemaker: FakeSageMaker) -> None:

@@ -220,25 +220,25 @@ def test_signal_during_startup_stops_all_processes(tmp_path: Path, number: signa
 def test_kill_9_leaves_no_process_and_loses_no_data(tmp_path: Path) -> None:
     create = "/api/2.0/mlflow/experiments/create"
     with running(tmp_path / "local") as up:
-        status, answer = up.request(create, {"name": "acknowledged"})
-        assert status == 200, answer
+        status, result = up.request(create, {"name": "acknowledged"})
+        assert status == 200, result
         s3_client(up.exports).put_object(Bucket="mlflow", Key="acknowledged", Body=b"stored")
         token = up.exports["MLFLOW_TRACKING_TOKEN"]
         assert up.stop(signal.SIGKILL) == -signal.SIGKILL
 
-    with running(tmp_path / "local") as again:
+    with running(tmp_path / "local") as restarted:
         # A second start uses less than 10 s of processor time, which depends less on other load than elapsed time.
-        assert sum(sum(process.cpu_times()[:4]) for process in again.processes()) < 10
-        assert again.exports["MLFLOW_TRACKING_TOKEN"] == token
-        assert again.request(create, {"name": "acknowledged"})[1]["error_code"] == "RESOURCE_ALREADY_EXISTS"
-        assert s3_client(again.exports).get_object(Bucket="mlflow", Key="acknowledged")["Body"].read() == b"stored"
+        assert sum(sum(process.cpu_times()[:4]) for process in restarted.processes()) < 10
+        assert restarted.exports["MLFLOW_TRACKING_TOKEN"] == token
+        assert restarted.request(create, {"name": "acknowledged"})[1]["error_code"] == "RESOURCE_ALREADY_EXISTS"
+        assert s3_client(restarted.exports).get_object(Bucket="mlflow", Key="acknowledged")["Body"].read() == b"stored"
 
         # When one service dies, all are stopped, and its last output is shown.
-        processes = again.processes()
+        processes = restarted.processes()
         s3_processes = [process for process in processes if "local.s3" in process.cmdline()]
         assert len(s3_processes) == 2  # the watchdog and its child
         s3_processes[-1].kill()
-        assert again.process.wait(30) == 1
-        assert "S3 ended with exit code" in again.output
+        assert restarted.process.wait(30) == 1
+        assert "S3 ended with exit code" in restarted.output
         _, alive = psutil.wait_procs(processes, timeout=10)
         assert not alive

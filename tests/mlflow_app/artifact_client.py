@@ -41,7 +41,7 @@ def main(name: str) -> None:
     client.set_registered_model_alias(name, "champion", "1")
     result = {
         "version": mlflow.__version__,
-        "found": [each.info.run_id for each in found] == [run_id],
+        "found": [found_run.info.run_id for found_run in found] == [run_id],
         "history": [metric.value for metric in client.get_metric_history(run_id, "loss")],
         "artifact_uri": run.info.artifact_uri,
         "listed": listed,

@@ -103,6 +103,6 @@ def test_missing_google_credentials_raise_error(manager: SecretManager) -> None:
 
 
 def test_static_password_has_no_newer_one() -> None:
-    given = StaticPassword("ö")
-    assert given.current() == "ö".encode()
-    assert given.newer_than("ö".encode()) is None
+    password = StaticPassword("ö")
+    assert password.current() == "ö".encode()
+    assert password.newer_than("ö".encode()) is None

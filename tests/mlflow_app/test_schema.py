@@ -132,9 +132,9 @@ def test_interrupted_first_start_is_repeated(backends: Backends, schemas: Schema
     database = backends.server.database()
     killed = schemas.run(backends.settings(database), kill_at="add model registry tables")[0]
     assert killed.code == -9
-    again = schemas.run(backends.settings(database), instances=2)
-    assert [instance.code for instance in again] == [0, 0], again
-    assert sum("The first start was interrupted" in instance.log for instance in again) == 1
+    repeated = schemas.run(backends.settings(database), instances=2)
+    assert [instance.code for instance in repeated] == [0, 0], repeated
+    assert sum("The first start was interrupted" in instance.log for instance in repeated) == 1
     assert backends.server.execute("SELECT name FROM experiments", database=database.name) == [("Default",)]
     assert ("mlflow_app_unfinished",) not in backends.server.execute("SHOW TABLES", database=database.name)
 
@@ -165,11 +165,11 @@ def denied(server: MariaDb) -> str:
 
 def test_start_waits_for_the_database(backends: Backends, schemas: SchemaRunner, current: Database) -> None:
     database = backends.server.copy(current)
-    given = backends.settings(database)
+    settings = backends.settings(database)
     backends.server.change_password(database, "not yet")
     before = denied(backends.server)
     with ThreadPoolExecutor() as pool:
-        later = pool.submit(schemas.run, given)
+        later = pool.submit(schemas.run, settings)
         while denied(backends.server) == before and not later.done():
             time.sleep(0.02)
         backends.server.change_password(database, database.password)

@@ -28,7 +28,7 @@ class Mlflow:
         found = self._post(
             "experiments/search", {"filter": f"name LIKE '%{name}%'", "view_type": view, "max_results": 1000}
         )
-        return {each["name"]: each["experiment_id"] for each in found.get("experiments", [])}
+        return {experiment["name"]: experiment["experiment_id"] for experiment in found.get("experiments", [])}
 
     def active_runs(self, experiment_id: str) -> list[Any]:
         query = {"experiment_ids": [experiment_id], "run_view_type": "ACTIVE_ONLY"}
