@@ -39,4 +39,4 @@ async def chunks_of(*chunks: bytes) -> AsyncIterator[bytes]:
 def open_connections(fake_upstream: FakeUpstream) -> int:
     """Count the sockets of this process that are connected to the upstream."""
     sockets = psutil.Process().net_connections("tcp")
-    return sum(each.raddr != () and each.raddr.port == fake_upstream.port for each in sockets)
+    return sum(socket.raddr != () and socket.raddr.port == fake_upstream.port for socket in sockets)

@@ -46,7 +46,7 @@ def add_application(cloud: Cloud, location: str = "europe-west", *, proxy: bool 
         app_engine.APPLICATION, EXTERNAL, {**inputs, **({"iap": {"enabled": True, **client}} if proxy else {})}
     )
     code = cloud.create(storage.BUCKET, EXTERNAL, {"name": "external-code", "location": "EU"})
-    code.inside["main.py"] = ""
+    code.contents["main.py"] = ""
     file = {"name": "main.py", "sourceUrl": f"https://storage.googleapis.com/{code.id}/main.py"}
     page = {
         "service": "default",
@@ -71,9 +71,9 @@ def add_usage(cloud: Cloud) -> None:
     """Add content from use: artifacts and logs, and an image of an earlier version of the program."""
     for one in cloud:
         if one.kind.token in BUCKETS:
-            one.inside["1/2f/artifacts/model.pkl"] = ""
+            one.contents["1/2f/artifacts/model.pkl"] = ""
         if one.kind.token in REPOSITORIES:
-            one.inside["from-before"] = "sha256:0"
+            one.contents["from-before"] = "sha256:0"
 
 
 def unexplained_leftovers(cloud: Cloud, kept: Iterable[str]) -> list[str]:

@@ -38,7 +38,7 @@ def test_iap_stays_on_without_its_block() -> None:
     cloud.update(app_engine.APPLICATION, project.PROJECT, {}, inputs)
     changed = cloud.update(app_engine.APPLICATION, project.PROJECT, {}, {"locationId": "europe-west"})
     assert changed.inputs["iap"] == proxy
-    kept = table()[app_engine.APPLICATION].kept
+    kept = table()[app_engine.APPLICATION].retained
     assert list(changed_paths(inputs, {"locationId": "europe-west"}, kept)) == []
     assert without(changed.inputs, changed.kind.write_only)["iap"] == {"enabled": True, "oauth2ClientId": "1"}
 
@@ -146,9 +146,9 @@ def test_version_needs_a_subnetwork_of_its_region_and_blocks_its_deletion() -> N
         )
         for index, region in enumerate((REGION, "us-central1"))
     ]
-    with pytest.raises(CloudError, match="name one"):
+    with pytest.raises(CloudError, match="set subnetwork"):
         cloud.version(network={"name": "vpc"})
-    with pytest.raises(CloudError, match="where App Engine is"):
+    with pytest.raises(CloudError, match="not in App Engine's region europe-west1"):
         cloud.version(network={"name": "vpc", "subnetwork": "us-central1"})
     made = cloud.version(network={"name": "vpc", "subnetwork": REGION}, deleteServiceOnDestroy=True)
     for one in (vpc, subnets[0]):

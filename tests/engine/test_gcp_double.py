@@ -172,7 +172,7 @@ def test_bucket_deletion_needs_force_or_no_objects_and_names_are_global() -> Non
     made = cloud.create(storage.BUCKET, "b", {"name": "some", "location": "EU"})
     with pytest.raises(CloudError, match="409"):
         cloud.create(storage.BUCKET, "c", {"name": "some", "location": "EU"})
-    made.inside["model.pkl"] = ""
+    made.contents["model.pkl"] = ""
     with pytest.raises(CloudError, match="without `force_destroy`"):
         cloud.delete_resource(made)
     cloud.update(storage.BUCKET, made.id, {}, {**made.inputs, "forceDestroy": True})

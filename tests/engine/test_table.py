@@ -102,7 +102,7 @@ def test_every_type_of_the_double_is_in_the_table_with_a_source() -> None:
 @pytest.mark.parametrize(("token", "entry"), table().items())
 def test_table_fields_exist_in_the_sdk(token: str, entry: Entry) -> None:
     inputs = schema.schema_of(token).inputs
-    named = {*entry.fields, *entry.but, *entry.alternatives, *entry.gone, *entry.kept}
+    named = {*entry.fields, *entry.exceptions, *entry.alternatives, *entry.removed, *entry.retained}
     named |= {*entry.unless, *entry.unless.values()}
     assert {one.split(".")[0] for one in named} <= set(inputs)
 

@@ -14,6 +14,7 @@ import pytest
 from proxy_app import errors
 from proxy_app.upstream import aws_error
 from tests.doubles import fake_upstreams
+from tests.doubles.client_process import ClientProcess
 from tests.doubles.fake_upstreams import OK, FakeUpstream, response_with_length
 from tests.doubles.raw_client import request
 from tests.doubles.running_proxy import (
@@ -25,7 +26,6 @@ from tests.doubles.running_proxy import (
     RunningProxy,
     wait_until,
 )
-from tests.doubles.client_process import ClientProcess
 
 from .conftest import StartProxy, StartUpstream
 

@@ -1,6 +1,6 @@
-"""Results of the providers' functions, from their documentation; strict about arguments."""
+"""The providers' functions (Pulumi's invokes): their results according to the documentation."""
 
-from .kinds.aws.calls import CALLS as OF_AWS
-from .kinds.gcp.calls import CALLS as OF_GCP
+from .kinds.aws.calls import CALLS as AWS_CALLS
+from .kinds.gcp.calls import CALLS as GCP_CALLS
 
-CALLS = {**OF_AWS, **OF_GCP}
+CALLS = {**AWS_CALLS, **GCP_CALLS}

@@ -17,20 +17,20 @@ TABLES = tuple(Path(__file__).with_name(name) for name in ("replace_table.toml",
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Which changes replace a resource. ``every``: all fields except those in ``but``; otherwise those in ``fields``.
+    """Which changes replace a resource. ``every``: all fields except ``exceptions``; otherwise those in ``fields``.
 
     ``alternatives``: fields that replace when another of them is set. ``unless``: a field replaces unless the other is
-    true. ``gone``: fields that replace when they are removed. ``kept``: fields that keep their value when the program
-    no longer sets them.
+    true. ``removed``: fields that replace when they are removed. ``retained``: fields that retain their value when the
+    program no longer sets them.
     """
 
     fields: frozenset[str]
     every: bool
-    but: frozenset[str]
+    exceptions: frozenset[str]
     alternatives: frozenset[str]
     unless: Mapping[str, str]
-    gone: frozenset[str]
-    kept: frozenset[str]
+    removed: frozenset[str]
+    retained: frozenset[str]
     by_region: bool
     source: str
 
@@ -41,34 +41,34 @@ class Entry:
         if top == "region" and self.by_region:
             return True
         if self.every:
-            return top not in self.but
+            return top not in self.exceptions
         if top in self.alternatives:
-            return _given(olds, self.alternatives) != _given(news, self.alternatives)
+            return _present(olds, self.alternatives) != _present(news, self.alternatives)
         if top in self.unless:
             return not news.get(self.unless[top])
-        if plain in self.gone and next(values_at(news, plain), None) is None:
+        if plain in self.removed and next(values_at(news, plain), None) is None:
             return True
-        # A change of an enclosing or an enclosed path affects the field, too.
-        return any(f"{plain}.".startswith(f"{one}.") or f"{one}.".startswith(f"{plain}.") for one in self.fields)
+        # A change of an enclosing or an enclosed path also affects the field.
+        return any(f"{plain}.".startswith(f"{field}.") or f"{field}.".startswith(f"{plain}.") for field in self.fields)
 
 
-def _given(values: Values, fields: frozenset[str]) -> set[str]:
+def _present(values: Values, fields: frozenset[str]) -> set[str]:
     return {name for name in fields if values.get(name) is not None}
 
 
 @functools.cache
 def table() -> dict[str, Entry]:
     """Return the entries of both replace tables by type token."""
-    read = {token: entry for one in TABLES for token, entry in tomllib.loads(one.read_text(encoding="utf-8")).items()}
+    read = {token: entry for file in TABLES for token, entry in tomllib.loads(file.read_text(encoding="utf-8")).items()}
     return {
         token: Entry(
             fields=frozenset(entry.get("replace", [])),
             every="all_but" in entry,
-            but=frozenset(entry.get("all_but", [])),
+            exceptions=frozenset(entry.get("all_but", [])),
             alternatives=frozenset(entry.get("one_of", [])),
             unless=entry.get("unless", {}),
-            gone=frozenset(entry.get("gone", [])),
-            kept=frozenset(entry.get("kept", [])),
+            removed=frozenset(entry.get("removed", [])),
+            retained=frozenset(entry.get("retained", [])),
             by_region=token.startswith("aws:"),
             source=entry["source"],
         )
@@ -77,10 +77,10 @@ def table() -> dict[str, Entry]:
     }
 
 
-def changed_paths(olds: Values, news: Values, kept: frozenset[str] = frozenset()) -> Iterator[str]:
-    """Yield paths whose values differ. Fields in ``kept`` may be left out; an unknown value counts as a change."""
+def changed_paths(olds: Values, news: Values, retained: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Yield paths whose values differ. Fields in ``retained`` may be missing; an unknown value counts as a change."""
     for name in sorted({*olds, *news} - {"__defaults"}):
-        yield from _differences(olds.get(name), news.get(name), name, kept)
+        yield from _differences(olds.get(name), news.get(name), name, retained)
 
 
 def _plain(path: str) -> str:
@@ -88,16 +88,16 @@ def _plain(path: str) -> str:
     return ".".join(part.split("[")[0] for part in path.split("."))
 
 
-def _differences(old: Any, new: Any, path: str, kept: frozenset[str]) -> Iterator[str]:
-    if new is None and _plain(path) in kept:
+def _differences(old: Any, new: Any, path: str, retained: frozenset[str]) -> Iterator[str]:
+    if new is None and _plain(path) in retained:
         return
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         before, after = cast("Values", old), cast("Values", new)
         for name in sorted({*before, *after}):
-            yield from _differences(before.get(name), after.get(name), f"{path}.{name}", kept)
+            yield from _differences(before.get(name), after.get(name), f"{path}.{name}", retained)
     elif isinstance(old, list) and isinstance(new, list) and len(cast("list[Any]", old)) == len(cast("list[Any]", new)):
-        for index, (one, other) in enumerate(zip(cast("list[Any]", old), cast("list[Any]", new), strict=True)):
-            yield from _differences(one, other, f"{path}[{index}]", kept)
+        for index, pair in enumerate(zip(cast("list[Any]", old), cast("list[Any]", new), strict=True)):
+            yield from _differences(*pair, f"{path}[{index}]", retained)
     elif new is UNKNOWN or not _same(old, new):
         yield path
 

@@ -25,14 +25,14 @@ PARAMETERS = {
 
 @dataclass(slots=True)
 class Resource:
-    """An existing resource. ``name`` is its Pulumi name, ``inside`` its content, such as objects or images."""
+    """An existing resource. ``name`` is its Pulumi name, ``contents`` are its objects, images or versions."""
 
     kind: Kind
     id: str
     name: str
     inputs: dict[str, Any]
     computed: dict[str, Any]
-    inside: dict[str, str] = field(default_factory=dict[str, str])
+    contents: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def outputs(self) -> dict[str, Any]:
@@ -76,70 +76,72 @@ class Cloud:
         kind = KINDS[token]
         with self._lock:
             self._check(kind, inputs)
-            made, computed = kind.make(CreateRequest(name, inputs, self))
-            resource = Resource(kind, made, name, dict(inputs), computed)
-            there = self._resources.get((token, resource.key))
-            if there is not None and not (kind.overwrites and there.name == name):
-                raise CloudError(_taken(there, f"AlreadyExists: {resource}, {there.name} in the program."))
+            resource_id, computed = kind.make(CreateRequest(name, inputs, self))
+            resource = Resource(kind, resource_id, name, dict(inputs), computed)
+            existing = self._resources.get((token, resource.key))
+            if existing is not None and not (kind.overwrites and existing.name == name):
+                raise CloudError(_taken(existing, f"AlreadyExists: {resource}, {existing.name} in the program."))
             kind.on_create(resource, self)
             self._resources[token, resource.key] = resource
-            for one in _names_of(resource):
-                self._deleted.pop(one, None)
+            for reference in _names_of(resource):
+                self._deleted.pop(reference, None)
             return resource
 
-    def update(self, token: str, made: str, state: Values, inputs: Values) -> Resource:
-        """Update a resource; ``state`` is the engine's state of it. Raises CloudError."""
+    def update(self, token: str, resource_id: str, state: Values, inputs: Values) -> Resource:
+        """Update a resource; ``state`` is its state in the engine. Raises CloudError."""
         with self._lock:
-            resource = self.get(token, made, state)
+            resource = self.get(token, resource_id, state)
             if resource is None:
-                raise CloudError(f"{token.split(':')[-1]} {made} does not exist.")
-            # A computed field keeps its value when the program no longer sets it.
-            kept = {field: resource.inputs[field] for field in table()[token].kept if field in resource.inputs}
-            asked = {**kept, **{field: value for field, value in inputs.items() if value is not None}}
-            self._check(resource.kind, asked, but=resource)
-            changed = Resource(resource.kind, made, resource.name, asked, resource.computed, resource.inside)
+                raise CloudError(f"{token.split(':')[-1]} {resource_id} does not exist.")
+            # A computed field retains its value when the program no longer sets it.
+            retained = {field: resource.inputs[field] for field in table()[token].retained if field in resource.inputs}
+            merged = {**retained, **{field: value for field, value in inputs.items() if value is not None}}
+            self._check(resource.kind, merged, updated=resource)
+            changed = Resource(resource.kind, resource_id, resource.name, merged, resource.computed, resource.contents)
             resource.kind.on_update(changed, self)
             resource.inputs = changed.inputs
             return resource
 
-    def delete(self, token: str, made: str, state: Values) -> None:
+    def delete(self, token: str, resource_id: str, state: Values) -> None:
         """Delete a resource; one that does not exist is no error, as in the provider. Raises CloudError."""
         with self._lock:
-            resource = self.get(token, made, state)
+            resource = self.get(token, resource_id, state)
             if resource is None or resource.kind.survives_delete(resource):
                 return
             self._check_apis(resource.kind)
-            holder = next((one for one in self if one is not resource and resource in self._blocked_by(one)), None)
-            if holder is not None:
-                raise CloudError(f"DependencyViolation: {resource} is in use by {holder}.")
+            blocker = next(
+                (other for other in self if other is not resource and resource in self._blocked_by(other)), None
+            )
+            if blocker is not None:
+                raise CloudError(f"DependencyViolation: {resource} is in use by {blocker}.")
             resource.kind.on_delete(resource, self)
             self.remove(resource)
 
     def remove(self, resource: Resource) -> None:
         """Remove a resource and everything that is deleted with it."""
-        inside = [
-            one
-            for one in self
+        dependents = [
+            other
+            for other in self
             if any(
-                reference.deleted_with and resource in self._targets(reference, one.inputs)
-                for reference in one.kind.references
+                reference.deleted_with and resource in self._targets(reference, other.inputs)
+                for reference in other.kind.references
             )
         ]
         self._resources.pop((resource.kind.token, resource.key), None)
-        # A name that the program chose may be used again.
-        made = _names_of(resource) - {*map(str, resource.inputs.values())}
-        self._deleted.update(dict.fromkeys((one for one in made if len(one) > 9), str(resource)))
-        for one in inside:
-            self.remove(one)
+        # A name that the program set may be reused.
+        generated = _names_of(resource) - {*map(str, resource.inputs.values())}
+        self._deleted.update(dict.fromkeys((reference for reference in generated if len(reference) > 9), str(resource)))
+        for other in dependents:
+            self.remove(other)
         left = resource.kind.leftover(resource)
         if left is not None:
             self.leftovers.append(left)
 
-    def get(self, token: str, made: str, state: Values) -> Resource | None:
+    def get(self, token: str, resource_id: str, state: Values) -> Resource | None:
         """Return a resource by the provider's id, or by its state where the id is ambiguous."""
         key = KINDS[token].key
         with self._lock:
-            return self._resources.get((token, made if key == "id" else str(state.get(key))))
+            return self._resources.get((token, resource_id if key == "id" else str(state.get(key))))
 
     def __iter__(self) -> Iterator[Resource]:
         with self._lock:
@@ -147,15 +149,15 @@ class Cloud:
 
     def of(self, token: str) -> list[Resource]:
         """Return the resources of a type."""
-        return [one for one in self if one.kind.token == token]
+        return [resource for resource in self if resource.kind.token == token]
 
     def find(self, value: Any, kinds: Iterable[str], by: Iterable[str] = ("id", "arn", "name")) -> Resource:
         """Return the resource with this id, ARN or name. Raises CloudError."""
-        wanted = tuple(kinds)
-        for one in self:
-            if one.kind.token in wanted and any(one.outputs.get(field) == value for field in by):
-                return one
-        raise CloudError(f"{wanted[0].split(':')[-1]} {value!r} does not exist.")
+        types = tuple(kinds)
+        for resource in self:
+            if resource.kind.token in types and any(resource.outputs.get(field) == value for field in by):
+                return resource
+        raise CloudError(f"{types[0].split(':')[-1]} {value!r} does not exist.")
 
     @property
     def left(self) -> list[str]:
@@ -167,29 +169,33 @@ class Cloud:
             if api not in self.apis:
                 raise CloudError(api_disabled(api))
 
-    def _check(self, kind: Kind, inputs: Values, but: Resource | None = None) -> None:
+    def _check(self, kind: Kind, inputs: Values, updated: Resource | None = None) -> None:
         self._check_apis(kind)
         for text in texts_in(inputs):
-            for gone, what in self._deleted.items():
-                # Not as a prefix, as revision 1 is of revision 12.
-                if gone in text and re.search(rf"{re.escape(gone)}(?![\w-])", text):
-                    raise CloudError(f"{what} was deleted, and is still referenced.")
+            for name, description in self._deleted.items():
+                # As a whole word: revision 1 is a prefix of revision 12.
+                if name in text and re.search(rf"{re.escape(name)}(?![\w-])", text):
+                    raise CloudError(f"{description} was deleted, and is still referenced.")
         for reference in kind.references:
             for value in values_at(inputs, reference.path):
                 if value not in self.existing:
                     self.find(value, reference.kinds, reference.by)
         for fields in () if kind.overwrites else kind.unique:
-            wanted = [inputs.get(one) for one in fields]
-            twin = next(
+            values = [inputs.get(field) for field in fields]
+            duplicate = next(
                 (
-                    one
-                    for one in self
-                    if one is not but and one.kind is kind and [one.outputs.get(name) for name in fields] == wanted
+                    other
+                    for other in self
+                    if other is not updated
+                    and other.kind is kind
+                    and [other.outputs.get(name) for name in fields] == values
                 ),
                 None,
             )
-            if twin is not None and None not in wanted:
-                raise CloudError(_taken(twin, f"AlreadyExists: {twin} has the same {' and '.join(fields)}: {wanted}."))
+            if duplicate is not None and None not in values:
+                raise CloudError(
+                    _taken(duplicate, f"AlreadyExists: {duplicate} has the same {' and '.join(fields)}: {values}.")
+                )
 
     def _blocked_by(self, resource: Resource) -> Iterator[Resource]:
         for reference in resource.kind.references:
@@ -200,11 +206,11 @@ class Cloud:
     def _targets(self, reference: Reference, inputs: Mapping[str, Any]) -> Iterator[Resource]:
         for value in values_at(inputs, reference.path):
             if value not in self.existing:
-                for one in self:
-                    if one.kind.token in reference.kinds and any(
-                        one.outputs.get(field) == value for field in reference.by
+                for other in self:
+                    if other.kind.token in reference.kinds and any(
+                        other.outputs.get(field) == value for field in reference.by
                     ):
-                        yield one
+                        yield other
 
 
 def _names_of(resource: Resource) -> set[str]:
@@ -215,5 +221,5 @@ def _names_of(resource: Resource) -> set[str]:
     }
 
 
-def _taken(there: Resource, otherwise: str) -> str:
-    return there.kind.conflict(there) if there.kind.conflict else otherwise
+def _taken(existing: Resource, otherwise: str) -> str:
+    return existing.kind.conflict(existing) if existing.kind.conflict else otherwise

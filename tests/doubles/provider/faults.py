@@ -1,4 +1,4 @@
-"""Plans of faults: which operation of the double fails, and how. A plan is called before each operation."""
+"""Fault injection: which operations of the mock provider fail, and how. A plan is called before each operation."""
 
 import threading
 import zlib
@@ -11,10 +11,10 @@ Action = Literal["create", "update", "delete"]
 
 
 class Fault(Enum):
-    """What goes wrong with one operation."""
+    """The fault of an operation."""
 
     BEFORE = "the operation fails and has no effect"
-    AFTER = "the operation fails after it took effect, and the provider knows the id: a waiter's timeout"
+    AFTER = "the operation fails after it took effect, and the provider returns the id, as when a waiter times out"
     HANG_BEFORE = "the operation hangs and has no effect"
     HANG_AFTER = "the operation hangs after it took effect"
 
@@ -32,7 +32,7 @@ def no_faults(_action: Action, _urn: str) -> Fault | None:
 class EachOnce:
     """The first attempt of each action on each resource fails; the next one succeeds.
 
-    With several faults, each resource always gets the same one. ``share``: one in ``share`` resources fails.
+    With several faults, each resource always gets the same fault. ``share``: 1 in ``share`` resources fails.
     """
 
     faults: tuple[Fault, ...]

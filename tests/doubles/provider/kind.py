@@ -1,4 +1,4 @@
-"""How the double behaves for a type of resource, beyond what the SDK says about its fields."""
+"""The behaviour of a resource type in the mock provider, beyond the schema of the SDK."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +16,7 @@ Problems = Iterator[tuple[str, str]]
 
 
 class CloudError(Exception):
-    """The cloud refuses an operation. The message is the cloud's error message."""
+    """The cloud rejects an operation. The message is the cloud's error message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,25 +84,25 @@ class Kind:
     """Groups of fields whose values together may occur once in an account."""
     references: tuple[Reference, ...] = ()
     check: Callable[[Values], Problems] = _no_problems
-    """What the provider refuses before it calls the cloud, as (path, reason)."""
+    """The provider's own validation, before it calls the cloud: yields (path, reason)."""
     on_create: Callable[["Resource", "Cloud"], None] = _no_effect
     on_update: Callable[["Resource", "Cloud"], None] = _no_effect
     on_delete: Callable[["Resource", "Cloud"], None] = _no_effect
     leftover: Callable[["Resource"], str | None] = lambda _resource: None
-    """What stays in the account after the deletion."""
+    """The name of what remains in the account after the deletion, or None."""
     blocks_delete: Callable[["Resource", "Cloud"], Iterator["Resource"]] = lambda _resource, _cloud: iter(())
     """Resources that cannot be deleted while this one exists, beyond those in ``references``."""
     update_error: Callable[[Values, Values], str | None] = lambda _olds, _news: None
-    """The message with which the provider refuses an update from old to new inputs."""
+    """The provider's error for an update from old to new inputs, or None."""
     conflict: Callable[["Resource"], str] | None = None
-    """The cloud's message where such a resource exists already."""
+    """The cloud's error if the resource exists already."""
     survives_delete: Callable[["Resource"], bool] = lambda _resource: False
     """Whether the provider removes the resource from the state only."""
     apis: tuple[str, ...] = ()
     """APIs of Google Cloud that have to be enabled."""
     delete_before_replace: bool = False
     lost_on_timeout: bool = False
-    """If waiting for the creation times out, the provider reports no id, and the engine does not know the resource."""
+    """If waiting for the creation times out, the provider returns no id, and the resource is not in the state."""
     write_only: tuple[str, ...] = ()
     """Fields that the cloud does not return."""
     updated_outputs: tuple[str, ...] = ()

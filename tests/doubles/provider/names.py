@@ -22,7 +22,7 @@ def with_name(rule: Name, program_name: str, inputs: Values, olds: Values, seed:
     if inputs.get(rule.field) is not None:
         return dict(inputs)
     if rule.field in olds.get("__defaults", []):
-        made = olds[rule.field]
+        name = olds[rule.field]
     else:
         prefix = (program_name.lower() if rule.lower else program_name) + "-"
         if len(prefix) + DIGITS > rule.limit:
@@ -30,8 +30,8 @@ def with_name(rule: Name, program_name: str, inputs: Values, olds: Values, seed:
                 f"name {program_name!r} plus {DIGITS + 1} characters exceeds {rule.limit}, the limit of {rule.field}"
             )
         digits = hashlib.sha256(seed).hexdigest() if seed else secrets.token_hex(DIGITS)
-        made = prefix + digits[:DIGITS]
-    return {**inputs, rule.field: made, "__defaults": [rule.field]}
+        name = prefix + digits[:DIGITS]
+    return {**inputs, rule.field: name, "__defaults": [rule.field]}
 
 
 def has_same_chosen_name(rule: Name | None, olds: Values, news: Values) -> bool:

@@ -24,11 +24,11 @@ def texts_in(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        for one in cast("Mapping[str, Any]", value).values():
-            yield from texts_in(one)
+        for child in cast("Mapping[str, Any]", value).values():
+            yield from texts_in(child)
     elif isinstance(value, list):
-        for one in cast("list[Any]", value):
-            yield from texts_in(one)
+        for child in cast("list[Any]", value):
+            yield from texts_in(child)
 
 
 def without(values: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import pulumi
 
 from .wire import UNKNOWN, is_asset
 
-# Names in the wrapper pulumi.Input, which is dropped.
+# Names in the wrapper pulumi.Input, which is removed.
 _OF_INPUT = {"Output": pulumi.Output, "T": types.NoneType}
 # The SDKs' packages by the name in their tokens.
 _PACKAGES = {"aws": "pulumi_aws", "gcp": "pulumi_gcp", "random": "pulumi_random", "docker-build": "pulumi_docker_build"}
@@ -29,7 +29,7 @@ _PACKAGES = {"aws": "pulumi_aws", "gcp": "pulumi_gcp", "random": "pulumi_random"
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """``types`` are the alternatives that the value may have."""
+    """``types`` are the alternative types of the value."""
 
     types: tuple[Any, ...]
     required: bool
@@ -119,8 +119,8 @@ def _names(cls: type) -> dict[str, property]:
 def _fields(arguments: type) -> dict[str, Field]:
     module = sys.modules[arguments.__module__]
     found: dict[str, Field] = {}
-    for name, one in _names(arguments).items():
-        hint = _resolved(cast("Any", one.fget).__annotations__["return"], module)
+    for name, getter in _names(arguments).items():
+        hint = _resolved(cast("Any", getter.fget).__annotations__["return"], module)
         alternatives = tuple(_alternatives(hint))
         found[name] = Field(
             types=tuple(kind for kind in alternatives if kind is not types.NoneType),
@@ -130,11 +130,11 @@ def _fields(arguments: type) -> dict[str, Field]:
 
 
 def _resolved(hint: Any, module: ModuleType) -> Any:
-    def carrier() -> None: ...
+    def annotated() -> None: ...
 
-    carrier.__annotations__ = {"return": hint}
+    annotated.__annotations__ = {"return": hint}
     # Names of the SDK's module, and those in pulumi.Input.
-    return typing.get_type_hints(carrier, globalns={**vars(module), **_OF_INPUT})["return"]
+    return typing.get_type_hints(annotated, globalns={**vars(module), **_OF_INPUT})["return"]
 
 
 def _alternatives(hint: Any) -> Iterator[Any]:
@@ -147,8 +147,8 @@ def _alternatives(hint: Any) -> Iterator[Any]:
         yield hint
 
 
-def _object_problems(fields: Mapping[str, Field], given: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
-    for name, value in given.items():
+def _object_problems(fields: Mapping[str, Field], inputs: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
+    for name, value in inputs.items():
         if name == "__defaults":
             continue
         if name not in fields:
@@ -156,7 +156,7 @@ def _object_problems(fields: Mapping[str, Field], given: Mapping[str, Any], path
         elif value is not None:
             yield from _value_problems(fields[name].types, value, _join(path, name))
     for name, field in fields.items():
-        if field.required and given.get(name) is None:
+        if field.required and inputs.get(name) is None:
             yield _join(path, name), "required, but missing"
 
 
@@ -177,14 +177,14 @@ def _problems_as(kind: Any, value: Any, path: str) -> Iterator[tuple[str, str]]:
         if not isinstance(value, list):
             yield path, f"got {_short(value)}, expected a list"
             return
-        for index, one in enumerate(cast("list[Any]", value)):
-            yield from _value_problems(tuple(_alternatives(arguments[0])), one, f"{path}[{index}]")
+        for index, item in enumerate(cast("list[Any]", value)):
+            yield from _value_problems(tuple(_alternatives(arguments[0])), item, f"{path}[{index}]")
     elif origin is Mapping:
         if not isinstance(value, dict):
             yield path, f"got {_short(value)}, expected an object"
             return
-        for name, one in cast("dict[str, Any]", value).items():
-            yield from _value_problems(tuple(_alternatives(arguments[1])), one, _join(path, name))
+        for name, item in cast("dict[str, Any]", value).items():
+            yield from _value_problems(tuple(_alternatives(arguments[1])), item, _join(path, name))
     elif inspect.isclass(kind) and hasattr(kind, "_pulumi_input_type"):
         if not isinstance(value, dict):
             yield path, f"got {_short(value)}, expected an object"
@@ -202,7 +202,7 @@ def _is_plain(kind: Any, value: Any) -> bool:
     if kind in (int, float):
         return isinstance(value, int | float) and not isinstance(value, bool) and (kind is float or value == int(value))
     if inspect.isclass(kind) and issubclass(kind, Enum):
-        return any(value == one.value for one in kind)
+        return any(value == member.value for member in kind)
     if inspect.isclass(kind) and issubclass(kind, pulumi.Asset | pulumi.Archive):
         return is_asset(value)
     return isinstance(value, str)
@@ -210,7 +210,7 @@ def _is_plain(kind: Any, value: Any) -> bool:
 
 def _expected(kind: Any) -> str:
     if inspect.isclass(kind) and issubclass(kind, Enum):
-        return "one of " + ", ".join(str(one.value) for one in kind)
+        return "one of " + ", ".join(str(member.value) for member in kind)
     words: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
     return words.get(kind, str(kind))
 

@@ -33,13 +33,13 @@ _WORKERS = 80
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation that the engine requested; ``fault`` is the injected fault, ``refusal`` the cloud's error."""
+    """An operation that the engine requested; ``fault`` is the injected fault, ``error`` the cloud's error."""
 
     action: Action
     kind: str
     urn: str
     fault: Fault | None = None
-    refusal: str | None = None
+    error: str | None = None
 
 
 @dataclass(slots=True)
@@ -109,15 +109,17 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.ConfigureResponse(acceptSecrets=False, supportsPreview=True)
 
     def Invoke(self, request: Any, context: Any) -> Any:  # noqa: N802
-        asked = wire.read(request.args)
-        answer = calls.CALLS.get(request.tok)
-        if answer is None:
-            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the double has no {request.tok}: add it to calls.py")
+        arguments = wire.read(request.args)
+        function = calls.CALLS.get(request.tok)
+        if function is None:
+            context.abort(
+                grpc.StatusCode.UNIMPLEMENTED, f"the double does not support {request.tok}: add it to calls.py"
+            )
             raise AssertionError
-        self._double.calls.append((request.tok, asked))
+        self._double.calls.append((request.tok, arguments))
         try:
             # `return` is a Python keyword.
-            named: Any = {"return": wire.write(answer(asked, self._double.cloud))}
+            named: Any = {"return": wire.write(function(arguments, self._double.cloud))}
             return provider_pb2.InvokeResponse(**named)
         except CloudError as error:
             _fail(context, str(error))
@@ -128,7 +130,7 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
         problems: list[tuple[str, str]] = []
         kind = KINDS.get(token)
         if kind is None:
-            problems.append(("", f"the double knows no {token}: add it to kinds/ and a replace_table"))
+            problems.append(("", f"the double does not support {token}: add it to kinds/ and a replace_table"))
         else:
             try:
                 if kind.name is not None:
@@ -200,7 +202,7 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
         resource = self._double.cloud.get(_token(request.urn), request.id, wire.read(request.properties))
         if resource is None:
             return provider_pb2.ReadResponse()
-        # A refresh keeps the write-only fields; an import has none.
+        # A refresh returns the write-only fields; an import has none.
         hidden = () if request.HasField("inputs") and request.inputs.fields else resource.kind.write_only
         return provider_pb2.ReadResponse(
             id=resource.id,
@@ -210,7 +212,7 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def _paths(self, token: str, olds: Values, news: Values, state: Values) -> Iterator[str]:
         if token != IMAGE:
-            yield from changed_paths(KINDS[token].normal_form(olds), news, table()[token].kept)
+            yield from changed_paths(KINDS[token].normal_form(olds), news, table()[token].retained)
             return
         # The provider compares the files, and ignores registry passwords: provider/internal/image.go.
         yield from (path for path in changed_paths(olds, news) if not path.endswith(".password"))
@@ -231,7 +233,7 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
         try:
             if fault is Fault.BEFORE:
                 self._double.journal.append(Operation(action, token, urn, fault))
-                _fail(context, f"failed on purpose, before the {action}")
+                _fail(context, f"injected failure before the {action}")
             if fault is Fault.HANG_BEFORE:
                 self._hang(context)
             yield fault
@@ -247,9 +249,9 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
             self._hang(context)
         if fault is not Fault.AFTER:
             return
-        reason = "failed on purpose, after it took effect"
+        reason = "injected failure after the operation took effect"
         if resource is not None and not (action == "create" and resource.kind.lost_on_timeout):
-            # As the provider when it knows the id but its wait timed out: the engine keeps the resource.
+            # As the provider when its wait times out after it has the id: the resource stays in the state.
             detail = any_pb2.Any()
             detail.Pack(
                 provider_pb2.ErrorResourceInitFailed(
@@ -265,7 +267,7 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
     def _hang(self, context: Any) -> NoReturn:
         self._double.hanging.set()
         self._double.released.wait()
-        _fail(context, "the operation hung on purpose")
+        _fail(context, "injected hang")
 
 
 def _preview_outputs(token: str, inputs: Values) -> dict[str, Any]:

@@ -44,9 +44,9 @@ def is_asset(value: Any) -> bool:
 def holds_unknown(value: Any) -> bool:
     """Whether a value contains an unknown."""
     if isinstance(value, dict):
-        return any(holds_unknown(one) for one in cast("dict[str, Any]", value).values())
+        return any(holds_unknown(item) for item in cast("dict[str, Any]", value).values())
     if isinstance(value, list):
-        return any(holds_unknown(one) for one in cast("list[Any]", value))
+        return any(holds_unknown(item) for item in cast("list[Any]", value))
     return value is UNKNOWN
 
 
@@ -55,9 +55,9 @@ def _from_wire(value: Any) -> Any:
         items = cast("dict[str, Any]", value)
         if items.get(_SIGNATURE) == _SECRET:
             raise ValueError("The engine sent a secret, although the double does not accept secrets.")
-        return {name: _from_wire(one) for name, one in items.items()}
+        return {name: _from_wire(item) for name, item in items.items()}
     if isinstance(value, list):
-        return [_from_wire(one) for one in cast("list[Any]", value)]
+        return [_from_wire(item) for item in cast("list[Any]", value)]
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return UNKNOWN if value == _UNKNOWN_TEXT else value
@@ -65,7 +65,7 @@ def _from_wire(value: Any) -> Any:
 
 def _to_wire(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _to_wire(one) for name, one in cast("Mapping[str, Any]", value).items() if one is not None}
+        return {name: _to_wire(item) for name, item in cast("Mapping[str, Any]", value).items() if item is not None}
     if isinstance(value, list | tuple):
-        return [_to_wire(one) for one in cast("list[Any]", value)]
+        return [_to_wire(item) for item in cast("list[Any]", value)]
     return _UNKNOWN_TEXT if value is UNKNOWN else value

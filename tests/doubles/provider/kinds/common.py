@@ -36,9 +36,9 @@ def json_in(inputs: Values, field: str) -> Any:
 
 def exactly_one(inputs: Values, *fields: str) -> Problems:
     """Require exactly one of these fields."""
-    given = [field for field in fields if inputs.get(field)]
-    if len(given) != 1:
-        yield fields[0], f"got {', '.join(given) or 'none'}, expected exactly one of {', '.join(fields)}"
+    present = [field for field in fields if inputs.get(field)]
+    if len(present) != 1:
+        yield fields[0], f"got {', '.join(present) or 'none'}, expected exactly one of {', '.join(fields)}"
 
 
 def among(inputs: Values, field: str, allowed: Collection[Any]) -> Problems:

@@ -1,7 +1,7 @@
 """Images that docker-build pushes to a registry of either cloud.
 
-A build is not reproducible (times, attestations), so each has a different digest: pushing a tag again to a
-repository with immutable tags is refused, as ECR does ("Preventing image tags from being overwritten").
+A build is not reproducible (times, attestations), so each has a different digest: a repository with immutable tags
+rejects a second push of a tag, as ECR does ("Preventing image tags from being overwritten").
 """
 
 import hashlib
@@ -31,21 +31,21 @@ def context_hash(inputs: Values, cloud: "Cloud") -> Any:
     if not folder.is_dir() or not dockerfile.is_file():
         raise CloudError(f"{location!r} is not a folder with a Dockerfile.")
     digest = hashlib.sha256(dockerfile.read_bytes())
-    for file in sorted(_sent(folder, dockerfile)):
+    for file in sorted(_context_files(folder, dockerfile)):
         digest.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
 
-def _sent(folder: Path, dockerfile: Path) -> Iterator[Path]:
+def _context_files(folder: Path, dockerfile: Path) -> Iterator[Path]:
     """Files that .dockerignore does not exclude, the Dockerfile's own or the folder's. The last matching rule wins.
 
     https://docs.docker.com/build/concepts/context/#dockerignore-files
     """
     ignore = next(
         (
-            one
-            for one in (dockerfile.with_name(f"{dockerfile.name}.dockerignore"), folder / ".dockerignore")
-            if one.is_file()
+            file
+            for file in (dockerfile.with_name(f"{dockerfile.name}.dockerignore"), folder / ".dockerignore")
+            if file.is_file()
         ),
         None,
     )
@@ -57,11 +57,11 @@ def _sent(folder: Path, dockerfile: Path) -> Iterator[Path]:
     ]
     for file in folder.rglob("*"):
         name = file.relative_to(folder).as_posix()
-        left_out = False
-        for leaves_out, pattern in rules:
+        excluded = False
+        for excludes, pattern in rules:
             if pattern.fullmatch(name):
-                left_out = leaves_out
-        if not left_out and file.is_file() and "__pycache__" not in file.parts:
+                excluded = excludes
+        if not excluded and file.is_file() and "__pycache__" not in file.parts:
             yield file
 
 
@@ -88,10 +88,12 @@ def _image(request: CreateRequest) -> tuple[str, dict[str, object]]:
 
 
 def _repository_of(url: str, cloud: "Cloud") -> "Resource | None":
-    """An ECR repository is one image; an Artifact Registry repository contains several."""
-    for one in cloud:
-        if one.computed.get("repositoryUrl") == url or f"{url}/".startswith(f"{one.computed.get('registryUri')}/"):
-            return one
+    """An ECR repository has the images of a single name; an Artifact Registry repository has several names."""
+    for repository in cloud:
+        if repository.computed.get("repositoryUrl") == url or f"{url}/".startswith(
+            f"{repository.computed.get('registryUri')}/"
+        ):
+            return repository
     return None
 
 
@@ -101,7 +103,7 @@ def _push(resource: "Resource", cloud: "Cloud") -> None:
     addresses = list(values_at(resource.inputs, "registries[*].address"))
     for tagged in resource.inputs["tags"]:
         url, _, tag = tagged.rpartition(":")
-        if not any(url.startswith(re.sub(r"^https?://", "", str(one))) for one in addresses):
+        if not any(url.startswith(re.sub(r"^https?://", "", str(address))) for address in addresses):
             raise CloudError(f"no basic auth credentials: there is no login for the registry of {tagged}.")
         repository = _repository_of(url, cloud)
         if repository is None:
@@ -109,14 +111,14 @@ def _push(resource: "Resource", cloud: "Cloud") -> None:
         immutable = repository.inputs.get("imageTagMutability") == "IMMUTABLE" or group(
             repository.inputs, "dockerConfig"
         ).get("immutableTags")
-        # By the whole name in Artifact Registry, where a repository contains several images.
+        # By the full name in Artifact Registry, where a repository contains several images.
         name = tag if "repositoryUrl" in repository.computed else tagged
-        if name in repository.inside and immutable:
+        if name in repository.contents and immutable:
             raise CloudError(
                 f"tag invalid: the image tag {tag!r} already exists in {repository} and cannot be overwritten, "
                 "because the tag is immutable."
             )
-        repository.inside[name] = resource.computed["digest"]
+        repository.contents[name] = resource.computed["digest"]
 
 
 def _rebuild(resource: "Resource", cloud: "Cloud") -> None:
@@ -129,14 +131,14 @@ def _rebuild(resource: "Resource", cloud: "Cloud") -> None:
 
 def _unpush(resource: "Resource", cloud: "Cloud") -> None:
     for repository in cloud:
-        for tag in [tag for tag, digest in repository.inside.items() if digest == resource.computed["digest"]]:
-            del repository.inside[tag]
+        for tag in [tag for tag, digest in repository.contents.items() if digest == resource.computed["digest"]]:
+            del repository.contents[tag]
 
 
 def delete_images(repository: "Resource", cloud: "Cloud") -> None:
     """Delete the images of a deleted repository."""
     for image in cloud.of(IMAGE):
-        if image.computed["digest"] in repository.inside.values():
+        if image.computed["digest"] in repository.contents.values():
             cloud.remove(image)
 
 

@@ -10,12 +10,12 @@ from .common import between
 
 def _digits(request: CreateRequest, length: int, letters: str) -> str:
     number = int(request.hex_digits(64) + request.hex_digits(64, "more"), 16)
-    made = ""
-    while len(made) < length:
+    generated = ""
+    while len(generated) < length:
         number, index = divmod(number, len(letters))
-        made += letters[index]
+        generated += letters[index]
         number = number or int(request.hex_digits(64), 16)
-    return made
+    return generated
 
 
 def _password(request: CreateRequest) -> tuple[str, dict[str, object]]:
@@ -27,38 +27,38 @@ def _password(request: CreateRequest) -> tuple[str, dict[str, object]]:
         ("special", inputs.get("overrideSpecial") or "!@#$%&*()-_=+[]{}<>:?"),
     )
     letters = "".join(letters for field, letters in groups if inputs.get(field, True))
-    made = _digits(request, int(inputs["length"]), letters)
-    return "none", {"result": made, "bcryptHash": f"$2a$10${_digits(request, 53, string.ascii_letters)}"}
+    password = _digits(request, int(inputs["length"]), letters)
+    return "none", {"result": password, "bcryptHash": f"$2a$10${_digits(request, 53, string.ascii_letters)}"}
 
 
 def _string(request: CreateRequest) -> tuple[str, dict[str, object]]:
-    made = str(_password(request)[1]["result"])
-    return made, {"result": made}
+    text = str(_password(request)[1]["result"])
+    return text, {"result": text}
 
 
 def _bytes(request: CreateRequest) -> tuple[str, dict[str, object]]:
-    made = bytes.fromhex(request.hex_digits(64) * (1 + int(request.inputs["length"]) // 32))[
+    data = bytes.fromhex(request.hex_digits(64) * (1 + int(request.inputs["length"]) // 32))[
         : int(request.inputs["length"])
     ]
-    return "none", {"base64": base64.b64encode(made).decode(), "hex": made.hex()}
+    return "none", {"base64": base64.b64encode(data).decode(), "hex": data.hex()}
 
 
 def _id(request: CreateRequest) -> tuple[str, dict[str, object]]:
     length = int(request.inputs["byteLength"])
-    made = bytes.fromhex(request.hex_digits(64) * (1 + length // 32))[:length]
-    url, prefix = base64.urlsafe_b64encode(made).decode().rstrip("="), str(request.inputs.get("prefix") or "")
+    data = bytes.fromhex(request.hex_digits(64) * (1 + length // 32))[:length]
+    url, prefix = base64.urlsafe_b64encode(data).decode().rstrip("="), str(request.inputs.get("prefix") or "")
     return url, {
-        "b64Std": prefix + base64.b64encode(made).decode(),
+        "b64Std": prefix + base64.b64encode(data).decode(),
         "b64Url": prefix + url,
-        "dec": f"{prefix}{int.from_bytes(made)}",
-        "hex": prefix + made.hex(),
+        "dec": f"{prefix}{int.from_bytes(data)}",
+        "hex": prefix + data.hex(),
     }
 
 
 def _uuid(request: CreateRequest) -> tuple[str, dict[str, object]]:
     digits: Any = request.hex_digits(32)
-    made = f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
-    return made, {"result": made}
+    text = f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
+    return text, {"result": text}
 
 
 def _length(inputs: Values) -> Problems:

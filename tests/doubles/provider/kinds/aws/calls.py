@@ -35,9 +35,9 @@ def _partition(_asked: Values, _cloud: "Cloud") -> dict[str, Any]:
     return {"id": "aws", "partition": "aws", "dnsSuffix": "amazonaws.com", "reverseDnsPrefix": "com.amazonaws"}
 
 
-def _zones(asked: Values, _cloud: "Cloud") -> dict[str, Any]:
+def _zones(arguments: Values, _cloud: "Cloud") -> dict[str, Any]:
     return {
-        **asked,
+        **arguments,
         "id": REGION,
         "region": REGION,
         "names": [f"{REGION}{zone}" for zone in ZONES],
@@ -46,8 +46,8 @@ def _zones(asked: Values, _cloud: "Cloud") -> dict[str, Any]:
     }
 
 
-def _parameter(asked: Values, cloud: "Cloud") -> dict[str, Any]:
-    name = str(asked["name"])
+def _parameter(arguments: Values, cloud: "Cloud") -> dict[str, Any]:
+    name = str(arguments["name"])
     value = cloud.parameters.get(name)
     if value is None:
         raise CloudError(f"ParameterNotFound: {name}")
@@ -63,13 +63,13 @@ def _parameter(asked: Values, cloud: "Cloud") -> dict[str, Any]:
     }
 
 
-def _registry_token(asked: Values, cloud: "Cloud") -> dict[str, Any]:
+def _registry_token(arguments: Values, cloud: "Cloud") -> dict[str, Any]:
     # Each call returns a new password.
     password = f"registry-password-{cloud.next_number()}"
     return {
         "id": REGION,
         "region": REGION,
-        "registryId": asked.get("registryId", ACCOUNT),
+        "registryId": arguments.get("registryId", ACCOUNT),
         "authorizationToken": base64.b64encode(f"AWS:{password}".encode()).decode(),
         "userName": "AWS",
         "password": password,
@@ -78,9 +78,9 @@ def _registry_token(asked: Values, cloud: "Cloud") -> dict[str, Any]:
     }
 
 
-def _prefix_list(asked: Values, _cloud: "Cloud") -> dict[str, Any]:
+def _prefix_list(arguments: Values, _cloud: "Cloud") -> dict[str, Any]:
     return {
-        **asked,
+        **arguments,
         "id": "pl-6da54004",
         "prefixListId": "pl-6da54004",
         "name": f"com.amazonaws.{REGION}.s3",
@@ -89,10 +89,10 @@ def _prefix_list(asked: Values, _cloud: "Cloud") -> dict[str, Any]:
     }
 
 
-def _managed_prefix_list(asked: Values, _cloud: "Cloud") -> dict[str, Any]:
+def _managed_prefix_list(arguments: Values, _cloud: "Cloud") -> dict[str, Any]:
     return {
         "id": "pl-6da54004",
-        "name": asked.get("name", f"com.amazonaws.{REGION}.s3"),
+        "name": arguments.get("name", f"com.amazonaws.{REGION}.s3"),
         "region": REGION,
         "ownerId": "AWS",
         "addressFamily": "IPv4",
@@ -104,19 +104,25 @@ def _log_account(_asked: Values, _cloud: "Cloud") -> dict[str, Any]:
     return {"id": "156460612806", "arn": "arn:aws:iam::156460612806:root", "region": REGION}
 
 
-def _zone(asked: Values, _cloud: "Cloud") -> dict[str, Any]:
-    return {**asked, "id": asked["zoneId"], "name": "example.com", "zoneId": asked["zoneId"], "privateZone": False}
+def _zone(arguments: Values, _cloud: "Cloud") -> dict[str, Any]:
+    return {
+        **arguments,
+        "id": arguments["zoneId"],
+        "name": "example.com",
+        "zoneId": arguments["zoneId"],
+        "privateZone": False,
+    }
 
 
-def _endpoint_service(asked: Values, _cloud: "Cloud") -> dict[str, Any]:
-    name = str(asked["serviceName"])
+def _endpoint_service(arguments: Values, _cloud: "Cloud") -> dict[str, Any]:
+    name = str(arguments["serviceName"])
     if not name.startswith((f"com.amazonaws.{REGION}.", f"aws.sagemaker.{REGION}.")):
         raise CloudError(f"InvalidServiceName: the Vpc Endpoint Service {name!r} does not exist")
     return {
-        **asked,
+        **arguments,
         "id": name,
         "serviceId": "vpce-svc-0123456789abcdef0",
-        "serviceType": asked.get("serviceType", "Interface"),
+        "serviceType": arguments.get("serviceType", "Interface"),
         "availabilityZones": [f"{REGION}{zone}" for zone in ZONES],
         "vpcEndpointPolicySupported": not name.endswith((".ecs-agent", ".ecs-telemetry")),
         "privateDnsName": f"{name.rsplit('.', 1)[-1]}.{REGION}.amazonaws.com",
@@ -125,12 +131,12 @@ def _endpoint_service(asked: Values, _cloud: "Cloud") -> dict[str, Any]:
     }
 
 
-def _subnet(asked: Values, cloud: "Cloud") -> dict[str, Any]:
-    known = sorted(one for one in cloud.existing if one.startswith("subnet-"))
-    if asked.get("id") not in known:
-        raise CloudError(f"no matching EC2 Subnet found: {asked}")
-    zone = ZONES[known.index(str(asked["id"])) % len(ZONES)]
-    return {**asked, "availabilityZone": f"{REGION}{zone}", "region": REGION, "state": "available"}
+def _subnet(arguments: Values, cloud: "Cloud") -> dict[str, Any]:
+    known = sorted(existing for existing in cloud.existing if existing.startswith("subnet-"))
+    if arguments.get("id") not in known:
+        raise CloudError(f"no matching EC2 Subnet found: {arguments}")
+    zone = ZONES[known.index(str(arguments["id"])) % len(ZONES)]
+    return {**arguments, "availabilityZone": f"{REGION}{zone}", "region": REGION, "state": "available"}
 
 
 CALLS: dict[str, Callable[[Values, "Cloud"], dict[str, Any]]] = {

@@ -35,12 +35,14 @@ def _by_name(service: str, resource: str) -> Any:
 
 
 def _provider_fits(resource: "Resource", cloud: "Cloud") -> None:
-    asked = group(resource.inputs, "autoScalingGroupProvider")
-    instances = cloud.find(asked.get("autoScalingGroupArn"), (GROUP,), ("arn",))
-    if asked.get("managedTerminationProtection") == "ENABLED":
+    settings = group(resource.inputs, "autoScalingGroupProvider")
+    instances = cloud.find(settings.get("autoScalingGroupArn"), (GROUP,), ("arn",))
+    if settings.get("managedTerminationProtection") == "ENABLED":
         if not instances.inputs.get("protectFromScaleIn"):
-            raise CloudError("InvalidParameterException: managed termination protection needs a group that protects.")
-        if group(asked, "managedScaling").get("status") != "ENABLED":
+            raise CloudError(
+                "InvalidParameterException: managed termination protection needs a group with protectFromScaleIn."
+            )
+        if group(settings, "managedScaling").get("status") != "ENABLED":
             raise CloudError("InvalidParameterException: managed termination protection needs managed scaling.")
 
 
@@ -66,14 +68,14 @@ def _shape_problems(shape: Any, value: Any, path: str) -> Problems:
         if not isinstance(value, dict):
             yield path, "expected an object"
             return
-        for name, one in cast("dict[str, Any]", value).items():
+        for name, member in cast("dict[str, Any]", value).items():
             if name not in shape.members:
-                yield f"{path}.{name}", "there is no such field"
+                yield f"{path}.{name}", "unknown field"
             else:
-                yield from _shape_problems(shape.members[name], one, f"{path}.{name}")
+                yield from _shape_problems(shape.members[name], member, f"{path}.{name}")
     elif shape.type_name == "list":
-        for index, one in enumerate(cast("list[Any]", value) if isinstance(value, list) else []):
-            yield from _shape_problems(shape.member, one, f"{path}[{index}]")
+        for index, member in enumerate(cast("list[Any]", value) if isinstance(value, list) else []):
+            yield from _shape_problems(shape.member, member, f"{path}[{index}]")
         if not isinstance(value, list):
             yield path, "expected a list"
     elif shape.type_name == "map":
@@ -93,7 +95,7 @@ def _task_problems(inputs: Values) -> Problems:
     try:
         containers: Any = json_in(inputs, "containerDefinitions")
     except ValueError:
-        yield "containerDefinitions", "it is not JSON"
+        yield "containerDefinitions", "not valid JSON"
         return
     if containers is None:
         return
@@ -102,24 +104,24 @@ def _task_problems(inputs: Values) -> Problems:
         yield from _shape_problems(_container_shape(), container, path)
         for field in ("name", "image"):
             if not container.get(field):
-                yield path, f"it has no {field}"
+                yield path, f"{field} is required"
         if not any((container.get("memory"), container.get("memoryReservation"), inputs.get("memory"))):
-            yield path, "neither it nor the task has memory"
+            yield path, "memory is required, here or in the task definition"
         if container.get("stopTimeout", 0) > 120 and "FARGATE" in (inputs.get("requiresCompatibilities") or []):
-            yield path, "its stopTimeout is above 120"
-        secrets = {one.get("name") for one in container.get("secrets", [])}
-        doubled = secrets & {one.get("name") for one in container.get("environment", [])}
+            yield path, "stopTimeout is greater than 120"
+        secrets = {secret.get("name") for secret in container.get("secrets", [])}
+        doubled = secrets & {variable.get("name") for variable in container.get("environment", [])}
         if doubled:
             yield path, f"{doubled.pop()} is in environment and in secrets"
         if container.get("secrets") and not inputs.get("executionRoleArn"):
-            yield "executionRoleArn", "secrets need it"
+            yield "executionRoleArn", "required for secrets"
 
 
 def _task_normal_form(inputs: Values) -> Values:
-    """ECS returns both lists of capabilities, an empty one for a missing one.
+    """ECS returns both lists of capabilities, an empty list for a missing one.
 
-    The provider (terraform-provider-aws, internal/service/ecs/container_definitions.go) does not take the two forms as
-    equal, and the field forces a replacement: braintrustdata/terraform-aws-braintrust-data-plane#335.
+    The provider (terraform-provider-aws, internal/service/ecs/container_definitions.go) treats the two forms as
+    different, and a change of the field is a replacement: braintrustdata/terraform-aws-braintrust-data-plane#335.
     """
     containers = json.loads(inputs["containerDefinitions"])
     returned = copy.deepcopy(containers)
@@ -132,7 +134,7 @@ def _task_normal_form(inputs: Values) -> Values:
 
 def _task(request: CreateRequest) -> tuple[str, dict[str, object]]:
     family = str(request.inputs["family"])
-    revision = 1 + sum(one.inputs["family"] == family for one in request.cloud.of(TASK_DEFINITION))
+    revision = 1 + sum(task.inputs["family"] == family for task in request.cloud.of(TASK_DEFINITION))
     revision = request.cloud.next_number() if revision > 1 else revision
     arn = request.arn("ecs", f"task-definition/{family}")
     return family, {"arn": f"{arn}:{revision}", "arnWithoutRevision": arn, "revision": revision}
@@ -146,19 +148,19 @@ def _service(request: CreateRequest) -> tuple[str, dict[str, object]]:
 
 def _service_problems(inputs: Values) -> Problems:
     if inputs.get("launchType") and inputs.get("capacityProviderStrategies"):
-        yield "launchType", "it conflicts with capacityProviderStrategies"
+        yield "launchType", "conflicts with capacityProviderStrategies"
     yield from between(inputs, "deploymentMinimumHealthyPercent", 0, 100)
     yield from among(inputs, "propagateTags", ("SERVICE", "TASK_DEFINITION", "NONE"))
     yield from among(inputs, "availabilityZoneRebalancing", ("ENABLED", "DISABLED"))
     balanced = known(inputs, "availabilityZoneRebalancing") == "ENABLED"
     if balanced and (known(inputs, "deploymentMaximumPercent") or 200) <= 100:
-        yield "deploymentMaximumPercent", "zone rebalancing needs more than 100"
+        yield "deploymentMaximumPercent", "zone rebalancing requires more than 100"
 
 
 def _service_fits(resource: "Resource", cloud: "Cloud") -> None:
     inputs = resource.inputs
     task = cloud.find(inputs.get("taskDefinition"), (TASK_DEFINITION,), ("arn", "family"))
-    containers = {one["name"]: one for one in json.loads(task.inputs["containerDefinitions"])}
+    containers = {container["name"]: container for container in json.loads(task.inputs["containerDefinitions"])}
     awsvpc = task.inputs.get("networkMode") == "awsvpc"
     if awsvpc != bool(inputs.get("networkConfiguration")):
         raise CloudError("InvalidParameterException: the network configuration belongs to the network mode awsvpc.")
@@ -170,22 +172,25 @@ def _service_fits(resource: "Resource", cloud: "Cloud") -> None:
     )
     for entry in groups(inputs, "loadBalancers"):
         targets = cloud.find(entry["targetGroupArn"], (TARGET_GROUP,), ("arn",))
-        used = any(targets.id in json.dumps(one.inputs) for one in cloud if one.kind.token in (LISTENER, RULE))
+        used = any(targets.id in json.dumps(other.inputs) for other in cloud if other.kind.token in (LISTENER, RULE))
         if not used:
             raise CloudError(
                 f"InvalidParameterException: the target group {targets.id} does not have an associated load balancer."
             )
         if (targets.inputs.get("targetType") == "ip") != awsvpc:
             raise CloudError("InvalidParameterException: the target group's type does not fit the network mode.")
-        ports = [one.get("containerPort") for one in containers.get(entry["containerName"], {}).get("portMappings", [])]
+        ports = [
+            mapping.get("containerPort")
+            for mapping in containers.get(entry["containerName"], {}).get("portMappings", [])
+        ]
         if entry["containerPort"] not in ports:
             raise CloudError(f"InvalidParameterException: no port {entry['containerPort']} in {task}.")
     cluster = _cluster_of(resource, cloud)
     offered = {
-        one
+        name
         for providers in cloud.of(CLUSTER_PROVIDERS)
         if providers.inputs["clusterName"] == cluster
-        for one in values_at(providers.inputs, "capacityProviders[*]")
+        for name in values_at(providers.inputs, "capacityProviders[*]")
     }
     for name in values_at(inputs, "capacityProviderStrategies[*].capacityProvider"):
         if name not in offered:
@@ -193,14 +198,14 @@ def _service_fits(resource: "Resource", cloud: "Cloud") -> None:
 
 
 def _scaled_service(resource: "Resource", cloud: "Cloud") -> None:
-    services = {f"service/{_cluster_of(one, cloud)}/{one.inputs['name']}" for one in cloud.of(SERVICE)}
+    services = {f"service/{_cluster_of(service, cloud)}/{service.inputs['name']}" for service in cloud.of(SERVICE)}
     if resource.inputs["serviceNamespace"] == "ecs" and resource.inputs["resourceId"] not in services:
         raise CloudError(f"ValidationException: ECS service doesn't exist: {resource.inputs['resourceId']}.")
 
 
 def _scaled_target(resource: "Resource", cloud: "Cloud") -> None:
     fields = ("serviceNamespace", "resourceId", "scalableDimension")
-    if not any(all(one.inputs[field] == resource.inputs[field] for field in fields) for one in cloud.of(SCALED)):
+    if not any(all(target.inputs[field] == resource.inputs[field] for field in fields) for target in cloud.of(SCALED)):
         raise CloudError(f"ObjectNotFoundException: no scalable target for {resource.inputs['resourceId']}.")
 
 
@@ -208,12 +213,12 @@ def _policy_problems(inputs: Values) -> Problems:
     kind = inputs.get("policyType", "StepScaling")
     tracking = group(inputs, "targetTrackingScalingPolicyConfiguration")
     if (kind == "TargetTrackingScaling") != bool(inputs.get("targetTrackingScalingPolicyConfiguration")):
-        yield "policyType", "TargetTrackingScaling and its configuration belong together"
+        yield "policyType", "TargetTrackingScaling requires its configuration, and other types exclude it"
     metric = group(tracking, "predefinedMetricSpecification")
     label = metric.get("resourceLabel")
     counts = metric.get("predefinedMetricType") == "ALBRequestCountPerTarget"
     if counts and not label:
-        yield "targetTrackingScalingPolicyConfiguration", "ALBRequestCountPerTarget needs a resourceLabel"
+        yield "targetTrackingScalingPolicyConfiguration", "ALBRequestCountPerTarget requires a resourceLabel"
     pattern = r"app/[\w-]+/[0-9a-f]+/targetgroup/[\w-]+/[0-9a-f]+"
     yield from matches({"resourceLabel": label} if counts else {}, "resourceLabel", pattern)
 

@@ -30,7 +30,7 @@ def _inline_problems(inputs: Values) -> Problems:
     text = known(inputs, "policy")
     # White space is not counted.
     if text is not None and len("".join(text.split())) > 10_240:
-        yield "policy", "a role's inline policies have 10,240 characters at most"
+        yield "policy", "expected at most 10,240 characters"
 
 
 KINDS = (

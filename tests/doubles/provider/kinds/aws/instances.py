@@ -28,13 +28,13 @@ def _template_problems(inputs: Values) -> Problems:
     yield from matches(inputs, "name", r"[a-zA-Z0-9().\-/_]{3,128}")
     yield from matches(inputs, "imageId", r"ami-[0-9a-f]{8,17}|resolve:ssm:\S+")
     if inputs.get("vpcSecurityGroupIds") and inputs.get("networkInterfaces"):
-        yield "vpcSecurityGroupIds", "with networkInterfaces the groups belong there"
+        yield "vpcSecurityGroupIds", "conflicts with networkInterfaces, which have the security groups"
     data = known(inputs, "userData")
     if data is not None:
         try:
             base64.b64decode(data, validate=True)
         except ValueError:
-            yield "userData", "it is not base64"
+            yield "userData", "not valid base64"
 
 
 def _group(request: CreateRequest) -> tuple[str, dict[str, object]]:
@@ -48,11 +48,11 @@ def _group(request: CreateRequest) -> tuple[str, dict[str, object]]:
 
 
 def _group_problems(inputs: Values) -> Problems:
-    least, most, wanted = (known(inputs, field) for field in ("minSize", "maxSize", "desiredCapacity"))
+    least, most, desired = (known(inputs, field) for field in ("minSize", "maxSize", "desiredCapacity"))
     if least is not None and most is not None and least > most:
-        yield "minSize", "it is above maxSize"
-    if wanted is not None and least is not None and most is not None and not least <= wanted <= most:
-        yield "desiredCapacity", "it is not between minSize and maxSize"
+        yield "minSize", "greater than maxSize"
+    if desired is not None and least is not None and most is not None and not least <= desired <= most:
+        yield "desiredCapacity", "not between minSize and maxSize"
     if bool(inputs.get("launchTemplate")) == bool(
         inputs.get("mixedInstancesPolicy") or inputs.get("launchConfiguration")
     ):
@@ -66,7 +66,10 @@ def _group_template(resource: "Resource", cloud: "Cloud") -> "Resource | None":
     named += values_at(
         resource.inputs, "mixedInstancesPolicy.launchTemplate.launchTemplateSpecification.launchTemplateId"
     )
-    return next((one for one in cloud.of(LAUNCH_TEMPLATE) if {one.id, one.inputs.get("name")} & set(named)), None)
+    return next(
+        (template for template in cloud.of(LAUNCH_TEMPLATE) if {template.id, template.inputs.get("name")} & set(named)),
+        None,
+    )
 
 
 def _group_fits(resource: "Resource", cloud: "Cloud") -> None:
@@ -90,9 +93,9 @@ def _group_holds(resource: "Resource", cloud: "Cloud") -> Iterator["Resource"]:
     if template is None:
         return
     groups = _groups_in(template)
-    for one in cloud:
-        if one.kind.token in SECURITY_GROUPS and one.id in groups:
-            yield one
+    for other in cloud:
+        if other.kind.token in SECURITY_GROUPS and other.id in groups:
+            yield other
 
 
 def _group_drains(resource: "Resource", _cloud: "Cloud") -> None:
@@ -106,8 +109,8 @@ KINDS = (
         token=LAUNCH_TEMPLATE,
         name=Name(),
         make=lambda request: (
-            made := f"lt-0{request.hex_digits(16)}",
-            {"arn": request.arn("ec2", f"launch-template/{made}"), "latestVersion": 1, "defaultVersion": 1},
+            resource_id := f"lt-0{request.hex_digits(16)}",
+            {"arn": request.arn("ec2", f"launch-template/{resource_id}"), "latestVersion": 1, "defaultVersion": 1},
         ),
         references=(
             Reference(path="vpcSecurityGroupIds[*]", kinds=SECURITY_GROUPS, blocks_delete=False),

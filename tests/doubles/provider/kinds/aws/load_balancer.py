@@ -29,8 +29,8 @@ def _load_balancer(request: CreateRequest) -> tuple[str, dict[str, object]]:
     name = str(request.inputs["name"])
     suffix = f"app/{name}/{request.hex_digits(16)}"
     scheme = "internal-" if request.inputs.get("internal") else ""
-    subnets = [str(one) for one in request.inputs.get("subnets", [])]
-    vpcs = [one.inputs["vpcId"] for one in request.cloud.of(SUBNET) if one.id in subnets]
+    subnets = [str(subnet) for subnet in request.inputs.get("subnets", [])]
+    vpcs = [subnet.inputs["vpcId"] for subnet in request.cloud.of(SUBNET) if subnet.id in subnets]
     arn = request.arn("elasticloadbalancing", f"loadbalancer/{suffix}")
     return arn, {
         "arn": arn,
@@ -49,18 +49,18 @@ def _load_balancer_problems(inputs: Values) -> Problems:
     yield from exactly_one(inputs, "subnets", "subnetMappings")
     subnets = known(inputs, "subnets")
     if subnets is not None and len(subnets) < 2:
-        yield "subnets", "an application load balancer needs two or more, in different zones"
+        yield "subnets", "an application load balancer requires two or more, in different zones"
 
 
 def _load_balancer_fits(resource: "Resource", cloud: "Cloud") -> None:
-    subnets = [one for one in cloud.of(SUBNET) if one.id in resource.inputs.get("subnets", [])]
-    zones = [one.inputs.get("availabilityZone") for one in subnets]
+    subnets = [subnet for subnet in cloud.of(SUBNET) if subnet.id in resource.inputs.get("subnets", [])]
+    zones = [subnet.inputs.get("availabilityZone") for subnet in subnets]
     if len(set(zones)) != len(zones):
         raise CloudError("InvalidConfigurationRequest: a load balancer cannot have two subnets in one zone.")
     vpcs = vpcs_of(cloud, resource.inputs.get("subnets", []))
     in_one_vpc(resource, cloud, resource.inputs.get("subnets", []), resource.inputs.get("securityGroups", []))
     if not resource.inputs.get("internal") and subnets:
-        gateways = [one for one in cloud.of(INTERNET_GATEWAY) if one.inputs.get("vpcId") in vpcs]
+        gateways = [gateway for gateway in cloud.of(INTERNET_GATEWAY) if gateway.inputs.get("vpcId") in vpcs]
         if not gateways:
             raise CloudError(f"InvalidSubnet: VPC {vpcs.pop()} has no internet gateway.")
     for field in ("accessLogs", "connectionLogs"):
@@ -82,10 +82,12 @@ def _may_write(cloud: "Cloud", bucket: str) -> None:
     # AWS writes a test file: the bucket is no longer empty.
     if bucket in cloud.existing:
         return
-    allowed = [one for one in cloud if one.kind.token.endswith(":BucketPolicy") and one.inputs["bucket"] == bucket]
-    if not any("delivery" in str(one.inputs["policy"]) for one in allowed):
+    allowed = [
+        policy for policy in cloud if policy.kind.token.endswith(":BucketPolicy") and policy.inputs["bucket"] == bucket
+    ]
+    if not any("delivery" in str(policy.inputs["policy"]) for policy in allowed):
         raise CloudError(f"InvalidConfigurationRequest: access denied for bucket {bucket}. Check its permissions.")
-    cloud.find(bucket, (BUCKET,), ("id",)).inside["ELBAccessLogTestFile"] = ""
+    cloud.find(bucket, (BUCKET,), ("id",)).contents["ELBAccessLogTestFile"] = ""
 
 
 def _not_protected(resource: "Resource", _cloud: "Cloud") -> None:
@@ -113,11 +115,11 @@ def _target_group_problems(inputs: Values) -> Problems:
     yield from between(check, "unhealthyThreshold", 2, 10)
     interval, timeout = known(check, "interval"), known(check, "timeout")
     if interval is not None and timeout is not None and timeout >= interval:
-        yield "healthCheck.timeout", "it must be shorter than the interval"
+        yield "healthCheck.timeout", "must be shorter than the interval"
     if inputs.get("targetType") != "lambda":
         for field in ("port", "protocol", "vpcId"):
             if inputs.get(field) is None:
-                yield field, "a target group of instances or addresses needs it"
+                yield field, "required for a target group of instances or IP addresses"
 
 
 def _listener(request: CreateRequest) -> tuple[str, dict[str, object]]:
@@ -141,9 +143,9 @@ def _action_problems(inputs: Values, field: str, *, tls: bool) -> Problems:
         if kind not in needs:
             yield here, f"type {kind!r} is unknown"
         elif not any(action.get(name) for name in needs[kind]):
-            yield here, f"type {kind} needs {' or '.join(needs[kind])}"
+            yield here, f"type {kind} requires {' or '.join(needs[kind])}"
         elif kind.startswith(("authenticate", "jwt")) and not tls:
-            yield here, f"{kind} needs HTTPS"
+            yield here, f"{kind} requires HTTPS"
     if actions and actions[-1].get("type") not in ("forward", "redirect", "fixed-response"):
         yield field, "the last action must be forward, redirect or fixed-response"
 
@@ -152,9 +154,9 @@ def _listener_problems(inputs: Values) -> Problems:
     tls = known(inputs, "protocol") == "HTTPS"
     yield from between(inputs, "port", 1, 65535)
     if tls and not inputs.get("certificateArn"):
-        yield "certificateArn", "HTTPS needs it"
+        yield "certificateArn", "required for HTTPS"
     if not tls and (inputs.get("certificateArn") or inputs.get("sslPolicy")):
-        yield "certificateArn", "it belongs to HTTPS"
+        yield "certificateArn", "only for HTTPS"
     yield from _action_problems(inputs, "defaultActions", tls=tls)
 
 
@@ -177,10 +179,15 @@ def _targets_free(resource: "Resource", cloud: "Cloud", balancer: str) -> None:
                 f"TargetGroupAssociationLimit: {resource} forwards to {targets.pop()}, which another load balancer "
                 "uses."
             )
-    vpc = next((one.computed["vpcId"] for one in cloud.of(LOAD_BALANCER) if one.id == balancer), None)
-    for one in cloud.of(TARGET_GROUP):
-        if one.id in targets and vpc is not None and vpc.startswith("vpc-0") and one.inputs["vpcId"] != vpc:
-            raise CloudError(f"InvalidConfigurationRequest: {one} is not in the VPC of {resource}.")
+    vpc = next((other.computed["vpcId"] for other in cloud.of(LOAD_BALANCER) if other.id == balancer), None)
+    for target_group in cloud.of(TARGET_GROUP):
+        if (
+            target_group.id in targets
+            and vpc is not None
+            and vpc.startswith("vpc-0")
+            and target_group.inputs["vpcId"] != vpc
+        ):
+            raise CloudError(f"InvalidConfigurationRequest: {target_group} is not in the VPC of {resource}.")
 
 
 def _groups_of(resource: "Resource") -> set[Any]:
@@ -194,8 +201,8 @@ def _groups_of(resource: "Resource") -> set[Any]:
 
 def _certificate_issued(resource: "Resource", cloud: "Cloud") -> None:
     arn = resource.inputs.get("certificateArn")
-    ours = any(one.id == arn for one in cloud.of(CERTIFICATE))
-    if ours and not any(one.inputs["certificateArn"] == arn for one in cloud.of(VALIDATION)):
+    in_stack = any(certificate.id == arn for certificate in cloud.of(CERTIFICATE))
+    if in_stack and not any(validation.inputs["certificateArn"] == arn for validation in cloud.of(VALIDATION)):
         raise CloudError(f"UnsupportedCertificate: {arn} is not issued yet.")
 
 
@@ -235,13 +242,13 @@ def _certificate(request: CreateRequest) -> tuple[str, dict[str, object]]:
 
 
 def _records_are_there(resource: "Resource", cloud: "Cloud") -> None:
-    there = {str(one.computed["fqdn"]).rstrip(".") for one in cloud.of(RECORD)}
+    record_names = {str(record.computed["fqdn"]).rstrip(".") for record in cloud.of(RECORD)}
     certificate = cloud.find(resource.inputs["certificateArn"], (CERTIFICATE,), ("arn",))
     for option in certificate.computed["domainValidationOptions"]:
-        if option["resourceRecordName"].rstrip(".") not in there:
+        if option["resourceRecordName"].rstrip(".") not in record_names:
             raise CloudError(f"timeout while waiting for {certificate}: no record {option['resourceRecordName']}")
     for name in values_at(resource.inputs, "validationRecordFqdns[*]"):
-        if name.rstrip(".") not in there:
+        if name.rstrip(".") not in record_names:
             raise CloudError(f"there is no record {name}")
 
 
@@ -253,7 +260,7 @@ def _record(request: CreateRequest) -> tuple[str, dict[str, object]]:
 def _record_problems(inputs: Values) -> Problems:
     yield from exactly_one(inputs, "aliases", "records")
     if inputs.get("records") and inputs.get("ttl") is None:
-        yield "ttl", "a record with values needs it"
+        yield "ttl", "required for a record with values"
 
 
 def _acl_problems(inputs: Values) -> Problems:
@@ -266,13 +273,13 @@ def _acl_problems(inputs: Values) -> Problems:
     for index, rule in enumerate(rules):
         managed = bool(group(rule, "statement").get("managedRuleGroupStatement"))
         if managed != bool(rule.get("overrideAction")) or managed == bool(rule.get("action")):
-            yield f"rules[{index}]", "a rule has an action, one with a managed group an overrideAction instead"
+            yield f"rules[{index}]", "expected an action, or an overrideAction for a managed rule group"
 
 
 def _web_acl(request: CreateRequest) -> tuple[str, dict[str, object]]:
-    made = f"{request.hex_digits(8)}-0000-4000-8000-{request.hex_digits(12)}"
-    return made, {
-        "arn": request.arn("wafv2", f"regional/webacl/{request.inputs['name']}/{made}"),
+    resource_id = f"{request.hex_digits(8)}-0000-4000-8000-{request.hex_digits(12)}"
+    return resource_id, {
+        "arn": request.arn("wafv2", f"regional/webacl/{request.inputs['name']}/{resource_id}"),
         "capacity": 100,
         "lockToken": request.hex_digits(32),
     }
@@ -283,7 +290,7 @@ def _log_group_is_wafs(inputs: Values) -> Problems:
         if isinstance(destination, str) and not re.search(
             r":(log-group:|s3:::|deliverystream/)?aws-waf-logs-", destination
         ):
-            yield "logDestinationConfigs", f"{destination!r}: a destination's name begins with aws-waf-logs-"
+            yield "logDestinationConfigs", f"got {destination!r}, expected a name that begins with aws-waf-logs-"
 
 
 def _forwards(field: str) -> tuple[Reference, ...]:

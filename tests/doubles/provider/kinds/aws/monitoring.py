@@ -51,21 +51,21 @@ def _topic(request: CreateRequest) -> tuple[str, dict[str, object]]:
 
 
 def _subscription(request: CreateRequest) -> tuple[str, dict[str, object]]:
-    # The recipient has to confirm first; the provider stores the ARN that the topic's owner sees.
-    waits = request.inputs["protocol"] in ("email", "email-json")
+    # The recipient must confirm first; the provider stores the ARN that the topic's owner gets.
+    pending = request.inputs["protocol"] in ("email", "email-json")
     arn = f"{request.inputs['topic']}:{request.hex_digits(8)}-{request.hex_digits(4, 'a')}-{request.hex_digits(4, 'b')}"
-    return arn, {"arn": arn, "ownerId": ACCOUNT, "pendingConfirmation": waits, "confirmationWasAuthenticated": False}
+    return arn, {"arn": arn, "ownerId": ACCOUNT, "pendingConfirmation": pending, "confirmationWasAuthenticated": False}
 
 
 def _alarm_problems(inputs: Values) -> Problems:
     if not inputs.get("metricQueries"):
         for field in ("metricName", "namespace", "period"):
             if inputs.get(field) is None:
-                yield field, "an alarm of one metric needs it"
+                yield field, "required for an alarm without metricQueries"
         if bool(inputs.get("statistic")) == bool(inputs.get("extendedStatistic")):
             yield "statistic", "expected exactly one of statistic, extendedStatistic"
     elif inputs.get("metricName") or inputs.get("period") or inputs.get("statistic"):
-        yield "metricQueries", "it conflicts with metricName, period and statistic"
+        yield "metricQueries", "conflicts with metricName, period and statistic"
     period = known(inputs, "period")
     if period is not None and period not in _PERIODS and period % 60:
         yield "period", f"got {period}, expected 10, 20, 30 or a multiple of 60"
@@ -90,7 +90,7 @@ def _dashboard_problems(inputs: Values) -> Problems:
     try:
         body: Any = json_in(inputs, "dashboardBody")
     except ValueError:
-        yield "dashboardBody", "it is not JSON"
+        yield "dashboardBody", "not valid JSON"
         return
     if body is None:
         return
@@ -99,16 +99,18 @@ def _dashboard_problems(inputs: Values) -> Problems:
         if widget.get("type") not in ("metric", "text", "log", "alarm", "explorer"):
             yield path, f"type {widget.get('type')!r} is unknown"
         if widget.get("x", 0) + widget.get("width", 6) > 24:
-            yield path, "it is wider than the grid's 24 columns"
+            yield path, "exceeds the 24 columns of the grid"
         if widget.get("type") == "metric" and not widget.get("properties", {}).get("region"):
-            yield path, "its properties name no region"
+            yield path, "properties.region is required"
 
 
 def _filters_fit(resource: "Resource", cloud: "Cloud") -> None:
     same = [
-        one for one in cloud.of(resource.kind.token) if one.inputs["logGroupName"] == resource.inputs["logGroupName"]
+        other
+        for other in cloud.of(resource.kind.token)
+        if other.inputs["logGroupName"] == resource.inputs["logGroupName"]
     ]
-    if len([one for one in same if one.id != resource.id]) >= 100:
+    if len([other for other in same if other.id != resource.id]) >= 100:
         raise CloudError("LimitExceeded: a log group has 100 metric filters at most.")
 
 

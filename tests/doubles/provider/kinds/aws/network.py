@@ -38,9 +38,9 @@ def _owner(_making: CreateRequest, _made: str) -> str:
 
 
 def _vpc(request: CreateRequest) -> tuple[str, dict[str, object]]:
-    made = f"vpc-0{request.hex_digits(16)}"
-    return made, {
-        "arn": request.arn("ec2", f"vpc/{made}"),
+    resource_id = f"vpc-0{request.hex_digits(16)}"
+    return resource_id, {
+        "arn": request.arn("ec2", f"vpc/{resource_id}"),
         "ownerId": ACCOUNT,
         "defaultSecurityGroupId": f"sg-0{request.hex_digits(16, 'sg')}",
         "defaultRouteTableId": f"rtb-0{request.hex_digits(16, 'rtb')}",
@@ -51,7 +51,7 @@ def _vpc(request: CreateRequest) -> tuple[str, dict[str, object]]:
 
 def _subnet_fits(resource: "Resource", cloud: "Cloud") -> None:
     own = ipaddress.ip_network(resource.inputs["cidrBlock"])
-    vpc = next((one for one in cloud.of(VPC) if one.id == resource.inputs["vpcId"]), None)
+    vpc = next((vpc for vpc in cloud.of(VPC) if vpc.id == resource.inputs["vpcId"]), None)
     if vpc is not None and not own.subnet_of(ipaddress.ip_network(vpc.inputs["cidrBlock"])):  # type: ignore[arg-type]
         raise CloudError(f"InvalidSubnet.Range: the CIDR {own} is invalid.")
     for other in cloud.of(SUBNET):
@@ -61,17 +61,19 @@ def _subnet_fits(resource: "Resource", cloud: "Cloud") -> None:
 
 
 def _no_public_address(resource: "Resource", cloud: "Cloud") -> None:
-    # Detaching a gateway, before its deletion, fails while the VPC has mapped public addresses.
-    subnets = {one.id for one in cloud.of(SUBNET) if one.inputs["vpcId"] == resource.inputs.get("vpcId")}
-    for one in cloud:
-        public = one.kind.token == NAT_GATEWAY and one.inputs.get("connectivityType") != "private"
-        facing = one.kind.token.endswith(":LoadBalancer") and not one.inputs.get("internal")
-        if (public and one.inputs["subnetId"] in subnets) or (facing and subnets & set(one.inputs.get("subnets", []))):
-            raise CloudError(f"DependencyViolation: the network of {resource} has mapped public addresses: {one}.")
+    # A gateway cannot be detached, and so not deleted, while the VPC has mapped public addresses.
+    subnets = {subnet.id for subnet in cloud.of(SUBNET) if subnet.inputs["vpcId"] == resource.inputs.get("vpcId")}
+    for other in cloud:
+        public = other.kind.token == NAT_GATEWAY and other.inputs.get("connectivityType") != "private"
+        internet_facing = other.kind.token.endswith(":LoadBalancer") and not other.inputs.get("internal")
+        if (public and other.inputs["subnetId"] in subnets) or (
+            internet_facing and subnets & set(other.inputs.get("subnets", []))
+        ):
+            raise CloudError(f"DependencyViolation: the network of {resource} has mapped public addresses: {other}.")
 
 
 def _gateway_moves(resource: "Resource", cloud: "Cloud") -> None:
-    before = next(one for one in cloud.of(INTERNET_GATEWAY) if one.id == resource.id)
+    before = next(gateway for gateway in cloud.of(INTERNET_GATEWAY) if gateway.id == resource.id)
     if before.inputs.get("vpcId") != resource.inputs.get("vpcId"):
         _no_public_address(before, cloud)
 
@@ -79,19 +81,19 @@ def _gateway_moves(resource: "Resource", cloud: "Cloud") -> None:
 def vpcs_of(cloud: "Cloud", subnets: Iterable[Any]) -> set[str]:
     """The VPCs of subnets, without subnets that exist outside the stack."""
     ids = set(subnets)
-    return {one.inputs["vpcId"] for one in cloud.of(SUBNET) if one.id in ids}
+    return {subnet.inputs["vpcId"] for subnet in cloud.of(SUBNET) if subnet.id in ids}
 
 
 def in_one_vpc(resource: "Resource", cloud: "Cloud", subnets: Iterable[Any], groups: Iterable[Any]) -> None:
     """Require security groups of the subnets' VPC. Raises CloudError."""
-    wanted, asked = vpcs_of(cloud, subnets), set(groups)
-    found = {one.inputs["vpcId"] for one in cloud.of(SECURITY_GROUP) if one.id in asked}
-    if len(wanted | found) > 1:
+    vpcs_of_subnets, group_ids = vpcs_of(cloud, subnets), set(groups)
+    found = {group.inputs["vpcId"] for group in cloud.of(SECURITY_GROUP) if group.id in group_ids}
+    if len(vpcs_of_subnets | found) > 1:
         raise CloudError(f"InvalidParameterValue: subnets and security groups of {resource} are of different VPCs.")
 
 
 def _vpc_empty(resource: "Resource", cloud: "Cloud") -> None:
-    left = [one for one in cloud.leftovers if resource.id in one]
+    left = [leftover for leftover in cloud.leftovers if resource.id in leftover]
     if left:
         raise CloudError(f"DependencyViolation: {resource} has dependencies and cannot be deleted: {left[0]}.")
 
@@ -107,7 +109,7 @@ def _rule_problems(inputs: Values) -> Problems:
     if known(inputs, "ipProtocol") != "-1":
         for field in ("fromPort", "toPort"):
             if inputs.get(field) is None:
-                yield field, "a protocol with ports needs it"
+                yield field, "required for a protocol with ports"
 
 
 def _rule_is_new(resource: "Resource", cloud: "Cloud") -> None:
@@ -120,22 +122,26 @@ def _rule_is_new(resource: "Resource", cloud: "Cloud") -> None:
         "prefixListId",
         "referencedSecurityGroupId",
     )
-    for one in cloud.of(resource.kind.token):
-        if one.id != resource.id and all(one.inputs.get(field) == resource.inputs.get(field) for field in fields):
-            raise CloudError(f"InvalidPermission.Duplicate: {one} allows the same.")
+    for other in cloud.of(resource.kind.token):
+        if other.id != resource.id and all(other.inputs.get(field) == resource.inputs.get(field) for field in fields):
+            raise CloudError(f"InvalidPermission.Duplicate: {other} is the same rule.")
 
 
 def _default_group(request: CreateRequest) -> tuple[str, dict[str, object]]:
     vpc = request.find(request.inputs["vpcId"], VPC)
-    made = vpc.computed["defaultSecurityGroupId"]
-    return made, {"arn": request.arn("ec2", f"security-group/{made}"), "name": "default", "ownerId": ACCOUNT}
+    resource_id = vpc.computed["defaultSecurityGroupId"]
+    return resource_id, {
+        "arn": request.arn("ec2", f"security-group/{resource_id}"),
+        "name": "default",
+        "ownerId": ACCOUNT,
+    }
 
 
 def _flow_log_problems(inputs: Values) -> Problems:
     yield from exactly_one(inputs, "vpcId", "subnetId", "eniId", "transitGatewayId", "transitGatewayAttachmentId")
     to_s3 = known(inputs, "logDestinationType") == "s3"
     if not to_s3 and not inputs.get("iamRoleArn"):
-        yield "iamRoleArn", "a flow log to CloudWatch Logs needs it"
+        yield "iamRoleArn", "required for a flow log to CloudWatch Logs"
     yield from among(inputs, "trafficType", ("ACCEPT", "REJECT", "ALL"))
     yield from among(inputs, "maxAggregationInterval", (60, 600))
 
@@ -144,15 +150,15 @@ def _endpoint_problems(inputs: Values) -> Problems:
     gateway = inputs.get("vpcEndpointType", "Gateway") == "Gateway"
     for field in ("subnetIds", "securityGroupIds", "privateDnsEnabled") if gateway else ("routeTableIds",):
         if inputs.get(field):
-            yield field, f"it does not belong to an endpoint of type {'Gateway' if gateway else 'Interface'}"
+            yield field, f"not allowed for an endpoint of type {'Gateway' if gateway else 'Interface'}"
     service = known(inputs, "serviceName")
     if service is not None and not re.match(rf"(com\.amazonaws|aws\.sagemaker)\.{REGION}\.", service):
-        yield "serviceName", f"{service!r} is no service of this region"
+        yield "serviceName", f"got {service!r}, expected a service of this region"
     yield from policy_problems(inputs, "policy", principal=True)
 
 
 def _endpoint_fits(resource: "Resource", cloud: "Cloud") -> None:
-    vpc = next((one for one in cloud.of(VPC) if one.id == resource.inputs["vpcId"]), None)
+    vpc = next((vpc for vpc in cloud.of(VPC) if vpc.id == resource.inputs["vpcId"]), None)
     in_one_vpc(
         resource, cloud, values_at(resource.inputs, "subnetIds[*]"), values_at(resource.inputs, "securityGroupIds[*]")
     )
@@ -169,35 +175,41 @@ def _endpoint_fits(resource: "Resource", cloud: "Cloud") -> None:
 
 
 def _endpoint(request: CreateRequest) -> tuple[str, dict[str, object]]:
-    made = f"vpce-0{request.hex_digits(16)}"
+    resource_id = f"vpce-0{request.hex_digits(16)}"
     outputs: dict[str, object] = {
-        "arn": request.arn("ec2", f"vpc-endpoint/{made}"),
+        "arn": request.arn("ec2", f"vpc-endpoint/{resource_id}"),
         "ownerId": ACCOUNT,
         "state": "available",
     }
     if request.inputs.get("vpcEndpointType", "Gateway") == "Gateway":
-        return made, {**outputs, "prefixListId": f"pl-{request.hex_digits(8)}"}
+        return resource_id, {**outputs, "prefixListId": f"pl-{request.hex_digits(8)}"}
     service = str(request.inputs["serviceName"]).rsplit(".", 1)[-1]
-    name = f"{made}-{request.hex_digits(8)}.{service}.{REGION}.vpce.amazonaws.com"
+    name = f"{resource_id}-{request.hex_digits(8)}.{service}.{REGION}.vpce.amazonaws.com"
     entries = [{"dnsName": name, "hostedZoneId": "Z38GZ743OKFT7T"}]
     interfaces = [
         f"eni-0{request.hex_digits(16, str(index))}" for index, _ in enumerate(request.inputs.get("subnetIds", []))
     ]
-    return made, {**outputs, "dnsEntries": entries, "networkInterfaceIds": interfaces}
+    return resource_id, {**outputs, "dnsEntries": entries, "networkInterfaceIds": interfaces}
 
 
 KINDS = (
     Kind(token=VPC, make=_vpc, on_delete=_vpc_empty),
     Kind(
         token=SUBNET,
-        make=with_id("subnet", arn=lambda request, made: request.arn("ec2", f"subnet/{made}"), ownerId=_owner),
+        make=with_id(
+            "subnet", arn=lambda request, resource_id: request.arn("ec2", f"subnet/{resource_id}"), ownerId=_owner
+        ),
         references=(_IN_VPC,),
         on_create=_subnet_fits,
         check=lambda inputs: matches(inputs, "availabilityZone", rf"{REGION}[abc]"),
     ),
     Kind(
         token=INTERNET_GATEWAY,
-        make=with_id("igw", arn=lambda request, made: request.arn("ec2", f"internet-gateway/{made}"), ownerId=_owner),
+        make=with_id(
+            "igw",
+            arn=lambda request, resource_id: request.arn("ec2", f"internet-gateway/{resource_id}"),
+            ownerId=_owner,
+        ),
         references=(_IN_VPC,),
         unique=(("vpcId",),),
         on_delete=_no_public_address,
@@ -207,8 +219,8 @@ KINDS = (
         token=EIP,
         make=with_id(
             "eipalloc",
-            arn=lambda request, made: request.arn("ec2", f"elastic-ip/{made}"),
-            allocationId=lambda _, made: made,
+            arn=lambda request, resource_id: request.arn("ec2", f"elastic-ip/{resource_id}"),
+            allocationId=lambda _, resource_id: resource_id,
             publicIp=lambda request, _: f"198.51.100.{request.cloud.next_number() % 250 + 1}",
         ),
         check=lambda inputs: among(inputs, "domain", ("vpc",)),
@@ -226,7 +238,9 @@ KINDS = (
     ),
     Kind(
         token=ROUTE_TABLE,
-        make=with_id("rtb", arn=lambda request, made: request.arn("ec2", f"route-table/{made}"), ownerId=_owner),
+        make=with_id(
+            "rtb", arn=lambda request, resource_id: request.arn("ec2", f"route-table/{resource_id}"), ownerId=_owner
+        ),
         references=(_IN_VPC,),
     ),
     Kind(
@@ -258,7 +272,9 @@ KINDS = (
     Kind(
         token=SECURITY_GROUP,
         name=Name(),
-        make=with_id("sg", arn=lambda request, made: request.arn("ec2", f"security-group/{made}"), ownerId=_owner),
+        make=with_id(
+            "sg", arn=lambda request, resource_id: request.arn("ec2", f"security-group/{resource_id}"), ownerId=_owner
+        ),
         references=(_IN_VPC,),
         unique=(("vpcId", "name"),),
         check=_group_problems,
@@ -273,8 +289,8 @@ KINDS = (
             token=token,
             make=with_id(
                 "sgr",
-                arn=lambda request, made: request.arn("ec2", f"security-group-rule/{made}"),
-                securityGroupRuleId=lambda _, made: made,
+                arn=lambda request, resource_id: request.arn("ec2", f"security-group-rule/{resource_id}"),
+                securityGroupRuleId=lambda _, resource_id: resource_id,
             ),
             references=(
                 Reference(path="securityGroupId", kinds=SECURITY_GROUPS, blocks_delete=False, deleted_with=True),
@@ -288,7 +304,7 @@ KINDS = (
     ),
     Kind(
         token="aws:ec2/flowLog:FlowLog",
-        make=with_id("fl", arn=lambda request, made: request.arn("ec2", f"vpc-flow-log/{made}")),
+        make=with_id("fl", arn=lambda request, resource_id: request.arn("ec2", f"vpc-flow-log/{resource_id}")),
         references=(
             Reference(path="vpcId", kinds=(VPC,), blocks_delete=False, deleted_with=True),
             Reference(path="iamRoleArn", kinds=("aws:iam/role:Role",), by=("arn",), blocks_delete=False),

@@ -12,12 +12,12 @@ def policy_problems(inputs: Values, field: str, *, principal: bool) -> Problems:
     try:
         policy = json_in(inputs, field)
     except ValueError:
-        yield field, "it is not JSON"
+        yield field, "not valid JSON"
         return
     if policy is None:
         return
     if policy.get("Version") != "2012-10-17":
-        yield field, "its Version is not 2012-10-17"
+        yield field, "expected the Version 2012-10-17"
     statements = policy.get("Statement")
     for index, statement in enumerate(cast("list[Any]", statements if isinstance(statements, list) else [statements])):
         yield from _statement_problems(statement, f"{field}.Statement[{index}]", principal=principal)
@@ -26,28 +26,28 @@ def policy_problems(inputs: Values, field: str, *, principal: bool) -> Problems:
 def _statement_problems(statement: Any, path: str, *, principal: bool) -> Problems:
     allowed = {"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"}
     if not isinstance(statement, Mapping):
-        yield path, "it is not an object"
+        yield path, "expected an object"
         return
-    given = cast("Mapping[str, Any]", statement)
-    for name in set(given) - allowed - ({"Principal", "NotPrincipal"} if principal else set[str]()):
-        yield path, f"{name} has no place here"
-    if given.get("Effect") not in ("Allow", "Deny"):
-        yield path, "its Effect is neither Allow nor Deny"
-    if principal and not set(given) & {"Principal", "NotPrincipal"}:
-        yield path, "it names no Principal"
-    if not principal and not given.get("Resource") and not given.get("NotResource"):
-        yield path, "it names no Resource"
-    actions = given.get("Action", given.get("NotAction"))
+    elements = cast("Mapping[str, Any]", statement)
+    for name in set(elements) - allowed - ({"Principal", "NotPrincipal"} if principal else set[str]()):
+        yield path, f"unknown element {name}"
+    if elements.get("Effect") not in ("Allow", "Deny"):
+        yield path, "expected the Effect Allow or Deny"
+    if principal and not set(elements) & {"Principal", "NotPrincipal"}:
+        yield path, "a resource-based policy requires a Principal"
+    if not principal and not elements.get("Resource") and not elements.get("NotResource"):
+        yield path, "an identity-based policy requires a Resource"
+    actions = elements.get("Action", elements.get("NotAction"))
     for action in cast("list[Any]", actions if isinstance(actions, list) else [actions]):
         if not isinstance(action, str) or (action != "*" and ":" not in action):
-            yield path, f"{action!r} is no action"
-    if any(one is None for one in _leaves(given)):
-        yield path, "it holds a null"
+            yield path, f"got {action!r}, expected an action such as s3:GetObject"
+    if any(leaf is None for leaf in _leaves(elements)):
+        yield path, "contains a null"
 
 
 def _leaves(value: Any) -> list[Any]:
     if isinstance(value, Mapping):
-        return [leaf for one in cast("Mapping[str, Any]", value).values() for leaf in _leaves(one)]
+        return [leaf for child in cast("Mapping[str, Any]", value).values() for leaf in _leaves(child)]
     if isinstance(value, list):
-        return [leaf for one in cast("list[Any]", value) for leaf in _leaves(one)]
+        return [leaf for child in cast("list[Any]", value) for leaf in _leaves(child)]
     return [value]

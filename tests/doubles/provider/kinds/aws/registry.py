@@ -24,8 +24,8 @@ def _repository(request: CreateRequest) -> tuple[str, dict[str, object]]:
 
 
 def _no_images(resource: "Resource", cloud: "Cloud") -> None:
-    if resource.inside and not resource.inputs.get("forceDelete"):
-        raise CloudError(f"RepositoryNotEmptyException: {resource} holds {len(resource.inside)} images.")
+    if resource.contents and not resource.inputs.get("forceDelete"):
+        raise CloudError(f"RepositoryNotEmptyException: {resource} holds {len(resource.contents)} images.")
     delete_images(resource, cloud)
 
 
@@ -33,25 +33,25 @@ def _lifecycle_problems(inputs: Values) -> Problems:
     try:
         policy: Any = json_in(inputs, "policy")
     except ValueError:
-        yield "policy", "it is not JSON"
+        yield "policy", "not valid JSON"
         return
     if policy is None:
         return
     priorities: list[int] = [rule.get("rulePriority") for rule in policy.get("rules", [])]
     if not priorities or len(set(priorities)) != len(priorities):
-        yield "policy", "its rules have no priorities of their own"
+        yield "policy", "expected rules with different priorities"
     for index, rule in enumerate(policy.get("rules", [])):
         selection: Any = rule.get("selection", {})
         path = f"policy.rules[{index}]"
         if selection.get("tagStatus") not in ("tagged", "untagged", "any"):
-            yield path, "its tagStatus is not tagged, untagged or any"
+            yield path, "expected the tagStatus tagged, untagged or any"
         if selection.get("countType") not in ("imageCountMoreThan", "sinceImagePushed", "sinceImagePulled"):
             yield path, f"countType {selection.get('countType')!r} is unknown"
         if selection.get("tagStatus") == "tagged" and not {"tagPrefixList", "tagPatternList"} & set(selection):
-            yield path, "a rule for tagged images names no tags"
+            yield path, "a rule for tagged images requires tagPrefixList or tagPatternList"
         if rule.get("action", {}).get("type") not in ("expire", "transition"):
-            yield path, "its action is not expire"
-    last = max((one for one in priorities if one), default=0)
+            yield path, "expected the action type expire or transition"
+    last = max((priority for priority in priorities if priority), default=0)
     if any(rule["selection"].get("tagStatus") == "any" and rule["rulePriority"] != last for rule in policy["rules"]):
         yield "policy", "a rule for any image must have the highest rulePriority"
 

@@ -1,4 +1,4 @@
-"""SageMaker's MLflow and Studio. The forms of ids: SageMaker's API reference."""
+"""SageMaker's MLflow and Studio. Formats of ids: SageMaker's API reference."""
 
 import re
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ def _bucket_is_there(resource: "Resource", cloud: "Cloud") -> None:
     uri = str(resource.inputs["artifactStoreUri"])
     found = re.fullmatch(r"s3://([a-z0-9.-]+)(/.*)?", uri)
     if found is None:
-        raise CloudError(f"ValidationException: {uri!r} is no S3 URI.")
+        raise CloudError(f"ValidationException: {uri!r} is not an S3 URI.")
     if found[1] not in cloud.existing:
         cloud.find(found[1], (BUCKET,), ("id",))
 
@@ -39,12 +39,12 @@ def _server_problems(inputs: Values) -> Problems:
 
 def _server(request: CreateRequest) -> tuple[str, dict[str, object]]:
     name = str(request.inputs["trackingServerName"])
-    made: dict[str, object] = {
+    outputs: dict[str, object] = {
         "arn": request.arn("sagemaker", f"mlflow-tracking-server/{name}"),
         "trackingServerUrl": f"https://t-{request.hex_digits(12)}.{REGION}.experiments.sagemaker.aws",
     }
     defaults = {"mlflowVersion": "3.4", "weeklyMaintenanceWindowStart": "Tue:03:30"}
-    return name, made | {field: value for field, value in defaults.items() if request.inputs.get(field) is None}
+    return name, outputs | {field: value for field, value in defaults.items() if request.inputs.get(field) is None}
 
 
 def _app_problems(inputs: Values) -> Problems:
@@ -60,10 +60,10 @@ def _app(request: CreateRequest) -> tuple[str, dict[str, object]]:
 
 
 def _domain(request: CreateRequest) -> tuple[str, dict[str, object]]:
-    made = f"d-{request.hex_digits(12)}"
-    return made, {
-        "arn": request.arn("sagemaker", f"domain/{made}"),
-        "url": f"https://{made}.studio.{REGION}.sagemaker.aws",
+    resource_id = f"d-{request.hex_digits(12)}"
+    return resource_id, {
+        "arn": request.arn("sagemaker", f"domain/{resource_id}"),
+        "url": f"https://{resource_id}.studio.{REGION}.sagemaker.aws",
         "homeEfsFileSystemId": f"fs-{request.hex_digits(17)}",
     }
 

@@ -35,8 +35,8 @@ def _bucket(request: CreateRequest) -> tuple[str, dict[str, object]]:
 
 
 def _bucket_empty(resource: "Resource", _cloud: "Cloud") -> None:
-    if resource.inside and not resource.inputs.get("forceDestroy"):
-        raise CloudError(f"BucketNotEmpty: {resource} holds {len(resource.inside)} objects.")
+    if resource.contents and not resource.inputs.get("forceDestroy"):
+        raise CloudError(f"BucketNotEmpty: {resource} holds {len(resource.contents)} objects.")
 
 
 def _bucket_policy_fits(resource: "Resource", cloud: "Cloud") -> None:
@@ -48,13 +48,13 @@ def _bucket_policy_fits(resource: "Resource", cloud: "Cloud") -> None:
             if not re.match(rf"{re.escape(bucket.computed['arn'])}(/|$)", pattern):
                 raise CloudError(f"MalformedPolicy: policy has invalid resource: {pattern}.")
         open_to_all = statement.get("Principal") in ("*", {"AWS": "*"}) and not statement.get("Condition")
-        blocked = any(one.inputs["bucket"] == bucket.id for one in cloud if one.kind.token == _PARTS[3])
+        blocked = any(other.inputs["bucket"] == bucket.id for other in cloud if other.kind.token == _PARTS[3])
         if statement["Effect"] == "Allow" and open_to_all and blocked:
             raise CloudError("AccessDenied: public policies are blocked by the BlockPublicPolicy setting.")
 
 
 def _secret_name_free(resource: "Resource", cloud: "Cloud") -> None:
-    if any(f"secret {resource.inputs['name']} " in one for one in cloud.leftovers):
+    if any(f"secret {resource.inputs['name']} " in leftover for leftover in cloud.leftovers):
         raise CloudError(f"InvalidRequestException: a secret {resource.inputs['name']} is scheduled for deletion.")
 
 

@@ -21,7 +21,7 @@ FLEXIBLE = "gcp:appengine/flexibleAppVersion:FlexibleAppVersion"
 STANDARD = "gcp:appengine/standardAppVersion:StandardAppVersion"
 SPLIT = "gcp:appengine/engineSplitTraffic:EngineSplitTraffic"
 VERSIONS = (FLEXIBLE, STANDARD)
-# https://cloud.google.com/appengine/docs/standard/locations: two regions have their older names here.
+# https://cloud.google.com/appengine/docs/standard/locations: App Engine uses the older names of two regions.
 LOCATIONS = frozenset(
     words(
         """asia-east1 asia-east2 asia-northeast1 asia-northeast2 asia-northeast3 asia-south1 asia-southeast1
@@ -30,7 +30,7 @@ LOCATIONS = frozenset(
         us-west3 us-west4"""
     )
 )
-# Of an application's host name: https://cloud.google.com/appengine/docs/standard/how-requests-are-routed#region-id
+# In an application's host name: https://cloud.google.com/appengine/docs/standard/how-requests-are-routed#region-id
 _LETTERS = {"europe-west": "ew", "us-central": "uc"}
 
 
@@ -54,12 +54,12 @@ def _with_buckets(resource: "Resource", cloud: "Cloud") -> None:
 def _application_problems(inputs: Values) -> Problems:
     location = known(inputs, "locationId")
     if location is not None and location not in LOCATIONS:
-        yield "locationId", f"{location!r} is no location of App Engine; there are {', '.join(sorted(LOCATIONS))}"
+        yield "locationId", f"got {location!r}, expected one of {', '.join(sorted(LOCATIONS))}"
     proxy = group(inputs, "iap")
     if proxy and proxy.get("oauth2ClientId") == "":
-        yield "iap.oauth2ClientId", "it is empty"
+        yield "iap.oauth2ClientId", "must not be empty"
     if proxy.get("enabled") and not (proxy.get("oauth2ClientSecret") or proxy.get("oauth2ClientSecretWo")):
-        yield "iap.oauth2ClientSecret", "it is missing"
+        yield "iap.oauth2ClientSecret", "required, but missing"
     yield from among(inputs, "databaseType", ("CLOUD_FIRESTORE", "CLOUD_DATASTORE_COMPATIBILITY", "CLOUD_DATASTORE"))
 
 
@@ -78,14 +78,14 @@ def _version_problems(inputs: Values) -> Problems:
     yield from matches(inputs, "service", r"(?!ah-)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
     yield from matches(inputs, "versionId", r"(?!-|ah-|default$|latest$)[a-z0-9-]{0,62}[a-z0-9]")
     if inputs.get("versionId") is None:
-        yield "versionId", "it is missing, and Google would give one that the provider does not know"
+        yield "versionId", "required: the provider does not store a version id that Google generates"
     if inputs.get("deleteServiceOnDestroy") and inputs.get("noopOnDestroy"):
-        yield "deleteServiceOnDestroy", "with noopOnDestroy nothing is deleted"
+        yield "deleteServiceOnDestroy", "conflicts with noopOnDestroy"
     for name in group(inputs, "envVariables"):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name.startswith(("GAE_", "GOOGLE_CLOUD_PROJECT")):
-            yield f"envVariables.{name}", "it is no name of a variable, or one of App Engine's own"
-    if group(inputs, "deployment") and not [one for one in inputs["deployment"].values() if one]:
-        yield "deployment", "it deploys nothing"
+            yield f"envVariables.{name}", "an invalid or reserved name of a variable"
+    if group(inputs, "deployment") and not [source for source in inputs["deployment"].values() if source]:
+        yield "deployment", "expected an image, a zip file or files"
 
 
 # Fields, least and most: https://cloud.google.com/appengine/docs/flexible/reference/app-yaml#updated_health_checks
@@ -122,7 +122,7 @@ def _check_problems(check: Values, ranges: dict[str, tuple[int, int]]) -> Proble
         if not least <= value <= most:
             yield field, f"got {value}, expected {least} to {most}"
     if seconds.get("timeout", 4) > seconds.get("checkInterval", 30):
-        yield "timeout", "it is longer than the interval"
+        yield "timeout", "longer than the interval"
 
 
 def _flexible_problems(inputs: Values) -> Problems:
@@ -138,9 +138,9 @@ def _flexible_problems(inputs: Values) -> Problems:
         *matches(scaling, "coolDownPeriod", DURATION),
     ):
         yield f"automaticScaling.{path}", why
-    few, many = known(scaling, "minTotalInstances") or 2, known(scaling, "maxTotalInstances") or 20
-    if few > many:
-        yield "automaticScaling.maxTotalInstances", f"got {many}, expected at least minTotalInstances ({few})"
+    least, most = known(scaling, "minTotalInstances") or 2, known(scaling, "maxTotalInstances") or 20
+    if least > most:
+        yield "automaticScaling.maxTotalInstances", f"got {most}, expected at least minTotalInstances ({least})"
     share = known(group(scaling, "cpuUtilization"), "targetUtilization")
     if share is not None and not 0 < share <= 0.95:
         yield "automaticScaling.cpuUtilization.targetUtilization", f"got {share}, expected up to 0.95"
@@ -151,7 +151,7 @@ def _flexible_problems(inputs: Values) -> Problems:
         for _, why in matches(network, field, NAME):
             yield f"network.{field}", why
     if known(inputs, "runtime") == "custom" and not group(inputs, "deployment").get("container"):
-        yield "deployment.container", "a custom runtime is an image, or what Cloud Build makes one of"
+        yield "deployment.container", "a custom runtime requires an image, or files that Cloud Build builds"
 
 
 def _size_problems(size: Values) -> Problems:
@@ -170,11 +170,11 @@ def _size_problems(size: Values) -> Problems:
 
 def services_of(cloud: "Cloud") -> set[str]:
     """Return the names of the services in the project."""
-    return {str(one.inputs["service"]) for token in VERSIONS for one in cloud.of(token)}
+    return {str(version.inputs["service"]) for token in VERSIONS for version in cloud.of(token)}
 
 
 def _versions_of(service: object, cloud: "Cloud") -> "list[Resource]":
-    return [one for token in VERSIONS for one in cloud.of(token) if one.inputs["service"] == service]
+    return [version for token in VERSIONS for version in cloud.of(token) if version.inputs["service"] == service]
 
 
 def _deployed(resource: "Resource", cloud: "Cloud") -> None:
@@ -190,27 +190,27 @@ def _deployed(resource: "Resource", cloud: "Cloud") -> None:
     account = resource.inputs.get("serviceAccount")
     if account and not is_there(str(account), cloud):
         raise CloudError(f"googleapi: Error 400: Service account {account} does not exist., badRequest")
-    # The source files are in a bucket.
+    # The source files must be in a bucket.
     for source in _sources(group(resource.inputs, "deployment")):
         bucket, _, name = source.removeprefix("https://storage.googleapis.com/").partition("/")
-        if not any(one.id == bucket and name in one.inside for one in cloud.of(BUCKET)):
+        if not any(candidate.id == bucket and name in candidate.contents for candidate in cloud.of(BUCKET)):
             raise CloudError(f"googleapi: Error 400: The file {source} could not be read., badRequest")
 
 
 def _standard_deployed(resource: "Resource", cloud: "Cloud") -> None:
     _deployed(resource, cloud)
-    # Its build pushes there: https://cloud.google.com/appengine/docs/standard/testing-and-deploying-your-app
+    # The build pushes an image to it: https://cloud.google.com/appengine/docs/standard/testing-and-deploying-your-app
     cloud.leftovers.append("repository gae-standard")
 
 
 def _sources(deployment: Values) -> Iterable[str]:
-    for one in [group(deployment, "zip"), *groups(deployment, "files")]:
-        if one.get("sourceUrl"):
-            yield str(one["sourceUrl"])
+    for source in [group(deployment, "zip"), *groups(deployment, "files")]:
+        if source.get("sourceUrl"):
+            yield str(source["sourceUrl"])
 
 
 def _redeployed(resource: "Resource", cloud: "Cloud") -> None:
-    before = next(one for token in VERSIONS for one in cloud.of(token) if one.id == resource.id)
+    before = next(version for token in VERSIONS for version in cloud.of(token) if version.id == resource.id)
     if before.inputs["service"] != resource.inputs["service"]:
         # The provider deploys to the other service and drops this version from the state: url of Update.
         cloud.leftovers.append(f"service {before.inputs['service']}")
@@ -238,27 +238,32 @@ def _runs_in_flexible(resource: "Resource", cloud: "Cloud") -> None:
         name = connection.split("=")[0]
         if name and name not in cloud.existing:
             cloud.find(name, (INSTANCE,), ("connectionName",))
-    wanted = group(resource.inputs, "network")
-    network = next((one for one in cloud.of(NETWORK) if one.inputs["name"] == wanted.get("name")), None)
-    if network is not None and network.inputs.get("autoCreateSubnetworks") is False and not wanted.get("subnetwork"):
-        raise CloudError(f"googleapi: Error 400: {network} has no subnetworks of its own: name one., badRequest")
-    subnetwork = next((one for one in cloud.of(SUBNETWORK) if one.inputs["name"] == wanted.get("subnetwork")), None)
+    settings = group(resource.inputs, "network")
+    network = next(
+        (candidate for candidate in cloud.of(NETWORK) if candidate.inputs["name"] == settings.get("name")), None
+    )
+    if network is not None and network.inputs.get("autoCreateSubnetworks") is False and not settings.get("subnetwork"):
+        raise CloudError(f"googleapi: Error 400: {network} has no automatic subnetworks: set subnetwork., badRequest")
+    subnetwork = next(
+        (candidate for candidate in cloud.of(SUBNETWORK) if candidate.inputs["name"] == settings.get("subnetwork")),
+        None,
+    )
     if subnetwork is not None:
         location = str(cloud.of(APPLICATION)[0].inputs["locationId"])
         region = location if location[-1].isdigit() else f"{location}1"
         if subnetwork.inputs["region"] != region:
-            raise CloudError(f"googleapi: Error 400: {subnetwork} is not in {region}, where App Engine is., badRequest")
+            raise CloudError(f"googleapi: Error 400: {subnetwork} is not in App Engine's region {region}., badRequest")
 
 
 def _undeploy(resource: "Resource", cloud: "Cloud") -> None:
     service = resource.inputs["service"]
-    others = [one for one in _versions_of(service, cloud) if one is not resource]
+    others = [version for version in _versions_of(service, cloud) if version is not resource]
     if resource.inputs.get("deleteServiceOnDestroy"):
         if service == "default":
             raise CloudError("googleapi: Error 400: The default service (module) may not be deleted., badRequest")
         # With all its versions, including newer ones.
-        for one in others:
-            cloud.remove(one)
+        for version in others:
+            cloud.remove(version)
         return
     if not others:
         raise CloudError(
@@ -275,10 +280,10 @@ def _undeploy(resource: "Resource", cloud: "Cloud") -> None:
 def _with_traffic(service: object, cloud: "Cloud") -> "list[Resource]":
     """The traffic split; without one, all traffic goes to the first version."""
     versions = _versions_of(service, cloud)
-    split = next((one for one in cloud.of(SPLIT) if one.inputs["service"] == service), None)
+    split = next((candidate for candidate in cloud.of(SPLIT) if candidate.inputs["service"] == service), None)
     if split is None:
-        return [min(versions, key=lambda one: one.computed["number"])]
-    return [one for one in versions if one.inputs["versionId"] in split.inputs["split"]["allocations"]]
+        return [min(versions, key=lambda version: version.computed["number"])]
+    return [version for version in versions if version.inputs["versionId"] in split.inputs["split"]["allocations"]]
 
 
 def _split_problems(inputs: Values) -> Problems:
@@ -286,27 +291,27 @@ def _split_problems(inputs: Values) -> Problems:
     split = group(inputs, "split")
     shares = [float(share) for share in group(split, "allocations").values() if isinstance(share, str | int | float)]
     if shares and abs(sum(shares) - 1) > 0.001:
-        yield "split.allocations", f"together they are {sum(shares):g}, and not 1"
+        yield "split.allocations", f"got a sum of {sum(shares):g}, expected 1"
     if len(shares) > 1 and not split.get("shardBy"):
-        yield "split.shardBy", "several versions need it"
+        yield "split.shardBy", "required for several versions"
     yield from among(split, "shardBy", ("UNSPECIFIED", "COOKIE", "IP", "RANDOM"))
 
 
 def _split_fits(resource: "Resource", cloud: "Cloud") -> None:
     service = resource.inputs["service"]
-    there = {one.inputs["versionId"]: one for one in _versions_of(service, cloud)}
+    versions = {version.inputs["versionId"]: version for version in _versions_of(service, cloud)}
     for version in resource.inputs["split"]["allocations"]:
-        if version not in there:
+        if version not in versions:
             raise CloudError(f"googleapi: Error 400: version {version} of service {service} is not there., badRequest")
-        if resource.inputs.get("migrateTraffic") and there[version].kind.token == FLEXIBLE:
+        if resource.inputs.get("migrateTraffic") and versions[version].kind.token == FLEXIBLE:
             raise CloudError(
                 "googleapi: Error 400: Traffic migration does not support App Engine Flexible., badRequest"
             )
 
 
 def _numbered(request: CreateRequest) -> tuple[str, dict[str, object]]:
-    made, outputs = _version(request)
-    return made, {**outputs, "number": request.cloud.next_number()}
+    resource_id, outputs = _version(request)
+    return resource_id, {**outputs, "number": request.cloud.next_number()}
 
 
 _RUNS_AS = Reference(path="serviceAccount", kinds=(ACCOUNT,), by=("email",), blocks_delete=False)

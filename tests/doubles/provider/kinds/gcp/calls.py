@@ -19,12 +19,12 @@ def _on(cloud: "Cloud", api: str) -> None:
         raise CloudError(api_disabled(api))
 
 
-def _project(asked: Values, cloud: "Cloud") -> dict[str, Any]:
+def _project(arguments: Values, cloud: "Cloud") -> dict[str, Any]:
     # Reading a project needs this API, which is not enabled by default.
     _on(cloud, "cloudresourcemanager.googleapis.com")
-    if asked.get("projectId", PROJECT) != PROJECT:
+    if arguments.get("projectId", PROJECT) != PROJECT:
         raise CloudError(
-            f"googleapi: Error 403: The caller does not have permission for {asked['projectId']}, forbidden"
+            f"googleapi: Error 403: The caller does not have permission for {arguments['projectId']}, forbidden"
         )
     return {
         "id": f"projects/{PROJECT}",
@@ -52,15 +52,15 @@ def _client(_asked: Values, cloud: "Cloud") -> dict[str, Any]:
     }
 
 
-def _secret_version(asked: Values, cloud: "Cloud") -> dict[str, Any]:
+def _secret_version(arguments: Values, cloud: "Cloud") -> dict[str, Any]:
     _on(cloud, "secretmanager.googleapis.com")
-    name = str(asked["secret"]).rsplit("/", 1)[-1]
+    name = str(arguments["secret"]).rsplit("/", 1)[-1]
     secret = cloud.find(f"projects/{PROJECT}/secrets/{name}", (_SECRET,))
-    versions = [one for one in cloud.of(_VERSION) if one.inputs["secret"] == secret.id]
-    wanted = str(asked.get("version") or "latest")
-    found = [one for one in versions if wanted in ("latest", one.computed["version"])]
+    versions = [version for version in cloud.of(_VERSION) if version.inputs["secret"] == secret.id]
+    number = str(arguments.get("version") or "latest")
+    found = [version for version in versions if number in ("latest", version.computed["version"])]
     if not found:
-        raise CloudError(f"googleapi: Error 404: Secret Version {secret.id}/versions/{wanted} not found., notFound")
+        raise CloudError(f"googleapi: Error 404: Secret Version {secret.id}/versions/{number} not found., notFound")
     last = found[-1]
     return {
         "id": last.id,
@@ -76,13 +76,13 @@ def _secret_version(asked: Values, cloud: "Cloud") -> dict[str, Any]:
     }
 
 
-def _authorities(asked: Values, cloud: "Cloud") -> dict[str, Any]:
+def _authorities(arguments: Values, cloud: "Cloud") -> dict[str, Any]:
     _on(cloud, "sqladmin.googleapis.com")
-    instance = cloud.find(asked["instance"], (_INSTANCE,), ("name", "id", "selfLink"))
+    instance = cloud.find(arguments["instance"], (_INSTANCE,), ("name", "id", "selfLink"))
     certificates = instance.computed["serverCaCerts"]
     return {
         "id": instance.id,
-        "instance": asked["instance"],
+        "instance": arguments["instance"],
         "project": PROJECT,
         "activeVersion": certificates[0]["sha1Fingerprint"],
         "certs": certificates,

@@ -40,17 +40,17 @@ def _settings_problems(inputs: Values) -> Problems:
         elif found["project"] not in (None, NUMBER):
             yield "name", f"{found['project']} is not the project's number"
     access = group(inputs, "accessSettings")
-    again = group(access, "reauthSettings")
+    reauth = group(access, "reauthSettings")
     for path, why in (
-        *among(again, "method", ("LOGIN", "SECURE_KEY", "ENROLLED_SECOND_FACTORS")),
-        *among(again, "policyType", ("MINIMUM", "DEFAULT")),
-        *matches(again, "maxAge", DURATION),
+        *among(reauth, "method", ("LOGIN", "SECURE_KEY", "ENROLLED_SECOND_FACTORS")),
+        *among(reauth, "policyType", ("MINIMUM", "DEFAULT")),
+        *matches(reauth, "maxAge", DURATION),
     ):
         yield f"accessSettings.reauthSettings.{path}", why
     clients: list[Any] = known(group(access, "oauthSettings"), "programmaticClients") or []
     for client in clients:
         if isinstance(client, str) and not client.endswith(".apps.googleusercontent.com"):
-            yield "accessSettings.oauthSettings.programmaticClients", f"{client!r} is no OAuth client's id"
+            yield "accessSettings.oauthSettings.programmaticClients", f"got {client!r}, expected an OAuth client id"
 
 
 def _settings_fit(resource: "Resource", cloud: "Cloud") -> None:

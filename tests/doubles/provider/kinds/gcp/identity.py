@@ -25,7 +25,7 @@ _ROLE = r"roles/[a-zA-Z.]+|(?:projects|organizations)/[a-z0-9-]+/roles/[a-zA-Z0-
 
 def is_there(email: str, cloud: "Cloud") -> bool:
     """Whether a service account exists. Those of other projects do; Google's own do once their API is enabled."""
-    return not email.endswith(f"@{_HOST}") or any(one.computed["email"] == email for one in cloud.of(ACCOUNT))
+    return not email.endswith(f"@{_HOST}") or any(account.computed["email"] == email for account in cloud.of(ACCOUNT))
 
 
 def member_problems(inputs: Values) -> Problems:
@@ -103,15 +103,17 @@ def _account_problems(inputs: Values) -> Problems:
     for field, most in (("displayName", 100), ("description", 256)):
         text = known(inputs, field)
         if text is not None and len(text.encode()) > most:
-            yield field, f"it has {most} bytes at most"
+            yield field, f"expected at most {most} bytes"
 
 
 def _leave_members(resource: "Resource", cloud: "Cloud") -> None:
     """A deleted account stays in policies as deleted:serviceAccount:...?uid=..., until it is removed there."""
-    for one in cloud.of(OF_PROJECT):
-        if one.inputs["member"] == resource.computed["member"]:
-            cloud.leftovers.append(f"member deleted:{one.inputs['member']} of {one.inputs['role']} in the project")
-            cloud.remove(one)
+    for member in cloud.of(OF_PROJECT):
+        if member.inputs["member"] == resource.computed["member"]:
+            cloud.leftovers.append(
+                f"member deleted:{member.inputs['member']} of {member.inputs['role']} in the project"
+            )
+            cloud.remove(member)
 
 
 def _account_link(inputs: Values) -> Problems:
@@ -127,9 +129,9 @@ KINDS = (
         name=Name(field="accountId", limit=30),
         check=_account_problems,
         on_delete=_leave_members,
-        conflict=lambda there: (
+        conflict=lambda existing: (
             "Error creating service account: googleapi: Error 409: Service account "
-            f"{there.inputs['accountId']} already exists within project projects/{PROJECT}., alreadyExists"
+            f"{existing.inputs['accountId']} already exists within project projects/{PROJECT}., alreadyExists"
         ),
     ),
     iam_member(

@@ -17,8 +17,8 @@ _OWN = ("_Default", "_Required")
 
 
 def _bucket(request: CreateRequest) -> tuple[str, dict[str, object]]:
-    made = f"projects/{PROJECT}/locations/{request.inputs['location']}/buckets/{request.inputs['bucketId']}"
-    return made, {"name": made, "lifecycleState": "ACTIVE"}
+    resource_id = f"projects/{PROJECT}/locations/{request.inputs['location']}/buckets/{request.inputs['bucketId']}"
+    return resource_id, {"name": resource_id, "lifecycleState": "ACTIVE"}
 
 
 def _bucket_problems(inputs: Values) -> Problems:
@@ -62,7 +62,7 @@ def _sink_problems(inputs: Values) -> Problems:
     )
     text = known(inputs, "filter")
     if text is not None and len(text) > 20000:
-        yield "filter", "it has 20,000 letters at most"
+        yield "filter", "expected at most 20,000 characters"
 
 
 def _sink(request: CreateRequest) -> tuple[str, dict[str, object]]:
@@ -74,7 +74,7 @@ def _sink(request: CreateRequest) -> tuple[str, dict[str, object]]:
 
 def _exclusions_fit(resource: "Resource", cloud: "Cloud") -> None:
     # https://cloud.google.com/logging/quotas
-    if len([one for one in cloud.of(EXCLUSION) if one.id != resource.id]) >= 50:
+    if len([other for other in cloud.of(EXCLUSION) if other.id != resource.id]) >= 50:
         raise CloudError("googleapi: Error 400: a project has 50 exclusions at most., failedPrecondition")
 
 
@@ -89,14 +89,17 @@ def _metric_problems(inputs: Values) -> Problems:
         yield f"metricDescriptor.{path}", why
     kind, value = known(descriptor, "valueType"), inputs.get("valueExtractor")
     if kind == "DISTRIBUTION" and not value:
-        yield "valueExtractor", "a distribution needs one"
+        yield "valueExtractor", "required for a distribution"
     if kind == "INT64" and value:
-        yield "valueExtractor", "a counter has none"
+        yield "valueExtractor", "not allowed for a counter"
     names = {known(label, "key") for label in groups(descriptor, "labels")}
     if set(group(inputs, "labelExtractors")) != names - {None}:
-        yield "labelExtractors", f"they are for {', '.join(sorted(map(str, names))) or 'no labels'} of metricDescriptor"
+        yield (
+            "labelExtractors",
+            f"expected extractors for {', '.join(sorted(map(str, names))) or 'no labels'}, as in metricDescriptor",
+        )
     if inputs.get("bucketOptions") and kind != "DISTRIBUTION":
-        yield "bucketOptions", "they are for a distribution"
+        yield "bucketOptions", "only for a distribution"
 
 
 KINDS = (
@@ -132,8 +135,8 @@ KINDS = (
         name=Name(),
         check=lambda inputs: matches(inputs, "name", r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}"),
         on_create=_exclusions_fit,
-        conflict=lambda there: (
-            f"googleapi: Error 409: An exclusion named {there.inputs['name']} already exists in the project., "
+        conflict=lambda existing: (
+            f"googleapi: Error 409: An exclusion named {existing.inputs['name']} already exists in the project., "
             "alreadyExists"
         ),
     ),
@@ -145,8 +148,9 @@ KINDS = (
         name=Name(),
         references=(Reference(path="bucketName", kinds=(BUCKET,), by=("id", "name"), blocks_delete=False),),
         check=_metric_problems,
-        conflict=lambda there: (
-            f"Error creating Metric: googleapi: Error 409: Metric {there.inputs['name']} already exists., alreadyExists"
+        conflict=lambda existing: (
+            "Error creating Metric: googleapi: Error 409: "
+            f"Metric {existing.inputs['name']} already exists., alreadyExists"
         ),
     ),
 )

@@ -32,17 +32,17 @@ _NEEDS = {
 _FROM_LOGS = re.compile(r"logging\.googleapis\.com/user/([\w.,+!*'()%/-]+)")
 
 
-def _named(what: str, request: CreateRequest) -> tuple[str, dict[str, object]]:
-    made = f"projects/{PROJECT}/{what}/{10**18 + request.cloud.next_number()}"
-    return made, {"name": made, "verificationStatus": "", "creationRecords": []}
+def _named(collection: str, request: CreateRequest) -> tuple[str, dict[str, object]]:
+    resource_id = f"projects/{PROJECT}/{collection}/{10**18 + request.cloud.next_number()}"
+    return resource_id, {"name": resource_id, "verificationStatus": "", "creationRecords": []}
 
 
 def _channel_problems(inputs: Values) -> Problems:
     kind = known(inputs, "type")
     if kind is not None and kind not in _NEEDS:
-        yield "type", f"{kind!r} is unknown; known are {', '.join(_NEEDS)}"
+        yield "type", f"got {kind!r}, expected one of {', '.join(_NEEDS)}"
     elif kind is not None and not group(inputs, "labels").get(_NEEDS[kind]) and known(inputs, "labels") is not None:
-        yield "labels", f"a channel of type {kind} needs {_NEEDS[kind]}"
+        yield "labels", f"a channel of type {kind} requires {_NEEDS[kind]}"
 
 
 def _seconds(text: object) -> int | None:
@@ -55,27 +55,27 @@ def _policy_problems(inputs: Values) -> Problems:
     yield from among(inputs, "severity", ("CRITICAL", "ERROR", "WARNING"))
     conditions = groups(inputs, "conditions")
     if len(conditions) > 6:
-        yield "conditions", "a policy has 6 at most"
+        yield "conditions", "expected at most 6"
     if len(conditions) == 1 and known(inputs, "combiner") == "AND_WITH_MATCHING_RESOURCE":
-        yield "combiner", "it is for two conditions or more"
+        yield "combiner", "requires two or more conditions"
     for index, condition in enumerate(conditions):
-        given = [name for name in _KINDS if condition.get(name)]
+        present = [name for name in _KINDS if condition.get(name)]
         path = f"conditions[{index}]"
-        if len(given) != 1:
+        if len(present) != 1:
             yield path, f"expected exactly one of {', '.join(_KINDS)}"
             continue
-        for inner, why in _condition_problems(given[0], group(condition, given[0])):
-            yield f"{path}.{given[0]}.{inner}", why
+        for inner, why in _condition_problems(present[0], group(condition, present[0])):
+            yield f"{path}.{present[0]}.{inner}", why
     text = known(group(inputs, "documentation"), "content")
     if text is not None and len(text) > 8192:
-        yield "documentation.content", "it has 8,192 letters at most"
+        yield "documentation.content", "expected at most 8,192 characters"
 
 
 def _condition_problems(kind: str, condition: Values) -> Problems:
     text = known(condition, "filter")
     if kind in ("conditionAbsent", "conditionThreshold"):
         if text is not None and not ("metric.type" in text and "resource.type" in text):
-            yield "filter", "it has to name a metric.type and a resource.type"
+            yield "filter", "requires a metric.type and a resource.type"
         duration = known(condition, "duration")
         if duration is not None and (_seconds(duration) is None or int(duration[:-1]) % 60):
             yield "duration", f"got {duration!r}, expected whole minutes, in seconds (300s)"
@@ -84,20 +84,20 @@ def _condition_problems(kind: str, condition: Values) -> Problems:
     if kind == "conditionThreshold":
         yield from among(condition, "comparison", ("COMPARISON_GT", "COMPARISON_LT"))
     for field in ("aggregations", "denominatorAggregations"):
-        for index, one in enumerate(groups(condition, field)):
-            for path, why in _aggregation_problems(one):
+        for index, aggregation in enumerate(groups(condition, field)):
+            for path, why in _aggregation_problems(aggregation):
                 yield f"{field}[{index}].{path}", why
 
 
-def _aggregation_problems(one: Values) -> Problems:
-    period = known(one, "alignmentPeriod")
+def _aggregation_problems(aggregation: Values) -> Problems:
+    period = known(aggregation, "alignmentPeriod")
     if period is not None and (_seconds(period) is None or int(period[:-1]) < 60):
-        yield "alignmentPeriod", f"got {period!r}, expected 60s up"
-    reducer = known(one, "crossSeriesReducer")
-    if reducer not in (None, "REDUCE_NONE") and known(one, "perSeriesAligner") in (None, "ALIGN_NONE"):
-        yield "perSeriesAligner", f"{reducer} needs one"
-    if one.get("groupByFields") and reducer in (None, "REDUCE_NONE"):
-        yield "groupByFields", "without a reducer nothing is put together"
+        yield "alignmentPeriod", f"got {period!r}, expected at least 60s"
+    reducer = known(aggregation, "crossSeriesReducer")
+    if reducer not in (None, "REDUCE_NONE") and known(aggregation, "perSeriesAligner") in (None, "ALIGN_NONE"):
+        yield "perSeriesAligner", f"required for {reducer}"
+    if aggregation.get("groupByFields") and reducer in (None, "REDUCE_NONE"):
+        yield "groupByFields", "requires a crossSeriesReducer"
 
 
 def _metrics_are_there(resource: "Resource", cloud: "Cloud") -> None:
@@ -106,10 +106,10 @@ def _metrics_are_there(resource: "Resource", cloud: "Cloud") -> None:
         query = group(condition, "conditionPrometheusQueryLanguage")
         if "logging_googleapis_com:user_" in str(query.get("query")) and not query.get("disableMetricValidation"):
             raise CloudError(f"Error creating AlertPolicy: googleapi: Error 400: no metric for {query['query']}")
-    there = {str(one.inputs["name"]) for one in cloud.of(METRIC)}
+    metric_names = {str(metric.inputs["name"]) for metric in cloud.of(METRIC)}
     for text in texts_in(resource.inputs["conditions"]):
         for name in _FROM_LOGS.findall(text):
-            if name not in there:
+            if name not in metric_names:
                 raise CloudError(
                     "Error creating AlertPolicy: googleapi: Error 404: Cannot find metric that matches type = "
                     f'"logging.googleapis.com/user/{name}". If a metric was created recently, it could take up to 10 '
@@ -122,12 +122,12 @@ def _dashboard_problems(inputs: Values) -> Problems:
     try:
         body: Any = json_in(inputs, "dashboardJson")
     except ValueError:
-        yield "dashboardJson", "it is not JSON"
+        yield "dashboardJson", "not valid JSON"
         return
     if body is None:
         return
     if not body.get("displayName"):
-        yield "dashboardJson.displayName", "it is missing"
+        yield "dashboardJson.displayName", "required, but missing"
     layouts = [name for name in ("gridLayout", "mosaicLayout", "rowLayout", "columnLayout") if name in body]
     if len(layouts) != 1:
         yield "dashboardJson", "expected exactly one layout"
@@ -135,14 +135,15 @@ def _dashboard_problems(inputs: Values) -> Problems:
     columns = mosaic.get("columns", 48)
     for index, tile in enumerate(mosaic.get("tiles", [])):
         if tile.get("xPos", 0) + tile.get("width", 0) > columns:
-            yield f"dashboardJson.mosaicLayout.tiles[{index}]", f"it is wider than {columns} columns"
+            yield f"dashboardJson.mosaicLayout.tiles[{index}]", f"exceeds the {columns} columns of the grid"
         if not tile.get("width") or not tile.get("height") or not tile.get("widget"):
-            yield f"dashboardJson.mosaicLayout.tiles[{index}]", "it needs width, height and a widget"
+            yield f"dashboardJson.mosaicLayout.tiles[{index}]", "requires width, height and a widget"
 
 
 def _used_by_a_policy(resource: "Resource", cloud: "Cloud") -> None:
     user = next(
-        (one for one in cloud.of(POLICY) if resource.id in (one.inputs.get("notificationChannels") or [])), None
+        (policy for policy in cloud.of(POLICY) if resource.id in (policy.inputs.get("notificationChannels") or [])),
+        None,
     )
     if user is not None and not resource.inputs.get("forceDelete"):
         raise CloudError(f"googleapi: Error 400: Cannot delete {resource}: it is used by {user}., failedPrecondition")

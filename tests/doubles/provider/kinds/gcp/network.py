@@ -22,23 +22,27 @@ _NAMED = Name(limit=63, lower=True)
 OF_NETWORK = Reference(path="network", kinds=(NETWORK,), by=BY)
 
 
-def exists_already(there: "Resource") -> str:
+def exists_already(existing: "Resource") -> str:
     """Return Google's error for a duplicate name."""
-    return f"googleapi: Error 409: The resource '{there.id}' already exists, alreadyExists"
+    return f"googleapi: Error 409: The resource '{existing.id}' already exists, alreadyExists"
 
 
-def _at(path: str, **more: object) -> tuple[str, dict[str, object]]:
-    made = f"projects/{PROJECT}/{path}"
-    return made, {"selfLink": self_link("compute", made), "creationTimestamp": "2026-01-02T03:04:05.678-08:00", **more}
+def _at(path: str, **outputs: object) -> tuple[str, dict[str, object]]:
+    resource_id = f"projects/{PROJECT}/{path}"
+    return resource_id, {
+        "selfLink": self_link("compute", resource_id),
+        "creationTimestamp": "2026-01-02T03:04:05.678-08:00",
+        **outputs,
+    }
 
 
 def _named(inputs: Values) -> Problems:
     return matches(inputs, "name", NAME)
 
 
-def same_network(one: Any, other: Any) -> bool:
+def same_network(value: Any, other: Any) -> bool:
     """Whether two values refer to the same network."""
-    return str(one).rsplit("/", 1)[-1] == str(other).rsplit("/", 1)[-1]
+    return str(value).rsplit("/", 1)[-1] == str(other).rsplit("/", 1)[-1]
 
 
 def _subnetwork_problems(inputs: Values) -> Problems:
@@ -58,18 +62,18 @@ def _subnetwork_problems(inputs: Values) -> Problems:
 
 
 def _no_overlap(resource: "Resource", cloud: "Cloud") -> None:
-    ours = ipaddress.ip_network(resource.inputs["ipCidrRange"])
+    own_range = ipaddress.ip_network(resource.inputs["ipCidrRange"])
     for other in cloud.of(SUBNETWORK):
         same = same_network(other.inputs["network"], resource.inputs["network"])
-        if other.id != resource.id and same and ours.overlaps(ipaddress.ip_network(other.inputs["ipCidrRange"])):
+        if other.id != resource.id and same and own_range.overlaps(ipaddress.ip_network(other.inputs["ipCidrRange"])):
             raise CloudError(
-                f"googleapi: Error 400: Invalid IPCidrRange: {ours} conflicts with existing subnetwork {other.id}"
+                f"googleapi: Error 400: Invalid IPCidrRange: {own_range} conflicts with existing subnetwork {other.id}"
             )
 
 
 def _subnetwork_changed(resource: "Resource", cloud: "Cloud") -> None:
     before = cloud.find(resource.id, (SUBNETWORK,))
-    old, new = (ipaddress.ip_network(str(one.inputs["ipCidrRange"])) for one in (before, resource))
+    old, new = (ipaddress.ip_network(str(subnetwork.inputs["ipCidrRange"])) for subnetwork in (before, resource))
     # ExpandIpCidrRange: https://cloud.google.com/vpc/docs/create-modify-vpc-networks#expand-subnet
     if old != new and not (new.version == old.version and new.supernet_of(old)):  # pyright: ignore[reportArgumentType]
         raise CloudError(f"googleapi: Error 400: The new IP CIDR range {new} must contain the old one {old}, invalid")
@@ -85,20 +89,20 @@ def _firewall_problems(inputs: Values) -> Problems:
     if ingress and not any(inputs.get(field) for field in ("sourceRanges", "sourceTags", "sourceServiceAccounts")):
         yield "sourceRanges", "one of source_tags, source_ranges, or source_service_accounts must be defined"
     if not ingress and inputs.get("sourceRanges"):
-        yield "sourceRanges", "they are for INGRESS"
+        yield "sourceRanges", "only for INGRESS"
     if ingress and inputs.get("destinationRanges") and not inputs.get("sourceRanges"):
-        yield "destinationRanges", "they are for EGRESS"
+        yield "destinationRanges", "only for EGRESS"
     for field in ("sourceRanges", "destinationRanges"):
         ranges: list[str] = known(inputs, field) or []
-        for one in ranges:
+        for text in ranges:
             try:
-                ipaddress.ip_network(one)
+                ipaddress.ip_network(text)
             except ValueError as error:
                 yield field, str(error)
     for field in ("allows", "denies"):
         for rule in groups(inputs, field):
             if rule.get("ports") and known(rule, "protocol") not in ("tcp", "udp", "sctp", "6", "17", "132", None):
-                yield f"{field}.ports", f"{rule['protocol']} has none"
+                yield f"{field}.ports", f"the protocol {rule['protocol']} has no ports"
 
 
 def _address_problems(inputs: Values) -> Problems:
@@ -106,9 +110,9 @@ def _address_problems(inputs: Values) -> Problems:
     yield from among(inputs, "addressType", ("EXTERNAL", "INTERNAL"))
     yield from among(inputs, "purpose", ("VPC_PEERING", "PRIVATE_SERVICE_CONNECT"))
     if known(inputs, "addressType") == "INTERNAL" and not inputs.get("network"):
-        yield "network", "an internal address is in one"
+        yield "network", "required for an internal address"
     if known(inputs, "purpose") == "VPC_PEERING" and inputs.get("prefixLength") is None:
-        yield "prefixLength", "a range for peering needs it"
+        yield "prefixLength", "required for a peering range"
     yield from between(inputs, "prefixLength", 8, 29)
 
 
@@ -119,8 +123,8 @@ def _one_for_each_network(resource: "Resource", cloud: "Cloud") -> None:
                 "googleapi: Error 400: Cannot modify allocated ranges in CreateConnection. Please use Update"
             )
     for name in resource.inputs["reservedPeeringRanges"]:
-        ranges = [one for one in cloud.of(ADDRESS) if one.inputs["name"] == name]
-        if not any(one.inputs.get("purpose") == "VPC_PEERING" for one in ranges) and name not in cloud.existing:
+        ranges = [address for address in cloud.of(ADDRESS) if address.inputs["name"] == name]
+        if not any(address.inputs.get("purpose") == "VPC_PEERING" for address in ranges) and name not in cloud.existing:
             raise CloudError(f"googleapi: Error 400: {name} is no range for peering.")
 
 
@@ -128,9 +132,9 @@ def _connection_free(resource: "Resource", cloud: "Cloud") -> None:
     network = str(resource.inputs["network"]).rsplit("/", 1)[-1]
     user = next(
         (
-            one
-            for one in cloud.of(SQL)
-            if same_network(_private_network(one), network) and one.inputs["settings"].get("ipConfiguration")
+            instance
+            for instance in cloud.of(SQL)
+            if same_network(_private_network(instance), network) and instance.inputs["settings"].get("ipConfiguration")
         ),
         None,
     )

@@ -20,7 +20,7 @@ def words(text: str) -> list[str]:
     return text.split()
 
 
-# Of a new project: https://cloud.google.com/service-usage/docs/enabled-service#default
+# APIs of a new project: https://cloud.google.com/service-usage/docs/enabled-service#default
 DEFAULT_APIS = frozenset(
     f"{name}.googleapis.com"
     for name in words(
@@ -106,14 +106,14 @@ def of_google(
     delete_before_replace: bool = False,
     write_only: tuple[str, ...] = (),
 ) -> Kind:
-    """A kind of Google Cloud. Checks its API, project and labels.
+    """A resource type of Google Cloud, with checks of its API, project and labels.
 
-    Implements the provider's deletionPolicy: PREVENT refuses a deletion, ABANDON removes the resource from the state.
+    Implements the provider's deletionPolicy: PREVENT rejects a deletion, ABANDON removes the resource from the state.
     """
 
     def problems(inputs: Values) -> Problems:
         if known(inputs, "project") not in (None, PROJECT, f"projects/{PROJECT}"):
-            yield "project", f"got {inputs['project']!r}, expected {PROJECT}: there is no other project"
+            yield "project", f"got {inputs['project']!r}, expected {PROJECT}"
         yield from label_problems(inputs, labels)
         yield from check(inputs)
 
@@ -124,7 +124,7 @@ def of_google(
 
     return Kind(
         token=token,
-        apis=tuple(f"{one}.googleapis.com" for one in ((api,) if isinstance(api, str) else api)),
+        apis=tuple(f"{name}.googleapis.com" for name in ((api,) if isinstance(api, str) else api)),
         make=make,
         check=problems,
         on_delete=delete,
@@ -153,7 +153,7 @@ def _disable(resource: "Resource", cloud: "Cloud") -> None:
     if not resource.inputs.get("disableOnDestroy"):
         return
     api = str(resource.inputs["service"])
-    user = next((one for one in cloud if one is not resource and api in one.kind.apis), None)
+    user = next((other for other in cloud if other is not resource and api in other.kind.apis), None)
     if user is not None and not resource.inputs.get("disableDependentServices"):
         raise CloudError(f"googleapi: Error 400: {api} is used by {user}. Reason: SERVICE_IN_USE, failedPrecondition")
     cloud.apis.discard(api)

@@ -31,7 +31,7 @@ def _problems(inputs: Values) -> Problems:
     yield from matches(inputs, "repositoryId", r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
     yield from in_region(inputs, "location", others=_WIDE)
     if inputs.get("location") is None:
-        yield "location", "it is missing, and the provider has none"
+        yield "location", "required: the provider has no default"
     names: list[object] = []
     for index, policy in enumerate(groups(inputs, "cleanupPolicies")):
         path = f"cleanupPolicies[{index}]"
@@ -42,10 +42,10 @@ def _problems(inputs: Values) -> Problems:
         if bool(condition) == bool(recent):
             yield path, "expected exactly one of condition, mostRecentVersions"
         if recent and known(policy, "action") == "DELETE":
-            yield f"{path}.mostRecentVersions", "they are for policies that keep"
+            yield f"{path}.mostRecentVersions", "only for the action KEEP"
         count = known(recent, "keepCount")
         if count is not None and count < 1:
-            yield f"{path}.mostRecentVersions.keepCount", f"got {count}, expected 1 up"
+            yield f"{path}.mostRecentVersions.keepCount", f"got {count}, expected at least 1"
         for field in ("olderThan", "newerThan"):
             value = known(condition, field)
             if value is not None and not re.fullmatch(r"\d+(?:s|d)", value):
@@ -53,7 +53,7 @@ def _problems(inputs: Values) -> Problems:
         for field, why in among(condition, "tagState", ("ANY", "TAGGED", "UNTAGGED")):
             yield f"{path}.condition.{field}", why
         if condition.get("tagPrefixes") and known(condition, "tagState") != "TAGGED":
-            yield f"{path}.condition.tagPrefixes", "they are for tagState TAGGED"
+            yield f"{path}.condition.tagPrefixes", "only for tagState TAGGED"
     if len(set(names)) != len(names):
         yield "cleanupPolicies", "two policies have the same id"
 
@@ -61,11 +61,11 @@ def _problems(inputs: Values) -> Problems:
 def has_image(reference: str, cloud: "Cloud") -> bool:
     """Whether an image exists; repositories of other projects are not checked."""
     name, _, digest = reference.partition("@")
-    for one in cloud.of(REPOSITORY):
-        if f"{name}/".startswith(f"{one.computed['registryUri']}/"):
+    for repository in cloud.of(REPOSITORY):
+        if f"{name}/".startswith(f"{repository.computed['registryUri']}/"):
             return any(
-                made == digest if digest else tagged == name
-                for tagged, made in one.inside.items()
+                image_digest == digest if digest else tagged == name
+                for tagged, image_digest in repository.contents.items()
                 if tagged.rpartition(":")[0] in (name, name.rpartition(":")[0])
             )
     return f"-docker.pkg.dev/{PROJECT}/" not in name or reference in cloud.existing

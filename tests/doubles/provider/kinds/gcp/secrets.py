@@ -15,9 +15,9 @@ VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
 
 
 def _secret(request: CreateRequest) -> tuple[str, dict[str, object]]:
-    made = f"projects/{PROJECT}/secrets/{request.inputs['secretId']}"
-    return made, {
-        "name": made.replace(PROJECT, NUMBER),
+    resource_id = f"projects/{PROJECT}/secrets/{request.inputs['secretId']}"
+    return resource_id, {
+        "name": resource_id.replace(PROJECT, NUMBER),
         "createTime": "2026-01-02T03:04:05Z",
         "effectiveAnnotations": {},
     }
@@ -28,8 +28,8 @@ def _secret_problems(inputs: Values) -> Problems:
     yield from matches(inputs, "secretId", r"[a-zA-Z0-9_-]{1,255}")
     replication = group(inputs, "replication")
     if known(inputs, "replication") is not None:
-        given = [field for field in ("auto", "userManaged") if replication.get(field) is not None]
-        if len(given) != 1:
+        present = [field for field in ("auto", "userManaged") if replication.get(field) is not None]
+        if len(present) != 1:
             yield "replication", "expected exactly one of auto, userManaged"
     for index, replica in enumerate(groups(group(replication, "userManaged"), "replicas")):
         for field, why in in_region(replica, "location"):
@@ -39,10 +39,15 @@ def _secret_problems(inputs: Values) -> Problems:
 def _version(request: CreateRequest) -> tuple[str, dict[str, object]]:
     secret = request.find(request.inputs["secret"], SECRET)
     # Version numbers are not reused.
-    number = int(secret.inside.get("versions", "0")) + 1
-    secret.inside["versions"] = str(number)
-    made = f"{secret.computed['name']}/versions/{number}"
-    return made, {"name": made, "version": str(number), "createTime": "2026-01-02T03:04:05Z", "destroyTime": ""}
+    number = int(secret.contents.get("versions", "0")) + 1
+    secret.contents["versions"] = str(number)
+    resource_id = f"{secret.computed['name']}/versions/{number}"
+    return resource_id, {
+        "name": resource_id,
+        "version": str(number),
+        "createTime": "2026-01-02T03:04:05Z",
+        "destroyTime": "",
+    }
 
 
 def _version_problems(inputs: Values) -> Problems:
@@ -50,7 +55,7 @@ def _version_problems(inputs: Values) -> Problems:
     yield from matches(inputs, "secret", r"projects/[^/]+/secrets/[a-zA-Z0-9_-]+")
     data = known(inputs, "secretData")
     if data is not None and len(data.encode()) > 65536:
-        yield "secretData", "a version holds 64 KiB at most"
+        yield "secretData", "expected at most 64 KiB"
 
 
 def _not_protected(resource: "Resource", _cloud: "Cloud") -> None:
@@ -67,7 +72,7 @@ KINDS = (
         check=_secret_problems,
         on_delete=_not_protected,
         delete_before_replace=True,
-        conflict=lambda there: f"googleapi: Error 409: Secret [{there.computed['name']}] already exists.",
+        conflict=lambda existing: f"googleapi: Error 409: Secret [{existing.computed['name']}] already exists.",
     ),
     of_google(
         VERSION,

@@ -22,18 +22,18 @@ _TIER = re.compile(r"db-f1-micro|db-g1-small|db-custom-(\d+)-(\d+)|db-n1-[a-z]+-
 
 def _instance(request: CreateRequest) -> tuple[str, dict[str, object]]:
     name, region = str(request.inputs["name"]), str(request.inputs["region"])
-    made = f"projects/{PROJECT}/instances/{name}"
+    resource_id = f"projects/{PROJECT}/instances/{name}"
     addresses = group(group(request.inputs, "settings"), "ipConfiguration")
     public = f"34.1.{request.cloud.next_number() % 250}.2" if addresses.get("ipv4Enabled", True) else ""
     private = f"10.99.0.{request.cloud.next_number() % 250}" if addresses.get("privateNetwork") else ""
     found = [("PRIMARY", public), ("PRIVATE", private)]
-    return made, {
-        "selfLink": self_link("sql", made),
+    return resource_id, {
+        "selfLink": self_link("sql", resource_id),
         "connectionName": f"{PROJECT}:{region}:{name}",
         "publicIpAddress": public,
         "privateIpAddress": private,
         "firstIpAddress": public or private,
-        "ipAddresses": [{"type": kind, "ipAddress": one, "timeToRetire": ""} for kind, one in found if one],
+        "ipAddresses": [{"type": kind, "ipAddress": address, "timeToRetire": ""} for kind, address in found if address],
         "serverCaCerts": [
             {
                 "cert": f"-----BEGIN CERTIFICATE-----\n{request.hex_digits(64)}\n-----END CERTIFICATE-----",
@@ -56,7 +56,7 @@ def _tier_problems(settings: Values, version: str | None) -> Problems:
     tier, edition = known(settings, "tier"), known(settings, "edition")
     if tier is None:
         return
-    # What is not said is ENTERPRISE_PLUS from 8.4 on: https://cloud.google.com/sql/docs/mysql/editions-intro
+    # The default edition is ENTERPRISE_PLUS from 8.4 on: https://cloud.google.com/sql/docs/mysql/editions-intro
     if "edition" not in settings:
         edition = "ENTERPRISE_PLUS" if version == "MYSQL_8_4" else "ENTERPRISE"
     custom = _TIER.fullmatch(tier)
@@ -67,9 +67,9 @@ def _tier_problems(settings: Values, version: str | None) -> Problems:
     if custom and custom[1]:
         cores, memory = int(custom[1]), int(custom[2])
         if cores > 96 or (cores != 1 and cores % 2):
-            yield "settings.tier", "a custom machine has 1 core, or an even number up to 96"
+            yield "settings.tier", "expected 1 vCPU, or an even number up to 96"
         if memory % 256 or memory < 3840 or not 0.9 * 1024 <= memory / cores <= 6.5 * 1024:
-            yield "settings.tier", "a core has 0.9 to 6.5 GiB; the whole is a multiple of 256 MiB, 3840 at least"
+            yield "settings.tier", "expected 0.9 to 6.5 GiB per vCPU, a multiple of 256 MiB, and at least 3840 MiB"
 
 
 def _instance_problems(inputs: Values) -> Problems:
@@ -77,12 +77,12 @@ def _instance_problems(inputs: Values) -> Problems:
     # https://cloud.google.com/sql/docs/mysql/instance-settings#instance-id-2ndgen
     yield from matches(inputs, "name", r"[a-z](?:[a-z0-9-]*[a-z0-9])?")
     if name is not None and len(f"{PROJECT}:{name}") > 98:
-        yield "name", "with the project's it has 98 letters at most"
+        yield "name", "expected at most 98 characters together with the project's name"
     yield from in_region(inputs, "region")
     if inputs.get("region") is None:
-        yield "region", "it is missing, and the provider has none"
+        yield "region", "required: the provider has no default"
     if version is not None and not re.fullmatch(r"MYSQL_(5_6|5_7|8_0(_\d+)?|8_4)", version):
-        yield "databaseVersion", f"{version!r} is no version of MySQL here"
+        yield "databaseVersion", f"got {version!r}, expected a supported version of MySQL"
     yield from _tier_problems(settings, version)
     for path, why in (
         *label_problems(settings, "userLabels"),
@@ -114,19 +114,19 @@ def _backup_problems(backups: Values, settings: Values) -> Problems:
     if backups.get("pointInTimeRecoveryEnabled"):
         yield "pointInTimeRecoveryEnabled", "only available for POSTGRES and SQLSERVER; MySQL has binary_log_enabled"
     if backups.get("binaryLogEnabled") and not backups.get("enabled"):
-        yield "binaryLogEnabled", "binary logs need backups"
+        yield "binaryLogEnabled", "binary logs require backups"
     yield from matches(backups, "startTime", r"([01]\d|2[0-3]):[0-5]\d")
     yield from between(
         backups, "transactionLogRetentionDays", 1, 35 if known(settings, "edition") == "ENTERPRISE_PLUS" else 7
     )
-    kept = group(backups, "backupRetentionSettings")
-    for path, why in between(kept, "retainedBackups", 1, 365):
+    retention = group(backups, "backupRetentionSettings")
+    for path, why in between(retention, "retainedBackups", 1, 365):
         yield f"backupRetentionSettings.{path}", why
     # https://cloud.google.com/sql/docs/mysql/high-availability
     if known(settings, "availabilityType") == "REGIONAL" and not (
         backups.get("enabled") and backups.get("binaryLogEnabled")
     ):
-        yield "enabled", "REGIONAL needs backups and binary logs"
+        yield "enabled", "REGIONAL requires backups and binary logs"
 
 
 def _address_problems(addresses: Values) -> Problems:
@@ -167,7 +167,7 @@ def _peered(resource: "Resource", cloud: "Cloud") -> None:
         return
     short = str(network).rsplit("/", 1)[-1]
     if f"peering of {short}" not in cloud.existing and not any(
-        same_network(one.inputs["network"], network) for one in cloud.of(CONNECTION)
+        same_network(connection.inputs["network"], network) for connection in cloud.of(CONNECTION)
     ):
         raise CloudError(
             "Error, failed to create instance because the network doesn't have at least 1 private services connection. "
@@ -201,18 +201,18 @@ def _unprotected(resource: "Resource", cloud: "Cloud") -> None:
 def _left(resource: "Resource") -> str | None:
     settings = group(resource.inputs, "settings")
     backups = [
-        what
-        for what, kept in (
+        name
+        for name, enabled in (
             ("final backup", group(settings, "finalBackupConfig").get("enabled")),
             ("backups", settings.get("retainBackupsOnDelete")),
         )
-        if kept
+        if enabled
     ]
     return f"{' and '.join(backups)} of database instance {resource.inputs['name']}" if backups else None
 
 
 def _stuck(olds: Values, news: Values) -> str | None:
-    """As the provider's CustomizeDiff."""
+    """The provider's CustomizeDiff."""
     if group(group(news, "settings"), "backupConfiguration").get("pointInTimeRecoveryEnabled"):
         return "point_in_time_recovery_enabled is only available for the following [POSTGRES SQLSERVER]"
     return None
@@ -220,7 +220,7 @@ def _stuck(olds: Values, news: Values) -> str | None:
 
 def _instance_changed(resource: "Resource", cloud: "Cloud") -> None:
     before = cloud.find(resource.id, (INSTANCE,)).inputs
-    old, new = (group(one, "settings").get("diskSize") or 0 for one in (before, resource.inputs))
+    old, new = (group(inputs, "settings").get("diskSize") or 0 for inputs in (before, resource.inputs))
     if new and new < old:
         raise CloudError(f"googleapi: Error 400: a disk of {old} GB cannot become one of {new}., invalidRequest")
     if str(resource.inputs["databaseVersion"]) < str(before["databaseVersion"]):
@@ -238,11 +238,11 @@ def _user(request: CreateRequest) -> tuple[str, dict[str, object]]:
 
 def _user_problems(inputs: Values) -> Problems:
     if known(inputs, "name") is not None and len(inputs["name"]) > 32:
-        yield "name", "a user of MySQL has 32 letters at most"
+        yield "name", "expected at most 32 characters"
     if inputs.get("password") and inputs.get("passwordWo"):
-        yield "password", "it conflicts with passwordWo"
+        yield "password", "conflicts with passwordWo"
     if not inputs.get("password") and not inputs.get("passwordWo") and known(inputs, "type") in (None, "BUILT_IN"):
-        yield "password", "a user of MySQL's own would have none"
+        yield "password", "required for a built-in user"
     yield from among(inputs, "deletionPolicy", ("DELETE", "ABANDON", "PREVENT", ""))
 
 
@@ -274,8 +274,8 @@ KINDS = (
         references=(_OF_INSTANCE,),
         check=lambda inputs: matches(inputs, "name", r"[^/\\. ]{1,64}"),
         lost_on_timeout=True,
-        conflict=lambda there: (
-            f"Error creating Database: googleapi: Error 400: database {there.inputs['name']} already exists."
+        conflict=lambda existing: (
+            f"Error creating Database: googleapi: Error 400: database {existing.inputs['name']} already exists."
         ),
     ),
     of_google(

@@ -31,14 +31,14 @@ def _bucket(request: CreateRequest) -> tuple[str, dict[str, object]]:
 
 def _bucket_problems(inputs: Values) -> Problems:
     name = known(inputs, "name")
-    # https://cloud.google.com/storage/docs/buckets#naming; one with dots would have to be a domain of one's own.
+    # https://cloud.google.com/storage/docs/buckets#naming; names with dots must be verified domains.
     if name is not None and (
         not re.fullmatch(r"[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]", name) or re.search(r"^goog|g[o0]+gle", name)
     ):
         yield "name", f"{name!r} is invalid: expected 3 to 63 of a-z, digits, _ and -, without google"
     location = known(inputs, "location")
     if location is not None and location.upper() not in _WIDE and location.lower() not in REGIONS:
-        yield "location", f"{location!r} is no region and none of {', '.join(sorted(_WIDE))}"
+        yield "location", f"got {location!r}, expected a region or one of {', '.join(sorted(_WIDE))}"
     yield from among(inputs, "publicAccessPrevention", ("inherited", "enforced"))
     yield from among(
         inputs, "storageClass", ("STANDARD", "MULTI_REGIONAL", "REGIONAL", "NEARLINE", "COLDLINE", "ARCHIVE")
@@ -52,19 +52,19 @@ def _bucket_problems(inputs: Values) -> Problems:
         if known(action, "type") not in (None, "Delete", "SetStorageClass", "AbortIncompleteMultipartUpload"):
             yield f"{path}.action.type", f"{action['type']!r} is unknown"
         if (known(action, "type") == "SetStorageClass") != bool(action.get("storageClass")):
-            yield f"{path}.action.storageClass", "it belongs to SetStorageClass, and that wants it"
+            yield f"{path}.action.storageClass", "required for SetStorageClass, and not allowed for other types"
         if not [value for value in group(rule, "condition").values() if value is not None]:
-            yield f"{path}.condition", "a rule needs a condition"
+            yield f"{path}.condition", "a rule requires a condition"
         if known(action, "type") == "AbortIncompleteMultipartUpload" and set(group(rule, "condition")) - {
             "age",
             "matchesPrefixes",
             "matchesSuffixes",
         }:
-            yield f"{path}.condition", "an upload that was not finished has an age and a name only"
+            yield f"{path}.condition", "AbortIncompleteMultipartUpload supports conditions on age and name only"
 
 
 def _empty(resource: "Resource", _cloud: "Cloud") -> None:
-    if resource.inside and not resource.inputs.get("forceDestroy"):
+    if resource.contents and not resource.inputs.get("forceDestroy"):
         raise CloudError(f"Error trying to delete bucket {resource.id} without `force_destroy` set to true")
 
 
@@ -78,7 +78,7 @@ def _name_free(resource: "Resource", cloud: "Cloud") -> None:
 
 
 def _soft_deleted(resource: "Resource") -> str | None:
-    """https://cloud.google.com/storage/docs/soft-delete: seven days if nothing else is said, and they are paid for."""
+    """https://cloud.google.com/storage/docs/soft-delete: seven days by default."""
     seconds = group(resource.inputs, "softDeletePolicy").get("retentionDurationSeconds", 7 * _DAY)
     return f"soft-deleted bucket {resource.id} for {seconds // _DAY} days" if seconds else None
 
@@ -86,7 +86,7 @@ def _soft_deleted(resource: "Resource") -> str | None:
 def _object(request: CreateRequest) -> tuple[str, dict[str, object]]:
     bucket = request.find(request.inputs["bucket"], BUCKET)
     name = str(request.inputs["name"])
-    bucket.inside[name] = ""
+    bucket.contents[name] = ""
     return f"{bucket.id}-{name}", {
         "outputName": name,
         "selfLink": f"{bucket.computed['selfLink']}/o/{name}",
@@ -99,7 +99,7 @@ def _object(request: CreateRequest) -> tuple[str, dict[str, object]]:
 
 
 def _object_gone(resource: "Resource", cloud: "Cloud") -> None:
-    cloud.find(resource.inputs["bucket"], (BUCKET,)).inside.pop(str(resource.inputs["name"]), None)
+    cloud.find(resource.inputs["bucket"], (BUCKET,)).contents.pop(str(resource.inputs["name"]), None)
 
 
 KINDS = (
