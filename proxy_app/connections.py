@@ -1,7 +1,11 @@
 """Client connections: their number, their limits, and the response to bytes that are not a request."""
 
+import array
 import asyncio
+import contextlib
+import fcntl
 import logging
+import termios
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -21,6 +25,8 @@ _POLL_INTERVAL = 0.05
 _READ_AHEAD = 16 * 1024
 # A request head may be this many times as long as its longest line.
 _LONGEST_LINES = 2
+# How often a client's progress is checked within its time-out.
+_WRITE_CHECKS = 4
 # Set on a request whose client stopped reading the response.
 WRITE_TIMEOUT = web.RequestKey("write-timeout", bool)
 
@@ -115,7 +121,17 @@ def new_request(
 class _Connection(web.RequestHandler):
     """aiohttp's protocol of one connection, with the proxy's limits and error responses."""
 
-    __slots__ = ("_body", "_closed", "_head_left", "_head_limit", "_reject", "_write_timeout", "_write_timer")
+    __slots__ = (
+        "_body",
+        "_checks",
+        "_closed",
+        "_head_left",
+        "_head_limit",
+        "_reject",
+        "_unread",
+        "_write_timeout",
+        "_write_timer",
+    )
 
     def __init__(
         self,
@@ -131,6 +147,9 @@ class _Connection(web.RequestHandler):
         self._write_timeout = write_timeout
         self._closed = closed
         self._write_timer: asyncio.TimerHandle | None = None
+        self._unread = 0
+        # How often in succession the client had read nothing.
+        self._checks = 0
         # aiohttp limits each line of a head only, and accepts more than a hundred lines of that length.
         self._head_limit = self._head_left = _LONGEST_LINES * int(options["max_field_size"])
         self._body: StreamReader | None = None
@@ -164,17 +183,40 @@ class _Connection(web.RequestHandler):
     def pause_writing(self) -> None:
         """Start the write timer: aiohttp waits without a limit for a client to read the rest of a response."""
         super().pause_writing()
-        self._write_timer = asyncio.get_running_loop().call_later(self._write_timeout, self._abort)
+        self._unread, self._checks = self._unread_bytes(), 0
+        self._start_timer()
 
     def resume_writing(self) -> None:
         """Stop the write timer: the client has read enough of the response."""
         self._stop_timer()
         super().resume_writing()
 
+    def _start_timer(self) -> None:
+        interval = self._write_timeout / _WRITE_CHECKS
+        self._write_timer = asyncio.get_running_loop().call_later(interval, self._check_progress)
+
     def _stop_timer(self) -> None:
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
+
+    def _check_progress(self) -> None:
+        unread = self._unread_bytes()
+        self._checks = 0 if unread < self._unread else self._checks + 1
+        self._unread = unread
+        if self._checks < _WRITE_CHECKS:
+            self._start_timer()
+        else:
+            self._abort()
+
+    def _unread_bytes(self) -> int:
+        """Bytes that the client has not acknowledged: a slow client reads for minutes before the buffer resumes."""
+        if self.transport is None:
+            return 0
+        queued = array.array("i", [0])
+        with contextlib.suppress(OSError, ValueError):
+            fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
+        return self.transport.get_write_buffer_size() + queued[0]
 
     def _abort(self) -> None:
         if (request := internals.current_request(self)) is not None:
