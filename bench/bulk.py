@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 MIB = 1024 * 1024
+TIMEOUT_SECONDS = 120
 BLOCK = random.Random(20).randbytes(MIB)
 
 
@@ -114,7 +115,7 @@ class Transfer:
     problem: str = ""
 
 
-def transfer(port: int, token: str, method: str, target: str, size: int, *, patience: float = 120) -> Transfer:
+def transfer(port: int, token: str, method: str, target: str, size: int) -> Transfer:
     """Upload or download ``size`` bytes on a new connection, and check the response."""
     began = time.monotonic()
     upload = method in {"PUT", "POST"}
@@ -123,7 +124,7 @@ def transfer(port: int, token: str, method: str, target: str, size: int, *, pati
         head += [f"Content-Length: {size}", "Content-Type: application/octet-stream"]
     status = 0
     try:
-        with socket.create_connection(("127.0.0.1", port), patience) as sock:
+        with socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS) as sock:
             connection = HttpConnection(sock)
             connection.send_head(*head)
             if upload:

@@ -44,11 +44,14 @@ def installed(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in names if name != "aws-sigv4-proxy")
 
 
-def new_token(folder: Path, role: str = "editor", *, checkout: Path = ROOT) -> tuple[Path, str]:
-    """(the proxy's tokens file, a token in it), made by the proxy of ``checkout``."""
+def new_token(folder: Path, *, checkout: Path = ROOT) -> tuple[Path, str]:
+    """(the proxy's tokens file, an editor's token in it), made by the proxy of ``checkout``.
+
+    BenchmarkError if the command fails.
+    """
     file = folder / f"tokens-{checkout.name}.json"
     command = [sys.executable, "-m", "proxy_app", "token", "new"]
-    options = ["--name", "bench", "--role", role, "--days", "1", "--file", str(file)]
+    options = ["--name", "bench", "--role", "editor", "--days", "1", "--file", str(file)]
     made = subprocess.run(
         [*command, *options],
         # Not in this checkout, whose proxy Python would find first.

@@ -16,6 +16,7 @@ from types import FrameType
 from bench.machine import BenchmarkError, pinned, tree
 
 ROOT = Path(__file__).parents[1]
+START_TIMEOUT_SECONDS = 30
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -85,7 +86,6 @@ def serving(
     folder: Path,
     on: set[int],
     env: Mapping[str, str] | None = None,
-    patience: float = 30,
 ) -> Generator[Server]:
     """Run a server on the cores `on` until the block ends. BenchmarkError, with its output, if it does not listen."""
     log = folder / f"{name}.log"
@@ -101,14 +101,14 @@ def serving(
             start_new_session=True,
         )
     try:
-        _wait(name, process, port, log, patience)
+        _wait(name, process, port, log)
         yield Server(process.pid, port)
     finally:
         _end(process)
 
 
-def _wait(name: str, process: subprocess.Popen[bytes], port: int, log: Path, patience: float) -> None:
-    deadline = time.monotonic() + patience
+def _wait(name: str, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return

@@ -69,10 +69,8 @@ class ApiError(Exception):
 class Redirect(ApiError):
     """303: sends a browser to another page instead, such as a login page."""
 
-    def __init__(self, location: str, *, reason: str, headers: Iterable[tuple[str, str]] = ()) -> None:
-        super().__init__(
-            303, "UNAUTHENTICATED", f"See {location}", reason=reason, headers=[("Location", location), *headers]
-        )
+    def __init__(self, location: str, *, reason: str) -> None:
+        super().__init__(303, "UNAUTHENTICATED", f"See {location}", reason=reason, headers=[("Location", location)])
 
 
 def unauthenticated(message: str, *, reason: str, accepts_token: bool = True) -> ApiError:
@@ -151,14 +149,14 @@ def outcome_unknown(message: str) -> ApiError:
     )
 
 
-def too_many_requests(message: str, *, retry_after: int = 1) -> ApiError:
-    """429: the limit of concurrent requests; ``retry_after`` is in seconds."""
+def too_many_requests(message: str) -> ApiError:
+    """429 with Retry-After: the limit of concurrent requests."""
     return ApiError(
         429,
         "REQUEST_LIMIT_EXCEEDED",
         message,
         reason="too-many-requests",
-        headers=[("Retry-After", str(retry_after))],
+        headers=[("Retry-After", "1")],
     )
 
 

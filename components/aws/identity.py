@@ -30,7 +30,6 @@ def service_role(
     statements: Sequence[Statement],
     *,
     parent: pulumi.Resource,
-    managed_policy_arns: Sequence[pulumi.Input[str]] = (),
 ) -> aws.iam.Role:
     """A role that one AWS service may assume, for this account only, with an inline policy."""
     trust = {
@@ -49,7 +48,6 @@ def service_role(
         description=f"{role} of {deployment.name} ({deployment.stack})",
         assume_role_policy=document([trust]),
         permissions_boundary=deployment.permissions_boundary_arn,
-        managed_policy_arns=list(managed_policy_arns) or None,
         tags=deployment.tags_for(role),
         opts=pulumi.ResourceOptions(parent=parent),
     )

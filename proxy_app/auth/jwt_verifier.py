@@ -1,6 +1,6 @@
 """Verifies JSON Web Tokens with PyJWT, and more strictly where PyJWT is lenient.
 
-PyJWT checks signature, issuer, audience, required claims and times. In addition: one algorithm list for header and key,
+PyJWT checks signature, issuer, audience, required claims and times. In addition: one algorithm for header and key,
 a key ID that can be part of a URL, an audience that is a single string (never a list), times that are integers, and a
 maximum lifetime.
 """
@@ -13,6 +13,7 @@ import jwt
 
 from .signing_keys import SigningKeys
 
+_ALGORITHM = "ES256"
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -24,14 +25,14 @@ class ExpiredTokenError(InvalidTokenError):
     """The token was valid and has expired."""
 
 
-def unverified_header(token: str, algorithms: Sequence[str] = ("ES256",)) -> Mapping[str, Any]:
+def unverified_header(token: str) -> Mapping[str, Any]:
     """The JWT header, without verification. Raises InvalidTokenError for another algorithm or an invalid ``kid``."""
     try:
         header = jwt.get_unverified_header(token)
     except (jwt.InvalidTokenError, ValueError):
         raise InvalidTokenError("it is malformed") from None
-    if header.get("alg") not in algorithms:
-        raise InvalidTokenError(f"its alg is not {' or '.join(algorithms)}")
+    if header.get("alg") != _ALGORITHM:
+        raise InvalidTokenError(f"its alg is not {_ALGORITHM}")
     if not _KEY_ID.fullmatch(header.get("kid", "")):
         raise InvalidTokenError("its kid is not a valid key ID")
     return header
@@ -49,7 +50,6 @@ class JwtVerifier:
         self,
         keys: SigningKeys,
         *,
-        algorithms: Sequence[str] = ("ES256",),
         issuer: str | None = None,
         audience: str | None = None,
         audience_setting: str = "the expected one",
@@ -58,7 +58,6 @@ class JwtVerifier:
         max_lifetime: float | None = None,
     ) -> None:
         self._keys = keys
-        self._algorithms = list(algorithms)
         self._issuer = issuer
         self._audience = audience
         self._audience_setting = audience_setting
@@ -68,14 +67,14 @@ class JwtVerifier:
 
     async def verify(self, token: str) -> Mapping[str, Any]:
         """The verified claims. Raises InvalidTokenError; ApiError 503 if the signing key cannot be fetched now."""
-        key = await self._keys.find(unverified_header(token, self._algorithms)["kid"])
+        key = await self._keys.find(unverified_header(token)["kid"])
         if key is None:
             raise InvalidTokenError("its kid is unknown")
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,
                 key,
-                algorithms=self._algorithms,
+                algorithms=[_ALGORITHM],
                 issuer=self._issuer,
                 audience=self._audience,
                 leeway=self._leeway,
