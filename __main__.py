@@ -15,7 +15,7 @@ def main() -> None:
         raise pulumi.RunError(str(error)) from None
     built: dict[str, pulumi.ComponentResource] = {}
     if config.aws is not None:
-        built["aws"] = components.AwsMlflowProxy("mlflow", config.aws.given())
+        built["aws"] = components.AwsMlflowProxy("mlflow", config.aws.as_arguments())
     if config.gcp is not None:
         built["gcp"] = components.GcpMlflow("mlflow", config.gcp.given())
     for cloud, component in built.items():

@@ -42,5 +42,7 @@ def proxy(path: str) -> Response:
     response = upstream.request(
         request.method, url, headers=dict(signed.headers), data=body, allow_redirects=False, timeout=120
     )
-    kept = [(name, value) for name, value in response.headers.items() if name.lower() not in DROPPED_RESPONSE_HEADERS]
-    return Response(response.content, response.status_code, kept)
+    forwarded = [
+        (name, value) for name, value in response.headers.items() if name.lower() not in DROPPED_RESPONSE_HEADERS
+    ]
+    return Response(response.content, response.status_code, forwarded)

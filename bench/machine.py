@@ -78,7 +78,7 @@ def tree(pid: int) -> list[int]:
         ]
     except FileNotFoundError:
         return []
-    return [pid, *(one for child in below for one in tree(child))]
+    return [pid, *(descendant for child in below for descendant in tree(child))]
 
 
 def cpu_seconds(pids: Sequence[int]) -> float:

@@ -109,11 +109,11 @@ class Upstreams:
         return Result(max(each.seconds for each in done), idle, machine.peak_mib(pids), dict(problems))
 
     def _all(self, server: Server, case: Case, method: str, target: str) -> list[Transfer]:
-        def one(_: int) -> Transfer:
+        def send_one(_: int) -> Transfer:
             return transfer(server.port, self.token, method, target, case.size)
 
         with ThreadPoolExecutor(case.at_once) as pool:
-            return list(pool.map(one, range(case.at_once)))
+            return list(pool.map(send_one, range(case.at_once)))
 
 
 @contextmanager
@@ -185,8 +185,8 @@ def _side_by_side(plan: Plan, upstreams: Upstreams) -> list[dict[str, Any]]:
                     each.append(upstreams.send(server, case))
                 raw.append({"server": name, "case": case.name, **asdict(each[-1])})
         for name, each in results.items():
-            row = [case.name, name, f"{median(one.seconds for one in each):.2f}"]
-            row.append(f"{median(one.above for one in each):.0f}")
+            row = [case.name, name, f"{median(result.seconds for result in each):.2f}"]
+            row.append(f"{median(result.above for result in each):.0f}")
             ratio = ["", "", ""]
             if "proxy" in results and name != "proxy":
                 pairs = zip(results["proxy"], each, strict=True)

@@ -20,15 +20,15 @@ class _Rule(NamedTuple):
     """A pattern of .dockerignore."""
 
     ignores: bool
-    whole: re.Pattern[str]
+    pattern: re.Pattern[str]
     parts: list[str]
 
     def may_match_below(self, path: str) -> bool:
         """Whether the pattern may match a file in a folder; may be wrong only if True."""
-        for own, given in zip_longest(self.parts, path.split("/")):
-            if given is None or (own is not None and ("**" in own or "[" in own)):
+        for own, segment in zip_longest(self.parts, path.split("/")):
+            if segment is None or (own is not None and ("**" in own or "[" in own)):
                 return True
-            if own is None or not _pattern(own).fullmatch(given):
+            if own is None or not _pattern(own).fullmatch(segment):
                 return False
         return False
 
@@ -39,14 +39,14 @@ def content_hash(folder: Path, *further: str, dockerfile: str = "Dockerfile") ->
     ``dockerfile`` is its path relative to ``folder``. The hash changes at least whenever docker-build's own hash does,
     which includes modes, so that each build has its own tag.
     """
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in [dockerfile, *files(folder)]:
         mode = stat.filemode((folder / path).lstat().st_mode)
         content = hashlib.sha256((folder / path).read_bytes()).hexdigest()
-        whole.update(f"{path}\0{mode}\0{content}\n".encode())
+        digest.update(f"{path}\0{mode}\0{content}\n".encode())
     for argument in further:
-        whole.update(f"\0{len(argument)}\0{argument}".encode())
-    return whole.hexdigest()
+        digest.update(f"\0{len(argument)}\0{argument}".encode())
+    return digest.hexdigest()
 
 
 def files(folder: Path) -> list[str]:
@@ -57,7 +57,7 @@ def files(folder: Path) -> list[str]:
         here = PurePosixPath(Path(inside).relative_to(folder).as_posix())
         found.extend(str(here / name) for name in names)
         # Skip excluded folders, which may be large: packages, caches, .git.
-        folders[:] = [one for one in folders if _may_contain(str(here / one), rules)]
+        folders[:] = [name for name in folders if _may_contain(str(here / name), rules)]
     return sorted(path for path in found if not _ignored(path, rules))
 
 
@@ -80,7 +80,7 @@ def _rules(text: str) -> Iterator[_Rule]:
         if not pattern or pattern.startswith("#"):
             continue
         path = posixpath.normpath(pattern.removeprefix("!").strip()).strip("/")
-        yield _Rule(ignores=not pattern.startswith("!"), whole=_pattern(path), parts=path.split("/"))
+        yield _Rule(ignores=not pattern.startswith("!"), pattern=_pattern(path), parts=path.split("/"))
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -100,7 +100,7 @@ def _ignored(path: str, rules: list[_Rule]) -> bool:
     places = [path, *(parent.as_posix() for parent in PurePosixPath(path).parents if parent.name)]
     ignored = False
     for rule in rules:
-        if rule.ignores != ignored and any(rule.whole.fullmatch(place) for place in places):
+        if rule.ignores != ignored and any(rule.pattern.fullmatch(place) for place in places):
             ignored = rule.ignores
     return ignored
 

@@ -49,8 +49,8 @@ class Registry:
 
 def built_image(name: str, build: Build, registry: Registry, *, parent: pulumi.Resource) -> pulumi.Output[str]:
     """Build an image and return its URI with the digest. The resource is named ``name`` and the start of the hash."""
-    given = {"VERSION": __version__}
-    given |= {argument: value for argument, value in build.arguments.items() if value is not None}
+    arguments = {"VERSION": __version__}
+    arguments |= {argument: value for argument, value in build.arguments.items() if value is not None}
     context = location(build.context)
     dockerfile = posixpath.normpath(f"{context}/{build.dockerfile}")
     content = content_hash(
@@ -58,7 +58,7 @@ def built_image(name: str, build: Build, registry: Registry, *, parent: pulumi.R
         context,
         build.platform,
         *registry.replaced_by,
-        *(f"{argument}={value}" for argument, value in given.items()),
+        *(f"{argument}={value}" for argument, value in arguments.items()),
         dockerfile=build.dockerfile,
     )
     image = docker_build.Image(
@@ -66,7 +66,7 @@ def built_image(name: str, build: Build, registry: Registry, *, parent: pulumi.R
         context=docker_build.BuildContextArgs(location=context),
         dockerfile=docker_build.DockerfileArgs(location=dockerfile),
         platforms=[docker_build.Platform(build.platform)],
-        build_args=given,
+        build_args=arguments,
         build_on_preview=False,
         push=True,
         tags=[pulumi.Output.concat(registry.image, f":{content[:16]}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")],

@@ -29,7 +29,7 @@ def read_config() -> Config:
     aws = _read(AwsMlflowProxySettings, "aws", {}, problems)
     region = pulumi.Config("aws").get("region")
     if aws is not None and region:
-        problems += [f"mlflow:aws.{config_name(name)}: {sentence}" for name, sentence in aws.wrong_region(region)]
+        problems += [f"mlflow:aws.{config_name(name)}: {message}" for name, message in aws.wrong_region(region)]
     # Defaults from the provider's configuration.
     provided = {"project": google.get("project"), "region": google.get("region")}
     gcp = _read(GcpMlflowSettings, "gcp", {name: value for name, value in provided.items() if value}, problems)
@@ -54,13 +54,13 @@ def _read(args: type[Args], name: str, provided: Mapping[str, str], problems: li
     """Settings of one component; problems are appended to ``problems``."""
     config = pulumi.Config("mlflow")
     where = f"mlflow:{name}"
-    given: Any = config.get_object(name)
-    if given is None:
+    configured: Any = config.get_object(name)
+    if configured is None:
         return None
-    if not isinstance(given, Mapping):
-        problems.append(f"{where}: got {given!r}, expected an object.")
+    if not isinstance(configured, Mapping):
+        problems.append(f"{where}: got {configured!r}, expected an object.")
         return None
-    values = {**provided, **cast("Mapping[str, Any]", given)}
+    values = {**provided, **cast("Mapping[str, Any]", configured)}
     wrong: list[str] = []
     for field, key in args.config_secrets.items():
         for spelling in args.spellings(field):

@@ -1,6 +1,6 @@
 """Environment variables of MLflow's image, in addition to those of its proxy (proxy_environment.py).
 
-components/ imports nothing of the image's; a test holds both sides to these names.
+components/ does not import the image's code; a test compares the names on both sides.
 """
 
 DATABASE_SOCKET = "MLFLOW_APP_DATABASE_SOCKET"

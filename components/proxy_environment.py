@@ -1,6 +1,6 @@
 """The interface of the proxy's image: environment variables, port and paths.
 
-components/ imports nothing of the proxy's; a test holds both sides to these names.
+components/ does not import the proxy's code; a test compares the names on both sides.
 """
 
 PORT = 8080
@@ -8,7 +8,7 @@ HEALTH = "/healthz"
 READY = "/readyz"
 USER = "10001:10001"
 HEALTH_COMMAND = ("python", "-m", "proxy_app", "healthcheck")
-TOKEN_PREFIX = "mlp"  # noqa: S105 - what every token begins with
+TOKEN_PREFIX = "mlp"  # noqa: S105 - the prefix of each token
 
 TARGET_ARN = "MLFLOW_PROXY_TARGET_ARN"
 LISTEN = "MLFLOW_PROXY_LISTEN"

@@ -33,7 +33,7 @@ class RoleRules(ValidatedArgs):
         return ", ".join(f"{rule}={role}" for role in ROLES for rule in getattr(self, role))
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield (role, sentence) for each malformed rule."""
+        """Yield (role, message) for each malformed rule."""
         for role in ROLES:
             for rule in getattr(self, role):
                 if not _RULE.fullmatch(rule):

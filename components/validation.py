@@ -1,7 +1,7 @@
 """Validation of settings before any resource is created.
 
 A model is built from a component's arguments or from the stack's config, where names are in camel case. Each field
-declares what it expects; error messages and the settings pages (settings_page.py) use the same words.
+declares its expected value; error messages and the settings pages (settings_page.py) use the same description.
 """
 
 import json
@@ -24,14 +24,14 @@ class SettingsError(Exception):
     """Settings are invalid. The message has one line for each problem: setting, value, expected value."""
 
     def __init__(self, problems: list[str]) -> None:
-        """``problems`` are the lines of the message, each a setting and a sentence."""
+        """``problems`` are the lines of the message, each a setting and its problem."""
         self.problems = problems
         count = "One setting is" if len(problems) == 1 else f"{len(problems)} settings are"
         super().__init__("\n  ".join([f"{count} invalid; nothing was created.", *problems]))
 
 
 class Expected(str):
-    """What a field expects, in words, where its type alone does not say it."""
+    """The description of a field's expected value, where its type alone does not determine it."""
 
     __slots__ = ()
 
@@ -41,7 +41,7 @@ class AcceptsOutput:
 
 
 def _unless_output(value: Any, check: Callable[[Any], Any]) -> Any:
-    # The value of another resource's output is not known yet.
+    # The value of another resource's output may be unknown in a preview.
     unknown = isinstance(value, pulumi.Output)
     return cast("Any", value) if unknown else check(value)
 
@@ -93,12 +93,12 @@ class ValidatedArgs(BaseModel):
         """The accepted spellings of a field's name: camel case and snake case."""
         return to_camel(field), field
 
-    def given(self) -> Any:
+    def as_arguments(self) -> Any:
         """The values that are set, as a component's arguments: mappings, lists and plain values."""
-        return _as_given(self)
+        return _plain(self)
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield (dotted name of a field, sentence) for each problem that no single field's type can express."""
+        """Yield (dotted name of a field, message) for each problem that no single field's type can express."""
         return iter(())
 
 
@@ -112,48 +112,48 @@ def validate_args(
 
     Raises SettingsError with all problems at once; each starts with ``prefix`` and the setting's name.
     """
-    given = _with_defaults(model, _as_given(values), production=production)
+    completed = _with_defaults(model, _plain(values), production=production)
     problems: list[str] = []
     invalid: list[Path] = []
     settings: Model | None = None
     try:
-        settings = model.model_validate(given)
+        settings = model.model_validate(completed)
     except ValidationError as error:
-        for one in error.errors(include_url=False):
-            path = _without_branches(one["loc"], given)
+        for problem in error.errors(include_url=False):
+            path = _without_branches(problem["loc"], completed)
             invalid.append(path)
-            problems.append(f"{_dotted(prefix, path)}: {_sentence(model, path, one)}")
+            problems.append(f"{_dotted(prefix, path)}: {_message(model, path, problem)}")
     # Conflicts between the valid settings are reported in the same run.
     skipped = [_dotted(prefix, path) for path in invalid]
-    for path, sentence in _conflicts(model, _without(given, invalid)):
+    for path, message in _conflicts(model, _without(completed, invalid)):
         full = _dotted(prefix, path)
-        if not any(full.startswith(one) or one.startswith(full + ".") for one in skipped):
-            problems.append(f"{full}: {sentence}")
+        if not any(full.startswith(other) or other.startswith(full + ".") for other in skipped):
+            problems.append(f"{full}: {message}")
     if problems or settings is None:
         raise SettingsError(list(dict.fromkeys(problems)))
     return settings
 
 
-def _as_given(values: Any) -> Any:
+def _plain(values: Any) -> Any:
     if isinstance(values, ValidatedArgs):
-        return {name: _as_given(getattr(values, name)) for name in values.model_fields_set}
+        return {name: _plain(getattr(values, name)) for name in values.model_fields_set}
     if isinstance(values, Mapping):
-        return {name: _as_given(value) for name, value in cast("Mapping[str, Any]", values).items()}
+        return {name: _plain(value) for name, value in cast("Mapping[str, Any]", values).items()}
     return values
 
 
 def _with_defaults(model: type[ValidatedArgs], values: Any, *, production: bool) -> Any:
     if not isinstance(values, dict):
         return values
-    given = dict(cast("dict[str, Any]", values))
+    completed = dict(cast("dict[str, Any]", values))
     for name, field in model.model_fields.items():
-        key = next((key for key in model.spellings(name) if key in given), None)
+        key = next((key for key in model.spellings(name) if key in completed), None)
         inner = nested_model(field.annotation)
         if inner is not None and (key is not None or isinstance(field.get_default(call_default_factory=True), inner)):
-            given[key or name] = _with_defaults(inner, given[key] if key else {}, production=production)
+            completed[key or name] = _with_defaults(inner, completed[key] if key else {}, production=production)
         elif key is None and production and name in model.production_defaults:
-            given[name] = model.production_defaults[name]
-    return given
+            completed[name] = model.production_defaults[name]
+    return completed
 
 
 def config_name(name: str) -> str:
@@ -164,31 +164,31 @@ def config_name(name: str) -> str:
 def nested_model(annotation: Any) -> type[ValidatedArgs] | None:
     """The model of a field that holds a group of settings; None for other fields."""
     options = typing.get_args(annotation) or (annotation,)
-    return next((one for one in options if isinstance(one, type) and issubclass(one, ValidatedArgs)), None)
+    return next((option for option in options if isinstance(option, type) and issubclass(option, ValidatedArgs)), None)
 
 
 def _without_branches(path: Path, values: Any) -> Path:
-    """A path without the names of union branches, which pydantic adds: only what the user wrote."""
-    result: list[str | int] = []
+    """The path in the user's values: without the names of union branches, which pydantic adds."""
+    written: list[str | int] = []
     for part in path:
         if isinstance(values, dict) and part in values:
             values = cast("dict[Any, Any]", values)[part]
         elif isinstance(values, list) and isinstance(part, int) and part < len(cast("list[Any]", values)):
             values = cast("list[Any]", values)[part]
-        elif result and not isinstance(values, dict):
+        elif written and not isinstance(values, dict):
             continue
-        result.append(part)
-    return tuple(result)
+        written.append(part)
+    return tuple(written)
 
 
 def _without(values: Any, invalid: list[Path]) -> Any:
     if not isinstance(values, dict):
         return values
-    given = cast("dict[str, Any]", values)
-    here = {path[0] for path in invalid if len(path) == 1 or not isinstance(given.get(str(path[0])), dict)}
+    group = cast("dict[str, Any]", values)
+    here = {path[0] for path in invalid if len(path) == 1 or not isinstance(group.get(str(path[0])), dict)}
     return {
         name: _without(value, [path[1:] for path in invalid if path[0] == name])
-        for name, value in given.items()
+        for name, value in group.items()
         if name not in here
     }
 
@@ -200,7 +200,7 @@ def _dotted(prefix: str, path: Path) -> str:
     return text
 
 
-def _sentence(model: type[ValidatedArgs], path: Path, error: Any) -> str:
+def _message(model: type[ValidatedArgs], path: Path, error: Any) -> str:
     owner, field = _field_at(model, path)
     if error["type"] == "extra_forbidden":
         twice = next((name for name in owner.model_fields if to_camel(name) == to_camel(str(path[-1]))), None)
@@ -235,49 +235,49 @@ def _shown(value: Any) -> str:
 
 
 def expected(field: FieldInfo) -> str:
-    """What a field expects, in words."""
-    return _in_words(field.annotation, list(field.metadata))
+    """The description of a field's expected value, for error messages and the settings pages."""
+    return _describe(field.annotation, list(field.metadata))
 
 
-def _in_words(kind: Any, metadata: list[Any]) -> str:
-    text = next((str(one) for one in metadata if isinstance(one, Expected)), None)
-    if text:
-        return text
+def _describe(kind: Any, metadata: list[Any]) -> str:
+    description = next((str(item) for item in metadata if isinstance(item, Expected)), None)
+    if description:
+        return description
     origin, options = typing.get_origin(kind), typing.get_args(kind)
     if origin is Annotated:
-        return _in_words(options[0], [*options[1:], *metadata])
+        return _describe(options[0], [*options[1:], *metadata])
     if origin is Literal:
-        return "one of " + ", ".join(str(one) for one in options)
+        return "one of " + ", ".join(str(option) for option in options)
     if origin in (Union, UnionType):
-        return " or ".join(_in_words(one, metadata) for one in options if one is not NoneType)
+        return " or ".join(_describe(option, metadata) for option in options if option is not NoneType)
     if origin is list:
-        return f"a list, each {_in_words(options[0], [])}"
+        return f"a list, each {_describe(options[0], [])}"
     if kind in (int, float):
         number = "an integer" if kind is int else "a number"
-        least = next((one.ge for one in metadata if isinstance(one, annotated_types.Ge)), None)
-        most = next((one.le for one in metadata if isinstance(one, annotated_types.Le)), None)
+        least = next((item.ge for item in metadata if isinstance(item, annotated_types.Ge)), None)
+        most = next((item.le for item in metadata if isinstance(item, annotated_types.Le)), None)
         return number if least is None or most is None else f"{number} from {least} to {most}"
     if isinstance(kind, type) and issubclass(kind, ValidatedArgs):
         return "an object with " + ", ".join(to_camel(name) for name in kind.model_fields)
     return "true or false" if kind is bool else "a string" if kind is str else "a map of strings"
 
 
-def _conflicts(model: type[ValidatedArgs], given: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
-    """(path, sentence) of the conflicts in each group that is valid by itself."""
-    if not isinstance(given, dict):
+def _conflicts(model: type[ValidatedArgs], data: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """(path, message) of the conflicts in each group that is valid by itself."""
+    if not isinstance(data, dict):
         return
-    values = cast("dict[str, Any]", given)
+    values = cast("dict[str, Any]", data)
     for name, field in model.model_fields.items():
         inner = nested_model(field.annotation)
         for key in model.spellings(name):
             if inner is not None and key in values:
                 value = values[key]
                 below = enumerate(cast("list[Any]", value)) if isinstance(value, list) else [(None, value)]
-                for number, one in below:
-                    yield from _conflicts(inner, one, (*path, name, *([] if number is None else [number])))
+                for number, group in below:
+                    yield from _conflicts(inner, group, (*path, name, *([] if number is None else [number])))
     try:
         settings = model.model_validate(values)
     except ValidationError:
         return
-    for name, sentence in settings.conflicts():
-        yield (*path, *name.split(".")), sentence
+    for name, message in settings.conflicts():
+        yield (*path, *name.split(".")), message

@@ -231,17 +231,17 @@ class Settings(SettingTable):
 def proxy_environment(environ: Mapping[str, str], settings: Settings, mlflow_port: int) -> dict[str, str]:
     """The proxy's environment: the container's without MLflow's variables, and with MLflow's address."""
     grace = settings.shutdown_timeout - MLFLOW_SHUTDOWN_SECONDS - 1
-    kept = {
+    inherited = {
         name: text
         for name, text in environ.items()
         if name.startswith(_PROXY_PREFIX) or not name.startswith(("MLFLOW_", "_MLFLOW_"))
     }
-    given = {
+    variables = {
         "MLFLOW_PROXY_GRACE_SECONDS": f"{grace:g}",
         "MLFLOW_PROXY_DRAIN_SECONDS": f"{min(_DRAIN_SECONDS, grace):g}",
-        **{name: text for name, text in kept.items() if text.strip()},
+        **{name: text for name, text in inherited.items() if text.strip()},
     }
-    return {**given, "MLFLOW_PROXY_UPSTREAM_URL": f"http://127.0.0.1:{mlflow_port}"}
+    return {**variables, "MLFLOW_PROXY_UPSTREAM_URL": f"http://127.0.0.1:{mlflow_port}"}
 
 
 def read_settings(environ: Mapping[str, str]) -> tuple[Settings, ProxySettings]:

@@ -120,9 +120,9 @@ class Settings:
             except ValueError as error:
                 problems.append(f"{name}: got {text!r}, expected {error}.")
         sources = [_PREFIX + name for name in ("TOKEN", "TOKEN_FILE", "IMPERSONATE_SERVICE_ACCOUNT", "KEY_FILE")]
-        given = [name for name in sources if environ.get(name, "").strip()]
-        if len(given) > 1:
-            problems.append(f"Set only one of {', '.join(given)}: each selects a source of tokens.")
+        selected = [name for name in sources if environ.get(name, "").strip()]
+        if len(selected) > 1:
+            problems.append(f"Set only one of {', '.join(selected)}: each selects a source of tokens.")
         if problems:
             raise SettingsError("\n".join(problems))
         settings = cls(**values)

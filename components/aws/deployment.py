@@ -1,4 +1,4 @@
-"""What all resources of one AwsMlflowProxy share: account, region, names, tags, encryption and protection."""
+"""The account, region, names, tags, encryption and protection of all resources of one AwsMlflowProxy."""
 
 from dataclasses import dataclass
 

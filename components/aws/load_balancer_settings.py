@@ -41,7 +41,7 @@ class OidcSettings(ValidatedArgs):
     """Maximum session duration in hours."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, sentence) for each endpoint that is not HTTPS, and for a scope without openid."""
+        """Yield (field, message) for each endpoint that is not HTTPS, and for a scope without openid."""
         for name in ("issuer", "authorization_endpoint", "token_endpoint", "user_info_endpoint"):
             if not getattr(self, name).startswith("https://"):
                 yield name, f"got {getattr(self, name)!r}, expected an https:// URL."
@@ -84,7 +84,7 @@ class LoadBalancerSettings(ValidatedArgs):
         return self.certificate_arn is not None or self.domain is not None
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, sentence) for each invalid combination of address, certificate, sign-in and WAF settings."""
+        """Yield (field, message) for each invalid combination of address, certificate, sign-in and WAF settings."""
         if self.certificate_arn is not None and self.domain is not None:
             yield "certificate_arn", "set either certificateArn or domain, not both."
         if self.host_name is not None and self.certificate_arn is None:

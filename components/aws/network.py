@@ -79,7 +79,7 @@ class Network(pulumi.ComponentResource):
         super().__init__("mlflow:aws:Network", deployment.logical_name("network"), {}, opts)
         self._deployment = deployment
         self._args = args
-        self._asking = pulumi.InvokeOptions(parent=self)
+        self._invoke_options = pulumi.InvokeOptions(parent=self)
         if args.vpc_id is None:
             self._build(public=public)
         else:
@@ -144,7 +144,10 @@ class Network(pulumi.ComponentResource):
         self.cidr = pulumi.Output.from_input(args.vpc_cidr or "")
         self.private_subnet_ids = args.private_subnet_ids
         self.private_zones = (
-            [aws.ec2.get_subnet_output(id=one, opts=self._asking).availability_zone for one in args.private_subnet_ids]
+            [
+                aws.ec2.get_subnet_output(id=subnet, opts=self._invoke_options).availability_zone
+                for subnet in args.private_subnet_ids
+            ]
             if args.egress == "endpoints"
             else []
         )
@@ -178,4 +181,4 @@ class Network(pulumi.ComponentResource):
 
     def _s3_addresses(self) -> pulumi.Output[str]:
         name = pulumi.Output.concat("com.amazonaws.", self._deployment.region, ".s3")
-        return aws.ec2.get_managed_prefix_list_output(name=name, opts=self._asking).id
+        return aws.ec2.get_managed_prefix_list_output(name=name, opts=self._invoke_options).id

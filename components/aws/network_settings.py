@@ -66,7 +66,7 @@ class NetworkSettings(ValidatedArgs):
     """Retention of the new VPC's flow logs in days."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, sentence) for each invalid range, and for settings of a new VPC beside an existing one."""
+        """Yield (field, message) for each invalid range, and for settings of a new VPC beside an existing one."""
         try:
             network = ipaddress.ip_network(self.cidr)
             if not 16 <= network.prefixlen <= 22:
@@ -88,7 +88,7 @@ class NetworkSettings(ValidatedArgs):
             if getattr(self, name) != type(self).model_fields[name].default:
                 yield name, "applies to a new VPC only: remove it, or remove vpcId."
         for name in ("private_subnet_ids", "public_subnet_ids"):
-            known = [one for one in getattr(self, name) if isinstance(one, str)]
+            known = [subnet for subnet in getattr(self, name) if isinstance(subnet, str)]
             if len(set(known)) < len(known):
                 yield name, "contains a subnet twice."
         if len(self.private_subnet_ids) < 2:

@@ -223,4 +223,5 @@ def ranges(cidr: str) -> tuple[list[str], list[str]]:
     large = list(network.subnets(prefixlen_diff=3))
     small = list(network.subnets(prefixlen_diff=5))
     middle = len(small) // 2
-    return [str(one) for one in large[:_MOST_ZONES]], [str(one) for one in small[middle : middle + _MOST_ZONES]]
+    private, public = large[:_MOST_ZONES], small[middle : middle + _MOST_ZONES]
+    return [str(block) for block in private], [str(block) for block in public]

@@ -59,7 +59,7 @@ class TrackingSettings(ValidatedArgs):
     """Days for which overwritten and deleted artifacts can be restored (S3 noncurrent versions)."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, sentence) for invalid formats, and for settings that do not apply to the kind of target."""
+        """Yield (field, message) for invalid formats, and for settings that do not apply to the kind of target."""
         if self.target_arn is not None:
             for name in ("mlflow_version", "maintenance_window"):
                 if getattr(self, name) is not None:
@@ -97,7 +97,7 @@ class StudioSettings(ValidatedArgs):
     """Name of the user profile."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, sentence) for an invalid user profile name."""
+        """Yield (field, message) for an invalid user profile name."""
         if not _PROFILE.fullmatch(self.user_profile):
             yield (
                 "user_profile",
@@ -120,7 +120,7 @@ class ImageSettings(ValidatedArgs):
     """Number of images to keep in the repository, including the current one. Failed updates roll back to older ones."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, sentence) for an image without digest, and for build settings that cannot apply."""
+        """Yield (field, message) for an image without digest, and for build settings that cannot apply."""
         if isinstance(self.image_uri, str) and "@sha256:" not in self.image_uri:
             yield "image_uri", f"got {self.image_uri!r}, expected an image with a digest (...@sha256:...)."
         if self.package_index_url is not None and _CREDENTIALS.search(self.package_index_url):
@@ -163,7 +163,7 @@ class ServiceSettings(ValidatedArgs):
     """Enable CloudWatch Container Insights for the cluster, which is billed per metric."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, sentence) for task counts and sizes that do not fit each other or the instance type."""
+        """Yield (field, message) for task counts and sizes that do not fit each other or the instance type."""
         if self.max_tasks < self.min_tasks:
             yield "max_tasks", f"got {self.max_tasks}, expected at least minTasks ({self.min_tasks})."
         if self.body_budget_mib < self.body_limit_mib:
@@ -271,7 +271,7 @@ class AwsMlflowProxySettings(ValidatedArgs):
         return validate_args(cls, values, prefix, production=named == "production")
 
     def wrong_region(self, region: str) -> Iterator[tuple[str, str]]:
-        """Yield (dotted name of a field, sentence) for each ARN outside the stack's region."""
+        """Yield (dotted name of a field, message) for each ARN outside the stack's region."""
         arns = {"kms_key_arn": self.kms_key_arn, "load_balancer.certificate_arn": self.load_balancer.certificate_arn}
         if self.network.egress == "endpoints":
             arns["tracking.target_arn"] = self.tracking.target_arn
@@ -280,7 +280,7 @@ class AwsMlflowProxySettings(ValidatedArgs):
                 yield name, f"got {arn}, expected an ARN in the stack's region, {region} (aws:region)."
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, sentence) for settings of different groups that do not fit each other."""
+        """Yield (field, message) for settings of different groups that do not fit each other."""
         network, load_balancer = self.network, self.load_balancer
         if network.egress == "endpoints" and load_balancer.oidc is not None:
             yield (

@@ -118,7 +118,7 @@ class Database(pulumi.ComponentResource):
         result = sql.get_ca_certs_output(
             instance=instance.name, project=deployment.project, opts=pulumi.InvokeOptions(parent=self)
         )
-        return result.apply(lambda known: "\n".join(one.cert.strip() for one in known.certs) + "\n")
+        return result.apply(lambda known: "\n".join(certificate.cert.strip() for certificate in known.certs) + "\n")
 
 
 def _settings(deployment: Deployment, args: DatabaseSettings, network: Network) -> sql.DatabaseInstanceSettingsArgs:

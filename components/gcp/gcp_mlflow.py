@@ -170,9 +170,9 @@ class GcpMlflow(pulumi.ComponentResource):
         self.dashboard_url = monitoring.dashboard_url
         self.retained_on_destroy = pulumi.Output.from_input(
             [
-                one
+                resource
                 for part in (app, service, network, database, artifacts, monitoring, apis)
-                for one in part.retained_on_destroy
+                for resource in part.retained_on_destroy
             ]
         )
         self.register_outputs({output: getattr(self, output) for output in self.__class__.__annotations__})

@@ -98,7 +98,7 @@ def app_engine_location(region: str) -> str | None:
 
 def suggestions(region: str, known: Collection[str]) -> list[str]:
     """Up to 8 known regions for an error message: those of the same continent, most similar first."""
-    continent = [one for one in sorted(known) if one.split("-")[0] == region.split("-")[0]]
+    continent = [name for name in sorted(known) if name.split("-")[0] == region.split("-")[0]]
     return difflib.get_close_matches(region, continent or sorted(known), n=8, cutoff=0)
 
 
