@@ -15,7 +15,7 @@ _PACKAGES = ("aiohttp", "uvloop", "botocore", "flask", "gunicorn", "requests")
 
 
 class BenchmarkError(Exception):
-    """The benchmark cannot run; the message says why and what to do."""
+    """The benchmark cannot run; the message contains the reason and the remedy."""
 
 
 def describe() -> str:

@@ -1,4 +1,4 @@
-"""The admin token named `local`: created by the proxy's token command, kept in plain text for the next start."""
+"""The admin token named `local`: created by the proxy's token command, stored in plain text for the next start."""
 
 import subprocess
 import sys

@@ -16,7 +16,7 @@ _RED, _YELLOW, _DIM, _PLAIN = "\033[31m", "\033[33m", "\033[2m", "\033[0m"
 
 
 class Console:
-    """Writes whole lines, from any thread; ignores a closed terminal."""
+    """Writes complete lines, from any thread; ignores a closed terminal."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()

@@ -6,7 +6,7 @@ import time
 
 
 class PortInUseError(Exception):
-    """No port can be listened on; the message says which, and what to do."""
+    """No port can be listened on; the message names the port and the remedy."""
 
 
 def check_port(port: int) -> None:

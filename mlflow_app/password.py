@@ -25,7 +25,7 @@ _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
 class PasswordError(Exception):
-    """The password cannot be read; the message says why."""
+    """The password cannot be read; the message contains the reason."""
 
 
 class PasswordSource(Protocol):

@@ -38,7 +38,7 @@ _untyped: Any = mlflow_db
 
 
 class SchemaError(Exception):
-    """MLflow cannot start with this database; the message says why and what to do."""
+    """MLflow cannot start with this database; the message contains the reason and the remedy."""
 
 
 def prepare_database(settings: Settings, artifact_root: str) -> None:

@@ -23,7 +23,7 @@ log = logging.getLogger("mlflow_iap")
 class IapAuth(AuthBase):
     """`requests.get(url, auth=IapAuth())`.
 
-    Settings are read from the environment at the first request and then kept. One object can be shared by all threads
+    Settings are read from the environment once, at the first request. One object can be shared by all threads
     and by processes forked from this one; each process caches one token.
     """
 

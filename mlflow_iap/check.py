@@ -52,7 +52,7 @@ class ExitCode(enum.IntEnum):
 
 
 class CheckError(Exception):
-    """A step of `check` failed; the message says why and what to do."""
+    """A step of `check` failed; the message contains the reason and the remedy."""
 
     def __init__(self, code: ExitCode, step: str, message: str) -> None:
         super().__init__(message)

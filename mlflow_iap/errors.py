@@ -1,4 +1,4 @@
-"""Exceptions. Each message says what is missing or wrong, and which setting or command fixes it."""
+"""Exceptions. Each message contains the problem, and the setting or command that fixes it."""
 
 
 class IapError(Exception):

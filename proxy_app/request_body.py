@@ -133,7 +133,7 @@ class BodyReader:
             if end > self.limit:
                 raise errors.body_too_large(self.limit)
             digest.update(chunk)
-            # aiohttp lets no body be longer than announced; a bytearray grows by this assignment.
+            # aiohttp accepts no body that is longer than announced; a bytearray grows by this assignment.
             content[length:end] = chunk
             length = end
         return BufferedBody(content, digest.hexdigest())

@@ -1,4 +1,4 @@
-"""How responses are sent to the client: a whole one in one write, a stream chunk by chunk, the proxy's own ones."""
+"""Sending responses to the client: a complete one in one write, a stream chunk by chunk, the proxy's own ones."""
 
 import asyncio
 import logging

@@ -137,7 +137,7 @@ def _decompress_request(coding: str, body: bytes, limit: int) -> bytes:
 def _decompress_response(coding: str, body: bytes, limit: int) -> bytes:
     if coding not in _CODINGS:
         raise errors.bad_gateway(
-            f"MLflow's response has the Content-Encoding {coding!r}, which the proxy did not ask for.",
+            f"MLflow's response has the Content-Encoding {coding!r}, which the proxy did not accept.",
             reason="upstream-encoding",
         )
     try:

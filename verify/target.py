@@ -30,7 +30,7 @@ CA_BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", 
 
 
 class UsageError(Exception):
-    """Invalid arguments or environment; the message says what is wrong and what is expected."""
+    """Invalid arguments or environment; the message contains the value and what is expected."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,7 +88,7 @@ def rewrite_links(text: str, source: str, titles: Mapping[str, str]) -> str:
 def map_outside_fences(markdown: str, change: Callable[[str], str]) -> str:
     """Return Markdown with a change to the text between code blocks.
 
-    The text is passed whole, since a link may begin on one line and end on the next.
+    The text is passed as one string, since a link may begin on one line and end on the next.
     """
     parts: list[str] = []
     text: list[str] = []
@@ -140,5 +140,5 @@ def indent_lists(markdown: str) -> str:
 
 
 def _in_paragraph(lines: list[str]) -> bool:
-    """Whether the next line would continue a paragraph: in a list, at whatever indentation."""
+    """Whether the next line would continue a paragraph: in a list, at any indentation."""
     return bool(lines) and bool(lines[-1].strip()) and not _FENCE.match(lines[-1]) and not lines[-1].startswith("#")

@@ -1,4 +1,4 @@
-"""CloudWatch alarms for the load balancer and the proxy; each description says what to check first."""
+"""CloudWatch alarms for the load balancer and the proxy; each description names what to check first."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

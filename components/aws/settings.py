@@ -219,7 +219,7 @@ class MonitoringSettings(ValidatedArgs):
     log_retention_days: RetentionDays = 30
     """Retention of the proxy's log in days."""
     alarm_email: Email | None = None
-    """E-mail address for alarms. AWS asks this address to confirm the subscription."""
+    """E-mail address for alarms. AWS sends it a request to confirm the subscription."""
     dashboard: bool = True
     """Create a CloudWatch dashboard."""
     latency_threshold_seconds: int = Field(default=5, ge=1, le=120)

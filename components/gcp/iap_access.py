@@ -53,7 +53,7 @@ class IapAccess(pulumi.ComponentResource):
         """``number`` is the project number."""
         super().__init__("mlflow:gcp:IapAccess", deployment.logical_name("iap-access"), {}, opts)
         self._place, self._app, self._service = deployment, app, service
-        # Identity-Aware Proxy knows a service from its first version on, until its last one is deleted.
+        # For Identity-Aware Proxy, a service exists from its first version until its last one is deleted.
         self._after = pulumi.ResourceOptions(parent=self, depends_on=[service])
         for member in dict.fromkeys(args.members):
             self._grant_access(deployment.logical_name(f"member-{_name_part(member)}"), member)

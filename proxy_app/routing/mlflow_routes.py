@@ -1,9 +1,9 @@
-"""Every MLflow route that the proxy forwards: the one place to edit for a new version of MLflow.
+"""The MLflow routes that the proxy forwards: the only file to edit for a new version of MLflow.
 
-A line holds the methods, the least role, whether the request is ``idempotent`` (it may be sent again after a lost
-response; ``-``: it may not), and the path template. A path under /api/ also stands for its twin under /ajax-api/, which
-MLflow's UI calls. Methods, paths and parameters are those of mlflow.server (Flask) and of its FastAPI routers; HEAD
-follows GET. The rules:
+A line contains the methods, the least role, whether the request is ``idempotent`` (it may be sent again after a lost
+response; ``-``: it may not), and the path template. A path under /api/ also stands for the same path under /ajax-api/,
+which MLflow's UI uses. Methods, paths and parameters are those of mlflow.server (Flask) and of its FastAPI routers; a
+HEAD request has the route of GET. The rules:
 
 - viewer: changes nothing, even as a POST.
 - editor: writes tracking data, or makes the server call a model at its owner's expense.
@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from ..auth import Role
 from .route import Route
 
-# MLflow 3.17.2. Versions 2.16 to 3.10 serve nothing else but the routes in _REMOVED.
+# MLflow 3.17.2. Versions 2.16 to 3.10 have no other routes, except those in _REMOVED.
 _CURRENT = """
 [experiments]
 POST      editor  -           /api/2.0/mlflow/experiments/create
@@ -32,7 +32,7 @@ POST      editor  -           /api/2.0/mlflow/experiments/restore               
 GET,POST  viewer  idempotent  /api/2.0/mlflow/experiments/search
 POST      editor  idempotent  /api/2.0/mlflow/experiments/set-experiment-tag
 POST      editor  idempotent  /api/2.0/mlflow/experiments/update
-POST      viewer  idempotent  /api/2.0mlflow/experiments/search-datasets          # MLflow forgot the slash
+POST      viewer  idempotent  /api/2.0mlflow/experiments/search-datasets          # without the slash in MLflow
 POST      viewer  idempotent  /ajax-api/2.0/mlflow/experiments/search-datasets
 
 [runs]
@@ -94,7 +94,7 @@ PATCH     editor  idempotent  /api/2.0/mlflow/logged-models/<model_id>/tags
 DELETE    admin   -           /api/2.0/mlflow/logged-models/<model_id>/tags/<tag_key>
 POST      viewer  idempotent  /api/2.0/mlflow/logged-models/search
 
-# A webhook's URL is often a secret in itself, so reading takes an admin too, as in MLflow's own basic-auth.
+# A webhook's URL is often a secret, so reading requires an admin, too, as in MLflow's basic-auth app.
 [webhooks]
 GET       admin   idempotent  /api/2.0/mlflow/webhooks
 POST      admin   -           /api/2.0/mlflow/webhooks
@@ -259,10 +259,10 @@ POST      editor  -           /gateway/openai/v1/chat/completions
 POST      editor  -           /gateway/openai/v1/embeddings
 POST      editor  -           /gateway/openai/v1/responses
 POST      editor  -           /gateway/openai/v1/responses/compact
-# Any path of the provider's API, with the key that the server keeps for it: more than calling a model.
+# Forwards any path to the provider's API with the server's key, which permits more than calling a model.
 POST      admin   -           /gateway/proxy/<endpoint_name>/<path:path>
 POST      editor  -           /gateway/typesafe/v1/systemone
-# Relays to MLFLOW_DEPLOYMENTS_TARGET alone; MLflow 3 lets it list endpoints and call them, 2 any path, hence no viewer.
+# Forwards to MLFLOW_DEPLOYMENTS_TARGET: MLflow 3 can list and call endpoints, MLflow 2 any path, hence no viewer.
 GET,POST  editor  -           /ajax-api/2.0/mlflow/gateway-proxy
 
 [workspaces]
@@ -272,7 +272,7 @@ DELETE    admin   -           /api/3.0/mlflow/workspaces/<workspace_name>
 GET       viewer  idempotent  /api/3.0/mlflow/workspaces/<workspace_name>
 PATCH     admin   idempotent  /api/3.0/mlflow/workspaces/<workspace_name>
 
-# The order is MLflow's: it decides what a name with /versions/ in it means.
+# In MLflow's order, which determines the meaning of a name that contains /versions/.
 [mcp-servers]
 POST      editor  -           /api/3.0/mlflow/mcp-servers
 GET       viewer  idempotent  /api/3.0/mlflow/mcp-servers
@@ -314,7 +314,7 @@ POST      editor  -           /api/2.0/mlflow-artifacts/mpu/complete/<path:artif
 POST      editor  -           /api/2.0/mlflow-artifacts/mpu/create/<path:artifact_path>
 GET       viewer  idempotent  /api/2.0/mlflow-artifacts/presigned/<path:artifact_path>
 
-# Its mutations are two searches and an echo; a test fails when MLflow adds one.
+# Its mutations are two searches and an echo; a test fails if MLflow adds another one.
 [graphql]
 GET,POST  viewer  idempotent  /graphql
 
@@ -327,7 +327,7 @@ GET       viewer  idempotent  /health
 GET       viewer  idempotent  /static-files/<path:path>
 GET       viewer  idempotent  /version
 
-# An agent that works on the server's host; a GET of its stream takes what is pending.
+# An agent that runs on the server's host; a GET of its stream removes the pending messages.
 [assistant]
 GET       admin   -           /ajax-api/3.0/mlflow/assistant/config
 POST      admin   -           /ajax-api/3.0/mlflow/assistant/message
@@ -356,7 +356,7 @@ NOT_FORWARDED = {
     "POST /ajax-api/3.0/mlflow/ui-telemetry": "makes the server send telemetry",
     "POST /ajax-api/3.0/mlflow/demo/generate": "fills the server with made-up data; only the UI's tour calls it",
     "POST /ajax-api/3.0/mlflow/demo/delete": "deletes for good what else is deleted softly",
-    # MLflow allows these two from its own host alone, but judges by the peer's address, which may be the proxy's.
+    # MLflow allows these two only from its own host, by the peer's address, which may be the proxy's.
     "PUT /ajax-api/3.0/mlflow/assistant/config": "sets what an agent may do on the server's host",
     "POST /ajax-api/3.0/mlflow/assistant/skills/install": "writes files on the server's host",
 }

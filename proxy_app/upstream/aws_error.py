@@ -63,7 +63,7 @@ async def read_short_error(upstream: UpstreamResponse) -> UpstreamResponse:
     response = upstream.response
     if response.header(b"content-type").partition(";")[0].strip() not in _JSON:
         return upstream
-    # Without a length it is short if it has arrived as a whole.
+    # Without a length it is short if it has arrived completely.
     length = response.buffered if response.complete else response.content_length or 0
     if 0 < length <= _SHORT:
         await read_body(upstream)
