@@ -17,7 +17,7 @@ def main() -> None:
     if config.aws is not None:
         built["aws"] = components.AwsMlflowProxy("mlflow", config.aws.as_arguments())
     if config.gcp is not None:
-        built["gcp"] = components.GcpMlflow("mlflow", config.gcp.given())
+        built["gcp"] = components.GcpMlflow("mlflow", config.gcp.as_arguments())
     for cloud, component in built.items():
         # With both components in one stack, the cloud prefixes the names of outputs.
         prefix = f"{cloud}_" if len(built) > 1 else ""

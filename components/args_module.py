@@ -86,7 +86,7 @@ def _literal(kind: Any) -> tuple[Any, ...]:
     """The values of a Literal, also of an optional one or of a list's items."""
     if typing.get_origin(kind) is Literal:
         return typing.get_args(kind)
-    return next((found for one in typing.get_args(kind) if (found := _literal(one))), ())
+    return next((found for option in typing.get_args(kind) if (found := _literal(option))), ())
 
 
 def _type(kind: Any, metadata: list[Any], cloud: str) -> str:
@@ -101,9 +101,9 @@ def _type(kind: Any, metadata: list[Any], cloud: str) -> str:
     if origin is dict:
         return f"dict[str, {_type(options[1], [], cloud)}]"
     if origin in (typing.Union, types.UnionType):
-        (only,) = (one for one in options if one is not type(None))
+        (only,) = (option for option in options if option is not type(None))
         return _type(only, metadata, cloud)
     if inner is not None:
         return args_name(inner, cloud)
     name = kind.__name__
-    return f"pulumi.Input[{name}]" if any(isinstance(one, AcceptsOutput) for one in metadata) else name
+    return f"pulumi.Input[{name}]" if any(isinstance(item, AcceptsOutput) for item in metadata) else name

@@ -57,7 +57,7 @@ class DatabaseSettings(ValidatedArgs):
     deletion. A change creates another instance and deletes the previous one with its data."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, sentence) for an invalid tier, version, name or retention."""
+        """Yield (field, message) for an invalid tier, version, name or retention."""
         problem = tier_problem(self.tier)
         if problem:
             yield "tier", f"got {self.tier!r}, {problem}."
@@ -102,7 +102,7 @@ class NetworkSettings(ValidatedArgs):
     """The existing network already has private services access."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, sentence) for invalid names and ranges, and for settings that require an existing network."""
+        """Yield (field, message) for invalid names and ranges, and for settings that require an existing network."""
         for name in ("vpc_name", "subnetwork"):
             value = getattr(self, name)
             if value is not None and not _NETWORK.fullmatch(value):
@@ -145,7 +145,7 @@ class ArtifactsSettings(ValidatedArgs):
     previous one."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, sentence) for an invalid location, soft delete retention or bucket name."""
+        """Yield (field, message) for an invalid location, soft delete retention or bucket name."""
         known = regions.MULTI_REGIONS | regions.REGIONS
         if self.location is not None and self.location not in known:
             yield (

@@ -63,7 +63,7 @@ class AppSettings(ValidatedArgs):
     """MLflow worker processes in each instance; 0: as many as the memory allows."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, sentence) for invalid names, and for scaling and memory that App Engine rejects."""
+        """Yield (field, message) for invalid names, and for scaling and memory that App Engine rejects."""
         if self.location is not None and self.location not in regions.APP_ENGINE:
             name = regions.app_engine_location(self.location)
             expected = name or f"one of {', '.join(sorted(regions.APP_ENGINE))}"
@@ -101,16 +101,16 @@ class OAuthClientSettings(ValidatedArgs):
     """Additional OAuth client IDs for programmatic access, such as the client of the users' gcloud login."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, sentence) for invalid client IDs and secrets, and for settings that exclude each other."""
+        """Yield (field, message) for invalid client IDs and secrets, and for settings that exclude each other."""
         for name in ("client_id_secret", "client_secret_secret"):
             value = getattr(self, name)
             if value is not None and not _SECRET.fullmatch(value):
                 yield name, f"got {value!r}, expected projects/PROJECT/secrets/NAME (/versions/VERSION)."
         if self.client_id is not None and not _CLIENT_ID.fullmatch(self.client_id):
             yield "client_id", f"got {self.client_id!r}, expected {_CLIENT_ID_FORM}."
-        for one in self.desktop_client_ids:
-            if not _CLIENT_ID.fullmatch(one):
-                yield "desktop_client_ids", f"got {one!r}, expected {_CLIENT_ID_FORM}."
+        for client_id in self.desktop_client_ids:
+            if not _CLIENT_ID.fullmatch(client_id):
+                yield "desktop_client_ids", f"got {client_id!r}, expected {_CLIENT_ID_FORM}."
         if self.client_id is not None and self.client_id_secret is not None:
             yield "client_id_secret", "set clientId or clientIdSecret, not both."
         if (self.client_id_secret is None) != (self.client_secret_secret is None):
@@ -130,7 +130,7 @@ class ConditionSettings(ValidatedArgs):
     """Description of the condition."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, sentence) for invalid members."""
+        """Yield (field, message) for invalid members."""
         yield from _invalid_members("members", self.members)
         if not self.members:
             yield "members", "got an empty list, expected at least one member."
@@ -142,7 +142,7 @@ class IapRoleRules(RoleRules):
     entries = "email:ADDRESS or domain:NAME"
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, sentence) for groups, which Identity-Aware Proxy does not pass on."""
+        """Yield (field, message) for groups, which Identity-Aware Proxy does not pass on."""
         yield from super().conflicts()
         for role in ROLES:
             for rule in getattr(self, role):
@@ -167,7 +167,7 @@ class AccessSettings(ValidatedArgs):
     """IAM members that may impersonate that service account: users, or service accounts of training jobs."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, sentence) for invalid members, and for impersonators without a service account."""
+        """Yield (field, message) for invalid members, and for impersonators without a service account."""
         yield from _invalid_members("members", self.members)
         yield from _invalid_members("client_impersonators", self.client_impersonators)
         if self.client_impersonators and not self.client_service_account:
@@ -178,10 +178,10 @@ class AccessSettings(ValidatedArgs):
 
     def all_members(self) -> list[str]:
         """All members, those with conditional access included."""
-        return [*self.members, *(one for each in self.conditional for one in each.members)]
+        return [*self.members, *(member for condition in self.conditional for member in condition.members)]
 
     def members_without_role(self) -> list[str]:
-        """Members with access whose requests the proxy rejects, since no rule gives them a role.
+        """Members with access whose requests the proxy rejects, since no rule assigns them a role.
 
         Groups and principals are left out: their members' e-mail addresses are unknown here.
         """
@@ -192,7 +192,11 @@ class AccessSettings(ValidatedArgs):
             member
             for member in self.all_members()
             for kind, _, value in [member.lower().partition(":")]
-            if (kind == "domain" and value not in domains and not any(one.endswith(f"@{value}") for one in addresses))
+            if (
+                kind == "domain"
+                and value not in domains
+                and not any(address.endswith(f"@{value}") for address in addresses)
+            )
             or (
                 kind in {"user", "serviceaccount"} and value not in addresses and value.partition("@")[2] not in domains
             )
@@ -212,7 +216,7 @@ class ImageSettings(ValidatedArgs):
     """Number of images that the repository keeps; new instances pull the image that is in use."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, sentence) for an image without a digest, and for build settings that do not apply to it."""
+        """Yield (field, message) for an image without a digest, and for build settings that do not apply to it."""
         if isinstance(self.image_uri, str) and not re.search(r"@sha256:[0-9a-f]{64}$", self.image_uri):
             yield "image_uri", f"got {self.image_uri!r}, expected an image by digest (...@sha256:...)."
         if self.package_index_url is not None and _CREDENTIALS.search(self.package_index_url):
@@ -286,7 +290,7 @@ class GcpMlflowSettings(ValidatedArgs):
         return self.database.private_ip and self.network.vpc_name is None
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yield (field, sentence) for invalid settings, and for settings of several groups that exclude each other."""
+        """Yield (field, message) for invalid settings, and for settings of several groups that exclude each other."""
         if not _PROJECT.fullmatch(self.project):
             yield (
                 "project",
