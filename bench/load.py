@@ -78,8 +78,8 @@ class Load:
 
     def run(self, server: Server, connections: int, seconds: float) -> Sample:
         """Run wrk with this number of connections for this time (rounded up to whole seconds)."""
-        duration = math.ceil(seconds)
-        command = [need("wrk"), "--threads", "1", "--connections", str(connections), "--duration", f"{duration}s"]
+        run_seconds = math.ceil(seconds)
+        command = [need("wrk"), "--threads", "1", "--connections", str(connections), "--duration", f"{run_seconds}s"]
         options = ["--timeout", "10s", "--header", f"Authorization: Bearer {server.token}"]
         url = f"http://127.0.0.1:{server.port}{READ_PATH}"
         pids = server.pids
@@ -90,7 +90,7 @@ class Load:
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=duration + 30,
+                timeout=run_seconds + 30,
             )
         cpu, took = cpu_seconds(pids) - cpu, time.monotonic() - began
         found = re.search(r"^RESULT (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$", done.stdout, re.MULTILINE)
