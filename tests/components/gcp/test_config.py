@@ -16,7 +16,7 @@ from components.gcp import regions
 from components.gcp.settings import GcpMlflowSettings
 from components.validation import validate_args
 from preview.recorder import record
-from tests.components.test_config import garbage
+from tests.components.test_config import arbitrary_values
 
 CLIENT = "123456789012-abc.apps.googleusercontent.com"
 SECRET = "hidden"
@@ -296,7 +296,7 @@ def test_random_value_raises_only_settings_errors(data: some.DataObject) -> None
     while True:
         name = data.draw(some.sampled_from(sorted(place)))
         if not isinstance(place[name], dict) or data.draw(some.booleans()):
-            place[name] = data.draw(garbage)
+            place[name] = data.draw(arbitrary_values)
             break
         place[name] = dict(place[name])
         place = place[name]
