@@ -6,5 +6,6 @@ from preview.stack_files import Stack
 
 
 @pytest.fixture
-def a_stack() -> Stack:
-    return Stack(project="mine", name="dev", file=Path("Pulumi.dev.yaml"), config={}, secret_keys=())
+def empty_stack() -> Stack:
+    """Return a stack without config."""
+    return Stack(project="my-project", name="dev", file=Path("Pulumi.dev.yaml"), config={}, secret_keys=())

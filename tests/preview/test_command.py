@@ -15,7 +15,7 @@ PROGRAM = """
 import pulumi
 import pulumi_aws as aws
 config = pulumi.Config()
-bucket = aws.s3.Bucket("data", force_destroy=config.get_bool("throwaway"))
+bucket = aws.s3.Bucket("data", force_destroy=config.get_bool("disposable"))
 pulumi.export("bucket", bucket.bucket)
 pulumi.export("key", config.get_secret("key"))
 """
@@ -23,9 +23,9 @@ pulumi.export("key", config.get_secret("key"))
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "Pulumi.yaml").write_text("name: mine\n")
+    (tmp_path / "Pulumi.yaml").write_text("name: demo\n")
     (tmp_path / "Pulumi.dev.yaml").write_text(
-        "config:\n  aws:region: eu-west-1\n  mine:throwaway: true\n  mine:key: {secure: v1:encrypted}\n"
+        "config:\n  aws:region: eu-west-1\n  demo:disposable: true\n  demo:key: {secure: v1:encrypted}\n"
     )
     (tmp_path / "__main__.py").write_text(PROGRAM)
     return tmp_path
@@ -33,28 +33,28 @@ def folder(tmp_path: Path) -> Path:
 
 def test_text_report_has_every_section(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([], folder) == 0
-    shown = capsys.readouterr()
-    assert shown.err == ""
-    assert "v1:encrypted" not in shown.out
-    assert "\x1b" not in shown.out
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "v1:encrypted" not in printed.out
+    assert "\x1b" not in printed.out
     for line in (
-        "mine, stack dev (Pulumi.dev.yaml)",
-        "  mine:key        [secret]",
-        "  mine:throwaway  true",
+        "demo, stack dev (Pulumi.dev.yaml)",
+        "  demo:key         [secret]",
+        "  demo:disposable  true",
         "Resources: 1",
         "  data  aws.s3.Bucket  forceDestroy=true",
         "  bucket  data",
         "  key     [secret]",
         "  Deletes every resource.",
     ):
-        assert f"{line}\n" in shown.out, shown.out
+        assert f"{line}\n" in printed.out, printed.out
 
 
 def test_json_format_prints_the_graph(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--format", "json"], folder) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert [one["name"] for one in found["resources"]] == ["data"]
-    assert found["outputs"]["key"] == "[secret]"
+    graph = json.loads(capsys.readouterr().out)
+    assert [resource["name"] for resource in graph["resources"]] == ["data"]
+    assert graph["outputs"]["key"] == "[secret]"
 
 
 def test_missing_stack_lists_existing_stacks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,33 +70,33 @@ def test_unknown_format_lists_formats(folder: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err == f"error: unknown FORMAT: got svg, expected {', '.join(FORMATS)}.\n"
 
 
-def test_config_error_is_printed_as_the_program_words_it(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+def test_config_error_is_printed_without_a_traceback(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     shutil.copy(ROOT / "__main__.py", folder)
     (folder / "Pulumi.yaml").write_text("name: mlflow\n")
     (folder / "Pulumi.dev.yaml").write_text("config:\n  mlflow:aws: {network: {azCount: 9}, colour: red}\n")
     assert main([], folder) == 1
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert shown.err.startswith(
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(
         "error: 2 settings are invalid; nothing was created.\n"
         "  mlflow:aws.network.azCount: got 9, expected an integer from 2 to 4.\n"
         "  mlflow:aws.colour: unknown setting, expected one of environment, "
     )
-    assert "Traceback" not in shown.err
+    assert "Traceback" not in printed.err
 
 
 def test_program_error_prints_a_traceback(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "__main__.py").write_text("def fail():\n    return 1 / 0\nfail()\n")
     assert main([], folder) == 1
-    shown = capsys.readouterr().err
-    assert shown.startswith("error: Traceback")
-    assert f'File "{folder}/__main__.py", line 2, in fail' in shown
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: Traceback")
+    assert f'File "{folder}/__main__.py", line 2, in fail' in printed
 
 
 def test_program_warnings_are_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "__main__.py").write_text("import pulumi\npulumi.log.warn('careful')\n")
+    (folder / "__main__.py").write_text("import pulumi\npulumi.log.warn('a warning')\n")
     assert main([], folder) == 0
-    assert capsys.readouterr().err == "warning: careful\n"
+    assert capsys.readouterr().err == "warning: a warning\n"
 
 
 def test_missing_secret_is_a_warning(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,53 +104,55 @@ def test_missing_secret_is_a_warning(folder: Path, capsys: pytest.CaptureFixture
 import pulumi
 secret = pulumi.Config().get_secret("other")
 if secret is None:
-    raise pulumi.RunError("It is missing: `pulumi config set --secret mine:other`.")
+    raise pulumi.RunError("The secret is missing: `pulumi config set --secret demo:other`.")
 pulumi.export("other", secret)
 """
     (folder / "__main__.py").write_text(program)
     assert main([], folder) == 0
-    shown = capsys.readouterr()
-    assert shown.err == "warning: mine:other is not set: run `pulumi config set --secret mine:other`.\n"
-    assert "  other   [secret]\n" in shown.out
+    printed = capsys.readouterr()
+    assert printed.err == "warning: demo:other is not set: run `pulumi config set --secret demo:other`.\n"
+    assert "  other   [secret]\n" in printed.out
 
 
-def test_other_error_beside_a_missing_secret_is_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_error_that_remains_with_a_placeholder_secret_is_printed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     program = """
 import pulumi
-missing = "" if pulumi.Config().get("other") else " `pulumi config set --secret mine:other`."
-raise pulumi.RunError("The colour is wrong." + missing)
+missing = "" if pulumi.Config().get("other") else " `pulumi config set --secret demo:other`."
+raise pulumi.RunError("The region is wrong." + missing)
 """
     (folder / "__main__.py").write_text(program)
     assert main([], folder) == 1
-    assert capsys.readouterr().err == "error: The colour is wrong. `pulumi config set --secret mine:other`.\n"
+    assert capsys.readouterr().err == "error: The region is wrong. `pulumi config set --secret demo:other`.\n"
 
 
 def test_json_marks_read_resources(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program = """
 import pulumi_gcp as gcp
-gcp.appengine.Application.get("there", "my-project")
+gcp.appengine.Application.get("existing", "my-project")
 gcp.storage.Bucket("new", location="EU")
 """
     (folder / "__main__.py").write_text(program)
     assert main(["--format", "json"], folder) == 0
-    found = json.loads(capsys.readouterr().out)["resources"]
-    assert {one["name"]: one.get("read") for one in found} == {"there": True, "new": None}
+    resources = json.loads(capsys.readouterr().out)["resources"]
+    assert {resource["name"]: resource.get("read") for resource in resources} == {"existing": True, "new": None}
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
-def test_aws_stacks_of_this_repository_have_a_report(stack: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_aws_stacks_have_a_report_with_every_section(stack: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--stack", stack], ROOT) == 0
-    shown = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for title in ("Resources: ", "Inbound access", "Outbound access", "IAM roles", "Outputs", "pulumi destroy"):
-        assert f"\n{title}" in shown
-    assert "unknown" not in shown
-    assert "admin_token             [secret]" in shown
+        assert f"\n{title}" in printed
+    assert "unknown" not in printed
+    assert "admin_token             [secret]" in printed
 
 
 @pytest.mark.parametrize("stack", ["gcp-dev", "gcp-prod"])
-def test_google_cloud_stacks_have_a_report_without_secrets(stack: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_google_cloud_stacks_have_a_report_with_every_section(stack: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--stack", stack], ROOT) == 0
-    shown = capsys.readouterr()
+    printed = capsys.readouterr()
     for title in (
         "Resources: ",
         "Inbound access",
@@ -160,10 +162,10 @@ def test_google_cloud_stacks_have_a_report_without_secrets(stack: str, capsys: p
         "Outputs",
         "pulumi destroy",
     ):
-        assert f"\n{title}" in shown.out
+        assert f"\n{title}" in printed.out
     for unexpected in ("unknown", "none (", "None", "no mock output"):
-        assert unexpected not in shown.out
-    assert shown.err.startswith("warning: mlflow:gcpOauthClientSecret is not set")
+        assert unexpected not in printed.out
+    assert printed.err.startswith("warning: mlflow:gcpOauthClientSecret is not set")
 
 
 def test_encrypted_secret_needs_no_passphrase(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,10 +174,10 @@ def test_encrypted_secret_needs_no_passphrase(folder: Path, capsys: pytest.Captu
     encrypted = "  mlflow:gcpOauthClientSecret: {secure: v1:encrypted}\n"
     (folder / "Pulumi.gcp-dev.yaml").write_text((ROOT / "Pulumi.gcp-dev.yaml").read_text() + encrypted)
     assert main(["--stack", "gcp-dev"], folder) == 0
-    shown = capsys.readouterr()
-    assert shown.err == ""
-    assert "mlflow:gcpOauthClientSecret [secret]" in [" ".join(line.split()) for line in shown.out.splitlines()]
-    assert "v1:encrypted" not in shown.out
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "mlflow:gcpOauthClientSecret [secret]" in [" ".join(line.split()) for line in printed.out.splitlines()]
+    assert "v1:encrypted" not in printed.out
 
 
 def test_command_needs_no_account_and_no_pulumi_cli() -> None:
@@ -207,7 +209,8 @@ def test_ctrl_c_prints_no_traceback() -> None:
         stderr=subprocess.PIPE,
     ) as running:
         maps = Path(f"/proc/{running.pid}/maps")
-        while "cygrpc" not in maps.read_text():  # it is in the middle of its imports
+        # Loaded in the middle of the imports.
+        while "cygrpc" not in maps.read_text():
             time.sleep(0.02)
         running.send_signal(signal.SIGINT)
         assert running.communicate(timeout=60) == (b"", b"")

@@ -25,13 +25,13 @@ class Component(pulumi.ComponentResource):
     ],
 )
 def test_protect_and_retain_options_are_reported(options: pulumi.ResourceOptions, expected: tuple[bool, str]) -> None:
-    (found,) = retentions(record(lambda: aws.sns.Topic("x", opts=options)))
-    assert (found.blocks, found.reason) == expected
+    (retention,) = retentions(record(lambda: aws.sns.Topic("x", opts=options)))
+    assert (retention.blocks, retention.reason) == expected
 
 
-def test_protected_component_is_one_line(a_stack: Stack) -> None:
+def test_protected_component_is_one_line(empty_stack: Stack) -> None:
     text = report(
-        a_stack, record(lambda: Component("parent", pulumi.ResourceOptions(protect=True))), Style(colours=False)
+        empty_stack, record(lambda: Component("parent", pulumi.ResourceOptions(protect=True))), Style(colours=False)
     ).partition("pulumi destroy\n")[2]
     assert "parent (test.Component)" in text
     assert "is protected, with all its children" in text
@@ -39,5 +39,5 @@ def test_protected_component_is_one_line(a_stack: Stack) -> None:
     assert len(text.splitlines()) == 2
 
 
-def test_stack_without_retentions_deletes_everything(a_stack: Stack) -> None:
-    assert "Deletes every resource." in report(a_stack, record(lambda: aws.sns.Topic("x")), Style(colours=False))
+def test_report_without_retentions_is_one_line(empty_stack: Stack) -> None:
+    assert "Deletes every resource." in report(empty_stack, record(lambda: aws.sns.Topic("x")), Style(colours=False))

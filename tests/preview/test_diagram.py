@@ -4,7 +4,7 @@ import pulumi_aws as aws
 from preview.diagram import mermaid
 from preview.recorder import record
 
-from .aws.programs import proxy_in_front
+from .aws.programs import proxy_behind_load_balancer
 
 
 class Component(pulumi.ComponentResource):
@@ -12,33 +12,33 @@ class Component(pulumi.ComponentResource):
         super().__init__(f"test:index:{kind}", name, {}, opts)
 
 
-def inside(parent: pulumi.Resource) -> pulumi.ResourceOptions:
+def child_of(parent: pulumi.Resource) -> pulumi.ResourceOptions:
     return pulumi.ResourceOptions(parent=parent)
 
 
-def alarms_and_stores() -> None:
+def program_with_alarms_and_bucket() -> None:
     top = Component("Deployment", "proxy")
     monitoring, stores = (
-        Component("Monitoring", "proxy-monitoring", inside(top)),
-        Component("Stores", "proxy-stores", inside(top)),
+        Component("Monitoring", "proxy-monitoring", child_of(top)),
+        Component("Stores", "proxy-stores", child_of(top)),
     )
-    topic = aws.sns.Topic("proxy-topic", opts=inside(monitoring))
+    topic = aws.sns.Topic("proxy-topic", opts=child_of(monitoring))
     for number in range(3):
         aws.cloudwatch.MetricAlarm(
             f"proxy-alarm-{number}",
             comparison_operator="GreaterThanThreshold",
             evaluation_periods=1,
             alarm_actions=[topic.arn],
-            opts=inside(monitoring),
+            opts=child_of(monitoring),
         )
     aws.sns.TopicSubscription(
-        "proxy-mail", topic=topic.arn, protocol="email", endpoint='"me"@example.com', opts=inside(monitoring)
+        "proxy-mail", topic=topic.arn, protocol="email", endpoint='"me"@example.com', opts=child_of(monitoring)
     )
-    aws.s3.Bucket("proxy-unused", opts=inside(stores))
+    aws.s3.Bucket("proxy-unused", opts=child_of(stores))
 
 
 def test_child_components_are_subgraphs_with_grouped_nodes() -> None:
-    assert mermaid(record(alarms_and_stores)) == (
+    assert mermaid(record(program_with_alarms_and_bucket)) == (
         "flowchart LR\n"
         "  outside0([\"'me'@example.com\"])\n"
         '  subgraph proxy_Deployment["Deployment"]\n'
@@ -52,12 +52,12 @@ def test_child_components_are_subgraphs_with_grouped_nodes() -> None:
     )
 
 
-def test_unconnected_resource_is_left_out() -> None:
-    assert "unused" not in mermaid(record(alarms_and_stores))
+def test_resource_without_edges_is_left_out() -> None:
+    assert "unused" not in mermaid(record(program_with_alarms_and_bucket))
 
 
 def test_edges_follow_security_group_rules_and_listeners() -> None:
-    flowchart = mermaid(record(proxy_in_front))
+    flowchart = mermaid(record(proxy_behind_load_balancer))
     assert '  outside0(["the internet"])\n' in flowchart
     assert '  outside0 -->|"443"| alb_LoadBalancer\n' in flowchart
     assert '  alb_LoadBalancer -->|"8080"| proxy_Service\n' in flowchart

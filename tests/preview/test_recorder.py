@@ -15,8 +15,8 @@ from preview.recorder import SECRET, Graph, MissingMockOutputError, record
 BUCKET = "aws:s3/bucket:Bucket"
 
 
-def bucket(name: str, given: pulumi.Input[str] | None = None, **options: object) -> aws.s3.Bucket:
-    return aws.s3.Bucket(name, bucket=given, opts=pulumi.ResourceOptions(**options))  # pyright: ignore[reportArgumentType]
+def bucket(name: str, bucket_name: pulumi.Input[str] | None = None, **options: object) -> aws.s3.Bucket:
+    return aws.s3.Bucket(name, bucket=bucket_name, opts=pulumi.ResourceOptions(**options))  # pyright: ignore[reportArgumentType]
 
 
 class Component(pulumi.ComponentResource):
@@ -61,30 +61,36 @@ def test_resources_are_in_program_order() -> None:
         for number in range(20):
             bucket(f"b{number}")
 
-    names = [one.name for one in record(program).resources]
+    names = [resource.name for resource in record(program).resources]
     assert names == ["z", "y", *(f"b{number}" for number in range(20))]
 
 
 def test_component_has_children_outputs_and_providers() -> None:
     def program() -> None:
-        Component("box", pulumi.ResourceOptions(providers=[aws.Provider("mine", region="eu-north-1")], protect=True))
+        Component(
+            "component", pulumi.ResourceOptions(providers=[aws.Provider("explicit", region="eu-north-1")], protect=True)
+        )
 
     graph = record(program)
-    provider, box, inner = graph.resources
-    assert [one.name for one in graph.children(box.urn)] == ["box-inner"]
-    assert list(graph.ancestors(inner)) == [box]
+    provider, component, inner = graph.resources
+    assert [child.name for child in graph.children(component.urn)] == ["component-inner"]
+    assert list(graph.ancestors(inner)) == [component]
     assert inner.provider.startswith(provider.urn)
     assert [call.provider for call in graph.calls] == [inner.provider]
-    assert box.outputs == {"bucket": "x", "hidden": SECRET}
+    assert component.outputs == {"bucket": "x", "hidden": SECRET}
     assert inner.protect
 
 
 def test_secret_value_is_not_in_the_graph() -> None:
     def program() -> None:
         planted = pulumi.Config().require_secret("key")
-        made = bucket("b", planted.apply(lambda text: f"x-{text}"))
-        aws.s3.BucketPolicy("p", bucket=made.bucket, policy=pulumi.Output.json_dumps({"a": made.bucket}))
-        pulumi.export("bucket", made.bucket)
+        bucket_with_secret_name = bucket("b", planted.apply(lambda text: f"x-{text}"))
+        aws.s3.BucketPolicy(
+            "p",
+            bucket=bucket_with_secret_name.bucket,
+            policy=pulumi.Output.json_dumps({"a": bucket_with_secret_name.bucket}),
+        )
+        pulumi.export("bucket", bucket_with_secret_name.bucket)
         pulumi.export("group", {"list": [planted]})
 
     graph = record(program, config={"mlflow:key": "planted-plain"}, secret_keys=["mlflow:key"])
@@ -105,49 +111,49 @@ def test_additional_secret_outputs_are_secret(monkeypatch: pytest.MonkeyPatch) -
     assert "planted-plain" not in repr(graph)
 
 
-def text() -> None:
+def string_output() -> None:
     bucket("b", bucket("a").hosted_zone_id)
 
 
-def text_within_a_text() -> None:
+def string_output_in_a_string() -> None:
     bucket("b", pulumi.Output.concat("x-", bucket("a").hosted_zone_id))
 
 
-def text_in_a_secret() -> None:
+def string_output_in_a_secret() -> None:
     bucket("b", pulumi.Output.secret(bucket("a").hosted_zone_id))
 
 
-def number() -> None:
+def number_output() -> None:
     first = aws.lb.LoadBalancer("a")
     aws.lb.TargetGroup("b", port=first.idle_timeout)
 
 
-def null_of_a_call() -> None:
+def null_in_a_string() -> None:
     bucket("b", bucket("a", "x").bucket.apply(lambda name: f"{name}:{None}"))
 
 
-def null_in_a_document() -> None:
+def null_in_a_json_document() -> None:
     name = bucket("a", "x").bucket
     aws.s3.BucketPolicy("b", bucket=name, policy=name.apply(lambda name: f'{{"Resource": [null, "{name}"]}}'))
 
 
-def output_of_the_stack() -> None:
+def stack_output() -> None:
     pulumi.export("b", bucket("a").hosted_zone_id)
 
 
 @pytest.mark.parametrize(
     ("program", "message"),
     [
-        (text, rf"{BUCKET}\.hostedZoneId, used by input bucket of {BUCKET} 'b'"),
-        (text_within_a_text, rf"{BUCKET}\.hostedZoneId, used by input bucket of {BUCKET} 'b'"),
-        (text_in_a_secret, rf"{BUCKET}\.hostedZoneId, used by input bucket of {BUCKET} 'b'"),
-        (number, "LoadBalancer that is not a string, used by input port of aws:lb/targetGroup:TargetGroup 'b'"),
+        (string_output, rf"{BUCKET}\.hostedZoneId, used by input bucket of {BUCKET} 'b'"),
+        (string_output_in_a_string, rf"{BUCKET}\.hostedZoneId, used by input bucket of {BUCKET} 'b'"),
+        (string_output_in_a_secret, rf"{BUCKET}\.hostedZoneId, used by input bucket of {BUCKET} 'b'"),
+        (number_output, "LoadBalancer that is not a string, used by input port of aws:lb/targetGroup:TargetGroup 'b'"),
         (
-            null_of_a_call,
+            null_in_a_string,
             f"{BUCKET}, or the result of a call, used by input bucket of {BUCKET} 'b': it is null",
         ),
-        (null_in_a_document, "input policy of aws:s3/bucketPolicy:BucketPolicy 'b': it is null"),
-        (output_of_the_stack, rf"{BUCKET}\.hostedZoneId, used by stack output b"),
+        (null_in_a_json_document, "input policy of aws:s3/bucketPolicy:BucketPolicy 'b': it is null"),
+        (stack_output, rf"{BUCKET}\.hostedZoneId, used by stack output b"),
     ],
 )
 def test_missing_mock_output_is_named(
@@ -164,20 +170,20 @@ def test_call_without_mock_is_named() -> None:
         record(lambda: aws.s3.get_canonical_user_id_output().id)
 
 
-def raises_at_once() -> None:
+def raises_immediately() -> None:
     bucket("b")
     raise pulumi.RunError("two\n  lines")
 
 
-def raises_later() -> None:
+def raises_in_an_apply() -> None:
     bucket("b", "x").bucket.apply(lambda _: fail())
 
 
-def raises_for_an_input() -> None:
+def raises_in_an_input() -> None:
     bucket("c", bucket("b", "x").bucket.apply(lambda _: fail()))
 
 
-async def raises_while_waiting() -> None:
+async def raises_after_an_await() -> None:
     await asyncio.sleep(0)
     fail()
 
@@ -187,7 +193,7 @@ def fail() -> str:
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("program", [raises_at_once, raises_later, raises_for_an_input, raises_while_waiting])
+@pytest.mark.parametrize("program", [raises_immediately, raises_in_an_apply, raises_in_an_input, raises_after_an_await])
 def test_program_error_propagates_unchanged(program: Callable[[], object], capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(pulumi.RunError) as caught:
         record(program)
@@ -200,8 +206,8 @@ def test_program_error_propagates_unchanged(program: Callable[[], object], capfd
 def test_failed_run_leaves_no_state() -> None:
     for _ in range(2):
         with pytest.raises(pulumi.RunError):
-            record(raises_for_an_input)
-        assert [one.name for one in record(lambda: bucket("b")).resources] == ["b"]
+            record(raises_in_an_input)
+        assert [resource.name for resource in record(lambda: bucket("b")).resources] == ["b"]
 
 
 def test_system_exit_propagates() -> None:
@@ -227,10 +233,10 @@ def test_async_program_is_awaited() -> None:
 
 
 def test_log_messages_are_recorded() -> None:
-    assert record(lambda: pulumi.log.warn("careful")).messages == [("WARNING", "careful")]
+    assert record(lambda: pulumi.log.warn("a warning")).messages == [("WARNING", "a warning")]
 
 
-def test_project_stack_and_config_are_those_of_the_run() -> None:
+def test_program_reads_the_project_stack_and_config_of_the_run() -> None:
     def program() -> None:
         pulumi.export("names", [pulumi.get_project(), pulumi.get_stack(), pulumi.Config("a").get("b") or ""])
 
@@ -243,38 +249,38 @@ def test_project_stack_and_config_are_those_of_the_run() -> None:
 
 def test_read_resource_is_recorded_with_mock_outputs() -> None:
     def program() -> None:
-        top = Component("box")
+        top = Component("component")
         app = gcp.appengine.Application.get("app", "my-project", opts=pulumi.ResourceOptions(parent=top))
         gcp.storage.Bucket("b", name=app.default_hostname, location="EU")
         pulumi.export("id", app.id)
 
     graph = record(program)
-    (app,), (made,) = graph.of("gcp:appengine/application:Application"), graph.of("gcp:storage/bucket:Bucket")
+    (app,), (new,) = graph.of("gcp:appengine/application:Application"), graph.of("gcp:storage/bucket:Bucket")
     assert (app.read, app.id, app.inputs, app.protect) == (True, "my-project", {}, False)
-    assert [one.name for one in graph.ancestors(app)] == ["box"]
-    assert not made.read
-    assert made.inputs["name"] == "my-project.ew.r.appspot.com"
-    assert made.property_dependencies["name"] == (app.urn,)
+    assert [ancestor.name for ancestor in graph.ancestors(app)] == ["component"]
+    assert not new.read
+    assert new.inputs["name"] == "my-project.ew.r.appspot.com"
+    assert new.property_dependencies["name"] == (app.urn,)
     assert graph.outputs == {"id": "my-project"}
 
 
-def test_read_resource_keeps_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(mock_outputs.RESOURCES, BUCKET, lambda name, _inputs: {"id": f"made-{name}"})
-    (found,) = record(lambda: aws.s3.Bucket.get("b", "there")).resources
-    assert found.id == "there"
+def test_read_resource_has_the_id_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(mock_outputs.RESOURCES, BUCKET, lambda name, _inputs: {"id": f"mock-{name}"})
+    (bucket,) = record(lambda: aws.s3.Bucket.get("b", "existing-bucket")).resources
+    assert bucket.id == "existing-bucket"
 
 
 def test_mock_outputs_use_the_region_of_the_provider() -> None:
     def program() -> None:
-        near = aws.get_region_output()
-        far = aws.Provider("far", region="eu-north-1")
+        default = aws.get_region_output()
+        explicit = aws.Provider("explicit", region="eu-north-1")
         role = aws.iam.Role("role", assume_role_policy="{}")
-        pulumi.export("near", near.region)
-        pulumi.export("far", aws.get_region_output(opts=pulumi.InvokeOptions(provider=far)).region)
+        pulumi.export("default", default.region)
+        pulumi.export("explicit", aws.get_region_output(opts=pulumi.InvokeOptions(provider=explicit)).region)
         pulumi.export("role", role.arn)
         pulumi.export("zones", aws.get_availability_zones_output().names)
 
     outputs = record(program, config={"aws:region": "us-east-2"}).outputs
-    assert (outputs["near"], outputs["far"]) == ("us-east-2", "eu-north-1")
+    assert (outputs["default"], outputs["explicit"]) == ("us-east-2", "eu-north-1")
     assert outputs["zones"][0] == "us-east-2a"
     assert outputs["role"].startswith("arn:aws:iam::")

@@ -6,14 +6,14 @@ import pytest
 from preview.stack_files import Stack, StackError, read_stack
 
 
-def stack(folder: Path, text: str, project: str = "name: mine\n") -> Stack:
+def write_and_read_stack(folder: Path, text: str, project: str = "name: demo\n") -> Stack:
     (folder / "Pulumi.yaml").write_text(project)
     (folder / "Pulumi.dev.yaml").write_text(text)
     return read_stack(folder, "dev")
 
 
 def test_values_are_strings_and_objects_are_json(tmp_path: Path) -> None:
-    found = stack(
+    stack = write_and_read_stack(
         tmp_path,
         """
 config:
@@ -22,33 +22,35 @@ config:
   on: true
   mlflow:aws:
     environment: production
-    tasks: 2
+    minTasks: 2
     versions: [3.0, 3.1]
 """,
     )
-    assert found.project == "mine"
-    assert {key: value for key, value in found.config.items() if key != "mlflow:aws"} == {
+    assert stack.project == "demo"
+    assert {key: value for key, value in stack.config.items() if key != "mlflow:aws"} == {
         "aws:region": "eu-west-1",
-        "mine:size": "3",
-        "mine:on": "true",
+        "demo:size": "3",
+        "demo:on": "true",
     }
-    # What Pulumi's JSON makes of 3.0.
-    assert json.loads(found.config["mlflow:aws"]) == {"environment": "production", "tasks": 2, "versions": [3, 3.1]}
-    assert found.secret_keys == ()
+    # Pulumi's JSON converts 3.0 to 3.
+    assert json.loads(stack.config["mlflow:aws"]) == {"environment": "production", "minTasks": 2, "versions": [3, 3.1]}
+    assert stack.secret_keys == ()
 
 
 @pytest.mark.parametrize("text", ["yes", "no", "on", "22:30", "2026-01-01", "1_000x", "0123a"])
-def test_a_text_stays_one(text: str, tmp_path: Path) -> None:
-    assert stack(tmp_path, f"config:\n  a:b:\n    c: {text}\n").config == {"a:b": json.dumps({"c": text})}
+def test_yaml_1_1_special_value_is_a_string(text: str, tmp_path: Path) -> None:
+    assert write_and_read_stack(tmp_path, f"config:\n  a:b:\n    c: {text}\n").config == {
+        "a:b": json.dumps({"c": text})
+    }
 
 
 @pytest.mark.parametrize(("text", "value"), [("TRUE", True), ("1e3", 1000), ("-4", -4), ("0x10", 16), ("~", None)])
-def test_what_is_no_text_is_none(text: str, value: object, tmp_path: Path) -> None:
-    assert json.loads(stack(tmp_path, f"config:\n  a:b:\n    c: {text}\n").config["a:b"]) == {"c": value}
+def test_typed_value_is_converted(text: str, value: object, tmp_path: Path) -> None:
+    assert json.loads(write_and_read_stack(tmp_path, f"config:\n  a:b:\n    c: {text}\n").config["a:b"]) == {"c": value}
 
 
-def test_a_secure_value_is_a_placeholder_and_named(tmp_path: Path) -> None:
-    found = stack(
+def test_secure_value_becomes_a_placeholder_and_a_secret_key(tmp_path: Path) -> None:
+    stack = write_and_read_stack(
         tmp_path,
         """
 encryptionsalt: v1:abc
@@ -58,23 +60,23 @@ config:
   a:e: plain
 """,
     )
-    assert found.config == {"a:b": "[secret]", "a:c": '{"d": ["[secret]"]}', "a:e": "plain"}
-    assert found.secret_keys == ("a:b", "a:c")
-    assert "xyz" not in repr(found)
+    assert stack.config == {"a:b": "[secret]", "a:c": '{"d": ["[secret]"]}', "a:e": "plain"}
+    assert stack.secret_keys == ("a:b", "a:c")
+    assert "xyz" not in repr(stack)
 
 
 def test_project_values_are_defaults_for_the_stack(tmp_path: Path) -> None:
-    project = "name: mine\nconfig:\n  aws:region: {value: eu-west-1}\n  size: {type: integer, default: 3}\n  a:b: c\n"
-    found = stack(tmp_path, "config:\n  mine:size: 4\n", project)
-    assert found.config == {"aws:region": "eu-west-1", "mine:size": "4", "a:b": "c"}
+    project = "name: demo\nconfig:\n  aws:region: {value: eu-west-1}\n  size: {type: integer, default: 3}\n  a:b: c\n"
+    stack = write_and_read_stack(tmp_path, "config:\n  demo:size: 4\n", project)
+    assert stack.config == {"aws:region": "eu-west-1", "demo:size": "4", "a:b": "c"}
 
 
 def test_empty_stack_file_has_no_config(tmp_path: Path) -> None:
-    assert stack(tmp_path, "").config == {}
+    assert write_and_read_stack(tmp_path, "").config == {}
 
 
 def test_missing_stack_file_lists_existing_files(tmp_path: Path) -> None:
-    stack(tmp_path, "")
+    write_and_read_stack(tmp_path, "")
     (tmp_path / "Pulumi.prod.yaml").touch()
     with pytest.raises(StackError, match=r"Pulumi\.x\.yaml does not exist; .*: Pulumi\.dev\.yaml, Pulumi\.prod"):
         read_stack(tmp_path, "x")
@@ -83,7 +85,7 @@ def test_missing_stack_file_lists_existing_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["config: [", "- a", "config: text", "config:\n  - a", "a: \x00"])
 def test_invalid_file_is_named(text: str, tmp_path: Path) -> None:
     with pytest.raises(StackError, match=r"Pulumi\.dev\.yaml"):
-        stack(tmp_path, text)
+        write_and_read_stack(tmp_path, text)
 
 
 def test_missing_project_file_is_an_error(tmp_path: Path) -> None:

@@ -17,41 +17,41 @@ from preview.tree import DISPLAYED_INPUTS, tree
 class Component(pulumi.ComponentResource):
     def __init__(self, name: str) -> None:
         super().__init__("test:index:Component", name, {}, None)
-        inside = pulumi.ResourceOptions(parent=self)
-        vpc = aws.ec2.Vpc(f"{name}-vpc", cidr_block="10.0.0.0/16", opts=inside)
-        role = aws.iam.Role(f"{name}-role", assume_role_policy="{}", opts=inside)
+        child = pulumi.ResourceOptions(parent=self)
+        vpc = aws.ec2.Vpc(f"{name}-vpc", cidr_block="10.0.0.0/16", opts=child)
+        role = aws.iam.Role(f"{name}-role", assume_role_policy="{}", opts=child)
         aws.iam.RolePolicy(f"{name}-role", role=role.name, policy="{}", opts=pulumi.ResourceOptions(parent=role))
         aws.ec2.InternetGateway(
             f"{name}-gateway", vpc_id=vpc.id, opts=pulumi.ResourceOptions(parent=self, protect=True)
         )
         aws.secretsmanager.SecretVersion(
-            f"{name}-secret", secret_id="s", secret_string=pulumi.Output.secret("hidden"), opts=inside
+            f"{name}-secret", secret_id="s", secret_string=pulumi.Output.secret("hidden"), opts=child
         )
         self.register_outputs({})
 
 
 def test_tree_shows_children_with_displayed_inputs() -> None:
     def program() -> None:
-        Component("box")
+        Component("top")
         aws.sns.Topic("topic", display_name="x" * 99)
 
-    found = tree(record(program), Style(colours=False))
-    assert [re.sub(" +", " ", line.strip()) for line in found] == [
-        "box test.Component",
-        "├─ box-vpc aws.ec2.Vpc cidrBlock=10.0.0.0/16",
-        "├─ box-role aws.iam.Role",
-        "│ └─ box-role aws.iam.RolePolicy",
-        "├─ box-gateway aws.ec2.InternetGateway [protected] vpcId=box-vpc",
-        "└─ box-secret aws.secretsmanager.SecretVersion secretString=[secret]",
+    lines = tree(record(program), Style(colours=False))
+    assert [re.sub(" +", " ", line.strip()) for line in lines] == [
+        "top test.Component",
+        "├─ top-vpc aws.ec2.Vpc cidrBlock=10.0.0.0/16",
+        "├─ top-role aws.iam.Role",
+        "│ └─ top-role aws.iam.RolePolicy",
+        "├─ top-gateway aws.ec2.InternetGateway [protected] vpcId=top-vpc",
+        "└─ top-secret aws.secretsmanager.SecretVersion secretString=[secret]",
         f"topic aws.sns.Topic displayName={'x' * 57}...",
     ]
-    starts = {line.index("aws.") for line in found if "aws." in line}
-    assert len(starts) == 1, "types are aligned"
-    assert not any(line.endswith(" ") for line in found)
+    columns = {line.index("aws.") for line in lines if "aws." in line}
+    assert len(columns) == 1, "types are not aligned"
+    assert not any(line.endswith(" ") for line in lines)
 
 
 def test_colours_only_add_escape_codes() -> None:
-    graph = record(lambda: Component("box"))
+    graph = record(lambda: Component("top"))
     coloured = tree(graph, Style(colours=True))
     assert "\x1b[" in "".join(coloured)
     assert [plain(line) for line in coloured] == tree(graph, Style(colours=False))
@@ -68,19 +68,19 @@ def test_empty_table_columns_are_left_out() -> None:
 
 def _class(type_token: str) -> type[pulumi.Resource]:
     package, module, name = type_token.split(":")
-    here = {"aws": aws, "gcp": gcp, "random": random, "docker-build": docker_build}[package]
-    return getattr(getattr(here, module.split("/")[0]) if package in ("aws", "gcp") else here, name)
+    sdk = {"aws": aws, "gcp": gcp, "random": random, "docker-build": docker_build}[package]
+    return getattr(getattr(sdk, module.split("/")[0]) if package in ("aws", "gcp") else sdk, name)
 
 
 @pytest.mark.parametrize("type_token", DISPLAYED_INPUTS)
 def test_displayed_inputs_exist_in_the_resource_class(type_token: str) -> None:
-    made = _class(type_token)
-    wire = {
+    resource_class = _class(type_token)
+    property_names = {
         getattr(member.fget, "_pulumi_name", "")
-        for _, member in inspect.getmembers(made)
+        for _, member in inspect.getmembers(resource_class)
         if isinstance(member, property)
     }
-    assert {path.split(".")[0] for path in DISPLAYED_INPUTS[type_token]} <= wire
+    assert {path.split(".")[0] for path in DISPLAYED_INPUTS[type_token]} <= property_names
 
 
 def test_references_are_shown_as_resource_names() -> None:
@@ -127,6 +127,6 @@ def test_read_resource_is_marked() -> None:
 
 
 def test_class_names_are_written_as_in_programs() -> None:
-    graph = record(lambda: (Component("box"), aws.lb.LoadBalancer("l"), random.RandomId("r", byte_length=4)))
-    names = {class_name(one) for one in graph.resources}
+    graph = record(lambda: (Component("top"), aws.lb.LoadBalancer("l"), random.RandomId("r", byte_length=4)))
+    names = {class_name(resource) for resource in graph.resources}
     assert {"test.Component", "aws.lb.LoadBalancer", "aws.ec2.Vpc", "random.RandomId"} <= names

@@ -9,21 +9,21 @@ from preview.exposure import exposure
 from preview.recorder import record
 
 from .programs import (
+    ANY_ADDRESS,
     PROVIDER,
     PUBLIC_POLICY,
-    WORLD,
     allow_egress,
     allow_ingress,
-    balancer,
     forward,
-    group,
-    proxy_in_front,
-    targets,
+    load_balancer,
+    proxy_behind_load_balancer,
+    security_group,
+    target_group,
 )
 
 
 def test_public_proxy_is_reachable_from_the_internet_with_a_token() -> None:
-    found = exposure(record(proxy_in_front))
+    found = exposure(record(proxy_behind_load_balancer))
     assert found.ingress == [
         Ingress("the internet", "alb > proxy", "443 HTTPS", "all", "token"),
         Ingress("alb", "proxy", "8080", "", "token"),
@@ -32,42 +32,48 @@ def test_public_proxy_is_reachable_from_the_internet_with_a_token() -> None:
 
 
 def test_internal_proxy_is_reachable_from_connected_networks() -> None:
-    found = exposure(record(lambda: proxy_in_front(internal=True)))
+    found = exposure(record(lambda: proxy_behind_load_balancer(internal=True)))
     assert found.ingress[0].source == "the VPC and connected networks"
 
 
 def test_proxy_without_tokens_has_unknown_authentication() -> None:
-    found = exposure(record(lambda: proxy_in_front("SOMETHING_ELSE")))
-    assert {way.authentication for way in found.ingress} == {"unknown"}
+    found = exposure(record(lambda: proxy_behind_load_balancer("SOMETHING_ELSE")))
+    assert {row.authentication for row in found.ingress} == {"unknown"}
 
 
 def test_sources_with_the_same_target_share_a_row() -> None:
-    front = next(one.id for one in record(proxy_in_front).resources if one.name == "load-balancer")
-    ways = exposure(record(lambda: (proxy_in_front(source="10.0.0.0/8"), _more(front)))).ingress
+    alb_group = next(
+        resource.id for resource in record(proxy_behind_load_balancer).resources if resource.name == "load-balancer"
+    )
+    ingress = exposure(
+        record(lambda: (proxy_behind_load_balancer(source="10.0.0.0/8"), _allow_more_sources(alb_group)))
+    ).ingress
     sources = "10.0.0.0/8, 192.0.2.0/24, 198.51.100.0/24"
-    assert ways[0] == Ingress(sources, "alb > proxy", "443 HTTPS", "all", "token")
+    assert ingress[0] == Ingress(sources, "alb > proxy", "443 HTTPS", "all", "token")
 
 
-def _more(front: str) -> None:
+def _allow_more_sources(group: str) -> None:
     for name, addresses in (("a", "192.0.2.0/24"), ("b", "198.51.100.0/24")):
         aws.vpc.SecurityGroupIngressRule(
-            name, security_group_id=front, ip_protocol="tcp", from_port=400, to_port=500, cidr_ipv4=addresses
+            name, security_group_id=group, ip_protocol="tcp", from_port=400, to_port=500, cidr_ipv4=addresses
         )
 
 
 def test_listener_without_ingress_rule_is_not_reachable() -> None:
     def program() -> None:
-        front, to = group("front"), targets("to")
-        allow_ingress("in", front, 80, cidr_ipv4=WORLD)
-        aws.lb.Listener("l", load_balancer_arn=balancer("alb", front).arn, port=443, default_actions=[forward(to)])
+        alb_group, targets = security_group("load-balancer"), target_group("to")
+        allow_ingress("in", alb_group, 80, cidr_ipv4=ANY_ADDRESS)
+        aws.lb.Listener(
+            "l", load_balancer_arn=load_balancer("alb", alb_group).arn, port=443, default_actions=[forward(targets)]
+        )
 
     assert exposure(record(program)).ingress == []
 
 
 def test_each_listener_rule_has_its_own_authentication() -> None:
     def program() -> None:
-        to = targets("others")
-        listener = proxy_in_front(
+        others = target_group("others")
+        listener = proxy_behind_load_balancer(
             default_actions=[
                 aws.lb.ListenerDefaultActionArgs(
                     type="authenticate-oidc",
@@ -83,7 +89,7 @@ def test_each_listener_rule_has_its_own_authentication() -> None:
                 ),
             ],
         )
-        session = aws.lb.ListenerRuleActionArgs(
+        sign_in = aws.lb.ListenerRuleActionArgs(
             type="authenticate-oidc",
             order=1,
             authenticate_oidc=aws.lb.ListenerRuleActionAuthenticateOidcArgs(
@@ -99,7 +105,7 @@ def test_each_listener_rule_has_its_own_authentication() -> None:
                     path_pattern=aws.lb.ListenerRuleConditionPathPatternArgs(values=["/a/*", "/b"])
                 )
             ],
-            actions=[session, aws.lb.ListenerRuleActionArgs(type="forward", order=2, target_group_arn=to.arn)],
+            actions=[sign_in, aws.lb.ListenerRuleActionArgs(type="forward", order=2, target_group_arn=others.arn)],
         )
         aws.lb.ListenerRule(
             "tokens",
@@ -112,11 +118,11 @@ def test_each_listener_rule_has_its_own_authentication() -> None:
                     )
                 )
             ],
-            actions=[aws.lb.ListenerRuleActionArgs(type="forward", target_group_arn=to.arn)],
+            actions=[aws.lb.ListenerRuleActionArgs(type="forward", target_group_arn=others.arn)],
         )
 
-    ways = [way[1:] for way in exposure(record(program)).ingress if way.port.startswith("443")]
-    assert ways == [
+    rows = [row[1:] for row in exposure(record(program)).ingress if row.port.startswith("443")]
+    assert rows == [
         ("alb > others", "443 HTTPS", "Authorization: Bearer *", "unknown"),
         ("alb > others", "443 HTTPS", "/a/* or /b", "OIDC sign-in at login.example.com (otherwise 401), then unknown"),
         ("alb", "443 HTTPS", "all others", "none (fixed response 404)"),
@@ -124,7 +130,7 @@ def test_each_listener_rule_has_its_own_authentication() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "authentication"),
+    ("variables", "authentication"),
     [
         (
             (proxy_environment.TOKENS_SECRET, proxy_environment.ALB_ISSUER),
@@ -136,48 +142,50 @@ def test_each_listener_rule_has_its_own_authentication() -> None:
         ),
     ],
 )
-def test_oidc_sign_in_replaces_the_token_if_the_proxy_trusts_it(settings: tuple[str, ...], authentication: str) -> None:
+def test_oidc_sign_in_replaces_the_token_if_the_proxy_trusts_it(
+    variables: tuple[str, ...], authentication: str
+) -> None:
     def program() -> None:
-        session = aws.lb.ListenerDefaultActionArgs(
+        sign_in = aws.lb.ListenerDefaultActionArgs(
             type="authenticate-oidc",
             order=1,
             authenticate_oidc=aws.lb.ListenerDefaultActionAuthenticateOidcArgs(**PROVIDER),
         )
-        proxy_in_front(*settings, before=session)
+        proxy_behind_load_balancer(*variables, before=sign_in)
 
     assert exposure(record(program)).ingress[0].authentication == authentication
 
 
 def test_rule_for_all_ports_is_shown_as_all() -> None:
     def program() -> None:
-        inside = group("inside")
-        aws.vpc.SecurityGroupIngressRule("all", security_group_id=inside.id, ip_protocol="-1", cidr_ipv4="10.0.0.0/8")
-        aws.ec2.LaunchTemplate("machine", vpc_security_group_ids=[inside.id])
+        group = security_group("group")
+        aws.vpc.SecurityGroupIngressRule("all", security_group_id=group.id, ip_protocol="-1", cidr_ipv4="10.0.0.0/8")
+        aws.ec2.LaunchTemplate("instances", vpc_security_group_ids=[group.id])
 
-    assert exposure(record(program)).ingress == [Ingress("10.0.0.0/8", "machine", "all", "", "unknown")]
+    assert exposure(record(program)).ingress == [Ingress("10.0.0.0/8", "instances", "all", "", "unknown")]
 
 
 def test_vpc_endpoints_require_aws_signatures() -> None:
     def program() -> None:
-        inside = group("inside")
-        allow_ingress("in", inside, 443, cidr_ipv4="10.0.0.0/8")
+        group = security_group("group")
+        allow_ingress("in", group, 443, cidr_ipv4="10.0.0.0/8")
         for name, policy in (("a", "{}"), ("b", None)):
             aws.ec2.VpcEndpoint(
-                name, vpc_id="vpc-1", service_name=f"com.x.{name}", security_group_ids=[inside.id], policy=policy
+                name, vpc_id="vpc-1", service_name=f"com.x.{name}", security_group_ids=[group.id], policy=policy
             )
 
-    (way,) = exposure(record(program)).ingress
-    assert way == Ingress("10.0.0.0/8", "2 VPC endpoints", "443", "", "AWS signature (1 of 2 have a policy)")
+    (row,) = exposure(record(program)).ingress
+    assert row == Ingress("10.0.0.0/8", "2 VPC endpoints", "443", "", "AWS signature (1 of 2 have a policy)")
 
 
-def test_nat_gateway_gives_egress_to_any_address() -> None:
+def test_nat_gateway_allows_egress_to_any_address() -> None:
     def program() -> None:
-        inside = group("inside")
-        allow_egress("out", inside, 443, cidr_ipv4=WORLD)
-        aws.ec2.LaunchTemplate("machine", vpc_security_group_ids=[inside.id])
+        group = security_group("group")
+        allow_egress("out", group, 443, cidr_ipv4=ANY_ADDRESS)
+        aws.ec2.LaunchTemplate("instances", vpc_security_group_ids=[group.id])
         aws.ec2.NatGateway("nat", subnet_id="subnet-1")
 
-    assert exposure(record(program)).egress == [Egress("machine", "any address", "443")]
+    assert exposure(record(program)).egress == [Egress("instances", "any address", "443")]
 
 
 def test_public_bucket_policy_is_shown() -> None:
@@ -189,7 +197,7 @@ def test_public_bucket_policy_is_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("statement", "shown"),
+    ("statement", "row"),
     [
         (
             {
@@ -210,8 +218,8 @@ def test_public_bucket_policy_is_shown() -> None:
         ),
     ],
 )
-def test_policy_statement_is_shown_as_a_row(statement: dict[str, object], shown: PolicyGrant) -> None:
+def test_policy_statement_is_shown_as_a_row(statement: dict[str, object], row: PolicyGrant) -> None:
     def program() -> None:
         aws.s3.BucketPolicy("b", bucket="x", policy=json.dumps({"Statement": [statement]}))
 
-    assert exposure(record(program)).policy_grants == [shown]
+    assert exposure(record(program)).policy_grants == [row]

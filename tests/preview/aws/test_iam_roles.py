@@ -28,12 +28,12 @@ def test_inline_policies_become_permissions() -> None:
 
 def test_attached_managed_policies_become_permissions() -> None:
     def program() -> None:
-        made = role("r", "ec2.amazonaws.com")
-        aws.iam.RolePolicyAttachment("more", role=made.name, policy_arn="arn:aws:iam::aws:policy/job/Billing")
-        aws.iam.RolePolicy("own", role=made.name, policy=json.dumps({"Statement": {**READ, "Effect": "Deny"}}))
+        created = role("r", "ec2.amazonaws.com")
+        aws.iam.RolePolicyAttachment("more", role=created.name, policy_arn="arn:aws:iam::aws:policy/job/Billing")
+        aws.iam.RolePolicy("own", role=created.name, policy=json.dumps({"Statement": {**READ, "Effect": "Deny"}}))
 
-    (one,) = roles(record(program))
-    assert [(each.managed, each.allow, each.actions) for each in one.permissions] == [
+    (found_role,) = roles(record(program))
+    assert [(permission.managed, permission.allow, permission.actions) for permission in found_role.permissions] == [
         ("Billing", True, ()),
         ("", False, ("s3:GetObject", "s3:ListBucket")),
     ]
@@ -47,14 +47,14 @@ def test_policy_of_another_role_is_ignored() -> None:
 
 def test_used_by_lists_tasks_and_launch_templates() -> None:
     def program() -> None:
-        task, machine = role("task", "ecs-tasks.amazonaws.com"), role("machine", "ec2.amazonaws.com")
+        task, instances = role("task", "ecs-tasks.amazonaws.com"), role("instances", "ec2.amazonaws.com")
         aws.ecs.TaskDefinition("t", family="t", container_definitions="[]", task_role_arn=task.arn)
-        profile = aws.iam.InstanceProfile("p", role=machine.name)
+        profile = aws.iam.InstanceProfile("p", role=instances.name)
         aws.ec2.LaunchTemplate("l", iam_instance_profile=aws.ec2.LaunchTemplateIamInstanceProfileArgs(arn=profile.arn))
 
-    task, machine = roles(record(program))
-    assert [one.name for one in task.used_by] == ["t"]
-    assert [one.name for one in machine.used_by] == ["l"]
+    task, instances = roles(record(program))
+    assert [user.name for user in task.used_by] == ["t"]
+    assert [user.name for user in instances.used_by] == ["l"]
 
 
 @pytest.mark.parametrize(
@@ -76,11 +76,11 @@ def test_condition_is_shown_as_text(condition: dict[str, object], text: list[str
 
 
 @pytest.mark.parametrize("text", ["", "no", "[]", "3", '{"a": 1}', "null"])
-def test_value_that_is_no_policy_has_no_statements(text: str) -> None:
+def test_invalid_policy_has_no_statements(text: str) -> None:
     assert statements(text) == []
 
 
-def test_report_shows_resource_names_and_groups_actions_by_service(a_stack: Stack) -> None:
+def test_report_shows_resource_names_and_groups_actions_by_service(empty_stack: Stack) -> None:
     def program() -> None:
         bucket = aws.s3.Bucket("data", bucket="chosen")
         role(
@@ -90,7 +90,7 @@ def test_report_shows_resource_names_and_groups_actions_by_service(a_stack: Stac
             permissions_boundary="arn:aws:iam::123456789012:policy/bound",
         )
 
-    text = report(a_stack, record(program), Style(colours=False))
+    text = report(empty_stack, record(program), Style(colours=False))
     assert (
         "  reader\n"
         "    assumed by ecs-tasks.amazonaws.com if aws:SourceAccount is 123456789012\n"

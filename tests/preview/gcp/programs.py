@@ -14,14 +14,14 @@ PROXY = {**AUDIENCE, proxy_environment.ROLE_RULES: "domain:example.com=viewer, e
 
 
 def application(*, iap: bool | None = True) -> gcp.appengine.Application:
-    """``iap``: None sets no value."""
+    """An application; ``iap`` enables or disables Identity-Aware Proxy, and None sets no value."""
     args = None
     if iap is not None:
         args = gcp.appengine.ApplicationIapArgs(enabled=iap, oauth2_client_id="x", oauth2_client_secret="x")
     return gcp.appengine.Application("app", project=PROJECT, location_id="europe-west", iap=args)
 
 
-class More(TypedDict, total=False):
+class VersionArgs(TypedDict, total=False):
     """Further arguments of a version."""
 
     network: gcp.appengine.FlexibleAppVersionNetworkArgs
@@ -32,29 +32,29 @@ class More(TypedDict, total=False):
 
 
 def version(
-    settings: Mapping[str, pulumi.Input[str]] = PROXY, service: str = "mlflow", **more: Unpack[More]
+    variables: Mapping[str, pulumi.Input[str]] = PROXY, service: str = "mlflow", **more: Unpack[VersionArgs]
 ) -> gcp.appengine.FlexibleAppVersion:
-    """A version whose container has these settings."""
+    """A version whose container has these environment variables."""
     return gcp.appengine.FlexibleAppVersion(
         service,
         project=PROJECT,
         service=service,
         version_id="v1",
         runtime="custom",
-        env_variables=settings,
+        env_variables=variables,
         liveness_check=gcp.appengine.FlexibleAppVersionLivenessCheckArgs(path="/live"),
         readiness_check=gcp.appengine.FlexibleAppVersionReadinessCheckArgs(path="/ready"),
         **more,
     )
 
 
-def page() -> gcp.appengine.StandardAppVersion:
+def placeholder() -> gcp.appengine.StandardAppVersion:
     """The placeholder on the service default."""
     return gcp.appengine.StandardAppVersion(
-        "page",
+        "placeholder",
         project=PROJECT,
         service="default",
-        version_id="page",
+        version_id="placeholder",
         runtime="python313",
         deployment=gcp.appengine.StandardAppVersionDeploymentArgs(),
         entrypoint=gcp.appengine.StandardAppVersionEntrypointArgs(shell="x"),
@@ -91,16 +91,16 @@ def database(
     *,
     ip: gcp.sql.DatabaseInstanceSettingsIpConfigurationArgs | None = None,
     settings: gcp.sql.DatabaseInstanceSettingsArgs | None = None,
-    called: str | None = None,
+    instance_name: str | None = None,
     **more: Any,
 ) -> gcp.sql.DatabaseInstance:
-    """``called``: the name of the instance."""
+    """A Cloud SQL instance."""
     return gcp.sql.DatabaseInstance(
         name,
         project=PROJECT,
         region="europe-west1",
         database_version="MYSQL_8_4",
-        name=called,
+        name=instance_name,
         settings=settings or gcp.sql.DatabaseInstanceSettingsArgs(tier="db-g1-small", ip_configuration=ip),
         **more,
     )
@@ -118,6 +118,6 @@ class FirewallRule(TypedDict, total=False):
     allows: list[gcp.compute.FirewallAllowArgs]
 
 
-def rule(name: str, network: gcp.compute.Network, **arguments: Unpack[FirewallRule]) -> None:
+def firewall_rule(name: str, network: gcp.compute.Network, **arguments: Unpack[FirewallRule]) -> None:
     """A firewall rule."""
     gcp.compute.Firewall(name, project=PROJECT, network=network.id, **arguments)

@@ -6,17 +6,17 @@ import pulumi_gcp as gcp
 from preview.diagram import mermaid
 from preview.recorder import record
 
-from .programs import PROJECT, account, application, database, grant_iap_access, page, version
+from .programs import PROJECT, account, application, database, grant_iap_access, placeholder, version
 
 
 def deployment() -> None:
     application()
-    page()
-    made, server = database(), account("server")
+    placeholder()
+    instance, server = database(), account("server")
     bucket = gcp.storage.Bucket("data", location="EU")
     gcp.storage.Bucket("unused", location="EU")
     gcp.storage.BucketIAMMember("data", bucket=bucket.name, role="roles/storage.objectUser", member=server.member)
-    version(beta_settings={"cloud_sql_instances": made.connection_name}, service_account=server.email)
+    version(beta_settings={"cloud_sql_instances": instance.connection_name}, service_account=server.email)
 
 
 def edges(program: Callable[[], object]) -> list[str]:
@@ -24,10 +24,10 @@ def edges(program: Callable[[], object]) -> list[str]:
     return [line.strip() for line in lines if "-->" in line]
 
 
-def test_edges_lead_through_identity_aware_proxy_to_the_data() -> None:
+def test_edges_lead_from_clients_through_identity_aware_proxy_to_the_data() -> None:
     def program() -> None:
         deployment()
-        grant_iap_access("people", "domain:example.com")
+        grant_iap_access("users", "domain:example.com")
         grant_iap_access("more", "user:a@example.com")
         grant_iap_access("jobs", "serviceAccount:a@b.iam.gserviceaccount.com")
 
@@ -42,14 +42,14 @@ def test_edges_lead_through_identity_aware_proxy_to_the_data() -> None:
     assert '  outside0(["browsers and notebooks"])\n  outside1(["training jobs"])\n' in flowchart
 
 
-def test_no_clients_without_iap_members() -> None:
+def test_application_without_members_has_no_clients() -> None:
     assert "outside" not in mermaid(record(deployment))
 
 
 def test_logs_and_metrics_lead_to_log_buckets_and_alerts() -> None:
     def program() -> None:
         deployment()
-        for name, service in (("mine", "mlflow"), ("other", "others")):
+        for name, service in (("own", "mlflow"), ("other", "others")):
             log = gcp.logging.ProjectBucketConfig(name, project=PROJECT, location="europe-west1", bucket_id=name)
             gcp.logging.ProjectSink(
                 name,
@@ -60,9 +60,9 @@ def test_logs_and_metrics_lead_to_log_buckets_and_alerts() -> None:
         channel = gcp.monitoring.NotificationChannel(
             "mail", project=PROJECT, type="email", labels={"email_address": "ops@example.com"}
         )
-        for name, about in (("up", 'module_id = "mlflow"'), ("disk", f'database_id = "{PROJECT}:data"')):
+        for name, filter_text in (("up", 'module_id = "mlflow"'), ("disk", f'database_id = "{PROJECT}:data"')):
             threshold = gcp.monitoring.AlertPolicyConditionConditionThresholdArgs(
-                comparison="COMPARISON_GT", duration="60s", filter=about
+                comparison="COMPARISON_GT", duration="60s", filter=filter_text
             )
             gcp.monitoring.AlertPolicy(
                 name,
@@ -74,7 +74,7 @@ def test_logs_and_metrics_lead_to_log_buckets_and_alerts() -> None:
             )
 
     assert edges(program)[-5:] == [
-        'mlflow_FlexibleAppVersion -->|"logs"| mine_ProjectBucketConfig',
+        'mlflow_FlexibleAppVersion -->|"logs"| own_ProjectBucketConfig',
         'mlflow_FlexibleAppVersion -->|"metrics"| up_AlertPolicy',
         'data_DatabaseInstance -->|"metrics"| disk_AlertPolicy',
         'up_AlertPolicy -->|"email"| outside0',

@@ -14,10 +14,10 @@ from .programs import (
     account,
     application,
     database,
+    firewall_rule,
     grant,
     grant_iap_access,
-    page,
-    rule,
+    placeholder,
     version,
     vpc,
 )
@@ -43,7 +43,7 @@ def test_service_behind_iap_requires_sign_in_then_role() -> None:
     def program() -> None:
         application()
         version()
-        grant_iap_access("people", "group:ml@example.com")
+        grant_iap_access("users", "group:ml@example.com")
 
     assert ingress(program) == [
         Ingress(
@@ -77,7 +77,7 @@ def test_members_of_another_service_are_ignored() -> None:
     def program() -> None:
         application()
         version()
-        page()
+        placeholder()
         grant_iap_access("other", "user:a@example.com", service="default")
 
     assert [row.authentication for row in ingress(program) if row.target.startswith("Identity-Aware Proxy")] == [
@@ -100,17 +100,17 @@ def test_missing_role_rules_are_reported() -> None:
 
 
 @pytest.mark.parametrize("iap", [False, None])
-def test_without_iap_no_request_has_the_assertion(*, iap: bool | None) -> None:
+def test_no_request_has_the_assertion_without_iap(*, iap: bool | None) -> None:
     found = ingress(lambda: (application(iap=iap), version()))
     assert found[0] == Ingress("the internet", "mlflow", "443 HTTPS", "all", "IAP assertion, which no request has")
 
 
-def test_without_iap_and_proxy_there_is_no_authentication() -> None:
+def test_service_without_iap_and_proxy_has_no_authentication() -> None:
     found = ingress(lambda: (application(iap=False), version({"OTHER": "x"})))
     assert [row.authentication for row in found] == ["none", "unknown"]
 
 
-def test_existing_application_may_have_iap_disabled() -> None:
+def test_sign_in_of_an_existing_application_depends_on_its_iap_setting() -> None:
     def program() -> None:
         gcp.appengine.Application.get("app", PROJECT)
         version()
@@ -127,8 +127,8 @@ def test_firewall_rules_of_a_new_vpc_are_shown() -> None:
         version(service="other")
         google = ["35.191.0.0/16", "130.211.0.0/22"]
         tcp = gcp.compute.FirewallAllowArgs(protocol="tcp", ports=["8443", "10402"])
-        rule("google", network, source_ranges=google, allows=[tcp])
-        rule(
+        firewall_rule("google", network, source_ranges=google, allows=[tcp])
+        firewall_rule(
             "office",
             network,
             source_ranges=[google[0], "192.0.2.0/24"],
@@ -146,12 +146,12 @@ def test_firewall_rules_of_a_new_vpc_are_shown() -> None:
 
 def test_firewall_rule_without_versions_targets_the_vpc() -> None:
     allow = gcp.compute.FirewallAllowArgs(protocol="tcp", ports=["22"])
-    assert ingress(lambda: rule("ssh", vpc(), allows=[allow])) == [
+    assert ingress(lambda: firewall_rule("ssh", vpc(), allows=[allow])) == [
         Ingress("the internet", "VPC vpc", "22", "", "unknown")
     ]
 
 
-def test_public_database_is_reachable_by_the_cloud_sql_proxy_only() -> None:
+def test_public_database_requires_a_cloud_sql_client_certificate() -> None:
     def program() -> None:
         database()
         grant("client", "roles/cloudsql.client", account("server").member)
@@ -189,7 +189,7 @@ def test_private_database_is_reachable_from_its_vpc(mode: str | None, password: 
 
 
 @pytest.mark.parametrize(
-    ("prevention", "who", "shown"),
+    ("prevention", "member", "authentication"),
     [
         ("enforced", None, "IAM, public access prevented"),
         ("inherited", None, "IAM"),
@@ -197,13 +197,13 @@ def test_private_database_is_reachable_from_its_vpc(mode: str | None, password: 
         ("inherited", "allUsers", "none (storage.objectViewer)"),
     ],
 )
-def test_bucket_shows_public_access(prevention: str, who: str | None, shown: str) -> None:
+def test_bucket_shows_public_access(prevention: str, member: str | None, authentication: str) -> None:
     def program() -> None:
-        made = gcp.storage.Bucket("b", location="EU", public_access_prevention=prevention)
-        if who:
-            gcp.storage.BucketIAMMember("r", bucket=made.name, role="roles/storage.objectViewer", member=who)
+        bucket = gcp.storage.Bucket("b", location="EU", public_access_prevention=prevention)
+        if member:
+            gcp.storage.BucketIAMMember("r", bucket=bucket.name, role="roles/storage.objectViewer", member=member)
 
-    assert ingress(program) == [Ingress("the internet", "b", "443 HTTPS", "", shown)]
+    assert ingress(program) == [Ingress("the internet", "b", "443 HTTPS", "", authentication)]
 
 
 def test_egress_follows_database_settings_of_a_version() -> None:
@@ -222,7 +222,7 @@ def test_egress_follows_database_settings_of_a_version() -> None:
     ]
 
 
-def test_instances_without_public_addresses_need_a_route() -> None:
+def test_egress_of_instances_without_public_addresses_needs_a_route() -> None:
     network = gcp.appengine.FlexibleAppVersionNetworkArgs(name="corp", instance_ip_mode="INTERNAL")
     assert exposure(record(lambda: version(network=network))).egress == [
         Egress("mlflow", "any address with a route", "all")

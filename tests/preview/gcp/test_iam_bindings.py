@@ -12,22 +12,22 @@ from preview.stack_files import Stack
 from .programs import PROJECT, account, grant, grant_iap_access, version
 
 
-def one(program: Callable[[], object]) -> Binding:
-    (found,) = bindings(record(program))
-    return found
+def only_binding(program: Callable[[], object]) -> Binding:
+    (binding,) = bindings(record(program))
+    return binding
 
 
 def test_project_binding_is_project_wide() -> None:
-    found = one(lambda: grant("x", "roles/logging.logWriter", "user:a@example.com"))
-    assert (found.member, found.role, found.target) == (
+    binding = only_binding(lambda: grant("x", "roles/logging.logWriter", "user:a@example.com"))
+    assert (binding.member, binding.role, binding.target) == (
         "user:a@example.com",
         "roles/logging.logWriter",
         "project my-project",
     )
-    assert found.project_wide
+    assert binding.project_wide
 
 
-def test_binding_on_a_resource_finds_the_resource() -> None:
+def test_binding_names_the_resource_of_the_stack() -> None:
     def program() -> None:
         bucket = gcp.storage.Bucket("bucket", location="EU")
         secret = gcp.secretmanager.Secret(
@@ -36,22 +36,35 @@ def test_binding_on_a_resource_finds_the_resource() -> None:
         images = gcp.artifactregistry.Repository(
             "images", project=PROJECT, location="europe-west1", repository_id="chosen", format="DOCKER"
         )
-        who = account("who")
-        gcp.storage.BucketIAMMember("a", bucket=bucket.name, role="r", member=who.member)
-        gcp.secretmanager.SecretIamMember("b", project=PROJECT, secret_id=secret.secret_id, role="r", member=who.member)
-        gcp.artifactregistry.RepositoryIamMember(
-            "c", project=PROJECT, location="europe-west1", repository=images.repository_id, role="r", member=who.member
+        trainer = account("trainer")
+        gcp.storage.BucketIAMMember("a", bucket=bucket.name, role="r", member=trainer.member)
+        gcp.secretmanager.SecretIamMember(
+            "b", project=PROJECT, secret_id=secret.secret_id, role="r", member=trainer.member
         )
-        gcp.serviceaccount.IAMMember("d", service_account_id=who.name, role="r", member=who.member)
+        gcp.artifactregistry.RepositoryIamMember(
+            "c",
+            project=PROJECT,
+            location="europe-west1",
+            repository=images.repository_id,
+            role="r",
+            member=trainer.member,
+        )
+        gcp.serviceaccount.IAMMember("d", service_account_id=trainer.name, role="r", member=trainer.member)
         version()
-        grant_iap_access("e", who.member)
+        grant_iap_access("e", trainer.member)
 
     found = bindings(record(program))
-    assert [each.resource.name for each in found if each.resource] == ["bucket", "secret", "images", "who", "mlflow"]
-    assert not any(each.project_wide for each in found)
+    assert [binding.resource.name for binding in found if binding.resource] == [
+        "bucket",
+        "secret",
+        "images",
+        "trainer",
+        "mlflow",
+    ]
+    assert not any(binding.project_wide for binding in found)
 
 
-def test_binding_on_an_external_resource_shows_its_name() -> None:
+def test_binding_on_a_resource_outside_the_stack_has_its_name() -> None:
     def program() -> None:
         app = gcp.appengine.Application("app", project=PROJECT, location_id="europe-west")
         gcp.storage.BucketIAMMember("a", bucket=app.code_bucket, role="r", member="user:a@example.com")
@@ -60,7 +73,7 @@ def test_binding_on_an_external_resource_shows_its_name() -> None:
         )
 
     found = bindings(record(program))
-    assert [(each.resource, each.target) for each in found] == [
+    assert [(binding.resource, binding.target) for binding in found] == [
         (None, f"staging.{PROJECT}.appspot.com"),
         (None, "corp"),
     ]
@@ -68,11 +81,11 @@ def test_binding_on_an_external_resource_shows_its_name() -> None:
 
 def test_condition_is_shown_with_its_title() -> None:
     condition = gcp.projects.IAMMemberConditionArgs(title="office hours", expression="request.time.getHours() < 18")
-    found = one(lambda: grant("x", "roles/viewer", "user:a@example.com", condition=condition))
-    assert found.condition == "office hours: request.time.getHours() < 18"
+    binding = only_binding(lambda: grant("x", "roles/viewer", "user:a@example.com", condition=condition))
+    assert binding.condition == "office hours: request.time.getHours() < 18"
 
 
-def test_report_lists_own_service_accounts_first(a_stack: Stack) -> None:
+def test_report_lists_own_service_accounts_first(empty_stack: Stack) -> None:
     def program() -> None:
         grant("before", "roles/owner", "user:a@example.com")
         server, client = account("server"), account("client")
@@ -85,16 +98,16 @@ def test_report_lists_own_service_accounts_first(a_stack: Stack) -> None:
             member=server.member,
             condition=gcp.storage.BucketIAMMemberConditionArgs(title="t", expression="e"),
         )
-        for name, who, role in (
+        for name, member, role in (
             ("itself", client.member, "roles/iam.serviceAccountTokenCreator"),
             ("server", server.member, "roles/iam.serviceAccountOpenIdTokenCreator"),
-            ("looks", pulumi.Output.from_input("user:a@example.com"), "roles/iam.unheardOf"),
+            ("user", pulumi.Output.from_input("user:a@example.com"), "roles/iam.unknownRole"),
         ):
-            gcp.serviceaccount.IAMMember(name, service_account_id=client.name, role=role, member=who)
+            gcp.serviceaccount.IAMMember(name, service_account_id=client.name, role=role, member=member)
 
-    text = report(a_stack, record(program), Style(colours=False))
-    shown = text.partition("\n\nIAM bindings\n")[2].partition("\n\n")[0]
-    assert [" ".join(line.split()) for line in shown.splitlines()] == [
+    text = report(empty_stack, record(program), Style(colours=False))
+    section = text.partition("\n\nIAM bindings\n")[2].partition("\n\n")[0]
+    assert [" ".join(line.split()) for line in section.splitlines()] == [
         "server (gcp.serviceaccount.Account), used by mlflow (gcp.appengine.FlexibleAppVersion)",
         "can read, write and delete objects on data (gcp.storage.Bucket) storage.objectUser",
         "if t: e",
@@ -104,12 +117,14 @@ def test_report_lists_own_service_accounts_first(a_stack: Stack) -> None:
         "can create tokens and signatures for it on client (gcp.serviceaccount.Account) iam.serviceAccountTokenCreator",
         "user:a@example.com",
         "can do everything on project my-project owner",
-        "can do what the role allows on client (gcp.serviceaccount.Account) iam.unheardOf",
+        "can do what the role allows on client (gcp.serviceaccount.Account) iam.unknownRole",
     ]
-    assert len({line.index("  on ") for line in shown.splitlines() if "  on " in line}) == 1, "columns are aligned"
+    assert len({line.index("  on ") for line in section.splitlines() if "  on " in line}) == 1, (
+        "columns are not aligned"
+    )
 
 
-def test_broad_bindings_are_highlighted(a_stack: Stack) -> None:
-    text = report(a_stack, record(lambda: grant("x", "roles/owner", "allUsers")), Style(colours=True))
-    for far in ("do everything", "project my-project", "allUsers"):
-        assert f"\x1b[33m{far}\x1b[0m" in text
+def test_public_members_and_basic_roles_are_highlighted(empty_stack: Stack) -> None:
+    text = report(empty_stack, record(lambda: grant("x", "roles/owner", "allUsers")), Style(colours=True))
+    for text_part in ("do everything", "project my-project", "allUsers"):
+        assert f"\x1b[33m{text_part}\x1b[0m" in text

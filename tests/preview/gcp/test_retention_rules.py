@@ -10,19 +10,19 @@ from preview.recorder import record
 from preview.report import report
 from preview.stack_files import Stack
 
-from .programs import PROJECT, application, database, page, version, vpc
+from .programs import PROJECT, application, database, placeholder, version, vpc
 
 Settings = gcp.sql.DatabaseInstanceSettingsArgs
 
 
-def found(program: Callable[[], object]) -> list[tuple[bool, str]]:
-    return [(one.blocks, one.reason) for one in retentions(record(program))]
+def reported_retentions(program: Callable[[], object]) -> list[tuple[bool, str]]:
+    return [(retention.blocks, retention.reason) for retention in retentions(record(program))]
 
 
-def bucket(days: int | None, **more: bool) -> gcp.storage.Bucket:
+def bucket(days: int | None, **options: bool) -> gcp.storage.Bucket:
     policy = gcp.storage.BucketSoftDeletePolicyArgs(retention_duration_seconds=None if days is None else days * 86_400)
     return gcp.storage.Bucket(
-        "x", location="EU", soft_delete_policy=policy, force_destroy=more.get("force_destroy", True)
+        "x", location="EU", soft_delete_policy=policy, force_destroy=options.get("force_destroy", True)
     )
 
 
@@ -36,7 +36,7 @@ def secret(*, protected: bool) -> gcp.secretmanager.Secret:
     )
 
 
-def log() -> gcp.logging.ProjectBucketConfig:
+def log_bucket() -> gcp.logging.ProjectBucketConfig:
     return gcp.logging.ProjectBucketConfig("x", project=PROJECT, location="europe-west1", bucket_id="own")
 
 
@@ -49,7 +49,7 @@ def connection(policy: str) -> gcp.servicenetworking.Connection:
 RETAINED: dict[str, tuple[Callable[[], object], list[tuple[bool, str]]]] = {
     "api": (lambda: gcp.projects.Service("x", service="iap"), [(False, "stay enabled")]),
     "application": (application, [(False, "stays: Google cannot delete an application")]),
-    "page": (page, [(False, "stays: App Engine cannot delete the service default; it scales to zero")]),
+    "placeholder": (placeholder, [(False, "stays: App Engine cannot delete the service default; it scales to zero")]),
     "service default": (
         lambda: version(service="default", noop_on_destroy=True),
         [(False, "stays: App Engine cannot delete the service default, and its instances keep running")],
@@ -81,8 +81,8 @@ RETAINED: dict[str, tuple[Callable[[], object], list[tuple[bool, str]]]] = {
         ),
         [(False, "leaves a final backup")],
     ),
-    "name": (
-        lambda: database(deletion_protection=False, called="a"),
+    "configured name": (
+        lambda: database(deletion_protection=False, instance_name="a"),
         [(False, "its name is reserved for a week")],
     ),
     "bucket": (
@@ -92,12 +92,12 @@ RETAINED: dict[str, tuple[Callable[[], object], list[tuple[bool, str]]]] = {
     "soft deletion": (lambda: bucket(30), [(False, "can be restored, and is billed, for 30 days")]),
     "default soft deletion": (lambda: bucket(None), [(False, "can be restored, and is billed, for 7 days")]),
     "secret": (lambda: secret(protected=True), [(True, "has deletion protection")]),
-    "log": (lambda: log(), [(False, "can be restored for 7 days")]),
+    "log bucket": (lambda: log_bucket(), [(False, "can be restored for 7 days")]),
     "connection": (lambda: connection("ABANDON"), [(False, "stays, because other resources may use it")]),
 }
 DELETED: dict[str, Callable[[], object]] = {
     "api": lambda: gcp.projects.Service("x", service="iap", disable_on_destroy=True),
-    "application that is read": lambda: gcp.appengine.Application.get("x", PROJECT),
+    "existing application": lambda: gcp.appengine.Application.get("x", PROJECT),
     "service": lambda: version(delete_service_on_destroy=True),
     "database": lambda: database(deletion_protection=False),
     "bucket": lambda: bucket(0),
@@ -109,36 +109,36 @@ DELETED: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize(("program", "expected"), RETAINED.values(), ids=RETAINED)
 def test_retained_resource_is_reported(program: Callable[[], object], expected: list[tuple[bool, str]]) -> None:
-    assert found(program) == expected
+    assert reported_retentions(program) == expected
 
 
 @pytest.mark.parametrize("program", DELETED.values(), ids=DELETED)
-def test_deleted_resource_is_not_reported(program: Callable[[], object]) -> None:
-    assert found(program) == []
+def test_fully_deleted_resource_is_not_reported(program: Callable[[], object]) -> None:
+    assert reported_retentions(program) == []
 
 
-def lines(stack: Stack, program: Callable[[], object]) -> list[str]:
+def destroy_lines(stack: Stack, program: Callable[[], object]) -> list[str]:
     text = report(stack, record(program), Style(colours=False)).partition("pulumi destroy\n")[2]
     return [" ".join(line.split()) for line in text.splitlines()[1:]]
 
 
-def test_apis_share_one_line(a_stack: Stack) -> None:
+def test_apis_share_one_line(empty_stack: Stack) -> None:
     def program() -> None:
         for name in ("iap", "storage", "sqladmin"):
             gcp.projects.Service(name, project=PROJECT, service=name)
 
     remedy = "`gcloud services disable ... --project my-project`, if nothing else uses them"
-    assert lines(a_stack, program) == [f"leaves 3 APIs stay enabled {remedy}"]
+    assert destroy_lines(empty_stack, program) == [f"leaves 3 APIs stay enabled {remedy}"]
 
 
-def test_failures_and_leftovers_of_a_resource_are_separate_lines(a_stack: Stack) -> None:
+def test_failures_and_leftovers_of_a_resource_are_separate_lines(empty_stack: Stack) -> None:
     def program() -> None:
         protected = pulumi.ResourceOptions(protect=True)
         gcp.appengine.Application("app", project=PROJECT, location_id="europe-west", opts=protected)
         gcp.storage.Bucket("data", location="EU", opts=protected)
 
     remedy = "set deletionProtection: false, then run `pulumi up`"
-    assert lines(a_stack, program) == [
+    assert destroy_lines(empty_stack, program) == [
         f"fails at app (gcp.appengine.Application) is protected {remedy}",
         "leaves app (gcp.appengine.Application) stays: Google cannot delete an application delete the project",
         f"fails at data (gcp.storage.Bucket) is protected; cannot be deleted while it contains objects {remedy}",
@@ -146,20 +146,20 @@ def test_failures_and_leftovers_of_a_resource_are_separate_lines(a_stack: Stack)
     ]
 
 
-def test_resource_deleted_with_a_protected_one_is_not_listed(a_stack: Stack) -> None:
+def test_resource_deleted_with_a_protected_resource_is_not_listed(empty_stack: Stack) -> None:
     def program() -> None:
-        made = database(opts=pulumi.ResourceOptions(protect=True))
-        gcp.sql.User("user", instance=made.name, opts=pulumi.ResourceOptions(protect=True, deleted_with=made))
+        instance = database(opts=pulumi.ResourceOptions(protect=True))
+        gcp.sql.User("user", instance=instance.name, opts=pulumi.ResourceOptions(protect=True, deleted_with=instance))
 
-    (line,) = lines(a_stack, program)
+    (line,) = destroy_lines(empty_stack, program)
     assert line.startswith("fails at data (gcp.sql.DatabaseInstance) is protected; has deletion protection set ")
 
 
-def test_retained_application_is_listed_once(a_stack: Stack) -> None:
+def test_retained_application_is_listed_once(empty_stack: Stack) -> None:
     def program() -> None:
         options = pulumi.ResourceOptions(retain_on_delete=True)
         gcp.appengine.Application("app", project=PROJECT, location_id="europe-west", opts=options)
 
-    assert lines(a_stack, program) == [
+    assert destroy_lines(empty_stack, program) == [
         "leaves app (gcp.appengine.Application) stays: Google cannot delete an application delete the project"
     ]
