@@ -1,4 +1,4 @@
-"""The double of Google Cloud refuses what Google or its provider would refuse. No engine is needed."""
+"""The double of Google Cloud rejects operations that Google or its provider rejects. No engine is needed."""
 
 from pathlib import Path
 from typing import Any
@@ -23,18 +23,18 @@ from tests.doubles.provider.kinds.gcp import (
     storage,
 )
 from tests.doubles.provider.kinds.images import IMAGE
-from tests.engine.google import DIGEST, MEMBER, REGION, Project, instance
+from tests.engine.gcp_project import DIGEST, MEMBER, REGION, Project, instance
 
 # -- APIs
 
 
-def test_disabled_api_is_named_and_enabled_api_works() -> None:
+def test_operation_with_a_disabled_api_is_rejected_until_it_is_enabled() -> None:
     cloud = Cloud()
     with pytest.raises(CloudError, match=r"403: sqladmin\.googleapis\.com API has not been used .*SERVICE_DISABLED"):
         cloud.create(sql.INSTANCE, "i", instance())
-    made = cloud.create(project.SERVICE, "s", {"service": "sqladmin.googleapis.com"})
+    service = cloud.create(project.SERVICE, "s", {"service": "sqladmin.googleapis.com"})
     cloud.create(sql.INSTANCE, "i", instance())
-    cloud.delete(project.SERVICE, made.id, made.outputs)
+    cloud.delete(project.SERVICE, service.id, service.outputs)
     assert "API sqladmin.googleapis.com" in cloud.left
     assert "sqladmin.googleapis.com" in cloud.apis
 
@@ -42,19 +42,19 @@ def test_disabled_api_is_named_and_enabled_api_works() -> None:
 def test_api_in_use_cannot_be_disabled() -> None:
     cloud = Cloud()
     inputs = {"service": "sqladmin.googleapis.com", "disableOnDestroy": True}
-    made = cloud.create(project.SERVICE, "s", inputs)
-    there = cloud.create(sql.INSTANCE, "i", instance())
+    service = cloud.create(project.SERVICE, "s", inputs)
+    database = cloud.create(sql.INSTANCE, "i", instance())
     with pytest.raises(CloudError, match="SERVICE_IN_USE"):
-        cloud.delete(project.SERVICE, made.id, made.outputs)
-    cloud.remove(there)
-    cloud.delete(project.SERVICE, made.id, made.outputs)
+        cloud.delete(project.SERVICE, service.id, service.outputs)
+    cloud.remove(database)
+    cloud.delete(project.SERVICE, service.id, service.outputs)
     assert "sqladmin.googleapis.com" not in cloud.apis
 
 
 # -- identity
 
 
-def test_project_member_must_exist() -> None:
+def test_binding_of_a_missing_service_account_is_rejected() -> None:
     cloud = Project()
     email = f"server@{project.PROJECT}.iam.gserviceaccount.com"
     inputs = {"project": project.PROJECT, "role": "roles/logging.logWriter", "member": f"serviceAccount:{email}"}
@@ -66,12 +66,12 @@ def test_project_member_must_exist() -> None:
     with pytest.raises(CloudError, match="409: Service account server already exists"):
         cloud.create(identity.ACCOUNT, "other", {"accountId": "server"})
     cloud.delete_resource(account)
-    assert any(one.startswith("member deleted:serviceAccount:server@") for one in cloud.left)
+    assert any(leftover.startswith("member deleted:serviceAccount:server@") for leftover in cloud.left)
     with pytest.raises(CloudError, match=r"was deleted|does not exist"):
         cloud.create(identity.OF_PROJECT, "m", inputs)
 
 
-def test_service_member_needs_the_service() -> None:
+def test_binding_on_a_missing_service_is_rejected() -> None:
     cloud = Project()
     inputs = {
         "appId": project.PROJECT,
@@ -97,132 +97,132 @@ def test_instance_name_stays_reserved_after_deletion() -> None:
 
 def test_instance_has_two_deletion_protections() -> None:
     cloud = Project()
-    made = cloud.create(sql.INSTANCE, "i", {**instance(), "deletionProtection": True})
+    database = cloud.create(sql.INSTANCE, "i", {**instance(), "deletionProtection": True})
     with pytest.raises(CloudError, match="deletion_protection is set to true"):
-        cloud.delete_resource(made)
-    cloud.update(sql.INSTANCE, made.id, {}, instance(deletionProtectionEnabled=True))
+        cloud.delete_resource(database)
+    cloud.update(sql.INSTANCE, database.id, {}, instance(deletionProtectionEnabled=True))
     with pytest.raises(CloudError, match="The instance is protected"):
-        cloud.delete_resource(made)
-    cloud.update(sql.INSTANCE, made.id, {}, instance(deletionProtectionEnabled=False))
-    cloud.delete_resource(made)
+        cloud.delete_resource(database)
+    cloud.update(sql.INSTANCE, database.id, {}, instance(deletionProtectionEnabled=False))
+    cloud.delete_resource(database)
     # The provider's own protection is on by default.
-    plain = {name: value for name, value in instance().items() if name != "deletionProtection"}
+    default = {name: value for name, value in instance().items() if name != "deletionProtection"}
     with pytest.raises(CloudError, match="deletion_protection is set to true"):
-        cloud.delete_resource(cloud.create(sql.INSTANCE, "i", {**plain, "name": "another"}))
+        cloud.delete_resource(cloud.create(sql.INSTANCE, "i", {**default, "name": "second-instance"}))
 
 
-def test_deleting_an_instance_deletes_users_and_keeps_backups() -> None:
+def test_deletion_of_an_instance_deletes_users_and_keeps_backups() -> None:
     cloud = Project()
-    kept = instance(retainBackupsOnDelete=True, finalBackupConfig={"enabled": True, "retentionDays": 30})
-    made = cloud.create(sql.INSTANCE, "i", kept)
+    inputs = instance(retainBackupsOnDelete=True, finalBackupConfig={"enabled": True, "retentionDays": 30})
+    database = cloud.create(sql.INSTANCE, "i", inputs)
     user = cloud.create(sql.USER, "u", {"instance": "some-instance", "name": "mlflow", "password": "p"})
     cloud.create(sql.DATABASE, "d", {"instance": "some-instance", "name": "mlflow"})
     assert user.computed["host"] == "%"
-    cloud.delete_resource(made)
+    cloud.delete_resource(database)
     assert cloud.of(sql.USER) == cloud.of(sql.DATABASE) == []
     assert "final backup and backups of database instance some-instance" in cloud.left
 
 
 def test_disk_cannot_shrink() -> None:
     cloud = Project()
-    made = cloud.create(sql.INSTANCE, "i", instance(diskSize=20))
+    database = cloud.create(sql.INSTANCE, "i", instance(diskSize=20))
     with pytest.raises(CloudError, match="cannot become"):
-        cloud.update(sql.INSTANCE, made.id, {}, instance(diskSize=10))
+        cloud.update(sql.INSTANCE, database.id, {}, instance(diskSize=10))
 
 
 def test_mysql_version_can_only_be_upgraded() -> None:
     cloud = Project()
-    made = cloud.create(sql.INSTANCE, "i", {**instance(), "databaseVersion": "MYSQL_8_0"})
-    cloud.update(sql.INSTANCE, made.id, {}, instance())
+    database = cloud.create(sql.INSTANCE, "i", {**instance(), "databaseVersion": "MYSQL_8_0"})
+    cloud.update(sql.INSTANCE, database.id, {}, instance())
     with pytest.raises(CloudError, match="no downgrades"):
-        cloud.update(sql.INSTANCE, made.id, {}, {**instance(), "databaseVersion": "MYSQL_8_0"})
+        cloud.update(sql.INSTANCE, database.id, {}, {**instance(), "databaseVersion": "MYSQL_8_0"})
 
 
-def test_private_instance_needs_the_connection_and_blocks_it_after_deletion() -> None:
+def test_private_instance_needs_a_connection_and_blocks_its_deletion() -> None:
     cloud = Project()
-    alone = cloud.create(network.NETWORK, "alone", {"name": "alone", "autoCreateSubnetworks": False})
+    unpeered = cloud.create(network.NETWORK, "unpeered", {"name": "unpeered", "autoCreateSubnetworks": False})
     with pytest.raises(CloudError, match="SERVICE_NETWORKING_NOT_ENABLED"):
-        cloud.create(sql.INSTANCE, "i", instance(ipConfiguration={"privateNetwork": alone.id}))
-    vpc, held, peering, made = cloud.private()
-    assert made.computed["privateIpAddress"]
-    for one in (vpc, held):
+        cloud.create(sql.INSTANCE, "i", instance(ipConfiguration={"privateNetwork": unpeered.id}))
+    vpc, address, peering, database = cloud.create_private_database()
+    assert database.computed["privateIpAddress"]
+    for resource in (vpc, address):
         with pytest.raises(CloudError, match="in use by"):
-            cloud.delete_resource(one)
-    cloud.delete_resource(made)
+            cloud.delete_resource(resource)
+    cloud.delete_resource(database)
     with pytest.raises(CloudError, match=r"Producer services .* are still using this connection"):
         cloud.delete_resource(peering)
     peering.inputs["deletionPolicy"] = "REMOVE_PEERING"
-    for one in (peering, held, vpc):
-        cloud.delete_resource(one)
+    for resource in (peering, address, vpc):
+        cloud.delete_resource(resource)
 
 
 def test_peering_in_use_cannot_be_removed() -> None:
     cloud = Project()
-    *_, peering, _ = cloud.private()
+    *_, peering, _ = cloud.create_private_database()
     peering.inputs["deletionPolicy"] = "REMOVE_PEERING"
     with pytest.raises(CloudError, match="is reached through it"):
         cloud.delete_resource(peering)
 
 
-def test_bucket_deletion_needs_force_or_no_objects_and_names_are_global() -> None:
+def test_bucket_with_objects_needs_force_destroy_and_names_are_global() -> None:
     cloud = Project()
     cloud.existing.add("gs://taken")
     with pytest.raises(CloudError, match="shared by all"):
         cloud.create(storage.BUCKET, "b", {"name": "taken", "location": "EU"})
-    made = cloud.create(storage.BUCKET, "b", {"name": "some", "location": "EU"})
+    bucket = cloud.create(storage.BUCKET, "b", {"name": "some", "location": "EU"})
     with pytest.raises(CloudError, match="409"):
         cloud.create(storage.BUCKET, "c", {"name": "some", "location": "EU"})
-    made.contents["model.pkl"] = ""
+    bucket.contents["model.pkl"] = ""
     with pytest.raises(CloudError, match="without `force_destroy`"):
-        cloud.delete_resource(made)
-    cloud.update(storage.BUCKET, made.id, {}, {**made.inputs, "forceDestroy": True})
-    cloud.delete_resource(made)
+        cloud.delete_resource(bucket)
+    cloud.update(storage.BUCKET, bucket.id, {}, {**bucket.inputs, "forceDestroy": True})
+    cloud.delete_resource(bucket)
     assert "soft-deleted bucket some for 7 days" in cloud.left
 
 
 def test_protected_secret_cannot_be_deleted() -> None:
     cloud = Project()
     inputs: dict[str, Any] = {"secretId": "some-secret", "replication": {"auto": {}}}
-    made = cloud.create(secrets.SECRET, "s", {**inputs, "deletionProtection": True})
+    secret = cloud.create(secrets.SECRET, "s", {**inputs, "deletionProtection": True})
     with pytest.raises(CloudError, match="deletion_protection"):
-        cloud.delete_resource(made)
-    cloud.update(secrets.SECRET, made.id, {}, {**inputs, "deletionPolicy": "PREVENT"})
+        cloud.delete_resource(secret)
+    cloud.update(secrets.SECRET, secret.id, {}, {**inputs, "deletionPolicy": "PREVENT"})
     with pytest.raises(CloudError, match="deletion_policy"):
-        cloud.delete_resource(made)
-    cloud.update(secrets.SECRET, made.id, {}, {**inputs, "deletionPolicy": "ABANDON"})
-    cloud.delete_resource(made)
-    assert cloud.of(secrets.SECRET) == [made]
+        cloud.delete_resource(secret)
+    cloud.update(secrets.SECRET, secret.id, {}, {**inputs, "deletionPolicy": "ABANDON"})
+    cloud.delete_resource(secret)
+    assert cloud.of(secrets.SECRET) == [secret]
 
 
 def test_secret_versions_are_numbered() -> None:
     cloud = Project()
-    made = cloud.create(secrets.SECRET, "s", {"secretId": "some-secret", "replication": {"auto": {}}})
-    versions = [cloud.create(secrets.VERSION, "v", {"secret": made.id, "secretData": data}) for data in "ab"]
-    assert [one.computed["version"] for one in versions] == ["1", "2"]
+    secret = cloud.create(secrets.SECRET, "s", {"secretId": "some-secret", "replication": {"auto": {}}})
+    versions = [cloud.create(secrets.VERSION, "v", {"secret": secret.id, "secretData": data}) for data in "ab"]
+    assert [version.computed["version"] for version in versions] == ["1", "2"]
 
 
 # -- images, logs, alerts, networks
 
 
-def test_version_needs_a_pushed_image_digest(tmp_path: Path) -> None:
+def test_only_pushed_digests_are_in_the_registry(tmp_path: Path) -> None:
     cloud = Project(folder=tmp_path)
     (tmp_path / "Dockerfile").write_text("FROM scratch")
     repository = cloud.create(
         registry.REPOSITORY, "r", {"repositoryId": "images", "format": "DOCKER", "location": REGION}
     )
     name = f"{repository.computed['registryUri']}/mlflow"
-    sign_in = {"address": f"{REGION}-docker.pkg.dev", "username": "oauth2accesstoken", "password": "token"}
-    inputs = {"push": True, "tags": [f"{name}:one"], "context": {"location": "."}, "registries": [sign_in]}
+    login = {"address": f"{REGION}-docker.pkg.dev", "username": "oauth2accesstoken", "password": "token"}
+    inputs = {"push": True, "tags": [f"{name}:one"], "context": {"location": "."}, "registries": [login]}
     with pytest.raises(CloudError, match="there is no login"):
         cloud.create(IMAGE, "i", {**inputs, "registries": []})
     image = cloud.create(IMAGE, "i", inputs)
-    for reference, there in ((f"{name}@{image.id}", True), (f"{name}@{DIGEST}", False), (f"{name}:two", False)):
-        assert registry.has_image(reference, cloud) is there
+    for reference, exists in ((f"{name}@{image.id}", True), (f"{name}@{DIGEST}", False), (f"{name}:two", False)):
+        assert registry.has_image(reference, cloud) is exists
     cloud.delete_resource(repository)
     assert cloud.of(IMAGE) == []
 
 
-def test_dockerignored_files_do_not_change_the_image(tmp_path: Path) -> None:
+def test_files_in_dockerignore_do_not_change_the_image(tmp_path: Path) -> None:
     cloud = Project(folder=tmp_path)
     (tmp_path / "app").mkdir()
     for name, text in {"Dockerfile": "FROM scratch", ".dockerignore": "*\n!app/*.py\n**/.*\n", "app/a.py": "1"}.items():
@@ -243,20 +243,20 @@ def test_dockerignored_files_do_not_change_the_image(tmp_path: Path) -> None:
 
 def test_log_bucket_name_stays_reserved_after_deletion() -> None:
     cloud = Project()
-    inputs = {"project": project.PROJECT, "location": REGION, "bucketId": "lines"}
+    inputs = {"project": project.PROJECT, "location": REGION, "bucketId": "log"}
     cloud.delete_resource(cloud.create(logs.BUCKET, "b", inputs))
-    assert "log bucket lines for 7 days" in cloud.left
+    assert "log bucket log for 7 days" in cloud.left
     with pytest.raises(CloudError, match="pending deletion"):
         cloud.create(logs.BUCKET, "b", inputs)
 
 
-def test_alert_needs_its_metric_and_blocks_its_channel() -> None:
+def test_alert_needs_its_metric_and_blocks_the_deletion_of_its_channel() -> None:
     cloud = Project()
     channel = cloud.create(monitoring.CHANNEL, "c", {"type": "email", "labels": {"email_address": "a@example.com"}})
-    text = 'metric.type = "logging.googleapis.com/user/ends" AND resource.type = "gae_app"'
+    filter_text = 'metric.type = "logging.googleapis.com/user/ends" AND resource.type = "gae_app"'
     condition = {
         "displayName": "c",
-        "conditionThreshold": {"filter": text, "comparison": "COMPARISON_GT", "duration": "0s"},
+        "conditionThreshold": {"filter": filter_text, "comparison": "COMPARISON_GT", "duration": "0s"},
     }
     inputs = {"combiner": "OR", "displayName": "d", "conditions": [condition], "notificationChannels": [channel.id]}
     with pytest.raises(CloudError, match="Cannot find metric"):
@@ -271,30 +271,30 @@ def test_alert_needs_its_metric_and_blocks_its_channel() -> None:
         cloud.delete_resource(channel)
 
 
-def test_subnetworks_must_not_overlap_or_shrink() -> None:
+def test_subnetwork_that_overlaps_or_shrinks_is_rejected() -> None:
     cloud = Project()
     vpc = cloud.create(network.NETWORK, "vpc", {"name": "vpc", "autoCreateSubnetworks": False})
     inputs = {"name": "s", "network": vpc.id, "region": REGION, "ipCidrRange": "10.0.16.0/20"}
-    made = cloud.create(network.SUBNETWORK, "s", inputs)
+    subnetwork = cloud.create(network.SUBNETWORK, "s", inputs)
     with pytest.raises(CloudError, match="conflicts with existing"):
         cloud.create(network.SUBNETWORK, "t", {**inputs, "name": "t", "ipCidrRange": "10.0.24.0/24"})
     with pytest.raises(CloudError, match="must contain"):
-        cloud.update(network.SUBNETWORK, made.id, {}, {**inputs, "ipCidrRange": "10.0.32.0/20"})
-    cloud.update(network.SUBNETWORK, made.id, {}, {**inputs, "ipCidrRange": "10.0.0.0/16"})
+        cloud.update(network.SUBNETWORK, subnetwork.id, {}, {**inputs, "ipCidrRange": "10.0.32.0/20"})
+    cloud.update(network.SUBNETWORK, subnetwork.id, {}, {**inputs, "ipCidrRange": "10.0.0.0/16"})
 
 
 # -- update or replace
 
 
-def test_only_removing_the_private_network_replaces_an_instance() -> None:
+def test_removed_private_network_replaces_an_instance_and_an_added_one_does_not() -> None:
     entry = table()[sql.INSTANCE]
-    without_one, with_one = instance(ipConfiguration={}), instance(ipConfiguration={"privateNetwork": "n"})
+    public, private = instance(ipConfiguration={}), instance(ipConfiguration={"privateNetwork": "n"})
     path = "settings.ipConfiguration.privateNetwork"
-    assert entry.replaces(path, with_one, without_one)
-    assert not entry.replaces(path, without_one, with_one)
+    assert entry.replaces(path, private, public)
+    assert not entry.replaces(path, public, private)
 
 
-def test_region_change_does_not_replace_every_type() -> None:
+def test_changed_region_replaces_an_instance_and_not_an_application() -> None:
     assert not table()[app_engine.APPLICATION].replaces("region", {}, {})
     assert table()[sql.INSTANCE].replaces("region", {}, {})
 
@@ -308,15 +308,15 @@ def test_call_results_have_the_fields_of_the_sdk() -> None:
     secret = cloud.create(secrets.SECRET, "s", {"secretId": "some-secret", "replication": {"auto": {}}})
     cloud.create(secrets.VERSION, "v", {"secret": secret.id, "secretData": "first"})
     cloud.create(secrets.VERSION, "w", {"secret": secret.id, "secretData": "second"})
-    asked: dict[str, dict[str, Any]] = {
+    arguments: dict[str, dict[str, Any]] = {
         "gcp:secretmanager/getSecretVersion:getSecretVersion": {"secret": "some-secret"},
         "gcp:sql/getCaCerts:getCaCerts": {"instance": "some-instance"},
     }
-    answers = {token: answer(asked.get(token, {}), cloud) for token, answer in calls.CALLS.items()}
-    assert {token: set(answer) - schema.result_fields(token) for token, answer in answers.items()} == {
-        token: set() for token in answers
+    results = {token: call(arguments.get(token, {}), cloud) for token, call in calls.CALLS.items()}
+    assert {token: set(result) - schema.result_fields(token) for token, result in results.items()} == {
+        token: set() for token in results
     }
-    assert answers["gcp:secretmanager/getSecretVersion:getSecretVersion"]["secretData"] == "second"
+    assert results["gcp:secretmanager/getSecretVersion:getSecretVersion"]["secretData"] == "second"
 
 
 def test_reading_a_project_needs_the_api() -> None:

@@ -10,7 +10,7 @@ from tests.doubles.provider import schema
 from tests.doubles.provider.changes import Entry, table
 from tests.doubles.provider.kinds import KINDS
 
-# The type in CloudFormation, and its field names where more than the case differs.
+# The type in CloudFormation, and the names of fields that differ in more than the case.
 CLOUDFORMATION: dict[str, tuple[str, dict[str, str]]] = {
     "aws:ec2/vpc:Vpc": ("AWS::EC2::VPC", {}),
     "aws:ec2/subnet:Subnet": ("AWS::EC2::Subnet", {}),
@@ -76,10 +76,10 @@ CLOUDFORMATION: dict[str, tuple[str, dict[str, str]]] = {
     "aws:sns/topic:Topic": ("AWS::SNS::Topic", {"TopicName": "name"}),
     "aws:sns/topicSubscription:TopicSubscription": ("AWS::SNS::Subscription", {"TopicArn": "topic"}),
 }
-# Fields that the provider updates and CloudFormation replaces, and why.
-IN_PLACE = {
+# Create-only properties in CloudFormation that the provider updates in place, with the reason.
+UPDATED_IN_PLACE = {
     ("aws:ec2/routeTableAssociation:RouteTableAssociation", "RouteTableId"): "ReplaceRouteTableAssociation",
-    ("aws:sagemaker/mlflowApp:MlflowApp", "Name"): "UpdateMlflowApp takes it",
+    ("aws:sagemaker/mlflowApp:MlflowApp", "Name"): "UpdateMlflowApp accepts it",
     ("aws:acm/certificate:Certificate", "CertificateExport"): "UpdateCertificateOptions",
     ("aws:ec2/vpcEndpoint:VpcEndpoint", "DnsOptions"): "fields that are not used here",
     ("aws:sagemaker/domain:Domain", "DomainSettings"): "fields that are not used here",
@@ -88,13 +88,13 @@ IN_PLACE = {
 
 
 def create_only(resource: str) -> list[str]:
-    """Top-level create-only properties in CloudFormation."""
-    untyped: Any = PROVIDER_SCHEMA_MANAGER
-    listed: list[str] = untyped.get_resource_schema("eu-west-1", resource).schema.get("createOnlyProperties", [])
-    return sorted({path.removeprefix("/properties/") for path in listed})
+    """The paths of the create-only properties in CloudFormation."""
+    manager: Any = PROVIDER_SCHEMA_MANAGER
+    paths: list[str] = manager.get_resource_schema("eu-west-1", resource).schema.get("createOnlyProperties", [])
+    return sorted({path.removeprefix("/properties/") for path in paths})
 
 
-def test_every_type_of_the_double_is_in_the_table_with_a_source() -> None:
+def test_table_has_every_type_of_the_double_with_a_source() -> None:
     assert set(table()) == set(KINDS)
     assert all(entry.source for entry in table().values())
 
@@ -102,32 +102,34 @@ def test_every_type_of_the_double_is_in_the_table_with_a_source() -> None:
 @pytest.mark.parametrize(("token", "entry"), table().items())
 def test_table_fields_exist_in_the_sdk(token: str, entry: Entry) -> None:
     inputs = schema.schema_of(token).inputs
-    named = {*entry.fields, *entry.exceptions, *entry.alternatives, *entry.removed, *entry.retained}
-    named |= {*entry.unless, *entry.unless.values()}
-    assert {one.split(".")[0] for one in named} <= set(inputs)
+    fields = {*entry.fields, *entry.exceptions, *entry.alternatives, *entry.removed, *entry.retained}
+    fields |= {*entry.unless, *entry.unless.values()}
+    assert {path.split(".")[0] for path in fields} <= set(inputs)
 
 
-@pytest.mark.parametrize(("token", "named"), CLOUDFORMATION.items(), ids=list(CLOUDFORMATION))
-def test_cloudformation_create_only_properties_replace(token: str, named: tuple[str, dict[str, str]]) -> None:
-    resource, names = named
+@pytest.mark.parametrize(("token", "cloudformation"), CLOUDFORMATION.items(), ids=list(CLOUDFORMATION))
+def test_cloudformation_create_only_properties_replace(token: str, cloudformation: tuple[str, dict[str, str]]) -> None:
+    resource, names = cloudformation
     inputs = schema.schema_of(token).inputs
     for path in create_only(resource):
         top, *inner = path.split("/")
         field = names.get(top, top[0].lower() + top[1:])
-        # The others are alternatives that the provider does not have.
-        if field in inputs and (token, top) not in IN_PLACE:
-            below = [part[0].lower() + part[1:] for part in inner]
-            assert table()[token].replaces(".".join([field, *below]), {field: 1}, {field: 2}), f"{resource}: {path}"
+        # The provider does not have the other properties, which are alternatives.
+        if field in inputs and (token, top) not in UPDATED_IN_PLACE:
+            nested = [part[0].lower() + part[1:] for part in inner]
+            assert table()[token].replaces(".".join([field, *nested]), {field: 1}, {field: 2}), f"{resource}: {path}"
 
 
-def test_immutable_fields_of_googles_provider_replace() -> None:
-    final = re.compile(r"[Cc]hanging this forces a new|must be recreated|cannot be changed after")
-    found = [
+def test_fields_that_googles_provider_documents_as_immutable_replace() -> None:
+    immutable = re.compile(r"[Cc]hanging this forces a new|must be recreated|cannot be changed after")
+    fields = [
         (token, field)
         for token in table()
         if token.startswith("gcp:")
         for field, text in schema.documentation_of(token).items()
-        if final.search(" ".join(text.split()))
+        if immutable.search(" ".join(text.split()))
     ]
-    assert len(found) > 5
-    assert [one for one in found if not table()[one[0]].replaces(one[1], {one[1]: 1}, {one[1]: 2})] == []
+    assert len(fields) > 5
+    assert [
+        (token, field) for token, field in fields if not table()[token].replaces(field, {field: 1}, {field: 2})
+    ] == []

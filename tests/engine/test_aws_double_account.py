@@ -1,4 +1,4 @@
-"""The double of AWS refuses operations that conflict with the account's resources. No engine is needed."""
+"""The double of AWS rejects operations that conflict with the account's resources. No engine is needed."""
 
 import json
 from pathlib import Path
@@ -8,18 +8,18 @@ import pytest
 
 from tests.doubles.provider.cloud import Cloud
 from tests.doubles.provider.kind import CloudError, CreateRequest
-from tests.engine.amazon import (
-    BALANCER,
+from tests.engine.aws_account import (
     BUCKET,
     GROUP,
     IMAGE,
-    LIFECYCLE,
+    LIFECYCLE_POLICY,
+    LOAD_BALANCER,
     REPOSITORY,
     ROLE,
     RULE,
     SECRET,
     SUBNET,
-    TRUST,
+    TRUST_POLICY,
     VPC,
     Account,
 )
@@ -27,26 +27,26 @@ from tests.engine.amazon import (
 
 @pytest.fixture
 def account() -> Account:
-    """Return an account with a VPC."""
+    """Return an account with a VPC, two subnets and a security group."""
     return Account()
 
 
 # -- names and references
 
 
-def test_duplicate_name_is_refused() -> None:
+def test_duplicate_name_is_rejected() -> None:
     cloud = Cloud()
     cloud.create(BUCKET, "a", {"bucket": "some"})
     with pytest.raises(CloudError, match="AlreadyExists"):
         cloud.create(BUCKET, "b", {"bucket": "some"})
 
 
-def test_reference_to_missing_resource_is_refused(account: Account) -> None:
+def test_reference_to_a_missing_resource_is_rejected(account: Account) -> None:
     with pytest.raises(CloudError, match="does not exist"):
         account.create(SUBNET, "s", {"vpcId": "vpc-0000", "cidrBlock": "10.0.9.0/24"})
 
 
-def test_text_naming_a_deleted_resource_is_refused(account: Account) -> None:
+def test_string_with_the_arn_of_a_deleted_resource_is_rejected(account: Account) -> None:
     bucket = account.create(BUCKET, "b", {"bucket": "deleted-bucket"})
     arn = bucket.computed["arn"]
     account.delete_resource(bucket)
@@ -56,19 +56,19 @@ def test_text_naming_a_deleted_resource_is_refused(account: Account) -> None:
     account.create(GROUP, "g", {"name": "g", "vpcId": account.vpc.id, "description": f"for {arn}"})
 
 
-def test_reference_to_existing_resource_is_accepted() -> None:
+def test_reference_to_an_existing_resource_is_accepted() -> None:
     Cloud(["vpc-0123"]).create(SUBNET, "s", {"vpcId": "vpc-0123", "cidrBlock": "10.0.9.0/24"})
 
 
-def test_subnets_must_not_overlap_or_leave_their_vpc(account: Account) -> None:
+def test_subnet_that_overlaps_or_exceeds_the_vpc_is_rejected(account: Account) -> None:
     with pytest.raises(CloudError, match="Conflict"):
         account.create(SUBNET, "s", {"vpcId": account.vpc.id, "cidrBlock": "10.0.1.128/25"})
     with pytest.raises(CloudError, match="Range"):
         account.create(SUBNET, "s", {"vpcId": account.vpc.id, "cidrBlock": "10.1.1.0/24"})
 
 
-def test_load_balancer_must_stay_in_one_vpc(account: Account) -> None:
-    balancer = account.balancer()
+def test_load_balancer_cannot_move_to_another_vpc(account: Account) -> None:
+    load_balancer = account.load_balancer()
     other = account.create(VPC, "other", {"cidrBlock": "10.9.0.0/16"})
     subnets = [
         account.create(
@@ -79,26 +79,26 @@ def test_load_balancer_must_stay_in_one_vpc(account: Account) -> None:
         for index, zone in enumerate("ab")
     ]
     with pytest.raises(CloudError, match="cannot move"):
-        account.update(BALANCER, balancer.id, {}, {**balancer.inputs, "subnets": subnets})
+        account.update(LOAD_BALANCER, load_balancer.id, {}, {**load_balancer.inputs, "subnets": subnets})
 
 
 def test_public_load_balancer_needs_an_internet_gateway(account: Account) -> None:
     with pytest.raises(CloudError, match="no internet gateway"):
-        account.balancer(internal=False)
+        account.load_balancer(internal=False)
 
 
 def test_target_group_belongs_to_one_load_balancer(account: Account) -> None:
-    targets = account.targets()
-    account.listener(account.balancer("one"), targets)
+    target_group = account.target_group()
+    account.listener(account.load_balancer("one"), target_group)
     with pytest.raises(CloudError, match="TargetGroupAssociationLimit"):
-        account.listener(account.balancer("two"), targets)
+        account.listener(account.load_balancer("two"), target_group)
 
 
-def test_access_logs_need_a_bucket_policy_and_write_to_the_bucket(account: Account) -> None:
+def test_access_logs_need_a_bucket_policy_and_fill_the_bucket(account: Account) -> None:
     bucket = account.create(BUCKET, "logs", {"bucket": "logs-bucket"})
     logs: dict[str, Any] = {"accessLogs": {"bucket": bucket.id, "enabled": True}}
     with pytest.raises(CloudError, match="access denied"):
-        account.balancer(**logs)
+        account.load_balancer(**logs)
     statement = {
         "Effect": "Allow",
         "Principal": {"Service": "logdelivery.elasticloadbalancing.amazonaws.com"},
@@ -107,7 +107,7 @@ def test_access_logs_need_a_bucket_policy_and_write_to_the_bucket(account: Accou
     }
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     account.create("aws:s3/bucketPolicy:BucketPolicy", "logs", {"bucket": bucket.id, "policy": policy})
-    account.balancer(**logs)
+    account.load_balancer(**logs)
     with pytest.raises(CloudError, match="BucketNotEmpty"):
         account.delete_resource(bucket)
 
@@ -140,12 +140,12 @@ def test_ids_are_unique(account: Account) -> None:
 
 
 def test_resource_in_use_cannot_be_deleted(account: Account) -> None:
-    targets, balancer = account.targets(), account.balancer()
-    listener = account.listener(balancer, targets)
-    for held in (account.vpc, account.subnets[0], account.group, targets):
+    target_group, load_balancer = account.target_group(), account.load_balancer()
+    listener = account.listener(load_balancer, target_group)
+    for resource_in_use in (account.vpc, account.subnets[0], account.group, target_group):
         with pytest.raises(CloudError, match="in use by"):
-            account.delete_resource(held)
-    for resource in (listener, targets, balancer, account.group, *account.subnets, account.vpc):
+            account.delete_resource(resource_in_use)
+    for resource in (listener, target_group, load_balancer, account.group, *account.subnets, account.vpc):
         account.delete_resource(resource)
     assert account.left == []
 
@@ -162,7 +162,7 @@ def test_security_group_in_another_groups_rule_cannot_be_deleted(account: Accoun
 
 def test_role_with_policies_cannot_be_deleted() -> None:
     cloud = Cloud()
-    role = cloud.create(ROLE, "r", {"name": "some-role", "assumeRolePolicy": TRUST})
+    role = cloud.create(ROLE, "r", {"name": "some-role", "assumeRolePolicy": TRUST_POLICY})
     policy = cloud.create("aws:iam/rolePolicy:RolePolicy", "r", {"name": "p", "role": role.id, "policy": "{}"})
     with pytest.raises(CloudError, match="in use by"):
         cloud.delete(ROLE, role.id, {})
@@ -178,7 +178,7 @@ def test_children_are_deleted_with_their_parent() -> None:
     assert cloud.left == []
 
 
-def test_secret_with_recovery_window_stays_and_reserves_its_name() -> None:
+def test_secret_with_a_recovery_window_is_retained_and_reserves_its_name() -> None:
     cloud = Cloud()
     secret = cloud.create(SECRET, "s", {"name": "some-secret"})
     cloud.delete(SECRET, secret.id, {})
@@ -201,20 +201,20 @@ def test_studio_domain_leaves_security_groups_that_block_its_vpc(account: Accoun
 
 
 def test_deletion_protection_blocks_deletion(account: Account) -> None:
-    balancer = account.balancer(enableDeletionProtection=True)
+    load_balancer = account.load_balancer(enableDeletionProtection=True)
     with pytest.raises(CloudError, match="deletion protection"):
-        account.delete_resource(balancer)
+        account.delete_resource(load_balancer)
 
 
-def test_deleting_the_old_of_an_overwritten_resource_deletes_the_new() -> None:
+def test_deletion_of_an_overwritten_resource_deletes_the_new_resource() -> None:
     cloud = Cloud()
     cloud.create(REPOSITORY, "r", {"name": "proxy"})
-    old = cloud.create(LIFECYCLE, "p", {"repository": "proxy", "policy": "{}"})
-    cloud.create(LIFECYCLE, "p", {"repository": "proxy", "policy": '{"rules": []}'})
-    cloud.delete(LIFECYCLE, old.id, old.outputs)
-    assert cloud.of(LIFECYCLE) == []
+    old = cloud.create(LIFECYCLE_POLICY, "p", {"repository": "proxy", "policy": "{}"})
+    cloud.create(LIFECYCLE_POLICY, "p", {"repository": "proxy", "policy": '{"rules": []}'})
+    cloud.delete(LIFECYCLE_POLICY, old.id, old.outputs)
+    assert cloud.of(LIFECYCLE_POLICY) == []
 
 
-def test_deleting_a_missing_resource_succeeds(account: Account) -> None:
+def test_deletion_of_a_missing_resource_succeeds(account: Account) -> None:
     account.delete_resource(account.group)
     account.delete_resource(account.group)

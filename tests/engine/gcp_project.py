@@ -12,14 +12,14 @@ APIS = """appengine appengineflex artifactregistry cloudresourcemanager compute 
 DIGEST = f"sha256:{'0' * 64}"
 MEMBER = "gcp:iap/appEngineServiceIamMember:AppEngineServiceIamMember"
 SETTINGS = "gcp:iap/settings:Settings"
-CHECKS = {"livenessCheck": {"path": "/healthz"}, "readinessCheck": {"path": "/readyz"}}
+HEALTH_CHECKS = {"livenessCheck": {"path": "/healthz"}, "readinessCheck": {"path": "/readyz"}}
 SCALING = {"automaticScaling": {"cpuUtilization": {"targetUtilization": 0.5}}}
 
 
 def flexible(**more: Any) -> dict[str, Any]:
     """Return the inputs of a flexible version."""
     image = {"deployment": {"container": {"image": f"registry.example.com/mlflow@{DIGEST}"}}}
-    return {"service": "mlflow", "versionId": "v1", "runtime": "custom", **CHECKS, **SCALING, **image, **more}
+    return {"service": "mlflow", "versionId": "v1", "runtime": "custom", **HEALTH_CHECKS, **SCALING, **image, **more}
 
 
 def instance(**settings: Any) -> dict[str, Any]:
@@ -34,35 +34,40 @@ def instance(**settings: Any) -> dict[str, Any]:
 
 
 class Project(Cloud):
-    """A project with enabled APIs, an application, and a version on the service default."""
+    """A project with enabled APIs, an application, and a placeholder version on the service default."""
 
-    def __init__(self, *, page: bool = True, folder: Path = Path()) -> None:
+    def __init__(self, *, placeholder: bool = True, folder: Path = Path()) -> None:
         super().__init__(["default"], folder)
         self.apis |= {f"{api}.googleapis.com" for api in APIS.split()}
         self.application = self.create(app_engine.APPLICATION, "app", {"locationId": "europe-west"})
-        if page:
-            code = self.create(storage.BUCKET, "code", {"name": "some-code", "location": REGION})
-            self.create(storage.OBJECT, "code", {"bucket": code.id, "name": "main.py", "content": "1"})
+        if placeholder:
+            code_bucket = self.create(storage.BUCKET, "code", {"name": "some-code", "location": REGION})
+            self.create(storage.OBJECT, "code", {"bucket": code_bucket.id, "name": "main.py", "content": "1"})
             self.standard()
 
     def standard(self, **more: Any) -> Resource:
         """Create a standard version on the service default."""
         file = {"name": "main.py", "sourceUrl": "https://storage.googleapis.com/some-code/main.py"}
-        page = {"service": "default", "versionId": "page", "runtime": "python313", "entrypoint": {"shell": "x"}}
-        return self.create(app_engine.STANDARD, "page", {**page, "deployment": {"files": [file]}, **more})
+        version = {
+            "service": "default",
+            "versionId": "placeholder",
+            "runtime": "python313",
+            "entrypoint": {"shell": "x"},
+        }
+        return self.create(app_engine.STANDARD, "placeholder", {**version, "deployment": {"files": [file]}, **more})
 
     def version(self, name: str = "v", **more: Any) -> Resource:
         """Create a flexible version."""
         return self.create(app_engine.FLEXIBLE, name, flexible(**more))
 
-    def private(self) -> tuple[Resource, Resource, Resource, Resource]:
-        """Create a network with a connection to Google's services, and an instance that uses it."""
+    def create_private_database(self) -> tuple[Resource, Resource, Resource, Resource]:
+        """Create (VPC, address range, peering, instance): an instance with private services access."""
         vpc = self.create(network.NETWORK, "vpc", {"name": "vpc", "autoCreateSubnetworks": False})
-        held = self.create(
+        address = self.create(
             network.ADDRESS,
-            "held",
+            "addresses",
             {
-                "name": "held",
+                "name": "addresses",
                 "purpose": "VPC_PEERING",
                 "addressType": "INTERNAL",
                 "prefixLength": 20,
@@ -72,12 +77,12 @@ class Project(Cloud):
         peering = self.create(
             network.CONNECTION,
             "peering",
-            {"network": vpc.id, "service": "servicenetworking.googleapis.com", "reservedPeeringRanges": ["held"]},
+            {"network": vpc.id, "service": "servicenetworking.googleapis.com", "reservedPeeringRanges": ["addresses"]},
         )
-        made = self.create(
+        database = self.create(
             sql.INSTANCE, "i", instance(ipConfiguration={"ipv4Enabled": False, "privateNetwork": vpc.id})
         )
-        return vpc, held, peering, made
+        return vpc, address, peering, database
 
     def delete_resource(self, resource: Resource) -> None:
         """Delete a resource."""

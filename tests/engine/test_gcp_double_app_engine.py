@@ -1,4 +1,4 @@
-"""The double of App Engine refuses what App Engine and its provider refuse."""
+"""The double of App Engine rejects operations that App Engine and its provider reject."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ from tests.doubles.provider.kinds.gcp import (
     project,
 )
 from tests.doubles.provider.paths import without
-from tests.engine.google import DIGEST, REGION, Project, flexible
+from tests.engine.gcp_project import DIGEST, REGION, Project, flexible
 
 
-def test_project_has_one_application_that_cannot_be_deleted() -> None:
+def test_application_cannot_be_deleted_or_created_twice() -> None:
     cloud = Project()
     cloud.delete_resource(cloud.application)
     assert f"Application {project.PROJECT}" in cloud.left
@@ -31,20 +31,20 @@ def test_application_cannot_change_its_location() -> None:
     assert update_error({"locationId": "europe-west"}, {"locationId": "europe-west"}) is None
 
 
-def test_iap_stays_on_without_its_block() -> None:
+def test_iap_stays_enabled_without_its_settings() -> None:
     cloud = Project()
-    proxy = {"enabled": True, "oauth2ClientId": "1", "oauth2ClientSecret": "s"}
-    inputs = {"locationId": "europe-west", "iap": proxy}
+    iap = {"enabled": True, "oauth2ClientId": "1", "oauth2ClientSecret": "s"}
+    inputs = {"locationId": "europe-west", "iap": iap}
     cloud.update(app_engine.APPLICATION, project.PROJECT, {}, inputs)
     changed = cloud.update(app_engine.APPLICATION, project.PROJECT, {}, {"locationId": "europe-west"})
-    assert changed.inputs["iap"] == proxy
-    kept = table()[app_engine.APPLICATION].retained
-    assert list(changed_paths(inputs, {"locationId": "europe-west"}, kept)) == []
+    assert changed.inputs["iap"] == iap
+    kept_fields = table()[app_engine.APPLICATION].retained
+    assert list(changed_paths(inputs, {"locationId": "europe-west"}, kept_fields)) == []
     assert without(changed.inputs, changed.kind.write_only)["iap"] == {"enabled": True, "oauth2ClientId": "1"}
 
 
-def test_first_service_must_be_default() -> None:
-    cloud = Project(page=False)
+def test_first_service_other_than_default_is_rejected() -> None:
+    cloud = Project(placeholder=False)
     with pytest.raises(CloudError, match="must be the 'default' service"):
         cloud.version()
     cloud.version(service="default")
@@ -59,7 +59,7 @@ def test_version_needs_an_application() -> None:
 
 
 def test_default_service_cannot_be_deleted() -> None:
-    cloud = Project(page=False)
+    cloud = Project(placeholder=False)
     with pytest.raises(CloudError, match="default service"):
         cloud.delete_resource(cloud.version(service="default", deleteServiceOnDestroy=True))
 
@@ -93,7 +93,7 @@ def test_flexible_versions_cannot_migrate_traffic_gradually() -> None:
         cloud.create(app_engine.SPLIT, "s", split)
 
 
-def test_deleting_a_service_deletes_newer_versions() -> None:
+def test_deletion_of_a_service_deletes_newer_versions() -> None:
     cloud = Project()
     first = cloud.version("one", deleteServiceOnDestroy=True)
     cloud.version("two", versionId="v2")
@@ -101,32 +101,32 @@ def test_deleting_a_service_deletes_newer_versions() -> None:
     assert app_engine.services_of(cloud) == {"default"}
 
 
-def test_version_with_noop_on_destroy_stays() -> None:
-    cloud = Project(page=False)
-    made = cloud.version(service="default", noopOnDestroy=True)
-    cloud.delete_resource(made)
-    assert str(made) in cloud.left
+def test_version_with_noop_on_destroy_is_retained() -> None:
+    cloud = Project(placeholder=False)
+    version = cloud.version(service="default", noopOnDestroy=True)
+    cloud.delete_resource(version)
+    assert str(version) in cloud.left
 
 
-def test_changing_the_service_leaves_the_old_version() -> None:
+def test_changed_service_leaves_the_old_version() -> None:
     cloud = Project()
-    made = cloud.version()
-    cloud.update(app_engine.FLEXIBLE, made.id, {}, flexible(service="runs"))
+    version = cloud.version()
+    cloud.update(app_engine.FLEXIBLE, version.id, {}, flexible(service="runs"))
     assert "service mlflow" in cloud.left
 
 
 @pytest.mark.parametrize(
-    "more",
+    "inputs",
     [
-        {"serviceAccount": "nobody@my-project.iam.gserviceaccount.com"},
-        {"betaSettings": {"cloud_sql_instances": "my-project:europe-west1:nothing"}},
-        {"network": {"name": "no-such-network"}},
+        {"serviceAccount": "missing@my-project.iam.gserviceaccount.com"},
+        {"betaSettings": {"cloud_sql_instances": "my-project:europe-west1:missing"}},
+        {"network": {"name": "missing-network"}},
         {"deployment": {"container": {"image": f"{REGION}-docker.pkg.dev/my-project/images/mlflow@{DIGEST}"}}},
     ],
 )
-def test_version_references_must_exist(more: dict[str, Any]) -> None:
+def test_version_with_a_missing_reference_is_rejected(inputs: dict[str, Any]) -> None:
     with pytest.raises(CloudError, match=r"does not exist|could not be found"):
-        Project().version(**more)
+        Project().version(**inputs)
 
 
 def test_standard_version_needs_its_source_object() -> None:
@@ -135,7 +135,7 @@ def test_standard_version_needs_its_source_object() -> None:
         Project().standard(versionId="other", deployment={"files": [file]})
 
 
-def test_version_needs_a_subnetwork_of_its_region_and_blocks_its_deletion() -> None:
+def test_version_needs_a_subnetwork_in_its_region_and_blocks_its_deletion() -> None:
     cloud = Project()
     vpc = cloud.create(network.NETWORK, "vpc", {"name": "vpc", "autoCreateSubnetworks": False})
     subnets = [
@@ -150,9 +150,9 @@ def test_version_needs_a_subnetwork_of_its_region_and_blocks_its_deletion() -> N
         cloud.version(network={"name": "vpc"})
     with pytest.raises(CloudError, match="not in App Engine's region europe-west1"):
         cloud.version(network={"name": "vpc", "subnetwork": "us-central1"})
-    made = cloud.version(network={"name": "vpc", "subnetwork": REGION}, deleteServiceOnDestroy=True)
-    for one in (vpc, subnets[0]):
+    version = cloud.version(network={"name": "vpc", "subnetwork": REGION}, deleteServiceOnDestroy=True)
+    for resource in (vpc, subnets[0]):
         with pytest.raises(CloudError, match="in use by"):
-            cloud.delete_resource(one)
-    for one in (made, *subnets, vpc):
-        cloud.delete_resource(one)
+            cloud.delete_resource(resource)
+    for resource in (version, *subnets, vpc):
+        cloud.delete_resource(resource)

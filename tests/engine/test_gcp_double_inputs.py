@@ -1,4 +1,4 @@
-"""The double of Google Cloud checks inputs: formats, ranges and dependent fields."""
+"""The double of Google Cloud validates inputs: formats, ranges and dependent fields."""
 
 import json
 from typing import Any
@@ -19,16 +19,16 @@ from tests.doubles.provider.kinds.gcp import (
     sql,
     storage,
 )
-from tests.engine.google import MEMBER, REGION, SETTINGS, flexible, instance
+from tests.engine.gcp_project import MEMBER, REGION, SETTINGS, flexible, instance
 
 
 def problems(kind: str, inputs: dict[str, Any]) -> list[str]:
-    """The paths with problems."""
-    return [path for path, _ in [*schema.problems(kind, inputs), *KINDS[kind].check(inputs)]]
+    """The paths of invalid fields."""
+    return [field for field, _ in [*schema.problems(kind, inputs), *KINDS[kind].check(inputs)]]
 
 
 @pytest.mark.parametrize(
-    ("kind", "inputs", "where"),
+    ("kind", "inputs", "path"),
     [
         (project.SERVICE, {"service": "sqladmin"}, "service"),
         (project.SERVICE, {"service": "sqladmin.googleapis.com", "project": "another-one"}, "project"),
@@ -78,7 +78,7 @@ def problems(kind: str, inputs: dict[str, Any]) -> list[str]:
         (sql.INSTANCE, {**instance(), "region": "europe-west"}, "region"),
         (sql.INSTANCE, instance(tier="db-custom-3-7680"), "settings.tier"),
         (sql.INSTANCE, instance(tier="db-perf-optimized-N-2"), "settings.tier"),
-        # The default edition with 8.4 is Enterprise Plus.
+        # The default edition of version 8.4 is Enterprise Plus.
         (sql.INSTANCE, {**instance(), "settings": {"tier": "db-g1-small"}}, "settings.tier"),
         (sql.INSTANCE, instance(availabilityType="REGIONAL"), "settings.backupConfiguration.enabled"),
         (
@@ -162,8 +162,8 @@ def problems(kind: str, inputs: dict[str, Any]) -> list[str]:
         ("gcp:monitoring/dashboard:Dashboard", {"dashboardJson": json.dumps({"displayName": "d"})}, "dashboardJson"),
     ],
 )
-def test_invalid_input_is_refused(kind: str, inputs: dict[str, Any], where: str) -> None:
-    assert where in problems(kind, inputs)
+def test_invalid_input_is_rejected(kind: str, inputs: dict[str, Any], path: str) -> None:
+    assert path in problems(kind, inputs)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The double of AWS refuses the fields, names and changes that AWS or its provider would. No engine is needed."""
+"""The double of AWS rejects the fields, names and changes that AWS or its provider rejects. No engine is needed."""
 
 import json
 from typing import Any
@@ -14,51 +14,63 @@ from tests.doubles.provider.kinds import KINDS
 from tests.doubles.provider.kinds.aws import calls
 from tests.doubles.provider.names import TooLongError, has_same_chosen_name, with_name
 from tests.doubles.provider.wire import UNKNOWN
-from tests.engine.amazon import BALANCER, GROUP, IMAGE, LISTENER, ROLE, RULE, SECRET, SUBNET, TARGETS, TRUST, VPC
+from tests.engine.aws_account import (
+    GROUP,
+    IMAGE,
+    LISTENER,
+    LOAD_BALANCER,
+    ROLE,
+    RULE,
+    SECRET,
+    SUBNET,
+    TARGET_GROUP,
+    TRUST_POLICY,
+    VPC,
+)
 
 
 def problems(kind: str, inputs: dict[str, Any]) -> list[str]:
-    """The paths with problems."""
+    """The paths of invalid fields."""
     return [path for path, _ in [*schema.problems(kind, inputs), *KINDS[kind].check(inputs)]]
 
 
 # -- fields
 
 
-def test_unknown_field_is_refused() -> None:
+def test_unknown_field_is_rejected() -> None:
     assert problems(VPC, {"cidrBlock": "10.0.0.0/16", "cidr": "10.0.0.0/16"}) == ["cidr"]
 
 
-def test_unknown_nested_field_is_refused() -> None:
+def test_unknown_nested_field_is_rejected() -> None:
     inputs = {"name": "a", "port": 80, "protocol": "HTTP", "vpcId": "vpc-1", "healthCheck": {"pth": "/"}}
-    assert problems(TARGETS, inputs) == ["healthCheck.pth"]
+    assert problems(TARGET_GROUP, inputs) == ["healthCheck.pth"]
 
 
-def test_missing_required_field_is_refused() -> None:
+def test_missing_required_field_is_rejected() -> None:
     assert problems(SUBNET, {}) == ["vpcId"]
 
 
 @pytest.mark.parametrize(
     ("kind", "inputs"),
     [
-        (TARGETS, {"name": "a", "port": "80", "protocol": "HTTP", "vpcId": "vpc-1"}),
-        (TARGETS, {"name": "a", "port": 80.5, "protocol": "HTTP", "vpcId": "vpc-1"}),
-        (TARGETS, {"name": "a", "port": True, "protocol": "HTTP", "vpcId": "vpc-1"}),
+        (TARGET_GROUP, {"name": "a", "port": "80", "protocol": "HTTP", "vpcId": "vpc-1"}),
+        (TARGET_GROUP, {"name": "a", "port": 80.5, "protocol": "HTTP", "vpcId": "vpc-1"}),
+        (TARGET_GROUP, {"name": "a", "port": True, "protocol": "HTTP", "vpcId": "vpc-1"}),
         (VPC, {"tags": {"a": 1}}),
         (VPC, {"tags": ["a"]}),
         (VPC, {"enableDnsSupport": "yes"}),
-        (BALANCER, {"name": "a", "subnets": "subnet-1"}),
+        (LOAD_BALANCER, {"name": "a", "subnets": "subnet-1"}),
     ],
 )
-def test_value_of_wrong_type_is_refused(kind: str, inputs: dict[str, Any]) -> None:
+def test_value_of_the_wrong_type_is_rejected(kind: str, inputs: dict[str, Any]) -> None:
     assert problems(kind, inputs)
 
 
-def test_value_outside_enum_is_refused() -> None:
+def test_value_outside_an_enum_is_rejected() -> None:
     assert problems(IMAGE, {"push": False, "platforms": ["linux/arm65"]})[0] == "platforms[0]"
 
 
-def test_unknown_value_is_accepted() -> None:
+def test_value_unknown_in_a_preview_is_accepted() -> None:
     assert not problems(SUBNET, {"vpcId": UNKNOWN, "cidrBlock": UNKNOWN, "tags": UNKNOWN})
 
 
@@ -67,12 +79,12 @@ def test_unknown_value_is_accepted() -> None:
     [
         (GROUP, {"description": "Studio's apps"}),
         (RULE, {"securityGroupId": "sg-1", "ipProtocol": "tcp", "fromPort": 1, "toPort": 1}),
-        (ROLE, {"assumeRolePolicy": TRUST.replace("2012-10-17", "2012-10-18")}),
-        (ROLE, {"assumeRolePolicy": TRUST.replace('"Principal"', '"Princpal"')}),
+        (ROLE, {"assumeRolePolicy": TRUST_POLICY.replace("2012-10-17", "2012-10-18")}),
+        (ROLE, {"assumeRolePolicy": TRUST_POLICY.replace('"Principal"', '"Princpal"')}),
         (ROLE, {"assumeRolePolicy": "{"}),
-        (BALANCER, {"name": "internal-a", "subnets": ["a", "b"]}),
-        (BALANCER, {"name": "a" * 33, "subnets": ["a", "b"]}),
-        (BALANCER, {"name": "a", "subnets": ["a"]}),
+        (LOAD_BALANCER, {"name": "internal-a", "subnets": ["a", "b"]}),
+        (LOAD_BALANCER, {"name": "a" * 33, "subnets": ["a", "b"]}),
+        (LOAD_BALANCER, {"name": "a", "subnets": ["a"]}),
         (
             LISTENER,
             {"loadBalancerArn": "a", "port": 443, "protocol": "HTTPS", "defaultActions": [{"type": "redirect"}]},
@@ -82,7 +94,7 @@ def test_unknown_value_is_accepted() -> None:
         ("aws:sagemaker/mlflowTrackingServer:MlflowTrackingServer", {"mlflowVersion": "3.0.1"}),
     ],
 )
-def test_invalid_input_is_refused(kind: str, inputs: dict[str, Any]) -> None:
+def test_invalid_input_is_rejected(kind: str, inputs: dict[str, Any]) -> None:
     assert [path for path, _ in KINDS[kind].check(inputs)]
 
 
@@ -91,8 +103,8 @@ def test_container_definitions_match_the_ecs_model() -> None:
     container = {"name": "proxy", "image": "a", "memory": 128, "readOnlyRootFilesystem": True}
     inputs = {"family": "proxy", "containerDefinitions": json.dumps([container])}
     assert problems(kind, inputs) == ["containerDefinitions[0].readOnlyRootFilesystem"]
-    right = json.dumps([{"name": "proxy", "image": "a", "memory": 128, "readonlyRootFilesystem": True}])
-    assert not problems(kind, {**inputs, "containerDefinitions": right})
+    valid = json.dumps([{"name": "proxy", "image": "a", "memory": 128, "readonlyRootFilesystem": True}])
+    assert not problems(kind, {**inputs, "containerDefinitions": valid})
 
 
 @pytest.mark.parametrize(
@@ -105,14 +117,16 @@ def test_container_definitions_match_the_ecs_model() -> None:
 def test_ecs_returns_both_lists_of_capabilities(capabilities: dict[str, Any], returned: dict[str, Any]) -> None:
     container = {"name": "proxy", "image": "a", "memory": 128, "linuxParameters": {"capabilities": capabilities}}
     inputs = {"family": "proxy", "containerDefinitions": json.dumps([container])}
-    (found,) = json.loads(KINDS["aws:ecs/taskDefinition:TaskDefinition"].normal_form(inputs)["containerDefinitions"])
-    assert found["linuxParameters"]["capabilities"] == returned
+    (definition,) = json.loads(
+        KINDS["aws:ecs/taskDefinition:TaskDefinition"].normal_form(inputs)["containerDefinitions"]
+    )
+    assert definition["linuxParameters"]["capabilities"] == returned
 
 
 # -- names
 
 
-def test_automatic_name_has_seven_digits_and_stays() -> None:
+def test_automatic_name_has_seven_digits_and_does_not_change() -> None:
     first = with_name(Name(), "proxy", {}, {}, b"seed")
     assert first["name"].startswith("proxy-")
     assert len(first["name"]) == len("proxy-") + 7
@@ -120,36 +134,36 @@ def test_automatic_name_has_seven_digits_and_stays() -> None:
     assert with_name(Name(), "proxy", {}, {}, b"other")["name"] != first["name"]
 
 
-def test_too_long_pulumi_name_is_refused() -> None:
+def test_too_long_pulumi_name_is_rejected() -> None:
     with_name(Name(limit=32), "a" * 24, {}, {}, b"")
     with pytest.raises(TooLongError):
         with_name(Name(limit=32), "a" * 25, {}, {}, b"")
 
 
-def test_resource_with_chosen_name_is_deleted_before_replacement() -> None:
+def test_replacement_with_the_same_configured_name_needs_deletion_first() -> None:
     assert has_same_chosen_name(Name(), {"name": "a"}, {"name": "a"})
     assert not has_same_chosen_name(Name(), {"name": "a"}, {"name": "b"})
-    given = with_name(Name(), "proxy", {}, {}, b"")
-    assert not has_same_chosen_name(Name(), given, given)
+    automatic = with_name(Name(), "proxy", {}, {}, b"")
+    assert not has_same_chosen_name(Name(), automatic, automatic)
 
 
 # -- changes
 
 
-def test_diff_is_deep_and_compares_json_by_value() -> None:
+def test_diff_compares_nested_fields_and_json_by_value() -> None:
     old = {"a": {"b": [{"c": 1}, {"c": 2}]}, "policy": '{"x": 1, "y": 2}', "same": "s", "tags": {}}
     new = {"a": {"b": [{"c": 1}, {"c": 3}]}, "policy": '{"y":2,"x":1}', "same": "s", "new": UNKNOWN}
     assert list(changed_paths(old, new)) == ["a.b[1].c", "new"]
 
 
-def test_only_another_group_replaces_a_capacity_provider() -> None:
+def test_changed_group_replaces_a_capacity_provider_and_other_fields_do_not() -> None:
     entry = table()["aws:ecs/capacityProvider:CapacityProvider"]
     assert entry.replaces("autoScalingGroupProvider.autoScalingGroupArn", {}, {})
     assert entry.replaces("autoScalingGroupProvider", {}, {})
     assert not entry.replaces("autoScalingGroupProvider.managedScaling.targetCapacity", {}, {})
 
 
-def test_only_another_kind_of_source_replaces_a_rule() -> None:
+def test_changed_type_of_source_replaces_a_rule_and_changed_range_does_not() -> None:
     entry = table()[RULE]
     assert not entry.replaces("cidrIpv4", {"cidrIpv4": "10.0.0.0/8"}, {"cidrIpv4": "11.0.0.0/8"})
     assert entry.replaces("cidrIpv4", {"cidrIpv4": "10.0.0.0/8"}, {"referencedSecurityGroupId": "sg-1"})
@@ -158,12 +172,12 @@ def test_only_another_kind_of_source_replaces_a_rule() -> None:
 # -- faults
 
 
-def test_each_once_fails_each_operation_once() -> None:
+def test_each_once_makes_each_operation_fail_once() -> None:
     plan = EachOnce((Fault.BEFORE,))
     assert [plan("create", "a"), plan("create", "a"), plan("delete", "a")] == [Fault.BEFORE, None, Fault.BEFORE]
 
 
-def test_nth_fails_the_nth_operation_and_records_its_urn() -> None:
+def test_nth_makes_the_nth_operation_fail_and_records_its_urn() -> None:
     plan = Nth("create", 2, Fault.AFTER)
     assert [plan("create", "a"), plan("delete", "b"), plan("create", "c"), plan("create", "d")] == [
         None,
@@ -174,19 +188,19 @@ def test_nth_fails_the_nth_operation_and_records_its_urn() -> None:
     assert plan.urn == "c"
 
 
-# -- the double itself
+# -- agreement with the SDK
 
 
 def test_call_results_have_the_fields_of_the_sdk() -> None:
     cloud = Cloud(["subnet-0123"])
-    asked: dict[str, dict[str, Any]] = {
+    arguments: dict[str, dict[str, Any]] = {
         "aws:ssm/getParameter:getParameter": {"name": next(iter(cloud.parameters))},
         "aws:route53/getZone:getZone": {"zoneId": "Z1"},
         "aws:ec2/getVpcEndpointService:getVpcEndpointService": {"serviceName": "com.amazonaws.eu-west-1.logs"},
         "aws:ec2/getSubnet:getSubnet": {"id": "subnet-0123"},
     }
-    for token, answer in calls.CALLS.items():
-        unknown = set(answer(asked.get(token, {}), cloud)) - schema.result_fields(token)
+    for token, call in calls.CALLS.items():
+        unknown = set(call(arguments.get(token, {}), cloud)) - schema.result_fields(token)
         assert not unknown, token
 
 

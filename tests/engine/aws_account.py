@@ -12,13 +12,13 @@ RULE = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 BUCKET = "aws:s3/bucket:Bucket"
 SECRET = "aws:secretsmanager/secret:Secret"
 ROLE = "aws:iam/role:Role"
-BALANCER = "aws:lb/loadBalancer:LoadBalancer"
-TARGETS = "aws:lb/targetGroup:TargetGroup"
+LOAD_BALANCER = "aws:lb/loadBalancer:LoadBalancer"
+TARGET_GROUP = "aws:lb/targetGroup:TargetGroup"
 LISTENER = "aws:lb/listener:Listener"
 IMAGE = "docker-build:index:Image"
 REPOSITORY = "aws:ecr/repository:Repository"
-LIFECYCLE = "aws:ecr/lifecyclePolicy:LifecyclePolicy"
-TRUST = json.dumps(
+LIFECYCLE_POLICY = "aws:ecr/lifecyclePolicy:LifecyclePolicy"
+TRUST_POLICY = json.dumps(
     {
         "Version": "2012-10-17",
         "Statement": [
@@ -44,24 +44,28 @@ class Account(Cloud):
             SUBNET, f"s{index}", {"vpcId": self.vpc.id, "cidrBlock": f"10.0.{index}.0/24", "availabilityZone": zone}
         )
 
-    def balancer(self, name: str = "alb", **more: Any) -> Resource:
+    def load_balancer(self, name: str = "alb", **more: Any) -> Resource:
         """Create an internal load balancer."""
-        inputs = {"internal": True, "subnets": [one.id for one in self.subnets], "securityGroups": [self.group.id]}
-        return self.create(BALANCER, name, {"name": name, **inputs, **more})
+        inputs = {
+            "internal": True,
+            "subnets": [subnet.id for subnet in self.subnets],
+            "securityGroups": [self.group.id],
+        }
+        return self.create(LOAD_BALANCER, name, {"name": name, **inputs, **more})
 
-    def targets(self) -> Resource:
+    def target_group(self) -> Resource:
         """Create a target group."""
         return self.create(
-            TARGETS,
+            TARGET_GROUP,
             "proxies",
             {"name": "proxies", "port": 80, "protocol": "HTTP", "vpcId": self.vpc.id, "targetType": "ip"},
         )
 
-    def listener(self, balancer: Resource, targets: Resource, port: int = 80) -> Resource:
+    def listener(self, load_balancer: Resource, target_group: Resource, port: int = 80) -> Resource:
         """Create a listener that forwards to a target group."""
-        forward = [{"type": "forward", "targetGroupArn": targets.id}]
+        forward = [{"type": "forward", "targetGroupArn": target_group.id}]
         return self.create(
-            LISTENER, f"l{port}", {"loadBalancerArn": balancer.id, "port": port, "defaultActions": forward}
+            LISTENER, f"l{port}", {"loadBalancerArn": load_balancer.id, "port": port, "defaultActions": forward}
         )
 
     def delete_resource(self, resource: Resource) -> None:
