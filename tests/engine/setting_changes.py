@@ -1,8 +1,8 @@
 """The effect of changing each setting of a deployed development stack: the reviewed table.
 
-What is an update and what a replacement follows from the program and from tests/doubles/provider/replace_table.toml;
-here it is written down, so that a change of either is seen in a review. Not here: settings of a VPC or of a target that
-were there before, which are chosen once.
+The program and tests/doubles/provider/replace_table.toml determine which resources are updated or replaced. The table
+records the result, so that a review shows a change of either. Settings of an existing VPC or target are not in the
+table: they do not change after the first deployment.
 """
 
 import re
@@ -12,18 +12,19 @@ from typing import Any
 
 from tests.engine.programs import CERTIFICATE, KEY
 
-# A new revision of the task definition, which the service rolls out.
-ROLLED_OUT = ("replace TaskDefinition", "update Service")
+# A new revision of the task definition, and its rolling update.
+ROLLOUT_STEPS = ("replace TaskDefinition", "update Service")
 # The image's name contains a hash of its content; the old image stays in the repository.
-REBUILT = ("create Image", "delete Image")
+REBUILD_STEPS = ("create Image", "delete Image")
 HTTPS = {"certificateArn": CERTIFICATE, "hostName": "mlflow.example.com"}
-IN_ECR = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/proxy@sha256:{'0' * 64}"
-# Settings that replace the tracking target, without its runs, as their documentation says.
-ANOTHER = {"tracking.kind", "tracking.artifactPrefix", "tracking.mlflowVersion"}
-DATA = {"Bucket", "MlflowApp", "MlflowTrackingServer"}
-NO_DATA: set[str] = set()
-# Excluded: settings chosen once, existing resources, production; OIDC and Studio are in test_life.py.
-NOT_HERE = re.compile(
+ECR_IMAGE = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/proxy@sha256:{'0' * 64}"
+# Settings that replace the tracking target and lose its runs, as their documentation states.
+DATA_LOSS_SETTINGS = {"tracking.kind", "tracking.artifactPrefix", "tracking.mlflowVersion"}
+DATA_TYPES = {"Bucket", "MlflowApp", "MlflowTrackingServer"}
+# Settings that delete or replace a resource of DATA_TYPES that holds no user data.
+NO_DATA_LOSS_SETTINGS: set[str] = set()
+# Settings without a row: existing resources, production, Studio, and OIDC, which test_lifecycle.py sets.
+EXCLUDED = re.compile(
     r"environment|oidcClientSecret|network\.(vpc|private|public|existing|mlflow)\w+|tracking\.(targetArn|serverSize|mlflowVersion)"
     r"|studio.*|image\.packageIndexUrl|service\.bodyBudgetMib|loadBalancer\.(oidc.*|hostName|domain.*|allowHttp|rateLimitPerIp)|access\.roles.*"
 )
@@ -33,12 +34,12 @@ NOT_HERE = re.compile(
 class Change:
     """``settings`` override those of Pulumi.dev.yaml; ``steps`` are the expected steps.
 
-    ``refused``: the cloud refuses the change with this message.
+    ``error``: the cloud rejects the change with this message.
     """
 
     settings: Mapping[str, Any]
     steps: tuple[str, ...] = ()
-    refused: str | None = None
+    error: str | None = None
 
 
 CHANGES = {
@@ -81,12 +82,12 @@ CHANGES = {
     "permissionsBoundaryArn": Change(
         {"permissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary"}, ("update Role",)
     ),
-    # A repository cannot change its key: a new repository, and its image.
+    # A repository cannot change its key: the repository and its image are replaced.
     "kmsKeyArn": Change(
         {"kmsKeyArn": KEY},
         (
-            *ROLLED_OUT,
-            *REBUILT,
+            *ROLLOUT_STEPS,
+            *REBUILD_STEPS,
             "replace LifecyclePolicy",
             "replace Repository",
             "update BucketServerSideEncryptionConfiguration",
@@ -102,7 +103,7 @@ CHANGES = {
         {"deletionProtection": True}, ("update Bucket", "update LoadBalancer", "update Repository", "update Secret")
     ),
     # Resources cannot move to another VPC.
-    "network.cidr": Change({"network": {"cidr": "10.43.0.0/16"}}, refused="DependencyViolation"),
+    "network.cidr": Change({"network": {"cidr": "10.43.0.0/16"}}, error="DependencyViolation"),
     "network.azCount": Change(
         {"network": {"azCount": 3}},
         (
@@ -141,14 +142,14 @@ CHANGES = {
     "network.flowLogRetentionDays": Change({"network": {"flowLogRetentionDays": 90}}, ("update LogGroup",)),
     "tracking.kind": Change(
         {"tracking": {"kind": "server"}},
-        (*ROLLED_OUT, "create MlflowTrackingServer", "delete MlflowApp", "update RolePolicy"),
+        (*ROLLOUT_STEPS, "create MlflowTrackingServer", "delete MlflowApp", "update RolePolicy"),
     ),
     "tracking.maintenanceWindow": Change({"tracking": {"maintenanceWindow": "Sun:02:00"}}, ("update MlflowApp",)),
     "tracking.automaticModelRegistration": Change(
         {"tracking": {"automaticModelRegistration": True}}, ("update MlflowApp", "update RolePolicy")
     ),
     "tracking.artifactPrefix": Change(
-        {"tracking": {"artifactPrefix": "other"}}, (*ROLLED_OUT, "replace MlflowApp", "update RolePolicy")
+        {"tracking": {"artifactPrefix": "other"}}, (*ROLLOUT_STEPS, "replace MlflowApp", "update RolePolicy")
     ),
     "tracking.noncurrentVersionDays": Change(
         {"tracking": {"noncurrentVersionDays": 30}}, ("update BucketLifecycleConfiguration",)
@@ -160,19 +161,19 @@ CHANGES = {
     "image.architecture": Change(
         {"image": {"architecture": "amd64"}},
         (
-            *ROLLED_OUT,
-            *REBUILT,
+            *ROLLOUT_STEPS,
+            *REBUILD_STEPS,
             "create Stash",
             "delete Stash",
             "update Group",
             "update LaunchTemplate",
         ),
     ),
-    "image.baseImage": Change({"image": {"baseImage": "python:3.12-slim"}}, (*ROLLED_OUT, *REBUILT)),
+    "image.baseImage": Change({"image": {"baseImage": "python:3.12-slim"}}, (*ROLLOUT_STEPS, *REBUILD_STEPS)),
     "image.imageUri": Change(
-        {"image": {"imageUri": IN_ECR}},
+        {"image": {"imageUri": ECR_IMAGE}},
         (
-            *ROLLED_OUT,
+            *ROLLOUT_STEPS,
             "delete Image",
             "delete LifecyclePolicy",
             "delete Repository",
@@ -182,7 +183,7 @@ CHANGES = {
     "service.instanceType": Change(
         {"service": {"instanceType": "t4g.medium"}}, ("update Group", "update LaunchTemplate")
     ),
-    # A newer machine image alone changes nothing.
+    # A newer AMI alone changes nothing: the label has to change.
     "service.ami": Change(
         {"service": {"ami": "second"}},
         ("create Stash", "delete Stash", "update Group", "update LaunchTemplate"),
@@ -193,15 +194,15 @@ CHANGES = {
     ),
     "service.requestsPerTask": Change({"service": {"requestsPerTask": 9000}}, ("update Policy",)),
     "service.cpuTargetPercent": Change({"service": {"cpuTargetPercent": 50}}, ("update Policy",)),
-    "service.taskMemoryMib": Change({"service": {"taskMemoryMib": 1200}}, ROLLED_OUT),
-    "service.taskCpuUnits": Change({"service": {"taskCpuUnits": 512}}, ROLLED_OUT),
-    "service.bodyLimitMib": Change({"service": {"bodyLimitMib": 16}}, ROLLED_OUT),
+    "service.taskMemoryMib": Change({"service": {"taskMemoryMib": 1200}}, ROLLOUT_STEPS),
+    "service.taskCpuUnits": Change({"service": {"taskCpuUnits": 512}}, ROLLOUT_STEPS),
+    "service.bodyLimitMib": Change({"service": {"bodyLimitMib": 16}}, ROLLOUT_STEPS),
     "service.enableExecuteCommand": Change(
-        {"service": {"enableExecuteCommand": True}}, (*ROLLED_OUT, "update Cluster", "update RolePolicy")
+        {"service": {"enableExecuteCommand": True}}, (*ROLLOUT_STEPS, "update Cluster", "update RolePolicy")
     ),
     "service.containerInsights": Change({"service": {"containerInsights": True}}, ("update Cluster",)),
-    # The new load balancer is created before the old one is deleted, and a target group serves one load balancer.
-    "loadBalancer.public": Change({"loadBalancer": {"public": True, **HTTPS}}, refused="TargetGroupAssociationLimit"),
+    # The new load balancer is created before the old is deleted, and a target group belongs to one load balancer.
+    "loadBalancer.public": Change({"loadBalancer": {"public": True, **HTTPS}}, error="TargetGroupAssociationLimit"),
     "loadBalancer.allowedCidrs": Change(
         {"loadBalancer": {"allowedCidrs": ["10.0.0.0/8"]}},
         ("create SecurityGroupIngressRule", "delete SecurityGroupIngressRule"),
@@ -209,7 +210,7 @@ CHANGES = {
     "loadBalancer.certificateArn": Change(
         {"loadBalancer": HTTPS},
         (
-            *ROLLED_OUT,
+            *ROLLOUT_STEPS,
             "create Listener",
             "create SecurityGroupIngressRule",
             "update Listener",
@@ -220,7 +221,7 @@ CHANGES = {
     "loadBalancer.domain": Change(
         {"loadBalancer": {"domain": {"name": "mlflow.example.com", "zoneId": "Z0123456789ABCDEFGHIJ"}}},
         (
-            *ROLLED_OUT,
+            *ROLLOUT_STEPS,
             "create Certificate",
             "create CertificateValidation",
             "create Listener",
@@ -232,7 +233,7 @@ CHANGES = {
         ),
     ),
     "loadBalancer.idleTimeoutSeconds": Change(
-        {"loadBalancer": {"idleTimeoutSeconds": 300}}, (*ROLLED_OUT, "update LoadBalancer", "update TargetGroup")
+        {"loadBalancer": {"idleTimeoutSeconds": 300}}, (*ROLLOUT_STEPS, "update LoadBalancer", "update TargetGroup")
     ),
     "loadBalancer.waf": Change(
         {"loadBalancer": {"waf": True}},
@@ -247,7 +248,7 @@ CHANGES = {
     "loadBalancer.accessLogRetentionDays": Change(
         {"loadBalancer": {"accessLogRetentionDays": 90}}, ("update BucketLifecycleConfiguration",)
     ),
-    # It applies only when the token is created.
+    # The setting applies only when the token is created.
     "access.adminTokenDays": Change({"access": {"adminTokenDays": 30}}, ()),
     "monitoring.logRetentionDays": Change({"monitoring": {"logRetentionDays": 90}}, ("update LogGroup",)),
     "monitoring.alarmEmail": Change({"monitoring": {"alarmEmail": "ops@example.com"}}, ("create TopicSubscription",)),
@@ -256,8 +257,8 @@ CHANGES = {
         {"monitoring": {"latencyThresholdSeconds": 2}}, ("update MetricAlarm",)
     ),
 }
-# In CI a sample is changed, a few settings at a time, in this order, each group on top of the one before.
-IN_CI = (
+# The sample for CI: groups of settings, changed in this order, each in addition to the previous groups.
+CI_GROUPS = (
     ("tags", "network.flowLogRetentionDays", "tracking.maintenanceWindow", "monitoring.latencyThresholdSeconds"),
     (
         "service.ami",

@@ -2,11 +2,11 @@
 
 import re
 
-from tests.engine.setting_changes import REBUILT, Change
+from tests.engine.setting_changes import REBUILD_STEPS, Change
 
 OTHER_IMAGE = f"europe-west1-docker.pkg.dev/other-project/images/mlflow@sha256:{'0' * 64}"
-# Steps when the service changes, whose name is in every filter.
-MONITORED = (
+# Steps of a changed service name, which is in every filter.
+MONITORING_STEPS = (
     "update AlertPolicy",
     "update Dashboard",
     "update Metric",
@@ -14,13 +14,13 @@ MONITORED = (
     "update ProjectExclusion",
     "update ProjectSink",
 )
-# Settings that replace the database, instance or bucket, without its data, as their documentation says.
-ANOTHER = {"artifacts.bucketName", "artifacts.location", "database.instanceName", "database.name"}
-DATA = {"Bucket", "Database", "DatabaseInstance"}
-# Its bucket contains only the program's source file.
-NO_DATA = {"app.placeholder"}
-# Excluded: the location, existing resources; sign-in is in test_application.py.
-NOT_HERE = re.compile(
+# Settings that replace the database, instance or bucket and lose its data, as their documentation states.
+DATA_LOSS_SETTINGS = {"artifacts.bucketName", "artifacts.location", "database.instanceName", "database.name"}
+DATA_TYPES = {"Bucket", "Database", "DatabaseInstance"}
+# The placeholder's bucket contains only its source file.
+NO_DATA_LOSS_SETTINGS = {"app.placeholder"}
+# Settings without a row: project and region, existing resources, and secrets, which test_existing_application.py sets.
+EXCLUDED = re.compile(
     r"environment|project|region|oauthClientSecret|oauthClient\.client(IdSecret|SecretSecret)|access\.(conditional|roles)\..*"
     r"|network\.(subnetwork|peered|cidr)|database\.maintenanceHour"
 )
@@ -33,19 +33,19 @@ CHANGES = {
     "deletionProtection": Change(
         {"deletionProtection": True}, ("update Bucket", "update DatabaseInstance", "update Secret")
     ),
-    # It is in the stack already.
+    # The stack manages the application already.
     "app.mode": Change({"app": {"mode": "import", "placeholder": True}}, ()),
-    "app.location": Change({"app": {"location": "us-central"}}, refused="cannot move"),
+    "app.location": Change({"app": {"location": "us-central"}}, error="cannot move"),
     "app.service": Change(
         {"app": {"service": "runs"}},
         (
             "replace AppEngineServiceIamMember",
             "replace EngineSplitTraffic",
             "replace FlexibleAppVersion",
-            *MONITORED,
+            *MONITORING_STEPS,
         ),
     ),
-    # The version itself stays: App Engine cannot delete the service default.
+    # The version itself is retained: App Engine cannot delete the service default.
     "app.placeholder": Change(
         {"app": {"placeholder": False}},
         (
@@ -104,9 +104,9 @@ CHANGES = {
     "database.tier: Enterprise Plus": Change(
         {"database": {"tier": "db-perf-optimized-N-2"}}, ("update AlertPolicy", "update DatabaseInstance")
     ),
-    "database.version": Change({"database": {"version": "MYSQL_8_0"}}, refused="no downgrades"),
+    "database.version": Change({"database": {"version": "MYSQL_8_0"}}, error="no downgrades"),
     "database.availability": Change({"database": {"availability": "REGIONAL"}}, ("update DatabaseInstance",)),
-    # It applies at creation only; the disk grows by itself.
+    # The setting applies at creation only; the disk grows automatically.
     "database.diskGb": Change({"database": {"diskGb": 20}}, ()),
     # Changing it back replaces the instance.
     "database.privateIp": Change(
@@ -164,10 +164,12 @@ CHANGES = {
             "update FlexibleAppVersion",
         ),
     ),
-    "image.baseImage": Change({"image": {"baseImage": "python:3.12-slim"}}, (*REBUILT, "update FlexibleAppVersion")),
+    "image.baseImage": Change(
+        {"image": {"baseImage": "python:3.12-slim"}}, (*REBUILD_STEPS, "update FlexibleAppVersion")
+    ),
     "image.packageIndexUrl": Change(
         {"image": {"packageIndexUrl": "https://packages.example.com/simple"}},
-        (*REBUILT, "update FlexibleAppVersion"),
+        (*REBUILD_STEPS, "update FlexibleAppVersion"),
     ),
     "image.keepImages": Change({"image": {"keepImages": 20}}, ("update Repository",)),
     "monitoring.alarmEmail": Change(
@@ -179,8 +181,8 @@ CHANGES = {
         {"monitoring": {"latencyThresholdSeconds": 2}}, ("update AlertPolicy", "update Dashboard")
     ),
 }
-# In CI these are changed together.
-IN_CI = (
+# The sample for CI: these settings change together.
+CI_GROUPS = (
     (
         "labels",
         "app.cpu",
