@@ -1,4 +1,4 @@
-"""Fixtures: stacks for the real engine, each with its own account."""
+"""Fixtures: stacks for the real engine, each with its own account of the provider double."""
 
 import contextlib
 from collections.abc import Callable, Generator, Mapping
@@ -12,7 +12,7 @@ from tests.doubles.provider.server import Double
 from tests.engine import account, programs
 from tests.engine.engine import Engine, make_venv, missing_tool
 
-# Seconds. A test has many engine runs of some seconds each.
+# Seconds. A test has many runs of the engine, each of several seconds.
 TEST_TIMEOUT = 900
 Start = Callable[..., Engine]
 
@@ -38,9 +38,9 @@ def start(program_venv: Path, tmp_path_factory: pytest.TempPathFactory) -> Gener
 
     `existing` and the resources that `prepare` creates are in the account before the first run.
     """
-    with contextlib.ExitStack() as running:
+    with contextlib.ExitStack() as servers:
 
-        def begin(
+        def start_engine(
             program: str | None = None,
             config: Mapping[str, Any] = programs.CONFIG,
             secrets: Mapping[str, str] | None = None,
@@ -51,9 +51,9 @@ def start(program_venv: Path, tmp_path_factory: pytest.TempPathFactory) -> Gener
             double = Double(cloud=Cloud(existing, folder))
             prepare(double.cloud)
             programs.write(folder, program_venv, program)
-            providers = running.enter_context(double.serve())
+            providers = servers.enter_context(double.serve())
             engine = Engine(folder, program_venv, double, providers, dict(config), dict(secrets or {}))
             engine.init()
             return engine
 
-        yield begin
+        yield start_engine

@@ -24,25 +24,25 @@ TIMEOUT = 240.0
 
 
 def missing_tool() -> str | None:
-    """Return which tools the tests need, if one is missing."""
+    """Return a message if a tool that the tests need is missing, and None otherwise."""
     if shutil.which("pulumi") is None or shutil.which("pulumi-language-python") is None:
         return "needs pulumi on PATH, with pulumi-language-python"
     return None
 
 
 def make_venv(folder: Path) -> Path:
-    """Create a venv with pip, from which the engine lists packages, and with this interpreter's packages."""
+    """Create a venv with this interpreter's packages, and with pip, which the engine lists packages with."""
     venv.create(folder, with_pip=True)
-    there = sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)})
-    # A program spends its few seconds on imports, which take a fifth less time without garbage collection.
+    site_packages = sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)})
+    # Most of a program's run time is imports, which are 20% faster without garbage collection.
     lines = [sysconfig.get_path("purelib"), "import gc; gc.disable()"]
-    (Path(there) / "packages-of-the-tests.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (Path(site_packages) / "test-packages.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """An operation of the engine on a resource, done or (in a preview) planned."""
+    """An operation of the engine on a resource: done, or planned in a preview."""
 
     op: str
     urn: str
@@ -68,21 +68,25 @@ class Run:
 
     @property
     def steps(self) -> list[Step]:
-        """The operations that change something."""
-        found = [event["resourcePreEvent"]["metadata"] for event in self.events if "resourcePreEvent" in event]
-        return [Step(one["op"], one["urn"]) for one in found if one["op"] not in ("same", "read", "refresh")]
+        """The operations that change a resource."""
+        operations = [event["resourcePreEvent"]["metadata"] for event in self.events if "resourcePreEvent" in event]
+        return [
+            Step(metadata["op"], metadata["urn"])
+            for metadata in operations
+            if metadata["op"] not in ("same", "read", "refresh")
+        ]
 
     @property
     def errors(self) -> list[str]:
         """Error messages of the engine."""
-        found = [event["diagnosticEvent"] for event in self.events if "diagnosticEvent" in event]
-        return [one["message"] for one in found if one["severity"] == "error"]
+        diagnostics = [event["diagnosticEvent"] for event in self.events if "diagnosticEvent" in event]
+        return [diagnostic["message"] for diagnostic in diagnostics if diagnostic["severity"] == "error"]
 
     @property
     def warnings(self) -> list[str]:
         """Warnings of the engine."""
-        found = [event["diagnosticEvent"] for event in self.events if "diagnosticEvent" in event]
-        return [one["message"] for one in found if one["severity"] == "warning"]
+        diagnostics = [event["diagnosticEvent"] for event in self.events if "diagnosticEvent" in event]
+        return [diagnostic["message"] for diagnostic in diagnostics if diagnostic["severity"] == "warning"]
 
     def ok(self) -> "Run":
         """Return this run. Raises AssertionError if the command failed."""
@@ -92,7 +96,7 @@ class Run:
 
 @dataclass(slots=True)
 class Engine:
-    """A stack. ``folder`` is the project's; the folders of state and home are beside it."""
+    """A stack. ``folder`` is the project's; the state and home folders are next to it."""
 
     folder: Path
     venv: Path
@@ -110,10 +114,9 @@ class Engine:
 
     @property
     def environ(self) -> dict[str, str]:
-        # No cloud credentials of this machine, and no network access.
-        """The environment of the commands."""
-        kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
-        return kept | {
+        """The environment of the commands, without this machine's cloud credentials."""
+        variables = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
+        return variables | {
             "HOME": str(self.folder.parent / "home"),
             "PULUMI_HOME": str(self.folder.parent / "home" / ".pulumi"),
             "PULUMI_BACKEND_URL": (self.folder.parent / "state").as_uri(),
@@ -139,13 +142,13 @@ class Engine:
         self.configure(self.config)
 
     def configure(self, config: Mapping[str, Any]) -> None:
-        """Write the stack's config file; encrypted values stay."""
+        """Write the stack's config file, with the encrypted values that it has."""
         file = self.folder / f"Pulumi.{STACK}.yaml"
-        read: Any = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
-        before: dict[str, Any] = read.get("config") or {}
-        kept = {key: value for key, value in before.items() if key in self.secrets}
-        read["config"] = {**config, **kept}
-        file.write_text(yaml.safe_dump(read), encoding="utf-8")
+        file_content: Any = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
+        previous: dict[str, Any] = file_content.get("config") or {}
+        encrypted = {key: value for key, value in previous.items() if key in self.secrets}
+        file_content["config"] = {**config, **encrypted}
+        file.write_text(yaml.safe_dump(file_content), encoding="utf-8")
         self.config = dict(config)
 
     def up(self, *flags: str) -> Run:
@@ -166,13 +169,13 @@ class Engine:
 
     def outputs(self) -> dict[str, Any]:
         """Return the stack outputs, with secrets in plain text."""
-        shown = self.command("stack", "output", "--json", "--show-secrets").ok().output
-        # Secrets in this output are expected: do not search it for leaks.
+        output = self.command("stack", "output", "--json", "--show-secrets").ok().output
+        # This output has the secrets by design: tests must not search it for leaks.
         self.console_output.pop()
-        return json.loads(shown)
+        return json.loads(output)
 
-    def kept(self) -> list[str]:
-        """Return the output `retained_on_destroy`: what `destroy` leaves."""
+    def retained_on_destroy(self) -> list[str]:
+        """Return the output `retained_on_destroy`: the resources that `destroy` leaves."""
         return self.outputs().get("retained_on_destroy", [])
 
     def cancel(self) -> Run:
@@ -198,8 +201,10 @@ class Engine:
     @property
     def resources(self) -> list[dict[str, Any]]:
         """The resources in the state that a provider manages."""
-        found = self.state.get("resources", [])
-        return [one for one in found if one.get("custom") and not one["type"].startswith("pulumi:")]
+        resources = self.state.get("resources", [])
+        return [
+            resource for resource in resources if resource.get("custom") and not resource["type"].startswith("pulumi:")
+        ]
 
     @property
     def pending(self) -> list[dict[str, Any]]:
@@ -212,7 +217,7 @@ _COMMANDS_WITH_EVENTS = ("up", "preview", "refresh", "destroy")
 
 
 class Running:
-    """A running command; a context manager that kills it at exit."""
+    """A running command; as a context manager it kills the command at exit."""
 
     def __init__(self, engine: Engine, arguments: tuple[str, ...]) -> None:
         self.engine = engine

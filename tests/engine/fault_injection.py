@@ -1,10 +1,10 @@
-"""`make fault-injection`: each create, update and delete fails once, one at a time, and the stack has to converge.
+"""`make fault-injection`: each create, update and delete fails once, one at a time; the stack has to converge.
 
 python -m tests.engine.fault_injection --help
 
 For each resource of a stack: an `up` in which its creation fails, an `up` that succeeds, a `destroy` in which its
-deletion fails, a `destroy` that succeeds. Nothing may be left in the account that the output `retained_on_destroy` does
-not name. Then each update, caused by new tags or labels. Takes hours.
+deletion fails, a `destroy` that succeeds. The account may contain only leftovers that the output `retained_on_destroy`
+names. Then each update, caused by new tags or labels. Takes hours.
 """
 
 import argparse
@@ -45,7 +45,7 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class FaultInjection:
-    """The runs of one stack; each creates its own engine in ``folder``."""
+    """The runs of a stack; each run has its own engine in ``folder``."""
 
     stack: str
     venv: Path
@@ -75,14 +75,14 @@ class FaultInjection:
         if plan.urn is None:
             return None
         self.statistics.faults[action] += 1
-        what = f"{self.stack}: {action} {n} ({fault.name.lower()}) {plan.urn.split('::', 2)[2]}"
+        operation = f"{self.stack}: {action} {n} ({fault.name.lower()}) {plan.urn.split('::', 2)[2]}"
         if first.code == 0:
-            self.statistics.failures.append(f"{what}: the engine reported no error")
+            self.statistics.failures.append(f"{operation}: the engine reported no error")
         if command == "up":
             account.clean_up_manually(engine)
         second = _run(engine, command)
         if second.code:
-            self.statistics.failures.append(f"{what}: the retry failed: {second.errors}")
+            self.statistics.failures.append(f"{operation}: the retry failed: {second.errors}")
         return plan.urn
 
     def creates_and_deletes(self, n: int, fault: Fault) -> bool:
@@ -93,11 +93,11 @@ class FaultInjection:
             drift = engine.refresh("--expect-no-changes")
             if drift.code:
                 self.statistics.failures.append(f"{self.stack}: create {n} ({fault.name.lower()}): {drift.errors}")
-            kept = engine.kept()
+            retained = engine.retained_on_destroy()
             deleted = self.fail_and_retry(engine, "delete", n, fault, "destroy")
-            left = [*engine.resources, *account.unexplained_leftovers(engine.double.cloud, kept)]
-            if left:
-                self.statistics.failures.append(f"{self.stack}: {n} ({fault.name.lower()}): left {left}")
+            leftovers = [*engine.resources, *account.unexplained_leftovers(engine.double.cloud, retained)]
+            if leftovers:
+                self.statistics.failures.append(f"{self.stack}: {n} ({fault.name.lower()}): leftovers {leftovers}")
             return created is not None or deleted is not None
 
     def updates(self, every: int, first: int, faults: tuple[Fault, ...]) -> None:
@@ -121,7 +121,7 @@ class FaultInjection:
 
 
 def _label(stack: str, value: str) -> dict[str, Any]:
-    return {"labels": {"try": value}} if stack.startswith("gcp") else {"tags": {"Try": value}}
+    return {"labels": {"attempt": value}} if stack.startswith("gcp") else {"tags": {"Attempt": value}}
 
 
 def _run(engine: Engine, command: str) -> Run:

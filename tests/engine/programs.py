@@ -1,4 +1,4 @@
-"""Programs for the engine: a short program for one test, or the project itself."""
+"""Programs for the engine: a short program for a test, or the repository's program."""
 
 import shutil
 import textwrap
@@ -12,13 +12,13 @@ ROOT = Path(__file__).parents[2]
 CONFIG = {"aws:region": "eu-west-1"}
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-0000-0000-000000000000"
-# `default` is the VPC that every Google Cloud project has.
+# `default` is the default VPC of a Google Cloud project.
 EXISTING = (CERTIFICATE, KEY, "default")
 OAUTH_SECRET = "planted-oauth-client-secret-9c2f"
 
 
 def secrets_of(stack: str) -> dict[str, str]:
-    """Return the secrets that a stack needs beside Pulumi.<stack>.yaml."""
+    """Return the secrets of a stack, which are not in Pulumi.<stack>.yaml."""
     return {"mlflow:gcpOauthClientSecret": OAUTH_SECRET} if stack.startswith("gcp") else {}
 
 
@@ -46,11 +46,11 @@ def config_of(stack: str, settings: Mapping[str, Any] | None = None) -> dict[str
 def with_settings(config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the config, merged with these settings of its component."""
     component = next(name for name in ("mlflow:aws", "mlflow:gcp") if name in config)
-    return {**config, component: _over(config[component], settings)}
+    return {**config, component: _merge(config[component], settings)}
 
 
-def _over(below: Any, above: Any) -> Any:
-    if not isinstance(below, Mapping) or not isinstance(above, Mapping):
-        return above
-    first, second = cast("Mapping[str, Any]", below), cast("Mapping[str, Any]", above)
-    return {**first, **{name: _over(first.get(name), value) for name, value in second.items()}}
+def _merge(base: Any, override: Any) -> Any:
+    if not isinstance(base, Mapping) or not isinstance(override, Mapping):
+        return override
+    first, second = cast("Mapping[str, Any]", base), cast("Mapping[str, Any]", override)
+    return {**first, **{name: _merge(first.get(name), value) for name, value in second.items()}}

@@ -92,7 +92,7 @@ def deploy(start: Start, table: Table) -> Engine:
 
 def destroy(engine: Engine) -> None:
     """Destroy the stack, and check that only documented leftovers stay."""
-    retained = engine.kept()
+    retained = engine.retained_on_destroy()
     engine.destroy().ok()
     assert account.unexplained_leftovers(engine.double.cloud, retained) == []
 
