@@ -1,6 +1,6 @@
-"""A checker of the PromQL of the alerts: names are known, and parentheses are balanced.
+"""Validates the PromQL of the alerts: known names, and balanced parentheses.
 
-https://cloud.google.com/monitoring/promql/promql-mapping; log-based metrics want monitored_resource.
+https://cloud.google.com/monitoring/promql/promql-mapping; log-based metrics require monitored_resource.
 """
 
 import re
@@ -15,36 +15,36 @@ _TOKEN = re.compile(
 _WORDS = frozenset({"and", "by", "histogram_quantile", "increase", "le", "on", "sum"})
 
 
-def selectors(query: str, own: Mapping[str, Metric]) -> list[tuple[str, Mapping[str, str]]]:
+def selectors(query: str, log_metrics: Mapping[str, Metric]) -> list[tuple[str, Mapping[str, str]]]:
     """(metric type, labels) of each selector of a query. Raises ValueError for an invalid query."""
-    parts = {name: "" for name, metric in own.items() if metric.value != "DISTRIBUTION"}
-    spread = [name for name, metric in own.items() if metric.value == "DISTRIBUTION"]
-    known = {_mapped(name): name for name in parts}
-    known |= {_mapped(name) + part: name for name in spread for part in ("_bucket", "_count", "_sum")}
+    scalars = {name: "" for name, metric in log_metrics.items() if metric.value != "DISTRIBUTION"}
+    distributions = [name for name, metric in log_metrics.items() if metric.value == "DISTRIBUTION"]
+    known = {_promql_name(name): name for name in scalars}
+    known |= {_promql_name(name) + suffix: name for name in distributions for suffix in ("_bucket", "_count", "_sum")}
     found: list[tuple[str, Mapping[str, str]]] = []
-    place, depth = 0, 0
-    while place < len(query):
-        token = _TOKEN.match(query, place)
+    position, depth = 0, 0
+    while position < len(query):
+        token = _TOKEN.match(query, position)
         if token is None or (token["word"] and token["word"] not in _WORDS):
-            raise ValueError(f"{query[place:]!r} is not understood")
+            raise ValueError(f"{query[position:]!r} is not valid PromQL")
         if token["metric"]:
             labels = dict(re.findall(r'(\w+)="([^"]*)"', token["labels"]))
             resource = labels.get("monitored_resource", "")
-            if token["metric"] not in known or own[known[token["metric"]]].resource != resource:
-                raise ValueError(f"{token['metric']} of {resource} is not known")
+            if token["metric"] not in known or log_metrics[known[token["metric"]]].resource != resource:
+                raise ValueError(f"{token['metric']} of {resource} is unknown")
             if not labels.keys() - {"monitored_resource"} <= RESOURCES[resource]:
                 raise ValueError(f"{resource} has no such labels: {labels}")
             found.append((known[token["metric"]], labels))
         depth += bool(token["open"]) - bool(token["close"])
         if depth < 0:
             break
-        place = token.end()
+        position = token.end()
     if depth or not found:
-        raise ValueError(f"{query!r} does not close its brackets, or asks for nothing")
+        raise ValueError(f"{query!r} has unbalanced parentheses or no selector")
     return found
 
 
-def _mapped(metric: str) -> str:
+def _promql_name(metric: str) -> str:
     """The PromQL name of a metric type: / becomes :, and invalid characters become _."""
     domain, path = metric.split("/", 1)
     return ":".join(re.sub(r"[^A-Za-z0-9_]", "_", part) for part in (domain, path))

@@ -1,4 +1,4 @@
-"""A recorded Monitoring component with placeholders for the service and the database."""
+"""A recorded Monitoring component, with fakes of the service and the database."""
 
 import dataclasses
 import functools
@@ -25,19 +25,19 @@ METRIC = "gcp:logging/metric:Metric"
 INSTANCE = "mlflow-database-a1b2c3"
 
 
-class _Service(pulumi.ComponentResource):
+class _FakeService(pulumi.ComponentResource):
     def __init__(self) -> None:
         super().__init__("mlflow:gcp:Service", "mlflow-service")
         random.RandomId("mlflow-version", byte_length=1, opts=pulumi.ResourceOptions(parent=self))
 
 
-class _Database(pulumi.ComponentResource):
+class _FakeDatabase(pulumi.ComponentResource):
     def __init__(self) -> None:
         super().__init__("mlflow:gcp:Database", "mlflow-database")
         self.instance_name = pulumi.Output.from_input(INSTANCE)
 
 
-def recorded(
+def record_monitoring(
     *, stack: str = "dev", name: str = "mlflow", tier: str = "db-g1-small", app: AppSettings | None = None, **args: Any
 ) -> Graph:
     def program() -> None:
@@ -46,8 +46,8 @@ def recorded(
             MonitoringSettings(**args),
             app=app or AppSettings(),
             tier=tier,
-            database=cast("Database", _Database()),
-            service=cast("Service", _Service()),
+            database=cast("Database", _FakeDatabase()),
+            service=cast("Service", _FakeService()),
         )
         pulumi.export("dashboard_url", monitoring.dashboard_url)
 
@@ -55,25 +55,25 @@ def recorded(
 
 
 @functools.cache
-def graph() -> Graph:
-    return recorded(alarm_email="ops@example.com", latency_threshold_seconds=7, log_retention_days=45)
+def default_graph() -> Graph:
+    return record_monitoring(alarm_email="ops@example.com", latency_threshold_seconds=7, log_retention_days=45)
 
 
-def own_metrics(of: Graph) -> Mapping[str, Metric]:
+def log_metrics(graph: Graph) -> Mapping[str, Metric]:
     """The log-based metrics by type."""
-    found: dict[str, Metric] = {}
-    for one in of.of(METRIC):
-        described = one.inputs["metricDescriptor"]
-        labels = {label["key"]: label["valueType"] for label in described.get("labels", ())}
-        found[f"logging.googleapis.com/user/{one.inputs['name']}"] = Metric(
-            "gae_app", described["metricKind"], described["valueType"], labels
+    metrics: dict[str, Metric] = {}
+    for metric in graph.of(METRIC):
+        descriptor = metric.inputs["metricDescriptor"]
+        labels = {label["key"]: label["valueType"] for label in descriptor.get("labels", ())}
+        metrics[f"logging.googleapis.com/user/{metric.inputs['name']}"] = Metric(
+            "gae_app", descriptor["metricKind"], descriptor["valueType"], labels
         )
-    return found
+    return metrics
 
 
-def conditions(of: Graph, kind: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def conditions(graph: Graph, kind: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """(policy name, condition) of each condition of a kind."""
-    for policy in of.of(POLICY):
+    for policy in graph.of(POLICY):
         for condition in policy.inputs["conditions"]:
             if kind in condition:
                 yield policy.name, condition[kind]
