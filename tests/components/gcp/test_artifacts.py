@@ -14,21 +14,21 @@ from .helpers import PROJECT, make_deployment, only
 BUCKET = "gcp:storage/bucket:Bucket"
 
 
-def recorded(*, deletion_protection: bool = False, **args: Any) -> tuple[Graph, Artifacts]:
-    made: list[Artifacts] = []
+def record_artifacts(*, deletion_protection: bool = False, **args: Any) -> tuple[Graph, Artifacts]:
+    components: list[Artifacts] = []
     graph = record(
-        lambda: made.append(
+        lambda: components.append(
             Artifacts(make_deployment(deletion_protection=deletion_protection), ArtifactsSettings(**args))
         )
     )
-    return graph, made[0]
+    return graph, components[0]
 
 
 def bucket(**args: Any) -> Resource:
-    return only(recorded(**args)[0], BUCKET)
+    return only(record_artifacts(**args)[0], BUCKET)
 
 
-def rules(**args: Any) -> dict[str, Any]:
+def lifecycle_rules(**args: Any) -> dict[str, Any]:
     return {rule["action"]["type"]: rule["condition"] for rule in bucket(**args).inputs["lifecycleRules"]}
 
 
@@ -38,36 +38,39 @@ def test_bucket_is_private() -> None:
     assert inputs["publicAccessPrevention"] == "enforced"
 
 
-def test_retention_of_noncurrent_and_deleted_objects() -> None:
+def test_noncurrent_versions_and_deleted_objects_are_kept_for_the_configured_days() -> None:
     inputs = bucket(noncurrent_version_days=5, soft_delete_days=14).inputs
     assert inputs["versioning"] == {"enabled": True}
     assert inputs["softDeletePolicy"] == {"retentionDurationSeconds": 14 * 86_400}
-    assert rules(noncurrent_version_days=5)["Delete"] == {"daysSinceNoncurrentTime": 5, "withState": "ARCHIVED"}
+    assert lifecycle_rules(noncurrent_version_days=5)["Delete"] == {
+        "daysSinceNoncurrentTime": 5,
+        "withState": "ARCHIVED",
+    }
 
 
 def test_soft_delete_can_be_disabled() -> None:
-    # The default would be 7 days.
+    # Cloud Storage's default is 7 days.
     assert bucket(soft_delete_days=0).inputs["softDeletePolicy"] == {"retentionDurationSeconds": 0}
 
 
 def test_incomplete_uploads_are_aborted() -> None:
-    assert rules()["AbortIncompleteMultipartUpload"] == {"age": 7}
+    assert lifecycle_rules()["AbortIncompleteMultipartUpload"] == {"age": 7}
 
 
-def test_no_lifecycle_rule_affects_live_objects() -> None:
-    assert set(rules()) == {"Delete", "AbortIncompleteMultipartUpload"}
+def test_lifecycle_rules_affect_noncurrent_objects_and_uploads_only() -> None:
+    assert set(lifecycle_rules()) == {"Delete", "AbortIncompleteMultipartUpload"}
 
 
 @pytest.mark.parametrize("protected", [True, False])
 def test_force_destroy_is_off_with_deletion_protection(protected: bool) -> None:
-    made = bucket(deletion_protection=protected)
-    assert made.inputs["forceDestroy"] is not protected
-    assert made.protect is protected
+    artifact_bucket = bucket(deletion_protection=protected)
+    assert artifact_bucket.inputs["forceDestroy"] is not protected
+    assert artifact_bucket.protect is protected
 
 
-@pytest.mark.parametrize(("given", "location"), [(None, "EUROPE-WEST1"), ("EU", "EU"), ("us-east1", "US-EAST1")])
-def test_location_is_the_region_or_the_setting(given: str | None, location: str) -> None:
-    assert bucket(location=given).inputs["location"] == location
+@pytest.mark.parametrize(("setting", "location"), [(None, "EUROPE-WEST1"), ("EU", "EU"), ("us-east1", "US-EAST1")])
+def test_location_is_the_region_or_the_setting(setting: str | None, location: str) -> None:
+    assert bucket(location=setting).inputs["location"] == location
 
 
 def test_name_is_generated_or_configured() -> None:
@@ -75,18 +78,16 @@ def test_name_is_generated_or_configured() -> None:
     assert bucket(bucket_name="acme-artifacts").inputs["name"] == "acme-artifacts"
 
 
-def test_url_names_the_bucket() -> None:
-    found: list[str] = []
-    record(
-        lambda: Artifacts(make_deployment(), ArtifactsSettings(bucket_name="acme-artifacts")).url.apply(found.append)
-    )
-    assert found == ["gs://acme-artifacts"]
+def test_url_has_the_bucket_name() -> None:
+    urls: list[str] = []
+    record(lambda: Artifacts(make_deployment(), ArtifactsSettings(bucket_name="acme-artifacts")).url.apply(urls.append))
+    assert urls == ["gs://acme-artifacts"]
 
 
-def test_retained_resources_are_listed() -> None:
-    (kept,) = recorded(soft_delete_days=14)[1].retained_on_destroy
-    assert "14 days" in kept
-    assert not recorded(soft_delete_days=0)[1].retained_on_destroy
+def test_soft_deleted_objects_are_listed_as_retained() -> None:
+    (line,) = record_artifacts(soft_delete_days=14)[1].retained_on_destroy
+    assert "14 days" in line
+    assert not record_artifacts(soft_delete_days=0)[1].retained_on_destroy
 
 
 def test_bucket_has_labels_and_project() -> None:

@@ -1,4 +1,4 @@
-"""Validation of mlflow:gcp."""
+"""Validation of the settings mlflow:gcp."""
 
 import contextlib
 import json
@@ -7,8 +7,7 @@ from typing import Any
 
 import pulumi
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as some
+from hypothesis import given, settings, strategies
 
 from components import SettingsError
 from components.config import Config, read_config
@@ -18,44 +17,48 @@ from components.validation import validate_args
 from preview.recorder import record
 from tests.components.test_config import arbitrary_values
 
-CLIENT = "123456789012-abc.apps.googleusercontent.com"
+CLIENT_ID = "123456789012-abc.apps.googleusercontent.com"
 SECRET = "hidden"
 _KEY = "mlflow:gcpOauthClientSecret"
 VIEWERS = {"viewer": ["domain:example.com"]}
-NEEDED: Mapping[str, Any] = {"project": "my-project", "region": "europe-west1", "oauthClient": {"clientId": CLIENT}}
+REQUIRED: Mapping[str, Any] = {
+    "project": "my-project",
+    "region": "europe-west1",
+    "oauthClient": {"clientId": CLIENT_ID},
+}
 
 
-def read(given: object, secret: str | None = SECRET, further: Mapping[str, str] | None = None) -> Config:
-    found: list[Config] = []
-    values = {"mlflow:gcp": json.dumps(given), **({_KEY: secret} if secret else {}), **(further or {})}
-    record(lambda: found.append(read_config()), config=values, secret_keys=[_KEY])
-    return found[0]
+def read(value: object, secret: str | None = SECRET, other_config: Mapping[str, str] | None = None) -> Config:
+    configs: list[Config] = []
+    values = {"mlflow:gcp": json.dumps(value), **({_KEY: secret} if secret else {}), **(other_config or {})}
+    record(lambda: configs.append(read_config()), config=values, secret_keys=[_KEY])
+    return configs[0]
 
 
-def gcp(given: Mapping[str, Any]) -> GcpMlflowSettings:
-    found = read({**NEEDED, **given}).gcp
-    assert found is not None
-    return found
+def gcp(overrides: Mapping[str, Any]) -> GcpMlflowSettings:
+    args = read({**REQUIRED, **overrides}).gcp
+    assert args is not None
+    return args
 
 
-def problems(given: Mapping[str, Any], secret: str | None = SECRET) -> list[str]:
+def problems(overrides: Mapping[str, Any], secret: str | None = SECRET) -> list[str]:
     with pytest.raises(SettingsError) as caught:
-        read({**NEEDED, **given}, secret)
+        read({**REQUIRED, **overrides}, secret)
     return caught.value.problems
 
 
 def test_project_and_region_default_to_the_providers() -> None:
-    further = {"gcp:project": "theirs-1", "gcp:region": "us-central1"}
-    found = read({"oauthClient": {"clientId": CLIENT}}, further=further).gcp
-    assert found
-    assert (found.project, found.region, found.app_location) == ("theirs-1", "us-central1", "us-central")
-    found = read(NEEDED, further=further).gcp
-    assert found
-    assert (found.project, found.region, found.app_location) == ("my-project", "europe-west1", "europe-west")
+    provider_config = {"gcp:project": "provider-project", "gcp:region": "us-central1"}
+    args = read({"oauthClient": {"clientId": CLIENT_ID}}, other_config=provider_config).gcp
+    assert args
+    assert (args.project, args.region, args.app_location) == ("provider-project", "us-central1", "us-central")
+    args = read(REQUIRED, other_config=provider_config).gcp
+    assert args
+    assert (args.project, args.region, args.app_location) == ("my-project", "europe-west1", "europe-west")
 
 
 @pytest.mark.parametrize(
-    ("wrong", "problem"),
+    ("invalid", "problem"),
     [
         (
             {"region": "europe-west"},
@@ -167,15 +170,15 @@ def test_project_and_region_default_to_the_providers() -> None:
     ],
     ids=str,
 )
-def test_error_names_setting_value_and_expected_value(wrong: Mapping[str, Any], problem: str) -> None:
-    (found,) = problems(wrong)
-    assert found.startswith(f"mlflow:gcp.{problem}")
+def test_error_names_setting_value_and_expected_value(invalid: Mapping[str, Any], problem: str) -> None:
+    (problem_text,) = problems(invalid)
+    assert problem_text.startswith(f"mlflow:gcp.{problem}")
 
 
 @pytest.mark.parametrize(
-    ("oauth_client", "secret", "at"),
+    ("oauth_client", "secret", "setting"),
     [
-        ({"clientId": CLIENT}, None, "oauthClient.clientId"),
+        ({"clientId": CLIENT_ID}, None, "oauthClient.clientId"),
         ({"clientIdSecret": "projects/p-12345/secrets/id"}, None, "oauthClient.clientSecretSecret"),
         (
             {"clientIdSecret": "projects/p-12345/secrets/id", "clientSecretSecret": "projects/p-12345/secrets/secret"},
@@ -187,25 +190,25 @@ def test_error_names_setting_value_and_expected_value(wrong: Mapping[str, Any], 
             None,
             "oauthClient.clientIdSecret",
         ),
-        ({"clientId": CLIENT, "desktopClientIds": ["mine"]}, SECRET, "oauthClient.desktopClientIds"),
+        ({"clientId": CLIENT_ID, "desktopClientIds": ["mine"]}, SECRET, "oauthClient.desktopClientIds"),
     ],
     ids=str,
 )
 def test_incomplete_oauth_client_names_the_setting(
-    oauth_client: Mapping[str, Any], secret: str | None, at: str
+    oauth_client: Mapping[str, Any], secret: str | None, setting: str
 ) -> None:
-    (found,) = problems({"oauthClient": oauth_client}, secret)
-    assert found.startswith(f"mlflow:gcp.{at}: ")
-    assert SECRET not in found
+    (problem,) = problems({"oauthClient": oauth_client}, secret)
+    assert problem.startswith(f"mlflow:gcp.{setting}: ")
+    assert SECRET not in problem
 
 
 @pytest.mark.parametrize("name", ["oauthClientSecret", "oauth_client_secret"])
 def test_secret_in_the_object_is_rejected_and_not_shown(name: str) -> None:
-    (found,) = problems({name: "planted"})
-    assert found.startswith(
+    (problem,) = problems({name: "planted"})
+    assert problem.startswith(
         f"mlflow:gcp.{name}: not allowed here, set it as a secret: `pulumi config set --secret {_KEY}`"
     )
-    assert "planted" not in found
+    assert "planted" not in problem
 
 
 def test_problems_of_both_clouds_are_reported_together() -> None:
@@ -232,7 +235,7 @@ def test_problems_of_both_clouds_are_reported_together() -> None:
     ]
 
 
-def test_development_and_production_defaults() -> None:
+def test_environment_selects_the_defaults() -> None:
     development, production = gcp({}), gcp({"environment": "production"})
     assert (development.deletion_protection, production.deletion_protection) == (False, True)
     assert (development.database.availability, production.database.availability) == ("ZONAL", "REGIONAL")
@@ -240,13 +243,13 @@ def test_development_and_production_defaults() -> None:
 
 
 def test_client_secret_stays_secret() -> None:
-    found = read(NEEDED)
-    assert found.gcp
-    assert isinstance(found.gcp.oauth_client_secret, pulumi.Output)
-    assert SECRET not in repr(found)
+    config = read(REQUIRED)
+    assert config.gcp
+    assert isinstance(config.gcp.oauth_client_secret, pulumi.Output)
+    assert SECRET not in repr(config)
 
 
-def test_members_without_role() -> None:
+def test_members_without_role_are_those_that_no_rule_matches() -> None:
     members = [
         "user:Ann@example.com",
         "user:bob@example.com",
@@ -254,7 +257,7 @@ def test_members_without_role() -> None:
         "serviceAccount:job@my-project.iam.gserviceaccount.com",
         "domain:example.com",
         "domain:third.example",
-        # Their members' addresses are unknown.
+        # The addresses of their members are unknown.
         "group:ml@example.com",
         "principalSet://iam.googleapis.com/locations/global/workforcePools/pool/*",
     ]
@@ -273,11 +276,11 @@ def test_app_engine_locations_match_regions() -> None:
 
 
 @settings(max_examples=200)
-@given(some.data())
-def test_random_value_raises_only_settings_errors(data: some.DataObject) -> None:
-    right: dict[str, Any] = {
-        **NEEDED,
-        "oauthClient": {"clientId": CLIENT, "desktopClientIds": [CLIENT]},
+@given(strategies.data())
+def test_random_value_raises_only_settings_errors(data: strategies.DataObject) -> None:
+    settings_tree: dict[str, Any] = {
+        **REQUIRED,
+        "oauthClient": {"clientId": CLIENT_ID, "desktopClientIds": [CLIENT_ID]},
         "oauth_client_secret": "x",
         "labels": {"team": "a"},
         "app": {"location": "europe-west", "memoryGb": 4, "service": "mlflow"},
@@ -292,13 +295,13 @@ def test_random_value_raises_only_settings_errors(data: some.DataObject) -> None
         "image": {"baseImage": "a"},
         "monitoring": {"alarmEmail": "a@example.com"},
     }
-    place = right
+    group = settings_tree
     while True:
-        name = data.draw(some.sampled_from(sorted(place)))
-        if not isinstance(place[name], dict) or data.draw(some.booleans()):
-            place[name] = data.draw(arbitrary_values)
+        name = data.draw(strategies.sampled_from(sorted(group)))
+        if not isinstance(group[name], dict) or data.draw(strategies.booleans()):
+            group[name] = data.draw(arbitrary_values)
             break
-        place[name] = dict(place[name])
-        place = place[name]
+        group[name] = dict(group[name])
+        group = group[name]
     with contextlib.suppress(SettingsError):
-        validate_args(GcpMlflowSettings, right, "mlflow", production=True)
+        validate_args(GcpMlflowSettings, settings_tree, "mlflow", production=True)
