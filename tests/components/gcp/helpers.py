@@ -1,4 +1,4 @@
-"""What tests of single components and of whole stacks share."""
+"""Helpers for the tests of child components and of whole stacks."""
 
 import functools
 import json
@@ -22,7 +22,7 @@ __all__ = [
     "make_deployment",
     "only",
     "record_stack",
-    "urns_needed_by",
+    "transitive_dependencies",
 ]
 
 HOST = f"{PROJECT}.ew.r.appspot.com"
@@ -51,17 +51,17 @@ def make_deployment(*, deletion_protection: bool = False) -> Deployment:
 
 def only(graph: Graph, kind: str, name: str | None = None) -> Resource:
     """The only resource of a type, or of a type and a name."""
-    found = [one for one in graph.of(kind) if name is None or one.name == name]
-    assert len(found) == 1, f"{kind} {name or ''}: {[one.name for one in found]}"
-    return found[0]
+    resources = [resource for resource in graph.of(kind) if name is None or resource.name == name]
+    assert len(resources) == 1, f"{kind} {name or ''}: {[resource.name for resource in resources]}"
+    return resources[0]
 
 
 def record_stack(settings: Mapping[str, Any] | None = None, *, stack: str = "dev") -> Graph:
     """The graph of a GcpMlflow with these settings over MINIMAL_ARGS; cached."""
-    given = {**MINIMAL_ARGS, **(settings or {})}
-    if given.get("app", {}).get("mode") != "existing" and "clientIdSecret" not in given["oauthClient"]:
-        given["oauth_client_secret"] = OAUTH_SECRET
-    return _recorded(json.dumps(given), stack)
+    args = {**MINIMAL_ARGS, **(settings or {})}
+    if args.get("app", {}).get("mode") != "existing" and "clientIdSecret" not in args["oauthClient"]:
+        args["oauth_client_secret"] = OAUTH_SECRET
+    return _recorded(json.dumps(args), stack)
 
 
 @functools.cache
@@ -72,18 +72,18 @@ def _recorded(settings: str, stack: str) -> Graph:
     return record(program, stack_name=stack)
 
 
-def urns_needed_by(graph: Graph, resource: Resource) -> set[str]:
+def transitive_dependencies(graph: Graph, resource: Resource) -> set[str]:
     """The URNs of all resources that are created before a resource and deleted after it.
 
-    The engine goes by dependencies and parents (pulumi, pkg/resource/graph/dependency_graph.go).
+    The engine's order follows dependencies and parents (pulumi, pkg/resource/graph/dependency_graph.go).
     """
-    found: set[str] = set()
-    open_ends = [resource]
-    while open_ends:
-        one = open_ends.pop()
-        for urn in {*one.dependencies, one.parent} - found:
-            found.add(urn)
-            known = graph.by_urn(urn)
-            if known is not None:
-                open_ends.append(known)
-    return found
+    urns: set[str] = set()
+    queue = [resource]
+    while queue:
+        current = queue.pop()
+        for urn in {*current.dependencies, current.parent} - urns:
+            urns.add(urn)
+            dependency = graph.by_urn(urn)
+            if dependency is not None:
+                queue.append(dependency)
+    return urns

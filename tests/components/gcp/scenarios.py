@@ -1,4 +1,4 @@
-"""The stacks of GcpMlflow for snapshots and invariants."""
+"""Stacks of GcpMlflow for the tests of snapshots and invariants."""
 
 import functools
 import json
@@ -20,7 +20,7 @@ PROJECT = "my-project"
 OAUTH_SECRET = "planted-oauth-secret"
 _KEY = "mlflow:gcpOauthClientSecret"
 DIGEST = f"europe-west1-docker.pkg.dev/{PROJECT}/images/mlflow@sha256:{'0' * 64}"
-# The development stack's settings: a snapshot differs from it in the scenario's settings only.
+# The development stack's settings, which a scenario's settings override.
 MINIMAL: Mapping[str, Any] = {
     "project": PROJECT,
     "region": "europe-west1",
@@ -30,12 +30,12 @@ CLIENT = MINIMAL["oauthClient"]["clientId"]
 Scenario = functools.partial(scenario.Scenario, cloud="gcp")
 
 
-def config(given: Mapping[str, Any], secret: str | None = OAUTH_SECRET) -> dict[str, str]:
+def config(settings: Mapping[str, Any], secret: str | None = OAUTH_SECRET) -> dict[str, str]:
     """A stack config with these settings over the development stack's."""
-    return {"mlflow:gcp": json.dumps({**MINIMAL, **given}), **({_KEY: secret} if secret else {})}
+    return {"mlflow:gcp": json.dumps({**MINIMAL, **settings}), **({_KEY: secret} if secret else {})}
 
 
-def _two() -> None:
+def _two_components() -> None:
     for name in ("first", "second"):
         # A project has one application: the second component uses the first one's.
         app = {"service": name, **({} if name == "first" else {"mode": "existing"})}
@@ -45,7 +45,7 @@ def _two() -> None:
 
 
 def _with_providers() -> None:
-    given = pulumi.ResourceOptions(
+    options = pulumi.ResourceOptions(
         providers=[
             gcp.Provider("mine", project="other-project"),
             random.Provider("mine-random"),
@@ -53,7 +53,7 @@ def _with_providers() -> None:
         ]
     )
     args: Any = {**MINIMAL, "environment": "production", "oauth_client_secret": OAUTH_SECRET}
-    GcpMlflow("proxy", args, given)
+    GcpMlflow("proxy", args, options)
 
 
 SCENARIOS = (
@@ -121,7 +121,7 @@ SCENARIOS = (
         config=config({"image": {"imageUri": DIGEST}, "monitoring": {"alarmEmail": "ops@example.com"}}),
     ),
     Scenario(
-        name="callers",
+        name="clients",
         about="conditional members, a client service account, a desktop client",
         config=config(
             {
@@ -150,7 +150,7 @@ SCENARIOS = (
         ),
     ),
     Scenario(
-        name="moved-in",
+        name="moved-from-terraform",
         about="database and bucket names of a deployment of the Terraform module",
         config=config(
             {
@@ -163,7 +163,7 @@ SCENARIOS = (
     Scenario(
         name="two-in-one-stack",
         about="two components in one program",
-        program=_two,
+        program=_two_components,
         reviewed=False,
     ),
     Scenario(

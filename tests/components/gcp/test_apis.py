@@ -5,10 +5,10 @@ import pytest
 from preview.graph import Graph, Resource, dig
 
 from ..scenario import Scenario
-from .helpers import PROJECT, urns_needed_by
+from .helpers import PROJECT, transitive_dependencies
 from .scenarios import SCENARIOS
 
-SWITCH = "gcp:projects/service:Service"
+API = "gcp:projects/service:Service"
 DATABASE = "gcp:sql/databaseInstance:DatabaseInstance"
 # The API that the provider calls for each module of the SDK.
 API_OF = {
@@ -25,43 +25,43 @@ API_OF = {
     "sql": "sqladmin",
     "storage": "storage",
 }
-every_stack = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)
+every_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 
 
-def on(graph: Graph) -> set[str]:
-    return {one.inputs["service"].removesuffix(".googleapis.com") for one in graph.of(SWITCH)}
+def enabled_apis(graph: Graph) -> set[str]:
+    return {api.inputs["service"].removesuffix(".googleapis.com") for api in graph.of(API)}
 
 
-def others(graph: Graph) -> list[Resource]:
+def resources_other_than_apis(graph: Graph) -> list[Resource]:
     """Google Cloud resources other than the enabled APIs."""
-    return [one for one in graph.resources if one.type.startswith("gcp:") and one.type != SWITCH]
+    return [resource for resource in graph.resources if resource.type.startswith("gcp:") and resource.type != API]
 
 
-@every_stack
-def test_all_required_apis_are_enabled(scenario: Scenario) -> None:
+@every_scenario
+def test_exactly_the_required_apis_are_enabled(scenario: Scenario) -> None:
     graph = scenario.graph()
-    called = {API_OF[one.type.split(":")[1].split("/")[0]] for one in others(graph)}
-    # Used by Google for instances, the placeholder's build, clients' tokens and a private database.
-    unseen = {"compute", "appengineflex", "cloudbuild", "iamcredentials"}
-    if any(dig(one.inputs, "settings", "ipConfiguration", "privateNetwork") for one in graph.of(DATABASE)):
-        unseen.add("servicenetworking")
-    assert on(graph) == called | unseen
+    required = {API_OF[resource.type.split(":")[1].split("/")[0]] for resource in resources_other_than_apis(graph)}
+    # Google uses these for instances, the placeholder's build, clients' tokens and a private database.
+    indirect = {"compute", "appengineflex", "cloudbuild", "iamcredentials"}
+    if any(dig(database.inputs, "settings", "ipConfiguration", "privateNetwork") for database in graph.of(DATABASE)):
+        indirect.add("servicenetworking")
+    assert enabled_apis(graph) == required | indirect
 
 
-@every_stack
+@every_scenario
 def test_resources_depend_on_their_apis(scenario: Scenario) -> None:
     graph = scenario.graph()
-    for one in others(graph):
-        above = list(graph.ancestors(one))[-1]
-        switches = {other.urn for other in graph.of(SWITCH) if above in graph.ancestors(other)}
-        assert switches
-        assert switches <= urns_needed_by(graph, one), one.urn
+    for resource in resources_other_than_apis(graph):
+        root = list(graph.ancestors(resource))[-1]
+        api_urns = {api.urn for api in graph.of(API) if root in graph.ancestors(api)}
+        assert api_urns
+        assert api_urns <= transitive_dependencies(graph, resource), resource.urn
 
 
-@every_stack
+@every_scenario
 def test_destroy_leaves_apis_enabled(scenario: Scenario) -> None:
     graph = scenario.graph()
-    assert all(one.inputs["disableOnDestroy"] is False for one in graph.of(SWITCH))
-    for one in graph.of("mlflow:index:GcpMlflow"):
-        (said,) = [text for text in one.outputs["retained_on_destroy"] if text.startswith("the APIs of ")]
-        assert PROJECT in said
+    assert all(api.inputs["disableOnDestroy"] is False for api in graph.of(API))
+    for component in graph.of("mlflow:index:GcpMlflow"):
+        (line,) = [text for text in component.outputs["retained_on_destroy"] if text.startswith("the APIs of ")]
+        assert PROJECT in line

@@ -14,80 +14,80 @@ from .helpers import CLIENT_ID, HOST, MINIMAL_ARGS, NUMBER, OAUTH_SECRET, record
 
 URL = f"https://mlflow-dot-{HOST}"
 APPLICATION = "gcp:appengine/application:Application"
-WITH_ACCOUNT = {"access": {**MINIMAL_ARGS["access"], "clientServiceAccount": True}}
-OF_OTHERS = {"app": {"mode": "existing"}, "oauthClient": {}}
+WITH_CLIENT_ACCOUNT = {"access": {**MINIMAL_ARGS["access"], "clientServiceAccount": True}}
+EXISTING_APPLICATION = {"app": {"mode": "existing"}, "oauthClient": {}}
 
 
-def printed(settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def stack_outputs(settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     return record_stack(settings).of("mlflow:index:GcpMlflow")[0].outputs
 
 
-def pasted(lines: str) -> dict[str, str]:
-    """The variables of a shell after these commands, with pip and python stubbed."""
+def variables_set_by(lines: str) -> dict[str, str]:
+    """The MLFLOW_ variables of a shell after these commands, with pip and python stubbed."""
     script = f"pip() {{ :; }}\npython() {{ :; }}\nset -eu\n{lines}\nenv -0"
-    done = subprocess.run(
+    completed = subprocess.run(
         ["bash", "-c", script], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True
     )
-    pairs = [one.split("=", 1) for one in done.stdout.split("\0") if "=" in one]
+    pairs = [line.split("=", 1) for line in completed.stdout.split("\0") if "=" in line]
     return {name: value for name, value in pairs if name.startswith("MLFLOW_")}
 
 
-def no_client(monkeypatch: pytest.MonkeyPatch) -> None:
+def mock_google_managed_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the existing application use Google's own OAuth client, whose ID is unknown."""
 
-    def googles(name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        return {**known(name, inputs), "iap": {"enabled": True, "oauth2ClientId": ""}}
+    def with_google_managed_client(name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {**mock(name, inputs), "iap": {"enabled": True, "oauth2ClientId": ""}}
 
-    known = mock_outputs.RESOURCES[APPLICATION]
-    monkeypatch.setitem(mock_outputs.RESOURCES, APPLICATION, googles)
+    mock = mock_outputs.RESOURCES[APPLICATION]
+    monkeypatch.setitem(mock_outputs.RESOURCES, APPLICATION, with_google_managed_client)
 
 
 def test_commands_set_the_clients_variables() -> None:
-    variables = pasted(printed()["client_setup"])
+    variables = variables_set_by(stack_outputs()["client_setup"])
     assert variables == {
         "MLFLOW_TRACKING_URI": URL,
         "MLFLOW_TRACKING_AUTH": "iap",
         "MLFLOW_IAP_AUDIENCE": CLIENT_ID,
     }
     settings = Settings.from_env(variables)
-    assert settings.audience == printed()["token_audience"] == CLIENT_ID
+    assert settings.audience == stack_outputs()["token_audience"] == CLIENT_ID
     assert not settings.self_signed
-    assert [str(one.name) for one in settings.hosts] == [f"mlflow-dot-{HOST}"]
+    assert [str(host.name) for host in settings.hosts] == [f"mlflow-dot-{HOST}"]
 
 
 def test_client_service_account_is_impersonated() -> None:
-    settings = Settings.from_env(pasted(printed(WITH_ACCOUNT)["client_setup"]))
-    assert settings.impersonate_service_account == printed(WITH_ACCOUNT)["client_service_account"]
+    settings = Settings.from_env(variables_set_by(stack_outputs(WITH_CLIENT_ACCOUNT)["client_setup"]))
+    assert settings.impersonate_service_account == stack_outputs(WITH_CLIENT_ACCOUNT)["client_service_account"]
 
 
 def test_mode_existing_reads_the_client_id() -> None:
-    assert printed(OF_OTHERS)["token_audience"] == f"{NUMBER}-there.apps.googleusercontent.com"
+    assert stack_outputs(EXISTING_APPLICATION)["token_audience"] == f"{NUMBER}-there.apps.googleusercontent.com"
 
 
-def test_unknown_client_id_gives_a_host_audience(monkeypatch: pytest.MonkeyPatch) -> None:
-    no_client(monkeypatch)
-    # Different settings, since recorded graphs are cached.
-    found = printed({**OF_OTHERS, "labels": {"client": "unknown"}, **WITH_ACCOUNT})
-    assert found["token_audience"] == f"{URL}/*"
-    settings = Settings.from_env(pasted(found["client_setup"]))
+def test_audience_is_the_host_with_an_unknown_client_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    mock_google_managed_client(monkeypatch)
+    # The labels differ from other tests: recorded graphs are cached by settings.
+    outputs = stack_outputs({**EXISTING_APPLICATION, "labels": {"client": "unknown"}, **WITH_CLIENT_ACCOUNT})
+    assert outputs["token_audience"] == f"{URL}/*"
+    settings = Settings.from_env(variables_set_by(outputs["client_setup"]))
     assert settings.audience == f"{URL}/*"
     assert settings.self_signed
 
 
-def test_unknown_client_id_gives_impersonators_token_creator(monkeypatch: pytest.MonkeyPatch) -> None:
-    no_client(monkeypatch)
-    access = {**WITH_ACCOUNT["access"], "clientImpersonators": ["user:ann@example.com"]}
-    graph = record_stack({**OF_OTHERS, "labels": {"client": "unknown"}, "access": access})
+def test_impersonators_get_token_creator_with_an_unknown_client_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    mock_google_managed_client(monkeypatch)
+    access = {**WITH_CLIENT_ACCOUNT["access"], "clientImpersonators": ["user:ann@example.com"]}
+    graph = record_stack({**EXISTING_APPLICATION, "labels": {"client": "unknown"}, "access": access})
     roles = {
-        one.inputs["role"]
-        for one in graph.of("gcp:serviceaccount/iAMMember:IAMMember")
-        if one.inputs["member"] == "user:ann@example.com"
+        binding.inputs["role"]
+        for binding in graph.of("gcp:serviceaccount/iAMMember:IAMMember")
+        if binding.inputs["member"] == "user:ann@example.com"
     }
     assert roles == {"roles/iam.serviceAccountTokenCreator"}
 
 
 def test_outputs_are_not_secret() -> None:
-    for settings in ({}, WITH_ACCOUNT, OF_OTHERS):
-        found = printed(settings)
-        assert SECRET not in found.values()
-        assert not [value for value in found.values() if OAUTH_SECRET in str(value)]
+    for settings in ({}, WITH_CLIENT_ACCOUNT, EXISTING_APPLICATION):
+        outputs = stack_outputs(settings)
+        assert SECRET not in outputs.values()
+        assert not [value for value in outputs.values() if OAUTH_SECRET in str(value)]

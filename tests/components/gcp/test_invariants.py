@@ -15,10 +15,10 @@ from preview import destroy
 from preview.graph import SECRET, Graph, Resource, dig
 
 from ..scenario import Scenario, run
-from .helpers import urns_needed_by
+from .helpers import transitive_dependencies
 from .scenarios import MINIMAL, OAUTH_SECRET, PROJECT, SCENARIOS
 
-every_stack = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)
+every_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 COMPONENT = "mlflow:index:GcpMlflow"
 APPLICATION = "gcp:appengine/application:Application"
 VERSION = "gcp:appengine/flexibleAppVersion:FlexibleAppVersion"
@@ -31,85 +31,85 @@ PRIVATE = ("production", "private-database", "existing-network")
 PROTECTED = ("production", "explicit-providers")
 
 
-def stack(name: str) -> Graph:
-    return next(one for one in SCENARIOS if one.name == name).graph()
+def graph_of(name: str) -> Graph:
+    return next(scenario for scenario in SCENARIOS if scenario.name == name).graph()
 
 
-def custom(graph: Graph) -> Iterator[Resource]:
+def managed_resources(graph: Graph) -> Iterator[Resource]:
     """Google Cloud resources that the stack manages."""
-    return (one for one in graph.resources if one.type.startswith("gcp:") and not one.read)
+    return (resource for resource in graph.resources if resource.type.startswith("gcp:") and not resource.read)
 
 
-def class_of(one: Resource) -> Any:
+def class_of(resource: Resource) -> Any:
     """The SDK class of a resource."""
-    _, module, name = one.type.split(":")
+    _, module, name = resource.type.split(":")
     return getattr(getattr(pulumi_gcp, module.split("/")[0]), name)
 
 
-def parameters_of(one: Resource) -> set[str]:
-    return set(inspect.signature(class_of(one)._internal_init).parameters)
+def parameters_of(resource: Resource) -> set[str]:
+    return set(inspect.signature(class_of(resource)._internal_init).parameters)
 
 
 # --- Network access
 
 
-@every_stack
+@every_scenario
 def test_database_authorizes_no_network(scenario: Scenario) -> None:
     graph = scenario.graph()
     assert graph.of(DATABASE)
-    for one in graph.of(DATABASE):
-        ways = dig(one.inputs, "settings", "ipConfiguration")
-        assert not ways.get("authorizedNetworks")
-        assert ways["sslMode"] in ("ENCRYPTED_ONLY", "TRUSTED_CLIENT_CERTIFICATE_REQUIRED")
-        assert ways["ipv4Enabled"] is (scenario.name not in PRIVATE)
-        assert bool(ways.get("privateNetwork")) is (scenario.name in PRIVATE)
+    for database in graph.of(DATABASE):
+        ip_configuration = dig(database.inputs, "settings", "ipConfiguration")
+        assert not ip_configuration.get("authorizedNetworks")
+        assert ip_configuration["sslMode"] in ("ENCRYPTED_ONLY", "TRUSTED_CLIENT_CERTIFICATE_REQUIRED")
+        assert ip_configuration["ipv4Enabled"] is (scenario.name not in PRIVATE)
+        assert bool(ip_configuration.get("privateNetwork")) is (scenario.name in PRIVATE)
 
 
-@every_stack
+@every_scenario
 def test_buckets_are_private(scenario: Scenario) -> None:
     for bucket in scenario.graph().of(BUCKET):
         assert bucket.inputs["publicAccessPrevention"] == "enforced"
         assert bucket.inputs["uniformBucketLevelAccess"] is True
 
 
-@every_stack
+@every_scenario
 def test_managed_applications_have_iap_enabled(scenario: Scenario) -> None:
-    for one in custom(scenario.graph()):
-        if one.type == APPLICATION:
-            assert dig(one.inputs, "iap", "enabled") is True
-            assert dig(one.inputs, "iap", "oauth2ClientSecret") == SECRET
+    for resource in managed_resources(scenario.graph()):
+        if resource.type == APPLICATION:
+            assert dig(resource.inputs, "iap", "enabled") is True
+            assert dig(resource.inputs, "iap", "oauth2ClientSecret") == SECRET
 
 
-@every_stack
-def test_proxy_accepts_iap_only_and_its_own_hosts(scenario: Scenario) -> None:
-    for one in scenario.graph().of(VERSION):
-        told = one.inputs["envVariables"]
-        assert re.fullmatch(r"/projects/\d+/apps/[a-z0-9-]+", told["MLFLOW_PROXY_IAP_AUDIENCE"])
-        assert not {"MLFLOW_PROXY_AUTH", "MLFLOW_PROXY_TOKENS_FILE", "MLFLOW_PROXY_TOKENS_SECRET"} & set(told)
-        assert not [name for name, value in told.items() if "\n" in value]
-        host = told["MLFLOW_PROXY_PUBLIC_URL"].removeprefix("https://")
-        assert told["MLFLOW_PROXY_ALLOWED_HOSTS"].split(",") == [host, f"*-dot-{host}"]
+@every_scenario
+def test_proxy_accepts_iap_assertions_and_the_services_hosts_only(scenario: Scenario) -> None:
+    for version in scenario.graph().of(VERSION):
+        variables = version.inputs["envVariables"]
+        assert re.fullmatch(r"/projects/\d+/apps/[a-z0-9-]+", variables["MLFLOW_PROXY_IAP_AUDIENCE"])
+        assert not {"MLFLOW_PROXY_AUTH", "MLFLOW_PROXY_TOKENS_FILE", "MLFLOW_PROXY_TOKENS_SECRET"} & set(variables)
+        assert not [name for name, value in variables.items() if "\n" in value]
+        host = variables["MLFLOW_PROXY_PUBLIC_URL"].removeprefix("https://")
+        assert variables["MLFLOW_PROXY_ALLOWED_HOSTS"].split(",") == [host, f"*-dot-{host}"]
 
 
-@every_stack
+@every_scenario
 def test_access_is_granted_to_valid_members_only(scenario: Scenario) -> None:
-    for one in scenario.graph().of(ACCESSOR):
-        assert one.inputs["role"] == "roles/iap.httpsResourceAccessor"
-        assert is_member(one.inputs["member"]), one.inputs["member"]
+    for binding in scenario.graph().of(ACCESSOR):
+        assert binding.inputs["role"] == "roles/iap.httpsResourceAccessor"
+        assert is_member(binding.inputs["member"]), binding.inputs["member"]
 
 
-@every_stack
+@every_scenario
 def test_new_vpc_allows_google_front_end_ranges_only(scenario: Scenario) -> None:
     graph = scenario.graph()
-    for one in graph.of("gcp:compute/firewall:Firewall"):
-        assert set(one.inputs["sourceRanges"]) <= {"35.191.0.0/16", "130.211.0.0/22"}
+    for firewall in graph.of("gcp:compute/firewall:Firewall"):
+        assert set(firewall.inputs["sourceRanges"]) <= {"35.191.0.0/16", "130.211.0.0/22"}
     assert bool(graph.of("gcp:compute/network:Network")) is (scenario.name in ("production", "private-database"))
 
 
 # --- IAM
 
-# Allowed roles by resource type. Roles on the project have no narrower resource.
-RIGHTS: Mapping[str, set[str]] = {
+# By resource type. Roles on the project are those that cannot be granted on a narrower resource.
+ALLOWED_ROLES: Mapping[str, set[str]] = {
     "gcp:projects/iAMMember:IAMMember": {
         "roles/cloudsql.client",
         "roles/logging.logWriter",
@@ -129,70 +129,72 @@ RIGHTS: Mapping[str, set[str]] = {
 }
 
 
-@every_stack
-def test_iam_roles_are_the_expected_ones(scenario: Scenario) -> None:
-    granted = [one for one in custom(scenario.graph()) if {"role", "member"} <= set(one.inputs)]
+@every_scenario
+def test_iam_roles_are_the_allowed_roles(scenario: Scenario) -> None:
+    granted = [
+        resource for resource in managed_resources(scenario.graph()) if {"role", "member"} <= set(resource.inputs)
+    ]
     assert len(granted) > 6
-    for one in granted:
-        assert one.inputs["role"] in RIGHTS[one.type], one.urn
-        assert not one.inputs["member"].startswith("all")
-    # No authoritative policies or bindings.
-    record_stack = re.compile(r"iam(policy|binding)$", re.IGNORECASE)
-    assert not [one.urn for one in custom(scenario.graph()) if record_stack.search(one.type)]
+    for binding in granted:
+        assert binding.inputs["role"] in ALLOWED_ROLES[binding.type], binding.urn
+        assert not binding.inputs["member"].startswith("all")
+    # Authoritative policies and bindings would remove those of others.
+    authoritative = re.compile(r"iam(policy|binding)$", re.IGNORECASE)
+    assert not [resource.urn for resource in managed_resources(scenario.graph()) if authoritative.search(resource.type)]
 
 
-@every_stack
+@every_scenario
 def test_mlflow_runs_as_its_own_service_account(scenario: Scenario) -> None:
     graph = scenario.graph()
-    accounts = {one.outputs["email"] for one in graph.of("gcp:serviceaccount/account:Account")}
-    for one in graph.of(VERSION):
-        assert one.inputs["serviceAccount"] in accounts
+    accounts = {account.outputs["email"] for account in graph.of("gcp:serviceaccount/account:Account")}
+    for version in graph.of(VERSION):
+        assert version.inputs["serviceAccount"] in accounts
 
 
 # --- Data
 
 
-@every_stack
-def test_data_has_backups_and_versions(scenario: Scenario) -> None:
+@every_scenario
+def test_databases_have_backups_and_artifact_buckets_have_versions(scenario: Scenario) -> None:
     graph = scenario.graph()
-    for one in graph.of(DATABASE):
-        backup = dig(one.inputs, "settings", "backupConfiguration")
+    for database in graph.of(DATABASE):
+        backup = dig(database.inputs, "settings", "backupConfiguration")
         assert backup["enabled"]
         assert backup["binaryLogEnabled"]
         assert backup["transactionLogRetentionDays"] >= 1
-    for one in graph.of(BUCKET):
-        if one.name.endswith("-artifacts"):
-            assert dig(one.inputs, "versioning", "enabled") is True
-            assert {dig(rule, "action", "type") for rule in one.inputs["lifecycleRules"]} == {
+    for bucket in graph.of(BUCKET):
+        if bucket.name.endswith("-artifacts"):
+            assert dig(bucket.inputs, "versioning", "enabled") is True
+            assert {dig(rule, "action", "type") for rule in bucket.inputs["lifecycleRules"]} == {
                 "Delete",
                 "AbortIncompleteMultipartUpload",
             }
 
 
-@every_stack
+@every_scenario
 def test_log_buckets_have_a_retention(scenario: Scenario) -> None:
-    stores = scenario.graph().of("gcp:logging/projectBucketConfig:ProjectBucketConfig")
-    assert stores
-    assert all(one.inputs["retentionDays"] > 0 for one in stores)
+    log_buckets = scenario.graph().of("gcp:logging/projectBucketConfig:ProjectBucketConfig")
+    assert log_buckets
+    assert all(log_bucket.inputs["retentionDays"] > 0 for log_bucket in log_buckets)
 
 
-@every_stack
+@every_scenario
 def test_images_are_referenced_by_digest(scenario: Scenario) -> None:
-    for one in scenario.graph().of(VERSION):
-        assert re.search(r"@sha256:[0-9a-f]{64}$", dig(one.inputs, "deployment", "container", "image"))
+    for version in scenario.graph().of(VERSION):
+        assert re.search(r"@sha256:[0-9a-f]{64}$", dig(version.inputs, "deployment", "container", "image"))
 
 
-@every_stack
-def test_secrets_stay_secret(scenario: Scenario) -> None:
+@every_scenario
+def test_secrets_are_secret_and_outputs_are_not(scenario: Scenario) -> None:
     graph = scenario.graph()
     assert graph.of(SECRET_VERSION)
-    for one in graph.of(SECRET_VERSION):
-        assert one.inputs["secretData"] == SECRET
-    for one in graph.of("gcp:sql/user:User"):
-        assert one.inputs["password"] == SECRET
-    for one in graph.of(VERSION):
-        assert SECRET not in one.inputs["envVariables"].values()
-    # Outputs are readable, although some derive from objects with secrets.
+    for secret_version in graph.of(SECRET_VERSION):
+        assert secret_version.inputs["secretData"] == SECRET
+    for user in graph.of("gcp:sql/user:User"):
+        assert user.inputs["password"] == SECRET
+    for version in graph.of(VERSION):
+        assert SECRET not in version.inputs["envVariables"].values()
+    # Outputs are not secret, although some depend on objects with secrets.
     if scenario.program is None:
         assert SECRET not in graph.outputs.values()
 
@@ -200,31 +202,35 @@ def test_secrets_stay_secret(scenario: Scenario) -> None:
 # --- Labels, names, locations
 
 
-@every_stack
+@every_scenario
 def test_resources_with_label_support_have_labels(scenario: Scenario) -> None:
     graph = scenario.graph()
-    labelled = [(one, labels) for one in custom(graph) if (labels := labels_of(one)) is not None]
+    labelled = [
+        (resource, labels) for resource in managed_resources(graph) if (labels := labels_of(resource)) is not None
+    ]
     assert len(labelled) > 5
-    for one, labels in labelled:
-        component = list(graph.ancestors(one))[-1].name
-        assert labels.items() >= {"project": "mlflow", "stack": scenario.stack, "component": component}.items(), one.urn
+    for resource, labels in labelled:
+        component = list(graph.ancestors(resource))[-1].name
+        assert labels.items() >= {"project": "mlflow", "stack": scenario.stack, "component": component}.items(), (
+            resource.urn
+        )
     database = graph.of(DATABASE)[0]
     assert dig(database.inputs, "settings", "userLabels", "stack") == scenario.stack
 
 
-@every_stack
+@every_scenario
 def test_resources_are_in_the_configured_project(scenario: Scenario) -> None:
     graph = scenario.graph()
-    (wanted,) = {one.inputs["project"] for one in graph.of(DATABASE)}
-    assert wanted == PROJECT
-    for one in custom(graph):
-        # A secret version has its project in the secret's name.
-        if "project" in parameters_of(one) and one.type != SECRET_VERSION:
-            assert one.inputs.get("project") == wanted, one.urn
+    (project,) = {database.inputs["project"] for database in graph.of(DATABASE)}
+    assert project == PROJECT
+    for resource in managed_resources(graph):
+        # The secret's name in a secret version has the project.
+        if "project" in parameters_of(resource) and resource.type != SECRET_VERSION:
+            assert resource.inputs.get("project") == project, resource.urn
 
 
 # (maximum length, pattern) of names that the program sets, by type and property, from the services' references.
-CHOSEN: Mapping[tuple[str, str], tuple[int, str]] = {
+NAME_RULES: Mapping[tuple[str, str], tuple[int, str]] = {
     ("gcp:artifactregistry/repository:Repository", "repositoryId"): (63, r"[a-z]([a-z0-9-]*[a-z0-9])?"),
     ("gcp:secretmanager/secret:Secret", "secretId"): (255, r"[A-Za-z0-9_-]+"),
     ("gcp:serviceaccount/account:Account", "accountId"): (30, r"[a-z][a-z0-9-]{4,28}[a-z0-9]"),
@@ -236,18 +242,18 @@ CHOSEN: Mapping[tuple[str, str], tuple[int, str]] = {
 }
 
 
-def chosen(graph: Graph) -> set[tuple[str, str]]:
-    """(type, name) of each name without a random part that is unique in its project."""
+def fixed_names(graph: Graph) -> set[tuple[str, str]]:
+    """(type, name) of each name that has to be unique in its project and has no random part."""
     return {
-        (kind, str(one.inputs[name]))
-        for kind, name in CHOSEN
-        for one in graph.of(kind)
-        if name in one.inputs and not one.property_dependencies.get(name)
+        (kind, str(resource.inputs[name]))
+        for kind, name in NAME_RULES
+        for resource in graph.of(kind)
+        if name in resource.inputs and not resource.property_dependencies.get(name)
     }
 
 
-@pytest.mark.parametrize("odd", ["a" * 100, "9.Lives_-", "-", "Prod"])
-def test_physical_names_are_valid_for_any_stack_name(odd: str) -> None:
+@pytest.mark.parametrize("stack_name", ["a" * 100, "9.Lives_-", "-", "Prod"])
+def test_physical_names_are_valid_for_any_stack_name(stack_name: str) -> None:
     def program() -> None:
         args: Any = {
             **MINIMAL,
@@ -258,88 +264,93 @@ def test_physical_names_are_valid_for_any_stack_name(odd: str) -> None:
         }
         GcpMlflow("mlflow-long-name", args)
 
-    graph = run({}, program, stack=odd, project="a-project-with-a-very-long-name")
-    seen: set[str] = set()
-    for (kind, name), (limit, form) in CHOSEN.items():
-        for one in graph.of(kind):
+    graph = run({}, program, stack=stack_name, project="a-project-with-a-very-long-name")
+    checked: set[str] = set()
+    for (kind, name), (limit, pattern) in NAME_RULES.items():
+        for resource in graph.of(kind):
             # Pulumi's auto-naming appends seven digits to the logical name.
-            given = str(one.inputs.get(name) or f"{one.name}-0a1b2c3")
-            seen.add(kind)
-            assert len(given) <= limit, f"{kind}: {given}"
-            assert re.fullmatch(form, given), f"{kind}: {given}"
-    assert seen == {kind for kind, _ in CHOSEN}
-    for one in custom(graph):
-        for value in (labels_of(one) or {}).values():
-            assert re.fullmatch(r"[a-z0-9_-]{0,63}", value), f"{one.urn}: {value}"
+            physical_name = str(resource.inputs.get(name) or f"{resource.name}-0a1b2c3")
+            checked.add(kind)
+            assert len(physical_name) <= limit, f"{kind}: {physical_name}"
+            assert re.fullmatch(pattern, physical_name), f"{kind}: {physical_name}"
+    assert checked == {kind for kind, _ in NAME_RULES}
+    for resource in managed_resources(graph):
+        for value in (labels_of(resource) or {}).values():
+            assert re.fullmatch(r"[a-z0-9_-]{0,63}", value), f"{resource.urn}: {value}"
 
 
-def labels_of(one: Resource) -> Mapping[str, str] | None:
+def labels_of(resource: Resource) -> Mapping[str, str] | None:
     """The labels of a resource; None if its type has none."""
-    # A notification channel's `labels` are its address.
+    # The `labels` of a notification channel are its address.
     for name, key in (("user_labels", "userLabels"), ("labels", "labels")):
-        if name in parameters_of(one):
-            return cast("Mapping[str, str]", one.inputs.get(key) or {})
+        if name in parameters_of(resource):
+            return cast("Mapping[str, str]", resource.inputs.get(key) or {})
     return None
 
 
-def test_two_stacks_in_one_project_share_no_name() -> None:
-    scenario = next(one for one in SCENARIOS if one.name == "callers")
-    one, other = (run(scenario.config, stack=name) for name in ("one", "other"))
-    assert len(chosen(one)) >= 3
-    assert not chosen(one) & chosen(other)
+def test_two_stacks_in_a_project_have_different_names() -> None:
+    scenario = next(candidate for candidate in SCENARIOS if candidate.name == "clients")
+    first, second = (run(scenario.config, stack=name) for name in ("first", "second"))
+    assert len(fixed_names(first)) >= 3
+    assert not fixed_names(first) & fixed_names(second)
 
 
-def test_two_components_in_one_stack_share_no_name() -> None:
-    graph = stack("two-in-one-stack")
-    names = [(kind, str(one.inputs[name])) for kind, name in CHOSEN for one in graph.of(kind) if name in one.inputs]
+def test_two_components_in_a_stack_have_different_names() -> None:
+    graph = graph_of("two-in-one-stack")
+    names = [
+        (kind, str(resource.inputs[name]))
+        for kind, name in NAME_RULES
+        for resource in graph.of(kind)
+        if name in resource.inputs
+    ]
     assert len(names) >= 6
     assert len(set(names)) == len(names)
-    services = [one.inputs["service"] for one in graph.of(VERSION)]
+    services = [version.inputs["service"] for version in graph.of(VERSION)]
     assert services == ["first", "second"]
 
 
 # --- Destroy
 
 
-@every_stack
+@every_scenario
 def test_only_production_blocks_the_deletion_of_data(scenario: Scenario) -> None:
     graph = scenario.graph()
-    stops = {one.resource.type for one in destroy.retentions(graph) if one.blocks}
+    blocking = {retention.resource.type for retention in destroy.retentions(graph) if retention.blocks}
     if scenario.name in PROTECTED:
-        assert {DATABASE, BUCKET} <= stops
+        assert {DATABASE, BUCKET} <= blocking
     else:
-        assert stops == set()
-    for one in graph.of(DATABASE):
-        assert one.inputs["deletionProtection"] is (scenario.name in PROTECTED)
-        assert dig(one.inputs, "settings", "deletionProtectionEnabled") is (scenario.name in PROTECTED)
+        assert blocking == set()
+    for database in graph.of(DATABASE):
+        assert database.inputs["deletionProtection"] is (scenario.name in PROTECTED)
+        assert dig(database.inputs, "settings", "deletionProtectionEnabled") is (scenario.name in PROTECTED)
 
 
-@every_stack
+@every_scenario
 def test_retained_resources_are_listed(scenario: Scenario) -> None:
     graph = scenario.graph()
-    kept = {one.resource.type for one in destroy.retentions(graph)}
-    managed = any(one.type == APPLICATION and not one.read for one in graph.resources)
-    assert (APPLICATION in kept) is managed
-    assert "gcp:projects/service:Service" in kept
+    retained = {retention.resource.type for retention in destroy.retentions(graph)}
+    managed = any(resource.type == APPLICATION and not resource.read for resource in graph.resources)
+    assert (APPLICATION in retained) is managed
+    assert "gcp:projects/service:Service" in retained
     if scenario.program is None:
-        told = json.dumps(graph.outputs["retained_on_destroy"])
-        assert ("App Engine application" in told) is managed
-        assert "API" in told
+        listed = json.dumps(graph.outputs["retained_on_destroy"])
+        assert ("App Engine application" in listed) is managed
+        assert "API" in listed
 
 
-@every_stack
+@every_scenario
 def test_service_is_deleted_before_its_dependencies(scenario: Scenario) -> None:
     graph = scenario.graph()
-    below: Callable[[Resource], set[str]] = lambda one: {  # noqa: E731
-        found.type for found in graph.resources if found.urn in urns_needed_by(graph, one)
+    dependency_types: Callable[[Resource], set[str]] = lambda resource: {  # noqa: E731
+        dependency.type for dependency in graph.resources if dependency.urn in transitive_dependencies(graph, resource)
     }
-    for one in graph.of(VERSION):
-        assert {DATABASE, BUCKET, "gcp:sql/user:User", "gcp:projects/service:Service"} <= below(one)
-    for one in graph.of(ACCESSOR):
-        assert VERSION in below(one)
+    for version in graph.of(VERSION):
+        assert {DATABASE, BUCKET, "gcp:sql/user:User", "gcp:projects/service:Service"} <= dependency_types(version)
+    for binding in graph.of(ACCESSOR):
+        assert VERSION in dependency_types(binding)
 
 
 def test_existing_application_is_only_read() -> None:
-    graph = stack("existing-application")
-    assert [one.read for one in graph.of(APPLICATION)] == [True]
+    graph = graph_of("existing-application")
+    assert [application.read for application in graph.of(APPLICATION)] == [True]
     assert graph.of("gcp:appengine/standardAppVersion:StandardAppVersion") == []
