@@ -210,7 +210,7 @@ class _Monitor(mocks.MockMonitor):
         return outputs
 
     def _outputs(self, request: Any, mock: Mapping[str, Any]) -> struct_pb2.Struct:
-        """The inputs (secrets stay secrets), the mock outputs, and a marker for each string output without a mock."""
+        """The inputs with their secrets, the mock outputs, and a marker for each string output without a mock."""
         outputs = struct_pb2.Struct()
         if not request.custom:
             return outputs

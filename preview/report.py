@@ -16,7 +16,7 @@ from .tree import tree
 
 
 def report(stack: Stack, graph: Graph, style: Style) -> str:
-    """Return the whole report. A section without lines is left out."""
+    """Return the report, without sections that have no lines."""
     sections: list[tuple[str, Sequence[str]]] = [
         (f"{stack.project}, stack {stack.name} ({stack.file.name})", _config(stack, style)),
         (f"Resources: {sum(resource.custom for resource in graph.resources)}", tree(graph, style)),

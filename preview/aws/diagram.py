@@ -55,11 +55,11 @@ def edges(graph: Graph) -> Iterator[Edge]:
 
 def _clients(graph: Graph) -> Iterator[Edge]:
     for load_balancer in graph.of(LOAD_BALANCER):
-        everyone = "the VPC and connected networks" if load_balancer.inputs.get("internal") else "the internet"
+        any_address = "the VPC and connected networks" if load_balancer.inputs.get("internal") else "the internet"
         for rule in security_groups.rules(graph):
             attached = rule.group in texts(load_balancer.inputs)
             if rule.inbound and attached and not rule.peer.startswith("sg-"):
-                yield peer(graph, rule, everyone), load_balancer, rule.ports
+                yield peer(graph, rule, any_address), load_balancer, rule.ports
 
 
 def _load_balancers(graph: Graph, names: ResourceNames) -> Iterator[Edge]:

@@ -50,7 +50,7 @@ def _through(
     graph: Graph, names: ResourceNames, inbound: Sequence[security_groups.Rule], load_balancer: Resource
 ) -> Iterator[Ingress]:
     """The paths through a load balancer: the sources that its security groups allow, and its listeners' actions."""
-    everyone = _CONNECTED if load_balancer.inputs.get("internal") else "the internet"
+    any_address = _CONNECTED if load_balancer.inputs.get("internal") else "the internet"
     groups = listed(load_balancer.inputs.get("securityGroups"))
     has_waf = any(
         names.resource(association.inputs.get("resourceArn")) is load_balancer
@@ -63,7 +63,7 @@ def _through(
         port_label = f"{port} {listener.inputs.get('protocol', '')}{', WAF' if has_waf else ''}"
         for rule in inbound:
             if rule.group in groups and rule.allows(port):
-                source = peer(graph, rule, everyone)
+                source = peer(graph, rule, any_address)
                 for requests, target, authentication in _listener_rules(graph, names, listener, load_balancer):
                     yield Ingress(source, target, port_label, requests, authentication)
 
@@ -151,11 +151,11 @@ def _proxy_authentication(graph: Graph, service: Resource, *, signed_in: bool) -
     return "token" if _TOKENS in variables else "unknown"
 
 
-def peer(graph: Graph, rule: security_groups.Rule, everyone: str) -> str:
-    """Return the other side of a rule as text; ``everyone`` if the rule is for any address."""
+def peer(graph: Graph, rule: security_groups.Rule, any_address: str) -> str:
+    """Return the other side of a rule as text; ``any_address`` if the rule is for any address."""
     names = ResourceNames(graph)
     if rule.is_any_address:
-        return everyone
+        return any_address
     if rule.peer.startswith("sg-"):
         return _join(security_groups.members(graph, rule.peer)) or names.display(rule.peer)
     is_vpc = any(network.inputs.get("cidrBlock") == rule.peer for network in graph.of("aws:ec2/vpc:Vpc"))
@@ -171,11 +171,11 @@ def _join(resources: Sequence[Resource]) -> str:
 
 
 def _egress(graph: Graph, rules: Sequence[security_groups.Rule]) -> Iterator[Egress]:
-    everyone = "any address" if graph.of("aws:ec2/natGateway:NatGateway") else "any address with a route"
+    any_address = "any address" if graph.of("aws:ec2/natGateway:NatGateway") else "any address with a route"
     for rule in rules:
         sources = security_groups.members(graph, rule.group)
         if not rule.inbound and sources:
-            yield Egress(_join(sources), peer(graph, rule, everyone), rule.ports)
+            yield Egress(_join(sources), peer(graph, rule, any_address), rule.ports)
 
 
 def _policy_grants(graph: Graph, names: ResourceNames) -> Iterator[PolicyGrant]:

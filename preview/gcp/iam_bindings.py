@@ -20,7 +20,7 @@ IAP_ACCESS = "roles/iap.httpsResourceAccessor"
 class Binding:
     """A role granted to a member on ``target``, a name; ``resource`` is the target if it is in the graph.
 
-    ``project_wide``: the role is granted on the whole project.
+    ``project_wide``: the role is granted on the project.
     """
 
     member: str

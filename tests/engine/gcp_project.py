@@ -25,7 +25,7 @@ def flexible(**more: Any) -> dict[str, Any]:
 def instance(**settings: Any) -> dict[str, Any]:
     """Return the inputs of a Cloud SQL instance."""
     return {
-        "name": "some-instance",
+        "name": "test-instance",
         "region": REGION,
         "databaseVersion": "MYSQL_8_4",
         "deletionProtection": False,
@@ -41,13 +41,13 @@ class Project(Cloud):
         self.apis |= {f"{api}.googleapis.com" for api in APIS.split()}
         self.application = self.create(app_engine.APPLICATION, "app", {"locationId": "europe-west"})
         if placeholder:
-            code_bucket = self.create(storage.BUCKET, "code", {"name": "some-code", "location": REGION})
+            code_bucket = self.create(storage.BUCKET, "code", {"name": "test-code", "location": REGION})
             self.create(storage.OBJECT, "code", {"bucket": code_bucket.id, "name": "main.py", "content": "1"})
             self.standard()
 
     def standard(self, **more: Any) -> Resource:
         """Create a standard version on the service default."""
-        file = {"name": "main.py", "sourceUrl": "https://storage.googleapis.com/some-code/main.py"}
+        file = {"name": "main.py", "sourceUrl": "https://storage.googleapis.com/test-code/main.py"}
         version = {
             "service": "default",
             "versionId": "placeholder",

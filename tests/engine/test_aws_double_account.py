@@ -36,9 +36,9 @@ def account() -> Account:
 
 def test_duplicate_name_is_rejected() -> None:
     cloud = Cloud()
-    cloud.create(BUCKET, "a", {"bucket": "some"})
+    cloud.create(BUCKET, "a", {"bucket": "test-bucket"})
     with pytest.raises(CloudError, match="AlreadyExists"):
-        cloud.create(BUCKET, "b", {"bucket": "some"})
+        cloud.create(BUCKET, "b", {"bucket": "test-bucket"})
 
 
 def test_reference_to_a_missing_resource_is_rejected(account: Account) -> None:
@@ -162,7 +162,7 @@ def test_security_group_in_another_groups_rule_cannot_be_deleted(account: Accoun
 
 def test_role_with_policies_cannot_be_deleted() -> None:
     cloud = Cloud()
-    role = cloud.create(ROLE, "r", {"name": "some-role", "assumeRolePolicy": TRUST_POLICY})
+    role = cloud.create(ROLE, "r", {"name": "test-role", "assumeRolePolicy": TRUST_POLICY})
     policy = cloud.create("aws:iam/rolePolicy:RolePolicy", "r", {"name": "p", "role": role.id, "policy": "{}"})
     with pytest.raises(CloudError, match="in use by"):
         cloud.delete(ROLE, role.id, {})
@@ -172,7 +172,7 @@ def test_role_with_policies_cannot_be_deleted() -> None:
 
 def test_children_are_deleted_with_their_parent() -> None:
     cloud = Cloud()
-    secret = cloud.create(SECRET, "s", {"name": "some-secret", "recoveryWindowInDays": 0})
+    secret = cloud.create(SECRET, "s", {"name": "test-secret", "recoveryWindowInDays": 0})
     cloud.create("aws:secretsmanager/secretVersion:SecretVersion", "s", {"secretId": secret.id, "secretString": "x"})
     cloud.delete(SECRET, secret.id, {})
     assert cloud.left == []
@@ -180,11 +180,11 @@ def test_children_are_deleted_with_their_parent() -> None:
 
 def test_secret_with_a_recovery_window_is_retained_and_reserves_its_name() -> None:
     cloud = Cloud()
-    secret = cloud.create(SECRET, "s", {"name": "some-secret"})
+    secret = cloud.create(SECRET, "s", {"name": "test-secret"})
     cloud.delete(SECRET, secret.id, {})
-    assert cloud.left == ["secret some-secret scheduled for deletion in 30 days"]
+    assert cloud.left == ["secret test-secret scheduled for deletion in 30 days"]
     with pytest.raises(CloudError, match="scheduled for deletion"):
-        cloud.create(SECRET, "s", {"name": "some-secret"})
+        cloud.create(SECRET, "s", {"name": "test-secret"})
 
 
 def test_studio_domain_leaves_security_groups_that_block_its_vpc(account: Account) -> None:

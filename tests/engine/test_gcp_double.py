@@ -115,12 +115,12 @@ def test_deletion_of_an_instance_deletes_users_and_keeps_backups() -> None:
     cloud = Project()
     inputs = instance(retainBackupsOnDelete=True, finalBackupConfig={"enabled": True, "retentionDays": 30})
     database = cloud.create(sql.INSTANCE, "i", inputs)
-    user = cloud.create(sql.USER, "u", {"instance": "some-instance", "name": "mlflow", "password": "p"})
-    cloud.create(sql.DATABASE, "d", {"instance": "some-instance", "name": "mlflow"})
+    user = cloud.create(sql.USER, "u", {"instance": "test-instance", "name": "mlflow", "password": "p"})
+    cloud.create(sql.DATABASE, "d", {"instance": "test-instance", "name": "mlflow"})
     assert user.computed["host"] == "%"
     cloud.delete_resource(database)
     assert cloud.of(sql.USER) == cloud.of(sql.DATABASE) == []
-    assert "final backup and backups of database instance some-instance" in cloud.left
+    assert "final backup and backups of database instance test-instance" in cloud.left
 
 
 def test_disk_cannot_shrink() -> None:
@@ -169,20 +169,20 @@ def test_bucket_with_objects_needs_force_destroy_and_names_are_global() -> None:
     cloud.existing.add("gs://taken")
     with pytest.raises(CloudError, match="shared by all"):
         cloud.create(storage.BUCKET, "b", {"name": "taken", "location": "EU"})
-    bucket = cloud.create(storage.BUCKET, "b", {"name": "some", "location": "EU"})
+    bucket = cloud.create(storage.BUCKET, "b", {"name": "test-bucket", "location": "EU"})
     with pytest.raises(CloudError, match="409"):
-        cloud.create(storage.BUCKET, "c", {"name": "some", "location": "EU"})
+        cloud.create(storage.BUCKET, "c", {"name": "test-bucket", "location": "EU"})
     bucket.contents["model.pkl"] = ""
     with pytest.raises(CloudError, match="without `force_destroy`"):
         cloud.delete_resource(bucket)
     cloud.update(storage.BUCKET, bucket.id, {}, {**bucket.inputs, "forceDestroy": True})
     cloud.delete_resource(bucket)
-    assert "soft-deleted bucket some for 7 days" in cloud.left
+    assert "soft-deleted bucket test-bucket for 7 days" in cloud.left
 
 
 def test_protected_secret_cannot_be_deleted() -> None:
     cloud = Project()
-    inputs: dict[str, Any] = {"secretId": "some-secret", "replication": {"auto": {}}}
+    inputs: dict[str, Any] = {"secretId": "test-secret", "replication": {"auto": {}}}
     secret = cloud.create(secrets.SECRET, "s", {**inputs, "deletionProtection": True})
     with pytest.raises(CloudError, match="deletion_protection"):
         cloud.delete_resource(secret)
@@ -196,7 +196,7 @@ def test_protected_secret_cannot_be_deleted() -> None:
 
 def test_secret_versions_are_numbered() -> None:
     cloud = Project()
-    secret = cloud.create(secrets.SECRET, "s", {"secretId": "some-secret", "replication": {"auto": {}}})
+    secret = cloud.create(secrets.SECRET, "s", {"secretId": "test-secret", "replication": {"auto": {}}})
     versions = [cloud.create(secrets.VERSION, "v", {"secret": secret.id, "secretData": data}) for data in "ab"]
     assert [version.computed["version"] for version in versions] == ["1", "2"]
 
@@ -305,12 +305,12 @@ def test_changed_region_replaces_an_instance_and_not_an_application() -> None:
 def test_call_results_have_the_fields_of_the_sdk() -> None:
     cloud = Project()
     cloud.create(sql.INSTANCE, "i", instance())
-    secret = cloud.create(secrets.SECRET, "s", {"secretId": "some-secret", "replication": {"auto": {}}})
+    secret = cloud.create(secrets.SECRET, "s", {"secretId": "test-secret", "replication": {"auto": {}}})
     cloud.create(secrets.VERSION, "v", {"secret": secret.id, "secretData": "first"})
     cloud.create(secrets.VERSION, "w", {"secret": secret.id, "secretData": "second"})
     arguments: dict[str, dict[str, Any]] = {
-        "gcp:secretmanager/getSecretVersion:getSecretVersion": {"secret": "some-secret"},
-        "gcp:sql/getCaCerts:getCaCerts": {"instance": "some-instance"},
+        "gcp:secretmanager/getSecretVersion:getSecretVersion": {"secret": "test-secret"},
+        "gcp:sql/getCaCerts:getCaCerts": {"instance": "test-instance"},
     }
     results = {token: call(arguments.get(token, {}), cloud) for token, call in calls.CALLS.items()}
     assert {token: set(result) - schema.result_fields(token) for token, result in results.items()} == {

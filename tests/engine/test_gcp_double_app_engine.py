@@ -130,7 +130,7 @@ def test_version_with_a_missing_reference_is_rejected(inputs: dict[str, Any]) ->
 
 
 def test_standard_version_needs_its_source_object() -> None:
-    file = {"name": "main.py", "sourceUrl": "https://storage.googleapis.com/some-code/other.py"}
+    file = {"name": "main.py", "sourceUrl": "https://storage.googleapis.com/test-code/other.py"}
     with pytest.raises(CloudError, match="could not be read"):
         Project().standard(versionId="other", deployment={"files": [file]})
 

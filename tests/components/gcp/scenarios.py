@@ -37,7 +37,7 @@ def config(settings: Mapping[str, Any], secret: str | None = OAUTH_SECRET) -> di
 
 def _two_components() -> None:
     for name in ("first", "second"):
-        # A project has one application: the second component uses the first one's.
+        # A project has one application: the second component uses the application of the first.
         app = {"service": name, **({} if name == "first" else {"mode": "existing"})}
         secret = {"oauth_client_secret": OAUTH_SECRET} if name == "first" else {}
         args: Any = {**MINIMAL, "app": app, **secret}

@@ -86,7 +86,10 @@ def test_project_and_region_default_to_the_providers() -> None:
             {"app": {"location": "europe-west1"}},
             "app.location: got 'europe-west1', expected europe-west.",
         ),
-        ({"app": {"location": "mars"}}, "app.location: got 'mars', expected one of asia-east1, "),
+        (
+            {"app": {"location": "invalid-location"}},
+            "app.location: got 'invalid-location', expected one of asia-east1, ",
+        ),
         ({"project": "My Project"}, "project: got 'My Project', expected a project ID: 6 to 30 lowercase"),
         (
             {"project": "p" * 29, "app": {"service": "s" * 30}},
@@ -118,7 +121,7 @@ def test_project_and_region_default_to_the_providers() -> None:
             {"database": {"transactionLogRetentionDays": 8}},
             "database.transactionLogRetentionDays: got 8, expected an integer from 1 to 7.",
         ),
-        ({"network": {"subnetwork": "mine"}}, "network.subnetwork: it applies to an existing VPC network"),
+        ({"network": {"subnetwork": "subnet-1"}}, "network.subnetwork: it applies to an existing VPC network"),
         (
             {"network": {"cidr": "10.0.0.0/8"}, "database": {"privateIp": True}},
             "network.cidr: got /8, expected /16",
@@ -190,7 +193,7 @@ def test_error_names_setting_value_and_expected_value(invalid: Mapping[str, Any]
             None,
             "oauthClient.clientIdSecret",
         ),
-        ({"clientId": CLIENT_ID, "desktopClientIds": ["mine"]}, SECRET, "oauthClient.desktopClientIds"),
+        ({"clientId": CLIENT_ID, "desktopClientIds": ["not-a-client-id"]}, SECRET, "oauthClient.desktopClientIds"),
     ],
     ids=str,
 )

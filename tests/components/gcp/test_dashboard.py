@@ -90,8 +90,8 @@ def test_tiles_do_not_overlap() -> None:
     ]
     for left, _, right, _ in rectangles:
         assert 0 <= left < right <= dashboard()["mosaicLayout"]["columns"] == 48
-    for first, other in itertools.combinations(rectangles, 2):
-        assert first[2] <= other[0] or other[2] <= first[0] or first[3] <= other[1] or other[3] <= first[1]
+    for first, second in itertools.combinations(rectangles, 2):
+        assert first[2] <= second[0] or second[2] <= first[0] or first[3] <= second[1] or second[3] <= first[1]
 
 
 def test_json_has_no_empty_or_zero_values() -> None:

@@ -57,14 +57,14 @@ def test_binding_is_on_the_service_and_depends_on_it(service: str) -> None:
 
 def test_conditional_members_have_conditional_bindings() -> None:
     ann, bob = "user:ann@example.com", "user:bob@example.com"
-    other = {"title": "by day", "expression": "request.time.getHours() > 6", "description": "office hours"}
+    by_day = {"title": "by day", "expression": "request.time.getHours() > 6", "description": "office hours"}
     graph = record_access(
-        members=[bob], conditional=[{"members": [ann, ann], **UNTIL}, {"members": [ann, bob], **other}]
+        members=[bob], conditional=[{"members": [ann, ann], **UNTIL}, {"members": [ann, bob], **by_day}]
     )
     assert access_bindings(graph) == [(ann, "by day"), (ann, "until 2027"), (bob, ""), (bob, "by day")]
     conditions = [binding.inputs["condition"] for binding in graph.of(ACCESSOR) if "condition" in binding.inputs]
     assert UNTIL in conditions
-    assert other in conditions
+    assert by_day in conditions
 
 
 def test_desktop_clients_are_programmatic_clients() -> None:

@@ -138,7 +138,7 @@ def test_iam_roles_are_the_allowed_roles(scenario: Scenario) -> None:
     for binding in granted:
         assert binding.inputs["role"] in ALLOWED_ROLES[binding.type], binding.urn
         assert not binding.inputs["member"].startswith("all")
-    # Authoritative policies and bindings would remove those of others.
+    # Authoritative policies and bindings would remove roles that are granted outside the stack.
     authoritative = re.compile(r"iam(policy|binding)$", re.IGNORECASE)
     assert not [resource.urn for resource in managed_resources(scenario.graph()) if authoritative.search(resource.type)]
 
