@@ -66,15 +66,18 @@ def canonical_request(
     query: str,
     headers: Sequence[tuple[str, str]],
     payload_sha256: str,
+    *,
+    double_encode_path: bool = True,
 ) -> tuple[str, str]:
     """(canonical request, signed header names).
 
     ``path`` and ``query`` are as sent, from ``canonical_path`` and ``encoded_query``; ``headers`` are (lower-case name,
-    value), sorted by name. The path is encoded once more, as for every service but S3.
+    value), sorted by name. ``double_encode_path``: the path is encoded once more, which every service but S3 expects.
     """
     signed = ";".join([name for name, _ in headers])
     lines = "".join([_canonical_line(name, value) for name, value in headers])
-    uri = path if _PLAIN_PATH.fullmatch(path) else quote(path, safe="/" + _UNRESERVED)
+    plain = not double_encode_path or _PLAIN_PATH.fullmatch(path)
+    uri = path if plain else quote(path, safe="/" + _UNRESERVED)
     return f"{method}\n{uri}\n{canonical_query(query)}\n{lines}\n{signed}\n{payload_sha256}", signed
 
 
@@ -95,9 +98,12 @@ def authorization(
     region: str,
     service: str,
     amz_date: str,
+    double_encode_path: bool = True,
 ) -> str:
     """The value of ``Authorization``. Arguments as for ``canonical_request``; ``amz_date`` as from ``amz_time``."""
-    request, signed = canonical_request(method, path, query, headers, payload_sha256)
+    request, signed = canonical_request(
+        method, path, query, headers, payload_sha256, double_encode_path=double_encode_path
+    )
     scope, key = _scope_and_key(credentials.secret_key, amz_date[:8], region, service)
     # Header bytes that are not UTF-8 are surrogates here, and are signed as they are sent.
     hashed = sha256(request.encode("utf-8", "surrogateescape")).hexdigest()
@@ -121,11 +127,13 @@ def signed_headers(
     region: str,
     service: str,
     now: float,
+    double_encode_path: bool = True,
 ) -> list[tuple[str, str]]:
     """The headers that sign a request, to be sent beside ``headers``.
 
-    ``headers`` are (lower-case name, value) of what is signed: host, content type, the target's ARN. ``payload_sha256``
-    is the body's hash in hex; ``now`` is seconds since the epoch. For every service but S3.
+    ``headers`` are (lower-case name, value) of what is signed: host, content type, the target's ARN.
+    ``payload_sha256`` is the body's hash in hex; ``now`` is seconds since the epoch; ``double_encode_path`` is False
+    for S3.
     """
     amz_date = amz_time(int(now))
     added = [("x-amz-content-sha256", payload_sha256), ("x-amz-date", amz_date)]
@@ -141,6 +149,7 @@ def signed_headers(
         region=region,
         service=service,
         amz_date=amz_date,
+        double_encode_path=double_encode_path,
     )
     return [*added, ("authorization", value)]
 

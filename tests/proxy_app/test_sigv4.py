@@ -11,10 +11,10 @@ from hashlib import sha256
 
 import botocore.auth
 import pytest
-from botocore.auth import SigV4Auth
+from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as Keys
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from proxy_app.routing import InvalidPathError
@@ -102,12 +102,22 @@ def sign(
     credentials: Credentials = KEYS,
     service: str = "sagemaker-mlflow",
     now: float = NOON,
+    double_encode_path: bool = True,
 ) -> list[tuple[str, str]]:
     """The headers of a signed request as the proxy sends it."""
     signed = [("host", HOST), ARN_HEADER, *headers]
     payload = sha256(body).hexdigest()
     added = signed_headers(
-        method, path, query, signed, payload, credentials=credentials, region="eu-west-1", service=service, now=now
+        method,
+        path,
+        query,
+        signed,
+        payload,
+        credentials=credentials,
+        region="eu-west-1",
+        service=service,
+        now=now,
+        double_encode_path=double_encode_path,
     )
     return [*signed, *added]
 
@@ -119,10 +129,11 @@ def botocore_authorization(
     *,
     secret: str = "secret",
     service: str = "sagemaker-mlflow",
+    signer: type[SigV4Auth] = SigV4Auth,
 ) -> str:
     """botocore's Authorization header for a request as sent."""
     sent = dict(headers)
-    auth = SigV4Auth(Keys(sent["authorization"].split("Credential=")[1].split("/")[0], secret), service, "eu-west-1")
+    auth = signer(Keys(sent["authorization"].split("Credential=")[1].split("/")[0], secret), service, "eu-west-1")
     request = AWSRequest(method=method, url=url)
     for name, value in headers:
         if name != "authorization":
@@ -186,6 +197,22 @@ def test_signature_equals_botocores_for_the_url_that_is_sent(
     )
     assert sent["x-amz-content-sha256"] == sha256(body).hexdigest()
     assert sent.get("x-amz-security-token", "") == token
+
+
+@given(raw_path=PATHS, raw_query=QUERIES)
+@example(raw_path="/bucket/a b/100%25.txt", raw_query="")
+def test_signature_equals_botocores_for_s3_without_double_encoding(raw_path: str, raw_query: str) -> None:
+    path, query = canonical_path(raw_path), encoded_query(raw_query)
+    headers = sign("GET", path, query, service="s3", double_encode_path=False)
+    assert (
+        botocore_authorization("GET", url_of(path, query), headers, service="s3", signer=S3SigV4Auth)
+        == dict(headers)["authorization"]
+    )
+
+
+def test_double_encoding_changes_the_signature_of_an_encoded_path() -> None:
+    once, twice = (sign(path="/bucket/a%20b", double_encode_path=double) for double in (False, True))
+    assert dict(once)["authorization"] != dict(twice)["authorization"]
 
 
 def test_headers_equal_those_of_a_request_signed_by_botocore(monkeypatch: pytest.MonkeyPatch) -> None:
