@@ -35,7 +35,7 @@ MOVED = {
 IMPORTED_TYPES = {"gcp:sql/databaseInstance:DatabaseInstance", "gcp:sql/database:Database", "gcp:storage/bucket:Bucket"}
 
 
-def given() -> dict[str, Any]:
+def page_settings() -> dict[str, Any]:
     """Return the page's settings with the project and region of the development stack."""
     (settings,) = settings_in("from-terraform.md")
     place = {name: stack_settings("gcp-dev")[name] for name in ("project", "region")}
@@ -56,7 +56,7 @@ def program_resource(entry: dict[str, Any]) -> Resource:
     while above:
         parents.append((names[above]["type"], _name(names[above])))
         above = names[above].get("parent")
-    found = graph(given())
+    found = graph(page_settings())
     (resource,) = [
         resource
         for resource in found.of(entry["type"])
@@ -112,12 +112,14 @@ def test_import_names_match_the_program(entry: dict[str, Any]) -> None:
 def test_import_file_is_complete() -> None:
     named = {(entry["type"], _name(entry)) for entry in imported()}
     in_program = {
-        (resource.type, resource.name) for resource in graph(given()).resources if resource.type in IMPORTED_TYPES
+        (resource.type, resource.name)
+        for resource in graph(page_settings()).resources
+        if resource.type in IMPORTED_TYPES
     }
     assert in_program
     assert in_program <= named
-    (application,) = graph(given()).of("gcp:appengine/application:Application")
-    assert application.import_id == given()["project"]
+    (application,) = graph(page_settings()).of("gcp:appengine/application:Application")
+    assert application.import_id == page_settings()["project"]
 
 
 @pytest.mark.parametrize("entry", [entry for entry in imported() if "id" in entry], ids=lambda entry: entry["name"])
@@ -134,12 +136,12 @@ def test_import_ids_match_the_settings(entry: dict[str, Any]) -> None:
 
 def test_character_set_of_the_database_is_ignored() -> None:
     """A different character set for new tables makes schema upgrades fail halfway (mlflow/mlflow#17896)."""
-    (database,) = graph(given()).of("gcp:sql/database:Database")
+    (database,) = graph(page_settings()).of("gcp:sql/database:Database")
     assert {"charset", "collation"} <= set(database.ignore_changes)
 
 
 def test_program_uses_another_database_user() -> None:
-    (user,) = graph(given()).of("gcp:sql/user:User")
+    (user,) = graph(page_settings()).of("gcp:sql/user:User")
     assert user.inputs["name"] != "mlflow"
 
 

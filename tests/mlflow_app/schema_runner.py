@@ -28,7 +28,7 @@ class Result(NamedTuple):
 
 
 class SchemaRunner:
-    """A process that runs `make_schema_ready` for given settings."""
+    """A process that runs `make_schema_ready` with these settings."""
 
     def __init__(self) -> None:
         root = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""The token cache: one fetch for all threads, early renewal, retries, forks."""
+"""The token cache: a single fetch for all threads, early renewal, retries, forks."""
 
 import concurrent.futures
 import os

@@ -25,7 +25,7 @@ UNKNOWN: Final = _Unknown()
 
 
 def read(struct: Struct) -> dict[str, Any]:
-    """Return plain values. Raises ValueError for secrets: the double tells the engine not to send them."""
+    """Return plain values. Raises ValueError for secrets: the double declares that it accepts none."""
     return cast("dict[str, Any]", _from_wire(json_format.MessageToDict(struct)))
 
 

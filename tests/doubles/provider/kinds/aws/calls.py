@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 ZONES = ("a", "b", "c")
 
 
-def _region(_asked: Values, _cloud: "Cloud") -> dict[str, Any]:
+def _region(_arguments: Values, _cloud: "Cloud") -> dict[str, Any]:
     return {
         "id": REGION,
         "name": REGION,
@@ -22,7 +22,7 @@ def _region(_asked: Values, _cloud: "Cloud") -> dict[str, Any]:
     }
 
 
-def _identity(_asked: Values, _cloud: "Cloud") -> dict[str, Any]:
+def _identity(_arguments: Values, _cloud: "Cloud") -> dict[str, Any]:
     return {
         "id": ACCOUNT,
         "accountId": ACCOUNT,
@@ -31,7 +31,7 @@ def _identity(_asked: Values, _cloud: "Cloud") -> dict[str, Any]:
     }
 
 
-def _partition(_asked: Values, _cloud: "Cloud") -> dict[str, Any]:
+def _partition(_arguments: Values, _cloud: "Cloud") -> dict[str, Any]:
     return {"id": "aws", "partition": "aws", "dnsSuffix": "amazonaws.com", "reverseDnsPrefix": "com.amazonaws"}
 
 
@@ -100,7 +100,7 @@ def _managed_prefix_list(arguments: Values, _cloud: "Cloud") -> dict[str, Any]:
     }
 
 
-def _log_account(_asked: Values, _cloud: "Cloud") -> dict[str, Any]:
+def _log_account(_arguments: Values, _cloud: "Cloud") -> dict[str, Any]:
     return {"id": "156460612806", "arn": "arn:aws:iam::156460612806:root", "region": REGION}
 
 

@@ -40,7 +40,7 @@ def _project(arguments: Values, cloud: "Cloud") -> dict[str, Any]:
     }
 
 
-def _client(_asked: Values, cloud: "Cloud") -> dict[str, Any]:
+def _client(_arguments: Values, cloud: "Cloud") -> dict[str, Any]:
     # Each call returns a new token.
     return {
         "id": f"projects/{PROJECT}",
