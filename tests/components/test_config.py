@@ -1,15 +1,11 @@
 """The stack config and the component's arguments: validation, defaults and error messages."""
 
-import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
 import pulumi
 import pytest
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 
 from components import SettingsError
 from components.aws.load_balancer_settings import LoadBalancerSettings, OidcSettings
@@ -393,58 +389,6 @@ def test_unset_arguments_in_classes_get_production_defaults() -> None:
     found = validate_args(AwsMlflowProxySettings, args, "proxy", production=True)
     assert (found.network.az_count, found.network.egress) == (3, "endpoints")
     assert found.deletion_protection
-
-
-def names_of(model: Any) -> list[str]:
-    nested = [getattr(field.annotation, "model_fields", {}) for field in model.model_fields.values()]
-    return [*model.model_fields, *(name for fields in nested for name in fields)]
-
-
-arbitrary_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["a" * 300, "s3"]),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.text(max_size=9)
-            | st.sampled_from([*names_of(AwsMlflowProxySettings), *names_of(LoadBalancerSettings), "oidc", "0"]),
-            inner,
-            max_size=5,
-        )
-    ),
-    max_leaves=12,
-)
-
-
-@hypothesis_settings(max_examples=200)
-@given(arbitrary_values)
-def test_arbitrary_arguments_raise_nothing_but_settings_error(value: Any) -> None:
-    with contextlib.suppress(SettingsError):
-        validate_args(AwsMlflowProxySettings, value, "proxy", production=True)
-
-
-@hypothesis_settings(max_examples=300)
-@given(st.data())
-def test_one_arbitrary_value_in_valid_settings_raises_nothing_but_settings_error(data: st.DataObject) -> None:
-    settings: dict[str, Any] = {
-        "environment": "production",
-        "network": {"egress": "nat", "cidr": "10.0.0.0/16", "existingEndpoints": ["s3"]},
-        "tracking": {"kind": "server", "maintenanceWindow": "Tue:03:30", "artifactPrefix": "a"},
-        "image": {"architecture": "amd64"},
-        "service": {"instanceType": "t3.small", "minTasks": 2},
-        "loadBalancer": {"certificateArn": CERTIFICATE, "allowedCidrs": ["10.0.0.0/8"], "oidc": dict(OIDC)},
-        "access": {"roles": {"admin": ["group:a"]}},
-        "monitoring": {"alarmEmail": "a@example.com"},
-        "oidc_client_secret": "x",
-    }
-    group = settings
-    while True:
-        name = data.draw(st.sampled_from(sorted(group)))
-        if not isinstance(group[name], dict) or data.draw(st.booleans()):
-            group[name] = data.draw(arbitrary_values)
-            break
-        group = group[name]
-    with contextlib.suppress(SettingsError):
-        validate_args(AwsMlflowProxySettings, settings, "proxy", production=True)
 
 
 def test_every_setting_description_ends_with_a_period() -> None:

@@ -15,7 +15,7 @@ from components.gcp import regions
 from components.gcp.settings import GcpMlflowSettings
 from components.validation import validate_args
 from preview.recorder import record
-from tests.components.test_config import arbitrary_values
+from tests.components.arbitrary_values import arbitrary_values
 
 CLIENT_ID = "123456789012-abc.apps.googleusercontent.com"
 SECRET = "hidden"
