@@ -7,6 +7,7 @@ function names the place in aiohttp's source, to be found again after an upgrade
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from aiohttp.web_protocol import _ErrInfo  # pyright: ignore[reportPrivateUsage]
 
 if TYPE_CHECKING:
     from aiohttp import StreamReader
@@ -21,6 +22,12 @@ def newest_body(handler: web.RequestHandler) -> "StreamReader | None":
     """The body of the last request that waits to be handled (RequestHandler._messages: a deque of head and body)."""
     messages = handler._messages  # pyright: ignore[reportPrivateUsage]
     return messages[-1][1] if messages else None
+
+
+def newest_is_invalid(handler: web.RequestHandler) -> bool:
+    """Whether the parser failed at the newest bytes (RequestHandler.data_received queues an _ErrInfo for a head)."""
+    messages = handler._messages  # pyright: ignore[reportPrivateUsage]
+    return bool(messages) and isinstance(messages[-1][0], _ErrInfo)
 
 
 def is_closing(handler: web.RequestHandler) -> bool:

@@ -159,6 +159,9 @@ class _Connection(web.RequestHandler):
         heads = internals.request_count(self)
         super().data_received(data)
         if internals.request_count(self) != heads:
+            if self._body is not None and not self._body.is_eof() and internals.newest_is_invalid(self):
+                # aiohttp (3.14.5) queues the error behind this request, whose handler would wait for the body.
+                self._body.set_exception(web.RequestPayloadError("its chunks are malformed"))
             self._head_left = self._head_limit
             self._body = internals.newest_body(self)
         elif self._body is None or self._body.is_eof():

@@ -70,6 +70,16 @@ async def test_connection_waits_for_a_request_until_one_arrives() -> None:
     handler.connection_lost(None)
 
 
+async def test_parser_error_in_a_body_is_detected() -> None:
+    handler = await open_connection(asyncio.Event())
+    handler.data_received(b"POST / HTTP/1.1\r\nHost: proxy\r\nTransfer-Encoding: chunked\r\n\r\n")
+    assert not internals.newest_is_invalid(handler)
+    # web_protocol.py: data_received appends an _ErrInfo to _messages.
+    handler.data_received(b"no chunk\r\n")
+    assert internals.newest_is_invalid(handler)
+    handler.connection_lost(None)
+
+
 async def test_forced_close_is_detected() -> None:
     handler = await open_connection(asyncio.Event())
     assert not internals.is_closing(handler)
