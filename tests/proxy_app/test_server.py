@@ -54,6 +54,9 @@ async def refuses_connections(proxy: ProxyProcess) -> bool:
             return False
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        # The listener closed while the connection waited to be accepted.
+        return False
 
 
 # --- Serving
