@@ -127,6 +127,7 @@ class _Connection(web.RequestHandler):
         "_closed",
         "_head_left",
         "_head_limit",
+        "_heads",
         "_reject",
         "_unread",
         "_write_timeout",
@@ -153,12 +154,14 @@ class _Connection(web.RequestHandler):
         # aiohttp limits each line of a head only, and accepts more than a hundred lines of that length.
         self._head_limit = self._head_left = _LONGEST_LINES * int(options["max_field_size"])
         self._body: StreamReader | None = None
+        self._heads = 0
 
     def data_received(self, data: bytes) -> None:
         """Parse ``data``; reject and close the connection if a request head exceeds its limit."""
-        heads = internals.request_count(self)
         super().data_received(data)
-        if internals.request_count(self) != heads:
+        heads = internals.request_count(self)
+        if heads != self._heads:
+            self._heads = heads
             if self._body is not None and not self._body.is_eof() and internals.newest_is_invalid(self):
                 # aiohttp (3.14.5) queues the error behind this request, whose handler would wait for the body.
                 self._body.set_exception(web.RequestPayloadError("its chunks are malformed"))

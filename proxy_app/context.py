@@ -4,7 +4,7 @@ import random
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -31,7 +31,6 @@ class Lifecycle:
     stopping: bool = False
 
 
-@dataclass(slots=True)
 class RequestRecord:
     """What the access log and the metrics record of a request.
 
@@ -40,9 +39,7 @@ class RequestRecord:
     ApiError, empty for none.
     """
 
-    request_id: str
-    method: str
-    started: float = field(default_factory=time.perf_counter)
+    # Defaults on the class: most requests change few of them.
     principal: "Principal | None" = None
     route: "Route | None" = None
     status: int = 0
@@ -52,6 +49,11 @@ class RequestRecord:
     attempts: int = 0
     error: str = ""
 
+    def __init__(self, request_id: str, method: str) -> None:
+        self.request_id = request_id
+        self.method = method
+        self.started = time.perf_counter()
+
 
 class RequestContext(RequestRecord):
     """A request with its principal, route and parameters, and the headers to add to its response.
@@ -60,17 +62,16 @@ class RequestContext(RequestRecord):
     request, errors included: the cookies of a session, for example.
     """
 
-    __slots__ = ("_body", "_body_reader", "lifecycle", "parameters", "request", "response_headers")
+    parameters: Mapping[str, str] = _NO_PARAMETERS
+    _body: RequestBody | None = None
 
     def __init__(self, request: web.BaseRequest, body_reader: BodyReader, lifecycle: Lifecycle) -> None:
         sent = request.headers.get("X-Request-Id")
         super().__init__(sent if sent and _REQUEST_ID.fullmatch(sent) else new_request_id(), request.method)
         self.request = request
         self.lifecycle = lifecycle
-        self.parameters = _NO_PARAMETERS
         self.response_headers: list[tuple[bytes, bytes]] = []
         self._body_reader = body_reader
-        self._body: RequestBody | None = None
 
     @property
     def body(self) -> RequestBody:

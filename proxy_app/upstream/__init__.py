@@ -35,11 +35,6 @@ class UpstreamResponse:
     headers: Headers
     body: bytes | None = None
 
-    @classmethod
-    def of(cls, response: Response, attempts: int) -> "UpstreamResponse":
-        """The upstream response of a response of the HTTP client, with its headers."""
-        return cls(response, attempts, response.headers)
-
     @property
     def status(self) -> int:
         """The HTTP status."""

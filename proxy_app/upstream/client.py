@@ -52,7 +52,7 @@ class UpstreamClient:
             api_error = self._api_error(error, idempotent=idempotent)
             api_error.attempts = error.attempts
             raise api_error from error
-        return UpstreamResponse.of(response, attempts)
+        return UpstreamResponse(response, attempts, response.headers)
 
     def _api_error(self, error: ClientError, *, idempotent: bool) -> ApiError:
         match error:

@@ -89,7 +89,8 @@ def request_line(
 ) -> Any:
     """The access log line of a request, parsed."""
     lines: list[str] = []
-    record = RequestRecord("0123456789abcdef", "POST", status=status, error=error, upstream_seconds=upstream_seconds)
+    record = RequestRecord("0123456789abcdef", "POST")
+    record.status, record.error, record.upstream_seconds = status, error, upstream_seconds
     record.route = match_route("POST", "/api/2.0/mlflow/runs/create")
     record.principal = Principal("ci", role, "token") if role else None
     AccessLog(lines.append).record(record)

@@ -42,7 +42,8 @@ def request_entry(
 ) -> Any:
     """The log entry of a request, from the line that the proxy and the container write."""
     lines: list[str] = []
-    record = RequestRecord("0123456789abcdef", method, status=status, error=error, upstream_seconds=upstream_seconds)
+    record = RequestRecord("0123456789abcdef", method)
+    record.status, record.error, record.upstream_seconds = status, error, upstream_seconds
     record.route = match_route(method, path)
     assert record.route is not None
     record.principal = Principal("ann@example.com", role, "iap") if role else None
