@@ -73,11 +73,9 @@ def _write_log(deployment: Deployment, log: ProxyLog) -> Statement:
 
 
 def _call_mlflow(deployment: Deployment, tracking: Tracking) -> Statement:
-    # Policies for tracking servers are documented (SageMaker AI, "Create a VPC Endpoint Policy for SageMaker AI
-    # MLflow"), those for apps are not: limited by principal.
-    if tracking.serverless:
-        return _own_account(deployment, "*")
-    return _own_account(deployment, "sagemaker-mlflow:*", to=[tracking.target_arn])
+    # SageMaker AI, "Create a VPC Endpoint Policy for SageMaker AI MLflow". Apps have one action for their whole API.
+    action = "sagemaker:CallMlflowAppApi" if tracking.serverless else "sagemaker-mlflow:*"
+    return _own_account(deployment, action, to=[tracking.target_arn])
 
 
 def _open_mlflow(deployment: Deployment, tracking: Tracking) -> Statement:

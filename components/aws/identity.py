@@ -32,17 +32,13 @@ def service_role(
     parent: pulumi.Resource,
 ) -> aws.iam.Role:
     """A role that one AWS service may assume, for this account only, with an inline policy."""
-    trust = {
-        "Effect": "Allow",
-        "Principal": {"Service": service},
-        "Action": "sts:AssumeRole",
-        # EC2 does not send aws:SourceAccount when it assumes an instance's role.
-        **(
-            {}
-            if service.startswith("ec2.")
-            else {"Condition": {"StringEquals": {"aws:SourceAccount": deployment.account}}}
-        ),
-    }
+    trust: Statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    # EC2 does not send aws:SourceAccount when it assumes an instance's role.
+    if not service.startswith("ec2."):
+        # AWS's trust policy for SageMaker MLflow has no condition, so that SageMaker may not send the key
+        # (https://docs.aws.amazon.com/sagemaker/latest/dg/mlflow-create-tracking-server-iam.html).
+        operator = "StringEqualsIfExists" if service.startswith("sagemaker.") else "StringEquals"
+        trust["Condition"] = {operator: {"aws:SourceAccount": deployment.account}}
     made = aws.iam.Role(
         deployment.logical_name(role),
         description=f"{role} of {deployment.name} ({deployment.stack})",
@@ -90,6 +86,9 @@ def tracking_statements(
         ]
         actions = ["CreateModelPackageGroup", "DescribeModelPackageGroup", "CreateModelPackage", "UpdateModelPackage"]
         statements.append(allow([f"sagemaker:{action}" for action in [*actions, "AddTags"]], registry))
+        # The lineage of a registered model; without them SageMaker silently records none.
+        lineage = [deployment.arn("sagemaker", f"{kind}/*") for kind in ("action", "artifact", "context")]
+        statements.append(allow(["sagemaker:AddAssociation", "sagemaker:CreateAction"], lineage))
     return statements
 
 

@@ -159,6 +159,7 @@ def test_endpoint_policies_allow_resources_of_this_stack_only() -> None:
     assert targets(graph, "logs") == {f"{LOG}:*"}
     assert targets(graph, "mlflow") == targets(graph, "sagemaker.api") == {SERVER}
     assert targets(graph, "s3") == {BUCKET, f"{BUCKET}/mlflow/*", LAYERS}
+    assert targets(record_endpoints(app=True), "mlflow") == {APP}
     for name in ("ecr.api", "ecr.dkr"):
         for statement in statements(endpoint(graph, name).inputs["policy"]):
             assert statement["Resource"] == (

@@ -131,11 +131,12 @@ def test_deletion_protection_protects_target_and_bucket() -> None:
         assert not any(resource.protect for resource in graph.resources)
 
 
-def test_role_trusts_sagemaker_for_this_account_only() -> None:
+def test_role_trusts_sagemaker_for_this_account_or_without_an_account() -> None:
+    """AWS documents no condition for SageMaker MLflow, and no list of the keys that it sends."""
     graph, _ = record_tracking()
     (trust,) = statements(only(graph, ROLE).inputs["assumeRolePolicy"])
     assert trust["Principal"] == {"Service": "sagemaker.amazonaws.com"}
-    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    assert trust["Condition"] == {"StringEqualsIfExists": {"aws:SourceAccount": ACCOUNT}}
 
 
 def test_role_may_read_and_write_under_the_artifact_prefix_only() -> None:
@@ -159,7 +160,9 @@ def test_role_may_register_models_only_with_automatic_registration(kind: str) ->
         if "sagemaker:" in action
     }
     assert registering == {
+        "sagemaker:AddAssociation",
         "sagemaker:AddTags",
+        "sagemaker:CreateAction",
         "sagemaker:CreateModelPackage",
         "sagemaker:CreateModelPackageGroup",
         "sagemaker:DescribeModelPackageGroup",

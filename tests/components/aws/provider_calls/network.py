@@ -45,11 +45,15 @@ ROWS: Mapping[str, tuple[Row, ...]] = {
         change="AssociateRouteTable DisassociateRouteTable ReplaceRouteTableAssociation",
         read="DescribeRouteTables",
     ),
-    "aws:ec2/eip:Eip": ec2(
-        "elastic-ip",
-        create="AllocateAddress",
-        change=f"ReleaseAddress {EC2_TAG_ACTIONS}",
-        read="DescribeAddresses DescribeAddressesAttribute",
+    "aws:ec2/eip:Eip": (
+        *ec2(
+            "elastic-ip",
+            create="AllocateAddress",
+            # After a refresh, the state has the association with the NAT gateway, which is gone by then.
+            change=f"DisassociateAddress ReleaseAddress {EC2_TAG_ACTIONS}",
+            read="DescribeAddresses DescribeAddressesAttribute",
+        ),
+        on_resource("ec2", f"network-interface/{ID}", "DisassociateAddress"),
     ),
     "aws:ec2/natGateway:NatGateway": ec2(
         "natgateway",
