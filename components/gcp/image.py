@@ -62,10 +62,10 @@ class Image(pulumi.ComponentResource):
             repository_id=deployment.physical_name("images", 63),
             format="DOCKER",
             description=f"MLflow of {deployment.stack}",
-            # With immutable tags, tagged images cannot be deleted, not even by the cleanup policies below
+            # No docker_config, since the provider plans a block with immutable_tags=False again on each update. With
+            # immutable tags, images cannot be deleted, not even by the cleanup policies below
             # (https://cloud.google.com/artifact-registry/docs/repositories/update-repo-settings). Instances use the
             # digest, and no tag is pushed twice.
-            docker_config=artifactregistry.RepositoryDockerConfigArgs(immutable_tags=False),
             # New instances pull the image in use again; as the last push it is among the newest.
             cleanup_policies=[
                 artifactregistry.RepositoryCleanupPolicyArgs(

@@ -162,7 +162,12 @@ def _escape_newlines(text: str) -> str:
 def _network(network: Network) -> appengine.FlexibleAppVersionNetworkArgs | None:
     if network.network is None:
         return None
-    return appengine.FlexibleAppVersionNetworkArgs(name=network.network, subnetwork=network.subnetwork)
+    return appengine.FlexibleAppVersionNetworkArgs(
+        name=network.network,
+        subnetwork=network.subnetwork,
+        # App Engine's default, set because App Engine may return it, which would redeploy MLflow on each update.
+        instance_ip_mode="EXTERNAL",
+    )
 
 
 def _retained_version(deployment: Deployment) -> str:

@@ -14,7 +14,7 @@ DISPLAYED_INPUTS: dict[str, tuple[str, ...]] = {
         "serviceAccount",
     ),
     "gcp:appengine/standardAppVersion:StandardAppVersion": ("service", "versionId", "runtime", "serviceAccount"),
-    "gcp:artifactregistry/repository:Repository": ("location", "format", "dockerConfig.immutableTags"),
+    "gcp:artifactregistry/repository:Repository": ("location", "format"),
     "gcp:artifactregistry/repositoryIamMember:RepositoryIamMember": ("repository", "role", "member"),
     "gcp:compute/firewall:Firewall": ("direction", "sourceRanges"),
     "gcp:compute/globalAddress:GlobalAddress": ("purpose", "addressType", "prefixLength"),

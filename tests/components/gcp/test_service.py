@@ -103,6 +103,7 @@ def test_private_database_is_connected_with_verified_tls(monkeypatch: pytest.Mon
     assert version_inputs(PRIVATE)["network"] == {
         "name": network.outputs["name"],
         "subnetwork": subnetwork.outputs["name"],
+        "instanceIpMode": "EXTERNAL",
     }
 
 

@@ -105,6 +105,7 @@ def of_google(
     lost_on_timeout: bool = False,
     delete_before_replace: bool = False,
     write_only: tuple[str, ...] = (),
+    normal_form: Callable[[Values], Values] = lambda inputs: inputs,
 ) -> Kind:
     """A resource type of Google Cloud, with checks of its API, project and labels.
 
@@ -142,6 +143,7 @@ def of_google(
         lost_on_timeout=lost_on_timeout,
         delete_before_replace=delete_before_replace,
         write_only=write_only,
+        normal_form=normal_form,
     )
 
 

@@ -58,6 +58,16 @@ def _problems(inputs: Values) -> Problems:
         yield "cleanupPolicies", "two policies have the same id"
 
 
+def _repository_normal_form(inputs: Values) -> Values:
+    """Artifact Registry returns no dockerConfig for mutable tags, and the provider then plans to add it again.
+
+    resource_artifact_registry_repository.go: a block whose only field is false is left out of the request.
+    """
+    if group(inputs, "dockerConfig").get("immutableTags"):
+        return inputs
+    return {name: value for name, value in inputs.items() if name != "dockerConfig"}
+
+
 def has_image(reference: str, cloud: "Cloud") -> bool:
     """Whether an image exists; repositories of other projects are not checked."""
     name, _, digest = reference.partition("@")
@@ -79,6 +89,7 @@ KINDS = (
         check=_problems,
         on_delete=delete_images,
         lost_on_timeout=True,
+        normal_form=_repository_normal_form,
         conflict=lambda _there: "Error creating Repository: googleapi: Error 409: the repository already exists.",
     ),
     iam_member(
