@@ -23,14 +23,24 @@ ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
 # Starting MLflow takes up to 20 s on a loaded machine, and a test may start MLflow's client several times.
 MLFLOW_FIXTURES = {"mlflow_server", "fake_sagemaker"}
 MLFLOW_TIMEOUT_SECONDS = 120
+# The proxy's tests use time limits of a few seconds: a hanging one ends soon.
+PROXY_TESTS = Path(__file__).parent / "proxy_app"
+PROXY_TIMEOUT_SECONDS = 20
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests that use a real MLflow server a longer timeout than the default, unless they set their own."""
+    """Give tests with a real MLflow server a longer timeout than the default, and the proxy's a shorter one.
+
+    A test's own timeout takes precedence.
+    """
     for item in items:
-        if MLFLOW_FIXTURES & set(getattr(item, "fixturenames", ())) and item.get_closest_marker("timeout") is None:
+        if item.get_closest_marker("timeout") is not None:
+            continue
+        if MLFLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.timeout(MLFLOW_TIMEOUT_SECONDS))
+        elif PROXY_TESTS in item.path.parents:
+            item.add_marker(pytest.mark.timeout(PROXY_TIMEOUT_SECONDS))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
