@@ -10,8 +10,20 @@ import pulumi
 from components import AwsMlflowProxy
 from components.aws.deployment import Deployment
 from preview.aws.mock_outputs import ACCOUNT, PARTITION, REGION
-from preview.graph import Graph, Resource
+from preview.graph import Graph
 from preview.recorder import record
+from tests.components.graph_queries import only, transitive_dependencies
+
+__all__ = [
+    "IMAGE_URI",
+    "KEY",
+    "container_definition",
+    "make_deployment",
+    "only",
+    "record_stack",
+    "statements",
+    "transitive_dependencies",
+]
 
 KEY = f"arn:{PARTITION}:kms:{REGION}:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555"
 IMAGE_URI = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/proxy@sha256:{'0' * 64}"
@@ -34,13 +46,6 @@ def make_deployment(
     )
 
 
-def only(graph: Graph, kind: str, name: str | None = None) -> Resource:
-    """The only resource of a type, or of a type and a name."""
-    found = [resource for resource in graph.of(kind) if name is None or resource.name == name]
-    assert len(found) == 1, f"{kind} {name or ''}: {[resource.name for resource in found]}"
-    return found[0]
-
-
 def statements(policy: str) -> Sequence[Mapping[str, Any]]:
     """The statements of an IAM policy document."""
     return cast("Sequence[Mapping[str, Any]]", json.loads(policy)["Statement"])
@@ -61,20 +66,3 @@ def container_definition(graph: Graph) -> dict[str, Any]:
     (task,) = graph.of("aws:ecs/taskDefinition:TaskDefinition")
     (definition,) = json.loads(task.inputs["containerDefinitions"])
     return definition
-
-
-def urns_needed_by(graph: Graph, resource: Resource) -> set[str]:
-    """The URNs of all resources that are created before a resource and deleted after it.
-
-    The engine goes by dependencies and parents (pulumi, pkg/resource/graph/dependency_graph.go).
-    """
-    found: set[str] = set()
-    pending = [resource]
-    while pending:
-        current = pending.pop()
-        for urn in {*current.dependencies, current.parent} - found:
-            found.add(urn)
-            needed = graph.by_urn(urn)
-            if needed is not None:
-                pending.append(needed)
-    return found

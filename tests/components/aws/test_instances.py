@@ -11,7 +11,7 @@ from components.aws.settings import ServiceSettings
 from components.validation import SettingsError, validate_args
 from preview.graph import Graph, Resource
 
-from .helpers import IMAGE_URI, KEY, only, record_stack, urns_needed_by
+from .helpers import IMAGE_URI, KEY, only, record_stack, transitive_dependencies
 
 TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
 GROUP = "aws:autoscaling/group:Group"
@@ -227,12 +227,12 @@ def test_resources_are_deleted_before_those_that_they_need() -> None:
     graph = record_stack()
     order = [only(graph, kind) for kind in (CLUSTER_PROVIDERS, PROVIDER, GROUP, TEMPLATE, "aws:ecs/cluster:Cluster")]
     for first, second in itertools.pairwise(order):
-        assert second.urn in urns_needed_by(graph, first), f"{second.type} can be deleted before {first.type}"
+        assert second.urn in transitive_dependencies(graph, first), f"{second.type} can be deleted before {first.type}"
 
 
 def test_instances_are_deleted_before_their_permissions_and_egress() -> None:
     graph = record_stack()
-    needed = urns_needed_by(graph, only(graph, GROUP))
+    needed = transitive_dependencies(graph, only(graph, GROUP))
     rules = [
         resource
         for resource in graph.of("aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule")

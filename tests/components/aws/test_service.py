@@ -6,7 +6,7 @@ import pytest
 
 from preview.graph import Graph
 
-from .helpers import KEY, only, record_stack, urns_needed_by
+from .helpers import KEY, only, record_stack, transitive_dependencies
 
 SERVICE = "aws:ecs/service:Service"
 CLUSTER = "aws:ecs/cluster:Cluster"
@@ -78,13 +78,13 @@ def test_scaling_has_minimum_maximum_and_targets_for_requests_and_cpu() -> None:
     assert target["resourceId"] == f"service/{cluster.outputs['name']}/{service.outputs['name']}"
 
 
-def urns_needed_by_the_service(graph: Graph) -> set[str]:
-    return urns_needed_by(graph, only(graph, SERVICE))
+def dependencies_of_the_service(graph: Graph) -> set[str]:
+    return transitive_dependencies(graph, only(graph, SERVICE))
 
 
 def test_service_needs_role_policies_security_group_rules_tokens_and_listeners() -> None:
     graph = record_stack()
-    needed = urns_needed_by_the_service(graph)
+    needed = dependencies_of_the_service(graph)
     role_policies = [
         only(graph, "aws:iam/rolePolicy:RolePolicy", f"proxy-{role}") for role in ("proxy", "execution", "instance")
     ]
@@ -102,7 +102,7 @@ def test_service_needs_role_policies_security_group_rules_tokens_and_listeners()
 
 def test_service_is_deleted_before_instances_and_capacity_provider() -> None:
     graph = record_stack()
-    needed = urns_needed_by_the_service(graph)
+    needed = dependencies_of_the_service(graph)
     for kind in ("ecs/clusterCapacityProviders:ClusterCapacityProviders", "autoscaling/group:Group"):
         assert only(graph, f"aws:{kind}").urn in needed
     assert only(graph, SERVICE).inputs["forceDelete"] is True

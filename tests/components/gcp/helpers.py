@@ -8,8 +8,9 @@ from typing import Any
 from components import GcpMlflow
 from components.gcp.deployment import Deployment
 from preview.gcp.mock_outputs import NUMBER, PROJECT, REGION
-from preview.graph import Graph, Resource
+from preview.graph import Graph
 from preview.recorder import record
+from tests.components.graph_queries import only, transitive_dependencies
 
 __all__ = [
     "CLIENT_ID",
@@ -49,13 +50,6 @@ def make_deployment(*, deletion_protection: bool = False) -> Deployment:
     )
 
 
-def only(graph: Graph, kind: str, name: str | None = None) -> Resource:
-    """The only resource of a type, or of a type and a name."""
-    resources = [resource for resource in graph.of(kind) if name is None or resource.name == name]
-    assert len(resources) == 1, f"{kind} {name or ''}: {[resource.name for resource in resources]}"
-    return resources[0]
-
-
 def record_stack(settings: Mapping[str, Any] | None = None, *, stack: str = "dev") -> Graph:
     """The graph of a GcpMlflow with these settings over MINIMAL_ARGS; cached."""
     args = {**MINIMAL_ARGS, **(settings or {})}
@@ -70,20 +64,3 @@ def _recorded(settings: str, stack: str) -> Graph:
         GcpMlflow("mlflow", json.loads(settings))
 
     return record(program, stack_name=stack)
-
-
-def transitive_dependencies(graph: Graph, resource: Resource) -> set[str]:
-    """The URNs of all resources that are created before a resource and deleted after it.
-
-    The engine's order follows dependencies and parents (pulumi, pkg/resource/graph/dependency_graph.go).
-    """
-    urns: set[str] = set()
-    queue = [resource]
-    while queue:
-        current = queue.pop()
-        for urn in {*current.dependencies, current.parent} - urns:
-            urns.add(urn)
-            dependency = graph.by_urn(urn)
-            if dependency is not None:
-                queue.append(dependency)
-    return urns
