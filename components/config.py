@@ -9,9 +9,12 @@ from pulumi.runtime import config as runtime
 
 from .aws.settings import AwsMlflowProxySettings
 from .gcp.settings import GcpMlflowSettings
+from .placeholders import placeholders
 from .validation import SettingsError, config_name
 
 Args = TypeVar("Args", AwsMlflowProxySettings, GcpMlflowSettings)
+# `make preview` and the tests set it: they create nothing, so they take the example files as they are.
+_ALLOW_PLACEHOLDERS = "allowPlaceholders"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,8 @@ def read_config() -> Config:
     """Read and validate the stack's config. Raises SettingsError with all problems at once."""
     google = pulumi.Config("gcp")
     problems = list(_unknown_keys())
+    if not pulumi.Config("mlflow").get_bool(_ALLOW_PLACEHOLDERS):
+        problems += [f"{setting}: {problem}" for setting, problem in placeholders(_plain_config())]
     aws = _read(AwsMlflowProxySettings, "aws", {}, problems)
     region = pulumi.Config("aws").get("region")
     if aws is not None and region:
@@ -42,11 +47,16 @@ def read_config() -> Config:
     return Config(aws=aws, gcp=gcp)
 
 
+def _plain_config() -> dict[str, str]:
+    config = {**runtime.CONFIG.get(), **runtime.get_config_env()}
+    return {key: value for key, value in config.items() if not runtime.is_config_secret(key)}
+
+
 def _unknown_keys() -> Iterator[str]:
     known = {"aws", "gcp", *AwsMlflowProxySettings.config_secrets.values(), *GcpMlflowSettings.config_secrets.values()}
     # pulumi.Config does not list keys, so a misspelt key would otherwise be ignored silently.
     for key in sorted({*runtime.CONFIG.get(), *runtime.get_config_env()}):
-        if key.startswith("mlflow:") and key.removeprefix("mlflow:") not in known:
+        if key.startswith("mlflow:") and key.removeprefix("mlflow:") not in {_ALLOW_PLACEHOLDERS, *known}:
             yield f"{key}: unknown setting, expected one of {', '.join(f'mlflow:{name}' for name in sorted(known))}."
 
 

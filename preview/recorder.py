@@ -36,6 +36,8 @@ _SIGNATURE = "4dabf18193072939515e22adb298388d"
 _SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - a signature
 _UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 
+# The program otherwise refuses placeholders, which the example stack files have (components/placeholders.py).
+_ALLOW_PLACEHOLDERS = "mlflow:allowPlaceholders"
 _ROOT = str(Path(__file__).resolve().parents[1])
 _MISSING = re.compile(r"<no mock output: ([^>]+)>")
 # A null in a formatted string: arn:aws:s3:::None.
@@ -81,7 +83,7 @@ async def _run(
 ) -> None:
     order = _Order()
     monitor = _Monitor(graph, order)
-    runtime_config.set_all_config(values, secret_keys)
+    runtime_config.set_all_config({_ALLOW_PLACEHOLDERS: "true", **values}, secret_keys)
     log = logging.Logger("engine", logging.INFO)  # noqa: LOG001 - for this run only
     log.addHandler(_MessageHandler(graph))
     mocks.set_mocks(_Mocks(graph), project=project, stack=stack_name, preview=False, logger=log, monitor=monitor)

@@ -40,7 +40,8 @@ def write(folder: Path, venv: Path, program: str | None = None) -> None:
 def config_of(stack: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the config of Pulumi.<stack>.yaml, merged with these settings of the component."""
     config: dict[str, Any] = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"))["config"]
-    return with_settings(config, settings or {})
+    # The example files contain placeholders, and the mock providers take them.
+    return with_settings({**config, "mlflow:allowPlaceholders": True}, settings or {})
 
 
 def with_settings(config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
