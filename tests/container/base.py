@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from tests.container.engine import Engine
+from tests.doubles import debian
 
 PACKAGES = "python3,python3-venv,ca-certificates"
 CACHE = Path(__file__).parents[2] / ".local" / "container"
@@ -51,7 +52,10 @@ def _debian() -> Path:
             "a base image with Python: name one in TEST_BASE_IMAGE, or as root: apt-get install debootstrap"
         )
     release = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
-    mirror = _mirror(release)
+    try:
+        mirror = debian.mirror(release)
+    except debian.UnavailableError as error:
+        raise BaseImageError(f"a base image with Python: name one in TEST_BASE_IMAGE, or {error}") from error
     key = hashlib.sha256(f"{release} {mirror} {PACKAGES} {_EXCLUDED}".encode()).hexdigest()[:12]
     tar = CACHE / f"{release}-{key}.tar"
     if tar.exists():
@@ -64,18 +68,6 @@ def _debian() -> Path:
         _command("tar", "--directory", str(root), *excluded, "--create", "--file", str(partial), ".")
         partial.rename(tar)
     return tar
-
-
-def _mirror(release: str) -> str:
-    """The mirror from which apt installs this Debian release."""
-    targets = _command("apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(ORIGIN) $(REPO_URI)")
-    for line in targets.splitlines():
-        codename, component, origin, uri = line.split(maxsplit=3)
-        if (codename, component, origin) == (release, "main", "Debian"):
-            return uri
-    raise BaseImageError(
-        "a base image with Python: name one in TEST_BASE_IMAGE, or apt-get update on a Debian 12 or newer"
-    )
 
 
 def _ca_file() -> str:

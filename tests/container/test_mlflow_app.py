@@ -18,8 +18,8 @@ from tests.container.engine import Engine
 from tests.container.files import Entry, files_of
 from tests.container.mlflow_container import AppContainer, ContainerConfig, started_together
 from tests.container.test_image import INSTALLERS
-from tests.doubles import gcs, mariadb, secret_manager
-from tests.doubles.mariadb import INSTANCE, Database
+from tests.doubles import gcs, mysql, secret_manager
+from tests.doubles.mysql import INSTANCE, Database
 from tests.doubles.running_proxy import Tokens
 from tests.mlflow_app import scenarios
 from tests.mlflow_app.backends import Backends
@@ -147,12 +147,12 @@ def test_installed_packages_are_locked(files: dict[str, Entry]) -> None:
 
 @pytest.fixture(scope="module")
 def backends(tmp_path_factory: pytest.TempPathFactory) -> Generator[Backends]:
-    mariadb.require_mariadb()
+    mysql.require_mysql()
     folder = tmp_path_factory.mktemp("tokens")
     tokens = Tokens(folder)
     folder.chmod(0o755)
     tokens.file.chmod(0o644)
-    with mariadb.running() as server, gcs.running() as bucket, secret_manager.running() as secrets:
+    with mysql.running() as server, gcs.running() as bucket, secret_manager.running() as secrets:
         yield Backends(server, bucket, secrets, tokens)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from tests.doubles import gcs
-from tests.doubles.mariadb import Database, MariaDb
+from tests.doubles.mysql import Database, MySql
 from tests.doubles.running_proxy import Tokens
 from tests.doubles.secret_manager import PROJECT, SecretManager
 
@@ -12,7 +12,7 @@ from tests.doubles.secret_manager import PROJECT, SecretManager
 class Backends:
     """A database server, a bucket, a Secret Manager and the proxy's tokens."""
 
-    server: MariaDb
+    server: MySql
     bucket: dict[str, str]
     secrets: SecretManager
     tokens: Tokens

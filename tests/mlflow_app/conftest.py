@@ -1,12 +1,12 @@
-"""Session fixtures: a real MariaDB, fakes of Cloud Storage and Secret Manager, and settings of the image for them."""
+"""Session fixtures: a real MySQL, fakes of Cloud Storage and Secret Manager, and settings of the image for them."""
 
 from collections.abc import Generator
 from typing import NamedTuple
 
 import pytest
 
-from tests.doubles import gcs, mariadb, secret_manager
-from tests.doubles.mariadb import Database, MariaDb
+from tests.doubles import gcs, mysql, secret_manager
+from tests.doubles.mysql import Database, MySql
 from tests.doubles.running_proxy import Tokens
 from tests.doubles.secret_manager import SecretManager
 from tests.mlflow_app.backends import Backends
@@ -15,9 +15,9 @@ from tests.mlflow_app.schema_runner import Result, SchemaRunner
 
 
 @pytest.fixture(scope="session")
-def database_server() -> Generator[MariaDb]:
-    mariadb.require_mariadb()
-    with mariadb.running() as server:
+def database_server() -> Generator[MySql]:
+    mysql.require_mysql()
+    with mysql.running() as server:
         yield server
 
 
@@ -35,12 +35,12 @@ def secrets() -> Generator[SecretManager]:
 
 
 @pytest.fixture(scope="session")
-def backends(database_server: MariaDb, bucket: dict[str, str], secrets: SecretManager, tokens: Tokens) -> Backends:
+def backends(database_server: MySql, bucket: dict[str, str], secrets: SecretManager, tokens: Tokens) -> Backends:
     return Backends(database_server, bucket, secrets, tokens)
 
 
 @pytest.fixture(scope="session")
-def schemas(database_server: MariaDb) -> Generator[SchemaRunner]:
+def schemas(database_server: MySql) -> Generator[SchemaRunner]:
     """Creates and upgrades schemas without the rest of the container."""
     runner = SchemaRunner()
     try:
@@ -50,7 +50,7 @@ def schemas(database_server: MariaDb) -> Generator[SchemaRunner]:
 
 
 @pytest.fixture(scope="session")
-def old_database(database_server: MariaDb) -> Database:
+def old_database(database_server: MySql) -> Database:
     """A database of MLflow 2.22.5 with a run and a model. Read-only: tests that write use a copy."""
     return database_of_mlflow2(database_server)
 

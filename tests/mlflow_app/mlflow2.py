@@ -7,13 +7,13 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.doubles.mariadb import Database, MariaDb
+from tests.doubles.mysql import Database, MySql
 from tests.mlflow_app.app_process import ROOT
 
 _PYTHON = ROOT / ".local" / "mlflow2" / "bin" / "python"
 
 
-def database_of_mlflow2(server: MariaDb) -> Database:
+def database_of_mlflow2(server: MySql) -> Database:
     """A database with a run and a model. Skips the test if MLflow 2 is not installed."""
     if not _PYTHON.exists():
         pytest.skip("needs the packages of requirements/mlflow2.txt: make test installs them")

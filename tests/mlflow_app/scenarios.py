@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.doubles.mariadb import Database, MariaDb
+from tests.doubles.mysql import Database, MySql
 from tests.mlflow_app.app import App
 from tests.mlflow_app.calls import Calls, run_client
 
@@ -50,7 +50,7 @@ def check_old_runs(calls: Calls) -> None:
     assert calls.logged(run["run_id"]) == {"loss", "after the upgrade"}
 
 
-def restart_database(several: Sequence[Calls], server: MariaDb) -> None:
+def restart_database(several: Sequence[Calls], server: MySql) -> None:
     """Kill the database and start it again: 503 meanwhile, then requests succeed again."""
     run = several[0].new_run()
     assert several[0].log(run, "before")
@@ -68,7 +68,7 @@ def restart_database(several: Sequence[Calls], server: MariaDb) -> None:
     assert several[0].logged(run) == {"before", *(f"after {number}" for number in range(len(several)))}
 
 
-def rotate_password(several: Sequence[Calls], server: MariaDb, versions: list[bytes], database: Database) -> Database:
+def rotate_password(several: Sequence[Calls], server: MySql, versions: list[bytes], database: Database) -> Database:
     """Change the password and end connections: no request fails. `versions` are those of the secret."""
     run = several[0].new_run()
     versions.append(b"second password")

@@ -9,7 +9,7 @@ import requests
 
 from local.fake_sagemaker import Authority
 from tests.doubles.iap import ANN, AUDIENCE, BOB, Iap, KeyHost
-from tests.doubles.mariadb import Database
+from tests.doubles.mysql import Database
 from tests.mlflow_app.app_process import AppProcess, started_together
 from tests.mlflow_app.backends import Backends
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.doubles.mariadb import Database
+from tests.doubles.mysql import Database
 from tests.mlflow_app.app_process import AppProcess, started_together
 from tests.mlflow_app.backends import Backends
 from tests.mlflow_app.calls import Calls

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.doubles.mariadb import Database, MariaDb
+from tests.doubles.mysql import Database, MySql
 from tests.mlflow_app.backends import Backends
 from tests.mlflow_app.conftest import FourInstances
 from tests.mlflow_app.schema_runner import Result, SchemaRunner
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(300)
 CHANGED = ("Created the schema", "Upgraded the schema")
 
 
-def revision(server: MariaDb, database: Database) -> str:
+def revision(server: MySql, database: Database) -> str:
     return str(server.execute("SELECT version_num FROM alembic_version", database=database.name)[0][0])
 
 
@@ -158,9 +158,9 @@ def test_failing_login_is_retried_then_reported(
     assert message in result.messages[-1]
 
 
-def denied(server: MariaDb) -> str:
+def denied(server: MySql) -> str:
     """The number of rejected logins."""
-    return server.execute("SHOW GLOBAL STATUS LIKE 'Access_denied_errors'")[0][1]
+    return server.execute("SHOW GLOBAL STATUS LIKE 'Aborted_connects'")[0][1]
 
 
 def test_start_waits_for_the_database(backends: Backends, schemas: SchemaRunner, current: Database) -> None:

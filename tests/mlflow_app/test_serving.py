@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from tests.doubles.gcs import BUCKET
-from tests.doubles.mariadb import Database
+from tests.doubles.mysql import Database
 from tests.mlflow_app import scenarios
 from tests.mlflow_app.app_process import AppProcess, started_together
 from tests.mlflow_app.backends import Backends

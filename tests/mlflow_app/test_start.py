@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.doubles.mariadb import Database, MariaDb
+from tests.doubles.mysql import Database, MySql
 from tests.mlflow_app.app_process import AppProcess, environment, started_together
 from tests.mlflow_app.backends import Backends
 
@@ -63,7 +63,7 @@ def test_health_check_fails_without_a_server(tmp_path: Path) -> None:
 class BlockedUpgrade:
     """A database with a table lock that blocks an upgrade at its first step."""
 
-    server: MariaDb
+    server: MySql
     database: Database
     cursor: Any
 
@@ -87,7 +87,7 @@ class Starting(NamedTuple):
 
 
 @contextlib.contextmanager
-def blocked_upgrade(server: MariaDb, database: Database) -> Generator[BlockedUpgrade]:
+def blocked_upgrade(server: MySql, database: Database) -> Generator[BlockedUpgrade]:
     with server.connected(database.name) as cursor:
         cursor.execute("LOCK TABLES alembic_version READ")
         yield BlockedUpgrade(server, database, cursor)
