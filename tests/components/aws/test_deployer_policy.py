@@ -10,19 +10,14 @@ from typing import Any
 import pulumi
 import pytest
 
+from preflight.aws.provider_calls import graph_requests
+from preflight.aws.provider_calls.graph_requests import ROWS_BY_FUNCTION, ROWS_BY_TYPE, TYPES_WITHOUT_REQUESTS, Request
 from preview.aws.mock_outputs import ACCOUNT, REGION
 from preview.recorder import record
 
 from ..scenario import Scenario
 from .iam_decision import allowed
 from .policies import action_data, faults
-from .provider_calls.requests import (
-    ROWS_BY_FUNCTION,
-    ROWS_BY_TYPE,
-    TYPES_WITHOUT_REQUESTS,
-    Request,
-    iam_requests,
-)
 from .scenarios import SCENARIOS
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -59,6 +54,7 @@ NOT_NEEDED = {
     "elasticfilesystem:TagResource": "SageMaker creates the file system",
     "ssm:GetParameters": "the launch template has an AMI id, not a parameter name",
 }
+iam_requests = functools.partial(graph_requests.iam_requests, account=ACCOUNT, region=REGION)
 PROJECT_SCENARIOS = [scenario for scenario in SCENARIOS if scenario.program is None]
 
 

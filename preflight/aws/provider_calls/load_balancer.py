@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
-from preview.aws.mock_outputs import ACCOUNT, REGION
-
 from .rows import (
+    ACCOUNT,
     ID,
     LISTENER,
     LOAD_BALANCER,
+    PARTITION,
+    REGION,
     SUFFIX,
     TAG_ACTIONS,
     Row,
@@ -70,7 +71,7 @@ ROWS: Mapping[str, tuple[Row, ...]] = {
                     "DeleteCertificate",
                 )
             ),
-            resource=f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/{ID}",
+            resource=f"arn:{PARTITION}:acm:{REGION}:{ACCOUNT}:certificate/{ID}",
             tagged=True,
         ),
     ),
@@ -101,7 +102,7 @@ ROWS: Mapping[str, tuple[Row, ...]] = {
         ),
         Row(
             actions=("wafv2:AssociateWebACL", "wafv2:DisassociateWebACL", "wafv2:GetWebACLForResource"),
-            resource=f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:{LOAD_BALANCER}",
+            resource=f"arn:{PARTITION}:elasticloadbalancing:{REGION}:{ACCOUNT}:{LOAD_BALANCER}",
         ),
         on_resource(
             "elasticloadbalancing",

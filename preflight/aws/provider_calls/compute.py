@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from preview.aws.mock_outputs import ACCOUNT, REGION
-
 from .rows import (
+    ACCOUNT,
     EC2_TAG_ACTIONS,
     ID,
+    PARTITION,
+    REGION,
     SUFFIX,
     TAG_ACTIONS,
     Row,
@@ -40,7 +41,7 @@ ROWS: Mapping[str, tuple[Row, ...]] = {
                 "ec2",
                 f"{kind}/{ID}",
                 "RunInstances",
-                ec2__LaunchTemplate=f"arn:aws:ec2:{REGION}:{ACCOUNT}:launch-template/lt-{ID}",
+                ec2__LaunchTemplate=f"arn:{PARTITION}:ec2:{REGION}:{ACCOUNT}:launch-template/lt-{ID}",
             )
             for kind in ("instance", "network-interface", "security-group", "subnet", "volume", "launch-template")
         ),

@@ -8,11 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from preview.aws.mock_outputs import REGION
 from preview.graph import Graph, Resource, dig
 
 from . import compute, load_balancer, monitoring, network, storage
-from .rows import ID, SUFFIX, Row, on_resource, without_resource
+from .rows import (
+    ID,
+    PARTITION,
+    REGION,
+    SUFFIX,
+    Row,
+    on_resource,
+    without_resource,
+)
 
 ROWS_BY_TYPE: Mapping[str, tuple[Row, ...]] = {
     **network.ROWS,
@@ -34,7 +41,7 @@ ROWS_BY_FUNCTION: Mapping[str, tuple[Row, ...]] = {
     ),
     "aws:ecr/getAuthorizationToken:getAuthorizationToken": (without_resource("ecr", "GetAuthorizationToken"),),
     "aws:ssm/getParameter:getParameter": (
-        Row(actions=("ssm:GetParameter",), resource=f"arn:aws:ssm:{REGION}::parameter{{parameter}}"),
+        Row(actions=("ssm:GetParameter",), resource=f"arn:{PARTITION}:ssm:{REGION}::parameter{{parameter}}"),
     ),
 }
 # Their resources are in the state only.
@@ -58,18 +65,20 @@ class Request:
     context: tuple[tuple[str, str | tuple[str, ...]], ...] = ()
 
 
-def iam_requests(graph: Graph) -> Mapping[Request, str]:
+def iam_requests(graph: Graph, *, account: str, region: str, partition: str = "aws") -> Mapping[Request, str]:
     """Every request from the first `pulumi up` to `pulumi destroy`, with the resource or function that needs it.
 
     Raises KeyError for a resource type or function that has no rows.
     """
     found: dict[Request, str] = {}
+    place = {"account": account, "region": region, "partition": partition}
     balancer, cluster = (
         _physical_name(graph.of(kind)[0]) for kind in ("aws:lb/loadBalancer:LoadBalancer", "aws:ecs/cluster:Cluster")
     )
     for resource in graph.resources:
         if resource.custom and not resource.type.startswith(TYPES_WITHOUT_REQUESTS):
             names = {
+                **place,
                 "name": _physical_name(resource),
                 "balancer": balancer,
                 "cluster": cluster,
@@ -80,7 +89,7 @@ def iam_requests(graph: Graph) -> Mapping[Request, str]:
             for request in _requests(ROWS_BY_TYPE[resource.type], names, tags):
                 found.setdefault(request, f"{resource.type.rpartition(':')[2]} {resource.name}")
     for call in graph.calls:
-        for request in _requests(ROWS_BY_FUNCTION[call.token], {"parameter": call.args.get("name")}, {}):
+        for request in _requests(ROWS_BY_FUNCTION[call.token], {**place, "parameter": call.args.get("name")}, {}):
             found.setdefault(request, call.token)
     return found
 
@@ -90,7 +99,7 @@ def _requests(rows: Sequence[Row], names: Mapping[str, Any], tags: Mapping[str, 
         context = {
             **(tags if row.tagged else {}),
             **{
-                key: value if isinstance(value, str) else tuple(item.format(**names) for item in value)
+                key: value.format(**names) if isinstance(value, str) else tuple(item.format(**names) for item in value)
                 for key, value in row.context.items()
             },
         }

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from preview.aws.mock_outputs import ACCOUNT, REGION
-
+# Replaced by the values of the account for which the requests are made.
+PARTITION, ACCOUNT, REGION = "{partition}", "{account}", "{region}"
 SUFFIX = "0a1b2c3"
 ID = "0123456789abcdef"
 LOAD_BALANCER = f"loadbalancer/app/{{balancer}}/{ID}"
@@ -18,7 +18,8 @@ RULE_ACTIONS = "DescribeSecurityGroupRules DescribeSecurityGroups"
 class Row:
     """Requests for several actions on one resource, with the request's condition keys in ``context``.
 
-    ``resource`` and ``context`` may contain {name}, {balancer}, {cluster}, {type} and {parameter}. ``tagged``: the
+    ``resource`` and ``context`` may contain {partition}, {account}, {region}, {name}, {balancer}, {cluster}, {type} and
+    {parameter}. ``tagged``: the
     resource has the program's tags at that time.
     """
 
@@ -34,7 +35,7 @@ def on_resource(service: str, resource: str, actions: str, **context: str | tupl
     account = "" if service in ("route53", "s3") else ACCOUNT
     return Row(
         actions=tuple(f"{service}:{action}" for action in actions.split()),
-        resource=f"arn:aws:{service}:{region}:{account}:{resource}",
+        resource=f"arn:{PARTITION}:{service}:{region}:{account}:{resource}",
         context={key.replace("__", ":"): value for key, value in context.items()},
     )
 
@@ -46,7 +47,7 @@ def without_resource(service: str, actions: str) -> Row:
 
 def ec2(kind: str, *, create: str = "", change: str = "", read: str) -> tuple[Row, ...]:
     """Requests on an EC2 resource: the first of ``create`` sets the tags too, ``change`` needs a tagged resource."""
-    arn = f"arn:aws:ec2:{REGION}:{ACCOUNT}:{kind}/{ID}"
+    arn = f"arn:{PARTITION}:ec2:{REGION}:{ACCOUNT}:{kind}/{ID}"
     create_actions = tuple(f"ec2:{action}" for action in create.split())
     change_actions = tuple(f"ec2:{action}" for action in change.split())
     return (

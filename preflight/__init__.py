@@ -1,0 +1,1 @@
+"""Checks before the first `pulumi up` of a stack."""
