@@ -81,6 +81,8 @@ def engine(tmp_path: Path) -> Generator[Engine]:
     config = {
         "gcp:project": PROJECT,
         "gcp:region": "europe-west1",
+        # The page contains placeholders.
+        "mlflow:allowPlaceholders": True,
         "mlflow:gcp": over({name: value for name, value in settings.items() if name != "oauthClient"}, client),
     }
     double = Double(cloud=cloud)
