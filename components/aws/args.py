@@ -202,7 +202,7 @@ class AwsMlflowProxyArgs(TypedDict):
     environment: NotRequired[str]
     """Selects defaults: development (cheap, disposable) or production (hardened). One of development, production."""
     deletion_protection: NotRequired[bool]
-    """Protect resources that hold data against deletion, and keep deleted secrets recoverable for 30 days."""
+    """Refuse to delete the component, and to delete or replace any resource that cannot be created again; keep deleted secrets recoverable for 30 days."""
     tags: NotRequired[dict[str, str]]
     """Additional tags for all resources."""
     permissions_boundary_arn: NotRequired[pulumi.Input[str]]

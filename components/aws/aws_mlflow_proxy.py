@@ -9,6 +9,7 @@ import re
 import pulumi
 import pulumi_aws as aws
 
+from ..deletion_protection import DeletionProtection
 from .args import AwsMlflowProxyArgs
 from .deployment import Deployment
 from .endpoints import Endpoints
@@ -106,8 +107,9 @@ class AwsMlflowProxy(pulumi.ComponentResource):
             oidc_client_secret=settings.oidc_client_secret,
             opts=inside,
         )
+        studio = None
         if settings.studio is not None:
-            Studio(
+            studio = Studio(
                 deployment,
                 settings.studio,
                 network=network,
@@ -143,6 +145,23 @@ class AwsMlflowProxy(pulumi.ComponentResource):
         )
         monitoring = Monitoring(
             deployment, settings.monitoring, log=log, load_balancer=load_balancer, service=service, opts=inside
+        )
+        DeletionProtection(
+            name,
+            enabled=settings.deletion_protection,
+            parent=self,
+            protected=[
+                network,
+                tracking,
+                image,
+                tokens,
+                load_balancer,
+                *([] if studio is None else [studio]),
+                log,
+                endpoints,
+                service,
+                monitoring,
+            ],
         )
 
         self.url = load_balancer.url

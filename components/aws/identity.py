@@ -45,22 +45,23 @@ def service_role(
         assume_role_policy=document([trust]),
         permissions_boundary=deployment.permissions_boundary_arn,
         tags=deployment.tags_for(role),
-        opts=pulumi.ResourceOptions(parent=parent),
+        # Key policies and policies of other accounts name it; a new role with the same name is another principal.
+        opts=pulumi.ResourceOptions(parent=parent, protect=deployment.deletion_protection),
     )
     if statements:
-        role_policy(deployment, role, made, statements)
+        role_policy(deployment, role, made, statements, parent=parent)
     return made
 
 
 def role_policy(
-    deployment: Deployment, role: str, made: aws.iam.Role, statements: Sequence[Statement]
+    deployment: Deployment, role: str, made: aws.iam.Role, statements: Sequence[Statement], *, parent: pulumi.Resource
 ) -> aws.iam.RolePolicy:
     """The inline policy of a role, as a separate resource that others can depend on."""
     return aws.iam.RolePolicy(
         deployment.logical_name(role),
         role=made.name,
         policy=document(statements),
-        opts=pulumi.ResourceOptions(parent=made),
+        opts=pulumi.ResourceOptions(parent=parent),
     )
 
 

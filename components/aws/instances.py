@@ -59,6 +59,7 @@ class Instances(pulumi.ComponentResource):
             "instance",
             role,
             instance_statements(deployment, cluster_arn=cluster.arn, cluster_name=cluster.name),
+            parent=self,
         )
         template = _template(
             deployment, args, architecture, security_groups=security_groups, cluster=cluster, role=role, parent=self

@@ -168,7 +168,8 @@ def _load_balancer(
         enable_deletion_protection=deployment.deletion_protection,
         access_logs=lb.LoadBalancerAccessLogsArgs(enabled=True, bucket=logs.bucket),
         tags=deployment.tags_for("alb"),
-        opts=pulumi.ResourceOptions(parent=parent, depends_on=[logs]),
+        # DNS records and clients name it by a host name that AWS does not assign again.
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=[logs], protect=deployment.deletion_protection),
     )
 
 

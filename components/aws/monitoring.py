@@ -54,7 +54,8 @@ def _topic(deployment: Deployment, args: MonitoringSettings, parent: pulumi.Reso
         # which does not, CloudWatch drops notifications silently.
         kms_master_key_id=deployment.kms_key_arn,
         tags=deployment.tags_for("alarms"),
-        opts=inside,
+        # It holds the subscriptions of others.
+        opts=pulumi.ResourceOptions(parent=parent, protect=deployment.deletion_protection),
     )
     sns.TopicPolicy(
         deployment.logical_name("alarms"), arn=topic.arn, policy=document([_publishing(deployment, topic)]), opts=inside

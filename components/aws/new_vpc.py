@@ -178,7 +178,13 @@ class NewVpc:
         # On destroy: the NAT gateway, then its address, then the internet gateway, which cannot be detached before.
         held = pulumi.ResourceOptions(parent=self._parent, depends_on=list(after))
         address = aws.ec2.Eip(
-            self._deployment.logical_name(role), domain="vpc", tags=self._deployment.tags_for(role), opts=held
+            self._deployment.logical_name(role),
+            domain="vpc",
+            tags=self._deployment.tags_for(role),
+            # Others may allow this address.
+            opts=pulumi.ResourceOptions.merge(
+                held, pulumi.ResourceOptions(protect=self._deployment.deletion_protection)
+            ),
         )
         return aws.ec2.NatGateway(
             self._deployment.logical_name(role),

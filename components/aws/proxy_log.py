@@ -26,7 +26,7 @@ class ProxyLog(pulumi.ComponentResource):
             retention_in_days=days,
             kms_key_id=deployment.kms_key_arn,
             tags=deployment.tags_for("log"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=pulumi.ResourceOptions(parent=self, protect=deployment.deletion_protection),
         )
         self.name, self.arn = group.name, group.arn
         self.register_outputs({"name": self.name, "arn": self.arn})

@@ -186,7 +186,7 @@ class Service(pulumi.ComponentResource):
 
     def _role(self, role: str, statements: Sequence[Statement]) -> _Role:
         made = service_role(self._deployment, role, "ecs-tasks.amazonaws.com", [], parent=self)
-        return _Role(made.arn, role_policy(self._deployment, role, made, statements))
+        return _Role(made.arn, role_policy(self._deployment, role, made, statements, parent=self))
 
     def _container(self, settings: Mapping[str, pulumi.Input[str]], image: Image, log: ProxyLog) -> Mapping[str, Any]:
         return container(

@@ -235,7 +235,8 @@ class AwsMlflowProxySettings(ValidatedArgs):
     environment: Literal["development", "production"] = "development"
     """Selects defaults: development (cheap, disposable) or production (hardened)."""
     deletion_protection: bool = False
-    """Protect resources that hold data against deletion, and keep deleted secrets recoverable for 30 days."""
+    """Refuse to delete the component, and to delete or replace any resource that cannot be created again; keep deleted
+    secrets recoverable for 30 days."""
     tags: dict[str, str] = {}
     """Additional tags for all resources."""
     permissions_boundary_arn: PolicyArn | None = None

@@ -56,13 +56,14 @@ class Studio(pulumi.ComponentResource):
         role = service_role(deployment, "studio", "sagemaker.amazonaws.com", [], parent=self)
         domain = self._domain(deployment, network, group, role, rules)
         # The policy contains the domain ID.
-        role_policy(deployment, "studio", role, self._statements(deployment, args, domain, tracking))
+        role_policy(deployment, "studio", role, self._statements(deployment, args, domain, tracking), parent=self)
         sagemaker.UserProfile(
             deployment.logical_name("studio"),
             domain_id=domain.id,
             user_profile_name=args.user_profile,
             tags=deployment.tags_for("studio"),
-            opts=pulumi.ResourceOptions(parent=self),
+            # It owns a home directory.
+            opts=pulumi.ResourceOptions(parent=self, protect=deployment.deletion_protection),
         )
         self.domain_id = domain.id
         self.register_outputs({"domain_id": self.domain_id})

@@ -43,7 +43,7 @@ class Tokens(pulumi.ComponentResource):
 
     def __init__(self, deployment: Deployment, *, days: int, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mlflow:aws:Tokens", deployment.logical_name("tokens"), {}, opts)
-        inside = pulumi.ResourceOptions(parent=self)
+        inside = pulumi.ResourceOptions(parent=self, protect=deployment.deletion_protection)
         token_id = random.RandomString(
             deployment.logical_name("token-id"), length=8, special=False, upper=False, opts=inside
         )
@@ -78,7 +78,7 @@ class Tokens(pulumi.ComponentResource):
             kms_key_id=deployment.kms_key_arn,
             recovery_window_in_days=30 if deployment.deletion_protection else 0,
             tags=deployment.tags_for(role),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=pulumi.ResourceOptions(parent=self, protect=deployment.deletion_protection),
         )
 
     def _first_value(
@@ -94,6 +94,7 @@ class Tokens(pulumi.ComponentResource):
             version_stages=["AWSCURRENT", "first"],
             opts=pulumi.ResourceOptions(
                 parent=self,
+                protect=deployment.deletion_protection,
                 ignore_changes=["secret_string", "version_stages"],
                 # Deleting the secret deletes its versions, without removing their labels first.
                 deleted_with=secret,

@@ -63,7 +63,7 @@ class Tracking(pulumi.ComponentResource):
             prefix=args.artifact_prefix,
             registers_models=args.automatic_model_registration,
         )
-        policy = role_policy(deployment, "tracking", role, statements)
+        policy = role_policy(deployment, "tracking", role, statements, parent=self)
         here = deployment.partition.apply(self._served)
         artifacts = pulumi.Output.all(bucket.bucket, here).apply(
             lambda known: f"s3://{known[0]}/{args.artifact_prefix}"

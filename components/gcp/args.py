@@ -183,7 +183,7 @@ class GcpMlflowArgs(TypedDict):
     environment: NotRequired[str]
     """Selects defaults: development (cheap, disposable) or production (hardened). One of development, production."""
     deletion_protection: NotRequired[bool]
-    """Protect the resources that hold data from deletion."""
+    """Refuse to delete the component, and to delete or replace any resource that cannot be created again."""
     labels: NotRequired[dict[str, str]]
     """Additional labels for all resources that support labels."""
     app: NotRequired[GcpAppArgs]

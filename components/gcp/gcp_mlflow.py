@@ -9,6 +9,7 @@ import re
 import pulumi
 from pulumi_gcp import organizations
 
+from ..deletion_protection import DeletionProtection
 from .apis import Apis
 from .app_engine import AppEngine
 from .args import GcpMlflowArgs
@@ -154,6 +155,12 @@ class GcpMlflow(pulumi.ComponentResource):
             database=database,
             service=service,
             opts=after_apis,
+        )
+        DeletionProtection(
+            name,
+            enabled=settings.deletion_protection,
+            parent=self,
+            protected=[apis, app, network, database, artifacts, image, identity, service, iap_access, monitoring],
         )
 
         self.url = service.url

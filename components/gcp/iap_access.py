@@ -107,7 +107,8 @@ class IapAccess(pulumi.ComponentResource):
             project=deployment.project,
             account_id=_client_account_id(deployment),
             display_name=f"MLflow clients, {deployment.stack}",
-            opts=inside,
+            # Roles that others granted to it do not apply to a new account with the same name.
+            opts=pulumi.ResourceOptions(parent=self, protect=deployment.deletion_protection),
         )
         self._grant_access(deployment.logical_name("client"), account.member)
         # For self-signed tokens on machines that run as this account and have no key.

@@ -40,7 +40,8 @@ class Identity(pulumi.ComponentResource):
             account_id=deployment.physical_name("server", 30),
             display_name=f"MLflow of {deployment.stack} ({deployment.name})",
             description="MLflow's instances on App Engine",
-            opts=self._child,
+            # Roles that others granted to it do not apply to a new account with the same name.
+            opts=pulumi.ResourceOptions(parent=self, protect=deployment.deletion_protection),
         )
         self.email = account.email
         self._grant_on_project(deployment, account, socket=database.private_address is None)

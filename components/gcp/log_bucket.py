@@ -47,7 +47,7 @@ class LogBucket(pulumi.ComponentResource):
             bucket_id=pulumi.Output.concat(deployment.physical_name("log", 80), "-", suffix.hex),
             description=f"Log entries of {deployment.name} ({deployment.stack}), service {service}",
             retention_days=retention_days,
-            opts=inside,
+            opts=pulumi.ResourceOptions(parent=self, protect=deployment.deletion_protection),
         )
         entries = service_log_filter(service)
         # Within one project a sink has no writer identity and needs no permission.

@@ -59,7 +59,8 @@ class OAuthClient(pulumi.ComponentResource):
                 )
             ),
             labels=deployment.labels,
-            opts=pulumi.ResourceOptions(parent=self),
+            # The version is unprotected: another client secret replaces it.
+            opts=pulumi.ResourceOptions(parent=self, protect=deployment.deletion_protection),
         )
         version = secretmanager.SecretVersion(
             deployment.logical_name(_ROLE),

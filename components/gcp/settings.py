@@ -256,7 +256,7 @@ class GcpMlflowSettings(ValidatedArgs):
     environment: Literal["development", "production"] = "development"
     """Selects defaults: development (cheap, disposable) or production (hardened)."""
     deletion_protection: bool = False
-    """Protect the resources that hold data from deletion."""
+    """Refuse to delete the component, and to delete or replace any resource that cannot be created again."""
     labels: dict[str, str] = {}
     """Additional labels for all resources that support labels."""
     app: AppSettings = AppSettings()

@@ -15,11 +15,13 @@ from preview.recorder import record
 
 from .aws import scenarios as aws
 from .gcp import scenarios as gcp
+from .graph_queries import transitive_dependencies
 from .scenario import Scenario, project_program, run
 
 SCENARIOS = (*aws.SCENARIOS, *gcp.SCENARIOS)
 every_stack = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: f"{scenario.cloud}-{scenario.name}")
 COMPONENTS = ("mlflow:index:AwsMlflowProxy", "mlflow:index:GcpMlflow")
+DELETION_PROTECTION = "mlflow:index:DeletionProtection"
 RANDOM = "random:index/randomPassword:RandomPassword"
 
 
@@ -34,7 +36,7 @@ def test_every_resource_is_a_descendant_of_its_component_and_has_its_name_as_pre
             continue
         component = list(graph.ancestors(resource))[-1]
         assert component.type in COMPONENTS, resource.urn
-        assert resource.name.startswith(f"{component.name}-"), resource.urn
+        assert f"{resource.name}-".startswith(f"{component.name}-"), resource.urn
 
 
 @every_stack
@@ -102,6 +104,33 @@ def test_dependencies_have_no_cycle(scenario: Scenario) -> None:
         ready = {urn for urn, others in needed.items() if urn not in ordered and others <= ordered}
         assert ready, f"there is a dependency cycle among {[urn for urn in needed if urn not in ordered]}"
         ordered |= ready
+
+
+@every_stack
+def test_deletion_protection_is_deleted_before_every_other_resource_of_its_component(scenario: Scenario) -> None:
+    graph = scenario.graph()
+    for component in [resource for resource in graph.resources if resource.type in COMPONENTS]:
+        (protection,) = [child for child in graph.children(component.urn) if child.type == DELETION_PROTECTION]
+        # A component without children is an entry of the state only.
+        own = {
+            resource.urn
+            for resource in graph.resources
+            if component in graph.ancestors(resource) and (resource.custom or graph.children(resource.urn))
+        }
+        assert own - transitive_dependencies(graph, protection) == set()
+
+
+@every_stack
+def test_deletion_protection_is_protected_if_any_resource_of_its_component_is(scenario: Scenario) -> None:
+    graph = scenario.graph()
+    for protection in graph.of(DELETION_PROTECTION):
+        (component,) = graph.ancestors(protection)
+        others = [
+            resource
+            for resource in graph.resources
+            if resource != protection and component in graph.ancestors(resource)
+        ]
+        assert protection.protect == any(resource.protect for resource in others)
 
 
 # -- two components in one stack

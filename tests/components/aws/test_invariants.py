@@ -278,7 +278,21 @@ def test_only_deletion_protection_blocks_destroy(scenario: Scenario) -> None:
         assert retentions == []
 
 
-def test_production_protects_tracking_server_and_buckets() -> None:
+def test_production_protects_what_cannot_be_created_again() -> None:
     graph = stack("production")
-    protected = {resource.type for resource in graph.resources if resource.protect and resource.custom}
-    assert {"aws:sagemaker/mlflowTrackingServer:MlflowTrackingServer", BUCKET} <= protected
+    # In production; the Studio domain and the addresses of NAT gateways are in other scenarios.
+    expected = {
+        "aws:sagemaker/mlflowTrackingServer:MlflowTrackingServer",
+        BUCKET,
+        "aws:secretsmanager/secret:Secret",
+        "aws:secretsmanager/secretVersion:SecretVersion",
+        "random:index/randomPassword:RandomPassword",
+        "aws:iam/role:Role",
+        "aws:lb/loadBalancer:LoadBalancer",
+        "aws:sns/topic:Topic",
+    }
+    for type_token in expected:
+        resources = graph.of(type_token)
+        assert resources, type_token
+        assert all(resource.protect for resource in resources), type_token
+    assert only(graph, "aws:cloudwatch/logGroup:LogGroup", name="/mlflow/prod/mlflow").protect

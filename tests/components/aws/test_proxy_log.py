@@ -12,9 +12,12 @@ from preview.recorder import record
 from .helpers import KEY, make_deployment, only
 
 
-def record_group(*, stack: str = "dev", name: str = "proxy", kms_key_arn: str | None = None) -> Resource:
+def record_group(
+    *, stack: str = "dev", name: str = "proxy", kms_key_arn: str | None = None, deletion_protection: bool = False
+) -> Resource:
     def program() -> None:
-        ProxyLog(dataclasses.replace(make_deployment(kms_key_arn=kms_key_arn), stack=stack, name=name), days=30)
+        deployment = make_deployment(kms_key_arn=kms_key_arn, deletion_protection=deletion_protection)
+        ProxyLog(dataclasses.replace(deployment, stack=stack, name=name), days=30)
 
     return only(record(program), "aws:cloudwatch/logGroup:LogGroup")
 
@@ -44,8 +47,9 @@ def test_log_group_uses_the_customer_key() -> None:
     assert record_group(kms_key_arn=KEY).inputs["kmsKeyId"] == KEY
 
 
-def test_log_group_is_deleted_with_the_stack() -> None:
+def test_log_group_is_deleted_with_the_stack_and_protected_with_deletion_protection() -> None:
     log_group = record_group()
     assert not log_group.inputs.get("skipDestroy")
     assert not log_group.protect
+    assert record_group(deletion_protection=True).protect
     assert not log_group.retain_on_delete

@@ -325,6 +325,29 @@ def test_only_production_blocks_the_deletion_of_data(scenario: Scenario) -> None
         assert dig(database.inputs, "settings", "deletionProtectionEnabled") is (scenario.name in PROTECTED)
 
 
+def test_production_protects_what_cannot_be_created_again() -> None:
+    graph = graph_of("production")
+    expected = {
+        DATABASE,
+        "gcp:sql/database:Database",
+        "gcp:sql/user:User",
+        APPLICATION,
+        "gcp:secretmanager/secret:Secret",
+        "gcp:logging/projectBucketConfig:ProjectBucketConfig",
+    }
+    for type_token in expected:
+        resources = graph.of(type_token)
+        assert resources, type_token
+        assert all(resource.protect for resource in resources), type_token
+    # The placeholder page's own account and bucket are no names or data of others.
+    others = [*graph.of("gcp:serviceaccount/account:Account"), *graph.of(BUCKET)]
+    assert {resource.name: resource.protect for resource in others} == {
+        "mlflow-server": True,
+        "mlflow-placeholder": False,
+        "mlflow-artifacts": True,
+    }
+
+
 @every_scenario
 def test_retained_resources_are_listed(scenario: Scenario) -> None:
     graph = scenario.graph()
