@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Self
 
 from .. import errors
-from ..allowed_hosts import host_of
+from ..allowed_hosts import parse_host
 from ..setting_table import Problem, SettingTable, setting
 from ..setting_values import LOOPBACK, on_off
 from . import Authenticator, Principal, Role
@@ -59,7 +59,7 @@ class NoAuth(Authenticator):
 
     async def authenticate(self, context: "RequestContext") -> Principal:
         """The principal ``anonymous``. ApiError 403 for a Host other than loopback names (DNS rebinding)."""
-        if host_of(context.request) not in LOOPBACK:
+        if parse_host(context.request.headers.get("Host", "")).host not in LOOPBACK:
             raise errors.forbidden(
                 "Without authentication the proxy accepts the host names 127.0.0.1, ::1 and localhost only.",
                 reason="host-not-allowed",

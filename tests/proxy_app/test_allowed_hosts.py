@@ -30,6 +30,8 @@ def is_allowed(host: str | None) -> bool:
     [
         *("mlflow.example.com", "MLflow.Example.COM", "mlflow.example.com:8080", "10.0.0.1:80"),
         *("v1-dot-mlflow-dot-p.ew.r.appspot.com", "a.lab.example.com", "a-b.lab.example.com:443"),
+        # The DNS root's dot: curl and browsers send it as it is in the URL.
+        *("mlflow.example.com.", "mlflow.example.com.:443", "a.lab.example.com."),
     ],
 )
 def test_allowed_host_is_accepted_on_any_port(host: str) -> None:
@@ -44,8 +46,9 @@ def test_allowed_host_is_accepted_on_any_port(host: str) -> None:
             "evil.example",
             "example.com",
             "a.mlflow.example.com",
-            "mlflow.example.com.",
+            "mlflow.example.com..",
             "mlflow.example.com.evil.example",
+            ".",
         ),
         *(
             "evilmlflow.example.com",
@@ -77,7 +80,8 @@ def test_other_host_is_rejected(host: str | None) -> None:
 @given(st.text("az09-.", min_size=1, max_size=10))
 def test_allowed_host_with_a_prefix_or_suffix_is_rejected(text: str) -> None:
     assert not is_allowed(f"{text}mlflow.example.com")
-    assert not is_allowed(f"mlflow.example.com{text}")
+    # A single dot at the end is the DNS root's.
+    assert is_allowed(f"mlflow.example.com{text}") == (text == ".")
 
 
 @given(st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]), max_size=30))

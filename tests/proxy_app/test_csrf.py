@@ -90,6 +90,41 @@ def test_same_origin_write_is_allowed(method: str) -> None:
     assert is_allowed({"Origin": "https://proxy:8080"}, method=method)
 
 
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("https://mlflow.example.com", "mlflow.example.com:443"),
+        ("http://mlflow.example.com", "mlflow.example.com:80"),
+        ("https://mlflow.example.com:443", "mlflow.example.com"),
+        ("HTTPS://MLflow.Example.COM", "mlflow.example.com"),
+        ("https://mlflow.example.com", "MLFLOW.example.com"),
+        ("https://mlflow.example.com.", "mlflow.example.com"),
+        ("https://mlflow.example.com", "mlflow.example.com.:443"),
+        ("https://[::1]:8080", "[::1]:8080"),
+    ],
+)
+def test_spelling_of_host_and_default_port_does_not_matter(origin: str, host: str) -> None:
+    assert is_allowed({"Origin": origin}, host=host)
+    scheme = origin.partition(":")[0].lower()
+    assert is_allowed({"Origin": origin}, host="10.0.0.1", public_url=f"{scheme}://{host}")
+    assert not is_allowed({"Origin": origin}, host=f"{host}.evil.example")
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("http://mlflow.example.com", "mlflow.example.com:443"),
+        ("https://mlflow.example.com", "mlflow.example.com:80"),
+        ("https://mlflow.example.com..", "mlflow.example.com"),
+        ("https://mlflow.example.com:", "mlflow.example.com:8443"),
+        ("https://", ""),
+        ("https://.", "."),
+    ],
+)
+def test_other_port_or_an_empty_name_is_another_origin(origin: str, host: str) -> None:
+    assert not is_allowed({"Origin": origin}, host=host)
+
+
 def test_public_url_is_an_allowed_origin_with_any_host() -> None:
     assert is_allowed({"Origin": PUBLIC, "Sec-Fetch-Site": "same-origin"}, public_url=PUBLIC, host="10.0.0.1:8080")
     assert not is_allowed({"Origin": PUBLIC}, host="10.0.0.1:8080")
