@@ -58,8 +58,9 @@ class RequestRecord:
 class RequestContext(RequestRecord):
     """A request with its principal, route and parameters, and the headers to add to its response.
 
-    ``parameters`` are the route's path parameters, decoded. ``response_headers`` are added to every response to this
-    request, errors included: the cookies of a session, for example.
+    ``target`` is the raw path with its query; leading slashes are reduced to one, since clients whose tracking URI ends
+    with a slash send ``//api/...``. ``parameters`` are the route's path parameters, decoded. ``response_headers`` are
+    added to every response to this request, errors included: the cookies of a session, for example.
     """
 
     parameters: Mapping[str, str] = _NO_PARAMETERS
@@ -69,6 +70,8 @@ class RequestContext(RequestRecord):
         sent = request.headers.get("X-Request-Id")
         super().__init__(sent if sent and _REQUEST_ID.fullmatch(sent) else new_request_id(), request.method)
         self.request = request
+        path = request.raw_path
+        self.target = "/" + path.lstrip("/") if path.startswith("//") else path
         self.lifecycle = lifecycle
         self.response_headers: list[tuple[bytes, bytes]] = []
         self._body_reader = body_reader

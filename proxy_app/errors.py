@@ -7,7 +7,7 @@ and in the metric ``mlflow_proxy_errors_total``; docs/operate.md lists all of th
 
 import html
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 
 from aiohttp import web
@@ -88,6 +88,19 @@ def forbidden(message: str, *, reason: str) -> ApiError:
 def unknown_route(message: str) -> ApiError:
     """404 for a path that the proxy does not forward."""
     return ApiError(404, "ENDPOINT_NOT_FOUND", message, reason="unknown-route")
+
+
+def wrong_method(method: str, allowed: Sequence[str]) -> ApiError:
+    """405 with Allow for a path that the proxy forwards, with other methods."""
+    methods = ", ".join(allowed)
+    return ApiError(
+        405,
+        # Its clients then try the path of another version, as they do for a path that is unknown.
+        "ENDPOINT_NOT_FOUND",
+        f"This path does not accept {method}; it accepts {methods}.",
+        reason="wrong-method",
+        headers=[("Allow", methods)],
+    )
 
 
 def bad_request(message: str, *, reason: str) -> ApiError:

@@ -122,13 +122,16 @@ class Proxy:
 
     def _find(self, context: RequestContext) -> tuple[Endpoint | None, errors.ApiError | None]:
         """(endpoint, None), or (None, the error) for a request that has none."""
-        path = context.request.raw_path.partition("?")[0]
+        path = context.target.partition("?")[0]
         try:
             match = self._router.match(context.method, path)
         except InvalidPathError as error:
             return None, errors.bad_request(f"The path is invalid: {error}.", reason="invalid-path")
         endpoint = match.endpoint.select(context.request) if match is not None else None
         if match is None or endpoint is None:
+            methods = self._router.methods(path)
+            if methods and context.method not in methods:
+                return None, errors.wrong_method(context.method, methods)
             return None, errors.unknown_route(
                 f"The proxy has no {context.method} route for this path. "
                 "If a newer MLflow has it, add it to the proxy's route table (proxy_app/routing/mlflow_routes.py)."

@@ -64,6 +64,8 @@ class Router:
             merged[key] = replace(endpoint, fallback=merged.get(key)) if endpoint.condition else endpoint
         for endpoint in merged.values():
             self._insert(endpoint)
+        methods = {endpoint.route.method for endpoint in merged.values()}
+        self._methods = sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
     def match(self, method: str, path: str) -> Match | None:
         """The endpoint for a method in capitals and a raw path without its query; None if there is none.
@@ -83,6 +85,10 @@ class Router:
         if masked != path and _endpoint(self._find(method, _unquote(masked))) is not _endpoint(found):
             raise InvalidPathError("an encoded slash makes it ambiguous")
         return found
+
+    def methods(self, path: str) -> list[str]:
+        """The methods for which a raw path has an endpoint, in alphabetical order. Raises as ``match`` does."""
+        return [method for method in self._methods if self.match(method, path) is not None]
 
     def _find(self, method: str, path: str) -> Match | None:
         if (found := self._static.get((method, path))) is not None:

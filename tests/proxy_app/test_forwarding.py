@@ -5,7 +5,7 @@ import pytest
 from tests.doubles import fake_upstreams
 from tests.doubles.fake_upstreams import FakeUpstream
 from tests.doubles.raw_client import request
-from tests.doubles.running_proxy import ARN, IDEMPOTENT_WRITE, READ, RunningProxy, signing_keys
+from tests.doubles.running_proxy import ARN, IDEMPOTENT_WRITE, NON_IDEMPOTENT_WRITE, READ, RunningProxy, signing_keys
 
 from .conftest import StartProxy, StartUpstream
 
@@ -123,6 +123,22 @@ async def test_path_and_query_reach_a_plain_upstream_unchanged(
     target = "/get-artifact?path=a+b%20c/%2F'(x)&&empty=&path=again"
     response = await proxy.send(request("GET", target, token=proxy.tokens.viewer))
     assert (response.status, fake_upstream.requests[0].line) == (200, f"GET {target} HTTP/1.1")
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["plain", "signed"])
+@pytest.mark.parametrize("slashes", ["//", "///"])
+async def test_leading_slashes_are_forwarded_as_one(
+    fake_upstream: FakeUpstream, start_proxy: StartProxy, slashes: str, signed: bool
+) -> None:
+    """Some clients append /api to a tracking URI that ends with a slash."""
+    proxy = await start_proxy(fake_upstream.origin, signed=signed)
+    target = READ.replace("/", slashes, 1)
+    response = await proxy.send(request("GET", target, token=proxy.tokens.viewer))
+    assert (response.status, fake_upstream.requests[0].line) == (200, f"GET {READ} HTTP/1.1")
+    assert proxy.lines[-1]["route"] == READ.partition("?")[0]
+    # The role of the route is required, as without the additional slash.
+    write = NON_IDEMPOTENT_WRITE.replace("/", slashes, 1)
+    assert (await proxy.send(request("POST", write, token=proxy.tokens.viewer, body=b"{}"))).status == 403
 
 
 @pytest.mark.parametrize("signed", [False, True], ids=["plain", "signed"])

@@ -121,11 +121,13 @@ async def test_sufficient_role_returns_200(
         ("GET", "/api/2.0/mlflow/users/get", 404),
         ("GET", "/metrics", 404),
         ("GET", "/readyz/", 404),
-        ("DELETE", READ, 404),
-        ("OPTIONS", READ, 404),
-        ("CONNECT", READ, 404),
-        ("TRACE", READ, 404),
-        ("PROPFIND", READ, 404),
+        ("DELETE", READ, 405),
+        ("OPTIONS", READ, 405),
+        ("CONNECT", READ, 405),
+        ("TRACE", READ, 405),
+        ("PROPFIND", READ, 405),
+        ("POST", "/api/2.0/mlflow/logged-models/m-1", 405),
+        ("POST", "/healthz", 405),
         ("BREW", READ, 400),
         ("POST", "/api/2.0/mlflow/runs%2Fdelete", 400),
         ("GET", "/api/2.0/mlflow//runs/get", 400),
@@ -142,9 +144,31 @@ async def test_request_that_matches_no_route_is_not_forwarded(
 ) -> None:
     proxy = await start_proxy(fake_upstream.origin)
     response = await proxy.send(request(method, target, token=proxy.tokens.admin))
-    codes = {404: "ENDPOINT_NOT_FOUND", 400: "INVALID_PARAMETER_VALUE"}
+    codes = {405: "ENDPOINT_NOT_FOUND", 404: "ENDPOINT_NOT_FOUND", 400: "INVALID_PARAMETER_VALUE"}
     assert response.error == (status, codes[status])
     assert fake_upstream.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "allowed"),
+    [
+        ("DELETE", READ, "GET, HEAD"),
+        ("PUT", SEARCH, "POST"),
+        ("POST", "/api/2.0/mlflow/logged-models/m-1", "DELETE, GET, HEAD, PATCH"),
+        ("PUT", "//api/2.0/mlflow/experiments/search", "GET, HEAD, POST"),
+    ],
+)
+async def test_wrong_method_is_rejected_with_the_methods_of_the_path(
+    fake_upstream: FakeUpstream, start_proxy: StartProxy, method: str, target: str, allowed: str
+) -> None:
+    proxy = await start_proxy(fake_upstream.origin)
+    response = await proxy.send(request(method, target, token=proxy.tokens.viewer))
+    assert response.error == (405, "ENDPOINT_NOT_FOUND")
+    assert response.header("allow") == allowed
+    assert response.message == f"This path does not accept {method}; it accepts {allowed}."
+    assert proxy.lines[-1]["error"] == "wrong-method"
+    # Without authentication, nothing tells which routes exist.
+    assert (await proxy.send(request(method, target))).status == 401
 
 
 @pytest.mark.parametrize(
