@@ -124,6 +124,12 @@ class Settings(SettingTable):
         "Time for the upstream to start its response, and longest pause in it; MLflow's clients time out after 120.",
         positive_seconds,
     )
+    long_upstream_timeout: float = setting(
+        "MLFLOW_PROXY_LONG_UPSTREAM_TIMEOUT_SECONDS",
+        "310",
+        "The same for artifacts and for model calls through MLflow's AI Gateway, which gives up after 300.",
+        positive_seconds,
+    )
     upstream_keepalive: float = setting(
         "MLFLOW_PROXY_UPSTREAM_KEEPALIVE_SECONDS",
         "4",
@@ -201,6 +207,11 @@ class Settings(SettingTable):
                 ("MLFLOW_PROXY_BODY_BUDGET_MIB", "MLFLOW_PROXY_BODY_LIMIT_MIB"),
                 "MLFLOW_PROXY_BODY_BUDGET_MIB must be at least MLFLOW_PROXY_BODY_LIMIT_MIB, so that the largest body "
                 "fits.",
+            )
+        if self.long_upstream_timeout < self.upstream_timeout:
+            yield (
+                ("MLFLOW_PROXY_LONG_UPSTREAM_TIMEOUT_SECONDS", "MLFLOW_PROXY_UPSTREAM_TIMEOUT_SECONDS"),
+                "MLFLOW_PROXY_LONG_UPSTREAM_TIMEOUT_SECONDS must be at least MLFLOW_PROXY_UPSTREAM_TIMEOUT_SECONDS.",
             )
         if self.grace < self.drain:
             yield (

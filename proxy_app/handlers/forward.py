@@ -27,7 +27,12 @@ class Forward:
         """
         request, route = context.request, context.matched_route
         outgoing = UpstreamRequest(
-            request.method, context.target, headers.to_upstream(request), context.body, route.idempotent
+            request.method,
+            context.target,
+            headers.to_upstream(request),
+            context.body,
+            route.idempotent,
+            route.long_running,
         )
         if self._rewriter is not None:
             await self._rewriter.rewrite_request(context, outgoing)

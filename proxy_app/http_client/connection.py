@@ -113,16 +113,13 @@ class Response:
 
 
 class Connection(asyncio.Protocol):
-    """A connection for one request at a time; ``timeout`` is the longest wait for the server, in seconds.
+    """A connection for one request at a time.
 
     ``released`` is called with the connection when it can be used for the next request, ``closed`` when it has ended.
     ``deadline`` is when the current wait times out, in the event loop's time; None while nothing is awaited.
     """
 
-    def __init__(
-        self, timeout: float, released: "Callable[[Connection], None]", closed: "Callable[[Connection], None]"
-    ) -> None:
-        self._timeout = timeout
+    def __init__(self, released: "Callable[[Connection], None]", closed: "Callable[[Connection], None]") -> None:
         self._released = released
         self._closed = closed
         self._loop = asyncio.get_running_loop()
@@ -134,6 +131,7 @@ class Connection(asyncio.Protocol):
         self._writable = True
         self._reading = True
         # State of the current exchange
+        self._timeout = 0.0
         self._head_only = False
         self._head_left = 0
         self._sent = False
@@ -148,13 +146,17 @@ class Connection(asyncio.Protocol):
         """Whether a request can be sent: the connection is open and has not failed."""
         return self._failure is None and self._transport is not None and not self._transport.is_closing()
 
-    async def exchange(self, head: bytes, body: Body, *, head_only: bool = False, chunked: bool = False) -> Response:
+    async def exchange(
+        self, head: bytes, body: Body, *, read_timeout: float, head_only: bool = False, chunked: bool = False
+    ) -> Response:
         """Send a request and return its response as soon as the response head has arrived.
 
-        ``head`` ends with the empty line. ``head_only``: the response has no body (HEAD). ``chunked``: send the body
-        with chunked transfer coding. Raises ReadError or ReadTimeout.
+        ``head`` ends with the empty line. ``read_timeout`` is the longest wait for the server, in seconds, also between
+        two parts of the response body. ``head_only``: the response has no body (HEAD). ``chunked``: send the body with
+        chunked transfer coding. Raises ReadError or ReadTimeout.
         """
         response = self._response = Response(self)
+        self._timeout = read_timeout
         self._head_only = head_only
         self._head_left = _HEAD_LIMIT
         self._sent = self._reusable = False

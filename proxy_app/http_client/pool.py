@@ -29,7 +29,7 @@ class InvalidHeaderError(ClientError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """In seconds. ``connect`` includes the TLS handshake; ``read`` is the longest wait for the server.
+    """In seconds. ``connect`` includes the TLS handshake; ``read`` is the longest wait for the server, by default.
 
     ``keepalive`` is how long an idle connection is reused.
     """
@@ -102,22 +102,27 @@ class ConnectionPool:
         length: int | None,
         idempotent: bool,
         body_replayable: bool = True,
+        read_timeout: float | None = None,
     ) -> tuple[Response, int]:
         """(response with its head read, number of attempts).
 
         ``headers`` contain neither Host nor framing. ``body`` is called for each attempt and returns the body of
         ``length`` bytes, None if unknown; ``body_replayable`` is False if it can be called only once. ``idempotent``:
-        the request may be sent again even if the server received it. Raises ClientError with ``attempts`` set.
+        the request may be sent again even if the server received it. ``read_timeout`` replaces ``Timeouts.read``.
+        Raises ClientError with ``attempts`` set.
         """
         head = self._head(method, path_and_query, headers, length)
         head_only = method == "HEAD"
+        timeout = self._timeouts.read if read_timeout is None else read_timeout
         self._budget.earn()
         attempt = 0
         while True:
             attempt += 1
             try:
                 connection = self._take_idle() or await self._connect()
-                response = await connection.exchange(head, body(), head_only=head_only, chunked=length is None)
+                response = await connection.exchange(
+                    head, body(), read_timeout=timeout, head_only=head_only, chunked=length is None
+                )
             except (ReadTimeout, CertificateError) as error:
                 failure, may_repeat = error, False
             except ConnectError as error:
@@ -159,7 +164,7 @@ class ConnectionPool:
         try:
             async with asyncio.timeout(self._timeouts.connect):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(self._timeouts.read, self._put_idle, self._all.discard),
+                    lambda: Connection(self._put_idle, self._all.discard),
                     self._host,
                     self._port,
                     ssl=self._tls,

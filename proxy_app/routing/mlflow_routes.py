@@ -10,6 +10,8 @@ HEAD request has the route of GET. The rules:
 - admin: deletes, changes a model's stage or alias, or reaches beyond tracking data.
 - not idempotent: creates a second object, or fails, when repeated; also where that is not certain.
 
+``long-running`` after a group's name: its requests transfer files or wait for a model, and have the longer timeout.
+
 ``<path:x>`` matches the rest of the path, slashes included. Within a resource group, lines with such a parameter are
 tried from top to bottom. The routes for users and permissions of MLflow's basic-auth app are not forwarded.
 """
@@ -87,8 +89,6 @@ POST      editor  -           /api/2.0/mlflow/logged-models
 DELETE    admin   idempotent  /api/2.0/mlflow/logged-models/<model_id>            # only sets the deleted mark
 GET       viewer  idempotent  /api/2.0/mlflow/logged-models/<model_id>
 PATCH     editor  idempotent  /api/2.0/mlflow/logged-models/<model_id>
-GET       viewer  idempotent  /api/2.0/mlflow/logged-models/<model_id>/artifacts/directories
-GET       viewer  idempotent  /ajax-api/2.0/mlflow/logged-models/<model_id>/artifacts/files
 POST      editor  -           /api/2.0/mlflow/logged-models/<model_id>/params     # refuses those that it has
 PATCH     editor  idempotent  /api/2.0/mlflow/logged-models/<model_id>/tags
 DELETE    admin   -           /api/2.0/mlflow/logged-models/<model_id>/tags/<tag_key>
@@ -115,8 +115,6 @@ POST      editor  idempotent  /api/2.0/mlflow/traces/link-prompts
 POST      editor  idempotent  /api/2.0/mlflow/traces/link-to-run
 GET       viewer  idempotent  /api/2.0/mlflow/get-online-trace-details
 GET       viewer  idempotent  /api/2.0/mlflow/unified-traces
-GET       viewer  idempotent  /ajax-api/2.0/mlflow/get-trace-artifact
-GET       viewer  idempotent  /ajax-api/3.0/mlflow/get-trace-artifact
 POST      editor  idempotent  /api/3.0/mlflow/traces                              # the client picks the id
 GET       viewer  idempotent  /api/3.0/mlflow/traces/<trace_id>
 POST      editor  -           /api/3.0/mlflow/traces/<trace_id>/assessments
@@ -248,7 +246,7 @@ GET       viewer  idempotent  /ajax-api/3.0/mlflow/gateway/secrets/config
 GET       viewer  idempotent  /ajax-api/3.0/mlflow/gateway/supported-models
 GET       viewer  idempotent  /ajax-api/3.0/mlflow/gateway/supported-providers
 
-[invocations]
+[invocations] long-running
 POST      editor  -           /gateway/<endpoint_name>/mlflow/invocations
 POST      editor  -           /gateway/anthropic/v1/messages
 POST      editor  -           /gateway/gemini/v1beta/models/<endpoint_name>:generateContent
@@ -298,9 +296,13 @@ GET       viewer  idempotent  /api/3.0/mlflow/mcp-servers/<path:name>
 PATCH     editor  idempotent  /api/3.0/mlflow/mcp-servers/<path:name>             # name, description, icons
 DELETE    admin   -           /api/3.0/mlflow/mcp-servers/<path:name>
 
-[artifacts]
+[artifacts] long-running
 GET       viewer  idempotent  /get-artifact
 GET       viewer  idempotent  /model-versions/get-artifact
+GET       viewer  idempotent  /api/2.0/mlflow/logged-models/<model_id>/artifacts/directories
+GET       viewer  idempotent  /ajax-api/2.0/mlflow/logged-models/<model_id>/artifacts/files
+GET       viewer  idempotent  /ajax-api/2.0/mlflow/get-trace-artifact
+GET       viewer  idempotent  /ajax-api/3.0/mlflow/get-trace-artifact
 GET       viewer  idempotent  /api/2.0/mlflow/artifacts/list
 POST      viewer  idempotent  /api/2.0/mlflow/artifacts/presigned-download-url    # signs and changes nothing
 POST      editor  idempotent  /api/2.0/mlflow/artifacts/presigned-upload-url
@@ -328,7 +330,7 @@ GET       viewer  idempotent  /static-files/<path:path>
 GET       viewer  idempotent  /version
 
 # An agent that runs on the server's host; a GET of its stream removes the pending messages.
-[assistant]
+[assistant] long-running
 GET       admin   -           /ajax-api/3.0/mlflow/assistant/config
 POST      admin   -           /ajax-api/3.0/mlflow/assistant/message
 GET       admin   -           /ajax-api/3.0/mlflow/assistant/providers
@@ -363,16 +365,23 @@ NOT_FORWARDED = {
 
 
 def _parse(table: str) -> Iterator[Route]:
-    group = ""
+    group, long_running = "", False
     for line in table.splitlines():
         text = line.partition("#")[0].split()
-        if len(text) == 1:
-            group = text[0].strip("[]")
+        if text and text[0].startswith("["):
+            group, long_running = text[0].strip("[]"), text[1:] == ["long-running"]
         elif text:
             methods, role, idempotent, path = text
             templates = [path, "/ajax-" + path[1:]] if path.startswith("/api/") else [path]
             for template, method in itertools.product(templates, methods.split(",")):
-                yield Route(method, template, group, Role[role.upper()], {"idempotent": True, "-": False}[idempotent])
+                yield Route(
+                    method,
+                    template,
+                    group,
+                    Role[role.upper()],
+                    {"idempotent": True, "-": False}[idempotent],
+                    long_running,
+                )
 
 
 CURRENT_ROUTES = tuple(_parse(_CURRENT))

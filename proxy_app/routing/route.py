@@ -20,6 +20,7 @@ class Route:
 
     ``resource_group`` is the label in metrics. ``role`` is the least role that may use it; ``Role.PUBLIC`` needs no
     authentication. ``idempotent``: the request may be sent to the upstream again after its response was lost.
+    ``long_running``: the upstream may take long to respond, and pause in its response.
     ``health_check``: exempt from allowed hosts, the limit of requests, the access log and the metrics.
     """
 
@@ -28,6 +29,7 @@ class Route:
     resource_group: str
     role: Role
     idempotent: bool
+    long_running: bool = False
     health_check: bool = False
 
 

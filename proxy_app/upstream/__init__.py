@@ -13,7 +13,7 @@ class UpstreamRequest:
     """A request to the upstream. Rewriters may change it.
 
     ``target`` is the raw path with its query; ``headers`` are (name, value) pairs; ``idempotent``: the request may be
-    sent again after its response was lost.
+    sent again after its response was lost; ``long_running``: the upstream may take long to respond.
     """
 
     method: str
@@ -21,6 +21,7 @@ class UpstreamRequest:
     headers: list[tuple[bytes, bytes]]
     body: RequestBody
     idempotent: bool
+    long_running: bool = False
 
 
 @dataclass(slots=True)

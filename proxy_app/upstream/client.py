@@ -27,7 +27,7 @@ class UpstreamClient:
         timeouts = Timeouts(
             connect=settings.connect_timeout, read=settings.upstream_timeout, keepalive=settings.upstream_keepalive
         )
-        self._timeout = settings.upstream_timeout
+        self._timeout, self._long_timeout = settings.upstream_timeout, settings.long_upstream_timeout
         self._pool = ConnectionPool(origin, timeouts, lambda: create_ssl_context(settings.ca_bundle))
         self.host = self._pool.host
         self.running = self._pool.running
@@ -41,38 +41,51 @@ class UpstreamClient:
         *,
         length: int | None,
         idempotent: bool,
+        long_running: bool = False,
         body_replayable: bool = True,
     ) -> UpstreamResponse:
-        """As ConnectionPool.send. ApiError: 502 or 504 without a response; 409 if a write may have been carried out."""
+        """As ConnectionPool.send, with a longer timeout if ``long_running``.
+
+        ApiError: 502 or 504 without a response; 409 if a write may have been carried out.
+        """
+        timeout = self._long_timeout if long_running else self._timeout
         try:
             response, attempts = await self._pool.send(
-                method, target, headers, body, length=length, idempotent=idempotent, body_replayable=body_replayable
+                method,
+                target,
+                headers,
+                body,
+                length=length,
+                idempotent=idempotent,
+                body_replayable=body_replayable,
+                read_timeout=timeout,
             )
         except ClientError as error:
-            api_error = self._api_error(error, idempotent=idempotent)
+            api_error = _api_error(error, timeout, idempotent=idempotent)
             api_error.attempts = error.attempts
             raise api_error from error
         return UpstreamResponse(response, attempts, response.headers)
 
-    def _api_error(self, error: ClientError, *, idempotent: bool) -> ApiError:
-        match error:
-            case InvalidHeaderError():
-                return errors.bad_request("A header of this request holds a line break.", reason="invalid-header")
-            case CertificateError():
-                return errors.bad_gateway(
-                    f"The certificate of MLflow is not trusted: {error}.", reason="upstream-certificate-untrusted"
-                )
-            case ConnectError():
-                return errors.bad_gateway("The proxy cannot connect to MLflow.", reason="upstream-connect-error")
-            case ReadTimeout():
-                if idempotent:
-                    return errors.upstream_timeout(self._timeout)
-                return errors.outcome_unknown(f"MLflow did not respond within {self._timeout:g} seconds.")
-            case _:
-                lost = "The connection to MLflow was lost before the response arrived."
-                if idempotent:
-                    return errors.bad_gateway(lost, reason="upstream-read-error")
-                return errors.outcome_unknown(lost)
+
+def _api_error(error: ClientError, timeout: float, *, idempotent: bool) -> ApiError:
+    match error:
+        case InvalidHeaderError():
+            return errors.bad_request("A header of this request holds a line break.", reason="invalid-header")
+        case CertificateError():
+            return errors.bad_gateway(
+                f"The certificate of MLflow is not trusted: {error}.", reason="upstream-certificate-untrusted"
+            )
+        case ConnectError():
+            return errors.bad_gateway("The proxy cannot connect to MLflow.", reason="upstream-connect-error")
+        case ReadTimeout():
+            if idempotent:
+                return errors.upstream_timeout(timeout)
+            return errors.outcome_unknown(f"MLflow did not respond within {timeout:g} seconds.")
+        case _:
+            lost = "The connection to MLflow was lost before the response arrived."
+            if idempotent:
+                return errors.bad_gateway(lost, reason="upstream-read-error")
+            return errors.outcome_unknown(lost)
 
 
 async def read_body(response: UpstreamResponse) -> bytes:

@@ -37,6 +37,7 @@ class PlainUpstream:
             body.stream if small is None else lambda: small,
             length=body.length,
             idempotent=request.idempotent,
+            long_running=request.long_running,
             body_replayable=small is not None,
         )
 

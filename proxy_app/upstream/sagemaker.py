@@ -39,7 +39,13 @@ class SageMakerUpstream:
         body = await request.body.buffer()
         try:
             return await self._sign_and_send(
-                request.method, path, query, request.headers, body, idempotent=request.idempotent
+                request.method,
+                path,
+                query,
+                request.headers,
+                body,
+                idempotent=request.idempotent,
+                long_running=request.long_running,
             )
         finally:
             # The response may take long, and other requests wait for the memory.
@@ -58,16 +64,27 @@ class SageMakerUpstream:
         return await ui_link(self._target, self._credentials.current())
 
     async def _sign_and_send(
-        self, method: str, path: str, query: str, headers: Headers, body: BufferedBody, *, idempotent: bool
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: Headers,
+        body: BufferedBody,
+        *,
+        idempotent: bool,
+        long_running: bool = False,
     ) -> UpstreamResponse:
+        async def send(credentials: Credentials) -> UpstreamResponse:
+            return await self._send(
+                method, path, query, headers, body, credentials, idempotent=idempotent, long_running=long_running
+            )
+
         credentials = self._credentials.current()
-        response = await self._send(method, path, query, headers, body, credentials, idempotent=idempotent)
+        response = await send(credentials)
         error = aws_error(response)
         # Stale credentials are rejected before the request is carried out, so any request may be sent again.
         if error and error.stale and await self._credentials.renew(credentials):
-            response = await self._send(
-                method, path, query, headers, body, self._credentials.current(), idempotent=idempotent
-            )
+            response = await send(self._credentials.current())
             error = aws_error(response)
         if error:
             api_error = error.api_error()
@@ -85,6 +102,7 @@ class SageMakerUpstream:
         credentials: Credentials,
         *,
         idempotent: bool,
+        long_running: bool,
     ) -> UpstreamResponse:
         target = self._target
         signed = [("host", self._client.host), (target.arn_header, target.arn)]
@@ -112,5 +130,6 @@ class SageMakerUpstream:
             body.payload,
             length=len(body.content),
             idempotent=idempotent,
+            long_running=long_running,
         )
         return response if response.status < 400 else await read_short_error(response)

@@ -50,6 +50,7 @@ EXAMPLES: dict[str, tuple[str, str, Any, dict[str, str]]] = {
     "MLFLOW_PROXY_HEADER_LIMIT_BYTES": ("8190", "header_limit", 8190, PLAIN),
     "MLFLOW_PROXY_CONNECT_TIMEOUT_SECONDS": ("1", "connect_timeout", 1.0, PLAIN),
     "MLFLOW_PROXY_UPSTREAM_TIMEOUT_SECONDS": ("1e2", "upstream_timeout", 100.0, PLAIN),
+    "MLFLOW_PROXY_LONG_UPSTREAM_TIMEOUT_SECONDS": ("600", "long_upstream_timeout", 600.0, PLAIN),
     "MLFLOW_PROXY_UPSTREAM_KEEPALIVE_SECONDS": ("0", "upstream_keepalive", 0.0, PLAIN),
     "MLFLOW_PROXY_KEEPALIVE_SECONDS": ("70", "keepalive", 70.0, PLAIN),
     "MLFLOW_PROXY_DRAIN_SECONDS": ("0", "drain", 0.0, PLAIN),

@@ -213,6 +213,10 @@ UPSTREAM = {"MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:5000"}
             "MLFLOW_PROXY_BODY_BUDGET_MIB must be at least MLFLOW_PROXY_BODY_LIMIT_MIB",
         ),
         (
+            {**PLAIN, "MLFLOW_PROXY_LONG_UPSTREAM_TIMEOUT_SECONDS": "109"},
+            "MLFLOW_PROXY_LONG_UPSTREAM_TIMEOUT_SECONDS must be at least MLFLOW_PROXY_UPSTREAM_TIMEOUT_SECONDS",
+        ),
+        (
             {**PLAIN, "MLFLOW_PROXY_GRACE_SECONDS": "4.9"},
             "MLFLOW_PROXY_GRACE_SECONDS must be at least MLFLOW_PROXY_DRAIN_SECONDS",
         ),
