@@ -94,6 +94,10 @@ class AwsServiceArgs(TypedDict):
     """Memory of a task in MiB."""
     task_cpu_units: NotRequired[int]
     """CPU units of a task; 1024 is one core, the most that one proxy process uses."""
+    upstream_timeout_seconds: NotRequired[int]
+    """How long the proxy waits for MLflow's response in seconds. MLflow clients time out after 120 s by default (MLFLOW_HTTP_REQUEST_TIMEOUT)."""
+    long_upstream_timeout_seconds: NotRequired[int]
+    """The same for artifacts and for model calls through MLflow's AI Gateway. The load balancer's idle timeout follows it."""
     body_limit_mib: NotRequired[int]
     """Maximum size of a request body in MiB."""
     body_budget_mib: NotRequired[int]
@@ -151,8 +155,6 @@ class AwsLoadBalancerArgs(TypedDict):
     """A host name of `certificateArn`; you create its DNS record. Without it, outputs contain the load balancer's own DNS name, which the certificate does not cover."""
     domain: NotRequired[AwsDomainArgs]
     """Create a certificate and a DNS record in Route 53."""
-    idle_timeout_seconds: NotRequired[int]
-    """Idle timeout of connections. MLflow clients time out after 120 s by default."""
     oidc: NotRequired[AwsOidcArgs]
     """Enable browser sign-in. Clients with tokens use the same URL."""
     waf: NotRequired[bool]

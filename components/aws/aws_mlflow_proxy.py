@@ -22,6 +22,7 @@ from .proxy_log import ProxyLog
 from .service import Service
 from .settings import AwsMlflowProxySettings
 from .studio import Studio
+from .timing import Timing
 from .tokens import Tokens
 from .tracking import Tracking
 
@@ -104,6 +105,10 @@ class AwsMlflowProxy(pulumi.ComponentResource):
             deployment,
             settings.load_balancer,
             network=network,
+            timing=Timing(
+                upstream_timeout=settings.service.upstream_timeout_seconds,
+                long_upstream_timeout=settings.service.long_upstream_timeout_seconds,
+            ),
             oidc_client_secret=settings.oidc_client_secret,
             opts=inside,
         )

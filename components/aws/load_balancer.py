@@ -56,6 +56,7 @@ class LoadBalancer(pulumi.ComponentResource):
         args: LoadBalancerSettings,
         *,
         network: Network,
+        timing: Timing,
         oidc_client_secret: pulumi.Input[str] | None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -64,7 +65,7 @@ class LoadBalancer(pulumi.ComponentResource):
         self.https = args.https
         self.port = 443 if self.https else 80
         self.host_name = args.domain.name if args.domain else args.host_name
-        self.timing = Timing(idle_timeout_seconds=args.idle_timeout_seconds)
+        self.timing = timing
         sign_in = None
         if args.oidc is not None and oidc_client_secret is not None:
             sign_in = OidcSignIn(settings=args.oidc, client_secret=oidc_client_secret)
@@ -73,8 +74,8 @@ class LoadBalancer(pulumi.ComponentResource):
         if sign_in is not None:
             # The load balancer calls the identity provider's token and UserInfo endpoints.
             network.allow_egress(deployment, "load-balancer", self.security_group_id, self)
-        balancer = _load_balancer(deployment, args, network, self.security_group_id, self)
-        tasks = _target_group(deployment, network, self.timing, self)
+        balancer = _load_balancer(deployment, args, network, timing, self.security_group_id, self)
+        tasks = _target_group(deployment, network, timing, self)
         if self.https:
             self.listeners = [_https(deployment, args, balancer, tasks, sign_in, self)]
         else:
@@ -145,6 +146,7 @@ def _load_balancer(
     deployment: Deployment,
     args: LoadBalancerSettings,
     network: Network,
+    timing: Timing,
     security_group_id: pulumi.Output[str],
     parent: pulumi.Resource,
 ) -> lb.LoadBalancer:
@@ -158,7 +160,7 @@ def _load_balancer(
         ip_address_type="ipv4",
         subnets=list(network.public_subnet_ids if args.public else network.private_subnet_ids),
         security_groups=[security_group_id],
-        idle_timeout=args.idle_timeout_seconds,
+        idle_timeout=timing.idle_timeout,
         client_keep_alive=3600,
         drop_invalid_header_fields=True,
         desync_mitigation_mode="strictest",

@@ -67,8 +67,6 @@ class LoadBalancerSettings(ValidatedArgs):
     DNS name, which the certificate does not cover."""
     domain: DomainSettings | None = None
     """Create a certificate and a DNS record in Route 53."""
-    idle_timeout_seconds: int = Field(default=180, ge=60, le=4000)
-    """Idle timeout of connections. MLflow clients time out after 120 s by default."""
     oidc: OidcSettings | None = None
     """Enable browser sign-in. Clients with tokens use the same URL."""
     waf: bool = False

@@ -152,6 +152,12 @@ class ServiceSettings(ValidatedArgs):
     """Memory of a task in MiB."""
     task_cpu_units: int = Field(default=1024, ge=128, le=8192)
     """CPU units of a task; 1024 is one core, the most that one proxy process uses."""
+    upstream_timeout_seconds: int = Field(default=110, ge=10, le=3600)
+    """How long the proxy waits for MLflow's response in seconds. MLflow clients time out after 120 s by default
+    (MLFLOW_HTTP_REQUEST_TIMEOUT)."""
+    long_upstream_timeout_seconds: int = Field(default=310, ge=10, le=3600)
+    """The same for artifacts and for model calls through MLflow's AI Gateway. The load balancer's idle timeout follows
+    it."""
     body_limit_mib: int = Field(default=32, ge=1, le=1024)
     """Maximum size of a request body in MiB."""
     body_budget_mib: int = Field(default=256, ge=1, le=16384)
@@ -170,6 +176,12 @@ class ServiceSettings(ValidatedArgs):
             yield (
                 "body_budget_mib",
                 f"got {self.body_budget_mib}, expected at least bodyLimitMib ({self.body_limit_mib}).",
+            )
+        if self.long_upstream_timeout_seconds < self.upstream_timeout_seconds:
+            yield (
+                "long_upstream_timeout_seconds",
+                f"got {self.long_upstream_timeout_seconds}, expected at least upstreamTimeoutSeconds "
+                f"({self.upstream_timeout_seconds}).",
             )
         if self.task_memory_mib < self.body_budget_mib + 256:
             yield (

@@ -41,6 +41,7 @@ def environment(
         proxy_environment.BODY_BUDGET_MIB: str(args.body_budget_mib),
         proxy_environment.BODY_TIMEOUT_SECONDS: str(timing.body_timeout),
         proxy_environment.UPSTREAM_TIMEOUT_SECONDS: str(timing.upstream_timeout),
+        proxy_environment.LONG_UPSTREAM_TIMEOUT_SECONDS: str(timing.long_upstream_timeout),
         proxy_environment.KEEPALIVE_SECONDS: str(timing.keepalive),
         proxy_environment.DRAIN_SECONDS: str(timing.drain),
         proxy_environment.GRACE_SECONDS: str(timing.grace),

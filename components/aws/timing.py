@@ -15,34 +15,35 @@ _NEW_TASK = 1200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Timeouts derived from the load balancer's idle timeout."""
+    """Timeouts derived from those of the upstream; ``long_upstream_timeout`` is that of artifacts and model calls."""
 
-    idle_timeout_seconds: int
+    upstream_timeout: int
+    long_upstream_timeout: int
+
+    @property
+    def idle_timeout(self) -> int:
+        """The load balancer's idle timeout, longer than the upstream's, so that clients get the proxy's error message.
+
+        A short request is complete before it waits for memory: from then on the connection is idle.
+        """
+        return self.long_upstream_timeout + self.body_timeout + _CONNECTING
 
     @property
     def keepalive(self) -> int:
         """Keep-alive timeout of the proxy, longer than the load balancer's: otherwise it could close a connection that
         is about to be used."""
-        return self.idle_timeout_seconds + 15
+        return self.idle_timeout + 15
 
     @property
     def body_timeout(self) -> int:
         """Maximum wait for body memory, and maximum pause while receiving a body."""
-        return min(60, self.idle_timeout_seconds // 4)
-
-    @property
-    def upstream_timeout(self) -> int:
-        """Upstream timeout, shorter than the load balancer's, so that clients get the proxy's error message.
-
-        A short request is complete before it waits for memory: from then on the connection is idle.
-        """
-        return self.idle_timeout_seconds - self.body_timeout - _CONNECTING
+        return 60
 
     @property
     def deregistration_delay(self) -> int:
         """Time for requests in progress; without data, a request ends within this time."""
         # The maximum for a target group.
-        return min(self.idle_timeout_seconds, 3600)
+        return min(self.idle_timeout, 3600)
 
     @property
     def drain(self) -> int:

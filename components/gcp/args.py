@@ -30,6 +30,10 @@ class GcpAppArgs(TypedDict):
     """Target CPU utilization of automatic scaling, as a fraction."""
     workers: NotRequired[int]
     """MLflow worker processes in each instance; 0: as many as the memory allows."""
+    upstream_timeout_seconds: NotRequired[int]
+    """How long the proxy waits for MLflow's response in seconds. MLflow clients time out after 120 s by default (MLFLOW_HTTP_REQUEST_TIMEOUT)."""
+    long_upstream_timeout_seconds: NotRequired[int]
+    """The same for artifacts and for model calls through MLflow's AI Gateway. App Engine's own limit is 3600 s."""
 
 
 class GcpOAuthClientArgs(TypedDict):

@@ -126,6 +126,8 @@ def _service_environment(
         proxy_environment.ALLOWED_HOSTS: pulumi.Output.concat(host, ",*-dot-", host),
         # App Engine sets no memory limit for the container, which would otherwise count the whole machine's memory.
         mlflow_environment.MEMORY_MIB: str(int(args.memory_gb * 1024)),
+        proxy_environment.UPSTREAM_TIMEOUT_SECONDS: str(args.upstream_timeout_seconds),
+        proxy_environment.LONG_UPSTREAM_TIMEOUT_SECONDS: str(args.long_upstream_timeout_seconds),
         **({proxy_environment.ROLE_RULES: roles.text()} if roles.any() else {}),
         **({mlflow_environment.WORKERS: str(args.workers)} if args.workers else {}),
     }

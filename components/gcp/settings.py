@@ -61,6 +61,11 @@ class AppSettings(ValidatedArgs):
     """Target CPU utilization of automatic scaling, as a fraction."""
     workers: int = Field(default=0, ge=0, le=64)
     """MLflow worker processes in each instance; 0: as many as the memory allows."""
+    upstream_timeout_seconds: int = Field(default=110, ge=10, le=3600)
+    """How long the proxy waits for MLflow's response in seconds. MLflow clients time out after 120 s by default
+    (MLFLOW_HTTP_REQUEST_TIMEOUT)."""
+    long_upstream_timeout_seconds: int = Field(default=310, ge=10, le=3600)
+    """The same for artifacts and for model calls through MLflow's AI Gateway. App Engine's own limit is 3600 s."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         """Yield (field, message) for invalid names, and for scaling and memory that App Engine rejects."""
@@ -80,6 +85,12 @@ class AppSettings(ValidatedArgs):
             yield (
                 "max_instances",
                 f"got {self.max_instances}, expected {self.min_instances} (minInstances) or more.",
+            )
+        if self.long_upstream_timeout_seconds < self.upstream_timeout_seconds:
+            yield (
+                "long_upstream_timeout_seconds",
+                f"got {self.long_upstream_timeout_seconds}, expected at least upstreamTimeoutSeconds "
+                f"({self.upstream_timeout_seconds}).",
             )
         # App Engine adds 0.4 GB of its own: https://cloud.google.com/appengine/docs/flexible/reference/app-yaml#resource-settings
         low, high = max(1.0, self.cpu - 0.4), 6.5 * self.cpu - 0.4

@@ -351,7 +351,7 @@ def test_outputs_are_accepted_for_arns_and_ids() -> None:
         ("service.instanceType", "t4g.small"),
         ("service.ami", "first"),
         ("loadBalancer.public", False),
-        ("loadBalancer.idleTimeoutSeconds", 120),
+        ("service.upstreamTimeoutSeconds", 120),
         ("loadBalancer.domain", {"name": "a.example.com", "zone_id": "Z1"}),
         ("loadBalancer.domain.name", "a.example.com"),
         ("loadBalancer.oidc.issuer", "https://login.example.com"),

@@ -232,8 +232,9 @@ CHANGES = {
             "update SecurityGroupIngressRule",
         ),
     ),
-    "loadBalancer.idleTimeoutSeconds": Change(
-        {"loadBalancer": {"idleTimeoutSeconds": 300}}, (*ROLLOUT_STEPS, "update LoadBalancer", "update TargetGroup")
+    "service.upstreamTimeoutSeconds": Change({"service": {"upstreamTimeoutSeconds": 60}}, ROLLOUT_STEPS),
+    "service.longUpstreamTimeoutSeconds": Change(
+        {"service": {"longUpstreamTimeoutSeconds": 600}}, (*ROLLOUT_STEPS, "update LoadBalancer", "update TargetGroup")
     ),
     "loadBalancer.waf": Change(
         {"loadBalancer": {"waf": True}},
@@ -268,7 +269,7 @@ CI_GROUPS = (
         "monitoring.alarmEmail",
     ),
     (
-        "loadBalancer.idleTimeoutSeconds",
+        "service.longUpstreamTimeoutSeconds",
         "loadBalancer.waf",
         "network.azCount",
         "image.baseImage",

@@ -9,6 +9,7 @@ import pulumi
 
 from components import AwsMlflowProxy
 from components.aws.deployment import Deployment
+from components.aws.timing import Timing
 from preview.aws.mock_outputs import ACCOUNT, PARTITION, REGION
 from preview.graph import Graph
 from preview.recorder import record
@@ -17,6 +18,7 @@ from tests.components.graph_queries import only, transitive_dependencies
 __all__ = [
     "IMAGE_URI",
     "KEY",
+    "TIMING",
     "container_definition",
     "make_deployment",
     "only",
@@ -26,6 +28,7 @@ __all__ = [
 ]
 
 KEY = f"arn:{PARTITION}:kms:{REGION}:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555"
+TIMING = Timing(upstream_timeout=110, long_upstream_timeout=310)
 IMAGE_URI = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/proxy@sha256:{'0' * 64}"
 
 

@@ -21,7 +21,7 @@ from components.aws.tracking import Tracking
 from preview.graph import Graph
 from preview.recorder import record
 
-from .helpers import KEY, make_deployment
+from .helpers import KEY, TIMING, make_deployment
 from .policies import actions_that_take_arns, faults, policy_documents
 
 
@@ -31,7 +31,9 @@ def child_components(kind: str, kms_key_arn: str | None) -> Callable[[], None]:
         network = Network(deployment, NetworkSettings(), public=False)
         args: dict[str, Any] = {"kind": kind, "automatic_model_registration": True}
         tracking = Tracking(deployment, TrackingSettings(**args))
-        load_balancer = LoadBalancer(deployment, LoadBalancerSettings(), network=network, oidc_client_secret=None)
+        load_balancer = LoadBalancer(
+            deployment, LoadBalancerSettings(), network=network, timing=TIMING, oidc_client_secret=None
+        )
         Studio(deployment, StudioSettings(), network=network, tracking=tracking, load_balancer=load_balancer)
         Image(deployment, ImageSettings())
         Tokens(deployment, days=1)

@@ -16,7 +16,7 @@ from components.aws.timing import Timing
 from preview.graph import SECRET, Graph, texts
 from preview.recorder import record
 
-from .helpers import KEY, make_deployment, only, statements
+from .helpers import KEY, TIMING, make_deployment, only, statements
 
 BALANCER = "aws:lb/loadBalancer:LoadBalancer"
 TARGET_GROUP = "aws:lb/targetGroup:TargetGroup"
@@ -47,6 +47,7 @@ def record_load_balancer(
     name: str = "proxy",
     deletion_protection: bool = False,
     kms_key_arn: str | None = None,
+    timing: Timing = TIMING,
     then: Callable[[LoadBalancer], object] = lambda _: None,
     **args: Any,
 ) -> Graph:
@@ -56,7 +57,7 @@ def record_load_balancer(
         deployment = dataclasses.replace(deployment, name=name)
         network = Network(deployment, NetworkSettings(), public=settings.public)
         secret = pulumi.Output.secret("client-secret") if settings.oidc else None
-        then(LoadBalancer(deployment, settings, network=network, oidc_client_secret=secret))
+        then(LoadBalancer(deployment, settings, network=network, timing=timing, oidc_client_secret=secret))
 
     return record(program)
 
@@ -220,17 +221,16 @@ def test_target_health_check_is_the_liveness_path() -> None:
     assert inputs["healthCheck"]["path"] == proxy_environment.HEALTH
 
 
-@pytest.mark.parametrize("idle_timeout_seconds", [60, 180, 4000])
-def test_idle_timeout_deregistration_delay_and_keepalive_are_consistent(idle_timeout_seconds: int) -> None:
-    timing: list[Timing] = []
-    graph = record_load_balancer(
-        idle_timeout_seconds=idle_timeout_seconds, then=lambda load_balancer: timing.append(load_balancer.timing)
-    )
-    assert only(graph, BALANCER).inputs["idleTimeout"] == idle_timeout_seconds
+@pytest.mark.parametrize("long_upstream_timeout", [110, 310, 3600])
+def test_idle_timeout_deregistration_delay_and_keepalive_are_consistent(long_upstream_timeout: int) -> None:
+    timing = Timing(upstream_timeout=110, long_upstream_timeout=long_upstream_timeout)
+    graph = record_load_balancer(timing=timing)
+    idle_timeout = only(graph, BALANCER).inputs["idleTimeout"]
     delay = only(graph, TARGET_GROUP).inputs["deregistrationDelay"]
-    # A target group's maximum is 3600.
-    assert delay == min(idle_timeout_seconds, 3600) == timing[0].deregistration_delay
-    assert timing[0].upstream_timeout < idle_timeout_seconds < timing[0].keepalive
+    # A load balancer's maximum is 4000, a target group's 3600.
+    assert long_upstream_timeout < idle_timeout <= 4000
+    assert delay == min(idle_timeout, 3600)
+    assert idle_timeout < timing.keepalive
 
 
 def test_names_have_at_most_32_characters_with_the_longest_component_name() -> None:

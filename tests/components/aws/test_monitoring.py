@@ -33,7 +33,7 @@ from proxy_app.logs import JsonFormatter
 from tests.doubles.routes import match_route
 
 from .filter_pattern import matches
-from .helpers import KEY, make_deployment, only, statements
+from .helpers import KEY, TIMING, make_deployment, only, statements
 
 ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
 FILTER = "aws:cloudwatch/logMetricFilter:LogMetricFilter"
@@ -66,7 +66,9 @@ def record_monitoring(*, kms_key_arn: str | None = None, **args: Any) -> Graph:
             deployment,
             MonitoringSettings(**args),
             log=cast("ProxyLog", _Log()),
-            load_balancer=LoadBalancer(deployment, LoadBalancerSettings(), network=network, oidc_client_secret=None),
+            load_balancer=LoadBalancer(
+                deployment, LoadBalancerSettings(), network=network, timing=TIMING, oidc_client_secret=None
+            ),
             service=cast("Service", _Service()),
         )
         pulumi.export("dashboard_url", monitoring.dashboard_url)

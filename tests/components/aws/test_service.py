@@ -43,14 +43,14 @@ def test_failed_deployment_is_rolled_back_and_awaited() -> None:
     assert service["waitForSteadyState"] is True
 
 
-@pytest.mark.parametrize("idle_timeout_seconds", [180, 4000])
-def test_timeouts_are_longer_than_two_deregistration_delays(idle_timeout_seconds: int) -> None:
-    graph = record_stack({"loadBalancer": {"idleTimeoutSeconds": idle_timeout_seconds}})
+@pytest.mark.parametrize("seconds", [310, 3600])
+def test_timeouts_are_longer_than_two_deregistration_delays(seconds: int) -> None:
+    graph = record_stack({"service": {"longUpstreamTimeoutSeconds": seconds}})
     (target_group,) = graph.of("aws:lb/targetGroup:TargetGroup")
     timeouts = only(graph, SERVICE).timeouts
     assert timeouts.keys() == {"create", "update", "delete"}
-    for seconds in timeouts.values():
-        assert int(seconds.removesuffix("s")) > 2 * target_group.inputs["deregistrationDelay"]
+    for timeout in timeouts.values():
+        assert int(timeout.removesuffix("s")) > 2 * target_group.inputs["deregistrationDelay"]
 
 
 def test_desired_count_is_ignored() -> None:

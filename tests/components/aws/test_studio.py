@@ -20,7 +20,7 @@ from preview.aws.mock_outputs import ACCOUNT, REGION
 from preview.graph import Graph
 from preview.recorder import record
 
-from .helpers import KEY, make_deployment, only, statements
+from .helpers import KEY, TIMING, make_deployment, only, statements
 from .policies import faults
 
 CERTIFICATE = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/11111111-2222-3333-4444-555555555555"
@@ -50,7 +50,11 @@ def record_studio(
             network=vpc,
             tracking=Tracking(deployment, TrackingSettings(**tracking)),
             load_balancer=LoadBalancer(
-                deployment, LoadBalancerSettings(**(load_balancer or {})), network=vpc, oidc_client_secret=None
+                deployment,
+                LoadBalancerSettings(**(load_balancer or {})),
+                network=vpc,
+                timing=TIMING,
+                oidc_client_secret=None,
             ),
         )
 

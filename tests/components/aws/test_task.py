@@ -13,10 +13,9 @@ from components.roles import RoleRules
 from preview.graph import SECRET
 from tests.doubles.provider.kinds import KINDS
 
-from .helpers import IMAGE_URI, container_definition, record_stack
+from .helpers import IMAGE_URI, TIMING, container_definition, record_stack
 
 TASK_DEFINITION = "aws:ecs/taskDefinition:TaskDefinition"
-TIMING = Timing(idle_timeout_seconds=180)
 
 
 def make_definition(args: ServiceSettings | None = None) -> dict[str, Any]:
@@ -117,18 +116,20 @@ def test_environment_of_the_load_balancer_is_included() -> None:
     assert load_balancer.items() <= make_environment(load_balancer_environment=load_balancer).items()
 
 
-@pytest.mark.parametrize("idle_timeout_seconds", [60, 180, 4000])
-def test_proxy_timeouts_match_load_balancer_and_target_group(idle_timeout_seconds: int) -> None:
-    graph = record_stack({"loadBalancer": {"idleTimeoutSeconds": idle_timeout_seconds}})
-    timing = Timing(idle_timeout_seconds=idle_timeout_seconds)
+@pytest.mark.parametrize(("upstream_timeout", "long_upstream_timeout"), [(10, 10), (110, 310), (3600, 3600)])
+def test_proxy_timeouts_match_load_balancer_and_target_group(upstream_timeout: int, long_upstream_timeout: int) -> None:
+    service = {"upstreamTimeoutSeconds": upstream_timeout, "longUpstreamTimeoutSeconds": long_upstream_timeout}
+    graph = record_stack({"service": service})
+    timing = Timing(upstream_timeout=upstream_timeout, long_upstream_timeout=long_upstream_timeout)
     definition = container_definition(graph)
     environment = {variable["name"]: variable["value"] for variable in definition["environment"]}
     (target_group,) = graph.of("aws:lb/targetGroup:TargetGroup")
     (balancer,) = graph.of("aws:lb/loadBalancer:LoadBalancer")
+    assert int(environment[proxy_environment.UPSTREAM_TIMEOUT_SECONDS]) == upstream_timeout
+    assert int(environment[proxy_environment.LONG_UPSTREAM_TIMEOUT_SECONDS]) == long_upstream_timeout
     assert (
-        balancer.inputs["idleTimeout"] == idle_timeout_seconds < int(environment[proxy_environment.KEEPALIVE_SECONDS])
+        long_upstream_timeout < balancer.inputs["idleTimeout"] < int(environment[proxy_environment.KEEPALIVE_SECONDS])
     )
-    assert int(environment[proxy_environment.UPSTREAM_TIMEOUT_SECONDS]) < idle_timeout_seconds
     assert target_group.inputs["deregistrationDelay"] == timing.deregistration_delay
     assert (
         definition["stopTimeout"]

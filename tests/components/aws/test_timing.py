@@ -1,40 +1,57 @@
 """Timing: the timeouts that allow a deployment without failed requests."""
 
 import pytest
+from mlflow.environment_variables import MLFLOW_GATEWAY_ROUTE_TIMEOUT_SECONDS, MLFLOW_HTTP_REQUEST_TIMEOUT
 
-from components.aws.load_balancer_settings import LoadBalancerSettings
+from components.aws.settings import ServiceSettings
 from components.aws.timing import Timing
+from components.gcp.settings import AppSettings
 from proxy_app.settings import Settings
 
-# The bounds of the setting, the default of AWS, and the default of the component.
-IDLE_TIMEOUTS = [60, 61, 120, LoadBalancerSettings().idle_timeout_seconds, 600, 3599, 3600, 4000]
+DEFAULTS = ServiceSettings()
+# The bounds of the settings, and the default of the component.
+TIMEOUTS = [
+    (10, 10),
+    (10, 3600),
+    (DEFAULTS.upstream_timeout_seconds, DEFAULTS.long_upstream_timeout_seconds),
+    (600, 3519),
+    (3600, 3600),
+]
 # The proxy's default; it makes at most three attempts to connect.
 CONNECT_SECONDS = 3 * Settings(upstream_url="http://127.0.0.1:1").connect_timeout
 
 
-@pytest.fixture(params=IDLE_TIMEOUTS)
+@pytest.fixture(params=TIMEOUTS)
 def timing(request: pytest.FixtureRequest) -> Timing:
-    return Timing(idle_timeout_seconds=request.param)
+    upstream_timeout, long_upstream_timeout = request.param
+    return Timing(upstream_timeout=upstream_timeout, long_upstream_timeout=long_upstream_timeout)
 
 
 def test_idle_timeout_is_shorter_than_the_proxy_keepalive(timing: Timing) -> None:
-    assert timing.idle_timeout_seconds < timing.keepalive
+    assert timing.idle_timeout < timing.keepalive
+
+
+def test_idle_timeout_is_within_the_limits_of_a_load_balancer(timing: Timing) -> None:
+    assert 1 <= timing.idle_timeout <= 4000
 
 
 def test_body_connect_and_upstream_timeouts_together_are_shorter_than_the_idle_timeout(timing: Timing) -> None:
-    assert timing.body_timeout + CONNECT_SECONDS + timing.upstream_timeout < timing.idle_timeout_seconds
+    longest = max(timing.upstream_timeout, timing.long_upstream_timeout)
+    assert timing.body_timeout + CONNECT_SECONDS + longest < timing.idle_timeout
 
 
-def test_default_upstream_timeout_is_at_least_the_default_of_the_proxy() -> None:
-    # MLflow clients time out after 120 seconds, the proxy by default a little earlier.
-    assert (
-        Settings(upstream_url="http://127.0.0.1:1").upstream_timeout
-        <= Timing(idle_timeout_seconds=LoadBalancerSettings().idle_timeout_seconds).upstream_timeout
-    )
+def test_defaults_are_those_of_the_proxy() -> None:
+    proxy = Settings(upstream_url="http://127.0.0.1:1")
+    for settings in (DEFAULTS, AppSettings()):
+        assert settings.upstream_timeout_seconds == proxy.upstream_timeout
+        assert settings.long_upstream_timeout_seconds == proxy.long_upstream_timeout
+    # MLflow's clients give up after 120 seconds, and its AI Gateway after 300.
+    assert proxy.upstream_timeout < float(MLFLOW_HTTP_REQUEST_TIMEOUT.default or 0)
+    assert proxy.long_upstream_timeout > float(MLFLOW_GATEWAY_ROUTE_TIMEOUT_SECONDS.default or 0)
 
 
 def test_stalled_request_times_out_before_deregistration_ends(timing: Timing) -> None:
-    longest = timing.body_timeout + timing.upstream_timeout
+    longest = timing.body_timeout + timing.long_upstream_timeout
     # A target group's maximum is 3600.
     assert timing.deregistration_delay == 3600 or longest < timing.deregistration_delay
 
@@ -57,6 +74,7 @@ def test_proxy_settings_accept_every_timeout(timing: Timing) -> None:
     seconds = {
         "MLFLOW_PROXY_BODY_TIMEOUT_SECONDS": timing.body_timeout,
         "MLFLOW_PROXY_UPSTREAM_TIMEOUT_SECONDS": timing.upstream_timeout,
+        "MLFLOW_PROXY_LONG_UPSTREAM_TIMEOUT_SECONDS": timing.long_upstream_timeout,
         "MLFLOW_PROXY_KEEPALIVE_SECONDS": timing.keepalive,
         "MLFLOW_PROXY_DRAIN_SECONDS": timing.drain,
         "MLFLOW_PROXY_GRACE_SECONDS": timing.grace,
