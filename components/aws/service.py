@@ -98,7 +98,7 @@ class Service(pulumi.ComponentResource):
         log: ProxyLog,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mlflow:aws:Service", deployment.logical_name("service"), {}, opts)
+        super().__init__("mlflow:aws:Service", deployment.component, {}, opts)
         inside = pulumi.ResourceOptions(parent=self)
         self._deployment, self._args, self._load_balancer = deployment, args, load_balancer
         cluster = self._cluster()
