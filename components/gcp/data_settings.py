@@ -32,7 +32,8 @@ class DatabaseSettings(ValidatedArgs):
     availability: Literal["ZONAL", "REGIONAL"] = "ZONAL"
     """REGIONAL adds a standby in another zone."""
     disk_gb: int = Field(default=10, ge=10, le=65536)
-    """Initial disk size in GB; the disk grows automatically."""
+    """Initial disk size in GB; the disk grows automatically. A larger value later gives a warning with the command that
+    enlarges the disk."""
     private_ip: bool = False
     """Give the instance a private IP address in a VPC and no public one. With a public IP address no network is
     authorized, and MLflow connects through the Cloud SQL Auth Proxy. Changing back from private to public replaces the

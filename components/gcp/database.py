@@ -49,6 +49,7 @@ class Database(pulumi.ComponentResource):
         password = Password(deployment, opts=pulumi.ResourceOptions(parent=self))
         instance = self._instance(deployment, args, network)
         self._create_database_and_user(deployment, args, instance, password)
+        self._warn_of_smaller_disk(deployment, args, instance)
 
         self.connection_name = instance.connection_name
         self.instance_name = instance.name
@@ -79,10 +80,27 @@ class Database(pulumi.ComponentResource):
                 parent=self,
                 protect=deployment.deletion_protection,
                 depends_on=[] if network.connection is None else [network.connection],
-                # The disk grows automatically and cannot shrink.
+                # The disk grows automatically, and the provider would replace the instance by one with a smaller disk
+                # (terraform-provider-google, resource_sql_database_instance.go: ForceNewIfChange, IsDiskShrinkage).
                 ignore_changes=["settings.diskSize"],
             ),
         )
+
+    def _warn_of_smaller_disk(
+        self, deployment: Deployment, args: DatabaseSettings, instance: sql.DatabaseInstance
+    ) -> None:
+        def warn(name: str, size: int) -> None:
+            if size < args.disk_gb:
+                pulumi.log.warn(
+                    f"database.diskGb: got {args.disk_gb}, but the disk of {name} has {size} GB and does not "
+                    "follow the setting. Run "
+                    f"`gcloud sql instances patch {name} --storage-size={args.disk_gb} --project "
+                    f"{deployment.project}`, then `pulumi refresh`.",
+                    self,
+                )
+
+        size = instance.settings.apply(lambda settings: settings.disk_size)
+        pulumi.Output.all(instance.name, size).apply(lambda known: warn(*known))
 
     def _create_database_and_user(
         self, deployment: Deployment, args: DatabaseSettings, instance: sql.DatabaseInstance, password: Password
