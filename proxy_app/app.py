@@ -87,6 +87,7 @@ def create_app(
         authenticator.add_metrics(metrics)
 
     health = Health(lifecycle, [*(authenticator.probe for authenticator in authenticators), upstream.probe])
+    health.add_metrics(metrics)
     rewriter = extensions.rewriter(body_reader) if extensions.rewriter else None
     forward = Forward(upstream, rewriter)
     endpoints = [Endpoint(route, forward) for route in MLFLOW_ROUTES]
@@ -112,5 +113,5 @@ def create_app(
         "mlflow_proxy_body_budget_free_bytes", "Free memory for request bodies.", lambda: body_reader.budget.free
     )
     # Tokens first: without them the proxy does not start.
-    parts = [*(authenticator.running for authenticator in authenticators), upstream.running]
+    parts = [*(authenticator.running for authenticator in authenticators), upstream.running, health.running]
     return App(proxy, metrics, access_log, lifecycle, parts)

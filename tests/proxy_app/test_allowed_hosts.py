@@ -115,7 +115,7 @@ async def test_other_host_is_rejected_before_authentication(
 async def test_health_checks_accept_any_host(start_upstream: StartUpstream, start_proxy: StartProxy) -> None:
     """The health checks of load balancers have an IP address as host."""
     proxy = await start_proxy((await start_upstream(fake_upstreams.respond_with(OK))).origin, allowed_hosts=NAMES)
-    for path in ("/healthz", "/readyz"):
+    for path in ("/healthz", "/startupz", "/readyz"):
         assert (await send(proxy, path, "Host: 10.1.2.3:8080")).status == 200
 
 

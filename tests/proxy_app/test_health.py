@@ -1,4 +1,4 @@
-"""/healthz: the process runs. /readyz: it could answer a request now."""
+"""/healthz: the process runs. /startupz: it has been ready once. /readyz: it could answer a request now."""
 
 import asyncio
 
@@ -170,7 +170,7 @@ async def test_readyz_returns_200_again_after_the_upstream_recovers(
     await wait_until(is_ready)
     assert [record.getMessage() for record in caplog.records] == [
         "Not ready: MLflow responds with status 500.",
-        "Ready again",
+        "Ready",
     ]
 
 
@@ -190,3 +190,125 @@ async def test_readyz_returns_503_as_soon_as_draining_starts(
         async with asyncio.timeout(5):
             assert await client.closed() == b""
     await wait_until(lambda: proxy.metric("mlflow_proxy_connections") == 0)
+
+
+# --- Start-up
+
+
+async def startupz(proxy: RunningProxy) -> tuple[int, dict[str, str]]:
+    response = await proxy.send(request("GET", "/startupz"))
+    return response.status, response.json()
+
+
+async def test_proxy_stays_started_when_the_upstream_fails_later(
+    start_upstream: StartUpstream, start_proxy: StartProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy_app.handlers.health._CACHED_SECONDS", 0.0)
+    statuses = [b"200 OK", b"500 Internal Server Error"]
+    fake_upstream = await start_upstream(
+        fake_upstreams.respond_by(lambda _: response_with_length(b"", status=statuses[0]))
+    )
+    proxy = await start_proxy(fake_upstream.origin)
+    assert proxy.metric("mlflow_proxy_ready") == 0
+    assert await startupz(proxy) == (200, {"status": "started"})
+    assert proxy.metric("mlflow_proxy_ready") == 1
+    del statuses[0]
+    assert await not_ready_reason(proxy) == "upstream-error"
+    assert proxy.metric("mlflow_proxy_ready") == 0
+    # Load balancers check every few seconds: the upstream gets no request for it any more.
+    sent = len(fake_upstream.requests)
+    assert await startupz(proxy) == (200, {"status": "started"})
+    assert len(fake_upstream.requests) == sent
+    assert proxy.written == []
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        (fake_upstreams.respond_with(response_with_length(b"", status=b"500 Internal Server Error")), "upstream-error"),
+        (
+            fake_upstreams.respond_with(
+                response_with_length(b'{"message": "x"}', b"Content-Type: application/json", status=b"403 Forbidden")
+            ),
+            "aws-error",
+        ),
+        (fake_upstreams.break_connection(), "upstream-read-error"),
+    ],
+    ids=["500", "403", "no response"],
+)
+async def test_proxy_that_was_never_ready_is_not_started(
+    start_upstream: StartUpstream, start_proxy: StartProxy, behaviour: fake_upstreams.Behaviour, reason: str
+) -> None:
+    proxy = await start_proxy((await start_upstream(behaviour)).origin, signed=True)
+    for _ in range(2):
+        assert await startupz(proxy) == (503, {"status": "not started", "reason": reason})
+
+
+async def test_proxy_that_started_during_an_outage_is_started_after_it(
+    start_upstream: StartUpstream, start_proxy: StartProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy_app.handlers.health._CACHED_SECONDS", 0.05)
+    statuses = [b"500 Internal Server Error", b"200 OK"]
+    fake_upstream = await start_upstream(
+        fake_upstreams.respond_by(lambda _: response_with_length(b"", status=statuses[0]))
+    )
+    proxy = await start_proxy(fake_upstream.origin)
+    assert (await startupz(proxy))[0] == 503
+    del statuses[0]
+
+    async def has_started() -> bool:
+        return (await startupz(proxy))[0] == 200
+
+    await wait_until(has_started)
+
+
+async def test_startupz_returns_503_as_soon_as_draining_starts(
+    start_upstream: StartUpstream, start_proxy: StartProxy
+) -> None:
+    proxy = await start_proxy((await start_upstream(fake_upstreams.respond_with(OK))).origin)
+    assert (await startupz(proxy))[0] == 200
+    proxy.server.drain()
+    assert await startupz(proxy) == (503, {"status": "not started", "reason": "shutting-down"})
+
+
+async def test_readiness_is_checked_periodically_and_each_failure_is_logged(
+    start_upstream: StartUpstream,
+    start_proxy: StartProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Alarms count these lines, so an outage must not be a single line."""
+    monkeypatch.setattr("proxy_app.handlers.health._PROBE_INTERVAL", 0.02)
+    caplog.set_level("INFO", "proxy_app.handlers.health")
+    statuses = [b"500 Internal Server Error", b"200 OK"]
+    fake_upstream = await start_upstream(
+        fake_upstreams.respond_by(lambda _: response_with_length(b"", status=statuses[0]))
+    )
+    proxy = await start_proxy(fake_upstream.origin)
+
+    def events(event: str) -> int:
+        return len([record for record in caplog.records if getattr(record, "event", "") == event])
+
+    await wait_until(lambda: events("not-ready") >= 3)
+    del statuses[0]
+    await wait_until(lambda: proxy.metric("mlflow_proxy_ready") == 1)
+    seen, sent = events("not-ready"), len(fake_upstream.requests)
+    await wait_until(lambda: len(fake_upstream.requests) >= sent + 3)
+    assert (events("ready"), events("not-ready")) == (1, seen)
+
+
+async def test_periodic_check_continues_after_an_unexpected_error(
+    start_upstream: StartUpstream,
+    start_proxy: StartProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("proxy_app.handlers.health._PROBE_INTERVAL", 0.02)
+    monkeypatch.setattr("proxy_app.upstream.plain.check_success", fail)
+    proxy = await start_proxy((await start_upstream(fake_upstreams.respond_with(OK))).origin)
+    await wait_until(lambda: caplog.text.count("The readiness check failed") >= 2)
+    monkeypatch.undo()
+    await wait_until(lambda: proxy.metric("mlflow_proxy_ready") == 1, within=10)

@@ -172,7 +172,17 @@ async def test_assertion_over_the_header_limit_is_rejected(proxy: RunningProxy, 
 TARGETS = [
     *("/", "/version", "/metrics", "/_ah/health", "/_ah/start", "/static-files/index.js", "/graphql"),
     *(READ, SEARCH, DELETE, ARTIFACT, "/no/such/route"),
-    *("/healthz/", "//healthz", "/readyz?a=b", "/%72eadyz", "/HEALTHZ", "/health/", "/health?a=b"),
+    *(
+        "/healthz/",
+        "//healthz",
+        "//startupz",
+        "/startupz?a=b",
+        "/readyz?a=b",
+        "/%72eadyz",
+        "/HEALTHZ",
+        "/health/",
+        "/health?a=b",
+    ),
 ]
 
 
@@ -194,7 +204,7 @@ async def test_request_without_an_assertion_gets_401(
 
 async def test_health_checks_require_no_assertion(proxy: RunningProxy) -> None:
     """Google's health checks bypass IAP: https://cloud.google.com/iap/docs/signed-headers-howto."""
-    for path in ("/healthz", "/readyz"):
+    for path in ("/healthz", "/startupz", "/readyz"):
         assert (await proxy.send(request("GET", path, "User-Agent: GoogleHC/1.0"))).status == 200
 
 
