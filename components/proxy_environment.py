@@ -5,6 +5,7 @@ components/ does not import the proxy's code; a test compares the names on both 
 
 PORT = 8080
 HEALTH = "/healthz"
+STARTED = "/startupz"
 READY = "/readyz"
 USER = "10001:10001"
 HEALTH_COMMAND = ("python", "-m", "proxy_app", "healthcheck")

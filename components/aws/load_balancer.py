@@ -60,7 +60,7 @@ class LoadBalancer(pulumi.ComponentResource):
         oidc_client_secret: pulumi.Input[str] | None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mlflow:aws:LoadBalancer", deployment.component, {}, opts)
+        super().__init__("mlflow:aws:LoadBalancer", deployment.logical_name("load-balancer"), {}, opts)
         self.public = args.public
         self.https = args.https
         self.port = 443 if self.https else 80
@@ -186,9 +186,10 @@ def _target_group(deployment: Deployment, network: Network, timing: Timing, pare
         load_balancing_algorithm_type="least_outstanding_requests",
         deregistration_delay=timing.deregistration_delay,
         health_check=lb.TargetGroupHealthCheckArgs(
-            # Liveness, not readiness: ECS replaces tasks that fail this check, which does not help while SageMaker is
-            # unavailable. A stopping task needs no check either: ECS deregisters it before it stops it.
-            path=proxy_environment.HEALTH,
+            # A task is healthy once it has reached SageMaker: a rollout whose tasks never do is rolled back. Later it
+            # stays healthy, since ECS would replace it, which does not help while SageMaker is unavailable. A stopping
+            # task needs no check: ECS deregisters it before it stops it.
+            path=proxy_environment.STARTED,
             protocol="HTTP",
             matcher="200",
             interval=10,

@@ -54,9 +54,9 @@ METRICS = {
 }
 
 
-def namespace(deployment: Deployment) -> pulumi.Output[str]:
+def namespace(deployment: Deployment) -> str:
     """The CloudWatch namespace of a deployment's metrics."""
-    return pulumi.Output.concat("MLflow/", deployment.stack, "/", deployment.name)
+    return f"MLflow/{deployment.stack}/{deployment.name}"
 
 
 def metric_filters(deployment: Deployment, log: ProxyLog, parent: pulumi.Resource) -> None:

@@ -14,6 +14,7 @@ from pulumi_aws.appautoscaling import (
 )
 
 from .. import proxy_environment
+from ..failure_hint import failure_hint
 from ..roles import RoleRules
 from .deployment import Deployment
 from .identity import Statement, execution_statements, proxy_statements, role_policy, service_role
@@ -98,7 +99,7 @@ class Service(pulumi.ComponentResource):
         log: ProxyLog,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mlflow:aws:Service", deployment.component, {}, opts)
+        super().__init__("mlflow:aws:Service", deployment.logical_name("service"), {}, opts)
         inside = pulumi.ResourceOptions(parent=self)
         self._deployment, self._args, self._load_balancer = deployment, args, load_balancer
         cluster = self._cluster()
@@ -132,7 +133,9 @@ class Service(pulumi.ComponentResource):
             *load_balancer.listeners,
             tokens.hashes_ready,
         ]
-        service = self._service(cluster, task, instances, security_groups, network, [*dependencies, security_groups])
+        service = self._service(
+            cluster, task, instances, security_groups, network, log, [*dependencies, security_groups]
+        )
         self._scaling(cluster, service)
 
         self.cluster_name = cluster.name
@@ -226,6 +229,7 @@ class Service(pulumi.ComponentResource):
         instances: Instances,
         security_groups: SecurityGroups,
         network: Network,
+        log: ProxyLog,
         dependencies: Sequence[pulumi.Resource],
     ) -> ecs.Service:
         deployment, args, load_balancer = self._deployment, self._args, self._load_balancer
@@ -260,6 +264,11 @@ class Service(pulumi.ComponentResource):
                 depends_on=dependencies,
                 # Auto scaling changes it, from args.min_tasks upwards.
                 ignore_changes=["desired_count"],
+                hooks=failure_hint(
+                    deployment.logical_name("service-failed"),
+                    "The proxy's log says why its tasks did not become healthy: "
+                    f'aws logs tail {log.plain_name} --since 1h | grep -v \'"event": "request"\'',
+                ),
                 custom_timeouts=pulumi.CustomTimeouts(create=rollout, update=rollout, delete=rollout),
             ),
         )

@@ -45,7 +45,7 @@ class Database(pulumi.ComponentResource):
         network: Network,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mlflow:gcp:Database", deployment.component, {}, opts)
+        super().__init__("mlflow:gcp:Database", deployment.logical_name("database"), {}, opts)
         password = Password(deployment, opts=pulumi.ResourceOptions(parent=self))
         instance = self._instance(deployment, args, network)
         self._create_database_and_user(deployment, args, instance, password)

@@ -3,8 +3,6 @@
 import re
 from dataclasses import dataclass
 
-import pulumi
-
 from ..names import ResourceNames
 
 
@@ -14,7 +12,7 @@ class Deployment(ResourceNames):
 
     project: str
     region: str
-    labels: dict[str, pulumi.Input[str]]
+    labels: dict[str, str]
     deletion_protection: bool
 
 

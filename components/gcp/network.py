@@ -47,7 +47,7 @@ class Network(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """``private_ip``: the database has a private IP address in the network. ``location`` is App Engine's."""
-        super().__init__("mlflow:gcp:Network", deployment.component, {}, opts)
+        super().__init__("mlflow:gcp:Network", deployment.logical_name("network"), {}, opts)
         self._place = deployment
         self.region = regions.region_of(location)
         self.created = private_ip and args.vpc_name is None

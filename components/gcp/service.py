@@ -9,6 +9,8 @@ import pulumi
 from pulumi_gcp import appengine
 
 from .. import mlflow_environment, proxy_environment
+from ..failure_hint import failure_hint
+from ..roles import RoleRules
 from .app_engine import AppEngine
 from .artifacts import Artifacts
 from .database import Database
@@ -44,7 +46,7 @@ class Service(pulumi.ComponentResource):
         args: AppSettings,
         *,
         access: str,
-        roles: pulumi.Input[str] | None,
+        roles: RoleRules,
         app: AppEngine,
         network: Network,
         database: Database,
@@ -54,7 +56,7 @@ class Service(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """``access`` is the artifact access mode, proxied or direct. ``roles`` are the proxy's role rules."""
-        super().__init__("mlflow:gcp:Service", deployment.component, {}, opts)
+        super().__init__("mlflow:gcp:Service", deployment.logical_name("service"), {}, opts)
         self.service = args.service
         on_default = args.service == "default"
         self.host = app.host if on_default else pulumi.Output.concat(args.service, "-dot-", app.host)
@@ -90,7 +92,9 @@ class Service(pulumi.ComponentResource):
             ),
             liveness_check=appengine.FlexibleAppVersionLivenessCheckArgs(path=proxy_environment.HEALTH),
             readiness_check=appengine.FlexibleAppVersionReadinessCheckArgs(
-                path=proxy_environment.READY, app_start_timeout=_START_TIMEOUT
+                # Not the current readiness: while MLflow is overloaded, fewer instances would make it worse.
+                path=proxy_environment.STARTED,
+                app_start_timeout=_START_TIMEOUT,
             ),
             noop_on_destroy=on_default,
             delete_service_on_destroy=not on_default,
@@ -99,6 +103,11 @@ class Service(pulumi.ComponentResource):
                 # In an update the provider would create another service and leave the previous one.
                 replace_on_changes=["service"],
                 custom_timeouts=_TIMEOUTS,
+                hooks=failure_hint(
+                    deployment.logical_name("version-failed"),
+                    "The log says why MLflow did not start; the command that prints it is in docs/gcp.md, Logs and "
+                    "alerts.",
+                ),
             ),
         )
         # A version gets no traffic without a split; the flexible environment does not support gradual migration
@@ -115,11 +124,7 @@ class Service(pulumi.ComponentResource):
 
 
 def _service_environment(
-    args: AppSettings,
-    url: pulumi.Output[str],
-    host: pulumi.Output[str],
-    app: AppEngine,
-    roles: pulumi.Input[str] | None,
+    args: AppSettings, url: pulumi.Output[str], host: pulumi.Output[str], app: AppEngine, roles: RoleRules
 ) -> Mapping[str, pulumi.Input[str]]:
     """Environment variables for the service itself; none is secret."""
     return {
@@ -131,7 +136,7 @@ def _service_environment(
         mlflow_environment.MEMORY_MIB: str(int(args.memory_gb * 1024)),
         proxy_environment.UPSTREAM_TIMEOUT_SECONDS: str(args.upstream_timeout_seconds),
         proxy_environment.LONG_UPSTREAM_TIMEOUT_SECONDS: str(args.long_upstream_timeout_seconds),
-        **({} if roles is None else {proxy_environment.ROLE_RULES: roles}),
+        **({proxy_environment.ROLE_RULES: roles.text()} if roles.any() else {}),
         **({mlflow_environment.WORKERS: str(args.workers)} if args.workers else {}),
     }
 

@@ -110,7 +110,7 @@ def test_task_health_check_has_the_intervals_of_the_dockerfile(definitions: list
         }
 
 
-@pytest.mark.parametrize("path", [proxy_environment.HEALTH, proxy_environment.READY])
+@pytest.mark.parametrize("path", [proxy_environment.HEALTH, proxy_environment.STARTED, proxy_environment.READY])
 async def test_health_paths_need_no_authentication_and_are_not_logged(path: str) -> None:
     lines: list[str] = []
     settings = Settings.from_env(

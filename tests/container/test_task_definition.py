@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import secrets
 import socket
 import time
@@ -80,7 +81,7 @@ class Task:
         return f"http://127.0.0.1:{self.port}"
 
 
-StartTask = Callable[[], contextlib.AbstractAsyncContextManager[Task]]
+StartTask = Callable[..., contextlib.AbstractAsyncContextManager[Task]]
 
 
 @pytest.fixture
@@ -88,12 +89,19 @@ async def fake_sagemaker(start_fake_sagemaker: StartFakeSageMaker) -> FakeSageMa
     return await start_fake_sagemaker(target_arn=TARGET)
 
 
+@pytest.fixture(scope="module")
+def health_check() -> dict[str, Any]:
+    """The load balancer's health check of the tasks."""
+    (target_group,) = record_stack().of("aws:lb/targetGroup:TargetGroup")
+    return target_group.inputs["healthCheck"]
+
+
 @pytest.fixture
 def start_task(
     engine: Engine, image: str, definition: dict[str, Any], fake_sagemaker: FakeSageMaker, token_secret: Secret
 ) -> StartTask:
     @contextlib.asynccontextmanager
-    async def start() -> AsyncGenerator[Task]:
+    async def start(*, starts: bool = True) -> AsyncGenerator[Task]:
         port = _free_port()
         cloud = {
             # In AWS each task has its own address; here they share one.
@@ -110,7 +118,9 @@ def start_task(
         container = await asyncio.to_thread(running.__enter__)
         try:
             # In a thread: the fake SageMaker runs in this event loop.
-            await asyncio.to_thread(container.wait_until, lambda _: status(port, proxy_environment.READY) == 200)
+            # Until then, the load balancer sends it no requests.
+            waiting_for = proxy_environment.STARTED if starts else proxy_environment.HEALTH
+            await asyncio.to_thread(container.wait_until, lambda _: status(port, waiting_for) == 200)
             yield Task(container, port)
         finally:
             await asyncio.to_thread(running.__exit__, None, None, None)
@@ -164,6 +174,28 @@ async def test_health_check_of_the_definition_passes(start_task: StartTask, defi
         assert check["Interval"] == definition["healthCheck"]["interval"] * 10**9
         # Raises for any exit code but 0.
         await asyncio.to_thread(engine.run, "exec", name, *definition["healthCheck"]["command"][1:])
+
+
+async def test_task_that_sagemaker_rejects_never_becomes_healthy_and_logs_why(
+    start_task: StartTask, fake_sagemaker: FakeSageMaker, health_check: dict[str, Any]
+) -> None:
+    fake_sagemaker.faults.add("deny", times=None)
+    async with start_task(starts=False) as task:
+        for _ in range(health_check["unhealthyThreshold"]):
+            assert await asyncio.to_thread(status, task.port, health_check["path"]) == 503
+            await asyncio.sleep(0.2)
+        log = [json.loads(line) for line in (await asyncio.to_thread(lambda: task.container.log)).splitlines()]
+        (line,) = [line for line in log if line["event"] == "not-ready"]
+        assert "not authorized" in line["message"]
+
+
+async def test_task_stays_healthy_when_sagemaker_fails_later(
+    start_task: StartTask, fake_sagemaker: FakeSageMaker, health_check: dict[str, Any], token_secret: Secret
+) -> None:
+    async with start_task() as task:
+        fake_sagemaker.faults.add("deny", times=None)
+        assert await asyncio.to_thread(status, task.port, READ, token_secret.token) == 403
+        assert await asyncio.to_thread(status, task.port, health_check["path"]) == 200
 
 
 async def _run_python(task: Task, script: str) -> str:

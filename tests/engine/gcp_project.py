@@ -12,7 +12,7 @@ APIS = """appengine appengineflex artifactregistry cloudresourcemanager compute 
 DIGEST = f"sha256:{'0' * 64}"
 MEMBER = "gcp:iap/appEngineServiceIamMember:AppEngineServiceIamMember"
 SETTINGS = "gcp:iap/settings:Settings"
-HEALTH_CHECKS = {"livenessCheck": {"path": "/healthz"}, "readinessCheck": {"path": "/readyz"}}
+HEALTH_CHECKS = {"livenessCheck": {"path": "/healthz"}, "readinessCheck": {"path": "/startupz"}}
 SCALING = {"automaticScaling": {"cpuUtilization": {"targetUtilization": 0.5}}}
 
 

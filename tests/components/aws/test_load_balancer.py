@@ -54,7 +54,7 @@ def record_load_balancer(
     def program() -> None:
         settings = LoadBalancerSettings.model_validate(args)
         deployment = make_deployment(deletion_protection=deletion_protection, kms_key_arn=kms_key_arn)
-        deployment = dataclasses.replace(deployment, component=name, name=name)
+        deployment = dataclasses.replace(deployment, name=name)
         network = Network(deployment, NetworkSettings(), public=settings.public)
         secret = pulumi.Output.secret("client-secret") if settings.oidc else None
         then(LoadBalancer(deployment, settings, network=network, timing=timing, oidc_client_secret=secret))
@@ -214,11 +214,11 @@ def test_access_logs_expire_after_the_retention_days() -> None:
     assert [rule["expiration"]["days"] for rule in rules if "days" in rule.get("expiration", {})] == [77]
 
 
-def test_target_health_check_is_the_liveness_path() -> None:
+def test_target_health_check_is_the_start_up_path() -> None:
     inputs = only(record_load_balancer(), TARGET_GROUP).inputs
     assert inputs["targetType"] == "ip"
     assert inputs["port"] == proxy_environment.PORT
-    assert inputs["healthCheck"]["path"] == proxy_environment.HEALTH
+    assert inputs["healthCheck"]["path"] == proxy_environment.STARTED
 
 
 @pytest.mark.parametrize("long_upstream_timeout", [110, 310, 3600])

@@ -145,7 +145,7 @@ def test_proxy_reads_the_role_rules(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_health_checks_use_the_proxys_paths() -> None:
     assert version_inputs()["livenessCheck"]["path"] == proxy_environment.HEALTH
-    assert version_inputs()["readinessCheck"]["path"] == proxy_environment.READY
+    assert version_inputs()["readinessCheck"]["path"] == proxy_environment.STARTED
 
 
 # --- Scaling and timeouts
