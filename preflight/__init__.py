@@ -1,1 +1,1 @@
-"""Checks before the first `pulumi up` of a stack."""
+"""`make preflight`: find what would make the first `pulumi up` of a stack fail, before anything is created."""
