@@ -1,0 +1,94 @@
+"""The permissions that the Google Cloud provider needs on the project, by resource type and function.
+
+From the reference of each API's methods, https://cloud.google.com/iam/docs/permissions-reference, and the calls in the
+provider's source (terraform-provider-google-beta of August 2026).
+"""
+
+from collections.abc import Mapping
+
+from preview.graph import Graph
+
+_CRUD = "create get update delete"
+_POLICY = "getIamPolicy setIamPolicy"
+_VERSION = (
+    "appengine.versions: create get update delete",
+    "appengine.services: get list delete",
+    "appengine.applications: get",
+    "appengine.operations: get",
+    # https://cloud.google.com/appengine/docs/flexible/roles: deployments run as an account, and are built.
+    "iam.serviceAccounts: actAs",
+    "cloudbuild.builds: create get",
+)
+_NETWORK_OPERATIONS = ("compute.globalOperations: get", "compute.regionOperations: get")
+# Lines of "group: verb verb".
+FOR_TYPES: Mapping[str, tuple[str, ...]] = {
+    "gcp:projects/service:Service": ("serviceusage.services: enable get list use",),
+    "gcp:projects/iAMMember:IAMMember": (f"resourcemanager.projects: {_POLICY}",),
+    "gcp:serviceaccount/account:Account": (f"iam.serviceAccounts: {_CRUD}",),
+    "gcp:serviceaccount/iAMMember:IAMMember": (f"iam.serviceAccounts: {_POLICY}",),
+    "gcp:appengine/application:Application": ("appengine.applications: create get update", "appengine.operations: get"),
+    "gcp:appengine/flexibleAppVersion:FlexibleAppVersion": _VERSION,
+    "gcp:appengine/standardAppVersion:StandardAppVersion": _VERSION,
+    "gcp:appengine/engineSplitTraffic:EngineSplitTraffic": ("appengine.services: get update",),
+    "gcp:iap/appEngineServiceIamMember:AppEngineServiceIamMember": (f"iap.webServices: {_POLICY}",),
+    "gcp:iap/settings:Settings": ("iap.webServices: getSettings updateSettings",),
+    "gcp:sql/databaseInstance:DatabaseInstance": (f"cloudsql.instances: {_CRUD} list",),
+    "gcp:sql/database:Database": (f"cloudsql.databases: {_CRUD}",),
+    "gcp:sql/user:User": ("cloudsql.users: create list update delete",),
+    "gcp:secretmanager/secret:Secret": (f"secretmanager.secrets: {_CRUD}",),
+    "gcp:secretmanager/secretVersion:SecretVersion": ("secretmanager.versions: add access get enable disable destroy",),
+    "gcp:secretmanager/secretIamMember:SecretIamMember": (f"secretmanager.secrets: {_POLICY}",),
+    # `destroy` empties a bucket with forceDestroy.
+    "gcp:storage/bucket:Bucket": (f"storage.buckets: {_CRUD}", "storage.objects: list delete"),
+    "gcp:storage/bucketIAMMember:BucketIAMMember": (f"storage.buckets: {_POLICY}",),
+    "gcp:storage/bucketObject:BucketObject": ("storage.objects: create get delete",),
+    "gcp:artifactregistry/repository:Repository": (f"artifactregistry.repositories: {_CRUD}",),
+    "gcp:artifactregistry/repositoryIamMember:RepositoryIamMember": (f"artifactregistry.repositories: {_POLICY}",),
+    "docker-build:index:Image": ("artifactregistry.repositories: uploadArtifacts downloadArtifacts",),
+    "gcp:logging/projectBucketConfig:ProjectBucketConfig": (f"logging.buckets: {_CRUD}",),
+    "gcp:logging/projectSink:ProjectSink": (f"logging.sinks: {_CRUD}",),
+    "gcp:logging/projectExclusion:ProjectExclusion": (f"logging.exclusions: {_CRUD}",),
+    "gcp:logging/metric:Metric": (f"logging.logMetrics: {_CRUD}",),
+    "gcp:monitoring/alertPolicy:AlertPolicy": (f"monitoring.alertPolicies: {_CRUD}",),
+    "gcp:monitoring/notificationChannel:NotificationChannel": (f"monitoring.notificationChannels: {_CRUD}",),
+    "gcp:monitoring/dashboard:Dashboard": (f"monitoring.dashboards: {_CRUD}",),
+    "gcp:compute/network:Network": ("compute.networks: create get delete updatePolicy", *_NETWORK_OPERATIONS),
+    "gcp:compute/subnetwork:Subnetwork": ("compute.subnetworks: create get update delete", *_NETWORK_OPERATIONS),
+    "gcp:compute/subnetworkIAMMember:SubnetworkIAMMember": (f"compute.subnetworks: {_POLICY}",),
+    "gcp:compute/firewall:Firewall": (f"compute.firewalls: {_CRUD}", "compute.networks: updatePolicy"),
+    "gcp:compute/globalAddress:GlobalAddress": (
+        "compute.globalAddresses: createInternal deleteInternal get setLabels",
+        "compute.networks: use",
+    ),
+    "gcp:servicenetworking/connection:Connection": (
+        "servicenetworking.services: addPeering get",
+        "compute.networks: removePeering",
+    ),
+}
+FOR_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
+    "gcp:organizations/getProject:getProject": ("resourcemanager.projects: get",),
+    "gcp:organizations/getClientConfig:getClientConfig": (),
+    "gcp:sql/getCaCerts:getCaCerts": ("cloudsql.instances: listServerCas",),
+    "gcp:secretmanager/getSecretVersion:getSecretVersion": ("secretmanager.versions: access get",),
+}
+
+
+def permissions_of(graph: Graph) -> dict[str, str]:
+    """Return each permission with the first resource or function that needs it.
+
+    Raises KeyError for a resource type or function that has no row.
+    """
+    found: dict[str, str] = {}
+    for resource in graph.resources:
+        if resource.type.startswith(("gcp:", "docker-build:")):
+            for name in _names(FOR_TYPES[resource.type]):
+                found.setdefault(name, f"{resource.type.rpartition(':')[2]} {resource.name}")
+    for call in graph.calls:
+        if call.token.startswith("gcp:"):
+            for name in _names(FOR_FUNCTIONS[call.token]):
+                found.setdefault(name, call.token.rpartition(":")[2])
+    return found
+
+
+def _names(lines: tuple[str, ...]) -> list[str]:
+    return [f"{group}.{verb}" for line in lines for group, _, verbs in [line.partition(": ")] for verb in verbs.split()]
