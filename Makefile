@@ -21,7 +21,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/$(HERE)/hypothesis
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HERE)/cache/pyc
 
 .DEFAULT_GOAL := help
-.PHONY: help up token test verify preview lint format types lock bench coverage fault-injection snapshots docs site release clean
+.PHONY: help up token test verify preview preflight lint format types lock bench coverage fault-injection snapshots docs site release clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,9 @@ token: $(HERE)/local.stamp  ## manage the tokens of `make up`: make token ARGS="
 
 preview: $(HERE)/program.stamp  ## preview a stack without a cloud account (STACK=dev FORMAT=text|mermaid|json)
 	@exec $(RUN) -m preview --stack "$(STACK)" --format "$(FORMAT)"
+
+preflight: $(HERE)/preflight.stamp  ## find what would make `pulumi up` fail, read-only (STACK=dev FORMAT=text|json)
+	@exec $(RUN) -m preflight --stack "$(STACK)" --format "$(FORMAT)"
 
 # All tests of a file run in the same process, since they share servers.
 ALL_TESTS := --numprocesses auto --maxprocesses 4 --dist loadfile --durations=10 --durations-min=1
@@ -84,7 +87,7 @@ site: $(HERE)/docs.stamp $(VENDORED)  ## build the documentation as a website in
 	@echo "The site: $(HERE)/site/index.html"
 
 $(VENDORED): website/vendor.py $(HERE)/docs.stamp
-	@echo "Setting up: the scripts of the documentation's pages"
+	@echo "Setting up: the scripts of the documentation's pages" >&2
 	@$(RUN) -m website.vendor
 
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -92,7 +95,9 @@ LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-ha
 lock: $(UV)  ## update the requirement files (UPGRADE=--upgrade for newer releases)
 	$(LOCK) $(UPGRADE) --group proxy --output-file proxy_app/requirements.txt
 	$(LOCK) $(UPGRADE) --group program --constraint proxy_app/requirements.txt --output-file requirements.txt
-	$(LOCK) $(UPGRADE) --group local --constraint proxy_app/requirements.txt --constraint requirements.txt \
+	$(LOCK) $(UPGRADE) --group preflight --constraint proxy_app/requirements.txt --constraint requirements.txt \
+		--output-file requirements/preflight.txt
+	$(LOCK) $(UPGRADE) --group local --constraint requirements/preflight.txt --constraint proxy_app/requirements.txt \
 		--output-file requirements/local.txt
 	$(LOCK) $(UPGRADE) --group mlflow_app --override mlflow_app/excluded_packages.txt --constraint requirements/local.txt \
 		--output-file mlflow_app/requirements.txt
@@ -112,7 +117,7 @@ clean:  ## remove all generated files, including the data of `make up`
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(UV): requirements/uv.txt
-	@echo "Setting up: uv, the package installer"
+	@echo "Setting up: uv, the package installer" >&2
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(PYTHON) is older than Python 3.11; use make PYTHON=python3.12 ...")'
 	@$(PYTHON) -m venv --clear $(HERE)/uv
 	@$(HERE)/uv/bin/python -m pip install --quiet --require-hashes --requirement requirements/uv.txt
@@ -124,7 +129,7 @@ $(RUN): $(UV)
 
 # MLflow 2 and MLflow 3 cannot be installed in the same environment.
 $(HERE)/mlflow2.stamp: requirements/mlflow2.txt $(UV)
-	@echo "Setting up: the packages of $<"
+	@echo "Setting up: the packages of $<" >&2
 	@$(UV) venv --quiet --clear --python $(PYTHON) $(HERE)/mlflow2
 	@$(UV) pip install --python $(HERE)/mlflow2/bin/python --require-hashes --requirement $<
 	@touch $@
@@ -137,6 +142,6 @@ $(HERE)/program.stamp: requirements.txt $(RUN)
 
 # The stamp is written last, so that an interrupted installation is repeated.
 $(HERE)/%.stamp: requirements/%.txt $(RUN)
-	@echo "Setting up: the packages of $<"
+	@echo "Setting up: the packages of $<" >&2
 	@$(UV) pip install --python $(RUN) --require-hashes --requirement $<
 	@touch $@
