@@ -19,7 +19,7 @@ _ALLOW_PLACEHOLDERS = "allowPlaceholders"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Settings of both components; None for a component that the config does not name."""
+    """Settings of the stack's component, and None for the other one."""
 
     aws: AwsMlflowProxySettings | None
     gcp: GcpMlflowSettings | None
@@ -40,6 +40,11 @@ def read_config() -> Config:
     gcp = _read(GcpMlflowSettings, "gcp", {name: value for name, value in provided.items() if value}, problems)
     if problems:
         raise SettingsError(problems)
+    if aws is not None and gcp is not None:
+        # A second cloud would have to rename the outputs that both components have.
+        raise SettingsError(
+            ["mlflow:aws, mlflow:gcp: both are set, expected one of them: create another stack for the other cloud."]
+        )
     if aws is None and gcp is None:
         raise SettingsError(
             ["mlflow:aws, mlflow:gcp: missing: set one of them, as in Pulumi.dev.yaml and Pulumi.gcp-dev.yaml."]

@@ -152,11 +152,29 @@ def test_two_components_in_one_stack_do_not_depend_on_each_other(cloud: str) -> 
                 assert set(resource.dependencies) <= own, resource.urn
 
 
-def test_both_clouds_in_one_stack_have_separate_outputs_and_urns() -> None:
-    graph = run({**aws.config({}), **gcp.config({})})
+def test_components_of_both_clouds_with_the_same_name_have_separate_urns() -> None:
+    def program() -> None:
+        AwsMlflowProxy("mlflow", {})
+        GcpMlflow("mlflow", {**gcp.MINIMAL, "oauth_client_secret": "x"})
+
+    # The recorder refuses a URN that is taken.
+    graph = record(program)
     assert [resource.type for resource in graph.resources if resource.type in COMPONENTS] == list(COMPONENTS)
-    assert {"aws_url", "gcp_url", "aws_client_setup", "gcp_client_setup"} <= set(graph.outputs)
-    assert len({resource.urn for resource in graph.resources}) == len(graph.resources)
+
+
+def test_a_stack_has_one_cloud_so_that_outputs_keep_their_names() -> None:
+    def program() -> None:
+        with pytest.raises(pulumi.RunError, match="mlflow:aws, mlflow:gcp: both are set"):
+            project_program()
+
+    graph = run({**aws.config({}), **gcp.config({})}, program)
+    assert (graph.resources, graph.outputs) == ([], {})
+
+
+@pytest.mark.parametrize("scenario", [scenario for scenario in SCENARIOS if scenario.program is None])
+def test_outputs_of_the_stack_have_the_names_of_the_components_outputs(scenario: Scenario) -> None:
+    (component,) = [resource for resource in scenario.graph().resources if resource.type in COMPONENTS]
+    assert set(scenario.graph().outputs) == set(component.outputs)
 
 
 # -- invalid settings
