@@ -20,7 +20,7 @@ from mlflow.store.db import utils as mlflow_db
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from .database import database_uri
+from .database import ACCESS_DENIED, database_uri
 from .settings import Settings
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,11 @@ def _wait_for_database(engine: Engine, settings: Settings) -> None:
             hint = ""
             if _number(error) == _UNKNOWN_DATABASE:
                 hint = f" Create the database {settings.database_name}, or set MLFLOW_APP_DATABASE_NAME."
+            if _number(error) == ACCESS_DENIED and settings.database_iam_login:
+                hint = (
+                    " For MLFLOW_APP_DATABASE_IAM_LOGIN, the service account needs roles/cloudsql.instanceUser and a "
+                    "user in the instance, whose flag cloudsql_iam_authentication must be on."
+                )
             if time.monotonic() >= end:
                 raise SchemaError(
                     f"No login to the database within {settings.database_startup_timeout:g} s: {problem}.{hint}"

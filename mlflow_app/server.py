@@ -44,11 +44,13 @@ def main() -> int:
     os.environ.setdefault("MLFLOW_GCS_UPLOAD_CHUNK_SIZE", str(_UPLOAD_CHUNK))
     os.environ.update(_mlflow_environment(settings, listener.getsockname()[1]))
     application = _import_mlflow(settings)
-    configure_login(settings)
+    instance = configure_login(settings)
     code = _run_in_child(lambda: make_schema_ready(settings))
     if code is None or code != 0:
         return code or 0
     _make_stores()
+    if instance:
+        instance.close()
     count = settings.workers or memory.worker_count(
         settings.memory_limit_mib or memory.memory_limit_mib(os.environ), memory.processor_limit()
     )

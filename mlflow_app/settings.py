@@ -11,15 +11,13 @@ from proxy_app.setting_table import SettingsError, SettingTable, setting, settin
 from proxy_app.setting_values import Address, on_off
 from proxy_app.settings import Settings as ProxySettings
 
-from . import tls
-
 # MLflow's share of the shutdown timeout: it receives SIGTERM when the proxy has exited.
 MLFLOW_SHUTDOWN_SECONDS = 4.0
 _PROXY_PREFIX = "MLFLOW_PROXY_"
 # How long the proxy accepts requests after SIGTERM. App Engine routes no new ones by then; a few are still in transit.
 _DRAIN_SECONDS = 3.0
-# The limit of Linux for the path of a Unix socket.
-_MAX_SOCKET_PATH_BYTES = 107
+# https://cloud.google.com/sql/docs/mysql/instance-settings; a project may be that of a domain (example.org:project).
+_INSTANCE = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]+:[a-z]+-[a-z]+\d+:[a-z][a-z0-9-]*", re.ASCII)
 
 
 def _whole_number(text: str) -> int:
@@ -40,11 +38,15 @@ def _artifact_access(text: str) -> bool:
     return text == "proxied"
 
 
-def _socket(text: str) -> str:
-    if text and not (text.startswith("/") and len(text.encode()) <= _MAX_SOCKET_PATH_BYTES):
-        raise ValueError(
-            f"an absolute path of at most {_MAX_SOCKET_PATH_BYTES} bytes, such as /cloudsql/project:region:instance"
-        )
+def _instance(text: str) -> str:
+    if text and not _INSTANCE.fullmatch(text):
+        raise ValueError("the connection name of a Cloud SQL instance, project:region:instance")
+    return text
+
+
+def _ip_type(text: str) -> str:
+    if text not in {"public", "private", "psc"}:
+        raise ValueError("public, private or psc")
     return text
 
 
@@ -86,14 +88,6 @@ def _endpoint(text: str) -> str:
     return text.rstrip("/")
 
 
-def _certificate(text: str) -> str:
-    # Not every platform allows line breaks in a variable.
-    plain = text.replace("\\n", "\n")
-    if plain:
-        tls.create_ssl_context(plain)
-    return plain
-
-
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(SettingTable):
     """The settings of MLflow's image. Durations are in seconds."""
@@ -101,22 +95,24 @@ class Settings(SettingTable):
     prefix = "MLFLOW_APP_"
 
     # The database
-    database_socket: str = setting(
-        "MLFLOW_APP_DATABASE_SOCKET",
+    database_instance: str = setting(
+        "MLFLOW_APP_DATABASE_INSTANCE",
         "",
-        "The Unix socket of the MySQL server; that of Cloud SQL is /cloudsql/project:region:instance.",
-        _socket,
+        "The Cloud SQL for MySQL instance, project:region:instance. Connections use mutual TLS; the service account "
+        "needs roles/cloudsql.client.",
+        _instance,
+    )
+    database_ip_type: str = setting(
+        "MLFLOW_APP_DATABASE_IP_TYPE",
+        "public",
+        "The instance's address to connect to: public, private (in its VPC network) or psc (Private Service Connect).",
+        _ip_type,
     )
     database_address: Address | None = setting(
-        "MLFLOW_APP_DATABASE_ADDRESS", "", "host:port of the MySQL server, instead of a socket.", _address
-    )
-    database_ca_pem: str = setting(
-        "MLFLOW_APP_DATABASE_CA_PEM",
+        "MLFLOW_APP_DATABASE_ADDRESS",
         "",
-        "CA certificates as PEM text, in which \\n may stand for a line break. The certificate of the server at the "
-        "address must be issued by one of them. Empty: connections are encrypted if the server offers it, and the "
-        "server's certificate is not verified.",
-        _certificate,
+        "host:port of another MySQL server, for local use: the server is not verified.",
+        _address,
     )
     database_name: str = setting("MLFLOW_APP_DATABASE_NAME", "mlflow", "The database's name.")
     database_user: str = setting("MLFLOW_APP_DATABASE_USER", "mlflow", "The database's user.")
@@ -132,6 +128,13 @@ class Settings(SettingTable):
         "The password's secret in Secret Manager: projects/PROJECT/secrets/NAME. The latest version is read at the "
         "start, and again when the database rejects the password.",
         _secret,
+    )
+    database_iam_login: bool = setting(
+        "MLFLOW_APP_DATABASE_IAM_LOGIN",
+        "off",
+        "on: IAM database authentication instead of a password. MLFLOW_APP_DATABASE_USER is the service account's name "
+        "without @ and what follows; the account needs roles/cloudsql.instanceUser, too.",
+        on_off,
     )
     database_startup_timeout: float = setting(
         "MLFLOW_APP_DATABASE_STARTUP_TIMEOUT_SECONDS",
@@ -182,6 +185,12 @@ class Settings(SettingTable):
     shutdown_timeout: float = setting(
         "MLFLOW_APP_SHUTDOWN_TIMEOUT_SECONDS", "25", "All processes exit within this time after SIGTERM.", _seconds
     )
+    sql_admin_url: str = setting(
+        "MLFLOW_APP_SQL_ADMIN_URL",
+        "https://sqladmin.googleapis.com",
+        "The origin of the Cloud SQL Admin API; a different one for tests.",
+        _endpoint,
+    )
     secret_manager_url: str = setting(
         "MLFLOW_APP_SECRET_MANAGER_URL",
         "https://secretmanager.googleapis.com",
@@ -191,13 +200,16 @@ class Settings(SettingTable):
 
     def conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """(variables, problem) for each combination that is invalid."""
-        server = ("MLFLOW_APP_DATABASE_SOCKET", "MLFLOW_APP_DATABASE_ADDRESS")
+        server = ("MLFLOW_APP_DATABASE_INSTANCE", "MLFLOW_APP_DATABASE_ADDRESS")
         password = ("MLFLOW_APP_DATABASE_PASSWORD", "MLFLOW_APP_DATABASE_PASSWORD_SECRET")
-        if bool(self.database_socket) == bool(self.database_address):
-            yield server, "Set either MLFLOW_APP_DATABASE_SOCKET or MLFLOW_APP_DATABASE_ADDRESS."
-        if self.database_ca_pem and self.database_socket:
-            yield server, "MLFLOW_APP_DATABASE_CA_PEM requires MLFLOW_APP_DATABASE_ADDRESS."
-        if bool(self.database_password) == bool(self.database_password_secret):
+        if bool(self.database_instance) == bool(self.database_address):
+            yield server, "Set either MLFLOW_APP_DATABASE_INSTANCE or MLFLOW_APP_DATABASE_ADDRESS."
+        if self.database_iam_login:
+            if self.database_address:
+                yield server, "MLFLOW_APP_DATABASE_IAM_LOGIN requires MLFLOW_APP_DATABASE_INSTANCE."
+            if self.database_password or self.database_password_secret:
+                yield password, "MLFLOW_APP_DATABASE_IAM_LOGIN=on excludes a password: remove the setting of it."
+        elif bool(self.database_password) == bool(self.database_password_secret):
             yield password, "Set either MLFLOW_APP_DATABASE_PASSWORD_SECRET or MLFLOW_APP_DATABASE_PASSWORD."
         if not self.artifacts_destination:
             yield (

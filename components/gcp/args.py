@@ -102,7 +102,7 @@ class GcpDatabaseArgs(TypedDict):
     disk_gb: NotRequired[int]
     """Initial disk size in GB; the disk grows automatically. A larger value later gives a warning with the command that enlarges the disk."""
     private_ip: NotRequired[bool]
-    """Give the instance a private IP address in a VPC and no public one. With a public IP address no network is authorized, and MLflow connects through the Cloud SQL Auth Proxy. Changing back from private to public replaces the instance."""
+    """Give the instance a private IP address in a VPC and no public one. With a public IP address no network is authorized, and connections require a certificate of IAM (mutual TLS). Changing back from private to public replaces the instance."""
     name: NotRequired[str]
     """Name of the database. A change creates another database and deletes the previous one."""
     user: NotRequired[str]

@@ -36,8 +36,8 @@ class DatabaseSettings(ValidatedArgs):
     enlarges the disk."""
     private_ip: bool = False
     """Give the instance a private IP address in a VPC and no public one. With a public IP address no network is
-    authorized, and MLflow connects through the Cloud SQL Auth Proxy. Changing back from private to public replaces the
-    instance."""
+    authorized, and connections require a certificate of IAM (mutual TLS). Changing back from private to public replaces
+    the instance."""
     name: Text = "mlflow"
     """Name of the database. A change creates another database and deletes the previous one."""
     user: Text = "mlflow"

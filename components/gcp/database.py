@@ -1,8 +1,7 @@
 """Cloud SQL for MySQL: the instance with its backups, and MLflow's database and user.
 
-An instance with a public IP address authorizes no network, and MLflow connects through the Cloud SQL Auth Proxy. A
-private instance is reached over the VPC, and MLflow verifies its server certificate. Out of scope: replicas, restores,
-and access for others.
+MLflow connects with mutual TLS, by Google's connector, to the public or the private IP address. An instance with a
+public one authorizes no network. Out of scope: replicas, restores, and access for others.
 """
 
 import pulumi
@@ -22,10 +21,8 @@ class Database(pulumi.ComponentResource):
     """PROJECT:REGION:INSTANCE."""
     instance_name: pulumi.Output[str]
     """Name of the instance."""
-    private_address: pulumi.Output[str] | None
-    """Private IP address; None for an instance that is reached over the Unix socket of the Cloud SQL Auth Proxy."""
-    server_ca: pulumi.Output[str] | None
-    """CA certificates of a private instance in PEM; during a rotation, the old and the new one."""
+    ip_type: str
+    """The instance's address that MLflow connects to: public or private."""
     database_name: str
     """Name of the database."""
     user: str
@@ -53,8 +50,7 @@ class Database(pulumi.ComponentResource):
 
         self.connection_name = instance.connection_name
         self.instance_name = instance.name
-        self.private_address = instance.private_ip_address if args.private_ip else None
-        self.server_ca = self._ca_certificates(deployment, instance) if args.private_ip else None
+        self.ip_type = "private" if args.private_ip else "public"
         self.database_name, self.user = args.name, args.user
         self.password_secret, self.password_secret_id = password.secret, password.secret_id
         self.retained_on_destroy = list(_retained(args))
@@ -131,13 +127,6 @@ class Database(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, protect=protect, deleted_with=instance, depends_on=[password]),
         )
 
-    def _ca_certificates(self, deployment: Deployment, instance: sql.DatabaseInstance) -> pulumi.Output[str]:
-        # Read in each run: the instance's own output is from the last refresh, and a secret.
-        result = sql.get_ca_certs_output(
-            instance=instance.name, project=deployment.project, opts=pulumi.InvokeOptions(parent=self)
-        )
-        return result.apply(lambda known: "\n".join(certificate.cert.strip() for certificate in known.certs) + "\n")
-
 
 def _settings(deployment: Deployment, args: DatabaseSettings, network: Network) -> sql.DatabaseInstanceSettingsArgs:
     final_backup = args.final_backup_days > 0
@@ -165,7 +154,7 @@ def _settings(deployment: Deployment, args: DatabaseSettings, network: Network) 
             authorized_networks=[],
             private_network=network.network_id if args.private_ip else None,
             ssl_mode="ENCRYPTED_ONLY",
-            # The only mode that App Engine's Cloud SQL Auth Proxy supports.
+            # The default depends on the time of creation.
             server_ca_mode="GOOGLE_MANAGED_INTERNAL_CA",
         ),
         # Cloud SQL's own protection; the provider's deletion_protection covers Pulumi only.

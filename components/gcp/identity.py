@@ -44,17 +44,19 @@ class Identity(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, protect=deployment.deletion_protection),
         )
         self.email = account.email
-        self._grant_on_project(deployment, account, socket=database.private_address is None)
+        self._grant_on_project(deployment, account)
         self._grant_on_resources(deployment, account, artifacts, database, image)
         if network.subnetwork is not None:
             self._grant_to_service_agent(deployment, network, network.subnetwork, number)
         self.register_outputs({"email": self.email})
 
-    def _grant_on_project(self, deployment: Deployment, account: serviceaccount.Account, *, socket: bool) -> None:
-        roles = {"logs": "roles/logging.logWriter", "metrics": "roles/monitoring.metricWriter"}
-        if socket:
-            # For the Cloud SQL Auth Proxy. Cloud SQL has no IAM on single instances.
-            roles["database"] = "roles/cloudsql.client"
+    def _grant_on_project(self, deployment: Deployment, account: serviceaccount.Account) -> None:
+        roles = {
+            "logs": "roles/logging.logWriter",
+            "metrics": "roles/monitoring.metricWriter",
+            # Cloud SQL has no IAM on single instances.
+            "database": "roles/cloudsql.client",
+        }
         for what, role in roles.items():
             projects.IAMMember(
                 deployment.logical_name(f"server-{what}"),

@@ -25,7 +25,6 @@ from .settings import VERSION, AppSettings
 _START_TIMEOUT = "1800s"
 # The start timeout, and the time that the machines need to boot.
 _TIMEOUTS = pulumi.CustomTimeouts(create="45m", update="45m", delete="20m")
-_MYSQL_PORT = 3306
 
 
 class Service(pulumi.ComponentResource):
@@ -77,8 +76,6 @@ class Service(pulumi.ComponentResource):
                 **_service_environment(args, self.url, self.host, app, roles),
                 **_data_environment(database, artifacts, access),
             },
-            # Runs the Cloud SQL Auth Proxy, which creates the Unix socket.
-            beta_settings=None if database.private_address else {"cloud_sql_instances": database.connection_name},
             network=_network(network),
             resources=appengine.FlexibleAppVersionResourcesArgs(
                 cpu=args.cpu, memory_gb=args.memory_gb, disk_gb=args.disk_gb
@@ -143,30 +140,14 @@ def _service_environment(
 
 def _data_environment(database: Database, artifacts: Artifacts, access: str) -> Mapping[str, pulumi.Input[str]]:
     return {
-        **_connection_environment(database),
+        mlflow_environment.DATABASE_INSTANCE: database.connection_name,
+        mlflow_environment.DATABASE_IP_TYPE: database.ip_type,
         mlflow_environment.DATABASE_NAME: database.database_name,
         mlflow_environment.DATABASE_USER: database.user,
         mlflow_environment.DATABASE_PASSWORD_SECRET: database.password_secret,
         mlflow_environment.ARTIFACTS: artifacts.url,
         mlflow_environment.ARTIFACT_ACCESS: access,
     }
-
-
-def _connection_environment(database: Database) -> Mapping[str, pulumi.Input[str]]:
-    if database.private_address is None or database.server_ca is None:
-        return {mlflow_environment.DATABASE_SOCKET: pulumi.Output.concat("/cloudsql/", database.connection_name)}
-    return {
-        mlflow_environment.DATABASE_ADDRESS: pulumi.Output.format(
-            "{0}:{1}", database.private_address, str(_MYSQL_PORT)
-        ),
-        # The provider marks it as secret, which would make all environment variables secret.
-        mlflow_environment.DATABASE_CA: pulumi.Output.unsecret(database.server_ca).apply(_escape_newlines),
-    }
-
-
-def _escape_newlines(text: str) -> str:
-    # App Engine does not document support for newlines in variables; the image accepts this form.
-    return text.strip().replace("\n", "\\n")
 
 
 def _network(network: Network) -> appengine.FlexibleAppVersionNetworkArgs | None:

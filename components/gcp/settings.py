@@ -334,13 +334,6 @@ class GcpMlflowSettings(ValidatedArgs):
         label = f"{VERSION}-dot-{self.app.service}-dot-{self.project}"
         if len(label) > 63:
             yield "app.service", f"{self.app.service!r} is too long: {label} is a DNS label, which has at most 63."
-        # The Cloud SQL Auth Proxy creates the Unix socket at this path (mlflow_app/settings.py checks the limit, too).
-        socket = f"/cloudsql/{self.project}:{self.region}:{self.database.instance_name}"
-        if self.database.instance_name is not None and not self.database.private_ip and len(socket) > 107:
-            yield (
-                "database.instance_name",
-                f"{self.database.instance_name!r} is too long: {socket} is a socket path, which has at most 107.",
-            )
 
     def _location_conflicts(self) -> Iterator[tuple[str, str]]:
         if self.region not in regions.REGIONS:

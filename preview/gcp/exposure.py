@@ -14,7 +14,7 @@ _AUDIENCE, _RULES = "MLFLOW_PROXY_IAP_AUDIENCE", "MLFLOW_PROXY_ROLE_RULES"
 _INTERNET = "the internet"
 # https://cloud.google.com/sql/docs/mysql/configure-ip, https://cloud.google.com/sql/docs/mysql/sql-proxy
 _MYSQL_PORT = "3306"
-_AUTH_PROXY_PORT = "3307"
+_CONNECTOR_PORT = "3307"
 
 
 def exposure(graph: Graph) -> Exposure:
@@ -119,7 +119,7 @@ def _databases(graph: Graph, found: Sequence[Binding]) -> Iterator[Ingress]:
                 display_member(graph, binding.member) for binding in found if binding.role == "roles/cloudsql.client"
             )
             certificate = f"Cloud SQL client certificate (cloudsql.client: {', '.join(clients) or 'no member'})"
-            port = f"{_AUTH_PROXY_PORT} TLS"
+            port = f"{_CONNECTOR_PORT} TLS"
             yield Ingress(_INTERNET, database.name, port, "", f"{certificate}, then password")
         network = dig(ip, "privateNetwork")
         if network:
@@ -155,11 +155,11 @@ def _egress(graph: Graph) -> Iterator[Egress]:
 
 def database_port(version: Resource, database: Resource) -> str:
     """Return the port on which a version connects to a database; an empty string if it does not."""
-    settings = " ".join(map(str, [dig(version.inputs, "betaSettings"), dig(version.inputs, "envVariables")]))
-    if str(database.outputs.get("connectionName")) in settings:
-        return _AUTH_PROXY_PORT
-    private = dig(database.inputs, "settings", "ipConfiguration", "privateNetwork")
-    return _MYSQL_PORT if private and str(database.outputs.get("privateIpAddress")) in settings else ""
+    return (
+        _CONNECTOR_PORT
+        if str(database.outputs.get("connectionName")) in str(dig(version.inputs, "envVariables"))
+        else ""
+    )
 
 
 def _role_bindings(graph: Graph) -> Iterator[MlflowRoleBinding]:

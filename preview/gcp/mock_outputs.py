@@ -7,7 +7,7 @@ id among its inputs.
 from collections.abc import Mapping
 from typing import Any
 
-from ..mock_ids import CallMock, ResourceMock, digest, hex_id
+from ..mock_ids import CallMock, ResourceMock, hex_id
 
 PROJECT = "my-project"
 NUMBER = "123456789012"
@@ -108,21 +108,6 @@ CALLS: dict[str, CallMock] = {
         "secretData": f"what is in {args['secret']}\n",
     },
     "gcp:organizations/getClientConfig:getClientConfig": lambda _: {"id": "config", "accessToken": "an-access-token"},
-    "gcp:sql/getCaCerts:getCaCerts": lambda args: {
-        **args,
-        "id": f"projects/{args['project']}/instance/{args['instance']}",
-        "activeVersion": "1",
-        "certs": [
-            {
-                "cert": f"-----BEGIN CERTIFICATE-----\n{name}\n-----END CERTIFICATE-----\n",
-                "commonName": name,
-                "createTime": "2026-01-01T00:00:00Z",
-                "expirationTime": "2036-01-01T00:00:00Z",
-                "sha1Fingerprint": digest(name)[:40],
-            }
-            for name in ("now", "next")
-        ],
-    },
     "gcp:organizations/getProject:getProject": lambda args: {
         "id": f"projects/{args['projectId']}",
         "projectId": args["projectId"],

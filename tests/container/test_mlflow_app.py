@@ -18,8 +18,8 @@ from tests.container.engine import Engine
 from tests.container.files import Entry, files_of
 from tests.container.mlflow_container import AppContainer, ContainerConfig, started_together
 from tests.container.test_image import INSTALLERS
-from tests.doubles import gcs, mysql, secret_manager
-from tests.doubles.mysql import INSTANCE, Database
+from tests.doubles import cloud_sql, gcs, mysql, secret_manager
+from tests.doubles.mysql import Database
 from tests.doubles.running_proxy import Tokens
 from tests.mlflow_app import scenarios
 from tests.mlflow_app.backends import Backends
@@ -152,16 +152,18 @@ def backends(tmp_path_factory: pytest.TempPathFactory) -> Generator[Backends]:
     tokens = Tokens(folder)
     folder.chmod(0o755)
     tokens.file.chmod(0o644)
-    with mysql.running() as server, gcs.running() as bucket, secret_manager.running() as secrets:
-        yield Backends(server, bucket, secrets, tokens)
+    with (
+        mysql.running() as server,
+        gcs.running() as bucket,
+        secret_manager.running() as secrets,
+        cloud_sql.running(server, secrets) as instance,
+    ):
+        yield Backends(server, instance, bucket, secrets, tokens)
 
 
 def container_config(backends: Backends, settings: dict[str, str], *flags: str) -> ContainerConfig:
     """The settings and mounts of a container for the backends."""
     paths = {"MLFLOW_PROXY_TOKENS_FILE": "/tokens/tokens.json"}
-    if "MLFLOW_APP_DATABASE_SOCKET" in settings:
-        paths["MLFLOW_APP_DATABASE_SOCKET"] = f"/cloudsql/{INSTANCE}"
-        flags = (*flags, "--volume", f"{backends.server.socket.parent}:/cloudsql")
     return ContainerConfig({**settings, **paths}, (*flags, "--volume", f"{backends.tokens.file.parent}:/tokens:ro"))
 
 
@@ -169,10 +171,10 @@ def container_config(backends: Backends, settings: dict[str, str], *flags: str) 
 def four(
     engine: Engine, mlflow_image: str, backends: Backends, tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[list[AppContainer]]:
-    """Four containers started at once on an empty database: two use the socket, two TCP, one direct artifacts."""
+    """Four containers started at once on an empty database: two use Cloud SQL, two an address, one direct artifacts."""
     database = backends.server.database(**dataclasses.asdict(DATABASE))
     backends.secrets.secrets[SECRET] = [DATABASE.password.encode()]
-    by_secret, by_address = backends.password_from_secret(SECRET), backends.over_tcp()
+    by_secret, by_address = backends.password_from_secret(SECRET), backends.by_address()
     disk = tmp_path_factory.mktemp("disk")
     disk.chmod(0o1777)
     several = [
@@ -196,7 +198,7 @@ def four(
 
 @pytest.fixture
 def calls(four: list[AppContainer], backends: Backends) -> Generator[list[Calls]]:
-    """Requests to the first container (socket) and the second (TCP)."""
+    """Requests to the first container (Cloud SQL) and the second (address)."""
     several = [Calls(app, backends.tokens) for app in four[:2]]
     yield several
     for each in several:
@@ -281,7 +283,7 @@ def test_container_stops_when_either_process_is_killed(
 
 def test_one_of_four_containers_upgrades_an_old_schema(engine: Engine, mlflow_image: str, backends: Backends) -> None:
     database = database_of_mlflow2(backends.server)
-    several = [backends.settings(database), backends.settings(database, **backends.over_tcp())] * 2
+    several = [backends.settings(database), backends.settings(database, **backends.by_address())] * 2
     with started_together(
         engine, mlflow_image, [container_config(backends, settings, *TMP) for settings in several]
     ) as apps:
@@ -297,4 +299,4 @@ def test_invalid_settings_are_logged_one_per_line(engine: Engine, mlflow_image: 
     with engine.container(mlflow_image, *TMP, "--env", "MLFLOW_APP_ARTIFACTS_DESTINATION=s3://bucket") as container:
         assert container.exit_code() == 2
         assert "MLFLOW_APP_ARTIFACTS_DESTINATION: got 's3://bucket', expected gs:" in container.log
-        assert "Set either MLFLOW_APP_DATABASE_SOCKET" in container.log
+        assert "Set either MLFLOW_APP_DATABASE_INSTANCE" in container.log

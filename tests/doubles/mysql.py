@@ -24,7 +24,6 @@ from tests.doubles import debian
 
 _TIMEOUT_SECONDS = 60.0
 _MIN_FREE_BYTES = 1 << 30
-INSTANCE = "team-ml:europe-west1:mlflow"
 
 
 def require_mysql() -> None:
@@ -66,10 +65,7 @@ class MySql:
     """The server. `socket` and `port` do not change on a restart."""
 
     def __init__(self, folder: Path) -> None:
-        # App Engine's path of the socket. Containers mount its folder, because a restart creates a new socket. The path
-        # may have at most 107 bytes.
-        self.socket = folder / "cloudsql" / INSTANCE
-        self.socket.parent.mkdir()
+        self.socket = folder / "socket"
         self._data = folder / "data"
         self._log = folder / "log"
         with socket.socket() as probe:
@@ -82,7 +78,7 @@ class MySql:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def start(self, *options: str) -> None:
-        """Start the server, with additional options such as those for TLS."""
+        """Start the server, with additional options."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 _command(

@@ -1,4 +1,4 @@
-"""A fake of Secret Manager and of a VM's metadata server: the calls that reading a secret needs.
+"""A fake of Secret Manager, and of a VM's metadata server: the calls that reading a secret or getting a token needs.
 
 https://cloud.google.com/secret-manager/docs/reference/rest/v1/projects.secrets.versions/access
 https://cloud.google.com/compute/docs/access/authenticate-workloads
@@ -13,13 +13,14 @@ import secrets
 import threading
 from collections.abc import Generator
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import google_crc32c
 
 _untyped: Any = google_crc32c
 PROJECT = "team-ml"
-_ACCOUNT = f"mlflow@{PROJECT}.iam.gserviceaccount.com"
+ACCOUNT = f"mlflow@{PROJECT}.iam.gserviceaccount.com"
+CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 _ACCESS = re.compile(rf"/v1/projects/{PROJECT}/secrets/([A-Za-z0-9_-]+)/versions/(latest|\d+):access")
 _METADATA = "/computeMetadata/v1/"
 
@@ -37,14 +38,17 @@ class SecretManager(http.server.ThreadingHTTPServer):
         self.secrets: dict[str, list[bytes]] = {}
         self.forbidden: set[str] = set()
         self.damaged: set[str] = set()
-        self.tokens: set[str] = set()
+        # The scopes of each token.
+        self.tokens: dict[str, list[str]] = {}
+        # Seconds.
+        self.token_lifetime = 3599
         # (secret, requested version) of each read that returned a payload.
         self.reads: list[tuple[str, str]] = []
 
-    def new_token(self) -> str:
-        """A new access token that this server accepts."""
+    def new_token(self, *scopes: str) -> str:
+        """A new access token of the account; that of a VM has the scope cloud-platform by default."""
         token = "ya29." + secrets.token_urlsafe(24)
-        self.tokens.add(token)
+        self.tokens[token] = list(scopes) or [CLOUD_PLATFORM]
         return token
 
     @property
@@ -77,9 +81,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         key = path.removeprefix(_METADATA)
         account = "instance/service-accounts/default/"
         if key == account + "token":
-            self._answer(200, {"access_token": server.new_token(), "expires_in": 3599, "token_type": "Bearer"})
+            scopes = parse_qs(urlsplit(self.path).query).get("scopes", [""])[0].split(",")
+            token = server.new_token(*filter(None, scopes))
+            self._answer(200, {"access_token": token, "expires_in": server.token_lifetime, "token_type": "Bearer"})
         elif key == account or path == "/":
-            self._answer(200, {"email": _ACCOUNT, "aliases": ["default"], "scopes": []})
+            self._answer(200, {"email": ACCOUNT, "aliases": ["default"], "scopes": []})
         elif key == "universe/universe-domain":
             self._answer(200, "googleapis.com")
         elif key == "project/project-id":
@@ -88,7 +94,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer(404, {})
 
     def _access(self, server: SecretManager, name: str, version: str) -> None:
-        if self.headers.get("Authorization", "").removeprefix("Bearer ") not in server.tokens:
+        if CLOUD_PLATFORM not in server.tokens.get(self.headers.get("Authorization", "").removeprefix("Bearer "), ()):
             self._error(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.")
             return
         path = f"projects/{PROJECT}/secrets/{name}/versions/{version}"

@@ -123,7 +123,6 @@ CHANGES = {
             "create Service",
             "create Subnetwork",
             "create SubnetworkIAMMember",
-            "delete IAMMember",
             "update DatabaseInstance",
             "update FlexibleAppVersion",
         ),

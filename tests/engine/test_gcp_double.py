@@ -310,7 +310,6 @@ def test_call_results_have_the_fields_of_the_sdk() -> None:
     cloud.create(secrets.VERSION, "w", {"secret": secret.id, "secretData": "second"})
     arguments: dict[str, dict[str, Any]] = {
         "gcp:secretmanager/getSecretVersion:getSecretVersion": {"secret": "test-secret"},
-        "gcp:sql/getCaCerts:getCaCerts": {"instance": "test-instance"},
     }
     results = {token: call(arguments.get(token, {}), cloud) for token, call in calls.CALLS.items()}
     assert {token: set(result) - schema.result_fields(token) for token, result in results.items()} == {

@@ -89,9 +89,7 @@ STACKS = {
         "dev", 90, AWS_FUNCTIONS, ALL_RESOURCES, {"mlflow:awsOidcClientSecret": OIDC_CLIENT_SECRET}
     ),
     "aws-default-settings": Stack("dev", 90, AWS_FUNCTIONS),
-    "gcp-all-resources": Stack(
-        "gcp-dev", 70, GCP_FUNCTIONS | {"gcp:sql/getCaCerts:getCaCerts"}, GCP_ALL_RESOURCES, GCP_SECRETS
-    ),
+    "gcp-all-resources": Stack("gcp-dev", 70, GCP_FUNCTIONS, GCP_ALL_RESOURCES, GCP_SECRETS),
     "gcp-default-settings": Stack("gcp-dev", 60, GCP_FUNCTIONS, secrets=GCP_SECRETS),
     "gcp-default-service": Stack("gcp-dev", 50, GCP_FUNCTIONS, {"app": {"service": "default"}}, GCP_SECRETS),
 }

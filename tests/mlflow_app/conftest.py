@@ -1,11 +1,12 @@
-"""Session fixtures: a real MySQL, fakes of Cloud Storage and Secret Manager, and settings of the image for them."""
+"""Session fixtures: a real MySQL, fakes of Google's services, and settings of the image for them."""
 
 from collections.abc import Generator
 from typing import NamedTuple
 
 import pytest
 
-from tests.doubles import gcs, mysql, secret_manager
+from tests.doubles import cloud_sql, gcs, mysql, secret_manager
+from tests.doubles.cloud_sql import CloudSql
 from tests.doubles.mysql import Database, MySql
 from tests.doubles.running_proxy import Tokens
 from tests.doubles.secret_manager import SecretManager
@@ -35,14 +36,22 @@ def secrets() -> Generator[SecretManager]:
 
 
 @pytest.fixture(scope="session")
-def backends(database_server: MySql, bucket: dict[str, str], secrets: SecretManager, tokens: Tokens) -> Backends:
-    return Backends(database_server, bucket, secrets, tokens)
+def instance(database_server: MySql, secrets: SecretManager) -> Generator[CloudSql]:
+    with cloud_sql.running(database_server, secrets) as instance:
+        yield instance
 
 
 @pytest.fixture(scope="session")
-def schemas(database_server: MySql) -> Generator[SchemaRunner]:
+def backends(
+    database_server: MySql, instance: CloudSql, bucket: dict[str, str], secrets: SecretManager, tokens: Tokens
+) -> Backends:
+    return Backends(database_server, instance, bucket, secrets, tokens)
+
+
+@pytest.fixture(scope="session")
+def schemas(secrets: SecretManager) -> Generator[SchemaRunner]:
     """Creates and upgrades schemas without the rest of the container."""
-    runner = SchemaRunner()
+    runner = SchemaRunner(secrets.environ)
     try:
         yield runner
     finally:

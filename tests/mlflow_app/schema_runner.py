@@ -30,7 +30,8 @@ class Result(NamedTuple):
 class SchemaRunner:
     """A process that runs `make_schema_ready` with these settings."""
 
-    def __init__(self) -> None:
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """`environ` has the variables for the metadata server, which google-auth reads when it is imported."""
         root = Path(__file__).parents[2]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.mlflow_app.schema_runner"],
@@ -41,6 +42,7 @@ class SchemaRunner:
                 "MLFLOW_CONFIGURE_LOGGING": "false",
                 "MLFLOW_DISABLE_TELEMETRY": "true",
                 "OPENBLAS_NUM_THREADS": "1",
+                **environ,
             },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.doubles.cloud_sql import REGION
 from tests.doubles.mysql import Database, MySql
+from tests.doubles.secret_manager import PROJECT
 from tests.mlflow_app.backends import Backends
 from tests.mlflow_app.conftest import FourInstances
 from tests.mlflow_app.schema_runner import Result, SchemaRunner
@@ -144,9 +146,10 @@ def test_interrupted_first_start_is_repeated(backends: Backends, schemas: Schema
     [
         ({"MLFLOW_APP_DATABASE_NAME": "nowhere"}, "Access denied"),
         ({"MLFLOW_APP_DATABASE_PASSWORD": "wrong"}, "Access denied"),
-        ({"MLFLOW_APP_DATABASE_SOCKET": "/nowhere/socket"}, "Can't connect to MySQL server"),
+        ({"MLFLOW_APP_DATABASE_INSTANCE": f"{PROJECT}:{REGION}:other"}, "must be that of an existing instance"),
+        ({"MLFLOW_APP_DATABASE_INSTANCE": "", "MLFLOW_APP_DATABASE_ADDRESS": "127.0.0.1:1"}, "Can't connect to MySQL"),
     ],
-    ids=["name", "password", "socket"],
+    ids=["name", "password", "instance", "address"],
 )
 def test_failing_login_is_retried_then_reported(
     backends: Backends, schemas: SchemaRunner, current: Database, changes: dict[str, str], message: str

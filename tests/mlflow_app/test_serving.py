@@ -1,6 +1,7 @@
 """Two instances on one database, started at once while it was empty: requests, failures, shutdown."""
 
 import dataclasses
+import datetime
 import json
 import os
 import signal
@@ -28,7 +29,10 @@ SECRET = "database-password"
 
 @dataclasses.dataclass(slots=True)
 class Pair:
-    """`first`: socket, proxied artifacts. `second`: TCP, direct artifacts. Both: password from the secret."""
+    """`first`: Cloud SQL, proxied artifacts. `second`: a server's address, direct artifacts.
+
+    Both read the password from the secret.
+    """
 
     database: Database
     first: AppProcess
@@ -47,8 +51,11 @@ def pair(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Genera
         "MLFLOW_GATEWAY_API_BASE_ALLOWED_SCHEMES": "http",
         "MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS": "true",
     }
-    direct = {**settings, **backends.over_tcp(), "MLFLOW_APP_ARTIFACT_ACCESS": "direct"}
-    del direct["MLFLOW_APP_DATABASE_SOCKET"]
+    direct = {**settings, **backends.by_address(), "MLFLOW_APP_ARTIFACT_ACCESS": "direct"}
+    del direct["MLFLOW_APP_DATABASE_INSTANCE"]
+    # Seconds: each new connection needs a new certificate.
+    backends.instance.lifetime = 2
+    backends.instance.used.clear()
     with RecordingProxy.running() as outgoing_proxy:
         proxied = {**settings, "HTTPS_PROXY": outgoing_proxy.url, "MLFLOW_PROXY_DRAIN_SECONDS": "3"}
         with started_together(tmp_path_factory.mktemp("pair"), [proxied, direct]) as (first, second):
@@ -59,6 +66,7 @@ def pair(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Genera
             for app in (first, second):
                 app.wait_ready()
             yield Pair(database, first, second, outgoing_proxy)
+    backends.instance.lifetime = 3600
 
 
 @pytest.fixture
@@ -167,6 +175,18 @@ def test_requests_succeed_again_after_database_restart(
     workers = pair.first.workers()
     scenarios.restart_database([calls, to_second], backends.server)
     assert pair.first.workers() == workers
+
+
+def test_certificates_are_replaced_while_mlflow_runs(pair: Pair, backends: Backends, calls: Calls) -> None:
+    run = calls.new_run()
+    before = list(backends.instance.used)
+    last = max(backends.instance.issued[serial].expires for serial in before)
+    pair.first.wait(lambda: datetime.datetime.now(datetime.UTC) > last)
+    backends.server.end_connections(pair.database)
+    assert [calls.log(run, str(number)) for number in range(20)] == [True] * 20
+    after = backends.instance.used[len(before) :]
+    assert after
+    assert set(before).isdisjoint(after)
 
 
 def test_new_workers_return_503_while_database_is_down(pair: Pair, backends: Backends, calls: Calls) -> None:

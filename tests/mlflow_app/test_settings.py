@@ -10,10 +10,11 @@ from proxy_app.setting_values import Address
 
 SECRET = "projects/team-ml/secrets/database-password"
 VALID = {
-    "MLFLOW_APP_DATABASE_SOCKET": "/cloudsql/team-ml:europe-west1:mlflow",
+    "MLFLOW_APP_DATABASE_INSTANCE": "team-ml:europe-west1:mlflow",
     "MLFLOW_APP_DATABASE_PASSWORD_SECRET": SECRET,
     "MLFLOW_APP_ARTIFACTS_DESTINATION": "gs://team-artifacts",
 }
+ADDRESS = {"MLFLOW_APP_DATABASE_INSTANCE": "", "MLFLOW_APP_DATABASE_ADDRESS": "10.0.0.1:3306"}
 PROXY = {"MLFLOW_PROXY_TOKENS_FILE": "/tokens.json", "MLFLOW_PROXY_LISTEN": "0.0.0.0:8080"}
 
 
@@ -25,7 +26,8 @@ def problems(environ: dict[str, str]) -> list[str]:
 
 def test_three_settings_are_required() -> None:
     settings = Settings.from_env(VALID)
-    assert settings.database_socket == "/cloudsql/team-ml:europe-west1:mlflow"
+    assert settings.database_instance == "team-ml:europe-west1:mlflow"
+    assert settings.database_ip_type == "public"
     assert settings.database_password_secret == f"{SECRET}/versions/latest"
     assert (settings.database_name, settings.database_user) == ("mlflow", "mlflow")
     assert settings.artifacts_proxied
@@ -35,7 +37,8 @@ def test_three_settings_are_required() -> None:
 def test_error_names_every_invalid_setting() -> None:
     found = problems(
         {
-            "MLFLOW_APP_DATABASE_SOCKET": "cloudsql",
+            "MLFLOW_APP_DATABASE_INSTANCE": "mlflow",
+            "MLFLOW_APP_DATABASE_IP_TYPE": "PRIMARY",
             "MLFLOW_APP_DATABASE_PASSWORD_SECRET": "database-password",
             "MLFLOW_APP_ARTIFACTS_DESTINATION": "s3://bucket",
             "MLFLOW_APP_ARTIFACT_ACCESS": "both",
@@ -46,7 +49,8 @@ def test_error_names_every_invalid_setting() -> None:
     )
     assert [problem.split(":")[0].split(" ")[0] for problem in found] == [
         "MLFLOW_APP_DATABSE_NAME",
-        "MLFLOW_APP_DATABASE_SOCKET",
+        "MLFLOW_APP_DATABASE_INSTANCE",
+        "MLFLOW_APP_DATABASE_IP_TYPE",
         "MLFLOW_APP_DATABASE_PASSWORD_SECRET",
         "MLFLOW_APP_ARTIFACTS_DESTINATION",
         "MLFLOW_APP_ARTIFACT_ACCESS",
@@ -59,10 +63,13 @@ def test_error_names_every_invalid_setting() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"MLFLOW_APP_DATABASE_SOCKET": ""}, "Set either MLFLOW_APP_DATABASE_SOCKET or MLFLOW_APP_DATABASE_ADDRESS."),
+        (
+            {"MLFLOW_APP_DATABASE_INSTANCE": ""},
+            "Set either MLFLOW_APP_DATABASE_INSTANCE or MLFLOW_APP_DATABASE_ADDRESS.",
+        ),
         (
             {"MLFLOW_APP_DATABASE_ADDRESS": "10.0.0.1:3306"},
-            "Set either MLFLOW_APP_DATABASE_SOCKET or MLFLOW_APP_DATABASE_ADDRESS.",
+            "Set either MLFLOW_APP_DATABASE_INSTANCE or MLFLOW_APP_DATABASE_ADDRESS.",
         ),
         (
             {"MLFLOW_APP_DATABASE_PASSWORD": "x"},
@@ -77,13 +84,14 @@ def test_error_names_every_invalid_setting() -> None:
             "MLFLOW_APP_ARTIFACT_ACCESS=direct requires a bucket: clients cannot access this folder.",
         ),
         (
-            {"MLFLOW_APP_DATABASE_SOCKET": "/" + "s" * 107},
-            "MLFLOW_APP_DATABASE_SOCKET: got '/sssss",
+            {"MLFLOW_APP_DATABASE_IAM_LOGIN": "on"},
+            "MLFLOW_APP_DATABASE_IAM_LOGIN=on excludes a password: remove the setting of it.",
         ),
         (
-            {"MLFLOW_APP_DATABASE_CA_PEM": "no certificate"},
-            "MLFLOW_APP_DATABASE_CA_PEM: got 'no certificate', expected",
+            {**ADDRESS, "MLFLOW_APP_DATABASE_IAM_LOGIN": "on", "MLFLOW_APP_DATABASE_PASSWORD_SECRET": ""},
+            "MLFLOW_APP_DATABASE_IAM_LOGIN requires MLFLOW_APP_DATABASE_INSTANCE.",
         ),
+        ({"MLFLOW_APP_SQL_ADMIN_URL": "http://example.org"}, "MLFLOW_APP_SQL_ADMIN_URL: got 'http://example"),
         ({"MLFLOW_APP_SECRET_MANAGER_URL": "http://example.org"}, "MLFLOW_APP_SECRET_MANAGER_URL: got 'http://example"),
     ],
 )
@@ -94,7 +102,7 @@ def test_invalid_or_conflicting_setting_raises_error(changes: dict[str, str], me
 
 @pytest.mark.parametrize("text", ["10.0.0.1", ":3306", "host:0", "host:70000", "host:x"])
 def test_address_requires_host_and_port(text: str) -> None:
-    (found,) = problems({**VALID, "MLFLOW_APP_DATABASE_SOCKET": "", "MLFLOW_APP_DATABASE_ADDRESS": text})
+    (found,) = problems({**VALID, "MLFLOW_APP_DATABASE_INSTANCE": "", "MLFLOW_APP_DATABASE_ADDRESS": text})
     assert "host:port" in found
 
 
@@ -126,7 +134,7 @@ def test_error_names_invalid_settings_of_the_proxy_too() -> None:
             }
         )
     message = str(raised.value)
-    for name in ("MLFLOW_APP_ARTIFACTS_DESTINATION", "MLFLOW_APP_DATABASE_SOCKET", "MLFLOW_PROXY_MAX_REQUESTS"):
+    for name in ("MLFLOW_APP_ARTIFACTS_DESTINATION", "MLFLOW_APP_DATABASE_INSTANCE", "MLFLOW_PROXY_MAX_REQUESTS"):
         assert name in message
     assert "MLFLOW_PROXY_UPSTREAM_URL must not be set" in message
 
@@ -170,6 +178,22 @@ def test_settings_page_is_up_to_date() -> None:
     assert page.read_text() == Settings.markdown(), "run `make docs`"
 
 
+@pytest.mark.parametrize("text", ["mlflow", "europe-west1:mlflow", "/cloudsql/team-ml:europe-west1:mlflow", "a:b:c"])
+def test_instance_requires_project_region_and_name(text: str) -> None:
+    (found,) = problems({**VALID, "MLFLOW_APP_DATABASE_INSTANCE": text})
+    assert found.endswith("expected the connection name of a Cloud SQL instance, project:region:instance.")
+
+
+def test_instance_may_be_in_the_project_of_a_domain() -> None:
+    name = "example.org:team-ml:europe-west1:mlflow"
+    assert Settings.from_env({**VALID, "MLFLOW_APP_DATABASE_INSTANCE": name}).database_instance == name
+
+
+def test_iam_login_needs_no_password() -> None:
+    environ = {**VALID, "MLFLOW_APP_DATABASE_PASSWORD_SECRET": "", "MLFLOW_APP_DATABASE_IAM_LOGIN": "on"}
+    assert Settings.from_env(environ).database_iam_login
+
+
 def test_ipv6_address_is_parsed() -> None:
-    environ = {**VALID, "MLFLOW_APP_DATABASE_SOCKET": "", "MLFLOW_APP_DATABASE_ADDRESS": "[fd00::1]:3306"}
+    environ = {**VALID, "MLFLOW_APP_DATABASE_INSTANCE": "", "MLFLOW_APP_DATABASE_ADDRESS": "[fd00::1]:3306"}
     assert Settings.from_env(environ).database_address == Address("fd00::1", 3306)

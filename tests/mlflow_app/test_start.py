@@ -40,7 +40,7 @@ def test_invalid_settings_are_logged_one_per_line(tmp_path: Path) -> None:
     assert messages[0] == "The container cannot start."
     assert [message.split(":")[0] for message in messages[1:3]] == [
         "MLFLOW_APP_ARTIFACTS_DESTINATION",
-        "Set either MLFLOW_APP_DATABASE_SOCKET or MLFLOW_APP_DATABASE_ADDRESS.",
+        "Set either MLFLOW_APP_DATABASE_INSTANCE or MLFLOW_APP_DATABASE_ADDRESS.",
     ]
     assert messages[-1].startswith("MLFLOW_PROXY_AUTH")
 

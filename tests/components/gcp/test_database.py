@@ -12,7 +12,6 @@ from components.gcp.database import Database
 from components.gcp.network import Network
 from components.gcp.password import Password
 from components.validation import validate_args
-from mlflow_app import tls
 from mlflow_app.settings import Settings
 from preview.graph import SECRET, Graph, texts
 from preview.mock_outputs import RESOURCES
@@ -148,19 +147,18 @@ def test_no_network_is_authorized_and_tls_is_required() -> None:
     assert ip["serverCaMode"] == "GOOGLE_MANAGED_INTERNAL_CA"
 
 
-def test_public_instance_is_reached_over_the_socket() -> None:
-    graph, outputs = record_database()
+@pytest.mark.parametrize(("private_ip", "ip_type"), [(False, "public"), (True, "private")])
+def test_instance_is_reached_by_its_only_address(private_ip: bool, ip_type: str) -> None:
+    _, outputs = record_database(private_ip=private_ip)
     assert outputs["connection_name"] == f"{PROJECT}:{REGION}:mlflow-database"
-    assert (outputs["private_address"], outputs["server_ca"]) == (None, None)
-    assert not graph.calls
+    assert outputs["ip_type"] == ip_type
 
 
 def test_private_instance_has_no_public_address() -> None:
-    graph, outputs = record_database(private_ip=True)
+    graph, _ = record_database(private_ip=True)
     ip = only(graph, INSTANCE).inputs["settings"]["ipConfiguration"]
     assert (ip["ipv4Enabled"], ip["authorizedNetworks"], ip["sslMode"]) == (False, [], "ENCRYPTED_ONLY")
     assert ip["privateNetwork"] == only(graph, "gcp:compute/network:Network").id
-    assert outputs["private_address"] == only(graph, INSTANCE).outputs["privateIpAddress"]
 
 
 @pytest.mark.parametrize("vpc", [None, "shared"])
@@ -168,22 +166,6 @@ def test_private_instance_depends_on_the_connection(vpc: str | None) -> None:
     graph, _ = record_database(private_ip=True, vpc=vpc)
     connection = only(graph, "gcp:servicenetworking/connection:Connection")
     assert connection.urn in only(graph, INSTANCE).dependencies
-
-
-def test_server_ca_has_current_and_next_certificates() -> None:
-    graph, outputs = record_database(private_ip=True)
-    (call,) = graph.calls
-    assert call.args == {"instance": only(graph, INSTANCE).outputs["name"], "project": PROJECT}
-    ca = outputs["server_ca"]
-    assert [ca.count(part) for part in ("BEGIN CERTIFICATE", "\nnow\n", "\nnext\n")] == [2, 1, 1]
-
-
-def test_image_accepts_the_server_ca(monkeypatch: pytest.MonkeyPatch) -> None:
-    parsed: list[str] = []
-    monkeypatch.setattr(tls, "create_ssl_context", parsed.append)
-    _, outputs = record_database(private_ip=True)
-    Settings.from_env(app_environment(outputs, {"MLFLOW_APP_DATABASE_CA_PEM": outputs["server_ca"]}))
-    assert parsed == [outputs["server_ca"].strip()]
 
 
 def test_image_accepts_the_secret_name() -> None:
@@ -194,7 +176,7 @@ def test_image_accepts_the_secret_name() -> None:
 
 def app_environment(outputs: Mapping[str, Any], additional: Mapping[str, str]) -> dict[str, str]:
     return {
-        "MLFLOW_APP_DATABASE_ADDRESS": "10.99.0.3:3306",
+        "MLFLOW_APP_DATABASE_INSTANCE": outputs["connection_name"],
         "MLFLOW_APP_DATABASE_PASSWORD_SECRET": outputs["password_secret"],
         "MLFLOW_APP_ARTIFACTS_DESTINATION": "gs://artifacts",
         **additional,

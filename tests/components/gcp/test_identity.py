@@ -91,11 +91,6 @@ def test_roles_are_granted_on_the_created_resources() -> None:
     assert (inputs["location"], inputs["repository"]) == (repository["location"], repository["repositoryId"])
 
 
-def test_private_database_needs_no_cloud_sql_role() -> None:
-    graph, email = record_identity(private=True)
-    assert "roles/cloudsql.client" not in roles_of(graph, email)
-
-
 def test_existing_image_in_the_project_has_a_reader_role_on_its_repository() -> None:
     graph, _ = record_identity(image=f"us-docker.pkg.dev/{PROJECT}/images/mlflow@{DIGEST}")
     inputs = only(graph, ON_REPOSITORY).inputs

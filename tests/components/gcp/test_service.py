@@ -7,7 +7,6 @@ import pytest
 
 from components import mlflow_environment, proxy_environment
 from mlflow_app import settings as image
-from mlflow_app import tls
 from preview.graph import SECRET, Graph
 from proxy_app.auth.iap import IapSettings
 from proxy_app.auth.no_auth import AuthSettings
@@ -41,12 +40,8 @@ def variables(settings: Mapping[str, Any] | None = None) -> dict[str, str]:
     return version_inputs(settings)["envVariables"]
 
 
-def image_settings(
-    settings: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> tuple[image.Settings, ProxySettings]:
+def image_settings(settings: Mapping[str, Any]) -> tuple[image.Settings, ProxySettings]:
     """The settings that the image reads from the environment."""
-    # The mock certificates are not valid PEM.
-    monkeypatch.setattr(tls, "create_ssl_context", str)
     return image.read_settings(variables(settings))
 
 
@@ -62,9 +57,9 @@ def test_variable_names_are_known_to_the_image() -> None:
 
 
 @every_configuration
-def test_image_accepts_the_environment(settings: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_accepts_the_environment(settings: Mapping[str, Any]) -> None:
     assert set(variables(settings)) <= IMAGE_VARIABLES
-    app_settings, proxy_settings = image_settings(settings, monkeypatch)
+    app_settings, proxy_settings = image_settings(settings)
     assert proxy_settings.section(AuthSettings).auth
     assert proxy_settings.section(IapSettings).iap_audience == f"/projects/{NUMBER}/apps/{PROJECT}"
     assert app_settings.database_password_secret.startswith(f"projects/{PROJECT}/secrets/")
@@ -77,24 +72,20 @@ def test_environment_has_no_secrets(settings: Mapping[str, Any]) -> None:
     assert SECRET not in variables(settings).values()
 
 
-def test_public_database_is_connected_by_the_unix_socket(monkeypatch: pytest.MonkeyPatch) -> None:
-    connection = record_stack().of("mlflow:index:GcpMlflow")[0].outputs["connection_name"]
-    assert image_settings({}, monkeypatch)[0].database_socket == f"/cloudsql/{connection}"
-    # App Engine creates the socket for this connection name.
-    assert version_inputs()["betaSettings"] == {"cloud_sql_instances": connection}
+@pytest.mark.parametrize(("settings", "ip_type"), [({}, "public"), (PRIVATE, "private")])
+def test_database_is_connected_by_its_connection_name(settings: Mapping[str, Any], ip_type: str) -> None:
+    connection = record_stack(settings).of("mlflow:index:GcpMlflow")[0].outputs["connection_name"]
+    app_settings, _ = image_settings(settings)
+    assert (app_settings.database_instance, app_settings.database_ip_type) == (connection, ip_type)
+    # No Cloud SQL Auth Proxy of App Engine: GoogleCloudPlatform/cloud-sql-proxy#2317.
+    assert "betaSettings" not in version_inputs(settings)
+
+
+def test_public_database_needs_no_network() -> None:
     assert "network" not in version_inputs()
 
 
-def test_private_database_is_connected_with_verified_tls(monkeypatch: pytest.MonkeyPatch) -> None:
-    app_settings, _ = image_settings(PRIVATE, monkeypatch)
-    database = only(record_stack(PRIVATE), "gcp:sql/databaseInstance:DatabaseInstance")
-    assert app_settings.database_address is not None
-    assert (app_settings.database_address.host, app_settings.database_address.port) == (
-        database.outputs["privateIpAddress"],
-        3306,
-    )
-    assert "BEGIN CERTIFICATE" in app_settings.database_ca_pem
-    assert "betaSettings" not in version_inputs(PRIVATE)
+def test_instances_are_in_the_network_of_a_private_database() -> None:
     network, subnetwork = (
         only(record_stack(PRIVATE), kind)
         for kind in ("gcp:compute/network:Network", "gcp:compute/subnetwork:Subnetwork")
@@ -107,39 +98,39 @@ def test_private_database_is_connected_with_verified_tls(monkeypatch: pytest.Mon
     }
 
 
-def test_image_reads_the_database_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    app_settings, _ = image_settings(CONFIGURATIONS["configured names"], monkeypatch)
+def test_image_reads_the_database_names() -> None:
+    app_settings, _ = image_settings(CONFIGURATIONS["configured names"])
     assert (app_settings.database_name, app_settings.database_user) == ("tracking", "tracker")
 
 
 @pytest.mark.parametrize(("access", "proxied"), [("proxied", True), ("direct", False)])
-def test_image_reads_the_artifact_settings(access: str, proxied: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_reads_the_artifact_settings(access: str, proxied: bool) -> None:
     settings = {"artifacts": {"access": access}}
-    app_settings, _ = image_settings(settings, monkeypatch)
+    app_settings, _ = image_settings(settings)
     bucket = only(record_stack(settings), "gcp:storage/bucket:Bucket", "mlflow-artifacts")
     assert app_settings.artifacts_destination == f"gs://{bucket.outputs['name']}"
     assert app_settings.artifacts_proxied is proxied
 
 
-def test_image_reads_memory_and_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    app_settings, _ = image_settings(CONFIGURATIONS["configured size"], monkeypatch)
+def test_image_reads_memory_and_workers() -> None:
+    app_settings, _ = image_settings(CONFIGURATIONS["configured size"])
     assert (app_settings.memory_limit_mib, app_settings.workers) == (4608, 6)
     assert mlflow_environment.WORKERS not in variables()
     assert version_inputs(CONFIGURATIONS["configured size"])["resources"] == {"cpu": 2, "memoryGb": 4.5, "diskGb": 10}
 
 
 @pytest.mark.parametrize(("service", "host"), [("mlflow", f"mlflow-dot-{HOST}"), ("default", HOST)])
-def test_allowed_hosts_are_the_services_hosts(service: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_allowed_hosts_are_the_services_hosts(service: str, host: str) -> None:
     settings = {"app": {"service": service}}
-    _, proxy_settings = image_settings(settings, monkeypatch)
+    _, proxy_settings = image_settings(settings)
     assert proxy_settings.public_url == f"https://{host}"
     assert set(proxy_settings.allowed_hosts) == {host, f"*-dot-{host}"}
     outputs = record_stack(settings).of("mlflow:index:GcpMlflow")[0].outputs
     assert outputs["url"] == outputs["tracking_uri"] == f"https://{host}"
 
 
-def test_proxy_reads_the_role_rules(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert image_settings({}, monkeypatch)[1].section(RoleRulesSettings).role_rules == "domain:example.com=editor"
+def test_proxy_reads_the_role_rules() -> None:
+    assert image_settings({})[1].section(RoleRulesSettings).role_rules == "domain:example.com=editor"
     assert proxy_environment.ROLE_RULES not in variables({"access": {}})
 
 
@@ -160,9 +151,9 @@ def test_automatic_scaling_follows_the_settings() -> None:
     }
 
 
-def test_timeouts_exceed_the_time_of_a_schema_upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timeouts_exceed_the_time_of_a_schema_upgrade() -> None:
     seconds = int(str(version_inputs()["readinessCheck"]["appStartTimeout"]).removesuffix("s"))
-    assert seconds >= image_settings({}, monkeypatch)[0].schema_lock_timeout
+    assert seconds >= image_settings({})[0].schema_lock_timeout
     timeouts = only(record_stack(), VERSION).timeouts
     for action in ("create", "update"):
         assert int(timeouts[action].removesuffix("m")) * 60 >= seconds + 600

@@ -25,7 +25,6 @@ class VersionArgs(TypedDict, total=False):
     """Further arguments of a version."""
 
     network: gcp.appengine.FlexibleAppVersionNetworkArgs
-    beta_settings: Mapping[str, pulumi.Input[str]]
     service_account: pulumi.Input[str]
     noop_on_destroy: bool
     delete_service_on_destroy: bool

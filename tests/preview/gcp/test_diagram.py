@@ -16,7 +16,7 @@ def deployment() -> None:
     bucket = gcp.storage.Bucket("data", location="EU")
     gcp.storage.Bucket("unused", location="EU")
     gcp.storage.BucketIAMMember("data", bucket=bucket.name, role="roles/storage.objectUser", member=server.member)
-    version(beta_settings={"cloud_sql_instances": instance.connection_name}, service_account=server.email)
+    version({"INSTANCE": instance.connection_name}, service_account=server.email)
 
 
 def edges(program: Callable[[], object]) -> list[str]:

@@ -206,19 +206,14 @@ def test_bucket_shows_public_access(prevention: str, member: str | None, authent
     assert ingress(program) == [Ingress("the internet", "b", "443 HTTPS", "", authentication)]
 
 
-def test_egress_follows_database_settings_of_a_version() -> None:
+def test_egress_follows_the_database_of_a_version() -> None:
     def program() -> None:
-        first = database("socket")
-        private = gcp.sql.DatabaseInstanceSettingsIpConfigurationArgs(ipv4_enabled=False, private_network="n")
-        second = database("address", ip=private)
-        version({"ADDRESS": pulumi.Output.concat(second.private_ip_address, ":3306")}, "one")
-        version({}, "two", beta_settings={"cloud_sql_instances": first.connection_name})
+        version({"INSTANCE": database("first").connection_name}, "one")
+        database("second")
 
     assert exposure(record(program)).egress == [
-        Egress("one", "address", "3306"),
+        Egress("one", "first", "3307"),
         Egress("one", "any address", "all"),
-        Egress("two", "socket", "3307"),
-        Egress("two", "any address", "all"),
     ]
 
 

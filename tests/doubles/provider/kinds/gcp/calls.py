@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from ...cloud import Cloud
 
 _SECRET = "gcp:secretmanager/secret:Secret"
-_INSTANCE = "gcp:sql/databaseInstance:DatabaseInstance"
 _VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
 
 
@@ -76,22 +75,8 @@ def _secret_version(arguments: Values, cloud: "Cloud") -> dict[str, Any]:
     }
 
 
-def _authorities(arguments: Values, cloud: "Cloud") -> dict[str, Any]:
-    _on(cloud, "sqladmin.googleapis.com")
-    instance = cloud.find(arguments["instance"], (_INSTANCE,), ("name", "id", "selfLink"))
-    certificates = instance.computed["serverCaCerts"]
-    return {
-        "id": instance.id,
-        "instance": arguments["instance"],
-        "project": PROJECT,
-        "activeVersion": certificates[0]["sha1Fingerprint"],
-        "certs": certificates,
-    }
-
-
 CALLS: dict[str, Callable[[Values, "Cloud"], dict[str, Any]]] = {
     "gcp:organizations/getProject:getProject": _project,
     "gcp:organizations/getClientConfig:getClientConfig": _client,
     "gcp:secretmanager/getSecretVersion:getSecretVersion": _secret_version,
-    "gcp:sql/getCaCerts:getCaCerts": _authorities,
 }
