@@ -4,10 +4,18 @@ They stay enabled after a destroy, since other deployments in the project may us
 Manager must be enabled beforehand: the program itself needs them.
 """
 
+import asyncio
+
 import pulumi
 from pulumi_gcp import projects
 
 from .deployment import Deployment
+
+# After an API has been enabled, Google refuses its requests for some minutes with SERVICE_DISABLED.
+# https://cloud.google.com/service-usage/docs/enable-disable
+NOT_IN_EFFECT = "SERVICE_DISABLED"
+_RETRY_SECONDS = 30.0
+_ATTEMPTS = 12
 
 _APIS = (
     "appengine",
@@ -51,3 +59,24 @@ class Apis(pulumi.ComponentResource):
             f"the APIs of {deployment.project} stay enabled, since other deployments may use them"
         ]
         self.register_outputs({})
+
+
+def retry_new_apis(name: str) -> pulumi.ResourceTransform:
+    """A transform that repeats operations on resources while their API is not in effect yet. ``name`` is unique."""
+    hook = pulumi.ErrorHook(name, retry_until_in_effect)
+
+    def add_hook(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
+        if not args.custom:
+            return None
+        hooks = pulumi.ResourceOptions(hooks=pulumi.ResourceHookBinding(on_error=[hook]))
+        return pulumi.ResourceTransformResult(args.props, pulumi.ResourceOptions.merge(args.opts, hooks))
+
+    return add_hook
+
+
+async def retry_until_in_effect(args: pulumi.ErrorHookArgs) -> bool:
+    """Wait, and return whether to retry: after SERVICE_DISABLED, for some minutes."""
+    if NOT_IN_EFFECT not in args.errors[0] or len(args.errors) >= _ATTEMPTS:
+        return False
+    await asyncio.sleep(_RETRY_SECONDS)
+    return True

@@ -10,7 +10,7 @@ import pulumi
 from pulumi_gcp import organizations
 
 from ..deletion_protection import DeletionProtection
-from .apis import Apis
+from .apis import Apis, retry_new_apis
 from .app_engine import AppEngine
 from .args import GcpMlflowArgs
 from .artifacts import Artifacts
@@ -75,7 +75,8 @@ class GcpMlflow(pulumi.ComponentResource):
                 "with a letter."
             )
         settings = GcpMlflowSettings.read(args, name)
-        super().__init__("mlflow:index:GcpMlflow", name, {}, opts)
+        own = pulumi.ResourceOptions(transforms=[retry_new_apis(f"{name}-new-apis")])
+        super().__init__("mlflow:index:GcpMlflow", name, {}, pulumi.ResourceOptions.merge(opts, own))
         for member in settings.access.members_without_role():
             pulumi.log.warn(f"{member} has access, but no role in access.roles: requests get 403.", self)
         inside = pulumi.ResourceOptions(parent=self)

@@ -58,6 +58,9 @@ class Cloud:
         self.leftovers: list[str] = []
         self.parameters = dict(PARAMETERS)
         self.apis = set(DEFAULT_APIS)
+        # The number of requests that an API which is enabled from now on refuses at first; and how many are left.
+        self.refusals_of_new_apis = 0
+        self.refusals: dict[str, int] = {}
         self.reserved: set[tuple[str, str]] = set()
         """Types and names that stay reserved after the deletion of a resource."""
         self._resources: dict[tuple[str, str], Resource] = {}
@@ -166,6 +169,9 @@ class Cloud:
 
     def _check_apis(self, kind: Kind) -> None:
         for api in kind.apis:
+            if self.refusals.get(api):
+                self.refusals[api] -= 1
+                raise CloudError(api_disabled(api))
             if api not in self.apis:
                 raise CloudError(api_disabled(api))
 

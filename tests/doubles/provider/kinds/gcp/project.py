@@ -148,7 +148,10 @@ def of_google(
 
 
 def _enable(resource: "Resource", cloud: "Cloud") -> None:
-    cloud.apis.add(str(resource.inputs["service"]))
+    api = str(resource.inputs["service"])
+    if api not in cloud.apis:
+        cloud.apis.add(api)
+        cloud.refusals[api] = cloud.refusals_of_new_apis
 
 
 def _disable(resource: "Resource", cloud: "Cloud") -> None:
