@@ -79,6 +79,7 @@ docs: $(HERE)/dev.stamp  ## write the generated pages of docs/
 	@$(RUN) -c 'from components.settings_page import aws_settings; print(aws_settings(), end="")' >docs/aws-settings.md
 	@$(RUN) -c 'from components.settings_page import gcp_settings; print(gcp_settings(), end="")' >docs/gcp-settings.md
 	@$(RUN) -m preview.diagrams_page
+	@$(RUN) -m tests.preflight.docs_page
 
 # Pages load nothing from elsewhere, so the scripts that they need come with them.
 VENDORED := $(HERE)/website/vendor/mermaid.min.js

@@ -35,12 +35,12 @@ def _requests(subject: Subject) -> Mapping[Request, str]:
 
 @check("aws permissions", types=AWS, concerns="every AWS stack")
 def permissions(subject: Subject) -> str | list[Fault]:
-    """IAM's policy simulator allows every request from the first `up` to `destroy`; only requests with other condition
-    keys, and resource policies, are not simulated."""
+    """IAM's policy simulator allows every request from the first `up` to `destroy`. Resource policies are not
+    simulated."""
     needed = {request: what for request, what in _requests(subject).items() if _service_role(request) is None}
     denied = _denied(subject, needed)
     if not denied:
-        return f"{len(needed)} requests"
+        return f"IAM allows {len(needed)} requests"
     by_action: dict[str, str] = {}
     for request in denied:
         by_action.setdefault(request.action, needed[request])

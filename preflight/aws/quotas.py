@@ -42,7 +42,8 @@ def _quota(
         if in_use + wanted > limit:
             return [
                 Fault(
-                    f"the quota is {limit:g} {unit} in {subject.aws.region}: {in_use} are in use, {wanted} are needed",
+                    f"the quota is {limit:g} {unit} in {subject.aws.region}: {in_use} are in use, and the stack needs "
+                    f"{wanted} more",
                     "request an increase in the Service Quotas console" + remedy,
                 )
             ]

@@ -68,7 +68,6 @@ FOR_TYPES: Mapping[str, tuple[str, ...]] = {
 FOR_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "gcp:organizations/getProject:getProject": ("resourcemanager.projects: get",),
     "gcp:organizations/getClientConfig:getClientConfig": (),
-    "gcp:sql/getCaCerts:getCaCerts": ("cloudsql.instances: listServerCas",),
     "gcp:secretmanager/getSecretVersion:getSecretVersion": ("secretmanager.versions: access get",),
 }
 

@@ -14,6 +14,7 @@ from .permissions import permissions_of
 GCP = ("gcp:*",)
 _RESOURCE_MANAGER = "https://cloudresourcemanager.googleapis.com"
 _FLEX = "gcp:appengine/flexibleAppVersion:FlexibleAppVersion"
+_BUCKET = "gcp:storage/bucket:Bucket"
 _DATABASE = "gcp:sql/databaseInstance:DatabaseInstance"
 _SERVICE = "gcp:projects/service:Service"
 # The program enables the other APIs with them.
@@ -95,14 +96,14 @@ def _enable(subject: Subject, names: list[str] | tuple[str, ...]) -> Fault:
 @check("gcp permissions", types=GCP, concerns="every Google Cloud stack")
 def permissions(subject: Subject) -> str | list[Fault]:
     """The deployer has the permissions that the provider needs on the project to create, read and delete the stack's
-    resources; conditions and deny policies for single resources are not tested."""
+    resources. Conditions on single resources are not tested."""
     needed = permissions_of(subject.graph)
     names = sorted(needed)
     missing: list[str] = []
     for start in range(0, len(names), _PERMISSIONS_AT_ONCE):
         missing += _missing(subject, names[start : start + _PERMISSIONS_AT_ONCE])
     if not missing:
-        return f"{len(names)} permissions"
+        return f"holds {len(names)} permissions"
     shown = ", ".join(f"{name} (for {needed[name]})" for name in missing[:_SHOWN])
     rest = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
     return [
@@ -217,6 +218,18 @@ def allowed_members(subject: Subject) -> str | list[Fault]:
     return ", ".join(domains)
 
 
+@check("gcp policy storage.uniformBucketLevelAccess", types=(_BUCKET,))
+def uniform_access(subject: Subject) -> str | list[Fault]:
+    """Every bucket has uniform access, if the organization policy storage.uniformBucketLevelAccess demands it."""
+    if not dig(_policy(subject, "storage.uniformBucketLevelAccess"), "booleanPolicy", "enforced"):
+        return "not enforced"
+    return [
+        Fault(f"the bucket {bucket.name} has no uniform access", "set uniform_bucket_level_access on the bucket")
+        for bucket in subject.created(_BUCKET)
+        if not bucket.inputs.get("uniformBucketLevelAccess")
+    ] or "enforced, and every bucket has it"
+
+
 POLICIES = (
     external_addresses,
     _boolean_constraint(
@@ -244,6 +257,7 @@ POLICIES = (
             dig(one.inputs, "settings", "ipConfiguration", "ipv4Enabled") for one in subject.created(_DATABASE)
         ),
     ),
+    uniform_access,
     allowed_members,
 )
 

@@ -12,7 +12,7 @@ from preflight.machine import Output
 from tests.components.scenario import ROOT
 from tests.preflight.aws_account import REGION, ApiError
 from tests.preflight.gcp_project import COMPUTE_ACCOUNT, NUMBER, PROJECT, TRAINING
-from tests.preflight.stacks import BUILDER, CERTIFICATE, World
+from tests.preflight.stacks import BUILDER, CERTIFICATE, World, graph_of
 
 PRODUCTION_GCP: Mapping[str, Any] = {"app": {"mode": "existing"}}
 KEY = f"arn:aws:kms:{REGION}:123456789012:key/11111111-2222-3333-4444-555555555555"
@@ -213,6 +213,17 @@ def _nat_gateways(world: World) -> None:
 
 def _policy(constraint: str, **policy: Any) -> Callable[[World], None]:
     return lambda world: world.gcp.policies.update({constraint: policy})
+
+
+def _fine_grained_bucket(world: World) -> None:
+    graph = graph_of(world.stack)
+    resources = [
+        dataclasses.replace(one, inputs={**one.inputs, "uniformBucketLevelAccess": False})
+        if (one.type, one.name) == ("gcp:storage/bucket:Bucket", "mlflow-artifacts")
+        else one
+        for one in graph.resources
+    ]
+    world.graph = dataclasses.replace(graph, resources=resources)
 
 
 def _application(location: str = "europe-west", status: str = "SERVING") -> Callable[[World], None]:
@@ -425,16 +436,22 @@ CASES: Mapping[str, tuple[Case, ...]] = {
         ),
     ),
     "aws quota of vCPUs": (
-        Case("prod", _quota("L-1216C47A", 5), "0 are in use, 8 are needed", "service.minTasks"),
+        Case("prod", _quota("L-1216C47A", 5), "0 are in use, and the stack needs 8 more", "service.minTasks"),
         # 2 x 2 for a rollout, and one t3.small that runs.
-        Case("dev", _instances, "2 are in use, 4 are needed", "Service Quotas", prepare=_quota("L-1216C47A", 5)),
+        Case(
+            "dev",
+            _instances,
+            "2 are in use, and the stack needs 4 more",
+            "Service Quotas",
+            prepare=_quota("L-1216C47A", 5),
+        ),
     ),
     "aws quota of addresses": (Case("dev", _addresses, "5 are in use", "network.egress"),),
     "aws quota of VPCs": (Case("dev", _vpcs, "5 are in use", "network.vpcId"),),
     "aws quota of internet gateways": (Case("dev", _gateways, "5 are in use", "network.egress"),),
     "aws quota of NAT gateways": (Case("dev", _nat_gateways, "5 are in use", "network.egress"),),
     "aws quota of load balancers": (
-        Case("dev", _quota("L-53DA6B97", 0), "0 are in use, 1 are needed", "Service Quotas"),
+        Case("dev", _quota("L-53DA6B97", 0), "0 are in use, and the stack needs 1 more", "Service Quotas"),
     ),
     "aws quota of tracking servers": (
         Case(
@@ -746,6 +763,15 @@ CASES: Mapping[str, tuple[Case, ...]] = {
             _policy("sql.restrictPublicIp", booleanPolicy={"enforced": True}),
             "public address",
             "database.privateIp",
+        ),
+    ),
+    "gcp policy storage.uniformBucketLevelAccess": (
+        Case(
+            "gcp-dev",
+            _fine_grained_bucket,
+            "bucket mlflow-artifacts has no uniform access",
+            "uniform_bucket_level_access",
+            prepare=_policy("storage.uniformBucketLevelAccess", booleanPolicy={"enforced": True}),
         ),
     ),
     "gcp policy iam.allowedPolicyMemberDomains": (

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ class FakeMachine(Machine):
         super().__init__(ROOT, {"PATH": "", "HOME": str(home)})
         self.programs = {"pulumi", "docker"}
         self.free = 100 * 2**30
+        self.latency = 0.0
         self.export: dict[str, Any] = {"version": 3, "deployment": {"resources": []}}
         self.outputs: dict[tuple[str, ...], Output] = {
             ("pulumi", "version"): Output(0, "v3.260.0\n", ""),
@@ -96,6 +98,7 @@ class FakeMachine(Machine):
         self._export_command = ("pulumi", "stack", "export", "--stack", stack, "--non-interactive")
 
     def run(self, command: Sequence[str]) -> Output:
+        time.sleep(self.latency)
         if command[0] not in self.programs:
             raise FileNotFoundError(command[0])
         if tuple(command) == self._export_command and tuple(command) not in self.outputs:
