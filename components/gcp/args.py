@@ -103,10 +103,12 @@ class GcpDatabaseArgs(TypedDict):
     """Initial disk size in GB; the disk grows automatically. A larger value later gives a warning with the command that enlarges the disk."""
     private_ip: NotRequired[bool]
     """Give the instance a private IP address in a VPC and no public one. With a public IP address no network is authorized, and connections require a certificate of IAM (mutual TLS). Changing back from private to public replaces the instance."""
+    iam_authentication: NotRequired[bool]
+    """Log in to the database as MLflow's service account (IAM database authentication): there is no password, and no secret for it. A change creates another database user and deletes the previous one, not the data."""
     name: NotRequired[str]
     """Name of the database. A change creates another database and deletes the previous one."""
     user: NotRequired[str]
-    """Name of MLflow's database user."""
+    """Name of MLflow's database user; with iamAuthentication, it is that of the service account."""
     backup_count: NotRequired[int]
     """Number of daily backups to keep."""
     transaction_log_retention_days: NotRequired[int]

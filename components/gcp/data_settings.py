@@ -38,10 +38,13 @@ class DatabaseSettings(ValidatedArgs):
     """Give the instance a private IP address in a VPC and no public one. With a public IP address no network is
     authorized, and connections require a certificate of IAM (mutual TLS). Changing back from private to public replaces
     the instance."""
+    iam_authentication: bool = False
+    """Log in to the database as MLflow's service account (IAM database authentication): there is no password, and no
+    secret for it. A change creates another database user and deletes the previous one, not the data."""
     name: Text = "mlflow"
     """Name of the database. A change creates another database and deletes the previous one."""
     user: Text = "mlflow"
-    """Name of MLflow's database user."""
+    """Name of MLflow's database user; with iamAuthentication, it is that of the service account."""
     backup_count: int = Field(default=7, ge=1, le=365)
     """Number of daily backups to keep."""
     transaction_log_retention_days: int = Field(default=3, ge=1, le=7)
@@ -72,6 +75,8 @@ class DatabaseSettings(ValidatedArgs):
                     f"got {value!r}, expected up to {limit} letters, digits, underscores and hyphens, starting with a "
                     "letter.",
                 )
+        if self.iam_authentication and "user" in self.model_fields_set:
+            yield "user", "it applies to a user with a password: remove it, or iamAuthentication."
         # "backup retention should be > transaction log retention": terraform-google-modules/terraform-google-sql-db#785
         if self.transaction_log_retention_days > self.backup_count:
             yield (

@@ -19,17 +19,19 @@ class Database(pulumi.ComponentResource):
 
     connection_name: pulumi.Output[str]
     """PROJECT:REGION:INSTANCE."""
+    instance: sql.DatabaseInstance
+    """The instance."""
     instance_name: pulumi.Output[str]
     """Name of the instance."""
     ip_type: str
     """The instance's address that MLflow connects to: public or private."""
     database_name: str
     """Name of the database."""
-    user: str
-    """Name of MLflow's database user."""
-    password_secret: pulumi.Output[str]
-    """Secret Manager secret whose latest version is the password, projects/PROJECT/secrets/NAME."""
-    password_secret_id: pulumi.Output[str]
+    user: str | None
+    """Name of MLflow's database user; None with IAM database authentication, whose user identity.py creates."""
+    password_secret: pulumi.Output[str] | None
+    """Secret Manager secret whose latest version is the password, projects/PROJECT/secrets/NAME; None without one."""
+    password_secret_id: pulumi.Output[str] | None
     """Secret Manager secret ID, the NAME above."""
     retained_on_destroy: list[str]
     """Resources that remain after a destroy, with the reason."""
@@ -43,16 +45,21 @@ class Database(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("mlflow:gcp:Database", deployment.logical_name("database"), {}, opts)
-        password = Password(deployment, opts=pulumi.ResourceOptions(parent=self))
+        iam = args.iam_authentication
+        password = None if iam else Password(deployment, opts=pulumi.ResourceOptions(parent=self))
         instance = self._instance(deployment, args, network)
-        self._create_database_and_user(deployment, args, instance, password)
+        self._create_database(deployment, args, instance)
+        if password is not None:
+            self._create_user(deployment, args, instance, password)
         self._warn_of_smaller_disk(deployment, args, instance)
 
+        self.instance = instance
         self.connection_name = instance.connection_name
         self.instance_name = instance.name
         self.ip_type = "private" if args.private_ip else "public"
-        self.database_name, self.user = args.name, args.user
-        self.password_secret, self.password_secret_id = password.secret, password.secret_id
+        self.database_name, self.user = args.name, None if iam else args.user
+        self.password_secret = None if password is None else password.secret
+        self.password_secret_id = None if password is None else password.secret_id
         self.retained_on_destroy = list(_retained(args))
         self.register_outputs(
             {
@@ -98,10 +105,7 @@ class Database(pulumi.ComponentResource):
         size = instance.settings.apply(lambda settings: settings.disk_size)
         pulumi.Output.all(instance.name, size).apply(lambda known: warn(*known))
 
-    def _create_database_and_user(
-        self, deployment: Deployment, args: DatabaseSettings, instance: sql.DatabaseInstance, password: Password
-    ) -> None:
-        protect = deployment.deletion_protection
+    def _create_database(self, deployment: Deployment, args: DatabaseSettings, instance: sql.DatabaseInstance) -> None:
         sql.Database(
             deployment.logical_name("database"),
             project=deployment.project,
@@ -110,13 +114,17 @@ class Database(pulumi.ComponentResource):
             charset="utf8mb4",
             opts=pulumi.ResourceOptions(
                 parent=self,
-                protect=protect,
+                protect=deployment.deletion_protection,
                 deleted_with=instance,
                 # Imported databases keep theirs: a change affects new tables only, whose foreign keys could then not
                 # reference existing tables.
                 ignore_changes=["charset", "collation"],
             ),
         )
+
+    def _create_user(
+        self, deployment: Deployment, args: DatabaseSettings, instance: sql.DatabaseInstance, password: Password
+    ) -> None:
         sql.User(
             deployment.logical_name("database"),
             project=deployment.project,
@@ -124,7 +132,12 @@ class Database(pulumi.ComponentResource):
             name=args.user,
             password=password.value,
             # After the secret: when the database rejects the old password, MLflow reads the new one from the secret.
-            opts=pulumi.ResourceOptions(parent=self, protect=protect, deleted_with=instance, depends_on=[password]),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                protect=deployment.deletion_protection,
+                deleted_with=instance,
+                depends_on=[password],
+            ),
         )
 
 
@@ -156,6 +169,12 @@ def _settings(deployment: Deployment, args: DatabaseSettings, network: Network) 
             ssl_mode="ENCRYPTED_ONLY",
             # The default depends on the time of creation.
             server_ca_mode="GOOGLE_MANAGED_INTERNAL_CA",
+        ),
+        database_flags=(
+            # https://cloud.google.com/sql/docs/mysql/create-edit-iam-instances
+            [sql.DatabaseInstanceSettingsDatabaseFlagArgs(name="cloudsql_iam_authentication", value="on")]
+            if args.iam_authentication
+            else None
         ),
         # Cloud SQL's own protection; the provider's deletion_protection covers Pulumi only.
         deletion_protection_enabled=deployment.deletion_protection,

@@ -48,8 +48,9 @@ class GcpMlflow(pulumi.ComponentResource):
     """Name of the artifact bucket."""
     connection_name: pulumi.Output[str]
     """Connection name of the Cloud SQL instance, PROJECT:REGION:NAME."""
-    password_secret: pulumi.Output[str]
-    """Secret Manager secret with the database password, projects/PROJECT/secrets/NAME."""
+    password_secret: pulumi.Output[str | None]
+    """Secret Manager secret with the database password, projects/PROJECT/secrets/NAME; None with
+    database.iamAuthentication."""
     oauth_client_secret: pulumi.Output[str | None]
     """Secret Manager secret with the OAuth client secret; None with app.mode existing."""
     dashboard_url: pulumi.Output[str | None]
@@ -173,7 +174,7 @@ class GcpMlflow(pulumi.ComponentResource):
         self.client_service_account = iap_access.client_service_account
         self.bucket = artifacts.bucket
         self.connection_name = database.connection_name
-        self.password_secret = database.password_secret
+        self.password_secret = pulumi.Output.from_input(database.password_secret)
         self.oauth_client_secret = app.oauth_client_secret
         self.dashboard_url = monitoring.dashboard_url
         self.retained_on_destroy = pulumi.Output.from_input(

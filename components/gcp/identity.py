@@ -5,7 +5,7 @@ clients that access the bucket directly.
 """
 
 import pulumi
-from pulumi_gcp import artifactregistry, compute, projects, secretmanager, serviceaccount, storage
+from pulumi_gcp import artifactregistry, compute, projects, secretmanager, serviceaccount, sql, storage
 
 from .artifacts import Artifacts
 from .database import Database
@@ -19,6 +19,8 @@ class Identity(pulumi.ComponentResource):
 
     email: pulumi.Output[str]
     """E-mail address of the service account."""
+    database_user: pulumi.Input[str]
+    """Name of MLflow's database user."""
 
     def __init__(
         self,
@@ -44,18 +46,20 @@ class Identity(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, protect=deployment.deletion_protection),
         )
         self.email = account.email
-        self._grant_on_project(deployment, account)
+        self._grant_on_project(deployment, account, iam_login=database.user is None)
         self._grant_on_resources(deployment, account, artifacts, database, image)
+        self.database_user = database.user or self._create_database_user(deployment, account, database)
         if network.subnetwork is not None:
             self._grant_to_service_agent(deployment, network, network.subnetwork, number)
         self.register_outputs({"email": self.email})
 
-    def _grant_on_project(self, deployment: Deployment, account: serviceaccount.Account) -> None:
+    def _grant_on_project(self, deployment: Deployment, account: serviceaccount.Account, *, iam_login: bool) -> None:
         roles = {
             "logs": "roles/logging.logWriter",
             "metrics": "roles/monitoring.metricWriter",
             # Cloud SQL has no IAM on single instances.
             "database": "roles/cloudsql.client",
+            **({"login": "roles/cloudsql.instanceUser"} if iam_login else {}),
         }
         for what, role in roles.items():
             projects.IAMMember(
@@ -81,14 +85,15 @@ class Identity(pulumi.ComponentResource):
             member=account.member,
             opts=self._child,
         )
-        secretmanager.SecretIamMember(
-            deployment.logical_name("server-password"),
-            project=deployment.project,
-            secret_id=database.password_secret_id,
-            role="roles/secretmanager.secretAccessor",
-            member=account.member,
-            opts=self._child,
-        )
+        if database.password_secret_id is not None:
+            secretmanager.SecretIamMember(
+                deployment.logical_name("server-password"),
+                project=deployment.project,
+                secret_id=database.password_secret_id,
+                role="roles/secretmanager.secretAccessor",
+                member=account.member,
+                opts=self._child,
+            )
         if image.source_repository is not None:
             artifactregistry.RepositoryIamMember(
                 deployment.logical_name("server-image"),
@@ -99,6 +104,26 @@ class Identity(pulumi.ComponentResource):
                 member=account.member,
                 opts=self._child,
             )
+
+    def _create_database_user(
+        self, deployment: Deployment, account: serviceaccount.Account, database: Database
+    ) -> pulumi.Output[str]:
+        """The user for IAM database authentication; its name is the account's, up to @ (at most 30 characters)."""
+        user = sql.User(
+            deployment.logical_name("server"),
+            project=deployment.project,
+            instance=database.instance.name,
+            # For MySQL the e-mail address: the provider and Cloud SQL shorten it.
+            # https://cloud.google.com/sql/docs/mysql/add-manage-iam-users
+            name=account.email,
+            type="CLOUD_IAM_SERVICE_ACCOUNT",
+            # The role that a user with a password gets.
+            database_roles=["cloudsqlsuperuser"],
+            opts=pulumi.ResourceOptions(
+                parent=self, protect=deployment.deletion_protection, deleted_with=database.instance
+            ),
+        )
+        return user.name.apply(lambda name: name.partition("@")[0])
 
     def _grant_to_service_agent(
         self, deployment: Deployment, network: Network, subnetwork: pulumi.Output[str], number: pulumi.Input[str]

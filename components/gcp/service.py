@@ -75,7 +75,7 @@ class Service(pulumi.ComponentResource):
             service_account=identity.email,
             env_variables={
                 **_service_environment(args, self.url, self.host, app, roles),
-                **_data_environment(database, artifacts, access),
+                **_data_environment(database, artifacts, identity, access),
             },
             network=_network(network),
             resources=appengine.FlexibleAppVersionResourcesArgs(
@@ -140,13 +140,17 @@ def _service_environment(
     }
 
 
-def _data_environment(database: Database, artifacts: Artifacts, access: str) -> Mapping[str, pulumi.Input[str]]:
+def _data_environment(
+    database: Database, artifacts: Artifacts, identity: Identity, access: str
+) -> Mapping[str, pulumi.Input[str]]:
+    secret = database.password_secret
+    login = {mlflow_environment.DATABASE_IAM_LOGIN: "on"}
     return {
         mlflow_environment.DATABASE_INSTANCE: database.connection_name,
         mlflow_environment.DATABASE_IP_TYPE: database.ip_type,
         mlflow_environment.DATABASE_NAME: database.database_name,
-        mlflow_environment.DATABASE_USER: database.user,
-        mlflow_environment.DATABASE_PASSWORD_SECRET: database.password_secret,
+        mlflow_environment.DATABASE_USER: identity.database_user,
+        **(login if secret is None else {mlflow_environment.DATABASE_PASSWORD_SECRET: secret}),
         mlflow_environment.ARTIFACTS: artifacts.url,
         mlflow_environment.ARTIFACT_ACCESS: access,
     }

@@ -48,7 +48,7 @@ DISPLAYED_INPUTS: dict[str, tuple[str, ...]] = {
         "settings.ipConfiguration.ipv4Enabled",
         "deletionProtection",
     ),
-    "gcp:sql/user:User": ("name", "password"),
+    "gcp:sql/user:User": ("name", "type", "password"),
     "gcp:storage/bucket:Bucket": ("location", "publicAccessPrevention", "versioning.enabled", "forceDestroy"),
     "gcp:storage/bucketIAMMember:BucketIAMMember": ("bucket", "role", "member"),
     "gcp:storage/bucketObject:BucketObject": ("bucket", "name"),

@@ -7,7 +7,7 @@ from ..graph import Graph, Resource, dig
 from ..names import ResourceNames
 from . import firewall_rules
 from .iam_bindings import IAP_ACCESS, PUBLIC, Binding, bindings, display_member, service_of
-from .resource_types import APPLICATION, BUCKET, DATABASE, FLEXIBLE, STANDARD
+from .resource_types import APPLICATION, BUCKET, DATABASE, DATABASE_USER, FLEXIBLE, STANDARD
 
 # Environment variables of a proxy behind Identity-Aware Proxy: components/proxy_environment.py.
 _AUDIENCE, _RULES = "MLFLOW_PROXY_IAP_AUDIENCE", "MLFLOW_PROXY_ROLE_RULES"
@@ -120,13 +120,20 @@ def _databases(graph: Graph, found: Sequence[Binding]) -> Iterator[Ingress]:
             )
             certificate = f"Cloud SQL client certificate (cloudsql.client: {', '.join(clients) or 'no member'})"
             port = f"{_CONNECTOR_PORT} TLS"
-            yield Ingress(_INTERNET, database.name, port, "", f"{certificate}, then password")
+            yield Ingress(_INTERNET, database.name, port, "", f"{certificate}, then {_login(graph, database)}")
         network = dig(ip, "privateNetwork")
         if network:
             encrypted = dig(ip, "sslMode") == "ENCRYPTED_ONLY"
-            password = "password over TLS" if encrypted else "password, TLS optional"
+            password = f"{_login(graph, database)}{' over TLS' if encrypted else ', TLS optional'}"
             source = f"VPC {names.display(network).rpartition('/')[2]}"
             yield Ingress(source, database.name, _MYSQL_PORT, "", password)
+
+
+def _login(graph: Graph, database: Resource) -> str:
+    """How users of the database log in."""
+    users = [user for user in graph.of(DATABASE_USER) if user.inputs.get("instance") == database.outputs.get("name")]
+    by_iam = [user for user in users if str(user.inputs.get("type")).startswith("CLOUD_IAM")]
+    return "access token" if users and by_iam == users else "password"
 
 
 def _buckets(graph: Graph, found: Sequence[Binding]) -> Iterator[Ingress]:

@@ -13,6 +13,7 @@ _DESCRIPTIONS: Mapping[str, str] = {
     "roles/artifactregistry.createOnPushWriter": "push images, and create repositories by a push",
     "roles/artifactregistry.reader": "pull images",
     "roles/cloudsql.client": "connect to Cloud SQL",
+    "roles/cloudsql.instanceUser": "log in to Cloud SQL by IAM",
     "roles/compute.networkUser": "create instances in it",
     "roles/iam.serviceAccountOpenIdTokenCreator": "create ID tokens for it",
     "roles/iam.serviceAccountTokenCreator": "create tokens and signatures for it",

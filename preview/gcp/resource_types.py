@@ -4,6 +4,7 @@ APPLICATION = "gcp:appengine/application:Application"
 FLEXIBLE = "gcp:appengine/flexibleAppVersion:FlexibleAppVersion"
 STANDARD = "gcp:appengine/standardAppVersion:StandardAppVersion"
 DATABASE = "gcp:sql/databaseInstance:DatabaseInstance"
+DATABASE_USER = "gcp:sql/user:User"
 BUCKET = "gcp:storage/bucket:Bucket"
 SECRET = "gcp:secretmanager/secret:Secret"  # noqa: S105 - a type token
 REPOSITORY = "gcp:artifactregistry/repository:Repository"

@@ -129,6 +129,21 @@ CHANGES = {
     ),
     "database.name": Change({"database": {"name": "other"}}, ("replace Database", "update FlexibleAppVersion")),
     "database.user": Change({"database": {"user": "other"}}, ("replace User", "update FlexibleAppVersion")),
+    "database.iamAuthentication": Change(
+        {"database": {"iamAuthentication": True}},
+        (
+            "create IAMMember",
+            "create User",
+            "delete Password",
+            "delete RandomPassword",
+            "delete Secret",
+            "delete SecretIamMember",
+            "delete SecretVersion",
+            "delete User",
+            "update DatabaseInstance",
+            "update FlexibleAppVersion",
+        ),
+    ),
     "database.backupCount": Change({"database": {"backupCount": 14}}, ("update DatabaseInstance",)),
     "database.transactionLogRetentionDays": Change(
         {"database": {"transactionLogRetentionDays": 5}}, ("update DatabaseInstance",)

@@ -86,6 +86,11 @@ SCENARIOS = (
         ),
     ),
     Scenario(
+        name="iam-database-login",
+        about="IAM database authentication instead of a password",
+        config=config({"database": {"iamAuthentication": True}}),
+    ),
+    Scenario(
         name="existing-application",
         about="an existing, unmanaged App Engine application",
         config=config({"app": {"mode": "existing"}}, None),

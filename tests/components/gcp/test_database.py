@@ -168,6 +168,18 @@ def test_private_instance_depends_on_the_connection(vpc: str | None) -> None:
     assert connection.urn in only(graph, INSTANCE).dependencies
 
 
+def test_iam_login_needs_no_password() -> None:
+    graph, outputs = record_database(iam_authentication=True)
+    assert not {PASSWORD, SECRET_TYPE, SECRET_VERSION, USER} & {resource.type for resource in graph.resources}
+    flag = {"name": "cloudsql_iam_authentication", "value": "on"}
+    assert only(graph, INSTANCE).inputs["settings"]["databaseFlags"] == [flag]
+    assert (outputs["user"], outputs["password_secret"]) == (None, None)
+
+
+def test_password_login_sets_no_flag() -> None:
+    assert "databaseFlags" not in instance_settings()
+
+
 def test_image_accepts_the_secret_name() -> None:
     _, outputs = record_database()
     image_settings = Settings.from_env(app_environment(outputs, {}))

@@ -26,7 +26,12 @@ DIGEST = f"sha256:{'0' * 64}"
 
 
 def record_identity(
-    *, private: bool = False, network: dict[str, Any] | None = None, location: str = "europe-west", image: str = ""
+    *,
+    private: bool = False,
+    iam: bool = False,
+    network: dict[str, Any] | None = None,
+    location: str = "europe-west",
+    image: str = "",
 ) -> tuple[Graph, str]:
     """(graph, the account's e-mail address)."""
     emails: list[str] = []
@@ -37,7 +42,7 @@ def record_identity(
         identity = Identity(
             deployment,
             artifacts=Artifacts(deployment, ArtifactsSettings()),
-            database=Database(deployment, DatabaseSettings(private_ip=private), network=vpc),
+            database=Database(deployment, DatabaseSettings(private_ip=private, iam_authentication=iam), network=vpc),
             image=Image(deployment, ImageSettings(image_uri=image or None)),
             network=vpc,
             number=NUMBER,
@@ -79,6 +84,17 @@ def test_service_account_has_required_roles_only() -> None:
         "roles/secretmanager.secretAccessor": ON_SECRET,
     }
     assert len(iam_members(graph)) == 6
+
+
+def test_iam_login_has_a_database_user_and_no_password() -> None:
+    graph, email = record_identity(iam=True)
+    roles = roles_of(graph, email)
+    assert roles["roles/cloudsql.instanceUser"] == ON_PROJECT
+    assert "roles/secretmanager.secretAccessor" not in roles
+    inputs = only(graph, "gcp:sql/user:User").inputs
+    assert (inputs["name"], inputs["type"]) == (email, "CLOUD_IAM_SERVICE_ACCOUNT")
+    assert "password" not in inputs
+    assert len(email.partition("@")[0]) <= 32
 
 
 def test_roles_are_granted_on_the_created_resources() -> None:

@@ -112,6 +112,7 @@ def test_new_vpc_allows_google_front_end_ranges_only(scenario: Scenario) -> None
 ALLOWED_ROLES: Mapping[str, set[str]] = {
     "gcp:projects/iAMMember:IAMMember": {
         "roles/cloudsql.client",
+        "roles/cloudsql.instanceUser",
         "roles/logging.logWriter",
         "roles/monitoring.metricWriter",
         # For the placeholder's image.
@@ -191,7 +192,8 @@ def test_secrets_are_secret_and_outputs_are_not(scenario: Scenario) -> None:
     for secret_version in graph.of(SECRET_VERSION):
         assert secret_version.inputs["secretData"] == SECRET
     for user in graph.of("gcp:sql/user:User"):
-        assert user.inputs["password"] == SECRET
+        by_iam = user.inputs.get("type") == "CLOUD_IAM_SERVICE_ACCOUNT"
+        assert user.inputs.get("password") == (None if by_iam else SECRET)
     for version in graph.of(VERSION):
         assert SECRET not in version.inputs["envVariables"].values()
     # Outputs are not secret, although some depend on objects with secrets.

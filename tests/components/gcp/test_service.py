@@ -18,6 +18,7 @@ from .helpers import HOST, NUMBER, PROJECT, only, record_stack, transitive_depen
 VERSION = "gcp:appengine/flexibleAppVersion:FlexibleAppVersion"
 SPLIT = "gcp:appengine/engineSplitTraffic:EngineSplitTraffic"
 IMAGE_VARIABLES = {name for name, *_ in (*image.Settings.table(), *ProxySettings.table())}
+IAM = {"database": {"iamAuthentication": True}}
 PRIVATE = {"database": {"privateIp": True}}
 CONFIGURATIONS: Mapping[str, Mapping[str, Any]] = {
     "default settings": {},
@@ -79,6 +80,19 @@ def test_database_is_connected_by_its_connection_name(settings: Mapping[str, Any
     assert (app_settings.database_instance, app_settings.database_ip_type) == (connection, ip_type)
     # No Cloud SQL Auth Proxy of App Engine: GoogleCloudPlatform/cloud-sql-proxy#2317.
     assert "betaSettings" not in version_inputs(settings)
+
+
+def test_iam_login_uses_the_name_of_the_service_account() -> None:
+    graph = record_stack(IAM)
+    app_settings, _ = image_settings(IAM)
+    (account,) = [
+        account for account in graph.of("gcp:serviceaccount/account:Account") if account.name == "mlflow-server"
+    ]
+    assert app_settings.database_iam_login
+    assert app_settings.database_user == account.inputs["accountId"]
+    assert not app_settings.database_password_secret
+    (component,) = graph.of("mlflow:index:GcpMlflow")
+    assert component.outputs.get("password_secret") is None
 
 
 def test_public_database_needs_no_network() -> None:

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...kind import CloudError, CreateRequest, Name, Problems, Reference, Values
 from ..common import among, between, group, known, matches
+from .identity import ACCOUNT
 from .network import BY, CONNECTION, NETWORK, SQL, same_network
 from .project import PROJECT, in_region, label_problems, of_google, self_link
 
@@ -233,17 +234,41 @@ def _instance_changed(resource: "Resource", cloud: "Cloud") -> None:
 
 def _user(request: CreateRequest) -> tuple[str, dict[str, object]]:
     host = request.inputs.get("host") or "%"
-    return f"{request.inputs['name']}/{host}/{request.inputs['instance']}", {"host": host, "sqlServerUserDetails": []}
+    email = request.inputs["name"] if _by_iam(request.inputs) else ""
+    computed: dict[str, object] = {"host": host, "iamEmail": email, "sqlServerUserDetails": []}
+    return f"{request.inputs['name']}/{host}/{request.inputs['instance']}", computed
+
+
+def _by_iam(inputs: Values) -> bool:
+    return str(known(inputs, "type") or "").startswith("CLOUD_IAM_")
 
 
 def _user_problems(inputs: Values) -> Problems:
-    if known(inputs, "name") is not None and len(inputs["name"]) > 32:
-        yield "name", "expected at most 32 characters"
+    # https://cloud.google.com/sql/docs/mysql/add-manage-iam-users: an e-mail address, which MySQL's name is made of.
+    name, limit = known(inputs, "name"), 32
+    if name is not None and len(name.partition("@")[0] if _by_iam(inputs) else name) > limit:
+        yield "name", f"expected at most {limit} characters"
+    if name is not None and _by_iam(inputs) and "@" not in name:
+        yield "name", "expected an e-mail address"
+    if _by_iam(inputs) and (inputs.get("password") or inputs.get("passwordWo") or inputs.get("host")):
+        yield "type", "an IAM user has neither password nor host"
+    yield from among(inputs, "type", ("BUILT_IN", "CLOUD_IAM_USER", "CLOUD_IAM_SERVICE_ACCOUNT", "CLOUD_IAM_GROUP", ""))
     if inputs.get("password") and inputs.get("passwordWo"):
         yield "password", "conflicts with passwordWo"
     if not inputs.get("password") and not inputs.get("passwordWo") and known(inputs, "type") in (None, "BUILT_IN"):
         yield "password", "required for a built-in user"
     yield from among(inputs, "deletionPolicy", ("DELETE", "ABANDON", "PREVENT", ""))
+
+
+def _user_fits(resource: "Resource", cloud: "Cloud") -> None:
+    if not _by_iam(resource.inputs):
+        return
+    instance = cloud.find(resource.inputs["instance"], (INSTANCE,), ("name",))
+    flags: list[Any] = group(instance.inputs, "settings").get("databaseFlags") or []
+    if {"name": "cloudsql_iam_authentication", "value": "on"} not in flags:
+        raise CloudError("googleapi: Error 400: Invalid request: the flag cloudsql_iam_authentication is off., invalid")
+    if resource.inputs["type"] == "CLOUD_IAM_SERVICE_ACCOUNT":
+        cloud.find(resource.inputs["name"], (ACCOUNT,), ("email",))
 
 
 KINDS = (
@@ -285,6 +310,7 @@ KINDS = (
         name=Name(),
         references=(_OF_INSTANCE,),
         check=_user_problems,
+        on_create=_user_fits,
         # For MySQL it changes the existing user.
         overwrites=True,
     ),
