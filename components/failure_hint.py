@@ -3,16 +3,15 @@
 import pulumi
 
 
-def failure_hint(name: str, hint: str, *, except_for: str | None = None) -> pulumi.ResourceHookBinding:
-    """A hook that adds ``hint`` to the errors of a failed creation or update. ``name`` is unique in the program.
+def failure_hint(name: str, hint: str) -> pulumi.ResourceHookBinding:
+    """Hooks that print ``hint`` before a creation or update starts. ``name`` is unique in the program.
 
-    Errors that contain ``except_for`` are left to other hooks: a hint ends the operation, which they may repeat.
+    The engine prints it next to the errors of a failed run. It calls no error hook if the provider has created the
+    resource and then waits in vain, as for an ECS service (pulumi 3.260.0, ErrorResourceInitFailed).
     """
 
-    def explain(args: pulumi.ErrorHookArgs) -> bool:
-        if args.failed_operation == "delete" or (except_for is not None and except_for in args.errors[0]):
-            return False
-        # The engine reports this error instead of the provider's. The last error is the first one.
-        raise pulumi.RunError(f"{args.errors[0]}\n{hint}")
+    def announce(args: pulumi.ResourceHookArgs) -> None:
+        pulumi.log.info(f"If {args.name} fails: {hint}")
 
-    return pulumi.ResourceHookBinding(on_error=[pulumi.ErrorHook(name, explain)])
+    hook = pulumi.ResourceHook(name, announce)
+    return pulumi.ResourceHookBinding(before_create=[hook], before_update=[hook])

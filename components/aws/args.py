@@ -46,7 +46,7 @@ class AwsTrackingArgs(TypedDict):
     maintenance_window: NotRequired[str]
     """Start of SageMaker's weekly maintenance window in UTC, such as Tue:03:30."""
     automatic_model_registration: NotRequired[bool]
-    """Also register MLflow models in the SageMaker Model Registry."""
+    """Also register MLflow models in the SageMaker Model Registry. On a running tracking server, `up` cannot switch it off."""
     artifact_prefix: NotRequired[str]
     """Key prefix of artifacts in the bucket. A change creates a new, empty app or server."""
     noncurrent_version_days: NotRequired[int]

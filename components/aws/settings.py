@@ -52,7 +52,8 @@ class TrackingSettings(ValidatedArgs):
     maintenance_window: Text | None = None
     """Start of SageMaker's weekly maintenance window in UTC, such as Tue:03:30."""
     automatic_model_registration: bool = False
-    """Also register MLflow models in the SageMaker Model Registry."""
+    """Also register MLflow models in the SageMaker Model Registry. On a running tracking server, `up` cannot switch it
+    off."""
     artifact_prefix: Text = "mlflow"
     """Key prefix of artifacts in the bucket. A change creates a new, empty app or server."""
     noncurrent_version_days: int = Field(default=7, ge=1, le=3650)

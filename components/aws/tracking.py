@@ -75,6 +75,7 @@ class Tracking(pulumi.ComponentResource):
             # An update in place has left servers stuck, and existing runs would point to the old location.
             replace_on_changes=["artifact_store_uri"],
             protect=deployment.deletion_protection,
+            hooks=_refusals(deployment, app=self.serverless),
         )
         if self.serverless:
             return self._app(deployment, args, role, artifacts, opts)
@@ -136,3 +137,51 @@ class Tracking(pulumi.ComponentResource):
             opts=opts,
         )
         return server.arn
+
+
+def _refusals(deployment: Deployment, *, app: bool) -> pulumi.ResourceHookBinding:
+    """A hook that refuses updates that the provider would report as done, although SageMaker did not do them."""
+
+    def refuse(args: pulumi.ResourceHookArgs) -> None:
+        old, new = dict(args.old_inputs or {}), dict(args.new_inputs or {})
+        if old == new:
+            raise pulumi.RunError(_failed_before(args.urn, args.id, app=app))
+        # The provider leaves `false` out of its request (hashicorp/terraform-provider-aws,
+        # internal/service/sagemaker/mlflow_tracking_server.go, GetOk).
+        if old.get("automaticModelRegistration") is True and new.get("automaticModelRegistration") is False:
+            raise pulumi.RunError(
+                "tracking.automaticModelRegistration: Pulumi's AWS provider cannot switch it off. Switch it off with "
+                f"`aws sagemaker update-mlflow-tracking-server --tracking-server-name {args.id} "
+                "--no-automatic-model-registration`, then run `pulumi refresh`, then `pulumi up`."
+            )
+
+    hook = pulumi.ResourceHook(
+        deployment.logical_name("tracking-update"), refuse, pulumi.ResourceHookOptions(on_dry_run=True)
+    )
+    return pulumi.ResourceHookBinding(before_update=[hook])
+
+
+def _failed_before(urn: str, resource_id: str, *, app: bool) -> str:
+    """The error for an update without a change: the engine runs one if the last creation or update failed.
+
+    The provider stores the resource before it waits for SageMaker, and reads no status afterwards: without this error,
+    the next `pulumi up` would be successful (hashicorp/terraform-provider-aws, mlflow_tracking_server.go,
+    mlflow_app.go).
+    """
+    if app:
+        what, show = "MLflow app", f"aws sagemaker describe-mlflow-app --arn {resource_id} --query Status"
+        again = f"`pulumi up --replace '{urn}'`"
+    else:
+        what = "tracking server"
+        show = (
+            f"aws sagemaker describe-mlflow-tracking-server --tracking-server-name {resource_id} "
+            "--query TrackingServerStatus"
+        )
+        # A replacement would be created first, under the same name.
+        again = f"`pulumi destroy --target '{urn}'`, then `pulumi up`"
+    return (
+        f"The last creation or update of the {what} failed. Look at its status: `{show}`. Created or Updated: run "
+        f"`pulumi refresh`, then `pulumi up`. CreateFailed: it has no runs; create it again with {again}, with "
+        f"deletionProtection after `pulumi state unprotect '{urn}'`. UpdateFailed: correct the cause, repeat the "
+        "update in SageMaker's console, then run `pulumi refresh`."
+    )

@@ -11,7 +11,6 @@ from pulumi_gcp import appengine
 from .. import mlflow_environment, proxy_environment
 from ..failure_hint import failure_hint
 from ..roles import RoleRules
-from . import apis
 from .app_engine import AppEngine
 from .artifacts import Artifacts
 from .database import Database
@@ -105,7 +104,6 @@ class Service(pulumi.ComponentResource):
                     deployment.logical_name("version-failed"),
                     "The log says why MLflow did not start; the command that prints it is in docs/gcp.md, Logs and "
                     "alerts.",
-                    except_for=apis.NOT_IN_EFFECT,
                 ),
             ),
         )

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from tests.doubles.provider.cloud import Cloud, Resource
+from tests.doubles.provider.kinds.aws.sagemaker import APP, TRACKING_SERVER
 from tests.doubles.provider.kinds.gcp import app_engine, identity, secrets, storage
 from tests.doubles.provider.kinds.gcp.project import PROJECT
 from tests.doubles.provider.kinds.images import IMAGE
@@ -93,8 +94,11 @@ def unexplained_leftovers(cloud: Cloud, retained: Iterable[str]) -> list[str]:
 def clean_up_manually(engine: Engine) -> None:
     """Handle orphans after a failed `up`, as docs/reliability.md describes.
 
-    Resources that the next creation overwrites may stay. The application of a project can only be imported.
+    Resources that the next creation overwrites may stay. The application of a project can only be imported. An MLflow
+    app or tracking server that exists is updated after a refresh only.
     """
+    if any(resource.get("initErrors") for resource in engine.resources if resource["type"] in (APP, TRACKING_SERVER)):
+        engine.refresh().ok()
     for orphan in orphans(engine):
         if orphan.kind.token == app_engine.APPLICATION:
             imported = {"app": {"mode": "import", "placeholder": True}}

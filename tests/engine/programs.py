@@ -31,10 +31,15 @@ def write(folder: Path, venv: Path, program: str | None = None) -> None:
     if program is not None:
         (folder / "__main__.py").write_text(textwrap.dedent(program), encoding="utf-8")
         return
-    for name in ("components", "proxy_app", "mlflow_app"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_packages(folder)
     for name in ("__main__.py", ".dockerignore"):
         shutil.copy(ROOT / name, folder)
+
+
+def copy_packages(folder: Path) -> None:
+    """Copy the packages that a program imports or builds images from."""
+    for name in ("components", "proxy_app", "mlflow_app"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def config_of(stack: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:

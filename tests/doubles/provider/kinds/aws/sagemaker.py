@@ -47,6 +47,14 @@ def _server(request: CreateRequest) -> tuple[str, dict[str, object]]:
     return name, outputs | {field: value for field, value in defaults.items() if request.inputs.get(field) is None}
 
 
+def _update_server(resource: "Resource", cloud: "Cloud") -> None:
+    _bucket_is_there(resource, cloud)
+    # The provider sends a boolean only if it is true (mlflow_tracking_server.go, Update).
+    before = cloud.get(TRACKING_SERVER, resource.id, {})
+    if before is not None and before.inputs.get("automaticModelRegistration"):
+        resource.inputs["automaticModelRegistration"] = True
+
+
 def _app_problems(inputs: Values) -> Problems:
     yield from matches(inputs, "name", _NAME % 255)
     yield from matches(inputs, "weeklyMaintenanceWindowStart", _WINDOW)
@@ -92,7 +100,7 @@ KINDS = (
         unique=(("trackingServerName",),),
         check=_server_problems,
         on_create=_bucket_is_there,
-        on_update=_bucket_is_there,
+        on_update=_update_server,
     ),
     Kind(
         token=APP,
