@@ -155,7 +155,8 @@ def test_two_components_in_one_stack_do_not_depend_on_each_other(cloud: str) -> 
 def test_components_of_both_clouds_with_the_same_name_have_separate_urns() -> None:
     def program() -> None:
         AwsMlflowProxy("mlflow", {})
-        GcpMlflow("mlflow", {**gcp.MINIMAL, "oauth_client_secret": "x"})
+        args: Any = {**gcp.MINIMAL, "oauth_client_secret": "x"}
+        GcpMlflow("mlflow", args)
 
     # The recorder refuses a URN that is taken.
     graph = record(program)

@@ -8,6 +8,7 @@ import pytest
 from tests.doubles.provider import schema
 from tests.doubles.provider.changes import changed_paths, table
 from tests.doubles.provider.cloud import Cloud
+from tests.doubles.provider.documents import DOCUMENTS
 from tests.doubles.provider.faults import EachOnce, Fault, Nth
 from tests.doubles.provider.kind import Name
 from tests.doubles.provider.kinds import KINDS
@@ -107,22 +108,6 @@ def test_container_definitions_match_the_ecs_model() -> None:
     assert not problems(kind, {**inputs, "containerDefinitions": valid})
 
 
-@pytest.mark.parametrize(
-    ("capabilities", "returned"),
-    [
-        ({"drop": ["ALL"]}, {"add": [], "drop": ["ALL"]}),
-        ({"add": [], "drop": ["ALL"]}, {"add": [], "drop": ["ALL"]}),
-    ],
-)
-def test_ecs_returns_both_lists_of_capabilities(capabilities: dict[str, Any], returned: dict[str, Any]) -> None:
-    container = {"name": "proxy", "image": "a", "memory": 128, "linuxParameters": {"capabilities": capabilities}}
-    inputs = {"family": "proxy", "containerDefinitions": json.dumps([container])}
-    (definition,) = json.loads(
-        KINDS["aws:ecs/taskDefinition:TaskDefinition"].normal_form(inputs)["containerDefinitions"]
-    )
-    assert definition["linuxParameters"]["capabilities"] == returned
-
-
 # -- names
 
 
@@ -150,10 +135,17 @@ def test_replacement_with_the_same_configured_name_needs_deletion_first() -> Non
 # -- changes
 
 
-def test_diff_compares_nested_fields_and_json_by_value() -> None:
-    old = {"a": {"b": [{"c": 1}, {"c": 2}]}, "policy": '{"x": 1, "y": 2}', "same": "s", "tags": {}}
-    new = {"a": {"b": [{"c": 1}, {"c": 3}]}, "policy": '{"y":2,"x":1}', "same": "s", "new": UNKNOWN}
-    assert list(changed_paths(old, new)) == ["a.b[1].c", "new"]
+def test_diff_compares_nested_fields_and_documents_by_value() -> None:
+    old = {"a": {"b": [{"c": 1}, {"c": 2}]}, "dashboardBody": '{"x": 1, "y": 2}', "text": "{}", "same": "s", "tags": {}}
+    new = {
+        "a": {"b": [{"c": 1}, {"c": 3}]},
+        "dashboardBody": '{"y":2,"x":1}',
+        "text": "{ }",
+        "same": "s",
+        "new": UNKNOWN,
+    }
+    documents = DOCUMENTS["aws:cloudwatch/dashboard:Dashboard"]
+    assert list(changed_paths(old, new, documents=documents)) == ["a.b[1].c", "new", "text"]
 
 
 def test_changed_group_replaces_a_capacity_provider_and_other_fields_do_not() -> None:

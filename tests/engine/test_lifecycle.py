@@ -105,6 +105,7 @@ class Lifecycle:
     up: Run
     second_up: Run
     refresh: Run
+    up_after_refresh: Run
     outputs: dict[str, Any]
     state: str
     resources: int
@@ -121,11 +122,23 @@ def lifecycle(request: pytest.FixtureRequest, start: Start) -> Lifecycle:
     stack = STACKS[request.param]
     engine = start(config=programs.config_of(stack.name, stack.settings), secrets=stack.secrets)
     preview, up, second_up = engine.preview(), engine.up(), engine.up("--expect-no-changes")
-    refresh = engine.refresh("--expect-no-changes")
+    refresh, up_after_refresh = engine.refresh("--expect-no-changes"), engine.up("--expect-no-changes")
     outputs = engine.outputs()
     state, resources = engine.state_file.read_text(encoding="utf-8"), len(engine.resources)
     account.add_usage(engine.double.cloud)
-    return Lifecycle(stack, engine, preview, up, second_up, refresh, outputs, state, resources, engine.destroy())
+    return Lifecycle(
+        stack,
+        engine,
+        preview,
+        up,
+        second_up,
+        refresh,
+        up_after_refresh,
+        outputs,
+        state,
+        resources,
+        engine.destroy(),
+    )
 
 
 def test_preview_has_the_steps_of_up(lifecycle: Lifecycle) -> None:
@@ -145,6 +158,10 @@ def test_second_up_changes_nothing(lifecycle: Lifecycle) -> None:
 
 def test_refresh_finds_no_changes(lifecycle: Lifecycle) -> None:
     assert lifecycle.refresh.ok().steps == []
+
+
+def test_up_after_refresh_changes_nothing(lifecycle: Lifecycle) -> None:
+    assert lifecycle.up_after_refresh.ok().steps == []
 
 
 def test_provider_functions_are_called(lifecycle: Lifecycle) -> None:

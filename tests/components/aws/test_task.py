@@ -11,7 +11,6 @@ from components.aws.task import container, environment
 from components.aws.timing import Timing
 from components.roles import RoleRules
 from preview.graph import SECRET
-from tests.doubles.provider.kinds import KINDS
 
 from .helpers import IMAGE_URI, TIMING, container_definition, record_stack
 
@@ -148,12 +147,6 @@ def test_container_definitions_contain_no_secret_and_no_missing_value() -> None:
     assert "null" not in text
     assert "None" not in text
     assert json.loads(text)[0]["image"] == IMAGE_URI
-
-
-@pytest.mark.parametrize("enable_execute_command", [False, True])
-def test_container_definitions_have_the_normal_form_that_ecs_returns(*, enable_execute_command: bool) -> None:
-    (task,) = record_stack({"service": {"enable_execute_command": enable_execute_command}}).of(TASK_DEFINITION)
-    assert KINDS[TASK_DEFINITION].normal_form(task.inputs) == task.inputs
 
 
 def test_runtime_platform_matches_the_architecture() -> None:

@@ -1,13 +1,13 @@
 """Diffs of inputs, and whether a change is an update or a replacement, from the replace tables."""
 
 import functools
-import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from .documents import Document
 from .kind import Values
 from .paths import values_at
 from .wire import UNKNOWN
@@ -77,10 +77,22 @@ def table() -> dict[str, Entry]:
     }
 
 
-def changed_paths(olds: Values, news: Values, retained: frozenset[str] = frozenset()) -> Iterator[str]:
-    """Yield paths whose values differ. Fields in ``retained`` may be missing; an unknown value counts as a change."""
+def changed_paths(
+    olds: Values,
+    news: Values,
+    retained: frozenset[str] = frozenset(),
+    documents: Mapping[str, Document] | None = None,
+) -> Iterator[str]:
+    """Yield paths whose values differ. Fields in ``retained`` may be missing; an unknown value counts as a change.
+
+    ``documents``: the JSON documents among the fields.
+    """
     for name in sorted({*olds, *news} - {"__defaults"}):
-        yield from _differences(olds.get(name), news.get(name), name, retained)
+        old, new, document = olds.get(name), news.get(name), (documents or {}).get(name)
+        if document is None or not isinstance(old, str) or not isinstance(new, str):
+            yield from _differences(old, new, name, retained)
+        elif not document.is_same(document.returned_text(old), new):
+            yield name
 
 
 def _plain(path: str) -> str:
@@ -103,11 +115,5 @@ def _differences(old: Any, new: Any, path: str, retained: frozenset[str]) -> Ite
 
 
 def _same(old: Any, new: Any) -> bool:
-    # The provider compares JSON documents by their values.
-    if isinstance(old, str) and isinstance(new, str) and old[:1] in "{[" and new[:1] in "{[":
-        try:
-            return json.loads(old) == json.loads(new)
-        except ValueError:
-            return old == new
     # The provider treats an empty value and a missing one as equal.
     return old == new or (not old and not new and not isinstance(old, bool | int) and not isinstance(new, bool | int))

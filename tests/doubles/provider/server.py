@@ -17,6 +17,7 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from . import calls, schema, wire
 from .changes import changed_paths, table
 from .cloud import Cloud, Resource
+from .documents import DOCUMENTS
 from .faults import Action, Fault, Plan, no_faults
 from .kind import REGION, CloudError, Values
 from .kinds import KINDS
@@ -212,7 +213,9 @@ class _Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def _paths(self, token: str, olds: Values, news: Values, state: Values) -> Iterator[str]:
         if token != IMAGE:
-            yield from changed_paths(KINDS[token].normal_form(olds), news, table()[token].retained)
+            yield from changed_paths(
+                KINDS[token].normal_form(olds), news, table()[token].retained, DOCUMENTS.get(token)
+            )
             return
         # The provider compares the files, and ignores registry passwords: provider/internal/image.go.
         yield from (path for path in changed_paths(olds, news) if not path.endswith(".password"))
@@ -283,7 +286,12 @@ def _state(resource: Resource) -> dict[str, Any]:
     if "labels" in resource.inputs:
         always["pulumiLabels"] = resource.inputs["labels"]
         always["effectiveLabels"] = {**resource.inputs["labels"], "goog-pulumi-provisioned": "true"}
-    return {name: value for name, value in {**always, **resource.outputs}.items() if name in outputs}
+    returned = {
+        name: document.returned_text(resource.inputs[name])
+        for name, document in DOCUMENTS.get(resource.kind.token, {}).items()
+        if isinstance(resource.inputs.get(name), str)
+    }
+    return {name: value for name, value in {**always, **resource.outputs, **returned}.items() if name in outputs}
 
 
 def _fail(context: Any, why: str) -> NoReturn:

@@ -1,6 +1,5 @@
 """ECS on EC2 instances, and the scaling of its services."""
 
-import copy
 import functools
 import json
 from typing import TYPE_CHECKING, Any, cast
@@ -115,21 +114,6 @@ def _task_problems(inputs: Values) -> Problems:
             yield path, f"{doubled.pop()} is in environment and in secrets"
         if container.get("secrets") and not inputs.get("executionRoleArn"):
             yield "executionRoleArn", "required for secrets"
-
-
-def _task_normal_form(inputs: Values) -> Values:
-    """ECS returns both lists of capabilities, an empty list for a missing one.
-
-    The provider (terraform-provider-aws, internal/service/ecs/container_definitions.go) treats the two forms as
-    different, and a change of the field is a replacement: braintrustdata/terraform-aws-braintrust-data-plane#335.
-    """
-    containers = json.loads(inputs["containerDefinitions"])
-    returned = copy.deepcopy(containers)
-    for container in returned:
-        linux = container.get("linuxParameters", {})
-        if "capabilities" in linux:
-            linux["capabilities"] = {"add": [], "drop": [], **linux["capabilities"]}
-    return inputs if returned == containers else {**inputs, "containerDefinitions": json.dumps(returned)}
 
 
 def _task(request: CreateRequest) -> tuple[str, dict[str, object]]:
@@ -261,7 +245,6 @@ KINDS = (
             Reference(path="taskRoleArn", kinds=(ROLE,), by=("arn",), blocks_delete=False),
         ),
         check=_task_problems,
-        normal_form=_task_normal_form,
     ),
     Kind(
         token=SERVICE,
