@@ -126,8 +126,12 @@ class GcpDatabaseArgs(TypedDict):
 class GcpNetworkArgs(TypedDict):
     """The VPC network of MLflow's instances."""
 
+    instance_ip: NotRequired[str]
+    """external: instances have external IP addresses, which the organization policy `compute.vmExternalIpAccess` may forbid; internal: they have none, and reach Google and others through Cloud NAT. One of external, internal."""
     vpc_name: NotRequired[str]
-    """Name of an existing VPC network; default: the project's `default` network, or a new one for a private database."""
+    """Name of an existing VPC network; default: the project's `default` network, or a new one for a private database or for instances without external IP addresses, which includes Cloud NAT."""
+    host_project: NotRequired[str]
+    """Project of the existing network, if it is a Shared VPC network of another project."""
     subnetwork: NotRequired[str]
     """Name of the existing network's subnetwork in App Engine's region."""
     cidr: NotRequired[str]

@@ -12,6 +12,7 @@ from . import regions
 from .sql_tiers import tier_problem
 
 _NETWORK = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_PROJECT = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
 
 
 class DatabaseSettings(ValidatedArgs):
@@ -97,9 +98,16 @@ class DatabaseSettings(ValidatedArgs):
 class NetworkSettings(ValidatedArgs):
     """The VPC network of MLflow's instances."""
 
+    production_defaults = {"instance_ip": "internal"}
+
+    instance_ip: Literal["external", "internal"] = "external"
+    """external: instances have external IP addresses, which the organization policy `compute.vmExternalIpAccess` may
+    forbid; internal: they have none, and reach Google and others through Cloud NAT."""
     vpc_name: Text | None = None
-    """Name of an existing VPC network; default: the project's `default` network, or a new one for a private
-    database."""
+    """Name of an existing VPC network; default: the project's `default` network, or a new one for a private database or
+    for instances without external IP addresses, which includes Cloud NAT."""
+    host_project: Text | None = None
+    """Project of the existing network, if it is a Shared VPC network of another project."""
     subnetwork: Text | None = None
     """Name of the existing network's subnetwork in App Engine's region."""
     cidr: Cidr = "10.44.0.0/20"
@@ -116,8 +124,15 @@ class NetworkSettings(ValidatedArgs):
                     name,
                     f"got {value!r}, expected the short name: up to 63 lowercase letters, digits and hyphens.",
                 )
+        if self.host_project is not None:
+            if not _PROJECT.fullmatch(self.host_project):
+                yield "host_project", f"got {self.host_project!r}, expected a project ID, such as network-team-1."
+            if self.instance_ip == "external":
+                yield "host_project", "App Engine requires instances without external IP addresses: set instanceIp."
+            if self.vpc_name is not None and self.subnetwork is None:
+                yield "host_project", "a Shared VPC network requires its subnetwork: set network.subnetwork, too."
         if self.vpc_name is None:
-            for name in ("subnetwork", "peered"):
+            for name in ("host_project", "subnetwork", "peered"):
                 if getattr(self, name):
                     yield name, "it applies to an existing VPC network: set network.vpcName, too."
         try:

@@ -130,7 +130,7 @@ class Identity(pulumi.ComponentResource):
     ) -> None:
         compute.SubnetworkIAMMember(
             deployment.logical_name("app-engine-network"),
-            project=deployment.project,
+            project=network.project,
             region=network.region,
             subnetwork=subnetwork,
             role="roles/compute.networkUser",

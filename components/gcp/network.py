@@ -1,7 +1,6 @@
-"""The VPC network of MLflow's instances, and its private services access, which a private database needs.
+"""The VPC network of MLflow's instances, Cloud NAT, and private services access, which a private database needs.
 
-Out of scope: VPNs, VPC peering, Shared VPC, and in an existing network everything but private services access.
-Instances have external IP addresses for outbound connections, as App Engine assigns them.
+Out of scope: VPNs, VPC peering, and in an existing network everything but private services access.
 """
 
 import pulumi
@@ -23,9 +22,12 @@ class Network(pulumi.ComponentResource):
     """The VPC network; everything inside it depends on this component, since a network in use cannot be deleted."""
 
     network: pulumi.Output[str] | None
-    """Short name, as App Engine expects it; None for the project's `default` network."""
+    """As App Engine expects it: the short name, or for a Shared VPC the resource name; None for the project's `default`
+    network."""
     subnetwork: pulumi.Output[str] | None
     """Short name of the subnetwork that was created or configured; None without one."""
+    project: str
+    """Project of the network."""
     region: str
     """Region of the subnetwork, which is App Engine's."""
     network_id: pulumi.Output[str] | None
@@ -34,6 +36,8 @@ class Network(pulumi.ComponentResource):
     """Private services access; a private database must be created after it and deleted before it."""
     created: bool
     """Whether the network was created here."""
+    external_ips: bool
+    """Whether instances have external IP addresses."""
     retained_on_destroy: list[str]
     """Resources that remain after a destroy, with the reason."""
 
@@ -49,8 +53,10 @@ class Network(pulumi.ComponentResource):
         """``private_ip``: the database has a private IP address in the network. ``location`` is App Engine's."""
         super().__init__("mlflow:gcp:Network", deployment.logical_name("network"), {}, opts)
         self._place = deployment
+        self.project = args.host_project or deployment.project
         self.region = regions.region_of(location)
-        self.created = private_ip and args.vpc_name is None
+        self.external_ips = args.instance_ip == "external"
+        self.created = args.vpc_name is None and (private_ip or not self.external_ips)
         self.network = self.subnetwork = self.network_id = self.connection = None
         self.retained_on_destroy = []
         if self.created:
@@ -99,11 +105,39 @@ class Network(pulumi.ComponentResource):
             # https://cloud.google.com/appengine/docs/flexible/reference/app-yaml#network-settings
             opts=inside,
         )
+        if not self.external_ips:
+            self._create_nat(vpc, subnetwork)
         self.network, self.subnetwork, self.network_id = vpc.name, subnetwork.name, vpc.id
 
+    def _create_nat(self, vpc: compute.Network, subnetwork: compute.Subnetwork) -> None:
+        """For hosts other than Google's APIs, which Private Google Access reaches: IAP's keys, model providers."""
+        deployment = self._place
+        inside = pulumi.ResourceOptions(parent=self)
+        router = compute.Router(
+            deployment.logical_name("nat"),
+            project=deployment.project,
+            region=self.region,
+            network=vpc.id,
+            opts=inside,
+        )
+        compute.RouterNat(
+            deployment.logical_name("nat"),
+            project=deployment.project,
+            region=self.region,
+            router=router.name,
+            nat_ip_allocate_option="AUTO_ONLY",
+            source_subnetwork_ip_ranges_to_nat="LIST_OF_SUBNETWORKS",
+            subnetworks=[
+                compute.RouterNatSubnetworkArgs(name=subnetwork.id, source_ip_ranges_to_nats=["ALL_IP_RANGES"])
+            ],
+            log_config=compute.RouterNatLogConfigArgs(enable=True, filter="ERRORS_ONLY"),
+            opts=inside,
+        )
+
     def _adopt(self, args: NetworkSettings, name: str) -> None:
-        self.network = pulumi.Output.from_input(name)
-        self.network_id = pulumi.Output.from_input(f"projects/{self._place.project}/global/networks/{name}")
+        self.network_id = pulumi.Output.from_input(f"projects/{self.project}/global/networks/{name}")
+        # https://cloud.google.com/appengine/docs/flexible/using-shared-vpc
+        self.network = pulumi.Output.from_input(name) if args.host_project is None else self.network_id
         self.subnetwork = None if args.subnetwork is None else pulumi.Output.from_input(args.subnetwork)
 
     def _connected(self, network: pulumi.Output[str]) -> pulumi.Resource:

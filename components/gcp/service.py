@@ -160,8 +160,8 @@ def _network(network: Network) -> appengine.FlexibleAppVersionNetworkArgs | None
     return appengine.FlexibleAppVersionNetworkArgs(
         name=network.network,
         subnetwork=network.subnetwork,
-        # App Engine's default, set because App Engine may return it, which would redeploy MLflow on each update.
-        instance_ip_mode="EXTERNAL",
+        # Also App Engine's default, EXTERNAL: App Engine may return it, which would redeploy MLflow on each update.
+        instance_ip_mode="EXTERNAL" if network.external_ips else "INTERNAL",
     )
 
 

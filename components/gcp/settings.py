@@ -297,8 +297,8 @@ class GcpMlflowSettings(ValidatedArgs):
 
     @property
     def creates_network(self) -> bool:
-        """Whether the component creates a VPC network: for a private database without an existing network."""
-        return self.database.private_ip and self.network.vpc_name is None
+        """Whether the component creates a VPC network: for a private database or instances with internal addresses."""
+        return (self.database.private_ip or self.network.instance_ip == "internal") and self.network.vpc_name is None
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         """Yield (field, message) for invalid settings, and for settings of several groups that exclude each other."""
@@ -321,12 +321,17 @@ class GcpMlflowSettings(ValidatedArgs):
                 )
         if self.access.all_members() and not self.access.roles.any():
             yield "access.roles", "missing, expected a rule for each member: without rules all requests get 403."
-        if (
-            self.network.vpc_name is None
-            and self.network.cidr != NetworkSettings().cidr
-            and not self.database.private_ip
-        ):
-            yield "network.cidr", "it applies to a new VPC network, which requires database.privateIp."
+        if self.network.vpc_name is None and self.network.cidr != NetworkSettings().cidr and not self.creates_network:
+            yield (
+                "network.cidr",
+                "it applies to a new VPC network: set database.privateIp, or network.instanceIp to internal.",
+            )
+        if self.network.host_project is not None and self.database.private_ip and not self.network.peered:
+            yield (
+                "network.peered",
+                "private services access of a Shared VPC network is created in its host project: set it to true once "
+                "it exists there.",
+            )
 
     def _length_conflicts(self) -> Iterator[tuple[str, str]]:
         # Google's certificates cover one label in front of the application's domain: at most 63 characters.

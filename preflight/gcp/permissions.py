@@ -56,6 +56,9 @@ FOR_TYPES: Mapping[str, tuple[str, ...]] = {
     "gcp:compute/subnetwork:Subnetwork": ("compute.subnetworks: create get update delete", *_NETWORK_OPERATIONS),
     "gcp:compute/subnetworkIAMMember:SubnetworkIAMMember": (f"compute.subnetworks: {_POLICY}",),
     "gcp:compute/firewall:Firewall": (f"compute.firewalls: {_CRUD}", "compute.networks: updatePolicy"),
+    # A NAT is a part of its router.
+    "gcp:compute/router:Router": (f"compute.routers: {_CRUD}", "compute.networks: updatePolicy"),
+    "gcp:compute/routerNat:RouterNat": ("compute.routers: get update", "compute.subnetworks: use"),
     "gcp:compute/globalAddress:GlobalAddress": (
         "compute.globalAddresses: createInternal deleteInternal get setLabels",
         "compute.networks: use",

@@ -57,6 +57,11 @@ RESOURCES: dict[str, ResourceMock] = {
     "gcp:compute/subnetwork:Subnetwork": lambda name, inputs: _compute(
         name, inputs, f"regions/{inputs['region']}/subnetworks"
     ),
+    "gcp:compute/router:Router": lambda name, inputs: _compute(name, inputs, f"regions/{inputs['region']}/routers"),
+    "gcp:compute/routerNat:RouterNat": lambda name, inputs: {
+        "id": f"{inputs['project']}/{inputs['region']}/{inputs['router']}/{inputs.get('name', name)}",
+        "name": inputs.get("name", name),
+    },
     "gcp:compute/globalAddress:GlobalAddress": lambda name, inputs: _compute(name, inputs, "global/addresses"),
     "gcp:sql/databaseInstance:DatabaseInstance": lambda name, inputs: {
         "id": inputs.get("name", name),

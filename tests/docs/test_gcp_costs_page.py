@@ -26,13 +26,14 @@ PRICED = {
 }
 USAGE_BASED = {
     "gcp:artifactregistry/repository:Repository",
+    "gcp:compute/routerNat:RouterNat",
     "gcp:logging/metric:Metric",
     "gcp:logging/projectBucketConfig:ProjectBucketConfig",
     "gcp:storage/bucket:Bucket",
 }
 FREE = re.compile(
     r"gcp:(?:appengine/(?:application|engineSplitTraffic|standardAppVersion)|compute/(?:firewall|globalAddress|network"
-    r"|subnetwork)|iap/|logging/project(?:Sink|Exclusion)|monitoring/(?:dashboard|notificationChannel)|projects/"
+    r"|router:|subnetwork)|iap/|logging/project(?:Sink|Exclusion)|monitoring/(?:dashboard|notificationChannel)|projects/"
     r"|secretmanager/secret:|servicenetworking/|serviceaccount/|sql/(?:database:|user)|storage/bucketObject|.*[iI][aA][mM]Member)"
 )
 

@@ -127,6 +127,18 @@ CHANGES = {
             "update FlexibleAppVersion",
         ),
     ),
+    "network.instanceIp": Change(
+        {"network": {"instanceIp": "internal"}},
+        (
+            "create Firewall",
+            "create Network",
+            "create Router",
+            "create RouterNat",
+            "create Subnetwork",
+            "create SubnetworkIAMMember",
+            "update FlexibleAppVersion",
+        ),
+    ),
     "database.name": Change({"database": {"name": "other"}}, ("replace Database", "update FlexibleAppVersion")),
     "database.user": Change({"database": {"user": "other"}}, ("replace User", "update FlexibleAppVersion")),
     "database.iamAuthentication": Change(

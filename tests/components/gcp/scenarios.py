@@ -91,6 +91,22 @@ SCENARIOS = (
         config=config({"database": {"iamAuthentication": True}}),
     ),
     Scenario(
+        name="shared-vpc",
+        about="instances without external IP addresses in a Shared VPC of another project",
+        config=config(
+            {
+                "database": {"privateIp": True},
+                "network": {
+                    "instanceIp": "internal",
+                    "hostProject": "network-team-1",
+                    "vpcName": "shared",
+                    "subnetwork": "shared-ew1",
+                    "peered": True,
+                },
+            }
+        ),
+    ),
+    Scenario(
         name="existing-application",
         about="an existing, unmanaged App Engine application",
         config=config({"app": {"mode": "existing"}}, None),

@@ -24,10 +24,11 @@ APPLICATION = "gcp:appengine/application:Application"
 VERSION = "gcp:appengine/flexibleAppVersion:FlexibleAppVersion"
 DATABASE = "gcp:sql/databaseInstance:DatabaseInstance"
 BUCKET = "gcp:storage/bucket:Bucket"
+SUBNETWORK_IAM = "gcp:compute/subnetworkIAMMember:SubnetworkIAMMember"
 SECRET_VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
 ACCESSOR = "gcp:iap/appEngineServiceIamMember:AppEngineServiceIamMember"
 # Scenarios with a private database.
-PRIVATE = ("production", "private-database", "existing-network")
+PRIVATE = ("shared-vpc", "production", "private-database", "existing-network")
 PROTECTED = ("production", "explicit-providers")
 
 
@@ -103,7 +104,8 @@ def test_new_vpc_allows_google_front_end_ranges_only(scenario: Scenario) -> None
     graph = scenario.graph()
     for firewall in graph.of("gcp:compute/firewall:Firewall"):
         assert set(firewall.inputs["sourceRanges"]) <= {"35.191.0.0/16", "130.211.0.0/22"}
-    assert bool(graph.of("gcp:compute/network:Network")) is (scenario.name in ("production", "private-database"))
+    new_network = ("production", "explicit-providers", "private-database")
+    assert bool(graph.of("gcp:compute/network:Network")) is (scenario.name in new_network)
 
 
 # --- IAM
@@ -227,7 +229,9 @@ def test_resources_are_in_the_configured_project(scenario: Scenario) -> None:
     assert project == PROJECT
     for resource in managed_resources(graph):
         # The secret's name in a secret version has the project.
-        if "project" in parameters_of(resource) and resource.type != SECRET_VERSION:
+        if resource.type == SUBNETWORK_IAM and scenario.name == "shared-vpc":
+            assert resource.inputs["project"] == "network-team-1"
+        elif "project" in parameters_of(resource) and resource.type != SECRET_VERSION:
             assert resource.inputs.get("project") == project, resource.urn
 
 

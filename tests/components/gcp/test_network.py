@@ -17,6 +17,8 @@ VPC = "gcp:compute/network:Network"
 SUBNETWORK = "gcp:compute/subnetwork:Subnetwork"
 FIREWALL = "gcp:compute/firewall:Firewall"
 ADDRESS_RANGE = "gcp:compute/globalAddress:GlobalAddress"
+ROUTER = "gcp:compute/router:Router"
+NAT = "gcp:compute/routerNat:RouterNat"
 CONNECTION = "gcp:servicenetworking/connection:Connection"
 
 
@@ -71,6 +73,39 @@ def test_outputs_are_the_short_names_and_the_network_id() -> None:
 def test_subnetwork_has_the_configured_cidr() -> None:
     graph, _ = record_network(cidr="192.168.0.0/20")
     assert only(graph, SUBNETWORK).inputs["ipCidrRange"] == "192.168.0.0/20"
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_instances_without_external_addresses_have_nat_in_a_new_network(private: bool) -> None:
+    graph, outputs = record_network(private=private, instance_ip="internal")
+    router, nat = only(graph, ROUTER), only(graph, NAT)
+    assert router.inputs["network"] == only(graph, VPC).id
+    assert nat.inputs["router"] == router.inputs.get("name", "mlflow-nat")
+    assert router.inputs["region"] == nat.inputs["region"] == outputs["region"]
+    # Google's APIs are reached without NAT.
+    assert only(graph, SUBNETWORK).inputs["privateIpGoogleAccess"] is True
+    assert nat.inputs["sourceSubnetworkIpRangesToNat"] == "LIST_OF_SUBNETWORKS"
+    assert [entry["sourceIpRangesToNats"] for entry in nat.inputs["subnetworks"]] == [["ALL_IP_RANGES"]]
+    assert (outputs["connection"] is None) != private
+
+
+def test_instances_with_external_addresses_have_no_nat() -> None:
+    graph, _ = record_network(instance_ip="external")
+    assert graph.of(ROUTER) == graph.of(NAT) == []
+
+
+def test_existing_network_gets_no_nat() -> None:
+    graph, _ = record_network(instance_ip="internal", vpc_name="corp", subnetwork="corp-ew1")
+    assert graph.of(ROUTER) == graph.of(NAT) == []
+
+
+def test_shared_vpc_is_named_with_its_host_project() -> None:
+    graph, outputs = record_network(
+        instance_ip="internal", host_project="network-team-1", vpc_name="corp", subnetwork="corp-ew1", peered=True
+    )
+    name = "projects/network-team-1/global/networks/corp"
+    assert (outputs["network"], outputs["network_id"], outputs["subnetwork"]) == (name, name, "corp-ew1")
+    assert {resource.type for resource in graph.resources} == {"mlflow:gcp:Network"}
 
 
 def test_firewall_allows_google_front_end_only() -> None:

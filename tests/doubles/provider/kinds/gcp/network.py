@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 NETWORK = "gcp:compute/network:Network"
 SUBNETWORK = "gcp:compute/subnetwork:Subnetwork"
+ROUTER = "gcp:compute/router:Router"
+NAT = "gcp:compute/routerNat:RouterNat"
 ADDRESS = "gcp:compute/globalAddress:GlobalAddress"
 CONNECTION = "gcp:servicenetworking/connection:Connection"
 SQL = "gcp:sql/databaseInstance:DatabaseInstance"
@@ -78,6 +80,28 @@ def _subnetwork_changed(resource: "Resource", cloud: "Cloud") -> None:
     if old != new and not (new.version == old.version and new.supernet_of(old)):  # pyright: ignore[reportArgumentType]
         raise CloudError(f"googleapi: Error 400: The new IP CIDR range {new} must contain the old one {old}, invalid")
     _no_overlap(resource, cloud)
+
+
+def _router_problems(inputs: Values) -> Problems:
+    yield from _named(inputs)
+    yield from in_region(inputs, "region")
+
+
+def _nat_problems(inputs: Values) -> Problems:
+    """https://cloud.google.com/compute/docs/reference/rest/v1/routers#resource:-router, nats[]."""
+    yield from _named(inputs)
+    yield from in_region(inputs, "region")
+    yield from among(inputs, "natIpAllocateOption", ("AUTO_ONLY", "MANUAL_ONLY"))
+    if known(inputs, "natIpAllocateOption") == "AUTO_ONLY" and inputs.get("natIps"):
+        yield "natIps", "only with MANUAL_ONLY"
+    ranges = known(inputs, "sourceSubnetworkIpRangesToNat")
+    options = ("ALL_SUBNETWORKS_ALL_IP_RANGES", "ALL_SUBNETWORKS_ALL_PRIMARY_IP_RANGES", "LIST_OF_SUBNETWORKS")
+    yield from among(inputs, "sourceSubnetworkIpRangesToNat", options)
+    if (ranges == "LIST_OF_SUBNETWORKS") != bool(inputs.get("subnetworks")):
+        yield "subnetworks", "required with LIST_OF_SUBNETWORKS, and allowed with it only"
+    log = group(inputs, "logConfig")
+    if log:
+        yield from among(log, "filter", ("ERRORS_ONLY", "TRANSLATIONS_ONLY", "ALL"))
 
 
 def _firewall_problems(inputs: Values) -> Problems:
@@ -193,6 +217,32 @@ KINDS = (
         name=Name(),
         references=(OF_NETWORK,),
         check=_firewall_problems,
+        lost_on_timeout=True,
+        conflict=exists_already,
+    ),
+    of_google(
+        ROUTER,
+        "compute",
+        lambda request: _at(f"regions/{request.inputs['region']}/routers/{request.inputs['name']}"),
+        name=_NAMED,
+        references=(OF_NETWORK,),
+        check=_router_problems,
+        lost_on_timeout=True,
+        conflict=exists_already,
+    ),
+    of_google(
+        NAT,
+        "compute",
+        lambda request: (
+            f"{PROJECT}/{request.inputs['region']}/{request.inputs['router']}/{request.inputs['name']}",
+            {"endpointTypes": ["ENDPOINT_TYPE_VM"], "type": "PUBLIC"},
+        ),
+        name=_NAMED,
+        references=(
+            Reference(path="router", kinds=(ROUTER,), by=("name",)),
+            Reference(path="subnetworks[*].name", kinds=(SUBNETWORK,), by=BY),
+        ),
+        check=_nat_problems,
         lost_on_timeout=True,
         conflict=exists_already,
     ),
