@@ -143,7 +143,8 @@ def _explanation(error: Exception, settings: Settings) -> str:
     kind = settings.database_ip_type
     match error:
         case google.auth.exceptions.GoogleAuthError():
-            return f"no access token of this container's Google account: {error}"
+            # Its second argument is a response.
+            return f"no access token of this container's Google account: {error.args[0] if error.args else error}"
         case aiohttp.ClientResponseError(status=403) if "has not been used" in error.message:
             # https://cloud.google.com/apis/docs/getting-started#enabling_apis
             return f"{error.message} (gcloud services enable sqladmin.googleapis.com)"

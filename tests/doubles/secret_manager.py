@@ -80,6 +80,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         key = path.removeprefix(_METADATA)
         account = "instance/service-accounts/default/"
+        # An account's e-mail address stands for `default`, too.
+        key = key.replace(f"/{ACCOUNT}/", "/default/")
         if key == account + "token":
             scopes = parse_qs(urlsplit(self.path).query).get("scopes", [""])[0].split(",")
             token = server.new_token(*filter(None, scopes))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.doubles.cloud_sql import REGION
 from tests.doubles.mysql import Database, MySql
-from tests.doubles.secret_manager import PROJECT
+from tests.doubles.secret_manager import ACCOUNT, PROJECT
 from tests.mlflow_app.backends import Backends
 from tests.mlflow_app.conftest import FourInstances
 from tests.mlflow_app.schema_runner import Result, SchemaRunner
@@ -35,6 +35,29 @@ def test_one_of_four_instances_creates_the_schema(backends: Backends, created_by
     database, results = created_by_four
     assert one_changed(results, "Created the schema")
     assert backends.server.execute("SELECT name FROM experiments", database=database.name) == [("Default",)]
+
+
+def test_iam_user_creates_the_schema(
+    backends: Backends, schemas: SchemaRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With google-auth's own credentials, which get the login token from the metadata server."""
+    user, database = ACCOUNT.partition("@")[0], backends.server.database()
+    monkeypatch.setitem(backends.instance.iam_users, user, database)
+    login = {
+        "MLFLOW_APP_DATABASE_IAM_LOGIN": "on",
+        "MLFLOW_APP_DATABASE_USER": user,
+        "MLFLOW_APP_DATABASE_PASSWORD": "",
+    }
+    (result,) = schemas.run(backends.settings(database, **login))
+    assert result.code == 0
+    assert "Created the schema" in result.log
+
+
+def test_refused_iam_login_names_the_remedy(backends: Backends, schemas: SchemaRunner, current: Database) -> None:
+    login = {"MLFLOW_APP_DATABASE_IAM_LOGIN": "on", "MLFLOW_APP_DATABASE_PASSWORD": ""}
+    result = schemas.run(backends.settings(current, MLFLOW_APP_DATABASE_STARTUP_TIMEOUT_SECONDS="1", **login))[0]
+    assert result.code == 2
+    assert "needs roles/cloudsql.instanceUser" in result.messages[-1]
 
 
 def test_one_of_four_instances_upgrades_the_schema(
