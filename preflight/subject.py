@@ -10,6 +10,7 @@ from typing import Any
 import requests
 from pydantic.alias_generators import to_snake
 
+from components.gcp import regions
 from preview.graph import Call, Graph, Resource, dig
 from preview.stack_files import Stack
 
@@ -58,6 +59,12 @@ class Subject:
             found = dig(value, part)
             value = dig(value, to_snake(part)) if found is None else found
         return value
+
+    def app_engine_region(self) -> str:
+        """Return the region of App Engine's instances."""
+        location = self.setting("gcp.app.location")
+        region = self.setting("gcp.region") or self.stack.config.get("gcp:region")
+        return regions.region_of(location) if location else str(region)
 
     def created(self, *types: str) -> list[Resource]:
         """Return the resources of these types that the stack creates; those that the program only reads are not."""

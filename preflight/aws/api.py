@@ -1,6 +1,7 @@
 """Read-only calls of AWS's APIs with the deployer's own credentials."""
 
 import functools
+import json
 import re
 import threading
 from collections.abc import Mapping
@@ -28,6 +29,9 @@ _ACTIONS = {"s3:HeadBucket": "s3:ListBucket"}
 _NO_CREDENTIALS = "no AWS credentials: set AWS_PROFILE, or run `aws sso login` or `aws configure`"
 
 
+_CONFIG = Config(connect_timeout=5, read_timeout=15, retries={"mode": "standard", "total_max_attempts": 3})
+
+
 class RejectedError(Unchecked):
     """AWS rejects the credentials: they are wrong or expired."""
 
@@ -46,12 +50,27 @@ class Aws:
     @functools.cached_property
     def session(self) -> boto3.Session:
         """The session. Raises Unchecked if the profile does not exist."""
-        if self._given is not None:
-            return self._given
-        try:
-            return boto3.Session(profile_name=self.config.get("aws:profile"), region_name=self.config.get("aws:region"))
-        except BotoCoreError as error:
-            raise Unchecked(f"no AWS credentials: {error}") from None
+        found = self._given
+        if found is None:
+            region, profile = self.config.get("aws:region"), self.config.get("aws:profile")
+            try:
+                found = boto3.Session(profile_name=profile, region_name=region)
+            except BotoCoreError as error:
+                raise Unchecked(f"no AWS credentials: {error}") from None
+        for role in json.loads(self.config.get("aws:assumeRoles", "[]")):
+            found = self._assume(found, role)
+        return found
+
+    def _assume(self, session: boto3.Session, role: Mapping[str, Any]) -> boto3.Session:
+        """A session of a role that the AWS provider assumes, too."""
+        region = self.config.get("aws:region")
+        parameters = {"RoleArn": role["roleArn"], "RoleSessionName": str(role.get("sessionName") or "preflight")}
+        if role.get("externalId"):
+            parameters["ExternalId"] = role["externalId"]
+        client = cast("Any", session).client("sts", region_name=region, config=_CONFIG)
+        keys = _call(client, "assume_role", parameters)["Credentials"]
+        names = (keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
+        return boto3.Session(*names, region_name=region)
 
     @property
     def region(self) -> str:
@@ -95,10 +114,7 @@ class Aws:
         with self._lock:
             place = region or self.region
             if (service, place) not in self._clients:
-                config = Config(
-                    connect_timeout=5, read_timeout=15, retries={"mode": "standard", "total_max_attempts": 3}
-                )
-                client = cast("Any", self.session).client(service, region_name=place, config=config)
+                client = cast("Any", self.session).client(service, region_name=place, config=_CONFIG)
                 self._clients[service, place] = client
             return self._clients[service, place]
 

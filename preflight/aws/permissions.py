@@ -96,7 +96,7 @@ def _denied(subject: Subject, requests: Iterable[Request]) -> list[Request]:
                 "ContextKeyValues": [value] if isinstance(value, str) else list(value),
                 "ContextKeyType": "string" if isinstance(value, str) else "stringList",
             }
-            for key, value in group[0].context
+            for key, value in (*group[0].context, ("aws:RequestedRegion", subject.aws.region))
         ]
         results = subject.aws.call(
             "iam",

@@ -12,6 +12,7 @@ os.environ.setdefault("GCE_METADATA_TIMEOUT", "1")
 import google.auth
 import google.auth.exceptions
 import requests
+from google.auth import impersonated_credentials
 from google.auth.transport.requests import AuthorizedSession, Request
 
 from ..errors import Unchecked
@@ -63,8 +64,17 @@ class Gcp:
                     )
                 except google.auth.exceptions.GoogleAuthError as error:
                     raise Unchecked(_no_credentials(error)) from None
-                self._given = AuthorizedSession(credentials[0], refresh_timeout=_SECONDS)
+                self._given = AuthorizedSession(self._impersonated(credentials[0]), refresh_timeout=_SECONDS)
             return self._given
+
+    def _impersonated(self, credentials: Any) -> Any:
+        """Credentials of the service account that the Google Cloud provider impersonates, if the stack names one."""
+        principal = self.config.get("gcp:impersonateServiceAccount")
+        if not principal:
+            return credentials
+        found: Any = impersonated_credentials.Credentials(credentials, principal, list(_SCOPES))
+        quota_project = self._quota_project()
+        return found.with_quota_project(quota_project) if quota_project else found
 
     def _quota_project(self) -> str | None:
         if self.config.get("gcp:userProjectOverride") != "true":
@@ -92,6 +102,12 @@ class Gcp:
         return self.get(
             f"https://cloudresourcemanager.googleapis.com/v3/projects/{self.project}", "resourcemanager.projects.get"
         )
+
+    def enabled(self, api: str) -> bool:
+        """Whether an API, such as compute.googleapis.com, is enabled in the project."""
+        name = f"projects/{self.project}/services/{api}"
+        url = f"https://serviceusage.googleapis.com/v1/projects/{self.project}/services:batchGet"
+        return self.get(url, "serviceusage.services.get", names=[name])["services"][0].get("state") == "ENABLED"
 
     def get(self, url: str, permission: str, **parameters: Any) -> dict[str, Any]:
         """Return the response of a GET request. ``permission`` is what it requires, by Google's documentation.
@@ -141,7 +157,8 @@ def _error(response: requests.Response, permission: str) -> Exception:
     if response.status_code == 401:
         return Unchecked(f"Google rejects the credentials: {_LOG_IN}")
     if reason == "SERVICE_DISABLED":
-        return Unchecked(f"the API {metadata.get('service', response.url.split('/')[2])} is disabled in the project")
+        api = metadata.get("service", response.url.split("/")[2])
+        return Unchecked(f"the API {api} is disabled until `up`; to check before: `gcloud services enable {api}`")
     if response.status_code == 403:
         named = _PERMISSION.search(f" {message} ")
         return Unchecked("access denied", metadata.get("permission") or (named[1] if named else permission))

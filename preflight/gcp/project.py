@@ -75,7 +75,7 @@ def apis(subject: Subject) -> str | list[Fault]:
             names=[f"{parent}/services/{name}" for name in names],
         )["services"]
     except Unchecked as error:
-        if "serviceusage.googleapis.com is disabled" in str(error):
+        if "serviceusage.googleapis.com is disabled until" in str(error):
             return [_enable(subject, _FIRST_APIS)]
         raise
     enabled = {str(one["name"]).rpartition("/")[2] for one in found if one.get("state") == "ENABLED"}
@@ -265,7 +265,7 @@ POLICIES = (
 @check("gcp region", types=(_FLEX,))
 def region(subject: Subject) -> str | list[Fault]:
     """Compute Engine's region of App Engine is up, and its quotas suffice for the instances and a rolling update."""
-    name = str(subject.setting("gcp.region") or subject.stack.config.get("gcp:region"))
+    name = subject.app_engine_region()
     url = f"https://compute.googleapis.com/compute/v1/projects/{subject.gcp.project}/regions/{name}"
     try:
         found = subject.gcp.get(url, "compute.regions.get")

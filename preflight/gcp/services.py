@@ -39,7 +39,7 @@ def application(subject: Subject) -> str | list[Fault]:
             raise
         found = None
     except Unchecked as error:
-        if "is disabled" not in str(error):
+        if "is disabled until" not in str(error):
             raise
         # An application needs its API.
         found = None
@@ -106,13 +106,9 @@ def compute_account(subject: Subject) -> str | list[Fault]:
     except GoogleError as error:
         if error.status != 404:
             raise
-        return [
-            Fault(
-                f"there is no {email}",
-                "if Compute Engine's API was never enabled, enable it; otherwise undelete the account "
-                "(`gcloud iam service-accounts undelete`)",
-            )
-        ]
+        if not subject.gcp.enabled("compute.googleapis.com"):
+            return "will be created with Compute Engine's API"
+        return [Fault(f"there is no {email}", "undelete the account (`gcloud iam service-accounts undelete`)")]
     if found.get("disabled"):
         return [Fault(f"{email} is disabled", f"run `gcloud iam service-accounts enable {email}`")]
     return email
@@ -128,7 +124,7 @@ def network(subject: Subject) -> str | list[Fault]:
     permissions = ["compute.networks.get"]
     subnetwork = subject.setting("gcp.network.subnetwork")
     if subnetwork:
-        where = subject.setting("gcp.region") or subject.stack.config.get("gcp:region")
+        where = subject.app_engine_region()
         places.append(f"{_COMPUTE}/{subject.gcp.project}/regions/{where}/subnetworks/{subnetwork}")
         permissions.append("compute.subnetworks.get")
     faults = [
@@ -350,7 +346,7 @@ def names(subject: Subject) -> str | list[Fault]:
             return subject.gcp.exists(url, permission)
         except Unchecked as error:
             # Without its API, a service has no resources.
-            if "is disabled" in str(error):
+            if "is disabled until" in str(error):
                 return False
             raise
 

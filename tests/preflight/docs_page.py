@@ -13,10 +13,11 @@ from moto import mock_aws
 from preflight.checks import CHECKS, applying
 from preflight.model import Check
 from preflight.report import exit_code, text
-from preflight.runner import run
+from preflight.runner import result, run
 from preview.console import Style
 from tests.components.scenario import ROOT
 from tests.preflight.faults import CASES
+from tests.preflight.gcp_project import REQUIRED
 from tests.preflight.stacks import World, stack_of, world
 
 _INTRODUCTION = """# Check an account before the first deployment
@@ -39,9 +40,10 @@ installs its packages in `.local/`.
 | 1 | a check failed, or the stack's file has errors |
 | 2 | no check failed, but some could not be done; also without credentials, whatever the other checks found |
 
-"Could not check" names the missing permission, if that is the reason. A failed check says what to do. All checks run
-at the same time; those without a result after 50 s could not be done. Checks of names and quotas read the stack's state
-(`pulumi stack export`), so that resources of the stack itself are no faults, and later updates can be checked, too.
+"Could not check" names the missing permission, if that is the reason; the tables below list what each check needs. A
+role also needs `iam:GetRole` on itself, for its path. A failed check says what to do. All checks run at the same time;
+those without a result after 50 s could not be done. Checks of names and quotas read the stack's state (`pulumi stack
+export`), so that resources of the stack itself are no faults, and later updates can be checked, too.
 
 What the checks cannot know is in [limits.md](limits.md): they predict, and the cloud decides.
 """
@@ -67,8 +69,19 @@ _PLANTED = {
 
 
 def _table(checks: list[Check]) -> str:
-    rows = [f"| {check.name} | {check.sentence} | {check.concerns} |" for check in checks]
-    return "\n".join(["| check | what it checks | applies to |", "|---|---|---|", *rows]) + "\n"
+    rows = [f"| {check.name} | {check.sentence} | {check.concerns} | {_permissions(check)} |" for check in checks]
+    return "\n".join(["| check | what it checks | applies to | permissions |", "|---|---|---|---|", *rows]) + "\n"
+
+
+def _permissions(check: Check) -> str:
+    """The permissions that the check requires, from the requests of its cases to the doubles."""
+    found: set[str] = set()
+    for case in CASES[check.name]:
+        made = world(stack_of(case.stack, case.settings, case.config), Path("none"))
+        case.prepare(made)
+        result(check, made.subject())
+        found |= made.aws.called - {"sts:GetCallerIdentity"} | {REQUIRED[method] for method in made.gcp.called}
+    return ", ".join(f"`{name}`" for name in sorted(found))
 
 
 def _groups() -> list[tuple[str, list[Check]]]:
@@ -100,7 +113,8 @@ def example(stack: str) -> str:
 
 def page() -> str:
     """Return docs/preflight.md."""
-    lists = [f"## {title}\n\n{_table(checks)}" for title, checks in _groups()]
+    with mock_aws():
+        lists = [f"## {title}\n\n{_table(checks)}" for title, checks in _groups()]
     return "\n".join([_INTRODUCTION, _EXAMPLE, *map(example, _PLANTED), *lists, _DURATION])
 
 

@@ -10,6 +10,8 @@ from preflight.checks import CHECKS, applying
 from preflight.errors import Unchecked
 from preflight.model import Check, Result, Status
 from preflight.runner import result
+from tests.components.scenario import ROOT
+from tests.preflight import docs_page
 from tests.preflight.conftest import Make
 from tests.preflight.faults import CASES, Case
 from tests.preflight.gcp_project import REQUIRED
@@ -39,6 +41,10 @@ def run(check: Check, world: World) -> Result:
     subject = world.subject()
     assert check in applying(subject), f"{check.name} does not apply"
     return result(check, subject)
+
+
+def test_page_is_current() -> None:
+    assert (ROOT / "docs" / "preflight.md").read_text() == docs_page.page(), "run `make docs`"
 
 
 def test_every_check_has_a_case_with_its_fault() -> None:
@@ -142,6 +148,25 @@ def test_without_credentials_no_check_of_aws_can_be_done(check: Check, make: Mak
 
     world.aws.respond = lambda *_: none(None)  # pyright: ignore
     assert run(check, world).status is Status.UNCHECKED
+
+
+def test_a_new_project_gets_its_default_compute_account_with_the_api(make: Make) -> None:
+    world = make("gcp-dev")
+    world.gcp.accounts.clear()
+    world.gcp.enabled.remove("compute.googleapis.com")
+    assert run(BY_NAME["gcp default compute account"], world).text == "will be created with Compute Engine's API"
+
+
+def test_a_disabled_api_says_how_to_check_before_it_is_enabled(make: Make) -> None:
+    world = make("gcp-dev")
+    world.gcp.disabled_apis = {"sqladmin.googleapis.com", "appengine.googleapis.com"}
+    found = run(BY_NAME["gcp Cloud SQL tier"], world)
+    assert found.status is Status.UNCHECKED
+    assert "gcloud services enable sqladmin.googleapis.com" in found.text
+    # Without its API there is no application, and no resource that could have the name.
+    assert run(BY_NAME["gcp App Engine application"], world).status is Status.PASSED
+    world.gcp.disabled_apis = {"secretmanager.googleapis.com"}
+    assert run(BY_NAME["gcp names"], world).status is Status.PASSED
 
 
 def test_a_check_that_fails_unexpectedly_could_not_be_done(make: Make) -> None:

@@ -22,6 +22,7 @@ from preview.console import Style
 from preview.stack_files import read_stack
 from tests.components.scenario import ROOT
 from tests.preflight.conftest import Make
+from tests.preflight.gcp_project import credentials
 from tests.preflight.stacks import World
 
 PASSED = Result("one", Status.PASSED, "fine")
@@ -131,6 +132,12 @@ def test_the_quota_project_is_that_of_the_provider() -> None:
     assert Gcp(config, "acme")._quota_project() == "acme-billing"  # pyright: ignore
     assert Gcp({"gcp:userProjectOverride": "true"}, "acme")._quota_project() == "acme"  # pyright: ignore
     assert Gcp({}, "acme")._quota_project() is None  # pyright: ignore
+
+
+def test_the_service_account_that_the_provider_impersonates_is_used() -> None:
+    config = {"gcp:impersonateServiceAccount": "deployer@acme.iam.gserviceaccount.com"}
+    found = Gcp(config, "acme")._impersonated(credentials())  # pyright: ignore
+    assert found.service_account_email == "deployer@acme.iam.gserviceaccount.com"
 
 
 def test_the_subject_of_the_command_opens_nothing() -> None:

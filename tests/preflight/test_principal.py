@@ -1,5 +1,6 @@
 """The principal whose permissions IAM simulates: users, roles with their path, the root user."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +37,17 @@ def test_a_session_is_simulated_as_its_role_with_the_path(path: str, make: Make)
     simulated = identify(world, f"arn:aws:sts::{ACCOUNT}:assumed-role/deployer/ann@acme.test")
     assert result(PERMISSIONS, world.subject()).status is Status.PASSED
     assert set(simulated) == {f"arn:aws:iam::{ACCOUNT}:role{path}deployer"}
+
+
+def test_the_checks_use_the_role_that_the_provider_assumes(make: Make) -> None:
+    roles = [{"roleArn": f"arn:aws:iam::{ACCOUNT}:role/deployer", "externalId": "mlflow"}]
+    world = make("dev", config={"aws:assumeRoles": json.dumps(roles)})
+    del world.aws.overrides["sts:GetCallerIdentity"]
+    subject = world.subject()
+    assert subject.aws.session is not world.aws.session()
+    assert subject.aws.session.get_credentials() is not None
+    assert "sts:AssumeRole" in world.aws.called
+    assert subject.aws.identity()["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/deployer/preflight"
 
 
 def test_the_root_user_is_not_simulated(make: Make) -> None:
