@@ -8,6 +8,7 @@ Requires Docker with BuildKit, and emulation for another CPU architecture.
 """
 
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ import pulumi_docker_build as docker_build
 from proxy_app import __version__
 
 from .build_context import content_hash, location
+
+_NO_BUILDER = re.compile(r"initialize builder|buildkit is not supported|docker daemon|docker\.sock", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,21 @@ def built_image(name: str, build: Build, registry: Registry, *, parent: pulumi.R
             # rollback. The repository deletes its images.
             retain_on_delete=True,
             deleted_with=registry.repository,
+            hooks=pulumi.ResourceHookBinding(
+                on_error=[pulumi.ErrorHook(f"{name}-no-builder", _explain_missing_builder)]
+            ),
         ),
     )
     return pulumi.Output.concat(registry.image, "@", image.digest)
+
+
+def _explain_missing_builder(args: pulumi.ErrorHookArgs) -> bool:
+    """Raises pulumi.RunError if no builder is reachable; returns False, which means no retry, for other errors."""
+    error = args.errors[0]
+    if _NO_BUILDER.search(error):
+        raise pulumi.RunError(
+            "The image cannot be built: neither Docker with BuildKit nor a remote builder is reachable. Start Docker, "
+            "select a builder with `docker buildx use NAME`, or set image.imageUri; `make preflight` checks this. "
+            f"(docker-build's error: {error})"
+        )
+    return False

@@ -56,6 +56,8 @@ class Cloud:
         self.existing = set(existing)
         self.folder = folder
         self.leftovers: list[str] = []
+        self.has_builder = True
+        """Whether docker-build reaches a builder."""
         self.parameters = dict(PARAMETERS)
         self.apis = set(DEFAULT_APIS)
         # The number of requests that an API which is enabled from now on refuses at first; and how many are left.

@@ -78,6 +78,9 @@ def _image_problems(inputs: Values) -> Problems:
 
 
 def _image(request: CreateRequest) -> tuple[str, dict[str, object]]:
+    if not request.cloud.has_builder:
+        # As the provider 0.0.22 without a Docker daemon.
+        raise CloudError("failed to initialize builder: Cannot connect to the Docker daemon. Is it running?")
     digest = f"sha256:{request.hex_digits(64)}"
     tags: Any = request.inputs.get("tags") or []
     return digest, {
