@@ -10,7 +10,7 @@ import pulumi
 from pulumi_aws import ec2, lb, vpc
 
 from .. import proxy_environment
-from . import certificate, waf
+from . import certificate, plain_http, waf
 from .access_logs import access_logs
 from .deployment import Deployment
 from .load_balancer_settings import LoadBalancerSettings
@@ -225,8 +225,7 @@ def _https(
     sign_in: OidcSignIn | None,
     parent: pulumi.Resource,
 ) -> lb.Listener:
-    to_https = lb.ListenerDefaultActionRedirectArgs(status_code="HTTP_301", protocol="HTTPS", port="443")
-    _http(deployment, balancer, lb.ListenerDefaultActionArgs(type="redirect", redirect=to_https), parent)
+    plain_http.redirect_browsers(deployment, _http(deployment, balancer, plain_http.refusal(), parent), parent)
     first = [sign_in.action()] if sign_in else []
     listener = lb.Listener(
         deployment.logical_name("https"),

@@ -88,7 +88,7 @@ COUNTS: Mapping[str, Callable[[Graph], int]] = {
 FREE = re.compile(
     r"pulumi:|random:|docker-build:|aws:(iam|ecr|ecs|autoscaling|appautoscaling|s3|sns|vpc|route53)/"
     r"|aws:ec2/(vpc|subnet|route|routeTable|routeTableAssociation|internetGateway|securityGroup|defaultSecurityGroup"
-    r"|flowLog|vpcEndpoint|launchTemplate):|aws:lb/(targetGroup|listener):|aws:secretsmanager/secretVersion:"
+    r"|flowLog|vpcEndpoint|launchTemplate):|aws:lb/(targetGroup|listener|listenerRule):|aws:secretsmanager/secretVersion:"
     r"|aws:cloudwatch/(logGroup|logMetricFilter|logResourcePolicy):|aws:wafv2/webAcl(Association|LoggingConfiguration):"
 )
 PRICED = re.compile(

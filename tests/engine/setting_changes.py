@@ -212,6 +212,7 @@ CHANGES = {
         (
             *ROLLOUT_STEPS,
             "create Listener",
+            "create ListenerRule",
             "create SecurityGroupIngressRule",
             "update Listener",
             "update SecurityGroupEgressRule",
@@ -225,6 +226,7 @@ CHANGES = {
             "create Certificate",
             "create CertificateValidation",
             "create Listener",
+            "create ListenerRule",
             "create Record",
             "create SecurityGroupIngressRule",
             "update Listener",

@@ -126,7 +126,7 @@ def test_only_oidc_allows_outbound_https(configuration: str) -> None:
 
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
-def test_http_redirects_to_https_if_there_is_a_certificate(configuration: str) -> None:
+def test_https_is_the_only_listener_that_forwards_if_there_is_a_certificate(configuration: str) -> None:
     graph = record_load_balancer(**CONFIGURATIONS[configuration])
     http = [resource for resource in graph.of(LISTENER) if resource.inputs["protocol"] == "HTTP"]
     assert [resource.inputs["port"] for resource in http] == [80]
@@ -134,7 +134,7 @@ def test_http_redirects_to_https_if_there_is_a_certificate(configuration: str) -
     if configuration == "internal":
         assert action["targetGroupArn"] == only(graph, TARGET_GROUP).outputs["arn"]
         return
-    assert action["redirect"] == {"statusCode": "HTTP_301", "protocol": "HTTPS", "port": "443"}
+    assert action["type"] == "fixed-response"
     (https,) = [resource for resource in graph.of(LISTENER) if resource.inputs["protocol"] == "HTTPS"]
     assert https.inputs["port"] == 443
     assert https.inputs["sslPolicy"].startswith("ELBSecurityPolicy-TLS13-1-2-")

@@ -1,9 +1,7 @@
 """OIDC sign-in at the load balancer: the listener rules and their actions for each request."""
 
-import fnmatch
 import functools
 from collections.abc import Mapping
-from typing import Any
 
 import pytest
 
@@ -12,10 +10,10 @@ from preview.graph import Graph
 from proxy_app.routing import MLFLOW_ROUTES
 
 from .helpers import only
+from .listener_rules import RULE, actions_for, listener_rules
 from .test_load_balancer import DOMAIN, OIDC, outputs_of, record_load_balancer
 
 LISTENER = "aws:lb/listener:Listener"
-RULE = "aws:lb/listenerRule:ListenerRule"
 TOKENS = ("Bearer mlp_k3v9x2ab_secret", "bearer mlp_k3v9x2ab_secret", "Basic bWU6bWxnXw==")
 # The templates serve as paths: a parameter such as {run_id} is one path segment.
 ROUTES = sorted({route.template for route in MLFLOW_ROUTES if not route.template.startswith("/ajax-api/")})
@@ -28,21 +26,7 @@ def graph() -> Graph:
 
 def action_for(path: str, headers: Mapping[str, str] | None = None) -> str:
     """The listener's action for a request without a session cookie: forward, authenticate or deny."""
-    for rule in sorted(graph().of(RULE), key=lambda rule: rule.inputs["priority"]):
-        if all(_matches(condition, path, headers or {}) for condition in rule.inputs["conditions"]):
-            return _first_action(rule.inputs["actions"])
-    return _first_action(only(graph(), LISTENER, "proxy-https").inputs["defaultActions"])
-
-
-def _matches(condition: Mapping[str, Any], path: str, headers: Mapping[str, str]) -> bool:
-    if "pathPattern" in condition:
-        return any(fnmatch.fnmatchcase(path, pattern) for pattern in condition["pathPattern"]["values"])
-    header = headers.get(condition["httpHeader"]["httpHeaderName"])
-    values = [value.lower() for value in condition["httpHeader"]["values"]]
-    return header is not None and any(fnmatch.fnmatchcase(header.lower(), value) for value in values)
-
-
-def _first_action(actions: list[dict[str, Any]]) -> str:
+    actions = actions_for(graph(), "proxy-https", "GET", path, headers or {})
     first = min(actions, key=lambda action: action["order"])
     return first["authenticateOidc"]["onUnauthenticatedRequest"] if "authenticateOidc" in first else first["type"]
 
@@ -79,7 +63,7 @@ def test_other_authorization_scheme_does_not_skip_sign_in() -> None:
 
 def test_last_action_of_every_rule_forwards_to_the_proxy() -> None:
     proxies = only(graph(), "aws:lb/targetGroup:TargetGroup").outputs["arn"]
-    all_actions = [rule.inputs["actions"] for rule in graph().of(RULE)]
+    all_actions = [rule.inputs["actions"] for rule in listener_rules(graph(), "proxy-https")]
     all_actions.append(only(graph(), LISTENER, "proxy-https").inputs["defaultActions"])
     for actions in all_actions:
         assert [action["order"] for action in actions] == [1, 2][: len(actions)]
@@ -88,6 +72,9 @@ def test_last_action_of_every_rule_forwards_to_the_proxy() -> None:
 
 def test_rules_are_within_the_limits_of_a_load_balancer() -> None:
     # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html
+    assert {rule.inputs["listenerArn"] for rule in graph().of(RULE)} == {
+        only(graph(), LISTENER, name).outputs["arn"] for name in ("proxy-http", "proxy-https")
+    }
     for rule in graph().of(RULE):
         values = [
             value for condition in rule.inputs["conditions"] for kind in condition.values() for value in kind["values"]
@@ -113,5 +100,5 @@ def test_proxy_environment_has_alb_arn_issuer_client_id_and_groups_claim() -> No
     assert environment["MLFLOW_PROXY_ALB_GROUPS_CLAIM"] == "cognito:groups"
 
 
-def test_no_listener_rules_without_oidc() -> None:
-    assert record_load_balancer(domain=DOMAIN).of(RULE) == []
+def test_https_listener_has_no_rules_without_oidc() -> None:
+    assert listener_rules(record_load_balancer(domain=DOMAIN), "proxy-https") == []
