@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from .validation import ValidatedArgs
 
@@ -13,7 +13,7 @@ ROLES = ("viewer", "editor", "admin")
 
 
 class RoleRules(ValidatedArgs):
-    """Roles of users: the highest role that matches applies. Each entry is group:NAME, email:ADDRESS or domain:NAME."""
+    """Roles of users; the highest role that matches applies. Each entry is group:NAME, email:ADDRESS or domain:NAME."""
 
     entries: ClassVar[str] = "group:NAME, email:ADDRESS or domain:NAME"
 
@@ -23,14 +23,17 @@ class RoleRules(ValidatedArgs):
     """Users who may also create and update."""
     admin: list[str] = []
     """Users who may also delete, and change model stages and aliases."""
+    everyone: Literal["viewer", "editor", "admin"] | None = None
+    """Role of every user who can sign in, such as members of workforce pools, of whom no address is known."""
 
     def any(self) -> bool:
         """Whether there is at least one rule."""
-        return bool(self.viewer or self.editor or self.admin)
+        return bool(self.viewer or self.editor or self.admin or self.everyone)
 
     def text(self) -> str:
         """The rules in the format of the proxy's setting MLFLOW_PROXY_ROLE_RULES."""
-        return ", ".join(f"{rule}={role}" for role in ROLES for rule in getattr(self, role))
+        rules = [f"{rule}={role}" for role in ROLES for rule in getattr(self, role)]
+        return ", ".join([*rules, f"*={self.everyone}"] if self.everyone else rules)
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         """Yield (role, message) for each malformed rule."""

@@ -166,7 +166,7 @@ class AwsLoadBalancerArgs(TypedDict):
 
 
 class AwsRoleRulesArgs(TypedDict):
-    """Roles of users: the highest role that matches applies. Each entry is group:NAME, email:ADDRESS or domain:NAME."""
+    """Roles of users; the highest role that matches applies. Each entry is group:NAME, email:ADDRESS or domain:NAME."""
 
     viewer: NotRequired[list[str]]
     """Users who may read and search."""
@@ -174,6 +174,8 @@ class AwsRoleRulesArgs(TypedDict):
     """Users who may also create and update."""
     admin: NotRequired[list[str]]
     """Users who may also delete, and change model stages and aliases."""
+    everyone: NotRequired[str]
+    """Role of every user who can sign in, such as members of workforce pools, of whom no address is known. One of viewer, editor, admin."""
 
 
 class AwsAccessArgs(TypedDict):

@@ -71,13 +71,15 @@ class GcpIapRoleRulesArgs(TypedDict):
     """Users who may also create and update."""
     admin: NotRequired[list[str]]
     """Users who may also delete, and change model stages and aliases."""
+    everyone: NotRequired[str]
+    """Role of every user who can sign in, such as members of workforce pools, of whom no address is known. One of viewer, editor, admin."""
 
 
 class GcpAccessArgs(TypedDict):
     """Access through Identity-Aware Proxy and roles in MLflow."""
 
     members: NotRequired[list[str]]
-    """IAM members with access: user:, group: and serviceAccount: with an address, domain: with a name."""
+    """IAM members with access: user:, group: and serviceAccount: with an address, domain: with a name, principal:// and principalSet:// of workforce pools."""
     conditional: NotRequired[list[GcpConditionArgs]]
     """IAM members with conditional access."""
     roles: NotRequired[GcpIapRoleRulesArgs]

@@ -165,7 +165,8 @@ class AccessSettings(ValidatedArgs):
     """Access through Identity-Aware Proxy and roles in MLflow."""
 
     members: list[Member] = []
-    """IAM members with access: user:, group: and serviceAccount: with an address, domain: with a name."""
+    """IAM members with access: user:, group: and serviceAccount: with an address, domain: with a name, principal:// and
+    principalSet:// of workforce pools."""
     conditional: list[ConditionSettings] = []
     """IAM members with conditional access."""
     roles: IapRoleRules = IapRoleRules()
@@ -194,8 +195,10 @@ class AccessSettings(ValidatedArgs):
     def members_without_role(self) -> list[str]:
         """Members with access whose requests the proxy rejects, since no rule assigns them a role.
 
-        Groups and principals are left out: their members' e-mail addresses are unknown here.
+        Groups are left out: their members' e-mail addresses are unknown here.
         """
+        if self.roles.everyone:
+            return []
         rules = [rule.lower().split(":", 1) for role in ROLES for rule in getattr(self.roles, role)]
         addresses = {value for kind, value in rules if kind == "email"}
         domains = {value for kind, value in rules if kind == "domain"}
@@ -208,6 +211,8 @@ class AccessSettings(ValidatedArgs):
                 and value not in domains
                 and not any(address.endswith(f"@{value}") for address in addresses)
             )
+            # Workforce and workload pools: the assertion has no address that Google verified.
+            or kind in {"principal", "principalset"}
             or (
                 kind in {"user", "serviceaccount"} and value not in addresses and value.partition("@")[2] not in domains
             )

@@ -155,8 +155,8 @@ class IapAuthenticator(Authenticator):
     async def authenticate(self, context: "RequestContext") -> Principal:
         """The user or service account in the assertion, which every request needs.
 
-        ApiError: 401 for a missing, invalid or expired assertion, 403 for an account that is not Google's or has no
-        role, 503 if the keys cannot be fetched.
+        ApiError: 401 for a missing, invalid or expired assertion, 403 for an account that has no role, or is not
+        Google's without a rule for everyone, 503 if the keys cannot be fetched.
         """
         from .jwt_verifier import ExpiredTokenError, InvalidTokenError
 
@@ -181,7 +181,7 @@ class IapAuthenticator(Authenticator):
                 reason="invalid-assertion",
                 accepts_token=False,
             ) from None
-        return self._rules.principal(_user(claims), "iap")
+        return self._rules.principal(_user(claims, others=self._rules.for_everyone), "iap")
 
     async def _verified(self, tokens: list[str]) -> Mapping[str, Any]:
         from .jwt_verifier import InvalidTokenError
@@ -197,12 +197,18 @@ def _is_health_check(request: web.BaseRequest) -> bool:
     return HEADER not in request.headers and request.raw_path == "/health"
 
 
-def _user(claims: Mapping[str, Any]) -> User:
-    """The user in verified claims. ApiError 403 for an account that is not Google's."""
+def _user(claims: Mapping[str, Any], *, others: bool) -> User:
+    """The user in verified claims. ApiError 403 for an account that is not Google's, unless ``others``.
+
+    Users of workforce pools, for example, have no address that Google verified.
+    """
     subject, email, hosted_domain = (claims.get(name) for name in ("sub", "email", "hd"))
     if not isinstance(subject, str) or not subject.startswith(_GOOGLE):
+        if others:
+            return User.of({"sub": subject})
         raise errors.forbidden(
-            "You are signed in with an account that is not a Google account, and only those are accepted.",
+            "You are signed in with an account that is not a Google account. Such accounts need a role rule for "
+            "everyone (*=viewer in MLFLOW_PROXY_ROLE_RULES).",
             reason="no-role",
         )
     # The address may have this prefix, as it has in IAP's other headers.

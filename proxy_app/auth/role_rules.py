@@ -2,7 +2,9 @@
 
 The rules are a setting, separated by commas or line breaks; of all that match, the highest role applies::
 
-    group:ml-admins=admin, email:ann@example.org=editor, domain:example.org=viewer
+    group:ml-admins=admin, email:ann@example.org=editor, domain:example.org=viewer, *=viewer
+
+``*`` matches every user who signed in, also those of whom the provider tells neither address nor groups.
 """
 
 import dataclasses
@@ -20,11 +22,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_RULE = re.compile(r"(\w+)\s*:\s*(.*?)\s*=\s*(\w+)")
+_RULE = re.compile(r"(?:(?P<everyone>\*)|(?P<kind>\w+)\s*:\s*(?P<value>.*?))\s*=\s*(?P<role>\w+)")
 # One address; ASCII only, since other letters may become ASCII ones when their case is changed.
 _EMAIL = re.compile(r"[^@\s,;<>]+@([^@\s,;<>]+)")
 _DOMAIN = re.compile(r"[\w-]+(\.[\w-]+)*")
-_EXPECTED = "group:NAME=ROLE, email:ADDRESS=ROLE or domain:NAME=ROLE, where ROLE is viewer, editor or admin"
+_EXPECTED = "group:NAME=ROLE, email:ADDRESS=ROLE, domain:NAME=ROLE or *=ROLE, where ROLE is viewer, editor or admin"
 # The name is a part of each line of the access log.
 _MAX_NAME = 256
 
@@ -39,7 +41,8 @@ class RoleRulesSettings(SettingTable):
         "MLFLOW_PROXY_ROLE_RULES",
         "",
         "Roles of users who sign in, such as group:ml-admins=admin, email:ann@example.org=editor, "
-        "domain:example.org=viewer; of all rules that match, the highest role applies.",
+        "domain:example.org=viewer; * stands for every user who signs in; of all rules that match, the highest role "
+        "applies.",
     )
 
 
@@ -57,7 +60,10 @@ def conflicts(settings: "Settings", authenticators: Sequence[type[Authenticator]
 
 
 class Rule(NamedTuple):
-    """``kind`` is group, email or domain; ``value`` is a group name, or an address or domain in lower case."""
+    """``kind`` is group, email, domain or everyone.
+
+    ``value`` is a group name, an address or domain in lower case, or ``*``.
+    """
 
     kind: str
     value: str
@@ -81,9 +87,11 @@ def _rule(text: str) -> Rule | None:
     found = _RULE.fullmatch(text)
     if found is None:
         return None
-    kind, value, role = found.groups()
+    roles, role = {role.label: role for role in ROLES}, found["role"]
+    if found["everyone"]:
+        return Rule("everyone", "*", roles[role]) if role in roles else None
+    kind, value = found["kind"], found["value"]
     forms = {"group": bool(value), "email": _EMAIL.fullmatch(value), "domain": _DOMAIN.fullmatch(value)}
-    roles = {role.label: role for role in ROLES}
     if not forms.get(kind) or role not in roles or (kind != "group" and not value.isascii()):
         return None
     return Rule(kind, value if kind == "group" else value.lower(), roles[role])
@@ -112,6 +120,7 @@ class RoleRules:
     def __init__(self, text: str) -> None:
         """``text`` is the setting. Raises SettingsError."""
         self._rules = parse(text)
+        self.for_everyone = any(rule.kind == "everyone" for rule in self._rules)
 
     def principal(self, user: User, auth_method: str) -> Principal:
         """The principal with the highest role of all matching rules. ApiError 403 if none matches."""
@@ -120,7 +129,12 @@ class RoleRules:
             raise errors.forbidden(
                 "Your sign-in has neither a verified e-mail address nor a subject (sub).", reason="no-role"
             )
-        values = {"email": {user.email.lower()}, "domain": {user.domain.lower()}, "group": user.groups}
+        values = {
+            "email": {user.email.lower()},
+            "domain": {user.domain.lower()},
+            "group": user.groups,
+            "everyone": {"*"},
+        }
         roles = [rule.role for rule in self._rules if rule.value in values[rule.kind]]
         if not roles:
             log.info("No role rule matches %s.", name, extra={"event": "no-role"})

@@ -5,7 +5,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -138,14 +138,17 @@ _RULES = st.one_of(
 )
 
 
-@given(st.lists(_RULES, max_size=3), st.lists(_RULES, max_size=3))
-def test_proxy_parses_every_role_rule_that_components_accept(viewers: list[str], admins: list[str]) -> None:
-    rules = RoleRules(viewer=viewers, admin=admins)
+@given(st.lists(_RULES, max_size=3), st.lists(_RULES, max_size=3), st.sampled_from([None, "viewer", "editor", "admin"]))
+def test_proxy_parses_every_role_rule_that_components_accept(
+    viewers: list[str], admins: list[str], everyone: Literal["viewer", "editor", "admin"] | None
+) -> None:
+    rules = RoleRules(viewer=viewers, admin=admins, everyone=everyone)
     if not rules.any() or list(rules.conflicts()):
         return
     parsed = {(rule.kind, rule.value, rule.role.label) for rule in parse(rules.text())}
     expected = {
         *((*rule.split(":", 1), "viewer") for rule in viewers),
         *((*rule.split(":", 1), "admin") for rule in admins),
+        *([("everyone", "*", everyone)] if everyone else []),
     }
     assert {(kind, value if kind == "group" else value.lower(), role) for kind, value, role in expected} == parsed

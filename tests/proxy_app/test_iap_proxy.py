@@ -107,6 +107,20 @@ async def test_account_of_another_identity_provider_is_rejected(
     assert proxy.lines[-1]["error"] == "no-role"
 
 
+async def test_rule_for_everyone_applies_to_accounts_of_other_identity_providers(
+    iap_double: Iap, start_iap: StartSso
+) -> None:
+    """Members of a workforce pool, for example. Their addresses are not verified, so other rules do not apply."""
+    proxy = await start_iap(role_rules="*=viewer, email:root@example.org=admin, domain:example.org=editor")
+    subject = "sts.google.com:AAFTZ.pool/subject"
+    for claims in ({"sub": subject}, {**ROOT, "sub": subject}, {**ROOT, "sub": subject, "hd": "example.org"}):
+        assert (await send(proxy, iap_double.assertion(claims))).status == 200
+        assert (proxy.lines[-1]["principal"], proxy.lines[-1]["role"]) == (subject, "viewer")
+        assert (await send(proxy, iap_double.assertion(claims), "POST", IDEMPOTENT_WRITE)).status == 403
+    response = await send(proxy, iap_double.assertion({"sub": None}))
+    assert response.error == (403, "PERMISSION_DENIED")
+
+
 @pytest.mark.parametrize("email", [None, 5, "", "ann", "ann@example.org@example.org", ["ann@example.org"]])
 async def test_assertion_without_a_valid_email_has_no_role(proxy: RunningProxy, iap_double: Iap, email: Any) -> None:
     response = await send(proxy, iap_double.assertion(ANN, email=email, hd="elsewhere.example"))

@@ -49,6 +49,21 @@ def test_rules_are_separated_by_commas_or_lines(text: str) -> None:
     ]
 
 
+def test_rule_for_everyone_applies_without_address_and_groups() -> None:
+    assert parse("* = viewer") == [Rule("everyone", "*", Role.VIEWER)]
+    rules = f"{RULES}, *=viewer"
+    assert principal({"sub": "eve"}, rules).role is Role.VIEWER
+    assert principal({"sub": "bob", "email": "bob@example.com"}, rules).role is Role.VIEWER
+    # The highest role of all matching rules.
+    assert principal({"sub": "ann", "email": "ann@example.org"}, rules).role is Role.EDITOR
+    assert principal({"sub": "ann", "groups": ["ml-admins"]}, rules).role is Role.ADMIN
+    # A group of this name is only a group.
+    assert principal({"sub": "ann", "groups": ["*"]}, "group:*=admin").role is Role.ADMIN
+    assert_no_role({"sub": "bob"}, "group:*=admin")
+    # Without a name for the log there is no principal.
+    assert_no_role({}, rules)
+
+
 def test_group_name_is_used_unchanged() -> None:
     assert parse("group:ML Admins/a=b:c (old)=admin") == [Rule("group", "ML Admins/a=b:c (old)", Role.ADMIN)]
 
@@ -64,6 +79,10 @@ def test_group_name_is_used_unchanged() -> None:
         "group:ml-admins=",
         "group:=admin",
         "groups:ml-admins=admin",
+        "*",
+        "*=owner",
+        "**=viewer",
+        "*:a=viewer",
         "Group:ml-admins=admin",
         "user:ann=admin",
         "email:ann=editor",
@@ -85,7 +104,7 @@ def test_invalid_rule_is_reported_with_the_expected_forms(invalid: str) -> None:
         parse(f"{RULES}, {invalid}")
     [line] = str(error.value).splitlines()
     assert line == (
-        f"MLFLOW_PROXY_ROLE_RULES: got {invalid!r}, expected group:NAME=ROLE, email:ADDRESS=ROLE or domain:NAME=ROLE, "
+        f"MLFLOW_PROXY_ROLE_RULES: got {invalid!r}, expected group:NAME=ROLE, email:ADDRESS=ROLE, domain:NAME=ROLE or *=ROLE, "
         "where ROLE is viewer, editor or admin."
     )
 

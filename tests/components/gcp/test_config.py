@@ -260,14 +260,18 @@ def test_members_without_role_are_those_that_no_rule_matches() -> None:
         "serviceAccount:job@my-project.iam.gserviceaccount.com",
         "domain:example.com",
         "domain:third.example",
-        # The addresses of their members are unknown.
+        # The addresses of its members are unknown.
         "group:ml@example.com",
+        # No address is known of its members.
         "principalSet://iam.googleapis.com/locations/global/workforcePools/pool/*",
     ]
     conditional = [{"members": ["user:zoe@other.example"], "title": "a", "expression": "true"}]
     rules = {"viewer": ["domain:other.example"], "admin": ["email:ann@example.com"]}
     access = gcp({"access": {"members": members, "conditional": conditional, "roles": rules}}).access
-    assert access.members_without_role() == [members[1], members[3], members[5]]
+    assert access.members_without_role() == [members[1], members[3], members[5], members[7]]
+    rules = {**rules, "everyone": "viewer"}
+    access = gcp({"access": {"members": members, "conditional": conditional, "roles": rules}}).access
+    assert access.members_without_role() == []
 
 
 def test_app_engine_locations_match_regions() -> None:
