@@ -29,6 +29,9 @@ from tests.doubles.secret_manager import ACCOUNT, PROJECT
 from tests.mlflow_app.backends import Backends
 from tests.mlflow_app.login import AccountCredentials, log_in, select_database, settings_from
 
+# The first test downloads MySQL.
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture
 def database(backends: Backends) -> Database:

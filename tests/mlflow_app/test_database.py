@@ -15,6 +15,9 @@ from proxy_app.setting_values import Address
 from tests.mlflow_app.backends import Backends
 from tests.mlflow_app.login import log_in
 
+# The first test downloads MySQL.
+pytestmark = pytest.mark.timeout(300)
+
 # Surrogates cannot be encoded, and an environment variable has no NUL.
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 
