@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from components.placeholders import placeholders
 from preview.graph import dig, texts
@@ -20,7 +20,10 @@ _FREE_GIB = 5
 _LEAST_CLI = (3, 250)
 _MISSING_SECRET = re.compile(r"(\S+) is not set: run `(pulumi config set --secret \S+)`")
 _STAGE = re.compile(r"^FROM\s+(--platform=\S+\s+)?\S+", re.IGNORECASE)
-_BUILDX_MISSING = "is not a docker command"
+# Of Docker 28 and of older releases.
+_WITHOUT_BUILDX = ("unknown command: docker buildx", "'buildx' is not a docker command")
+_SERVER = "{{.Server.Os}}/{{.Server.Arch}} {{.Server.Version}}"
+_SOCKET = "read and write /var/run/docker.sock (group docker)"
 
 
 @check("placeholders")
@@ -120,30 +123,43 @@ def _pulumi(subject: Subject, *arguments: str) -> Output:
 
 @check("image builder", types=(_IMAGE,))
 def builder(subject: Subject) -> str | list[Fault]:
-    """Docker's builder (BuildKit) runs."""
-    output = _builder(subject)
-    if isinstance(output, list):
-        return output
-    return _field(output, "Driver") or "runs"
+    """Docker or another builder (BuildKit) runs."""
+    found = _builder(subject)
+    return [found] if isinstance(found, Fault) else found.name
 
 
-def _builder(subject: Subject) -> Output | list[Fault]:
-    """The output of `docker buildx inspect`, or the faults of the builder. Raises Unchecked."""
+class _Builder(NamedTuple):
+    """``platforms`` is empty if only the builder itself knows them."""
+
+    name: str
+    native: str
+    platforms: frozenset[str]
+
+
+def _builder(subject: Subject) -> _Builder | Fault:
+    """The builder of docker buildx, or the Docker daemon: Pulumi's provider needs no plugin. Raises Unchecked."""
+    machine = subject.machine
     existing = "or use an existing image (image.imageUri)"
     try:
-        output = subject.machine.run(["docker", "buildx", "inspect"])
+        output = machine.run(["docker", "buildx", "inspect"])
     except FileNotFoundError:
-        return [Fault("`docker` is not on PATH", f"install Docker with BuildKit, {existing}")]
-    if output.status == 0:
-        # A builder whose daemon does not run is listed with its error.
-        problem = _field(output, "Error")
-        return [Fault(f"the builder does not run: {problem}", f"start Docker, {existing}")] if problem else output
-    message = output.stderr.strip()
-    if _BUILDX_MISSING in message or "unknown command" in message:
-        return [Fault("Docker has no BuildKit plugin (buildx)", f"install docker-buildx, {existing}")]
-    if "permission denied" in message:
-        raise Unchecked("access to Docker's socket is denied", "read and write /var/run/docker.sock (group docker)")
-    return [Fault(f"the builder does not run: {last_line(output)}", f"start Docker, {existing}")]
+        if machine.environment.get("DOCKER_HOST"):
+            raise Unchecked("`docker` is not on PATH, so the builder at DOCKER_HOST was not asked") from None
+        return Fault("`docker` is not on PATH", f"install Docker, {existing}")
+    without_plugin = output.status != 0 and any(text in output.stderr for text in _WITHOUT_BUILDX)
+    if without_plugin:
+        output = machine.run(["docker", "version", "--format", _SERVER])
+    if output.status == 0 and not _field(output, "Error"):
+        if without_plugin:
+            native, _, version = output.stdout.strip().partition(" ")
+            return _Builder(f"Docker {version}", native, frozenset())
+        platforms = [name.strip(" *") for name in _field(output, "Platforms").split(",")]
+        return _Builder(_field(output, "Driver"), platforms[0], frozenset(platforms))
+    if "permission denied" in output.stderr:
+        raise Unchecked("access to Docker's socket is denied", _SOCKET)
+    return Fault(
+        f"the builder does not run: {_field(output, 'Error') or last_line(output)}", f"start Docker, {existing}"
+    )
 
 
 def _field(output: Output, name: str) -> str:
@@ -154,25 +170,25 @@ def _field(output: Output, name: str) -> str:
 @check("image platform", types=(_IMAGE,))
 def platform(subject: Subject) -> str | list[Fault]:
     """The builder builds for the image's platform, if the Dockerfile runs commands on it."""
-    wanted = sorted({text for image in subject.created(_IMAGE) for text in texts(image.inputs.get("platforms") or [])})
-    output = _builder(subject)
-    if isinstance(output, list):
-        raise Unchecked(output[0].problem)
-    offered = {name.strip(" *") for name in _field(output, "Platforms").split(",")}
+    found = _builder(subject)
+    if isinstance(found, Fault):
+        raise Unchecked(found.problem)
     faults: list[Fault] = []
-    for image in subject.created(_IMAGE):
+    wanted = [(image, name) for image in subject.created(_IMAGE) for name in texts(image.inputs.get("platforms") or [])]
+    for image, name in wanted:
         dockerfile = subject.folder / str(dig(image.inputs, "dockerfile", "location"))
-        for name in texts(image.inputs.get("platforms") or []):
-            if not any(one == name or one.startswith(f"{name}/") for one in offered) and _runs_on_target(dockerfile):
-                architecture = name.partition("/")[2]
-                faults.append(
-                    Fault(
-                        f"the image is for {name}, and the builder offers {', '.join(sorted(offered))}",
-                        f"run `docker run --privileged --rm tonistiigi/binfmt --install {architecture}`"
-                        + (", or set image.architecture to that of this machine" if "aws" in _clouds(subject) else ""),
-                    )
-                )
-    return faults or ", ".join(wanted)
+        if found.native == name or any(one.split("/")[:2] == name.split("/") for one in found.platforms):
+            continue
+        if not _runs_on_target(dockerfile):
+            continue
+        if not found.platforms:
+            raise Unchecked(f"the image is for {name}; install docker-buildx, which lists the builder's platforms")
+        offered = ", ".join(sorted(found.platforms))
+        remedy = f"run `docker run --privileged --rm tonistiigi/binfmt --install {name.partition('/')[2]}`"
+        if "aws" in _clouds(subject):
+            remedy += ", or set image.architecture to that of this machine"
+        faults.append(Fault(f"the image is for {name}, and the builder offers {offered}", remedy))
+    return faults or ", ".join(sorted({name for _, name in wanted}))
 
 
 def _clouds(subject: Subject) -> set[str]:
@@ -201,7 +217,7 @@ def disk_space(subject: Subject) -> str | list[Fault]:
     )
     root = Path(output.stdout.strip()) if output is not None and output.status == 0 else subject.folder
     if output is not None and "permission denied" in output.stderr:
-        raise Unchecked("access to Docker's socket is denied", "read and write /var/run/docker.sock (group docker)")
+        raise Unchecked("access to Docker's socket is denied", _SOCKET)
     # A remote builder has a disk of its own.
     place = root if root.is_dir() else subject.folder
     free = subject.machine.free_bytes(place) / 2**30
