@@ -73,12 +73,12 @@ def test_every_ingress_to_the_proxy_is_authenticated(scenario: Scenario) -> None
 
 
 @every_stack
-def test_public_load_balancer_redirects_http(scenario: Scenario) -> None:
+def test_public_load_balancer_refuses_http(scenario: Scenario) -> None:
     graph = scenario.graph()
     for balancer in graph.of(exposure.LOAD_BALANCER):
         if not balancer.inputs["internal"]:
             http = only(graph, exposure.LISTENER, loadBalancerArn=balancer.outputs["arn"], port=80)
-            assert [action["type"] for action in http.inputs["defaultActions"]] == ["redirect"]
+            assert [action["type"] for action in http.inputs["defaultActions"]] == ["fixed-response"]
 
 
 @every_stack
