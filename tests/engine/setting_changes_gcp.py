@@ -22,7 +22,7 @@ NO_DATA_LOSS_SETTINGS = {"app.placeholder"}
 # Settings without a row: project and region, existing resources, and secrets, which test_existing_application.py sets.
 EXCLUDED = re.compile(
     r"environment|project|region|oauthClientSecret|oauthClient\.client(IdSecret|SecretSecret)|access\.(conditional|roles)\..*"
-    r"|network\.(subnetwork|peered|cidr)|database\.maintenanceHour"
+    r"|network\.(hostProject|subnetwork|peered|cidr)|database\.maintenanceHour"
 )
 
 CHANGES = {
