@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from requests.auth import AuthBase
 
-from . import sources
+from . import sources, uploads
 from .cache import TokenCache
 from .hosts import host_of, may_receive_token
 from .jwt import Token, parse_token
@@ -61,9 +61,10 @@ class IapAuth(AuthBase):
     def __call__(self, request: "PreparedRequest") -> "PreparedRequest":
         """Add the token to a request to a configured host, in Proxy-Authorization if Authorization is in use.
 
-        Raises SettingsError or TokenError.
+        Raises SettingsError or TokenError, and RequestTooLargeError for a request that the front end would refuse.
         """
         if self._may_send_token(request.url or ""):
+            uploads.check_request(request, os.environ, self.settings.max_request_bytes)
             in_use = "Authorization" in request.headers
             name = self.settings.header or ("Proxy-Authorization" if in_use else "Authorization")
             request.headers[name] = f"Bearer {self.token().text}"

@@ -7,6 +7,7 @@ GoogleCloudPlatform/professional-services#603, kubeflow/pipelines#4321).
 
 import enum
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
@@ -14,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import requests
 
+from . import uploads
 from .auth import IapAuth
 from .cache import format_expiry
 from .errors import IapError, SettingsError, TokenError
@@ -22,6 +24,8 @@ from .jwt import Token
 
 # A read request that every MLflow since 1.0 supports.
 _PROBE = "/api/2.0/mlflow/experiments/search?max_results=1"
+_PARTS = "/api/2.0/mlflow-artifacts/mpu/"
+_PROBE_FILE = "mlflow-iap-check"
 _TIMEOUT_SECONDS = 20
 # Google tolerates half a minute; self-signed tokens are rejected if the clock is off by more than this.
 _MAX_CLOCK_SKEW_SECONDS = 240.0
@@ -49,6 +53,7 @@ class ExitCode(enum.IntEnum):
     NOT_A_MEMBER = 8, "IAP authenticates the account and denies access"
     TOKEN_REJECTED = 9, "IAP rejects the token for another reason"
     BACKEND = 10, "IAP allows access, and the server behind it fails"
+    UPLOADS = 11, "large files cannot be uploaded"
 
 
 class CheckError(Exception):
@@ -107,6 +112,7 @@ def check(url: str, auth: IapAuth, report: Report, now: Callable[[], float] = ti
     response = _get(url, {"Authorization": f"Bearer {token.text}"})
     _check_access(response, token, client)
     report("access", f"IAP allows {token.email}, and MLflow responds")
+    report("uploads", check_uploads(url, token, auth.settings.max_request_bytes))
 
 
 def _fetch_token(auth: IapAuth) -> tuple[Token | None, IapError | None]:
@@ -232,6 +238,51 @@ def _check_access(response: requests.Response, token: Token, client: str) -> Non
         )
     hint = "The key that signed it was deleted or has expired." if "signature" in body else ""
     raise CheckError(ExitCode.TOKEN_REJECTED, "access", f"IAP responds {status}: {body} {hint}".strip())
+
+
+def check_uploads(url: str, token: Token, limit: int) -> str:
+    """Upload a part of one byte, then abort the upload, which leaves nothing. Returns the result for the report."""
+    if not limit:
+        return "not checked: MLFLOW_IAP_MAX_REQUEST_BYTES is 0"
+    if found := uploads.problem({uploads.ENABLE: "true", uploads.MINIMUM: str(limit // 2), **os.environ}, limit):
+        raise CheckError(ExitCode.SETTINGS, "uploads", found)
+    created = _post(f"{url}{_PARTS}create/{_PROBE_FILE}", token, {"path": _PROBE_FILE, "num_parts": 1})
+    body = " ".join(created.text[:300].split())
+    if created.status_code == 501:
+        raise CheckError(
+            ExitCode.UPLOADS,
+            "uploads",
+            "The server does not take files in parts, so files above 32 MB cannot be uploaded. MLflow's log says why: "
+            "usually its service account lacks roles/iam.serviceAccountTokenCreator on itself.",
+        )
+    try:
+        upload, part = created.json()["upload_id"], created.json()["credentials"][0]["url"]
+    except (ValueError, KeyError, TypeError, IndexError):
+        # Such as a viewer, who may not upload, or a server without artifacts.
+        return f"not checked: the server responds {created.status_code}: {body}"
+    host = host_of(part)
+    try:
+        response = requests.put(part, data=b"x", timeout=_TIMEOUT_SECONDS)
+    except requests.RequestException as error:
+        raise CheckError(ExitCode.UPLOADS, "uploads", f"Parts are sent to {host}. {_cause(error)}") from error
+    finally:
+        _post(f"{url}{_PARTS}abort/{_PROBE_FILE}", token, {"path": _PROBE_FILE, "upload_id": upload})
+    if response.status_code != 200:
+        reason = " ".join(response.text[:300].split())
+        raise CheckError(
+            ExitCode.UPLOADS, "uploads", f"Parts are sent to {host}, which responds {response.status_code}: {reason}"
+        )
+    return f"large files go to {host} in parts"
+
+
+def _post(url: str, token: Token, body: Mapping[str, object]) -> requests.Response:
+    try:
+        with requests.Session() as session:
+            session.auth = lambda request: request  # no .netrc
+            headers = {"Authorization": f"Bearer {token.text}"}
+            return session.post(url, json=body, headers=headers, allow_redirects=False, timeout=_TIMEOUT_SECONDS)
+    except requests.RequestException as error:
+        raise CheckError(ExitCode.UNREACHABLE, "uploads", _cause(error)) from error
 
 
 def _is_json(response: requests.Response) -> bool:

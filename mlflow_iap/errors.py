@@ -19,3 +19,7 @@ class TokenError(IapError):
         super().__init__(message)
         self.transient = transient
         self.time_related = time_related
+
+
+class RequestTooLargeError(IapError):
+    """A request above the limit of the server's front end is not sent; the message names the variable to set."""

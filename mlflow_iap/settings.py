@@ -46,6 +46,12 @@ def _one_of(*values: str) -> Callable[[str], str]:
     return parse
 
 
+def _bytes(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError("a whole number of bytes")
+    return int(text)
+
+
 def _setting(
     name: str, default: str, description: str, parse: Callable[[str], Any] = str, *, secret: bool = False
 ) -> Any:
@@ -99,6 +105,13 @@ class Settings:
         "The token's header; default: Authorization, or Proxy-Authorization if the request already has an "
         "Authorization header.",
         _one_of("", "Authorization", "Proxy-Authorization"),
+    )
+    max_request_bytes: int = _setting(
+        "MAX_REQUEST_BYTES",
+        "32000000",
+        "The largest request body; a larger one is not sent, and files from half of it on are uploaded in parts. App "
+        "Engine refuses requests above 32 MB. 0: no limit.",
+        _bytes,
     )
 
     @classmethod

@@ -1,5 +1,7 @@
 """`check URL` reports each kind of problem with a remedy and an exit code."""
 
+import json
+
 import pytest
 
 from mlflow_iap import IapAuth
@@ -8,6 +10,9 @@ from tests.doubles.google.accounts import ANN, DESKTOP_CLIENT, IAP_CLIENT, JOB, 
 from tests.doubles.google.http import Response
 from tests.doubles.google.world import HOST, OTHER_HOST, UNTRUSTED, URL, World
 
+CREATE = "/api/2.0/mlflow-artifacts/mpu/create/mlflow-iap-check"
+ABORT = "/api/2.0/mlflow-artifacts/mpu/abort/mlflow-iap-check"
+
 
 @pytest.fixture(autouse=True)
 def _token(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,6 +20,9 @@ def _token(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_IAP_KEY_FILE", str(world.file("job.json", world.accounts.key_file(JOB))))
     monkeypatch.setenv("MLFLOW_IAP_AUDIENCE", IAP_CLIENT)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", URL)
+    part = {"url": "https://storage.googleapis.com/bucket/mlflow-iap-check?X-Goog-Signature=00", "part_number": 1}
+    world.iap.responses[CREATE] = Response.of_json({"upload_id": "first", "credentials": [part]})
+    world.iap.responses[ABORT] = Response.of_json({})
 
 
 def outcome(world: World, url: str = URL, ahead: float = 0) -> tuple[ExitCode, str]:
@@ -39,7 +47,52 @@ def test_every_step_is_reported_on_success(world: World) -> None:
         f"IAP: is on, with the OAuth client {IAP_CLIENT}",
         f"token: from the key {world.folder}/job.json, of {JOB}, valid for 60 minutes",
         f"access: IAP allows {JOB}, and MLflow responds",
+        "uploads: large files go to storage.googleapis.com in parts",
     ]
+
+
+def test_upload_is_aborted_whatever_becomes_of_its_part(world: World) -> None:
+    for response in (world.part_response, Response(403, b"<Code>SignatureDoesNotMatch</Code>")):
+        world.part_response = response
+        world.iap.passed.clear()
+        code, report = outcome(world)
+        assert code == (ExitCode.OK if response.status == 200 else ExitCode.UPLOADS)
+        assert [request.path for request in world.iap.passed[-2:]] == [CREATE, ABORT]
+        assert json.loads(world.iap.passed[-1].body)["upload_id"] == "first"
+    assert "storage.googleapis.com, which responds 403: <Code>SignatureDoesNotMatch</Code>" in report
+
+
+def test_cloud_storage_is_unreachable(world: World) -> None:
+    del world.internet.sites["storage.googleapis.com"]
+    code, report = outcome(world)
+    assert code == ExitCode.UPLOADS
+    assert "Parts are sent to storage.googleapis.com. No connection" in report
+    assert "X-Goog" not in report
+    assert world.iap.passed[-1].path == ABORT
+    world.internet.unexpected_hosts.clear()
+
+
+def test_server_that_takes_no_parts(world: World) -> None:
+    world.iap.responses[CREATE] = Response.of_json({"message": "Multipart upload is not supported"}, 501)
+    code, report = outcome(world)
+    assert code == ExitCode.UPLOADS
+    assert "roles/iam.serviceAccountTokenCreator on itself" in report
+
+
+def test_uploads_of_a_viewer_are_not_checked(world: World) -> None:
+    world.iap.responses[CREATE] = Response.of_json({"message": "needs the role editor"}, 403)
+    code, report = outcome(world)
+    assert code == ExitCode.OK
+    assert 'uploads: not checked: the server responds 403: {"message": "needs the role editor"}' in report
+
+
+def test_variable_that_prevents_uploads_in_parts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE", "524288000")
+    code, report = outcome(world)
+    assert code == ExitCode.SETTINGS
+    assert "Set MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE to 16000000, or remove it: it is 524288000." in report
+    monkeypatch.setenv("MLFLOW_IAP_MAX_REQUEST_BYTES", "0")
+    assert outcome(world)[0] == ExitCode.OK
 
 
 def test_account_without_access(world: World) -> None:

@@ -52,6 +52,7 @@ def test_check_works_without_tracking_uri_and_returns_exit_code(world: World) ->
         ["ok", "IAP"],
         ["ok", "token"],
         ["ok", "access"],
+        ["ok", "uploads"],
     ]
     world.iap.members.clear()
     code, out, err = run_command(world, "check", URL, MLFLOW_IAP_AUDIENCE=IAP_CLIENT)

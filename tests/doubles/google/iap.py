@@ -32,7 +32,8 @@ class _InvalidTokenError(Exception):
 class Iap:
     """`members` are the e-mail addresses with access.
 
-    Without `upstream`, every allowed request gets `application_response`. `passed` has the requests that reached the
+    Without `upstream`, every allowed request gets the response of its path in `responses`, or `application_response`.
+    `passed` has the requests that reached the
     application, `received_tokens` the tokens that IAP received.
     """
 
@@ -46,6 +47,7 @@ class Iap:
         self.passed: list[Request] = []
         self.received_tokens: list[str] = []
         self.application_response = Response.of_json({"experiments": []})
+        self.responses: dict[str, Response] = {}
 
     def __call__(self, request: Request) -> Response:
         if not self.on:
@@ -125,8 +127,8 @@ class Iap:
     def _application(self, request: Request) -> Response:
         self.passed.append(request)
         if not self.upstream:
-            return self.application_response
-        connection = http.client.HTTPConnection(urlsplit(self.upstream).netloc, timeout=60)
+            return self.responses.get(request.path, self.application_response)
+        connection = http.client.HTTPConnection(urlsplit(self.upstream).netloc, timeout=200)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
         try:
             connection.request(request.method, request.target, request.body, headers)

@@ -20,7 +20,7 @@ URL = f"https://{HOST}"
 OTHER_HOST = "files.example.net"
 # Presents a certificate of an unknown authority.
 UNTRUSTED = "untrusted.example.net"
-_GOOGLES = ("oauth2", "sts", "iamcredentials", "cloudresourcemanager")
+_GOOGLES = ("oauth2", "sts", "iamcredentials", "cloudresourcemanager", "storage")
 _HOSTS = (HOST, OTHER_HOST, UNTRUSTED, *(f"{api}.googleapis.com" for api in _GOOGLES))
 
 
@@ -47,9 +47,12 @@ class World:
             # google-auth looks up the project of a federated identity, and tolerates an error.
             "cloudresourcemanager.googleapis.com": lambda _: Response.of_json({"error": {"code": 403}}, 403),
             "iamcredentials.googleapis.com": self.iam,
+            "storage.googleapis.com": self._storage,
         }
         self.internet.untrusted.add(UNTRUSTED)
         self.metadata_host = ""
+        # The response of Cloud Storage to each part of a file; cloud_storage.py is the whole service.
+        self.part_response = Response(200, b"", {"ETag": '"9dd4e461268c8034f5c8564e155c67a6"'})
 
     @classmethod
     def certificates(cls, folder: Path) -> tuple[Authority, Authority]:
@@ -61,6 +64,12 @@ class World:
         """Run the HTTPS proxy and the metadata server."""
         with self.internet.running(), self.internet.listening(self.metadata) as self.metadata_host:
             yield self
+
+    def _storage(self, request: Request) -> Response:
+        assert request.method == "PUT", request
+        assert request.query["X-Goog-Signature"], "the request is not signed"
+        assert not request.headers["Authorization"], "a token went to Cloud Storage"
+        return self.part_response
 
     @property
     def environ(self) -> dict[str, str]:
