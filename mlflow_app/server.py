@@ -110,7 +110,7 @@ def _import_mlflow(settings: Settings) -> Any:
         from . import schema  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
     if settings.artifacts_destination.startswith("gs://"):
-        artifacts.refuse_multipart_without_a_key()
+        artifacts.sign_multipart_uploads(settings)
     log.info("Imported MLflow in %.1f s", time.monotonic() - started)
     return app
 

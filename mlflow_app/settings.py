@@ -191,6 +191,13 @@ class Settings(SettingTable):
         "The origin of the Cloud SQL Admin API; a different one for tests.",
         _endpoint,
     )
+    iam_credentials_url: str = setting(
+        "MLFLOW_APP_IAM_CREDENTIALS_URL",
+        "https://iamcredentials.googleapis.com",
+        "The origin of the IAM Service Account Credentials API, which signs the URLs of multipart uploads; a different "
+        "one for tests.",
+        _endpoint,
+    )
     secret_manager_url: str = setting(
         "MLFLOW_APP_SECRET_MANAGER_URL",
         "https://secretmanager.googleapis.com",

@@ -94,6 +94,14 @@ class Identity(pulumi.ComponentResource):
                 member=account.member,
                 opts=self._child,
             )
+        # To sign the URLs with which clients upload large files in parts; the account has no key.
+        serviceaccount.IAMMember(
+            deployment.logical_name("server"),
+            service_account_id=account.name,
+            role="roles/iam.serviceAccountTokenCreator",
+            member=account.member,
+            opts=self._child,
+        )
         if image.source_repository is not None:
             artifactregistry.RepositoryIamMember(
                 deployment.logical_name("server-image"),

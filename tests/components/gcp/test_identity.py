@@ -18,6 +18,7 @@ from .helpers import NUMBER, PROJECT, REGION, make_deployment, only
 
 ACCOUNT = "gcp:serviceaccount/account:Account"
 ON_PROJECT = "gcp:projects/iAMMember:IAMMember"
+ON_ACCOUNT = "gcp:serviceaccount/iAMMember:IAMMember"
 ON_BUCKET = "gcp:storage/bucketIAMMember:BucketIAMMember"
 ON_SECRET = "gcp:secretmanager/secretIamMember:SecretIamMember"
 ON_REPOSITORY = "gcp:artifactregistry/repositoryIamMember:RepositoryIamMember"
@@ -82,8 +83,9 @@ def test_service_account_has_required_roles_only() -> None:
         "roles/artifactregistry.reader": ON_REPOSITORY,
         "roles/storage.objectUser": ON_BUCKET,
         "roles/secretmanager.secretAccessor": ON_SECRET,
+        "roles/iam.serviceAccountTokenCreator": ON_ACCOUNT,
     }
-    assert len(iam_members(graph)) == 6
+    assert len(iam_members(graph)) == 7
 
 
 def test_iam_login_has_a_database_user_and_no_password() -> None:
@@ -99,6 +101,7 @@ def test_iam_login_has_a_database_user_and_no_password() -> None:
 
 def test_roles_are_granted_on_the_created_resources() -> None:
     graph, _ = record_identity()
+    assert only(graph, ON_ACCOUNT).inputs["serviceAccountId"] == only(graph, ACCOUNT).outputs["name"]
     assert only(graph, ON_BUCKET).inputs["bucket"] == only(graph, "gcp:storage/bucket:Bucket").outputs["name"]
     secret = only(graph, "gcp:secretmanager/secret:Secret")
     assert only(graph, ON_SECRET).inputs["secretId"] == secret.inputs["secretId"]
@@ -147,5 +150,6 @@ def test_only_the_account_and_the_agent_get_roles() -> None:
 
 def test_iam_members_name_the_project() -> None:
     graph, _ = record_identity(private=True)
-    # A bucket's binding has no project: bucket names are global.
-    assert {binding.type for binding in iam_members(graph) if binding.inputs.get("project") != PROJECT} == {ON_BUCKET}
+    # Bucket names are global, and an account's name has its project.
+    without = {binding.type for binding in iam_members(graph) if binding.inputs.get("project") != PROJECT}
+    assert without == {ON_BUCKET, ON_ACCOUNT}
