@@ -6,6 +6,9 @@ from .app_engine import AppEngine
 from .iap_access import IapAccess
 from .service import Service
 
+# Half of the limit in mlflow_iap, which sets the same variables; clients without it need the lines.
+_MULTIPART_MINIMUM_BYTES = 16_000_000
+
 
 def token_audience(app: AppEngine, service: Service) -> pulumi.Output[str]:
     """The audience of clients' tokens: the OAuth client ID or, where that is unknown, https://HOST/*."""
@@ -28,6 +31,11 @@ def _commands(values: list[str | None]) -> str:
         "export MLFLOW_TRACKING_AUTH=iap",
         # Quoted because of the asterisk.
         f"export MLFLOW_IAP_AUDIENCE='{audience}'",
+    ]
+    lines += [
+        "# App Engine refuses requests above 32 MB: files from 16 MB on go to Cloud Storage in parts",
+        "export MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD=true",
+        f"export MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE={_MULTIPART_MINIMUM_BYTES}",
     ]
     if service_account:
         lines.append(f"export MLFLOW_IAP_IMPERSONATE_SERVICE_ACCOUNT={service_account}")

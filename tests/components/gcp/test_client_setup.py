@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mlflow_iap import uploads
 from mlflow_iap.settings import Settings
 from preview import mock_outputs
 from preview.graph import SECRET
@@ -48,8 +49,12 @@ def test_commands_set_the_clients_variables() -> None:
         "MLFLOW_TRACKING_URI": URL,
         "MLFLOW_TRACKING_AUTH": "iap",
         "MLFLOW_IAP_AUDIENCE": CLIENT_ID,
+        "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "true",
+        "MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": "16000000",
     }
     settings = Settings.from_env(variables)
+    assert uploads.problem(variables, settings.max_request_bytes) == ""
+    assert variables[uploads.MINIMUM] == str(settings.max_request_bytes // 2)
     assert settings.audience == stack_outputs()["token_audience"] == CLIENT_ID
     assert not settings.self_signed
     assert [str(host.name) for host in settings.hosts] == [f"mlflow-dot-{HOST}"]
