@@ -110,7 +110,8 @@ class Gcp:
         return self.get(url, "serviceusage.services.get", names=[name])["services"][0].get("state") == "ENABLED"
 
     def get(self, url: str, permission: str, **parameters: Any) -> dict[str, Any]:
-        """Return the response of a GET request. ``permission`` is what it requires, by Google's documentation.
+        """Return the response of a GET request. ``permission`` is what it requires, by Google's
+        documentation; empty for none.
 
         Raises Unchecked without credentials, connection, permission or API, and GoogleError for other errors.
         """

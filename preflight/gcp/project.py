@@ -115,7 +115,7 @@ def _missing(subject: Subject, names: list[str]) -> list[str]:
     """The permissions that the deployer lacks on the project, without those that cannot be tested there."""
     url = f"{_RESOURCE_MANAGER}/v3/projects/{subject.gcp.project}:testIamPermissions"
     try:
-        found = subject.gcp.query(url, "resourcemanager.projects.get", {"permissions": names})
+        found = subject.gcp.query(url, "", {"permissions": names})
     except GoogleError as error:
         invalid = _INVALID.search(str(error))
         if invalid is None or invalid[1] not in names:
@@ -196,7 +196,8 @@ def allowed_members(subject: Subject) -> str | list[Fault]:
         return "service accounts only"
     # The policy has customer IDs; https://cloud.google.com/resource-manager/reference/rest/v3/organizations/search
     url = f"{_RESOURCE_MANAGER}/v3/organizations:search"
-    organizations = subject.gcp.get(url, "resourcemanager.organizations.get").get("organizations", [])
+    # The search needs no permission, and finds the organizations that the deployer may get.
+    organizations = subject.gcp.get(url, "").get("organizations", [])
     customers = {str(one["displayName"]): str(one.get("directoryCustomerId")) for one in organizations}
     admitted = {text.removeprefix("is:") for text in texts(allowed or [])}
     # Accounts of gmail.com are in no organization.

@@ -78,9 +78,7 @@ def location(subject: Subject) -> str | list[Fault]:
     wanted = {str(one.inputs["locationId"]) for one in subject.created(_APPLICATION)}
     if not wanted:
         return "that of the existing application"
-    found = subject.gcp.get(
-        f"{_APP_ENGINE}/{subject.gcp.project}/locations", "appengine.applications.get", pageSize=200
-    )
+    found = subject.gcp.get(f"{_APP_ENGINE}/{subject.gcp.project}/locations", "", pageSize=200)
     flexible = {
         str(one["locationId"])
         for one in found.get("locations", [])

@@ -4,6 +4,8 @@
 """
 
 import argparse
+import functools
+import json
 import tempfile
 import time
 from pathlib import Path
@@ -40,8 +42,8 @@ installs its packages in `.local/`.
 | 1 | a check failed, or the stack's file has errors |
 | 2 | no check failed, but some could not be done; also without credentials, whatever the other checks found |
 
-"Could not check" names the missing permission, if that is the reason; the tables below list what each check needs. A
-role also needs `iam:GetRole` on itself, for its path. A failed check says what to do. All checks run at the same time;
+"Could not check" names the missing permission, if that is the reason; the tables below list what each check needs.
+A failed check says what to do. All checks run at the same time;
 those without a result after 50 s could not be done. Checks of names and quotas read the stack's state (`pulumi stack
 export`), so that resources of the stack itself are no faults, and later updates can be checked, too.
 
@@ -50,6 +52,17 @@ What the checks cannot know is in [limits.md](limits.md): they predict, and the 
 _EXAMPLE = """## Example
 
 Runs against the test doubles of an AWS account and of a Google Cloud project, with planted faults:
+"""
+_PERMISSIONS = """## Permissions
+
+The policies of [aws.md](aws.md#permissions-of-the-deployer) do not include all permissions of the checks. For the
+principal that runs `make preflight`:
+
+```json
+POLICY
+```
+
+The roles of [gcp.md](gcp.md#permissions-of-the-deployer) include those of the Google Cloud checks.
 """
 _DURATION = """## Duration
 
@@ -69,19 +82,32 @@ _PLANTED = {
 
 
 def _table(checks: list[Check]) -> str:
-    rows = [f"| {check.name} | {check.sentence} | {check.concerns} | {_permissions(check)} |" for check in checks]
+    rows = [
+        f"| {check.name} | {check.sentence} | {check.concerns} | "
+        f"{', '.join(f'`{name}`' for name in sorted(permissions(check)))} |"
+        for check in checks
+    ]
     return "\n".join(["| check | what it checks | applies to | permissions |", "|---|---|---|---|", *rows]) + "\n"
 
 
-def _permissions(check: Check) -> str:
-    """The permissions that the check requires, from the requests of its cases to the doubles."""
+@functools.cache
+def permissions(check: Check) -> frozenset[str]:
+    """Return the permissions that the check requires, from the requests of its cases to the doubles."""
     found: set[str] = set()
     for case in CASES[check.name]:
         made = world(stack_of(case.stack, case.settings, case.config), Path("none"))
-        case.prepare(made)
-        result(check, made.subject())
+        with mock_aws():
+            case.prepare(made)
+            result(check, made.subject())
         found |= made.aws.called - {"sts:GetCallerIdentity"} | {REQUIRED[method] for method in made.gcp.called}
-    return ", ".join(f"`{name}`" for name in sorted(found))
+    return frozenset(found - {""})
+
+
+def _policy() -> str:
+    """An IAM policy with the permissions of all checks."""
+    actions = sorted({name for check in CHECKS if check.name.startswith("aws ") for name in permissions(check)})
+    statement = {"Sid": "Preflight", "Effect": "Allow", "Action": actions, "Resource": "*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
 
 
 def _groups() -> list[tuple[str, list[Check]]]:
@@ -113,9 +139,9 @@ def example(stack: str) -> str:
 
 def page() -> str:
     """Return docs/preflight.md."""
-    with mock_aws():
-        lists = [f"## {title}\n\n{_table(checks)}" for title, checks in _groups()]
-    return "\n".join([_INTRODUCTION, _EXAMPLE, *map(example, _PLANTED), *lists, _DURATION])
+    lists = [f"## {title}\n\n{_table(checks)}" for title, checks in _groups()]
+    required = _PERMISSIONS.replace("POLICY", _policy())
+    return "\n".join([_INTRODUCTION, _EXAMPLE, *map(example, _PLANTED), *lists, required, _DURATION])
 
 
 def _measure(latency: float) -> None:

@@ -17,6 +17,7 @@ from tests.preflight.stacks import BUILDER, CERTIFICATE, World, graph_of
 PRODUCTION_GCP: Mapping[str, Any] = {"app": {"mode": "existing"}}
 KEY = f"arn:aws:kms:{REGION}:123456789012:key/11111111-2222-3333-4444-555555555555"
 SERVER = f"arn:aws:sagemaker:{REGION}:123456789012:mlflow-tracking-server/shared"
+APP = f"arn:aws:sagemaker:{REGION}:123456789012:mlflow-app/app-ABCDEF123456"
 ZONE = "Z0123456789ABCDEFGHIJ"
 VPC: Mapping[str, Any] = {
     "network": {
@@ -427,6 +428,14 @@ CASES: Mapping[str, tuple[Case, ...]] = {
         ),
     ),
     "aws MLflow target": (
+        Case(
+            "dev",
+            lambda world: world.aws.apps.update({APP: "DeleteFailed"}),
+            "DeleteFailed",
+            "targetArn",
+            {"tracking": {"targetArn": APP}},
+            prepare=lambda world: world.aws.apps.update({APP: "Created"}),
+        ),
         Case(
             "dev",
             lambda world: world.aws.tracking_servers.clear(),

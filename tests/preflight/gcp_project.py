@@ -24,16 +24,16 @@ TOKEN = "ya29.a-token"
 REGION = "europe-west1"
 COMPUTE_ACCOUNT = f"{NUMBER}-compute@developer.gserviceaccount.com"
 TRAINING = f"training@{PROJECT}.iam.gserviceaccount.com"
-# The permission that each method requires, by the reference of its API.
+# The permission that each method requires, by the reference of its API; empty for those that require none.
 REQUIRED = {
     "cloudresourcemanager.v1.projects.getEffectiveOrgPolicy": "orgpolicy.policy.get",
-    "cloudresourcemanager.v3.organizations.search": "resourcemanager.organizations.get",
+    "cloudresourcemanager.v3.organizations.search": "",
     "cloudresourcemanager.v3.projects.get": "resourcemanager.projects.get",
-    "cloudresourcemanager.v3.projects.testIamPermissions": "resourcemanager.projects.get",
+    "cloudresourcemanager.v3.projects.testIamPermissions": "",
     "cloudbilling.v1.projects.getBillingInfo": "resourcemanager.projects.get",
     "serviceusage.v1.services.batchGet": "serviceusage.services.get",
     "appengine.v1.apps.get": "appengine.applications.get",
-    "appengine.v1.apps.locations.list": "appengine.applications.get",
+    "appengine.v1.apps.locations.list": "",
     "iam.v1.projects.serviceAccounts.get": "iam.serviceAccounts.get",
     "compute.v1.networks.get": "compute.networks.get",
     "compute.v1.subnetworks.get": "compute.subnetworks.get",

@@ -12,6 +12,7 @@ from preflight.errors import Unchecked
 from preflight.machine import Output
 from preflight.model import Check, Result, Status
 from preflight.runner import result
+from tests.components.aws.policies import action_data
 from tests.components.scenario import ROOT
 from tests.preflight import docs_page
 from tests.preflight.conftest import Make
@@ -43,6 +44,13 @@ def run(check: Check, world: World) -> Result:
     subject = world.subject()
     assert check in applying(subject), f"{check.name} does not apply"
     return result(check, subject)
+
+
+def test_every_permission_of_the_policy_is_an_action_of_iam() -> None:
+    actions = {name for check in AWS_CHECKS for name in docs_page.permissions(check)}
+    assert "iam:SimulatePrincipalPolicy" in actions
+    assert [name for name in actions if not action_data(name)] == []
+    assert [name for name in actions if not re.match(r"\w+[-\w]*:(Describe|Get|List|Simulate)", name)] == []
 
 
 def test_page_is_current() -> None:
@@ -91,7 +99,11 @@ def test_a_check_names_each_missing_permission_of_google_cloud(check: Check, mak
     called = set(world.gcp.called)
     assert called or check.name in ("gcp credentials", "gcp OAuth redirect")
     for method in called:
-        world.gcp.denied = {method}
+        world.gcp.denied, world.gcp.disabled_apis = set(), set()
+        if REQUIRED[method]:
+            world.gcp.denied = {method}
+        else:
+            world.gcp.disabled_apis = {f"{method.partition('.')[0]}.googleapis.com"}
         found = run(check, world)
         assert (found.status, found.permission) == (Status.UNCHECKED, REQUIRED[method]), found
 
@@ -169,6 +181,14 @@ def test_a_disabled_api_says_how_to_check_before_it_is_enabled(make: Make) -> No
     assert run(BY_NAME["gcp App Engine application"], world).status is Status.PASSED
     world.gcp.disabled_apis = {"secretmanager.googleapis.com"}
     assert run(BY_NAME["gcp names"], world).status is Status.PASSED
+
+
+def test_domains_of_organizations_that_are_not_visible_are_not_compared(make: Make) -> None:
+    case = CASES["gcp policy iam.allowedPolicyMemberDomains"][0]
+    world = world_of(make, case)
+    world.gcp.organizations.clear()
+    found = run(BY_NAME["gcp policy iam.allowedPolicyMemberDomains"], world)
+    assert (found.status, found.permission) == (Status.UNCHECKED, "resourcemanager.organizations.get")
 
 
 def test_docker_without_its_plugin_builds_for_its_own_platform(make: Make) -> None:
