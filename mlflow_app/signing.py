@@ -103,8 +103,8 @@ class _SignBlob(Signing):
             if response.status_code == 200:
                 return base64.b64decode(result["signedBlob"], validate=True)
             reason = f"{response.status_code} {str(result['error']['message'])[:500]}"
+            if response.status_code == 403:
+                reason += " The account needs roles/iam.serviceAccountTokenCreator on itself."
         except (requests.RequestException, ValueError, KeyError, TypeError, binascii.Error) as error:
             reason = str(error)
-        raise SigningError(
-            f"signBlob for {self._email}: {reason} The account needs roles/iam.serviceAccountTokenCreator on itself."
-        )
+        raise SigningError(f"signBlob for {self._email}: {reason}")
