@@ -12,6 +12,7 @@ HEALTH_COMMAND = ("python", "-m", "proxy_app", "healthcheck")
 TOKEN_PREFIX = "mlp"  # noqa: S105 - the prefix of each token
 
 TARGET_ARN = "MLFLOW_PROXY_TARGET_ARN"
+ASSUME_ROLE_ARN = "MLFLOW_PROXY_ASSUME_ROLE_ARN"
 LISTEN = "MLFLOW_PROXY_LISTEN"
 PUBLIC_URL = "MLFLOW_PROXY_PUBLIC_URL"
 TOKENS_SECRET = "MLFLOW_PROXY_TOKENS_SECRET"  # noqa: S105 - a setting's name

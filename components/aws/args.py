@@ -25,7 +25,7 @@ class AwsNetworkArgs(TypedDict):
     private_route_table_ids: NotRequired[list[pulumi.Input[str]]]
     """Route tables of the private subnets, for the S3 gateway endpoint."""
     existing_endpoints: NotRequired[list[str]]
-    """VPC endpoints (with private DNS) that the VPC already has and that are not created. One of ecr.api, ecr.dkr, ecs, ecs-agent, ecs-telemetry, ec2messages, kms, logs, mlflow, s3, sagemaker.api, sagemaker.runtime, secretsmanager, ssm, ssmmessages, sts, studio."""
+    """VPC endpoints (with private DNS) that the VPC already has and that are not created. One of ecr.api, ecr.dkr, ecs, ecs-agent, ecs-telemetry, kms, logs, mlflow, s3, sagemaker.api, sagemaker.runtime, secretsmanager, ssm, ssmmessages, sts, studio."""
     mlflow_endpoint_service: NotRequired[str]
     """Service name of the SageMaker MLflow endpoint, where the region uses another one."""
     flow_log_retention_days: NotRequired[int]
@@ -39,6 +39,8 @@ class AwsTrackingArgs(TypedDict):
     """A serverless MLflow app, or a tracking server. One of app, server."""
     target_arn: NotRequired[pulumi.Input[str]]
     """Use an existing MLflow app or tracking server instead of creating one with a bucket."""
+    assume_role_arn: NotRequired[pulumi.Input[str]]
+    """IAM role that the proxy assumes for its requests to `targetArn`: for an app or tracking server in another AWS account, whose administrators create the role."""
     server_size: NotRequired[str]
     """Size of the tracking server: for about 25, 50 or 100 users. One of Small, Medium, Large."""
     mlflow_version: NotRequired[str]

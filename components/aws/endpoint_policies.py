@@ -1,6 +1,7 @@
 """Policies of the VPC endpoints in a new VPC. They grant no permissions: they limit what passes through the endpoint.
 
 Principals of other accounts can only read image layers, so that foreign credentials cannot be used to copy data out.
+With a target in another account, principals of that account can call this target.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,16 +29,16 @@ def endpoint_statements(
         "ecs": [_own_account(deployment, "ecs:*")],
         "ecs-agent": [_own_account(deployment, "ecs:*")],
         "ecs-telemetry": [_own_account(deployment, "ecs:*")],
-        "ec2messages": [_own_account(deployment, "ec2messages:*")],
         "ssm": [_own_account(deployment, "ssm:*")],
         "ssmmessages": [_own_account(deployment, "ssmmessages:*")],
-        "sts": [_own_account(deployment, "sts:*")],
         "logs": [_write_log(deployment, log)],
         "mlflow": [_call_mlflow(deployment, tracking)],
         "sagemaker.api": [_open_mlflow(deployment, tracking)],
         "secretsmanager": [_read_hashes(deployment, tokens)],
         "s3": [_artifacts(deployment, tracking, studio=studio), _image_layers(deployment)],
     }
+    if tracking.assume_role_arn is not None:
+        statements["sts"] = [_own_account(deployment, "sts:AssumeRole", to=[tracking.assume_role_arn])]
     if deployment.kms_key_arn is not None:
         statements["kms"] = [
             _own_account(deployment, "kms:Decrypt", "kms:GenerateDataKey", to=[deployment.kms_key_arn])
@@ -45,14 +46,27 @@ def endpoint_statements(
     if studio:
         # The actions of notebooks are not known. The studio endpoint carries browser sessions, which have no principal.
         statements["logs"] = [_own_account(deployment, "logs:*")]
+        statements["sts"] = [_own_account(deployment, "sts:*")]
         statements["sagemaker.api"] = statements["sagemaker.runtime"] = [_own_account(deployment, "sagemaker:*")]
     return statements
 
 
 def _own_account(deployment: Deployment, *actions: str, to: Sequence[pulumi.Input[str]] = ("*",)) -> Statement:
     """Allow actions for principals of this account only."""
-    statement = allow(actions, to, StringEquals={"aws:PrincipalAccount": deployment.account})
-    return {**statement, "Principal": "*"}
+    return _of_account(deployment.account, *actions, to=to)
+
+
+def _of_account(account: pulumi.Input[str], *actions: str, to: Sequence[pulumi.Input[str]]) -> Statement:
+    return {**allow(actions, to, StringEquals={"aws:PrincipalAccount": account}), "Principal": "*"}
+
+
+def _of_proxy(deployment: Deployment, tracking: Tracking, *actions: str) -> Statement:
+    """Allow actions on the target for the account whose role the proxy uses: this one, or that of the assumed role."""
+    role = tracking.assume_role_arn
+    account = (
+        deployment.account if role is None else pulumi.Output.from_input(role).apply(lambda known: known.split(":")[4])
+    )
+    return _of_account(account, *actions, to=[tracking.target_arn])
 
 
 def _pull(deployment: Deployment, image: Image) -> list[Statement]:
@@ -75,12 +89,12 @@ def _write_log(deployment: Deployment, log: ProxyLog) -> Statement:
 def _call_mlflow(deployment: Deployment, tracking: Tracking) -> Statement:
     # SageMaker AI, "Create a VPC Endpoint Policy for SageMaker AI MLflow". Apps have one action for their whole API.
     action = "sagemaker:CallMlflowAppApi" if tracking.serverless else "sagemaker-mlflow:*"
-    return _own_account(deployment, action, to=[tracking.target_arn])
+    return _of_proxy(deployment, tracking, action)
 
 
 def _open_mlflow(deployment: Deployment, tracking: Tracking) -> Statement:
     presign = "CreatePresignedMlflowAppUrl" if tracking.serverless else "CreatePresignedMlflowTrackingServerUrl"
-    return _own_account(deployment, f"sagemaker:{presign}", to=[tracking.target_arn])
+    return _of_proxy(deployment, tracking, f"sagemaker:{presign}")
 
 
 def _read_hashes(deployment: Deployment, tokens: Tokens) -> Statement:

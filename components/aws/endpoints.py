@@ -21,13 +21,16 @@ from .tracking import Tracking
 
 # Endpoints by client: ECS and Docker on the instances,
 _BOOT: tuple[Endpoint, ...] = ("ecs", "ecs-agent", "ecs-telemetry", "ecr.api", "ecr.dkr", "logs")
-# Systems Manager agents since 3.3.40 do not need ec2messages, but `ami` may be older. Where a region does not offer the
+# Since 3.3.40, Systems Manager's agent does not use ec2messages where it can reach ssmmessages
+# (https://docs.aws.amazon.com/systems-manager/latest/userguide/setup-create-vpc.html). Where a region does not offer a
 # service, the preview fails: add it to existingEndpoints.
-_SESSIONS: tuple[Endpoint, ...] = ("ssm", "ssmmessages", "ec2messages")
-_PROXY: tuple[Endpoint, ...] = ("mlflow", "sagemaker.api", "secretsmanager", "sts")
+_SESSIONS: tuple[Endpoint, ...] = ("ssm", "ssmmessages")
+# Credentials of a task come from the ECS agent: only an assumed role needs sts.
+_PROXY: tuple[Endpoint, ...] = ("mlflow", "sagemaker.api", "secretsmanager")
 # Additional endpoints according to "Connect Amazon SageMaker Studio in a VPC to External Resources". Projects and
-# JumpStart would also need servicecatalog and buckets of AWS.
-_STUDIO: tuple[Endpoint, ...] = ("sagemaker.runtime", "studio")
+# JumpStart would also need servicecatalog and buckets of AWS. Notebooks ask sts for their account (sagemaker,
+# Session.default_bucket).
+_STUDIO: tuple[Endpoint, ...] = ("sagemaker.runtime", "studio", "sts")
 
 
 class Endpoints(pulumi.ComponentResource):
@@ -60,7 +63,7 @@ class Endpoints(pulumi.ComponentResource):
             else {}
         )
         if alone:
-            for name in _wanted(deployment, studio=studio):
+            for name in _wanted(deployment, assumes_role=tracking.assume_role_arn is not None, studio=studio):
                 if name not in args.existing_endpoints:
                     service = self._service(name, args, serverless=tracking.serverless)
                     self._interface(name, service, policies.get(name))
@@ -122,10 +125,11 @@ class Endpoints(pulumi.ComponentResource):
         )
 
 
-def _wanted(deployment: Deployment, *, studio: bool) -> list[Endpoint]:
+def _wanted(deployment: Deployment, *, assumes_role: bool, studio: bool) -> list[Endpoint]:
     # ECS Exec and Session Manager use a customer managed key from the instance; all other services use it themselves.
     key: tuple[Endpoint, ...] = ("kms",) if deployment.kms_key_arn is not None else ()
-    return [*_BOOT, *_SESSIONS, *_PROXY, *key, *(_STUDIO if studio else ())]
+    role: tuple[Endpoint, ...] = ("sts",) if assumes_role else ()
+    return [*_BOOT, *_SESSIONS, *_PROXY, *role, *key, *(_STUDIO if studio else ())]
 
 
 def _policy_if_supported(

@@ -172,15 +172,22 @@ def proxy_statements(
     *,
     target_arn: pulumi.Input[str],
     serverless: bool,
+    assume_role_arn: pulumi.Input[str] | None,
     tokens_secret_arn: pulumi.Input[str],
     enable_execute_command: bool,
 ) -> list[Statement]:
     """Permissions of the task role: full access to one MLflow target, and reading the hashes of tokens.
 
-    The proxy itself enforces the roles of its users. ``enable_execute_command`` adds the permissions of ECS Exec.
+    The proxy itself enforces the roles of its users. With ``assume_role_arn``, that role has the access to the target.
+    ``enable_execute_command`` adds the permissions of ECS Exec.
     """
+    target = (
+        mlflow_statements(target_arn=target_arn, serverless=serverless, deletes=True, interface=True)
+        if assume_role_arn is None
+        else [allow(["sts:AssumeRole"], [assume_role_arn])]
+    )
     statements = [
-        *mlflow_statements(target_arn=target_arn, serverless=serverless, deletes=True, interface=True),
+        *target,
         allow(["secretsmanager:GetSecretValue"], [tokens_secret_arn]),
     ]
     key = deployment.kms_key_arn

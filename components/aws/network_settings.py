@@ -20,7 +20,6 @@ Endpoint = Literal[
     "ecs",
     "ecs-agent",
     "ecs-telemetry",
-    "ec2messages",
     "kms",
     "logs",
     "mlflow",

@@ -119,6 +119,7 @@ class Service(pulumi.ComponentResource):
             args,
             region=deployment.region,
             target_arn=tracking.target_arn,
+            assume_role_arn=tracking.assume_role_arn,
             tokens_secret_arn=tokens.hashes_secret_arn,
             timing=load_balancer.timing,
             roles=roles,
@@ -178,6 +179,7 @@ class Service(pulumi.ComponentResource):
             self._deployment,
             target_arn=tracking.target_arn,
             serverless=tracking.serverless,
+            assume_role_arn=tracking.assume_role_arn,
             tokens_secret_arn=tokens.hashes_secret_arn,
             enable_execute_command=self._args.enable_execute_command,
         )

@@ -13,7 +13,7 @@ from ..roles import RoleRules
 from ..validation import Email, InputText, Text, ValidatedArgs, validate_args
 from .load_balancer_settings import LoadBalancerSettings
 from .network_settings import NetworkSettings, RetentionDays
-from .types import Arn, KmsKeyArn, PolicyArn, is_mlflow_app
+from .types import Arn, KmsKeyArn, PolicyArn, RoleArn, is_mlflow_app
 
 _PREFIX = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
 _PROFILE = re.compile(r"(?=.{1,63}$)[a-zA-Z0-9](-*[a-zA-Z0-9])*")
@@ -44,6 +44,9 @@ class TrackingSettings(ValidatedArgs):
     """A serverless MLflow app, or a tracking server."""
     target_arn: Arn | None = None
     """Use an existing MLflow app or tracking server instead of creating one with a bucket."""
+    assume_role_arn: RoleArn | None = None
+    """IAM role that the proxy assumes for its requests to `targetArn`: for an app or tracking server in another AWS
+    account, whose administrators create the role."""
     server_size: Size = "Small"
     """Size of the tracking server: for about 25, 50 or 100 users."""
     mlflow_version: Text | None = None
@@ -67,6 +70,8 @@ class TrackingSettings(ValidatedArgs):
                     yield name, "cannot be set for an existing target (targetArn)."
             if self.automatic_model_registration:
                 yield "automatic_model_registration", "cannot be set for an existing target (targetArn)."
+        if self.assume_role_arn is not None and self.target_arn is None:
+            yield "assume_role_arn", "applies to an existing target only: set targetArn."
         if isinstance(self.target_arn, str):
             try:
                 is_mlflow_app(self.target_arn)
@@ -307,6 +312,8 @@ class AwsMlflowProxySettings(ValidatedArgs):
                 "image.image_uri",
                 f"got {self.image.image_uri!r}, expected an image in Amazon ECR: network.egress is endpoints.",
             )
+        if self.studio is not None and self.tracking.assume_role_arn is not None:
+            yield "studio", "cannot use a target in another account (tracking.assumeRoleArn): remove one of the two."
         if network.vpc_id is not None and load_balancer.public and len(network.public_subnet_ids) < 2:
             yield "network.public_subnet_ids", "a public load balancer in an existing VPC requires at least two."
         if load_balancer.oidc is not None and self.oidc_client_secret is None:

@@ -20,6 +20,7 @@ def environment(
     *,
     region: pulumi.Input[str],
     target_arn: pulumi.Input[str],
+    assume_role_arn: pulumi.Input[str] | None,
     tokens_secret_arn: pulumi.Input[str],
     timing: Timing,
     roles: RoleRules,
@@ -27,6 +28,7 @@ def environment(
 ) -> dict[str, pulumi.Input[str]]:
     """Environment variables of the proxy. None of them is secret: the proxy reads secrets itself."""
     rules = {proxy_environment.ROLE_RULES: roles.text()} if roles.any() else {}
+    assumed = {proxy_environment.ASSUME_ROLE_ARN: assume_role_arn} if assume_role_arn is not None else {}
     return {
         # botocore uses the second, other tools the first.
         "AWS_REGION": region,
@@ -46,6 +48,7 @@ def environment(
         proxy_environment.DRAIN_SECONDS: str(timing.drain),
         proxy_environment.GRACE_SECONDS: str(timing.grace),
         **rules,
+        **assumed,
         **load_balancer_environment,
     }
 

@@ -20,6 +20,8 @@ class Tracking(pulumi.ComponentResource):
     """The upstream of the proxy."""
 
     target_arn: pulumi.Output[str]
+    assume_role_arn: pulumi.Input[str] | None
+    """Role that the proxy assumes for its requests; None for its own."""
     serverless: bool
     """True for an app, False for a tracking server."""
     bucket: pulumi.Output[str | None]
@@ -31,6 +33,7 @@ class Tracking(pulumi.ComponentResource):
     ) -> None:
         super().__init__("mlflow:aws:Tracking", deployment.logical_name("tracking"), {}, opts)
         self.artifact_prefix = args.artifact_prefix
+        self.assume_role_arn = args.assume_role_arn
         self.serverless = is_mlflow_app(args.target_arn) if isinstance(args.target_arn, str) else args.kind == "app"
         if args.target_arn is not None:
             self.target_arn = pulumi.Output.from_input(args.target_arn).apply(self._checked)

@@ -1,5 +1,6 @@
 """docs/aws.md: commands, settings, outputs, code blocks and the key policy match the code."""
 
+import fnmatch
 import json
 import re
 from pathlib import Path
@@ -47,7 +48,7 @@ def settings() -> set[str]:
 @pytest.mark.parametrize("block", blocks("yaml"))
 def test_yaml_blocks_are_valid_settings(block: str) -> None:
     values = cast("dict[str, Any]", yaml.safe_load(block))["mlflow:aws"]
-    secret = {"oidcClientSecret": "a-secret"} if "oidc" in values["loadBalancer"] else {}
+    secret = {"oidcClientSecret": "a-secret"} if "oidc" in values.get("loadBalancer", {}) else {}
     AwsMlflowProxySettings.read({**values, **secret}, "mlflow:aws")
 
 
@@ -109,12 +110,22 @@ def test_links_resolve() -> None:
     assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= headings
 
 
+def test_trust_policy_of_another_account_admits_the_task_role_only() -> None:
+    (block,) = [block for block in blocks("json") if "sts:AssumeRole" in block]
+    (statement,) = json.loads(block)["Statement"]
+    pattern = statement["Condition"]["ArnLike"]["aws:PrincipalArn"]
+    graph = next(scenario for scenario in SCENARIOS if scenario.name == "other-account").graph()
+    # Pulumi adds a hyphen and seven digits to a name.
+    roles = {role.name: f"arn:aws:iam::{ACCOUNT}:role/{role.name}-0a1b2c3" for role in graph.of("aws:iam/role:Role")}
+    assert [name for name, arn in roles.items() if fnmatch.fnmatchcase(arn, pattern)] == ["mlflow-proxy"]
+
+
 # --- Key policy
 
 
 def key_policy() -> list[dict[str, Any]]:
     """Return the statements of the page's key policy."""
-    (block,) = blocks("json")
+    (block,) = [block for block in blocks("json") if "kms:" in block]
     assert (ACCOUNT, REGION) == ("123456789012", "eu-west-1"), "the page's"
     return json.loads(block)["Statement"]
 

@@ -19,9 +19,13 @@ PAGE = (ROOT / "docs" / "costs.md").read_text()
 STACKS = {"dev": "development", "prod": "production"}
 
 
-def graph(stack: str) -> Graph:
-    (found,) = [scenario for scenario in SCENARIOS if scenario.name == STACKS[stack]]
+def scenario(name: str) -> Graph:
+    (found,) = [scenario for scenario in SCENARIOS if scenario.name == name]
     return found.graph()
+
+
+def graph(stack: str) -> Graph:
+    return scenario(STACKS[stack])
 
 
 def tasks(graph: Graph) -> int:
@@ -121,7 +125,14 @@ def test_sums_are_correct(stack: str) -> None:
 
 def test_savings_match_the_tables() -> None:
     dev, prod = rows(PAGE, "dev"), rows(PAGE, "prod")
-    assert f"| `tracking.kind: app` | -{prod['tracking server, Small'].sum} |" in PAGE
+    ((price, server),) = re.findall(
+        r"tracking server, Small \(([\d.]+) per hour\), .* \| `tracking.kind: server` \| \+([\d.]+) \|", PAGE
+    )
+    assert monthly(1, Decimal(price), hourly=True) == Decimal(server)
+    assert COUNTS["tracking server, Small"](scenario("production-server")) == 1
+    endpoint = "interface endpoint, in each availability zone"
+    more = endpoints_in_zones(scenario("other-account")) - prod[endpoint].number
+    assert f"| `tracking.assumeRoleArn` | +{monthly(more, prod[endpoint].price, hourly=True)} |" in PAGE
     nat = (
         prod["interface endpoint, in each availability zone"].sum
         - dev["NAT gateway"].sum
@@ -148,4 +159,7 @@ def test_token_reads_match_the_reload_interval() -> None:
 
 
 def test_stack_file_states_the_total() -> None:
-    assert f"${stated_total(PAGE, 'dev'):.0f} a month" in (ROOT / "Pulumi.dev.yaml").read_text()
+    for stack in STACKS:
+        stated = f"${stated_total(PAGE, stack):.0f} a month"
+        assert stated in (ROOT / f"Pulumi.{stack}.yaml").read_text()
+        assert stated in (ROOT / "README.md").read_text()

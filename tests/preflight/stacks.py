@@ -41,7 +41,12 @@ def stack_of(name: str, settings: Mapping[str, Any] | None = None, config: Mappi
     base: dict[str, Any] = json.loads(found.config[key])
     own: Mapping[str, Any] = GCP_SETTINGS if key == "mlflow:gcp" else {}
     if name == "prod":
-        own = {"loadBalancer": {"certificateArn": CERTIFICATE, "hostName": "mlflow.acme.test"}, "monitoring": {}}
+        own = {
+            # Each kind of MLflow has checks of its own.
+            "tracking": {"kind": "server"},
+            "loadBalancer": {"certificateArn": CERTIFICATE, "hostName": "mlflow.acme.test"},
+            "monitoring": {},
+        }
     if name == "gcp-prod":
         own = {**own, "monitoring": {}}
     merged = {**base, **own, **(settings or {})}

@@ -83,13 +83,13 @@ SCENARIOS = (
         ),
     ),
     Scenario(
-        name="serverless-app",
+        name="production-server",
         base="production",
-        about="production with a serverless app, sign-in left out",
+        about="production with a tracking server",
         config=config(
             {
                 "environment": "production",
-                "tracking": {"kind": "app", "automaticModelRegistration": True, "maintenanceWindow": "Sun:02:00"},
+                "tracking": {"kind": "server", "automaticModelRegistration": True, "maintenanceWindow": "Sun:02:00"},
                 "loadBalancer": {"certificateArn": CERTIFICATE, "hostName": "mlflow.example.com"},
             }
         ),
@@ -106,7 +106,7 @@ SCENARIOS = (
                     "vpcCidr": "172.16.0.0/16",
                     "privateSubnetIds": ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"],
                     "privateRouteTableIds": ["rtb-0123456789abcdef0"],
-                    "existingEndpoints": ["ssm", "ssmmessages", "ec2messages", "logs"],
+                    "existingEndpoints": ["ssm", "ssmmessages", "logs"],
                 }
             }
         ),
@@ -202,6 +202,22 @@ SCENARIOS = (
                 }
             }
         ),
+    ),
+    Scenario(
+        name="other-account",
+        base="production",
+        about="a serverless app of another account",
+        config=config(
+            {
+                "environment": "production",
+                "tracking": {
+                    "targetArn": "arn:aws:sagemaker:eu-west-1:210987654321:mlflow-app/app-ABCDEF123456",
+                    "assumeRoleArn": "arn:aws:iam::210987654321:role/mlflow-proxy",
+                },
+                "loadBalancer": {"certificateArn": CERTIFICATE, "hostName": "mlflow.example.com"},
+            }
+        ),
+        stack="prod",
     ),
     Scenario(
         name="two-in-one-stack",

@@ -27,10 +27,11 @@ REPOSITORY = arn("ecr", "repository/proxy")
 TOKENS_SECRET = arn("secretsmanager", "secret:proxy-hashes-AbCdEf")
 LOG = arn("logs", "log-group:proxy-log")
 BUCKET = "arn:aws:s3:::proxy-artifacts"
+OTHER_ROLE = "arn:aws:iam::210987654321:role/mlflow-proxy"
 LAYERS = "arn:aws:s3:::prod-eu-west-1-starport-layer-bucket/*"
 SERVICES = {
     *("ecr.api", "ecr.dkr", "ecs", "ecs-agent", "ecs-telemetry", "logs", "sagemaker.api", "secretsmanager"),
-    *("ssm", "ssmmessages", "ec2messages", "sts", "s3"),
+    *("ssm", "ssmmessages", "s3"),
 }
 EXISTING: dict[str, Any] = {
     "vpc_id": "vpc-0aaaaaaaaaaaaaaaa",
@@ -41,7 +42,13 @@ EXISTING: dict[str, Any] = {
 
 
 def record_endpoints(
-    *, app: bool = True, bucket: bool = True, kms_key_arn: str | None = None, studio: bool = False, **args: Any
+    *,
+    app: bool = True,
+    bucket: bool = True,
+    assume_role_arn: str | None = None,
+    kms_key_arn: str | None = None,
+    studio: bool = False,
+    **args: Any,
 ) -> Graph:
     output = pulumi.Output.from_input
 
@@ -50,6 +57,7 @@ def record_endpoints(
         settings = NetworkSettings.model_validate({"egress": "endpoints", **args})
         tracking = SimpleNamespace(
             target_arn=output(APP if app else SERVER),
+            assume_role_arn=assume_role_arn,
             serverless=app,
             bucket_arn=output(BUCKET) if bucket else None,
             artifact_prefix="mlflow",
@@ -97,7 +105,30 @@ def test_customer_key_adds_a_kms_endpoint_restricted_to_the_key() -> None:
 
 def test_studio_adds_the_sagemaker_runtime_and_studio_endpoints() -> None:
     added = services(record_endpoints(studio=True)) - services(record_endpoints())
-    assert added == {"com.amazonaws.eu-west-1.sagemaker.runtime", "aws.sagemaker.eu-west-1.studio"}
+    assert added == {
+        "com.amazonaws.eu-west-1.sagemaker.runtime",
+        "com.amazonaws.eu-west-1.sts",
+        "aws.sagemaker.eu-west-1.studio",
+    }
+
+
+def test_assumed_role_adds_an_sts_endpoint_restricted_to_the_role() -> None:
+    graph = record_endpoints(assume_role_arn=OTHER_ROLE)
+    assert services(graph) - services(record_endpoints()) == {"com.amazonaws.eu-west-1.sts"}
+    (assume,) = statements(endpoint(graph, "sts").inputs["policy"])
+    assert assume["Action"] == ["sts:AssumeRole"]
+    assert assume["Resource"] == [OTHER_ROLE]
+    assert assume["Condition"] == {"StringEquals": {"aws:PrincipalAccount": ACCOUNT}}
+
+
+@pytest.mark.parametrize("app", [False, True])
+def test_endpoints_of_mlflow_admit_the_account_whose_role_the_proxy_uses(app: bool) -> None:
+    for role, account in ((None, ACCOUNT), (OTHER_ROLE, "210987654321")):
+        graph = record_endpoints(app=app, assume_role_arn=role)
+        for name in ("mlflow", "sagemaker.api"):
+            (call,) = statements(endpoint(graph, name).inputs["policy"])
+            assert call["Condition"] == {"StringEquals": {"aws:PrincipalAccount": account}}
+            assert call["Resource"] == [APP if app else SERVER]
 
 
 def test_mlflow_endpoint_service_sets_the_service_name() -> None:
@@ -138,7 +169,7 @@ def test_existing_vpc_with_a_nat_gets_no_endpoints() -> None:
 
 
 def test_existing_endpoints_are_not_created_again() -> None:
-    existing: list[Endpoint] = ["sts", "logs", "mlflow", "s3"]
+    existing: list[Endpoint] = ["ssm", "logs", "mlflow", "s3"]
     created = {
         resource.name.removeprefix("proxy-endpoint-")
         for resource in record_endpoints(existing_endpoints=existing, **EXISTING).of(ENDPOINT)
@@ -202,7 +233,7 @@ def test_endpoint_is_only_in_zones_that_offer_its_service(monkeypatch: pytest.Mo
     graph = record_endpoints()
     second = only(graph, "aws:ec2/subnet:Subnet", "proxy-private-2")
     assert endpoint(graph, "mlflow").inputs["subnetIds"] == [second.id]
-    assert len(endpoint(graph, "sts").inputs["subnetIds"]) == 2
+    assert len(endpoint(graph, "ssm").inputs["subnetIds"]) == 2
 
 
 def test_endpoint_uses_the_first_subnet_of_each_zone() -> None:

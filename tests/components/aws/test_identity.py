@@ -6,7 +6,7 @@ import pytest
 from policy_sentry.querying.actions import get_actions_for_service
 
 from components.aws import mlflow_actions
-from preview.aws.mock_outputs import ACCOUNT
+from preview.aws.mock_outputs import ACCOUNT, REGION
 
 from .helpers import IMAGE_URI, KEY, only, record_stack, statements
 from .policies import faults
@@ -71,6 +71,15 @@ def test_proxy_may_use_every_mlflow_action_on_its_server_only() -> None:
         "sagemaker:CreatePresignedMlflowTrackingServerUrl",
     }
     assert {action for action in found if action.startswith("sagemaker")} == on_server
+
+
+def test_proxy_with_a_target_in_another_account_may_only_assume_the_role() -> None:
+    role = "arn:aws:iam::210987654321:role/mlflow-proxy"
+    target = f"arn:aws:sagemaker:{REGION}:210987654321:mlflow-app/app-ABCDEF123456"
+    found = by_action("proxy", {"tracking": {"targetArn": target, "assumeRoleArn": role}})
+    assert found.pop("sts:AssumeRole") == [role]
+    assert not [action for action in found if action.startswith("sagemaker")]
+    assert "sts:AssumeRole" not in by_action("proxy", {"tracking": {"targetArn": target}})
 
 
 def test_proxy_may_read_the_hashes_secret_only() -> None:

@@ -19,6 +19,7 @@ BUCKET = "aws:s3/bucket:Bucket"
 COMPONENT = "mlflow:index:AwsMlflowProxy"
 # The scenarios with a public load balancer.
 PUBLIC = ("public-domain", "oidc")
+PROTECTED = ("production", "production-server", "customer-key", "other-account", "explicit-providers")
 
 
 def stack(name: str) -> Graph:
@@ -272,9 +273,9 @@ def test_preview_shows_every_resource_that_destroy_retains_or_that_blocks_it(sce
 @every_stack
 def test_only_deletion_protection_blocks_destroy(scenario: Scenario) -> None:
     retentions = destroy.retentions(scenario.graph())
-    protected = scenario.name in ("production", "serverless-app", "customer-key", "explicit-providers")
+    protected = scenario.name in PROTECTED
     assert bool([rule for rule in retentions if rule.blocks]) == protected
-    if scenario.name not in ("studio", "production", "serverless-app", "customer-key", "explicit-providers"):
+    if scenario.name not in ("studio", *PROTECTED):
         assert retentions == []
 
 
@@ -282,7 +283,7 @@ def test_production_protects_what_cannot_be_created_again() -> None:
     graph = stack("production")
     # In production; the Studio domain and the addresses of NAT gateways are in other scenarios.
     expected = {
-        "aws:sagemaker/mlflowTrackingServer:MlflowTrackingServer",
+        "aws:sagemaker/mlflowApp:MlflowApp",
         BUCKET,
         "aws:secretsmanager/secret:Secret",
         "aws:secretsmanager/secretVersion:SecretVersion",

@@ -32,11 +32,13 @@ def make_environment(
     args: ServiceSettings | None = None,
     roles: RoleRules | None = None,
     load_balancer_environment: dict[str, Any] | None = None,
+    assume_role_arn: str | None = None,
 ) -> dict[str, Any]:
     return environment(
         args or ServiceSettings(),
         region="eu-west-1",
         target_arn="arn:target",
+        assume_role_arn=assume_role_arn,
         tokens_secret_arn="arn:secret",
         timing=TIMING,
         roles=roles or RoleRules(),
@@ -103,6 +105,12 @@ def test_role_rules_are_set_only_if_there_are_any() -> None:
         make_environment(roles=rules)[proxy_environment.ROLE_RULES]
         == "domain:example.com=viewer, group:ml-admins=admin"
     )
+
+
+def test_proxy_assumes_a_role_only_if_one_is_set() -> None:
+    assert proxy_environment.ASSUME_ROLE_ARN not in make_environment()
+    role = "arn:aws:iam::210987654321:role/mlflow-proxy"
+    assert make_environment(assume_role_arn=role)[proxy_environment.ASSUME_ROLE_ARN] == role
 
 
 def test_body_limit_and_budget_are_those_of_the_settings() -> None:

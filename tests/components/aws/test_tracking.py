@@ -226,6 +226,14 @@ def test_tracking_server_is_created_in_govcloud() -> None:
             {"kind": "server", "mlflowVersion": "3.0.1"},
             "tracking.mlflowVersion: got '3.0.1', expected a major and minor version",
         ),
+        (
+            {"assumeRoleArn": "arn:aws:iam::210987654321:role/mlflow"},
+            "tracking.assumeRoleArn: applies to an existing target only: set targetArn.",
+        ),
+        (
+            {"targetArn": EXISTING_APP, "assumeRoleArn": "arn:aws:iam::210987654321:user/mlflow"},
+            'tracking.assumeRoleArn: got "arn:aws:iam::210987654321:user/mlflow", expected an IAM role ARN',
+        ),
         ({"artifactPrefix": "all/*"}, "tracking.artifactPrefix: got 'all/*', expected letters"),
         ({"artifactPrefix": "runs/"}, "tracking.artifactPrefix: got 'runs/', expected letters"),
     ],
