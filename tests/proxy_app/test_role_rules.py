@@ -104,8 +104,8 @@ def test_invalid_rule_is_reported_with_the_expected_forms(invalid: str) -> None:
         parse(f"{RULES}, {invalid}")
     [line] = str(error.value).splitlines()
     assert line == (
-        f"MLFLOW_PROXY_ROLE_RULES: got {invalid!r}, expected group:NAME=ROLE, email:ADDRESS=ROLE, domain:NAME=ROLE or *=ROLE, "
-        "where ROLE is viewer, editor or admin."
+        f"MLFLOW_PROXY_ROLE_RULES: got {invalid!r}, expected group:NAME=ROLE, email:ADDRESS=ROLE, domain:NAME=ROLE or "
+        "*=ROLE, where ROLE is viewer, editor or admin."
     )
 
 
