@@ -66,7 +66,7 @@ def _of_proxy(deployment: Deployment, tracking: Tracking, *actions: str) -> Stat
     account = (
         deployment.account if role is None else pulumi.Output.from_input(role).apply(lambda known: known.split(":")[4])
     )
-    return _of_account(account, *actions, to=[tracking.target_arn])
+    return _of_account(account, *actions, to=[tracking.policy_arn])
 
 
 def _pull(deployment: Deployment, image: Image) -> list[Statement]:

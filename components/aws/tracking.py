@@ -20,6 +20,9 @@ class Tracking(pulumi.ComponentResource):
     """The upstream of the proxy."""
 
     target_arn: pulumi.Output[str]
+    policy_arn: pulumi.Output[str]
+    """``target_arn`` for endpoint policies. That of a new tracking server follows from its name, so that endpoints do not
+    wait the 25 minutes of its creation. SageMaker chooses that of an app."""
     assume_role_arn: pulumi.Input[str] | None
     """Role that the proxy assumes for its requests; None for its own."""
     serverless: bool
@@ -37,6 +40,7 @@ class Tracking(pulumi.ComponentResource):
         self.serverless = is_mlflow_app(args.target_arn) if isinstance(args.target_arn, str) else args.kind == "app"
         if args.target_arn is not None:
             self.target_arn = pulumi.Output.from_input(args.target_arn).apply(self._checked)
+            self.policy_arn = self.target_arn
             self.bucket, self.bucket_arn = pulumi.Output.from_input(None), None
         else:
             bucket = private_bucket(
@@ -47,7 +51,7 @@ class Tracking(pulumi.ComponentResource):
                 expire_days=None,
                 protect=deployment.deletion_protection,
             )
-            self.target_arn = self._new(deployment, args, bucket)
+            self.target_arn, self.policy_arn = self._new(deployment, args, bucket)
             self.bucket, self.bucket_arn = cast("pulumi.Output[str | None]", bucket.bucket), bucket.arn
         self.register_outputs({"target_arn": self.target_arn, "bucket": self.bucket})
 
@@ -58,7 +62,10 @@ class Tracking(pulumi.ComponentResource):
             raise pulumi.RunError(f"tracking.targetArn is {target_arn}: set tracking.kind to {kind}.")
         return target_arn
 
-    def _new(self, deployment: Deployment, args: TrackingSettings, bucket: PrivateBucket) -> pulumi.Output[str]:
+    def _new(
+        self, deployment: Deployment, args: TrackingSettings, bucket: PrivateBucket
+    ) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
+        """(ARN, ARN for policies) of a new app or tracking server."""
         role = service_role(deployment, "tracking", "sagemaker.amazonaws.com", [], parent=self)
         statements = tracking_statements(
             deployment,
@@ -81,7 +88,8 @@ class Tracking(pulumi.ComponentResource):
             hooks=_refusals(deployment, app=self.serverless),
         )
         if self.serverless:
-            return self._app(deployment, args, role, artifacts, opts)
+            app = self._app(deployment, args, role, artifacts, opts)
+            return app, app
         return self._server(deployment, args, role, artifacts, opts)
 
     def _served(self, partition: str) -> str:
@@ -120,16 +128,17 @@ class Tracking(pulumi.ComponentResource):
         role: iam.Role,
         artifacts: pulumi.Output[str],
         opts: pulumi.ResourceOptions,
-    ) -> pulumi.Output[str]:
+    ) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
         # A replacement is created before the old server is deleted, and needs another name: the suffix depends on the
         # properties that replace the server.
         version = args.mlflow_version or ""
         suffix = pulumi.Output.concat(artifacts, " ", role.arn, " ", version).apply(
             lambda replacing: hashlib.sha256(replacing.encode()).hexdigest()[:8]
         )
+        name = pulumi.Output.concat(deployment.physical_name("tracking", 54), "-", suffix)
         server = sagemaker.MlflowTrackingServer(
             deployment.logical_name("tracking"),
-            tracking_server_name=pulumi.Output.concat(deployment.physical_name("tracking", 54), "-", suffix),
+            tracking_server_name=name,
             artifact_store_uri=artifacts,
             role_arn=role.arn,
             tracking_server_size=args.server_size,
@@ -139,7 +148,7 @@ class Tracking(pulumi.ComponentResource):
             tags=deployment.tags_for("tracking"),
             opts=opts,
         )
-        return server.arn
+        return server.arn, deployment.arn("sagemaker", pulumi.Output.concat("mlflow-tracking-server/", name))
 
 
 def _refusals(deployment: Deployment, *, app: bool) -> pulumi.ResourceHookBinding:

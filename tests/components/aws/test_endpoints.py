@@ -56,7 +56,7 @@ def record_endpoints(
         deployment = make_deployment(kms_key_arn=kms_key_arn)
         settings = NetworkSettings.model_validate({"egress": "endpoints", **args})
         tracking = SimpleNamespace(
-            target_arn=output(APP if app else SERVER),
+            policy_arn=output(APP if app else SERVER),
             assume_role_arn=assume_role_arn,
             serverless=app,
             bucket_arn=output(BUCKET) if bucket else None,

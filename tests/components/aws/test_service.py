@@ -136,3 +136,31 @@ def test_tags_are_propagated_to_tasks() -> None:
     service = inputs()
     assert service["propagateTags"] == "SERVICE"
     assert service["tags"]["Component"] == "proxy"
+
+
+def test_only_what_names_the_target_to_the_proxy_waits_for_a_tracking_server() -> None:
+    """Its creation takes up to 25 minutes: endpoints, cluster and instances fail, if they do, before."""
+    settings = {"tracking": {"kind": "server"}, "network": {"egress": "endpoints"}}
+    graph = record_stack(settings)
+    server = only(graph, "aws:sagemaker/mlflowTrackingServer:MlflowTrackingServer")
+    waiting = {
+        resource.type
+        for resource in graph.resources
+        if resource.custom and server.urn in transitive_dependencies(graph, resource)
+    }
+    assert waiting == {
+        # The permission of the task role, and the proxy's environment.
+        "aws:iam/rolePolicy:RolePolicy",
+        "aws:ecs/taskDefinition:TaskDefinition",
+        SERVICE,
+        "aws:appautoscaling/target:Target",
+        "aws:appautoscaling/policy:Policy",
+        "aws:cloudwatch/metricAlarm:MetricAlarm",
+        "aws:cloudwatch/dashboard:Dashboard",
+    }
+    (policy,) = [
+        policy
+        for policy in graph.of("aws:iam/rolePolicy:RolePolicy")
+        if server.urn in transitive_dependencies(graph, policy)
+    ]
+    assert policy.name == "proxy-proxy"

@@ -122,6 +122,16 @@ def test_server_name_is_valid_for_any_stack_name(stack: str) -> None:
     assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", name), name
 
 
+def test_policy_arn_of_a_server_is_its_arn() -> None:
+    def program() -> None:
+        made = Tracking(make_deployment(), TrackingSettings(kind="server"))
+        pulumi.export("policy", made.policy_arn)
+        pulumi.export("target", made.target_arn)
+
+    outputs = record(program).outputs
+    assert outputs["policy"] == outputs["target"]
+
+
 def test_deletion_protection_protects_target_and_bucket() -> None:
     for kind, target in (("app", APP), ("server", SERVER)):
         graph, _ = record_tracking(kind=kind, deployment={"deletion_protection": True})
