@@ -40,7 +40,7 @@ def permissions(subject: Subject) -> str | list[Fault]:
     needed = {request: what for request, what in _requests(subject).items() if _service_role(request) is None}
     denied = _denied(subject, needed)
     if not denied:
-        return f"IAM allows {len(needed)} requests"
+        return "every request is allowed"
     by_action: dict[str, str] = {}
     for request in denied:
         by_action.setdefault(request.action, needed[request])

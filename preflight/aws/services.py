@@ -125,22 +125,19 @@ def _principals(policy: Any) -> set[str]:
 def names(subject: Subject) -> str | list[Fault]:
     """The names that the stack chooses itself (log groups, tracking server) are free, or in its state."""
     faults: list[Fault] = []
-    checked = 0
     for group in subject.created(_LOG_GROUP):
         if group.inputs.get("name"):
             name = str(group.inputs["name"])
             found = subject.aws.call("logs", "describe_log_groups", logGroupNamePrefix=name)["logGroups"]
             taken = any(one["logGroupName"] == name for one in found)
             faults += _taken(subject, group.urn, f"log group {name}", taken=taken)
-            checked += 1
     for server in subject.created(_SERVER):
         name = str(server.inputs["trackingServerName"])
         taken = _found(
             lambda name=name: subject.aws.call("sagemaker", "describe_mlflow_tracking_server", TrackingServerName=name)
         )
         faults += _taken(subject, server.urn, f"tracking server {name}", taken=taken)
-        checked += 1
-    return faults or f"{checked} free, or in the state"
+    return faults or "free, or of this stack"
 
 
 def _found(look_up: Callable[[], object]) -> bool:

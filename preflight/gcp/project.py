@@ -82,8 +82,7 @@ def apis(subject: Subject) -> str | list[Fault]:
     absent = [name for name in _FIRST_APIS if name not in enabled]
     if absent:
         return [_enable(subject, absent)]
-    rest = len(names) - len(enabled)
-    return f"{len(enabled)} enabled" + (f", {rest} will be enabled" if rest else "")
+    return "enabled" if set(names) <= enabled else "the others will be enabled"
 
 
 def _enable(subject: Subject, names: list[str] | tuple[str, ...]) -> Fault:
@@ -103,7 +102,7 @@ def permissions(subject: Subject) -> str | list[Fault]:
     for start in range(0, len(names), _PERMISSIONS_AT_ONCE):
         missing += _missing(subject, names[start : start + _PERMISSIONS_AT_ONCE])
     if not missing:
-        return f"holds {len(names)} permissions"
+        return "none is missing"
     shown = ", ".join(f"{name} (for {needed[name]})" for name in missing[:_SHOWN])
     rest = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
     return [

@@ -351,10 +351,10 @@ def names(subject: Subject) -> str | list[Fault]:
     found = in_parallel(lambda one: taken(one[2], one[3]), wanted)
     present = [(resource, what) for (resource, what, _, _), is_taken in zip(wanted, found, strict=True) if is_taken]
     if not present:
-        return f"{len(wanted)} free"
+        return "free"
     deployed = subject.state.urns()
     return [
         Fault(f"the {what} exists, and is not in the stack's state", "delete it, or use another stack name or project")
         for resource, what in present
         if resource.urn not in deployed
-    ] or f"{len(wanted) - len(present)} free, {len(present)} of this stack"
+    ] or "free, or of this stack"

@@ -4,15 +4,19 @@ Requests and responses of every call are validated by botocore's models. The acc
 with AWS's message, and delays each response by ``latency`` seconds.
 """
 
+import contextlib
 import functools
+import os
 import time
-from collections.abc import Callable, Mapping
+import unittest.mock
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, cast
 
 import boto3
 from botocore.config import Config
 from botocore.model import OperationModel
 from botocore.validate import ParamValidator
+from moto import mock_aws
 
 from tests.components.aws.iam_decision import allowed
 
@@ -45,6 +49,13 @@ class ApiError(Exception):
     def __init__(self, code: str, message: str = "") -> None:
         super().__init__(message)
         self.code = code
+
+
+@contextlib.contextmanager
+def moto_without_images() -> Generator[None]:
+    """moto in this process, empty; loading its thousands of AMIs would take most of a test's time."""
+    with unittest.mock.patch.dict(os.environ, {"MOTO_EC2_LOAD_DEFAULT_AMIS": "false"}), mock_aws():
+        yield
 
 
 class AwsAccount:

@@ -3,8 +3,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moto import mock_aws
 
+from tests.preflight.aws_account import moto_without_images
 from tests.preflight.stacks import World, stack_of, world
 
 Make = Callable[..., World]
@@ -13,7 +13,7 @@ Make = Callable[..., World]
 @pytest.fixture
 def moto() -> Iterator[None]:
     """moto in this process, empty."""
-    with mock_aws():
+    with moto_without_images():
         yield
 
 

@@ -10,14 +10,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from moto import mock_aws
-
 from preflight.checks import CHECKS, applying
 from preflight.model import Check
 from preflight.report import exit_code, text
 from preflight.runner import result, run
 from preview.console import Style
 from tests.components.scenario import ROOT
+from tests.preflight.aws_account import moto_without_images
 from tests.preflight.faults import CASES
 from tests.preflight.gcp_project import REQUIRED
 from tests.preflight.stacks import World, stack_of, world
@@ -66,8 +65,8 @@ The roles of [gcp.md](gcp.md#permissions-of-the-deployer) include those of the G
 """
 _DURATION = """## Duration
 
-If each response of a cloud, of Pulumi and of Docker takes 200 ms, the checks take 5.4 s for `dev`, with the first load
-of boto3's models, 2.7 s for `prod`, and 0.4 s for `gcp-dev` and `gcp-prod`. Recording the resources takes another 2 to
+If each response of a cloud, of Pulumi and of Docker takes 200 ms, the checks take 5.1 s for `dev`, with the first load
+of boto3's models, 3.4 s for `prod`, and 0.4 s for `gcp-dev` and `gcp-prod`. Recording the resources takes another 2 to
 5 s. Measured on a shared two-core machine with the test doubles:
 
 ```console
@@ -96,7 +95,7 @@ def permissions(check: Check) -> frozenset[str]:
     found: set[str] = set()
     for case in CASES[check.name]:
         made = world(stack_of(case.stack, case.settings, case.config), Path("none"))
-        with mock_aws():
+        with moto_without_images():
             case.prepare(made)
             result(check, made.subject())
         found |= made.aws.called - {"sts:GetCallerIdentity"} | {REQUIRED[method] for method in made.gcp.called}
@@ -123,7 +122,7 @@ def _world(stack: str, home: Path) -> World:
 
 def example(stack: str) -> str:
     """Return the table of a run against the doubles."""
-    with mock_aws(), tempfile.TemporaryDirectory() as home:
+    with moto_without_images(), tempfile.TemporaryDirectory() as home:
         made = _world(stack, Path(home))
         for name in _PLANTED[stack]:
             case = CASES[name][0]
@@ -146,7 +145,7 @@ def page() -> str:
 
 def _measure(latency: float) -> None:
     for stack in ("dev", "prod", "gcp-dev", "gcp-prod"):
-        with mock_aws(), tempfile.TemporaryDirectory() as home:
+        with moto_without_images(), tempfile.TemporaryDirectory() as home:
             made = _world(stack, Path(home))
             made.aws.latency = made.gcp.latency = made.web.latency = made.machine.latency = latency
             subject = made.subject()

@@ -187,7 +187,7 @@ def routes(world: World, *, private: bool = True, public: bool = True) -> None:
 
 def _instances(world: World) -> None:
     client = world.aws.session().client("ec2")
-    image = client.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+    image = client.register_image(Name="an-image")["ImageId"]
     client.run_instances(ImageId=image, InstanceType="t3.small", MinCount=1, MaxCount=1)
 
 
