@@ -22,7 +22,7 @@ class _Alarm:
 
     metric: str
     description: str
-    namespace: str
+    namespace: pulumi.Input[str]
     statistic: str = "Sum"
     period: int = 300
     periods: int = 1
@@ -47,7 +47,7 @@ def alarms(
     return [
         cloudwatch.MetricAlarm(
             deployment.logical_name(f"alarm-{role}"),
-            alarm_description=f"{deployment.name} ({deployment.stack}): {alarm.description}",
+            alarm_description=pulumi.Output.concat(deployment.title, f": {alarm.description}"),
             namespace=alarm.namespace,
             metric_name=alarm.metric,
             dimensions=alarm.dimensions or None,
@@ -110,7 +110,7 @@ def _load_balancer_alarms(load_balancer: LoadBalancer) -> dict[str, _Alarm]:
     }
 
 
-def _proxy_alarms(namespace: str, latency_threshold_seconds: int) -> dict[str, _Alarm]:
+def _proxy_alarms(namespace: pulumi.Input[str], latency_threshold_seconds: int) -> dict[str, _Alarm]:
     return {
         "proxy-errors": _Alarm(
             description="the proxy fails requests (5xx). Look at `error` in the log: internal-error has a traceback "

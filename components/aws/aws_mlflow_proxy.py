@@ -10,6 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 from ..deletion_protection import DeletionProtection
+from ..names import original_names
 from .args import AwsMlflowProxyArgs
 from .deployment import Deployment
 from .endpoints import Endpoints
@@ -81,16 +82,18 @@ class AwsMlflowProxy(pulumi.ComponentResource):
         super().__init__("mlflow:index:AwsMlflowProxy", name, {}, opts)
         inside = pulumi.ResourceOptions(parent=self)
         asking = pulumi.InvokeOptions(parent=self)
+        original_name, original_stack = original_names(name, parent=self, protect=settings.deletion_protection)
         deployment = Deployment(
-            name=name,
-            stack=pulumi.get_stack(),
+            component=name,
+            name=original_name,
+            stack=original_stack,
             region=aws.get_region_output(opts=asking).region,
             account=aws.get_caller_identity_output(opts=asking).account_id,
             partition=aws.get_partition_output(opts=asking).partition,
             tags={
                 "Project": pulumi.get_project(),
-                "Stack": pulumi.get_stack(),
-                "Component": name,
+                "Stack": original_stack,
+                "Component": original_name,
                 **settings.tags,
             },
             deletion_protection=settings.deletion_protection,

@@ -14,12 +14,12 @@ class Deployment(ResourceNames):
     region: pulumi.Output[str]
     account: pulumi.Output[str]
     partition: pulumi.Output[str]
-    tags: dict[str, str]
+    tags: dict[str, pulumi.Input[str]]
     deletion_protection: bool
     kms_key_arn: pulumi.Input[str] | None
     permissions_boundary_arn: pulumi.Input[str] | None
 
-    def tags_for(self, role: str) -> dict[str, str]:
+    def tags_for(self, role: str) -> dict[str, pulumi.Input[str]]:
         """The tags of a resource; Name distinguishes stacks in the console."""
         return {**self.tags, "Name": self.full_name(role)}
 

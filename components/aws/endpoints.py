@@ -50,7 +50,7 @@ class Endpoints(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """``studio``: the VPC also has a SageMaker Studio domain."""
-        super().__init__("mlflow:aws:Endpoints", deployment.logical_name("endpoints"), {}, opts)
+        super().__init__("mlflow:aws:Endpoints", deployment.component, {}, opts)
         self._deployment = deployment
         self._network = network
         alone = args.egress == "endpoints"

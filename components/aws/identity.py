@@ -41,7 +41,7 @@ def service_role(
         trust["Condition"] = {operator: {"aws:SourceAccount": deployment.account}}
     made = aws.iam.Role(
         deployment.logical_name(role),
-        description=f"{role} of {deployment.name} ({deployment.stack})",
+        description=pulumi.Output.concat(f"{role} of ", deployment.title),
         assume_role_policy=document([trust]),
         permissions_boundary=deployment.permissions_boundary_arn,
         tags=deployment.tags_for(role),

@@ -32,7 +32,7 @@ class Image(pulumi.ComponentResource):
     def __init__(
         self, deployment: Deployment, args: ImageSettings, *, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("mlflow:aws:Image", deployment.logical_name("image"), {}, opts)
+        super().__init__("mlflow:aws:Image", deployment.component, {}, opts)
         if args.image_uri is not None:
             self.uri = pulumi.Output.from_input(args.image_uri)
             self.repository_arn = _repository_of(deployment, args.image_uri)

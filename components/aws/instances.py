@@ -52,7 +52,7 @@ class Instances(pulumi.ComponentResource):
         cluster: ecs.Cluster,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mlflow:aws:Instances", deployment.logical_name("instances"), {}, opts)
+        super().__init__("mlflow:aws:Instances", deployment.component, {}, opts)
         role = service_role(deployment, "instance", "ec2.amazonaws.com", [], parent=self)
         rights = role_policy(
             deployment,

@@ -60,7 +60,7 @@ class LoadBalancer(pulumi.ComponentResource):
         oidc_client_secret: pulumi.Input[str] | None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mlflow:aws:LoadBalancer", deployment.logical_name("load-balancer"), {}, opts)
+        super().__init__("mlflow:aws:LoadBalancer", deployment.component, {}, opts)
         self.public = args.public
         self.https = args.https
         self.port = 443 if self.https else 80

@@ -54,9 +54,9 @@ METRICS = {
 }
 
 
-def namespace(deployment: Deployment) -> str:
+def namespace(deployment: Deployment) -> pulumi.Output[str]:
     """The CloudWatch namespace of a deployment's metrics."""
-    return f"MLflow/{deployment.stack}/{deployment.name}"
+    return pulumi.Output.concat("MLflow/", deployment.stack, "/", deployment.name)
 
 
 def metric_filters(deployment: Deployment, log: ProxyLog, parent: pulumi.Resource) -> None:

@@ -32,7 +32,7 @@ class Monitoring(pulumi.ComponentResource):
         service: Service,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mlflow:aws:Monitoring", deployment.logical_name("monitoring"), {}, opts)
+        super().__init__("mlflow:aws:Monitoring", deployment.component, {}, opts)
         self.topic_arn = _topic(deployment, args, self)
         metric_filters(deployment, log, self)
         made = alarms(

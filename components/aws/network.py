@@ -76,7 +76,7 @@ class Network(pulumi.ComponentResource):
         self, deployment: Deployment, args: NetworkSettings, *, public: bool, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         """``public``: create public subnets for the load balancer."""
-        super().__init__("mlflow:aws:Network", deployment.logical_name("network"), {}, opts)
+        super().__init__("mlflow:aws:Network", deployment.component, {}, opts)
         self._deployment = deployment
         self._args = args
         self._invoke_options = pulumi.InvokeOptions(parent=self)

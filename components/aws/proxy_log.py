@@ -14,18 +14,18 @@ class ProxyLog(pulumi.ComponentResource):
     """A log group with one JSON object per line (proxy_app/access_log.py)."""
 
     name: pulumi.Output[str]
-    plain_name: str
-    """The same, known before the log group exists."""
     arn: pulumi.Output[str]
 
     def __init__(self, deployment: Deployment, *, days: int, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("mlflow:aws:ProxyLog", deployment.logical_name("log"), {}, opts)
+        super().__init__("mlflow:aws:ProxyLog", deployment.component, {}, opts)
         # A readable name for `aws logs tail /mlflow/dev/mlflow`.
-        name = f"/mlflow/{deployment.stack}/{deployment.name}"
-        self.plain_name = name if _NAME.fullmatch(name) else f"/mlflow/{deployment.physical_name('log', 400)}"
+        readable = pulumi.Output.concat("/mlflow/", deployment.stack, "/", deployment.name)
+        fallback = pulumi.Output.concat("/mlflow/", deployment.physical_name("log", 400))
         group = aws.cloudwatch.LogGroup(
             deployment.logical_name("log"),
-            name=self.plain_name,
+            name=pulumi.Output.all(readable, fallback).apply(
+                lambda names: names[0] if _NAME.fullmatch(names[0]) else names[1]
+            ),
             retention_in_days=days,
             kms_key_id=deployment.kms_key_arn,
             tags=deployment.tags_for("log"),

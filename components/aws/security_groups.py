@@ -28,7 +28,7 @@ class SecurityGroups(pulumi.ComponentResource):
         load_balancer: LoadBalancer,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mlflow:aws:SecurityGroups", deployment.logical_name("security-groups"), {}, opts)
+        super().__init__("mlflow:aws:SecurityGroups", deployment.component, {}, opts)
         self._deployment = deployment
         self.tasks = self._group("tasks", "MLflow proxy tasks: requests from the load balancer", network)
         self.instances = self._group("instances", "EC2 instances of the MLflow proxy: no inbound connections", network)

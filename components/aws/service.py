@@ -99,7 +99,7 @@ class Service(pulumi.ComponentResource):
         log: ProxyLog,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mlflow:aws:Service", deployment.logical_name("service"), {}, opts)
+        super().__init__("mlflow:aws:Service", deployment.component, {}, opts)
         inside = pulumi.ResourceOptions(parent=self)
         self._deployment, self._args, self._load_balancer = deployment, args, load_balancer
         cluster = self._cluster()
@@ -268,8 +268,11 @@ class Service(pulumi.ComponentResource):
                 ignore_changes=["desired_count"],
                 hooks=failure_hint(
                     deployment.logical_name("service-failed"),
-                    "The proxy's log says why its tasks did not become healthy: "
-                    f'aws logs tail {log.plain_name} --since 1h | grep -v \'"event": "request"\'',
+                    pulumi.Output.concat(
+                        "The proxy's log says why its tasks did not become healthy: aws logs tail ",
+                        log.name,
+                        ' --since 1h | grep -v \'"event": "request"\'',
+                    ),
                 ),
                 custom_timeouts=pulumi.CustomTimeouts(create=rollout, update=rollout, delete=rollout),
             ),

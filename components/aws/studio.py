@@ -40,7 +40,7 @@ class Studio(pulumi.ComponentResource):
         load_balancer: LoadBalancer,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mlflow:aws:Studio", deployment.logical_name("studio"), {}, opts)
+        super().__init__("mlflow:aws:Studio", deployment.component, {}, opts)
         group = ec2.SecurityGroup(
             deployment.logical_name("studio"),
             vpc_id=network.vpc_id,

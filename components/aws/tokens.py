@@ -42,7 +42,7 @@ class Tokens(pulumi.ComponentResource):
     """The secret's first version; the proxy does not start without it."""
 
     def __init__(self, deployment: Deployment, *, days: int, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("mlflow:aws:Tokens", deployment.logical_name("tokens"), {}, opts)
+        super().__init__("mlflow:aws:Tokens", deployment.component, {}, opts)
         inside = pulumi.ResourceOptions(parent=self, protect=deployment.deletion_protection)
         token_id = random.RandomString(
             deployment.logical_name("token-id"), length=8, special=False, upper=False, opts=inside

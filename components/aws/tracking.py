@@ -34,7 +34,7 @@ class Tracking(pulumi.ComponentResource):
     def __init__(
         self, deployment: Deployment, args: TrackingSettings, *, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("mlflow:aws:Tracking", deployment.logical_name("tracking"), {}, opts)
+        super().__init__("mlflow:aws:Tracking", deployment.component, {}, opts)
         self.artifact_prefix = args.artifact_prefix
         self.assume_role_arn = args.assume_role_arn
         self.serverless = is_mlflow_app(args.target_arn) if isinstance(args.target_arn, str) else args.kind == "app"

@@ -138,7 +138,7 @@ def _logging(deployment: Deployment, days: int, acl: wafv2.WebAcl, parent: pulum
     group = cloudwatch.LogGroup(
         deployment.logical_name("waf"),
         # WAF requires this prefix.
-        name=f"aws-waf-logs-{deployment.physical_name('waf', 100)}",
+        name=pulumi.Output.concat("aws-waf-logs-", deployment.physical_name("waf", 100)),
         retention_in_days=min(allowed for allowed in typing.get_args(RetentionDays) if allowed >= days),
         kms_key_id=deployment.kms_key_arn,
         tags=deployment.tags_for("waf"),

@@ -47,7 +47,7 @@ class _Condition:
     seconds: int
     time_series: TimeSeries | None = None
     threshold: float | None = None
-    query: str | None = None
+    query: pulumi.Input[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ def create_alerts(
         monitoring.AlertPolicy(
             deployment.logical_name(f"alert-{role}"),
             project=deployment.project,
-            display_name=f"{deployment.name} ({deployment.stack}): {alert.title}",
+            display_name=pulumi.Output.concat(deployment.title, f": {alert.title}"),
             severity=alert.severity,
             combiner="OR",
             conditions=[_condition(alert)],
@@ -147,7 +147,7 @@ def _service_alerts(deployment: Deployment, args: MonitoringSettings, app: AppSe
             "critical log entries, which name the invalid setting, the database error or the killed process; for a "
             "killed process, increase the memory (`app.memoryGb`) or reduce the processes (`app.workers`).",
             condition=_Condition(
-                query=f"{_sum_increase(deployment, 'exits', '', 15)} > 1.5",
+                query=pulumi.Output.concat(_sum_increase(deployment, "exits", "", 15), " > 1.5"),
                 seconds=0,
             ),
         ),
@@ -185,9 +185,13 @@ def _service_alerts(deployment: Deployment, args: MonitoringSettings, app: AppSe
             "memory and disk utilization.",
             condition=_Condition(
                 # At low traffic a few slow requests exceed the percentile: require more than 20 requests.
-                query=f"histogram_quantile(0.95, {_sum_increase(deployment, 'latency', '_bucket', 15, ' by (le)')})"
-                f" > {args.latency_threshold_seconds * 1000}"
-                f" and on () {_sum_increase(deployment, 'latency', '_count', 15)} > 20",
+                query=pulumi.Output.concat(
+                    "histogram_quantile(0.95, ",
+                    _sum_increase(deployment, "latency", "_bucket", 15, " by (le)"),
+                    f") > {args.latency_threshold_seconds * 1000} and on () ",
+                    _sum_increase(deployment, "latency", "_count", 15),
+                    " > 20",
+                ),
                 seconds=5 * _MINUTE,
             ),
         ),
@@ -241,10 +245,10 @@ def _database_alerts(deployment: Deployment, tier: str, database: Database) -> d
     }
 
 
-def _sum_increase(deployment: Deployment, role: str, part: str, minutes: int, by: str = "") -> str:
+def _sum_increase(deployment: Deployment, role: str, part: str, minutes: int, by: str = "") -> pulumi.Output[str]:
     """PromQL for the increase of a log-based metric, with the resource type and project that Monitoring requires."""
-    metric = promql_name(deployment, role, part)
-    return f'sum{by}(increase({metric}{{monitored_resource="gae_app",project_id="{deployment.project}"}}[{minutes}m]))'
+    labels = f'{{monitored_resource="gae_app",project_id="{deployment.project}"}}'
+    return pulumi.Output.concat(f"sum{by}(increase(", promql_name(deployment, role, part), f"{labels}[{minutes}m]))")
 
 
 def _condition(alert: _Alert) -> monitoring.AlertPolicyConditionArgs:

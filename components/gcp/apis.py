@@ -46,7 +46,7 @@ class Apis(pulumi.ComponentResource):
 
     def __init__(self, deployment: Deployment, *, private_ip: bool, opts: pulumi.ResourceOptions | None = None) -> None:
         """``private_ip``: the database has a private IP address."""
-        super().__init__("mlflow:gcp:Apis", deployment.logical_name("apis"), {}, opts)
+        super().__init__("mlflow:gcp:Apis", deployment.component, {}, opts)
         for name in (*_APIS, *(_PRIVATE_IP if private_ip else ())):
             projects.Service(
                 deployment.logical_name(name),

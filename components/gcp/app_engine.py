@@ -49,7 +49,7 @@ class AppEngine(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """``location`` is the required location, ``number`` the project number."""
-        super().__init__("mlflow:gcp:AppEngine", deployment.logical_name("app"), {}, opts)
+        super().__init__("mlflow:gcp:AppEngine", deployment.component, {}, opts)
         self.retained_on_destroy = []
         if args.mode == "existing":
             app = self._existing(deployment, oauth_client)

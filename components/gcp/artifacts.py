@@ -26,7 +26,7 @@ class Artifacts(pulumi.ComponentResource):
     def __init__(
         self, deployment: Deployment, args: ArtifactsSettings, *, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("mlflow:gcp:Artifacts", deployment.logical_name("artifacts"), {}, opts)
+        super().__init__("mlflow:gcp:Artifacts", deployment.component, {}, opts)
         bucket = storage.Bucket(
             deployment.logical_name("artifacts"),
             project=deployment.project,

@@ -58,7 +58,7 @@ def create_dashboard(
         project=deployment.project,
         dashboard_json=pulumi.Output.json_dumps(
             {
-                "displayName": f"{deployment.name} ({deployment.stack})",
+                "displayName": deployment.title,
                 "mosaicLayout": {"columns": _COLUMNS, "tiles": page.tiles},
             }
         ),

@@ -44,7 +44,7 @@ class Database(pulumi.ComponentResource):
         network: Network,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mlflow:gcp:Database", deployment.logical_name("database"), {}, opts)
+        super().__init__("mlflow:gcp:Database", deployment.component, {}, opts)
         iam = args.iam_authentication
         password = None if iam else Password(deployment, opts=pulumi.ResourceOptions(parent=self))
         instance = self._instance(deployment, args, network)

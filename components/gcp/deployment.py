@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+import pulumi
+
 from ..names import ResourceNames
 
 
@@ -12,7 +14,7 @@ class Deployment(ResourceNames):
 
     project: str
     region: str
-    labels: dict[str, str]
+    labels: dict[str, pulumi.Input[str]]
     deletion_protection: bool
 
 

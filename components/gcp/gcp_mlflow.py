@@ -10,6 +10,7 @@ import pulumi
 from pulumi_gcp import organizations
 
 from ..deletion_protection import DeletionProtection
+from ..names import original_names
 from .apis import Apis, retry_new_apis
 from .app_engine import AppEngine
 from .args import GcpMlflowArgs
@@ -81,15 +82,17 @@ class GcpMlflow(pulumi.ComponentResource):
         for member in settings.access.members_without_role():
             pulumi.log.warn(f"{member} has access, but no role in access.roles: requests get 403.", self)
         inside = pulumi.ResourceOptions(parent=self)
+        original_name, original_stack = original_names(name, parent=self, protect=settings.deletion_protection)
         deployment = Deployment(
-            name=name,
-            stack=pulumi.get_stack(),
+            component=name,
+            name=original_name,
+            stack=original_stack,
             project=settings.project,
             region=settings.region,
             labels={
                 "project": label_value(pulumi.get_project()),
-                "stack": label_value(pulumi.get_stack()),
-                "component": label_value(name),
+                "stack": original_stack.apply(label_value),
+                "component": original_name.apply(label_value),
                 **settings.labels,
             },
             deletion_protection=settings.deletion_protection,

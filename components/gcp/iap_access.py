@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import pulumi
 from pulumi_gcp import iap, serviceaccount
 
-from ..roles import RoleRules
 from .app_engine import AppEngine
 from .deployment import Deployment
 from .service import Service
@@ -21,16 +20,17 @@ _TOKEN_CREATOR = "roles/iam.serviceAccountTokenCreator"  # noqa: S105 - a role
 _ID_TOKEN_CREATOR = "roles/iam.serviceAccountOpenIdTokenCreator"  # noqa: S105 - a role
 
 
-def all_role_rules(deployment: Deployment, access: AccessSettings) -> RoleRules:
-    """The configured role rules, and the rule for the client service account."""
+def all_role_rules(deployment: Deployment, access: AccessSettings) -> pulumi.Input[str] | None:
+    """The configured role rules and the rule for the client service account, as text; None without any."""
     if not access.client_service_account:
-        return access.roles
+        return access.roles.text() if access.roles.any() else None
     role = access.client_role
-    rules = [
-        *getattr(access.roles, role),
-        f"email:{_client_account_id(deployment)}@{deployment.project}.iam.gserviceaccount.com",
-    ]
-    return access.roles.model_copy(update={role: rules})
+
+    def with_client(account_id: str) -> str:
+        rules = [*getattr(access.roles, role), f"email:{account_id}@{deployment.project}.iam.gserviceaccount.com"]
+        return access.roles.model_copy(update={role: rules}).text()
+
+    return _client_account_id(deployment).apply(with_client)
 
 
 class IapAccess(pulumi.ComponentResource):
@@ -51,7 +51,7 @@ class IapAccess(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """``number`` is the project number."""
-        super().__init__("mlflow:gcp:IapAccess", deployment.logical_name("iap-access"), {}, opts)
+        super().__init__("mlflow:gcp:IapAccess", deployment.component, {}, opts)
         self._place, self._app, self._service = deployment, app, service
         # For Identity-Aware Proxy, a service exists from its first version until its last one is deleted.
         self._after = pulumi.ResourceOptions(parent=self, depends_on=[service])
@@ -106,7 +106,7 @@ class IapAccess(pulumi.ComponentResource):
             deployment.logical_name("client"),
             project=deployment.project,
             account_id=_client_account_id(deployment),
-            display_name=f"MLflow clients, {deployment.stack}",
+            display_name=pulumi.Output.concat("MLflow clients, ", deployment.stack),
             # Roles that others granted to it do not apply to a new account with the same name.
             opts=pulumi.ResourceOptions(parent=self, protect=deployment.deletion_protection),
         )
@@ -132,7 +132,7 @@ class IapAccess(pulumi.ComponentResource):
         return account.email
 
 
-def _client_account_id(deployment: Deployment) -> str:
+def _client_account_id(deployment: Deployment) -> pulumi.Output[str]:
     return deployment.physical_name("client", 30)
 
 

@@ -34,13 +34,13 @@ class Identity(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """``number`` is the project number."""
-        super().__init__("mlflow:gcp:Identity", deployment.logical_name("identity"), {}, opts)
+        super().__init__("mlflow:gcp:Identity", deployment.component, {}, opts)
         self._child = pulumi.ResourceOptions(parent=self)
         account = serviceaccount.Account(
             deployment.logical_name("server"),
             project=deployment.project,
             account_id=deployment.physical_name("server", 30),
-            display_name=f"MLflow of {deployment.stack} ({deployment.name})",
+            display_name=pulumi.Output.concat("MLflow of ", deployment.stack, " (", deployment.name, ")"),
             description="MLflow's instances on App Engine",
             # Roles that others granted to it do not apply to a new account with the same name.
             opts=pulumi.ResourceOptions(parent=self, protect=deployment.deletion_protection),

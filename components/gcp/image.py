@@ -43,7 +43,7 @@ class Image(pulumi.ComponentResource):
     def __init__(
         self, deployment: Deployment, args: ImageSettings, *, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("mlflow:gcp:Image", deployment.logical_name("image"), {}, opts)
+        super().__init__("mlflow:gcp:Image", deployment.component, {}, opts)
         self.repository = None
         if args.image_uri is not None:
             self.image_uri = pulumi.Output.from_input(args.image_uri)
@@ -61,7 +61,7 @@ class Image(pulumi.ComponentResource):
             location=deployment.region,
             repository_id=deployment.physical_name("images", 63),
             format="DOCKER",
-            description=f"MLflow of {deployment.stack}",
+            description=pulumi.Output.concat("MLflow of ", deployment.stack),
             # No docker_config, since the provider plans a block with immutable_tags=False again on each update. With
             # immutable tags, images cannot be deleted, not even by the cleanup policies below
             # (https://cloud.google.com/artifact-registry/docs/repositories/update-repo-settings). Instances use the

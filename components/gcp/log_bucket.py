@@ -35,7 +35,7 @@ class LogBucket(pulumi.ComponentResource):
         self, deployment: Deployment, *, service: str, retention_days: int, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         """``service`` is the App Engine service whose entries are routed to the bucket."""
-        super().__init__("mlflow:gcp:LogBucket", deployment.logical_name("log"), {}, opts)
+        super().__init__("mlflow:gcp:LogBucket", deployment.component, {}, opts)
         inside = pulumi.ResourceOptions(parent=self)
         # A deleted bucket exists for seven more days, and the provider would adopt it if the name was the same.
         # https://cloud.google.com/logging/docs/reference/v2/rest/v2/projects.locations.buckets/delete
@@ -45,7 +45,7 @@ class LogBucket(pulumi.ComponentResource):
             project=deployment.project,
             location=deployment.region,
             bucket_id=pulumi.Output.concat(deployment.physical_name("log", 80), "-", suffix.hex),
-            description=f"Log entries of {deployment.name} ({deployment.stack}), service {service}",
+            description=pulumi.Output.concat("Log entries of ", deployment.title, f", service {service}"),
             retention_days=retention_days,
             opts=pulumi.ResourceOptions(parent=self, protect=deployment.deletion_protection),
         )
@@ -58,7 +58,7 @@ class LogBucket(pulumi.ComponentResource):
             name=deployment.physical_name("log", 100),
             destination=pulumi.Output.concat("logging.googleapis.com/", bucket.id),
             filter=entries,
-            description=f"Routes log entries of {deployment.name} ({deployment.stack}) to their own bucket",
+            description=pulumi.Output.concat("Routes log entries of ", deployment.title, " to their own bucket"),
             opts=inside,
         )
         logging.ProjectExclusion(
@@ -66,7 +66,7 @@ class LogBucket(pulumi.ComponentResource):
             project=deployment.project,
             name=deployment.physical_name("log", 100),
             filter=entries,
-            description=f"Log entries of {deployment.name} ({deployment.stack}) are in their own bucket",
+            description=pulumi.Output.concat("Log entries of ", deployment.title, " are in their own bucket"),
             # Without the sink, entries would be in neither bucket.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[sink]),
         )

@@ -45,18 +45,22 @@ LOG_METRICS = {
 }
 
 
-def metric_type(deployment: Deployment, role: str) -> str:
+def metric_type(deployment: Deployment, role: str) -> pulumi.Output[str]:
     """The Cloud Monitoring metric type of one of the LOG_METRICS."""
-    return f"logging.googleapis.com/user/{_name(deployment, role)}"
+    return pulumi.Output.concat("logging.googleapis.com/user/", _name(deployment, role))
 
 
-def promql_name(deployment: Deployment, role: str, part: str = "") -> str:
+def promql_name(deployment: Deployment, role: str, part: str = "") -> pulumi.Output[str]:
     """The PromQL name of one of the LOG_METRICS; ``part`` of a distribution is _bucket, _count or _sum.
 
     https://cloud.google.com/monitoring/promql/promql-mapping
     """
-    domain, _, path = metric_type(deployment, role).partition("/")
-    return re.sub(r"\W", "_", domain) + ":" + re.sub(r"\W", "_", path) + part
+
+    def of(metric: str) -> str:
+        domain, _, path = metric.partition("/")
+        return re.sub(r"\W", "_", domain) + ":" + re.sub(r"\W", "_", path) + part
+
+    return metric_type(deployment, role).apply(of)
 
 
 def create_log_metrics(deployment: Deployment, service: str, parent: pulumi.Resource) -> list[pulumi.Resource]:
@@ -64,7 +68,7 @@ def create_log_metrics(deployment: Deployment, service: str, parent: pulumi.Reso
     return [_metric(deployment, service, role, metric, parent) for role, metric in LOG_METRICS.items()]
 
 
-def _name(deployment: Deployment, role: str) -> str:
+def _name(deployment: Deployment, role: str) -> pulumi.Output[str]:
     return deployment.physical_name(role, 100)
 
 
@@ -76,13 +80,13 @@ def _metric(
         deployment.logical_name(f"metric-{role}"),
         project=deployment.project,
         name=_name(deployment, role),
-        description=f"{deployment.name} ({deployment.stack}): {metric.description}",
+        description=pulumi.Output.concat(deployment.title, f": {metric.description}"),
         filter=f"{service_log_filter(service)}\n{metric.entries}",
         metric_descriptor=logging.MetricMetricDescriptorArgs(
             metric_kind="DELTA",
             value_type="DISTRIBUTION" if is_distribution else "INT64",
             unit=metric.unit,
-            display_name=f"{deployment.name} ({deployment.stack}): {metric.description}",
+            display_name=pulumi.Output.concat(deployment.title, f": {metric.description}"),
             labels=[logging.MetricMetricDescriptorLabelArgs(key=key, value_type="STRING") for key in metric.labels],
         ),
         label_extractors={key: f"EXTRACT({from_})" for key, from_ in metric.labels.items()} or None,

@@ -34,7 +34,7 @@ class MonitoredResource:
 class TimeSeries:
     """A time series query. ``where`` is an additional filter, ``by`` are the labels to group by."""
 
-    metric: str
+    metric: pulumi.Input[str]
     of: MonitoredResource
     aligner: str
     reducer: str
@@ -47,7 +47,7 @@ class TimeSeries:
         """The Cloud Monitoring filter."""
         parts: list[pulumi.Input[str]] = [f'resource.type = "{self.of.type}"']
         parts += [pulumi.Output.concat(f'resource.labels.{key} = "', is_, '"') for key, is_ in self.of.labels.items()]
-        parts.append(f'metric.type = "{self.metric}"')
+        parts.append(pulumi.Output.concat('metric.type = "', self.metric, '"'))
         if self.where:
             parts.append(self.where)
         return pulumi.Output.all(*parts).apply(" AND ".join)

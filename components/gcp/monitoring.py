@@ -33,7 +33,7 @@ class Monitoring(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """``tier`` is the database's machine type."""
-        super().__init__("mlflow:gcp:Monitoring", deployment.logical_name("monitoring"), {}, opts)
+        super().__init__("mlflow:gcp:Monitoring", deployment.component, {}, opts)
         inside = pulumi.ResourceOptions(parent=self)
         log_bucket = LogBucket(deployment, service=app.service, retention_days=args.log_retention_days, opts=inside)
         self.retained_on_destroy = log_bucket.retained_on_destroy
@@ -73,7 +73,7 @@ def _channel(deployment: Deployment, args: MonitoringSettings, parent: pulumi.Re
         project=deployment.project,
         type="email",
         labels={"email_address": args.alarm_email},
-        display_name=f"{deployment.name} ({deployment.stack})",
+        display_name=deployment.title,
         user_labels=deployment.labels,
         opts=pulumi.ResourceOptions(parent=parent),
     )

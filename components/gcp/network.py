@@ -51,7 +51,7 @@ class Network(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """``private_ip``: the database has a private IP address in the network. ``location`` is App Engine's."""
-        super().__init__("mlflow:gcp:Network", deployment.logical_name("network"), {}, opts)
+        super().__init__("mlflow:gcp:Network", deployment.component, {}, opts)
         self._place = deployment
         self.project = args.host_project or deployment.project
         self.region = regions.region_of(location)

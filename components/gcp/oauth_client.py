@@ -35,7 +35,7 @@ class OAuthClient(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """``client_secret`` is the secret of ``args.client_id``. Raises ValueError if ID or secret is missing."""
-        super().__init__("mlflow:gcp:OAuthClient", deployment.logical_name("oauth-client"), {}, opts)
+        super().__init__("mlflow:gcp:OAuthClient", deployment.component, {}, opts)
         if args.client_id is not None and client_secret is not None:
             self.client_id = pulumi.Output.from_input(args.client_id)
             self.client_secret = pulumi.Output.secret(client_secret)

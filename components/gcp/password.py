@@ -28,7 +28,7 @@ class Password(pulumi.ComponentResource):
     """Secret Manager secret ID, the NAME above."""
 
     def __init__(self, deployment: Deployment, *, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("mlflow:gcp:Password", deployment.logical_name(_ROLE), {}, opts)
+        super().__init__("mlflow:gcp:Password", deployment.component, {}, opts)
         inside = pulumi.ResourceOptions(parent=self)
         # 190 bits; letters and digits need no escaping.
         password = random.RandomPassword(deployment.logical_name(_ROLE), length=32, special=False, opts=inside)

@@ -37,12 +37,12 @@ class Placeholder(pulumi.ComponentResource):
         self, deployment: Deployment, *, code_bucket: pulumi.Input[str], opts: pulumi.ResourceOptions | None = None
     ) -> None:
         """``code_bucket`` is the application's staging bucket, from which builds read the code."""
-        super().__init__("mlflow:gcp:Placeholder", deployment.logical_name("placeholder"), {}, opts)
+        super().__init__("mlflow:gcp:Placeholder", deployment.component, {}, opts)
         account = serviceaccount.Account(
             deployment.logical_name("placeholder"),
             project=deployment.project,
             account_id=deployment.physical_name("placeholder", 30),
-            display_name=f"Placeholder page of App Engine, {deployment.stack}",
+            display_name=pulumi.Output.concat("Placeholder page of App Engine, ", deployment.stack),
             opts=pulumi.ResourceOptions(parent=self),
         )
         bucket = self._bucket(deployment)

@@ -10,7 +10,6 @@ from pulumi_gcp import appengine
 
 from .. import mlflow_environment, proxy_environment
 from ..failure_hint import failure_hint
-from ..roles import RoleRules
 from .app_engine import AppEngine
 from .artifacts import Artifacts
 from .database import Database
@@ -45,7 +44,7 @@ class Service(pulumi.ComponentResource):
         args: AppSettings,
         *,
         access: str,
-        roles: RoleRules,
+        roles: pulumi.Input[str] | None,
         app: AppEngine,
         network: Network,
         database: Database,
@@ -55,7 +54,7 @@ class Service(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """``access`` is the artifact access mode, proxied or direct. ``roles`` are the proxy's role rules."""
-        super().__init__("mlflow:gcp:Service", deployment.logical_name("service"), {}, opts)
+        super().__init__("mlflow:gcp:Service", deployment.component, {}, opts)
         self.service = args.service
         on_default = args.service == "default"
         self.host = app.host if on_default else pulumi.Output.concat(args.service, "-dot-", app.host)
@@ -121,7 +120,11 @@ class Service(pulumi.ComponentResource):
 
 
 def _service_environment(
-    args: AppSettings, url: pulumi.Output[str], host: pulumi.Output[str], app: AppEngine, roles: RoleRules
+    args: AppSettings,
+    url: pulumi.Output[str],
+    host: pulumi.Output[str],
+    app: AppEngine,
+    roles: pulumi.Input[str] | None,
 ) -> Mapping[str, pulumi.Input[str]]:
     """Environment variables for the service itself; none is secret."""
     return {
@@ -133,7 +136,7 @@ def _service_environment(
         mlflow_environment.MEMORY_MIB: str(int(args.memory_gb * 1024)),
         proxy_environment.UPSTREAM_TIMEOUT_SECONDS: str(args.upstream_timeout_seconds),
         proxy_environment.LONG_UPSTREAM_TIMEOUT_SECONDS: str(args.long_upstream_timeout_seconds),
-        **({proxy_environment.ROLE_RULES: roles.text()} if roles.any() else {}),
+        **({} if roles is None else {proxy_environment.ROLE_RULES: roles}),
         **({mlflow_environment.WORKERS: str(args.workers)} if args.workers else {}),
     }
 

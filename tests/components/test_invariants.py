@@ -29,13 +29,16 @@ RANDOM = "random:index/randomPassword:RandomPassword"
 
 
 @every_stack
-def test_every_resource_is_a_descendant_of_its_component_and_has_its_name_as_prefix(scenario: Scenario) -> None:
+def test_every_name_begins_with_the_names_of_its_component_and_of_its_parent(scenario: Scenario) -> None:
+    # Then a resource inherits the aliases of a renamed component: pulumi, inheritedChildAlias in step_generator.go.
     graph = scenario.graph()
     for resource in graph.resources:
         if resource.type in COMPONENTS or resource.type.startswith("pulumi:providers:"):
             continue
-        component = list(graph.ancestors(resource))[-1]
+        parent, component = (list(graph.ancestors(resource))[index] for index in (0, -1))
         assert component.type in COMPONENTS, resource.urn
+        assert parent.name == component.name or parent.custom or parent.type == "mlflow:aws:PrivateBucket", resource.urn
+        assert f"{resource.name}-".startswith(f"{parent.name}-"), resource.urn
         assert f"{resource.name}-".startswith(f"{component.name}-"), resource.urn
 
 

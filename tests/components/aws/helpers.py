@@ -37,6 +37,7 @@ def make_deployment(
 ) -> Deployment:
     """A deployment named proxy in the stack dev. Call it inside a Pulumi program."""
     return Deployment(
+        component="proxy",
         name="proxy",
         stack="dev",
         region=pulumi.Output.from_input(REGION),

@@ -17,13 +17,16 @@ TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
 GROUP = "aws:autoscaling/group:Group"
 PROVIDER = "aws:ecs/capacityProvider:CapacityProvider"
 CLUSTER_PROVIDERS = "aws:ecs/clusterCapacityProviders:ClusterCapacityProviders"
-STASH = "pulumi:index:Stash"
 PARAMETER = "aws:ssm/getParameter:getParameter"
 AMI = "ami-0123456789abcdef0"
 
 
 def template(**settings: Any) -> Resource:
     return only(record_stack(settings), TEMPLATE)
+
+
+def ami_stashes(graph: Graph) -> list[Resource]:
+    return [stash for stash in graph.of("pulumi:index:Stash") if stash.name.startswith("proxy-ami-")]
 
 
 def service(**args: Any) -> dict[str, Any]:
@@ -63,7 +66,7 @@ def test_instance_type_and_ami_match_the_architecture(architecture: str, instanc
 
 def test_ami_label_pins_the_ami_in_a_stash() -> None:
     graph = record_stack(service(ami="2026-11"))
-    stash = only(graph, STASH)
+    (stash,) = ami_stashes(graph)
     assert stash.ignore_changes == ("input",)
     assert stash.urn in only(graph, TEMPLATE).property_dependencies["imageId"]
     assert only(graph, TEMPLATE).inputs["imageId"] == stash.inputs["input"]
@@ -71,7 +74,7 @@ def test_ami_label_pins_the_ami_in_a_stash() -> None:
 
 def test_new_ami_label_updates_the_same_launch_template() -> None:
     before, after = record_stack(service(ami="2026-11")), record_stack(service(ami="2026-12"))
-    assert only(before, STASH).urn != only(after, STASH).urn
+    assert [stash.urn for stash in ami_stashes(before)] != [stash.urn for stash in ami_stashes(after)]
     # A failed instance refresh rolls back to the previous version, which must still exist.
     assert only(before, TEMPLATE).urn == only(after, TEMPLATE).urn
     assert "imageId" not in only(after, TEMPLATE).ignore_changes
@@ -80,7 +83,7 @@ def test_new_ami_label_updates_the_same_launch_template() -> None:
 def test_ami_id_is_used_without_lookup() -> None:
     graph = record_stack(service(ami=AMI))
     assert only(graph, TEMPLATE).inputs["imageId"] == AMI
-    assert graph.of(STASH) == []
+    assert ami_stashes(graph) == []
     assert ssm_parameters(graph) == []
 
 

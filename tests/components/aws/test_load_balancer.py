@@ -54,7 +54,7 @@ def record_load_balancer(
     def program() -> None:
         settings = LoadBalancerSettings.model_validate(args)
         deployment = make_deployment(deletion_protection=deletion_protection, kms_key_arn=kms_key_arn)
-        deployment = dataclasses.replace(deployment, name=name)
+        deployment = dataclasses.replace(deployment, component=name, name=name)
         network = Network(deployment, NetworkSettings(), public=settings.public)
         secret = pulumi.Output.secret("client-secret") if settings.oidc else None
         then(LoadBalancer(deployment, settings, network=network, timing=timing, oidc_client_secret=secret))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 
 from components import AwsMlflowProxy
-from preview.graph import Graph, dig
+from preview.graph import Graph, Resource, dig
 
 from ..scenario import run
 from .scenarios import SCENARIOS
@@ -131,8 +131,13 @@ def _physical_names(graph: Graph) -> Iterator[tuple[str, str, str]]:
     """(type, property, name) of names that the program sets, except those that contain a generated name."""
     for resource in graph.resources:
         for name in NAME_PROPERTIES.get(resource.type, ()):
-            if name in resource.inputs and not resource.property_dependencies.get(name):
+            if name in resource.inputs and depends_on_original_names_only(resource, name):
                 yield resource.type, name, resource.inputs[name]
+
+
+def depends_on_original_names_only(resource: Resource, name: str) -> bool:
+    """Whether an input does not depend on other resources than the Stash with the component's original names."""
+    return all("$pulumi:index:Stash::" in urn for urn in resource.property_dependencies.get(name, ()))
 
 
 NAME_PROPERTIES: Mapping[str, tuple[str, ...]] = {

@@ -41,6 +41,7 @@ MINIMAL_ARGS: Mapping[str, Any] = {
 def make_deployment(*, deletion_protection: bool = False) -> Deployment:
     """A deployment named mlflow in the stack dev."""
     return Deployment(
+        component="mlflow",
         name="mlflow",
         stack="dev",
         project=PROJECT,

@@ -42,7 +42,7 @@ def record_monitoring(
 ) -> Graph:
     def program() -> None:
         monitoring = Monitoring(
-            dataclasses.replace(make_deployment(), stack=stack, name=name),
+            dataclasses.replace(make_deployment(), component=name, stack=stack, name=name),
             MonitoringSettings(**args),
             app=app or AppSettings(),
             tier=tier,

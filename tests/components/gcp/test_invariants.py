@@ -254,7 +254,9 @@ def fixed_names(graph: Graph) -> set[tuple[str, str]]:
         (kind, str(resource.inputs[name]))
         for kind, name in NAME_RULES
         for resource in graph.of(kind)
-        if name in resource.inputs and not resource.property_dependencies.get(name)
+        if name in resource.inputs
+        # Other dependencies than on the Stash with the original names are on generated names.
+        and all("$pulumi:index:Stash::" in urn for urn in resource.property_dependencies.get(name, ()))
     }
 
 
