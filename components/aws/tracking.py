@@ -21,8 +21,8 @@ class Tracking(pulumi.ComponentResource):
 
     target_arn: pulumi.Output[str]
     policy_arn: pulumi.Output[str]
-    """``target_arn`` for endpoint policies. That of a new tracking server follows from its name, so that endpoints do not
-    wait the 25 minutes of its creation. SageMaker chooses that of an app."""
+    """``target_arn`` for endpoint policies. That of a new tracking server follows from its name, so that endpoints do
+    not wait the 25 minutes of its creation. SageMaker chooses that of an app."""
     assume_role_arn: pulumi.Input[str] | None
     """Role that the proxy assumes for its requests; None for its own."""
     serverless: bool

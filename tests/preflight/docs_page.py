@@ -41,8 +41,8 @@ installs its packages in `.local/`.
 | 1 | a check failed, or the stack's file has errors |
 | 2 | no check failed, but some could not be done; also without credentials, whatever the other checks found |
 
-GNU make exits with 2 if a command fails, whatever its exit code. Scripts use `.local/venv/bin/python -m preflight --stack
-dev`, or `exit_code` in the JSON.
+GNU make exits with 2 if a command fails, whatever its exit code. Scripts use
+`.local/venv/bin/python -m preflight --stack dev`, or `exit_code` in the JSON.
 
 "Could not check" names the missing permission, if that is the reason; the tables below list what each check needs.
 A failed check says what to do. All checks run at the same time;
