@@ -1,6 +1,7 @@
 """Alerting policies, each with documentation of the cause and of the first thing to check.
 
-Uptime checks cannot pass Identity-Aware Proxy: the absence of instance metrics stands for an outage instead.
+Uptime checks cannot pass Identity-Aware Proxy: the canary's requests (canary.py) and the absence of instance metrics
+stand for an outage instead.
 https://cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.alertPolicies
 """
 
@@ -117,6 +118,24 @@ def _service_alerts(deployment: Deployment, args: MonitoringSettings, app: AppSe
             ),
         ),
     )
+    if args.canary:
+        yield (
+            "canary",
+            _Alert(
+                title="canary requests fail",
+                severity="CRITICAL",
+                text="More than one of the last three requests that Cloud Scheduler sends through Identity-Aware Proxy "
+                "to MLflow and its database failed. Check the job's log entries for the status of the response: 401 "
+                "and 403 point to Identity-Aware Proxy, its OAuth client and its members, 5xx to the proxy, MLflow "
+                "and the database.",
+                condition=_Condition(
+                    query=pulumi.Output.concat(
+                        _sum_increase(deployment, "canary", "", 15, resource="cloud_scheduler_job"), " > 1.5"
+                    ),
+                    seconds=0,
+                ),
+            ),
+        )
     if app.max_instances > app.min_instances:
         yield (
             "max-instances",
@@ -245,9 +264,11 @@ def _database_alerts(deployment: Deployment, tier: str, database: Database) -> d
     }
 
 
-def _sum_increase(deployment: Deployment, role: str, part: str, minutes: int, by: str = "") -> pulumi.Output[str]:
+def _sum_increase(
+    deployment: Deployment, role: str, part: str, minutes: int, by: str = "", resource: str = "gae_app"
+) -> pulumi.Output[str]:
     """PromQL for the increase of a log-based metric, with the resource type and project that Monitoring requires."""
-    labels = f'{{monitored_resource="gae_app",project_id="{deployment.project}"}}'
+    labels = f'{{monitored_resource="{resource}",project_id="{deployment.project}"}}'
     return pulumi.Output.concat(f"sum{by}(increase(", promql_name(deployment, role, part), f"{labels}[{minutes}m]))")
 
 

@@ -34,8 +34,9 @@ _APIS = (
     "sqladmin",
     "storage",
 )
-# For private services access to the database.
+# For private services access to the database, and for the canary.
 _PRIVATE_IP = ("servicenetworking",)
+_CANARY = ("cloudscheduler",)
 
 
 class Apis(pulumi.ComponentResource):
@@ -44,10 +45,12 @@ class Apis(pulumi.ComponentResource):
     retained_on_destroy: list[str]
     """Resources that remain after a destroy, with the reason."""
 
-    def __init__(self, deployment: Deployment, *, private_ip: bool, opts: pulumi.ResourceOptions | None = None) -> None:
-        """``private_ip``: the database has a private IP address."""
+    def __init__(
+        self, deployment: Deployment, *, private_ip: bool, canary: bool, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        """``private_ip``: the database has a private IP address. ``canary``: there is a Canary."""
         super().__init__("mlflow:gcp:Apis", deployment.component, {}, opts)
-        for name in (*_APIS, *(_PRIVATE_IP if private_ip else ())):
+        for name in (*_APIS, *(_PRIVATE_IP if private_ip else ()), *(_CANARY if canary else ())):
             projects.Service(
                 deployment.logical_name(name),
                 project=deployment.project,

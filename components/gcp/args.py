@@ -175,6 +175,8 @@ class GcpImageArgs(TypedDict):
 class GcpMonitoringArgs(TypedDict):
     """Logs, alerts and a dashboard."""
 
+    canary: NotRequired[bool]
+    """Send a request through Identity-Aware Proxy to MLflow and its database every five minutes, and alert when it fails. Requires the OAuth client's ID."""
     alarm_email: NotRequired[str]
     """E-mail address that alerts are sent to."""
     log_retention_days: NotRequired[int]

@@ -15,6 +15,7 @@ from .apis import Apis, retry_new_apis
 from .app_engine import AppEngine
 from .args import GcpMlflowArgs
 from .artifacts import Artifacts
+from .canary import Canary
 from .client_setup import client_setup, token_audience
 from .database import Database
 from .deployment import Deployment, label_value
@@ -98,7 +99,7 @@ class GcpMlflow(pulumi.ComponentResource):
             deletion_protection=settings.deletion_protection,
         )
         project = organizations.get_project_output(project_id=settings.project, opts=pulumi.InvokeOptions(parent=self))
-        apis = Apis(deployment, private_ip=settings.database.private_ip, opts=inside)
+        apis = Apis(deployment, private_ip=settings.database.private_ip, canary=settings.monitoring.canary, opts=inside)
         # Resources can be neither created nor deleted while their API is disabled.
         after_apis = pulumi.ResourceOptions(parent=self, depends_on=[apis])
         app = AppEngine(
@@ -133,7 +134,7 @@ class GcpMlflow(pulumi.ComponentResource):
             deployment,
             settings.app,
             access=settings.artifacts.access,
-            roles=all_role_rules(deployment, settings.access),
+            roles=all_role_rules(deployment, settings.access, canary=settings.monitoring.canary),
             app=app,
             network=network,
             database=database,
@@ -152,6 +153,7 @@ class GcpMlflow(pulumi.ComponentResource):
             number=project.number,
             opts=after_apis,
         )
+        canary = Canary(deployment, app=app, service=service, opts=after_apis) if settings.monitoring.canary else None
         monitoring = Monitoring(
             deployment,
             settings.monitoring,
@@ -165,7 +167,19 @@ class GcpMlflow(pulumi.ComponentResource):
             name,
             enabled=settings.deletion_protection,
             parent=self,
-            protected=[apis, app, network, database, artifacts, image, identity, service, iap_access, monitoring],
+            protected=[
+                apis,
+                app,
+                network,
+                database,
+                artifacts,
+                image,
+                identity,
+                service,
+                iap_access,
+                *([canary] if canary else []),
+                monitoring,
+            ],
         )
 
         self.url = service.url

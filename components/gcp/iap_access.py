@@ -11,6 +11,7 @@ import pulumi
 from pulumi_gcp import iap, serviceaccount
 
 from .app_engine import AppEngine
+from .canary import canary_account_id
 from .deployment import Deployment
 from .service import Service
 from .settings import AccessSettings, ConditionSettings
@@ -20,17 +21,24 @@ _TOKEN_CREATOR = "roles/iam.serviceAccountTokenCreator"  # noqa: S105 - a role
 _ID_TOKEN_CREATOR = "roles/iam.serviceAccountOpenIdTokenCreator"  # noqa: S105 - a role
 
 
-def all_role_rules(deployment: Deployment, access: AccessSettings) -> pulumi.Input[str] | None:
-    """The configured role rules and the rule for the client service account, as text; None without any."""
-    if not access.client_service_account:
+def all_role_rules(deployment: Deployment, access: AccessSettings, *, canary: bool) -> pulumi.Input[str] | None:
+    """The configured role rules and those of the stack's service accounts, as text; None without any."""
+    accounts: list[tuple[str, pulumi.Output[str]]] = []
+    if access.client_service_account:
+        accounts.append((access.client_role, _client_account_id(deployment)))
+    if canary:
+        accounts.append(("viewer", canary_account_id(deployment)))
+    if not accounts:
         return access.roles.text() if access.roles.any() else None
-    role = access.client_role
 
-    def with_client(account_id: str) -> str:
-        rules = [*getattr(access.roles, role), f"email:{account_id}@{deployment.project}.iam.gserviceaccount.com"]
-        return access.roles.model_copy(update={role: rules}).text()
+    def with_accounts(ids: list[str]) -> str:
+        roles = access.roles
+        for (role, _), account_id in zip(accounts, ids, strict=True):
+            rules = [*getattr(roles, role), f"email:{account_id}@{deployment.project}.iam.gserviceaccount.com"]
+            roles = roles.model_copy(update={role: rules})
+        return roles.text()
 
-    return _client_account_id(deployment).apply(with_client)
+    return pulumi.Output.all(*[account_id for _, account_id in accounts]).apply(with_accounts)
 
 
 class IapAccess(pulumi.ComponentResource):

@@ -12,16 +12,21 @@ from dataclasses import dataclass, field
 import pulumi
 from pulumi_gcp import logging
 
+from .canary import job_id
 from .deployment import Deployment
 from .log_bucket import service_log_filter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogMetric:
-    """A log-based metric: the filter of its entries, the extracted value (None: counts entries), and the labels."""
+    """A log-based metric: the filter of its entries, the extracted value (None: counts entries), and the labels.
+
+    ``resource`` is the monitored resource type of the entries.
+    """
 
     description: str
-    entries: str
+    entries: pulumi.Input[str]
+    resource: str = "gae_app"
     value: str | None = None
     unit: str = "1"
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -45,6 +50,19 @@ LOG_METRICS = {
 }
 
 
+def canary_metric(deployment: Deployment) -> LogMetric:
+    """The metric of failed requests of the canary: Cloud Scheduler's entries of severity ERROR."""
+    return LogMetric(
+        description="Failed requests of the canary",
+        entries=pulumi.Output.concat(
+            'resource.type = "cloud_scheduler_job"\nresource.labels.job_id = "',
+            job_id(deployment),
+            '"\nseverity >= ERROR',
+        ),
+        resource="cloud_scheduler_job",
+    )
+
+
 def metric_type(deployment: Deployment, role: str) -> pulumi.Output[str]:
     """The Cloud Monitoring metric type of one of the LOG_METRICS."""
     return pulumi.Output.concat("logging.googleapis.com/user/", _name(deployment, role))
@@ -63,9 +81,12 @@ def promql_name(deployment: Deployment, role: str, part: str = "") -> pulumi.Out
     return metric_type(deployment, role).apply(of)
 
 
-def create_log_metrics(deployment: Deployment, service: str, parent: pulumi.Resource) -> list[pulumi.Resource]:
-    """Create the LOG_METRICS from the entries of an App Engine service."""
-    return [_metric(deployment, service, role, metric, parent) for role, metric in LOG_METRICS.items()]
+def create_log_metrics(
+    deployment: Deployment, service: str, parent: pulumi.Resource, *, canary: bool
+) -> list[pulumi.Resource]:
+    """Create the LOG_METRICS from the entries of an App Engine service, and that of the canary if there is one."""
+    of_canary = {"canary": canary_metric(deployment)} if canary else {}
+    return [_metric(deployment, service, role, metric, parent) for role, metric in {**LOG_METRICS, **of_canary}.items()]
 
 
 def _name(deployment: Deployment, role: str) -> pulumi.Output[str]:
@@ -81,7 +102,9 @@ def _metric(
         project=deployment.project,
         name=_name(deployment, role),
         description=pulumi.Output.concat(deployment.title, f": {metric.description}"),
-        filter=f"{service_log_filter(service)}\n{metric.entries}",
+        filter=pulumi.Output.concat(f"{service_log_filter(service)}\n", metric.entries)
+        if metric.resource == "gae_app"
+        else metric.entries,
         metric_descriptor=logging.MetricMetricDescriptorArgs(
             metric_kind="DELTA",
             value_type="DISTRIBUTION" if is_distribution else "INT64",

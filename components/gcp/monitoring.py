@@ -37,7 +37,7 @@ class Monitoring(pulumi.ComponentResource):
         inside = pulumi.ResourceOptions(parent=self)
         log_bucket = LogBucket(deployment, service=app.service, retention_days=args.log_retention_days, opts=inside)
         self.retained_on_destroy = log_bucket.retained_on_destroy
-        metrics = create_log_metrics(deployment, app.service, self)
+        metrics = create_log_metrics(deployment, app.service, self, canary=args.canary)
         policies = create_alerts(
             deployment,
             args,

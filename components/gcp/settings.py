@@ -246,8 +246,11 @@ class ImageSettings(ValidatedArgs):
 class MonitoringSettings(ValidatedArgs):
     """Logs, alerts and a dashboard."""
 
-    production_defaults = {"log_retention_days": 365}
+    production_defaults = {"canary": True, "log_retention_days": 365}
 
+    canary: bool = False
+    """Send a request through Identity-Aware Proxy to MLflow and its database every five minutes, and alert when it
+    fails. Requires the OAuth client's ID."""
     alarm_email: Email | None = None
     """E-mail address that alerts are sent to."""
     log_retention_days: int = Field(default=30, ge=1, le=3650)
@@ -330,6 +333,12 @@ class GcpMlflowSettings(ValidatedArgs):
             yield (
                 "network.cidr",
                 "it applies to a new VPC network: set database.privateIp, or network.instanceIp to internal.",
+            )
+        client = self.oauth_client
+        if self.monitoring.canary and client.client_id is None and client.client_id_secret is None:
+            yield (
+                "monitoring.canary",
+                "its requests need the OAuth client's ID: set oauthClient.clientId, or canary to false.",
             )
         if self.network.host_project is not None and self.database.private_ip and not self.network.peered:
             yield (

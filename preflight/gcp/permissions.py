@@ -52,6 +52,7 @@ FOR_TYPES: Mapping[str, tuple[str, ...]] = {
     "gcp:monitoring/alertPolicy:AlertPolicy": (f"monitoring.alertPolicies: {_CRUD}",),
     "gcp:monitoring/notificationChannel:NotificationChannel": (f"monitoring.notificationChannels: {_CRUD}",),
     "gcp:monitoring/dashboard:Dashboard": (f"monitoring.dashboards: {_CRUD}",),
+    "gcp:cloudscheduler/job:Job": (f"cloudscheduler.jobs: {_CRUD}", "iam.serviceAccounts: actAs"),
     "gcp:compute/network:Network": ("compute.networks: create get delete updatePolicy", *_NETWORK_OPERATIONS),
     "gcp:compute/subnetwork:Subnetwork": ("compute.subnetworks: create get update delete", *_NETWORK_OPERATIONS),
     "gcp:compute/subnetworkIAMMember:SubnetworkIAMMember": (f"compute.subnetworks: {_POLICY}",),

@@ -17,6 +17,7 @@ DISPLAYED_INPUTS: dict[str, tuple[str, ...]] = {
     "gcp:appengine/standardAppVersion:StandardAppVersion": ("service", "versionId", "runtime", "serviceAccount"),
     "gcp:artifactregistry/repository:Repository": ("location", "format"),
     "gcp:artifactregistry/repositoryIamMember:RepositoryIamMember": ("repository", "role", "member"),
+    "gcp:cloudscheduler/job:Job": ("schedule", "httpTarget.uri"),
     "gcp:compute/firewall:Firewall": ("direction", "sourceRanges"),
     "gcp:compute/globalAddress:GlobalAddress": ("purpose", "addressType", "prefixLength"),
     "gcp:compute/network:Network": ("autoCreateSubnetworks",),

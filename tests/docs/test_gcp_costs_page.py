@@ -26,6 +26,7 @@ PRICED = {
 }
 USAGE_BASED = {
     "gcp:artifactregistry/repository:Repository",
+    "gcp:cloudscheduler/job:Job",
     "gcp:compute/routerNat:RouterNat",
     "gcp:logging/metric:Metric",
     "gcp:logging/projectBucketConfig:ProjectBucketConfig",

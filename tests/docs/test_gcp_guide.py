@@ -22,6 +22,7 @@ from .gcp_pages import (
     defaults,
     defaults_in,
     graph,
+    over,
     read,
     settings_in,
     stack_settings,
@@ -165,9 +166,10 @@ def test_rotation_replaces_the_password_only() -> None:
 
 
 def test_alert_table_matches_the_stack() -> None:
-    """Names, thresholds and durations of the guide's table are those of the development stack."""
+    """Names, thresholds and durations of the guide's table are those of the development stack with a canary."""
     listed = re.findall(r"^\| ([a-z-]+) \| .* \| (?:none|> ([\d.]+)) \| (\d+ s) \|$", GUIDE, re.MULTILINE)
-    alerts = graph(stack_settings("gcp-dev")).of("gcp:monitoring/alertPolicy:AlertPolicy")
+    settings = over(stack_settings("gcp-dev"), {"monitoring": {"canary": True}})
+    alerts = graph(settings).of("gcp:monitoring/alertPolicy:AlertPolicy")
     expected: dict[str, tuple[str, str]] = {}
     for alert in alerts:
         (condition,) = alert.inputs["conditions"]

@@ -127,6 +127,19 @@ CHANGES = {
             "update FlexibleAppVersion",
         ),
     ),
+    "monitoring.canary": Change(
+        {"monitoring": {"canary": True}},
+        (
+            "create Account",
+            "create AlertPolicy",
+            "create AppEngineServiceIamMember",
+            "create Job",
+            "create Metric",
+            "create Service",
+            "update Dashboard",
+            "update FlexibleAppVersion",
+        ),
+    ),
     "network.instanceIp": Change(
         {"network": {"instanceIp": "internal"}},
         (

@@ -45,6 +45,7 @@ RESOURCES: Mapping[str, frozenset[str]] = {
     "gae_app": frozenset({"project_id", "module_id", "version_id", "zone"}),
     "gae_instance": frozenset({"project_id", "module_id", "version_id", "instance_id", "location"}),
     "cloudsql_database": frozenset({"project_id", "database_id", "region"}),
+    "cloud_scheduler_job": frozenset({"project_id", "location", "job_id"}),
 }
 METRICS: Mapping[str, Metric] = {
     "appengine.googleapis.com/flex/cpu/utilization": Metric("gae_app", "GAUGE", "DOUBLE"),

@@ -56,7 +56,9 @@ def record_monitoring(
 
 @functools.cache
 def default_graph() -> Graph:
-    return record_monitoring(alarm_email="ops@example.com", latency_threshold_seconds=7, log_retention_days=45)
+    return record_monitoring(
+        alarm_email="ops@example.com", canary=True, latency_threshold_seconds=7, log_retention_days=45
+    )
 
 
 def log_metrics(graph: Graph) -> Mapping[str, Metric]:
@@ -65,8 +67,12 @@ def log_metrics(graph: Graph) -> Mapping[str, Metric]:
     for metric in graph.of(METRIC):
         descriptor = metric.inputs["metricDescriptor"]
         labels = {label["key"]: label["valueType"] for label in descriptor.get("labels", ())}
+        of_scheduler = "cloud_scheduler_job" in metric.inputs["filter"]
         metrics[f"logging.googleapis.com/user/{metric.inputs['name']}"] = Metric(
-            "gae_app", descriptor["metricKind"], descriptor["valueType"], labels
+            "cloud_scheduler_job" if of_scheduler else "gae_app",
+            descriptor["metricKind"],
+            descriptor["valueType"],
+            labels,
         )
     return metrics
 

@@ -20,6 +20,7 @@ from .recorded_monitoring import CHANNEL, INSTANCE, POLICY, conditions, default_
 
 ALERTS = {
     "no-instance",
+    "canary",
     "max-instances",
     "container-exits",
     "server-errors",
@@ -93,7 +94,7 @@ def test_filters_use_no_log_based_metric() -> None:
     for _, _, alert_condition in FILTER_CONDITIONS:
         metric_of(alert_condition["filter"], {})
     queries = dict(conditions(default_graph(), PROMQL))
-    assert queries.keys() == {"mlflow-alert-container-exits", "mlflow-alert-latency"}
+    assert queries.keys() == {"mlflow-alert-canary", "mlflow-alert-container-exits", "mlflow-alert-latency"}
     assert all(query["disableMetricValidation"] is True for query in queries.values())
 
 
@@ -143,7 +144,7 @@ def test_channel_is_notified_of_open_and_close_and_reminded_of_critical_alerts()
 
 
 def test_monitoring_without_email_has_no_channel() -> None:
-    graph = record_monitoring()
+    graph = record_monitoring(canary=True)
     assert graph.of(CHANNEL) == []
     assert len(graph.of(POLICY)) == len(ALERTS)
     for alert in graph.of(POLICY):
@@ -156,11 +157,11 @@ def test_channel_has_the_configured_address() -> None:
     assert (channel["type"], channel["labels"]) == ("email", {"email_address": "ops@example.com"})
 
 
-def test_only_absence_of_instances_is_critical() -> None:
+def test_only_outages_are_critical() -> None:
     severities = {
         alert.name.removeprefix("mlflow-alert-"): alert.inputs["severity"] for alert in default_graph().of(POLICY)
     }
-    assert {name for name, severity in severities.items() if severity == "CRITICAL"} == {"no-instance"}
+    assert {name for name, severity in severities.items() if severity == "CRITICAL"} == {"no-instance", "canary"}
     assert {name for name, severity in severities.items() if severity == "ERROR"} == {
         "container-exits",
         "server-errors",
@@ -206,7 +207,8 @@ def test_links_lead_to_the_console_of_the_project() -> None:
 
 
 def test_display_names_differ_between_stacks_and_components() -> None:
-    graphs = [record_monitoring(stack=stack, name=name) for stack, name in (("dev", "a"), ("prod", "a"), ("dev", "b"))]
+    deployments = (("dev", "a"), ("prod", "a"), ("dev", "b"))
+    graphs = [record_monitoring(stack=stack, name=name, canary=True) for stack, name in deployments]
     display_names = [
         alert.inputs["displayName"] for monitoring_graph in graphs for alert in monitoring_graph.of(POLICY)
     ]
@@ -230,7 +232,7 @@ def test_alert_fires_at_the_maximum_of_instances() -> None:
 
 
 def test_fixed_number_of_instances_has_no_alert() -> None:
-    graph = record_monitoring(app=AppSettings(min_instances=3, max_instances=3))
+    graph = record_monitoring(app=AppSettings(min_instances=3, max_instances=3), canary=True)
     assert {alert.name.removeprefix("mlflow-alert-") for alert in graph.of(POLICY)} == ALERTS - {"max-instances"}
 
 

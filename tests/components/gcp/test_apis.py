@@ -13,6 +13,7 @@ DATABASE = "gcp:sql/databaseInstance:DatabaseInstance"
 # The API that the provider calls for each module of the SDK.
 API_OF = {
     "appengine": "appengine",
+    "cloudscheduler": "cloudscheduler",
     "artifactregistry": "artifactregistry",
     "compute": "compute",
     "iap": "iap",

@@ -133,7 +133,7 @@ def test_dashboard_url_has_id_and_project() -> None:
 
 
 def test_dashboard_can_be_disabled() -> None:
-    graph = record_monitoring(dashboard=False)
+    graph = record_monitoring(dashboard=False, canary=True)
     assert graph.of(DASHBOARD) == []
     assert graph.outputs.get("dashboard_url") is None
     assert len(graph.of(POLICY)) == len(default_graph().of(POLICY))

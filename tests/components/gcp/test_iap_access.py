@@ -81,7 +81,7 @@ def test_desktop_clients_are_programmatic_clients() -> None:
 def test_no_client_service_account_by_default() -> None:
     graph = record_access()
     assert [account.name for account in graph.of(ACCOUNT) if account.name == "mlflow-client"] == []
-    assert graph.of(ON_ACCOUNT) == []
+    assert [binding for binding in graph.of(ON_ACCOUNT) if binding.name != "mlflow-server"] == []
     assert graph.of("mlflow:index:GcpMlflow")[0].outputs.get("client_service_account") is None
 
 
@@ -89,7 +89,7 @@ def test_client_service_account_has_access_and_token_creator() -> None:
     graph = record_access(clientServiceAccount=True)
     account = client_account(graph)
     assert access_bindings(graph) == [(account.outputs["member"], "")]
-    binding = only(graph, ON_ACCOUNT)
+    binding = only(graph, ON_ACCOUNT, "mlflow-client")
     assert binding.inputs == {
         "serviceAccountId": account.outputs["name"],
         "member": account.outputs["member"],
@@ -126,7 +126,10 @@ def test_impersonators_get_the_id_token_role_only(
     )
     account = client_account(graph)
     bindings = [
-        binding.inputs for binding in graph.of(ON_ACCOUNT) if binding.inputs["member"] != account.outputs["member"]
+        binding.inputs
+        for binding in graph.of(ON_ACCOUNT)
+        if binding.inputs["serviceAccountId"] == account.outputs["name"]
+        and binding.inputs["member"] != account.outputs["member"]
     ]
     assert sorted(inputs["member"] for inputs in bindings) == impersonators
     assert {inputs["serviceAccountId"] for inputs in bindings} == {account.outputs["name"]}

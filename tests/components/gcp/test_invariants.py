@@ -347,11 +347,12 @@ def test_production_protects_what_cannot_be_created_again() -> None:
         resources = graph.of(type_token)
         assert resources, type_token
         assert all(resource.protect for resource in resources), type_token
-    # The placeholder page's own account and bucket are no names or data of others.
+    # The accounts of the placeholder page and of the canary, and the page's bucket, are no names or data of others.
     others = [*graph.of("gcp:serviceaccount/account:Account"), *graph.of(BUCKET)]
     assert {resource.name: resource.protect for resource in others} == {
         "mlflow-server": True,
         "mlflow-placeholder": False,
+        "mlflow-canary": False,
         "mlflow-artifacts": True,
     }
 

@@ -1,9 +1,6 @@
 """Google Cloud, one module for each child component. Error messages are those of Google where they are documented."""
 
-from . import app_engine, iap, identity, logs, monitoring, network, project, registry, secrets, sql, storage
+from . import app_engine, iap, identity, logs, monitoring, network, project, registry, scheduler, secrets, sql, storage
 
-KINDS = tuple(
-    kind
-    for module in (project, identity, app_engine, iap, network, sql, storage, secrets, registry, logs, monitoring)
-    for kind in module.KINDS
-)
+_SERVICES = (iap, network, sql, storage, secrets, registry, logs, monitoring, scheduler)
+KINDS = tuple(kind for module in (project, identity, app_engine, *_SERVICES) for kind in module.KINDS)
