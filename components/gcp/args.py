@@ -30,6 +30,8 @@ class GcpAppArgs(TypedDict):
     """Target CPU utilization of automatic scaling, as a fraction."""
     workers: NotRequired[int]
     """MLflow worker processes in each instance; 0: as many as the memory allows."""
+    start_timeout_seconds: NotRequired[int]
+    """How long App Engine waits until a new instance serves before the deployment fails. It must be longer than an upgrade of the database schema, which App Engine would end halfway."""
     upstream_timeout_seconds: NotRequired[int]
     """How long the proxy waits for MLflow's response in seconds. MLflow clients time out after 120 s by default (MLFLOW_HTTP_REQUEST_TIMEOUT)."""
     long_upstream_timeout_seconds: NotRequired[int]

@@ -19,11 +19,8 @@ from .image import Image
 from .network import Network
 from .settings import VERSION, AppSettings
 
-# An instance may wait for another one that upgrades the schema; this is App Engine's maximum.
-# https://cloud.google.com/appengine/docs/flexible/reference/app-yaml#updated_health_checks
-_START_TIMEOUT = "1800s"
-# The start timeout, and the time that the machines need to boot.
-_TIMEOUTS = pulumi.CustomTimeouts(create="45m", update="45m", delete="20m")
+# Besides the start timeout: the time that the machines need to boot.
+_BOOT_SECONDS = 900
 
 
 class Service(pulumi.ComponentResource):
@@ -90,7 +87,7 @@ class Service(pulumi.ComponentResource):
             readiness_check=appengine.FlexibleAppVersionReadinessCheckArgs(
                 # Not the current readiness: while MLflow is overloaded, fewer instances would make it worse.
                 path=proxy_environment.STARTED,
-                app_start_timeout=_START_TIMEOUT,
+                app_start_timeout=f"{args.start_timeout_seconds}s",
             ),
             noop_on_destroy=on_default,
             delete_service_on_destroy=not on_default,
@@ -98,7 +95,7 @@ class Service(pulumi.ComponentResource):
                 parent=self,
                 # In an update the provider would create another service and leave the previous one.
                 replace_on_changes=["service"],
-                custom_timeouts=_TIMEOUTS,
+                custom_timeouts=_timeouts(args),
                 hooks=failure_hint(
                     deployment.logical_name("version-failed"),
                     "The log says why MLflow did not start; the command that prints it is in docs/gcp.md, Logs and "
@@ -117,6 +114,11 @@ class Service(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, replace_on_changes=["service"]),
         )
         self.register_outputs({"url": self.url, "host": self.host})
+
+
+def _timeouts(args: AppSettings) -> pulumi.CustomTimeouts:
+    deployment = f"{args.start_timeout_seconds + _BOOT_SECONDS}s"
+    return pulumi.CustomTimeouts(create=deployment, update=deployment, delete="20m")
 
 
 def _service_environment(

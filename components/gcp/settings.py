@@ -34,7 +34,7 @@ _CREDENTIALS = re.compile(r"//[^/@]+@")
 class AppSettings(ValidatedArgs):
     """The project's App Engine application and MLflow's service in it."""
 
-    production_defaults = {"min_instances": 2, "max_instances": 6}
+    production_defaults = {"min_instances": 2, "max_instances": 6, "start_timeout_seconds": 1800}
 
     mode: Literal["create", "import", "existing"] = "create"
     """create: create the project's application; import: take over the existing application and its Identity-Aware
@@ -61,6 +61,9 @@ class AppSettings(ValidatedArgs):
     """Target CPU utilization of automatic scaling, as a fraction."""
     workers: int = Field(default=0, ge=0, le=64)
     """MLflow worker processes in each instance; 0: as many as the memory allows."""
+    start_timeout_seconds: int = Field(default=600, ge=600, le=1800)
+    """How long App Engine waits until a new instance serves before the deployment fails. It must be longer than an
+    upgrade of the database schema, which App Engine would end halfway."""
     upstream_timeout_seconds: int = Field(default=110, ge=10, le=3600)
     """How long the proxy waits for MLflow's response in seconds. MLflow clients time out after 120 s by default
     (MLFLOW_HTTP_REQUEST_TIMEOUT)."""

@@ -64,6 +64,7 @@ CHANGES = {
     "app.minInstances": Change({"app": {"minInstances": 2}}, ("update FlexibleAppVersion",)),
     "app.maxInstances": Change({"app": {"maxInstances": 6}}, ("update AlertPolicy", "update FlexibleAppVersion")),
     "app.cpuUtilization": Change({"app": {"cpuUtilization": 0.5}}, ("update FlexibleAppVersion",)),
+    "app.startTimeoutSeconds": Change({"app": {"startTimeoutSeconds": 1800}}, ("update FlexibleAppVersion",)),
     "app.upstreamTimeoutSeconds": Change({"app": {"upstreamTimeoutSeconds": 60}}, ("update FlexibleAppVersion",)),
     "app.longUpstreamTimeoutSeconds": Change(
         {"app": {"longUpstreamTimeoutSeconds": 600}}, ("update FlexibleAppVersion",)

@@ -165,12 +165,12 @@ def test_automatic_scaling_follows_the_settings() -> None:
     }
 
 
-def test_timeouts_exceed_the_time_of_a_schema_upgrade() -> None:
-    seconds = int(str(version_inputs()["readinessCheck"]["appStartTimeout"]).removesuffix("s"))
-    assert seconds >= image_settings({})[0].schema_lock_timeout
-    timeouts = only(record_stack(), VERSION).timeouts
+@pytest.mark.parametrize("seconds", [600, 1800])
+def test_timeouts_exceed_the_start_timeout_and_the_time_to_boot(seconds: int) -> None:
+    version = only(record_stack({"app": {"startTimeoutSeconds": seconds}}), VERSION)
+    assert version.inputs["readinessCheck"]["appStartTimeout"] == f"{seconds}s"
     for action in ("create", "update"):
-        assert int(timeouts[action].removesuffix("m")) * 60 >= seconds + 600
+        assert int(version.timeouts[action].removesuffix("s")) >= seconds + 600
 
 
 # --- Lifecycle
