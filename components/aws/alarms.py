@@ -1,6 +1,6 @@
 """CloudWatch alarms for the load balancer and the proxy; each description names what to check first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,6 +10,7 @@ from pulumi_aws import cloudwatch
 from .deployment import Deployment
 from .load_balancer import LoadBalancer
 from .metrics import namespace
+from .schedule_settings import ScheduleSettings, cron_time
 from .service import Service
 from .settings import MonitoringSettings
 
@@ -40,12 +41,12 @@ def alarms(
     service: Service,
     topic_arn: pulumi.Output[str],
     parent: pulumi.Resource,
-) -> Sequence[cloudwatch.MetricAlarm]:
-    """Create all alarms; each notifies the SNS topic when it starts and when it ends."""
+) -> Mapping[str, cloudwatch.MetricAlarm]:
+    """Create all alarms, and return them by name; each notifies the SNS topic when it starts and when it ends."""
     # Created after the service and deleted before it, so that neither `up` nor `destroy` raises an alarm.
     inside = pulumi.ResourceOptions(parent=parent, depends_on=[service])
-    return [
-        cloudwatch.MetricAlarm(
+    return {
+        role: cloudwatch.MetricAlarm(
             deployment.logical_name(f"alarm-{role}"),
             alarm_description=pulumi.Output.concat(deployment.title, f": {alarm.description}"),
             namespace=alarm.namespace,
@@ -67,7 +68,29 @@ def alarms(
             **_load_balancer_alarms(load_balancer),
             **_proxy_alarms(namespace(deployment), args.latency_threshold_seconds),
         }.items()
-    ]
+    }
+
+
+def mute_while_stopped(
+    deployment: Deployment, schedule: ScheduleSettings, alarm: cloudwatch.MetricAlarm, parent: pulumi.Resource
+) -> None:
+    """Send no notifications of an alarm while the schedule has stopped the service."""
+    for minutes, days in schedule.sleeping().items():
+        role = f"alarm-mute-{'-'.join(days).lower()}"
+        cloudwatch.AlarmMuteRule(
+            deployment.logical_name(role),
+            description=f"{deployment.name} ({deployment.stack}): stopped by service.schedule",
+            rule=cloudwatch.AlarmMuteRuleRuleArgs(
+                schedule=cloudwatch.AlarmMuteRuleRuleScheduleArgs(
+                    expression=f"cron({cron_time(schedule.stop)} * * {','.join(days).upper()})",
+                    duration=f"P{minutes // 1440}DT{minutes // 60 % 24}H{minutes % 60}M",
+                    timezone=schedule.time_zone,
+                )
+            ),
+            mute_targets=cloudwatch.AlarmMuteRuleMuteTargetsArgs(alarm_names=[alarm.name]),
+            tags=deployment.tags_for(role),
+            opts=pulumi.ResourceOptions(parent=parent),
+        )
 
 
 def _load_balancer_alarms(load_balancer: LoadBalancer) -> dict[str, _Alarm]:

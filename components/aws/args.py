@@ -77,6 +77,19 @@ class AwsImageArgs(TypedDict):
     """Number of images to keep in the repository, including the current one. Failed updates roll back to older ones."""
 
 
+class AwsScheduleArgs(TypedDict):
+    """The hours in which the service runs. Outside of them, it has no tasks and no instances."""
+
+    start: str
+    """Time at which tasks start, such as 08:00."""
+    stop: str
+    """Time on the same day at which they stop, such as 20:00."""
+    days: NotRequired[list[str]]
+    """Days on which the service runs. One of Mon, Tue, Wed, Thu, Fri, Sat, Sun."""
+    time_zone: NotRequired[str]
+    """Time zone of both times, such as Europe/Berlin."""
+
+
 class AwsServiceArgs(TypedDict):
     """The ECS service that runs the proxy, and its EC2 instances."""
 
@@ -88,6 +101,8 @@ class AwsServiceArgs(TypedDict):
     """Minimum number of tasks, each on its own instance."""
     max_tasks: NotRequired[int]
     """Maximum number of tasks under load."""
+    schedule: NotRequired[AwsScheduleArgs]
+    """Run only in these hours, to save the price of instances at night and at weekends."""
     requests_per_task: NotRequired[int]
     """Scaling target: requests per minute and task."""
     cpu_target_percent: NotRequired[int]

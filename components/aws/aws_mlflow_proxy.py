@@ -152,7 +152,13 @@ class AwsMlflowProxy(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[network, endpoints]),
         )
         monitoring = Monitoring(
-            deployment, settings.monitoring, log=log, load_balancer=load_balancer, service=service, opts=inside
+            deployment,
+            settings.monitoring,
+            log=log,
+            load_balancer=load_balancer,
+            service=service,
+            schedule=settings.service.schedule,
+            opts=inside,
         )
         DeletionProtection(
             name,

@@ -3,13 +3,14 @@
 import pulumi
 from pulumi_aws import sns
 
-from .alarms import alarms
+from .alarms import alarms, mute_while_stopped
 from .dashboard import dashboard
 from .deployment import Deployment
 from .identity import document
 from .load_balancer import LoadBalancer
 from .metrics import metric_filters
 from .proxy_log import ProxyLog
+from .schedule_settings import ScheduleSettings
 from .service import Service
 from .settings import MonitoringSettings
 
@@ -30,6 +31,7 @@ class Monitoring(pulumi.ComponentResource):
         log: ProxyLog,
         load_balancer: LoadBalancer,
         service: Service,
+        schedule: ScheduleSettings | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("mlflow:aws:Monitoring", deployment.component, {}, opts)
@@ -38,11 +40,15 @@ class Monitoring(pulumi.ComponentResource):
         made = alarms(
             deployment, args, load_balancer=load_balancer, service=service, topic_arn=self.topic_arn, parent=self
         )
-        self.dashboard_url = pulumi.Output.from_input(
-            dashboard(deployment, log=log, load_balancer=load_balancer, service=service, alarms=made, parent=self)
-            if args.dashboard
-            else None
-        )
+        if schedule is not None:
+            mute_while_stopped(deployment, schedule, made["no-healthy-task"], self)
+        shown = None
+        if args.dashboard:
+            every = list(made.values())
+            shown = dashboard(
+                deployment, log=log, load_balancer=load_balancer, service=service, alarms=every, parent=self
+            )
+        self.dashboard_url = pulumi.Output.from_input(shown)
         self.register_outputs({"topic_arn": self.topic_arn, "dashboard_url": self.dashboard_url})
 
 

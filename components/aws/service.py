@@ -23,6 +23,7 @@ from .instances import Instances
 from .load_balancer import LoadBalancer
 from .network import Network
 from .proxy_log import ProxyLog
+from .schedule_settings import ScheduleSettings, cron_time
 from .security_groups import SecurityGroups
 from .settings import Architecture, ServiceSettings
 from .task import CONTAINER, container, environment
@@ -288,11 +289,40 @@ class Service(pulumi.ComponentResource):
             min_capacity=args.min_tasks,
             max_capacity=args.max_tasks,
             tags=deployment.tags_for("proxy"),
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                # The scheduled actions change them.
+                ignore_changes=None if args.schedule is None else ["min_capacity", "max_capacity"],
+            ),
         )
+        if args.schedule is not None:
+            self._schedule(target, args.schedule)
         label = pulumi.Output.concat(load_balancer.arn_suffix, "/", load_balancer.target_group_suffix)
         self._target_tracking(target, "requests", "ALBRequestCountPerTarget", args.requests_per_task, label)
         self._target_tracking(target, "cpu", "ECSServiceAverageCPUUtilization", args.cpu_target_percent)
+
+    def _schedule(self, target: appautoscaling.Target, schedule: ScheduleSettings) -> None:
+        """No tasks outside of the schedule; the capacity provider then removes the instances within 15 minutes."""
+        args = self._args
+        previous: list[pulumi.Resource] = []
+        for role, time, minimum, maximum in (
+            ("start", schedule.start, args.min_tasks, args.max_tasks),
+            ("stop", schedule.stop, 0, 0),
+        ):
+            action = appautoscaling.ScheduledAction(
+                self._deployment.logical_name(f"schedule-{role}"),
+                service_namespace=target.service_namespace,
+                scalable_dimension=target.scalable_dimension,
+                resource_id=target.resource_id,
+                schedule=f"cron({cron_time(time)} ? * {schedule.weekdays()} *)",
+                timezone=schedule.time_zone,
+                scalable_target_action=appautoscaling.ScheduledActionScalableTargetActionArgs(
+                    min_capacity=minimum, max_capacity=maximum
+                ),
+                # One after the other: AWS refuses concurrent changes of a target (ConcurrentUpdateException).
+                opts=pulumi.ResourceOptions(parent=self, depends_on=previous),
+            )
+            previous = [action]
 
     def _target_tracking(
         self,

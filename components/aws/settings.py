@@ -13,6 +13,7 @@ from ..roles import RoleRules
 from ..validation import Email, InputText, Text, ValidatedArgs, validate_args
 from .load_balancer_settings import LoadBalancerSettings
 from .network_settings import NetworkSettings, RetentionDays
+from .schedule_settings import ScheduleSettings
 from .types import Arn, KmsKeyArn, PolicyArn, RoleArn, is_mlflow_app
 
 _PREFIX = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
@@ -150,6 +151,8 @@ class ServiceSettings(ValidatedArgs):
     """Minimum number of tasks, each on its own instance."""
     max_tasks: int = Field(default=2, ge=1, le=40)
     """Maximum number of tasks under load."""
+    schedule: ScheduleSettings | None = None
+    """Run only in these hours, to save the price of instances at night and at weekends."""
     requests_per_task: int = Field(default=6000, ge=60, le=600000)
     """Scaling target: requests per minute and task."""
     cpu_target_percent: int = Field(default=60, ge=10, le=90)

@@ -23,9 +23,7 @@ _LINKED_ROLES = {
     "sagemaker.amazonaws.com": "AWSServiceRoleForAmazonSageMakerNotebooks",
     "wafv2.amazonaws.com": "AWSServiceRoleForWAFV2Logging",
 }
-_POLICIES = (
-    "attach docs/deployer-policy.json and docs/deployer-policy-network.json (docs/aws.md#permissions-of-the-deployer)"
-)
+_POLICIES = "attach the policies docs/deployer-policy*.json (docs/aws.md#permissions-of-the-deployer)"
 
 
 def _requests(subject: Subject) -> Mapping[Request, str]:

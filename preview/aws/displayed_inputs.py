@@ -3,8 +3,10 @@
 DISPLAYED_INPUTS: dict[str, tuple[str, ...]] = {
     "aws:acm/certificate:Certificate": ("domainName", "validationMethod"),
     "aws:appautoscaling/policy:Policy": ("targetTrackingScalingPolicyConfiguration.targetValue",),
+    "aws:appautoscaling/scheduledAction:ScheduledAction": ("schedule", "timezone"),
     "aws:appautoscaling/target:Target": ("minCapacity", "maxCapacity"),
     "aws:autoscaling/group:Group": ("minSize", "maxSize", "healthCheckType", "protectFromScaleIn"),
+    "aws:cloudwatch/alarmMuteRule:AlarmMuteRule": ("rule.schedule.expression", "rule.schedule.duration"),
     "aws:cloudwatch/dashboard:Dashboard": ("dashboardName",),
     "aws:cloudwatch/logGroup:LogGroup": ("retentionInDays", "kmsKeyId"),
     "aws:cloudwatch/logMetricFilter:LogMetricFilter": ("pattern",),

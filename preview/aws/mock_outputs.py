@@ -128,7 +128,7 @@ RESOURCES: dict[str, ResourceMock] = {
     },
     # -- monitoring
     "aws:sns/topic:Topic": lambda name, _: {"id": arn("sns", name), "arn": arn("sns", name)},
-    "aws:cloudwatch/metricAlarm:MetricAlarm": lambda name, _: {"arn": arn("cloudwatch", f"alarm:{name}")},
+    "aws:cloudwatch/metricAlarm:MetricAlarm": lambda name, _: {"name": name, "arn": arn("cloudwatch", f"alarm:{name}")},
     # -- identity
     "aws:iam/role:Role": lambda name, inputs: {
         "id": inputs.get("name", name),

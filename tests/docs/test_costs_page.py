@@ -12,7 +12,7 @@ from proxy_app.auth import ROLES
 from proxy_app.settings import Settings
 
 from ..components.aws.scenarios import SCENARIOS
-from .cost_tables import HOURS, kinds, monthly, only, rows, stated_total
+from .cost_tables import HOURS, cents, kinds, monthly, only, rows, stated_total
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "costs.md").read_text()
@@ -93,7 +93,7 @@ FREE = re.compile(
     r"pulumi:|random:|docker-build:|aws:(iam|ecr|ecs|autoscaling|appautoscaling|s3|sns|vpc|route53)/"
     r"|aws:ec2/(vpc|subnet|route|routeTable|routeTableAssociation|internetGateway|securityGroup|defaultSecurityGroup"
     r"|flowLog|vpcEndpoint|launchTemplate):|aws:lb/(targetGroup|listener|listenerRule):|aws:secretsmanager/secretVersion:"
-    r"|aws:cloudwatch/(logGroup|logMetricFilter|logResourcePolicy):|aws:wafv2/webAcl(Association|LoggingConfiguration):"
+    r"|aws:cloudwatch/(alarmMuteRule|logGroup|logMetricFilter|logResourcePolicy):|aws:wafv2/webAcl(Association|LoggingConfiguration):"
 )
 PRICED = re.compile(
     r"aws:(ec2/(natGateway|eip)|lb/loadBalancer|sagemaker/mlflow(App|TrackingServer)|secretsmanager/secret"
@@ -145,6 +145,10 @@ def test_savings_match_the_tables() -> None:
         dev[item].sum for item in ("instance, t4g.small", "disk, GB of gp3", "calls of a task to read the tokens")
     )
     assert f"| `service.minTasks: 2` | +{task} |" in PAGE
+    # Monday to Friday, from 8 to 20, as in the scenario.
+    stopped = cents(task * (1 - Decimal(5 * 12) / (7 * 24)))
+    assert f"| `service.schedule` | -{stopped} |" in PAGE
+    assert scenario("schedule").of("aws:appautoscaling/scheduledAction:ScheduledAction")
 
 
 def test_token_reads_match_the_reload_interval() -> None:

@@ -25,8 +25,8 @@ DATA_TYPES = {"Bucket", "MlflowApp", "MlflowTrackingServer"}
 NO_DATA_LOSS_SETTINGS: set[str] = set()
 # Settings without a row: existing resources, production, Studio, and OIDC, which test_lifecycle.py sets.
 EXCLUDED = re.compile(
-    r"environment|oidcClientSecret|network\.(vpc|private|public|existing|mlflow)\w+|tracking\.(targetArn|serverSize|mlflowVersion)"
-    r"|studio.*|image\.packageIndexUrl|service\.bodyBudgetMib|loadBalancer\.(oidc.*|hostName|domain.*|allowHttp|rateLimitPerIp)|access\.roles.*"
+    r"environment|oidcClientSecret|network\.(vpc|private|public|existing|mlflow)\w+|tracking\.(targetArn|assumeRoleArn|serverSize|mlflowVersion)"
+    r"|studio.*|image\.packageIndexUrl|service\.(bodyBudgetMib|schedule\.(stop|days|timeZone))|loadBalancer\.(oidc.*|hostName|domain.*|allowHttp|rateLimitPerIp)|access\.roles.*"
 )
 
 
@@ -206,6 +206,10 @@ CHANGES = {
     "loadBalancer.allowedCidrs": Change(
         {"loadBalancer": {"allowedCidrs": ["10.0.0.0/8"]}},
         ("create SecurityGroupIngressRule", "delete SecurityGroupIngressRule"),
+    ),
+    "service.schedule.start": Change(
+        {"service": {"schedule": {"start": "08:00", "stop": "20:00"}}},
+        ("create AlarmMuteRule", "create ScheduledAction"),
     ),
     "loadBalancer.certificateArn": Change(
         {"loadBalancer": HTTPS},

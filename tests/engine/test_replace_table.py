@@ -69,6 +69,8 @@ CLOUDFORMATION: dict[str, tuple[str, dict[str, str]]] = {
     "aws:ecs/service:Service": ("AWS::ECS::Service", {"Role": "iamRole", "ServiceName": "name"}),
     "aws:appautoscaling/target:Target": ("AWS::ApplicationAutoScaling::ScalableTarget", {}),
     "aws:appautoscaling/policy:Policy": ("AWS::ApplicationAutoScaling::ScalingPolicy", {"PolicyName": "name"}),
+    "aws:appautoscaling/scheduledAction:ScheduledAction": ("AWS::ApplicationAutoScaling::ScalableTarget", {}),
+    "aws:cloudwatch/alarmMuteRule:AlarmMuteRule": ("AWS::CloudWatch::AlarmMuteRule", {}),
     "aws:cloudwatch/logGroup:LogGroup": ("AWS::Logs::LogGroup", {"LogGroupName": "name"}),
     "aws:cloudwatch/logMetricFilter:LogMetricFilter": ("AWS::Logs::MetricFilter", {"FilterName": "name"}),
     "aws:cloudwatch/metricAlarm:MetricAlarm": ("AWS::CloudWatch::Alarm", {"AlarmName": "name"}),

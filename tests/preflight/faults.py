@@ -390,7 +390,7 @@ CASES: Mapping[str, tuple[Case, ...]] = {
             "dev",
             _deny("*"),
             r"IAM denies acm|IAM denies application-autoscaling:\w+ \(for \w+ mlflow-",
-            "deployer-policy.json",
+            "deployer-policy",
         ),
     ),
     "aws service-linked roles": (

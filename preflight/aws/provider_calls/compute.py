@@ -94,6 +94,10 @@ ROWS: Mapping[str, tuple[Row, ...]] = {
         on_resource("ecs", f"service/{{cluster}}/mlflow-proxy-{SUFFIX}", "DescribeServices UpdateService"),
         create_linked_role("ecs.application-autoscaling.amazonaws.com"),
     ),
+    "aws:appautoscaling/scheduledAction:ScheduledAction": (
+        on_resource("application-autoscaling", f"scalable-target/{ID}", "PutScheduledAction DeleteScheduledAction"),
+        without_resource("application-autoscaling", "DescribeScheduledActions"),
+    ),
     "aws:appautoscaling/policy:Policy": (
         on_resource("application-autoscaling", f"scalable-target/{ID}", "PutScalingPolicy DeleteScalingPolicy"),
         without_resource("application-autoscaling", "DescribeScalingPolicies"),

@@ -23,6 +23,15 @@ ROWS: Mapping[str, tuple[Row, ...]] = {
     "aws:cloudwatch/metricAlarm:MetricAlarm": (
         on_resource("cloudwatch", "alarm:{name}", f"PutMetricAlarm DescribeAlarms DeleteAlarms {TAG_ACTIONS}"),
     ),
+    "aws:cloudwatch/alarmMuteRule:AlarmMuteRule": (
+        on_resource(
+            "cloudwatch",
+            "alarm-mute-rule:{name}",
+            f"PutAlarmMuteRule GetAlarmMuteRule DeleteAlarmMuteRule {TAG_ACTIONS}",
+        ),
+        # The alarm that it mutes.
+        on_resource("cloudwatch", "alarm:mlflow-any", "PutAlarmMuteRule"),
+    ),
     "aws:cloudwatch/dashboard:Dashboard": (
         on_resource("cloudwatch", "dashboard/{name}", "PutDashboard GetDashboard DeleteDashboards"),
     ),

@@ -204,6 +204,13 @@ SCENARIOS = (
         ),
     ),
     Scenario(
+        name="schedule",
+        about="stopped at night and at weekends",
+        config=config(
+            {"service": {"schedule": {"start": "08:00", "stop": "20:00", "timeZone": "Europe/Berlin"}}},
+        ),
+    ),
+    Scenario(
         name="other-account",
         base="production",
         about="a serverless app of another account",

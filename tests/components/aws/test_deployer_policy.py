@@ -21,7 +21,7 @@ from .policies import action_data, faults
 from .scenarios import SCENARIOS
 
 DOCS = Path(__file__).parents[3] / "docs"
-FILES = ("deployer-policy.json", "deployer-policy-network.json")
+FILES = ("deployer-policy.json", "deployer-policy-network.json", "deployer-policy-operations.json")
 DOCUMENTS = {name: json.loads((DOCS / name).read_text()) for name in FILES}
 STATEMENTS: list[dict[str, Any]] = [statement for document in DOCUMENTS.values() for statement in document["Statement"]]
 IDS = [str(statement["Sid"]) for statement in STATEMENTS]

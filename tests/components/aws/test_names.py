@@ -48,7 +48,8 @@ LIMITS: Mapping[str, tuple[int, str]] = {
 UNUSUAL_STACK_NAMES = ["a" * 100, "9.Lives_-", "-"]
 # Together they have every type.
 _CONFIGS = {
-    name: next(scenario.config for scenario in SCENARIOS if scenario.name == name) for name in ("production", "studio")
+    name: next(scenario.config for scenario in SCENARIOS if scenario.name == name)
+    for name in ("production-server", "studio")
 }
 
 
@@ -170,7 +171,7 @@ def test_two_components_in_one_stack_have_different_names_and_metrics() -> None:
     assert len(set(_metrics(graph))) == len(_metrics(graph))
 
 
-@pytest.mark.parametrize("name", ["production", "studio"])
+@pytest.mark.parametrize("name", ["production-server", "studio"])
 def test_two_stacks_in_one_account_have_different_names_and_metrics(name: str) -> None:
     scenario = next(candidate for candidate in SCENARIOS if candidate.name == name)
     first, second = (run(scenario.config, stack=stack) for stack in ("first", "second"))

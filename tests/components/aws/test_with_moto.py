@@ -164,7 +164,7 @@ def test_iam_accepts_roles_and_their_policies(stack: str, client: Client) -> Non
         assert iam.get_role_policy(**key)["PolicyDocument"] == json.loads(policy.inputs["policy"])
 
 
-@pytest.mark.parametrize("name", ["deployer-policy.json", "deployer-policy-network.json"])
+@pytest.mark.parametrize("name", sorted(file.name for file in DOCS.glob("deployer-policy*.json")))
 def test_iam_accepts_the_deployer_policies(name: str, client: Client) -> None:
     document = (DOCS / name).read_text()
     arn = client("iam").create_policy(PolicyName=name, PolicyDocument=document)["Policy"]["Arn"]

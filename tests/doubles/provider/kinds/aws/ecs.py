@@ -23,6 +23,10 @@ CLUSTER_PROVIDERS = "aws:ecs/clusterCapacityProviders:ClusterCapacityProviders"
 TASK_DEFINITION = "aws:ecs/taskDefinition:TaskDefinition"
 SERVICE = "aws:ecs/service:Service"
 SCALED = "aws:appautoscaling/target:Target"
+SCHEDULED_ACTION = "aws:appautoscaling/scheduledAction:ScheduledAction"
+# Minutes, hours, day of month or ?, month, days of the week or ?, year:
+# https://docs.aws.amazon.com/autoscaling/application/userguide/scheduled-scaling-using-cron-expressions.html
+_CRON = r"cron\([0-9]{1,2} [0-9]{1,2} (\?|\*) \* (\?|[A-Z]{3}(,[A-Z]{3})*) \*\)"
 
 
 def _by_name(service: str, resource: str) -> Any:
@@ -31,6 +35,10 @@ def _by_name(service: str, resource: str) -> Any:
         return arn, {"arn": arn}
 
     return make
+
+
+def _scheduled_action_problems(inputs: Values) -> Problems:
+    yield from matches(inputs, "schedule", _CRON)
 
 
 def _provider_fits(resource: "Resource", cloud: "Cloud") -> None:
@@ -272,6 +280,18 @@ KINDS = (
         unique=(("serviceNamespace", "resourceId", "scalableDimension"),),
         check=lambda inputs: among(inputs, "serviceNamespace", ("ecs", "sagemaker", "dynamodb", "ec2")),
         on_create=_scaled_service,
+    ),
+    Kind(
+        token=SCHEDULED_ACTION,
+        overwrites=True,
+        name=Name(),
+        make=lambda request: (
+            "-".join(str(request.inputs[field]) for field in ("name", "serviceNamespace", "resourceId")),
+            {"arn": request.arn("autoscaling", f"scheduledAction:{request.hex_digits(32)}")},
+        ),
+        unique=(("name", "serviceNamespace", "resourceId"),),
+        check=_scheduled_action_problems,
+        on_create=_scaled_target,
     ),
     Kind(
         token="aws:appautoscaling/policy:Policy",

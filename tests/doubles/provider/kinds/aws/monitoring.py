@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ...kind import ACCOUNT, CloudError, CreateRequest, Kind, Name, Problems, Reference, Values
-from ..common import among, json_in, known, matches
+from ..common import among, group, json_in, known, matches
 from .policies import policy_problems
 
 if TYPE_CHECKING:
@@ -55,6 +55,13 @@ def _subscription(request: CreateRequest) -> tuple[str, dict[str, object]]:
     pending = request.inputs["protocol"] in ("email", "email-json")
     arn = f"{request.inputs['topic']}:{request.hex_digits(8)}-{request.hex_digits(4, 'a')}-{request.hex_digits(4, 'b')}"
     return arn, {"arn": arn, "ownerId": ACCOUNT, "pendingConfirmation": pending, "confirmationWasAuthenticated": False}
+
+
+def _mute_problems(inputs: Values) -> Problems:
+    # Five fields, unlike the cron expressions of Application Auto Scaling: CloudWatch's API, Schedule.
+    schedule = group(group(inputs, "rule"), "schedule")
+    yield from matches(schedule, "expression", r"cron\(\d{1,2} \d{1,2} \* \* ([A-Z]{3}(,[A-Z]{3})*|\*)\)")
+    yield from matches(schedule, "duration", r"P(\d{1,2}D)?(T(\d{1,2}H)?(\d{1,2}M)?)?")
 
 
 def _alarm_problems(inputs: Values) -> Problems:
@@ -158,6 +165,29 @@ KINDS = (
             for field in ("alarmActions", "okActions", "insufficientDataActions")
         ),
         check=_alarm_problems,
+    ),
+    Kind(
+        token="aws:cloudwatch/alarmMuteRule:AlarmMuteRule",
+        overwrites=True,
+        name=Name(),
+        make=lambda request: (
+            str(request.inputs["name"]),
+            {
+                "arn": request.arn("cloudwatch", f"alarm-mute-rule:{request.inputs['name']}"),
+                "status": "SCHEDULED",
+                "muteType": "RECURRING",
+            },
+        ),
+        unique=(("name",),),
+        references=(
+            Reference(
+                path="muteTargets.alarmNames[*]",
+                kinds=("aws:cloudwatch/metricAlarm:MetricAlarm",),
+                by=("name",),
+                blocks_delete=False,
+            ),
+        ),
+        check=_mute_problems,
     ),
     Kind(
         token="aws:cloudwatch/dashboard:Dashboard",
