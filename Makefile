@@ -79,6 +79,7 @@ docs: $(HERE)/dev.stamp  ## write the generated pages of docs/
 	@$(RUN) -c 'from components.settings_page import aws_settings; print(aws_settings(), end="")' >docs/aws-settings.md
 	@$(RUN) -c 'from components.settings_page import gcp_settings; print(gcp_settings(), end="")' >docs/gcp-settings.md
 	@$(RUN) -m preview.diagrams_page
+	@$(RUN) -c 'from preflight.gcp.permissions import deployer_role; print(deployer_role(), end="")' >docs/gcp-deployer-role.yaml
 	@$(RUN) -m tests.preflight.docs_page
 
 # Pages load nothing from elsewhere, so the scripts that they need come with them.

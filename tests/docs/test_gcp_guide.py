@@ -202,7 +202,7 @@ def test_every_resource_type_has_a_role() -> None:
 
 
 def test_commands_grant_every_role_of_the_table() -> None:
-    (script,) = [block for block in blocks("gcp.md", "bash") if "add-iam-policy-binding" in block]
+    (script,) = [block for block in blocks("gcp.md", "bash") if "for ROLE in" in block]
     granted = re.findall(r"\b[a-z]+(?:\.[a-zA-Z]+)+\b", script.split("for ROLE in")[1].split("; do")[0])
     assert sorted(granted) == sorted(roles())
 

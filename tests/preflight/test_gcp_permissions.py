@@ -1,11 +1,12 @@
 """The table of Google Cloud permissions covers every resource of every scenario."""
 
 import pytest
+import yaml
 
-from preflight.gcp.permissions import FOR_FUNCTIONS, FOR_TYPES, permissions_of
+from preflight.gcp.permissions import FOR_FUNCTIONS, FOR_TYPES, deployer_role, permissions_of
 from tests.components.gcp.scenarios import SCENARIOS
 from tests.components.scenario import Scenario
-from tests.docs.gcp_pages import PAGES
+from tests.docs.gcp_pages import PAGES, ROOT
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
@@ -13,6 +14,14 @@ def test_every_resource_and_function_of_a_scenario_has_permissions(scenario: Sce
     found = permissions_of(scenario.graph())
     assert "cloudsql.instances.create" in found
     assert all(name.count(".") == 2 for name in found)
+
+
+def test_custom_role_for_deployers_is_current() -> None:
+    text = (ROOT / "docs" / "gcp-deployer-role.yaml").read_text()
+    assert text == deployer_role(), "run `make docs`"
+    permissions = yaml.safe_load(text)["includedPermissions"]
+    needed = {name for scenario in SCENARIOS for name in permissions_of(scenario.graph())}
+    assert needed <= set(permissions)
 
 
 def test_every_row_is_used() -> None:
