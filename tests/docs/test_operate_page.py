@@ -3,6 +3,12 @@
 import re
 from pathlib import Path
 
+from mlflow.environment_variables import MLFLOW_GATEWAY_ROUTE_TIMEOUT_SECONDS, MLFLOW_HTTP_REQUEST_TIMEOUT
+
+from components.aws.settings import ServiceSettings
+from components.aws.timing import Timing
+from proxy_app.settings import Settings
+
 from ..components.aws.scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +32,24 @@ def test_error_codes_match_the_code() -> None:
     assert {code for code in listed if f'"{code}"' not in SOURCE} == set()
     in_code = set(re.findall(r'reason="([a-z-]+)"', SOURCE))
     assert in_code - set(re.findall(r"`([a-z-]+)`", PAGE)) == set()
+
+
+def test_timeouts_are_the_defaults() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| (\d+) \|", section("Timeouts"), re.MULTILINE)
+    listed = {limit.rpartition(": ")[2]: int(seconds) for limit, seconds in rows}
+    proxy, service = Settings(), ServiceSettings()
+    timing = Timing(
+        upstream_timeout=service.upstream_timeout_seconds, long_upstream_timeout=service.long_upstream_timeout_seconds
+    )
+    assert listed == {
+        "MLflow's Python client": MLFLOW_HTTP_REQUEST_TIMEOUT.default,
+        "the load balancer on AWS": timing.idle_timeout,
+        "App Engine": 3600,
+        "pauses in bodies of clients": proxy.body_timeout,
+        "MLflow's response": proxy.upstream_timeout,
+        "artifacts and model calls": proxy.long_upstream_timeout,
+        "a model's response": MLFLOW_GATEWAY_ROUTE_TIMEOUT_SECONDS.default,
+    }
 
 
 def test_metrics_match_the_code() -> None:
