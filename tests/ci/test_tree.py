@@ -1,5 +1,6 @@
 """Requirement files and paths: rules for all files of the repository."""
 
+import ast
 import re
 import subprocess
 import tomllib
@@ -98,3 +99,22 @@ def test_no_file_contains_a_machine_specific_path() -> None:
     ]
     assert len(files) > 20
     assert found == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda path: str(path.relative_to(ROOT / "tests"))
+)
+def test_no_test_module_imports_mlflow_at_collection(path: Path) -> None:
+    """MLflow's import configures logging and telemetry for all tests of the process."""
+    imported = [
+        name
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    ]
+    assert [name for name in imported if name.partition(".")[0] == "mlflow"] == []

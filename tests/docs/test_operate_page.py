@@ -3,11 +3,10 @@
 import re
 from pathlib import Path
 
-from mlflow.environment_variables import MLFLOW_GATEWAY_ROUTE_TIMEOUT_SECONDS, MLFLOW_HTTP_REQUEST_TIMEOUT
-
 from components.aws.settings import ServiceSettings
 from components.aws.timing import Timing
 from proxy_app.settings import Settings
+from tests.doubles.mlflow_defaults import default_of
 
 from ..components.aws.scenarios import SCENARIOS
 
@@ -42,13 +41,13 @@ def test_timeouts_are_the_defaults() -> None:
         upstream_timeout=service.upstream_timeout_seconds, long_upstream_timeout=service.long_upstream_timeout_seconds
     )
     assert listed == {
-        "MLflow's Python client": MLFLOW_HTTP_REQUEST_TIMEOUT.default,
+        "MLflow's Python client": default_of("MLFLOW_HTTP_REQUEST_TIMEOUT"),
         "the load balancer on AWS": timing.idle_timeout,
         "App Engine": 3600,
         "pauses in bodies of clients": proxy.body_timeout,
         "MLflow's response": proxy.upstream_timeout,
         "artifacts and model calls": proxy.long_upstream_timeout,
-        "a model's response": MLFLOW_GATEWAY_ROUTE_TIMEOUT_SECONDS.default,
+        "a model's response": default_of("MLFLOW_GATEWAY_ROUTE_TIMEOUT_SECONDS"),
     }
 
 

@@ -1,12 +1,12 @@
 """Timing: the timeouts that allow a deployment without failed requests."""
 
 import pytest
-from mlflow.environment_variables import MLFLOW_GATEWAY_ROUTE_TIMEOUT_SECONDS, MLFLOW_HTTP_REQUEST_TIMEOUT
 
 from components.aws.settings import ServiceSettings
 from components.aws.timing import Timing
 from components.gcp.settings import AppSettings
 from proxy_app.settings import Settings
+from tests.doubles.mlflow_defaults import default_of
 
 DEFAULTS = ServiceSettings()
 # The bounds of the settings, and the default of the component.
@@ -46,8 +46,8 @@ def test_defaults_are_those_of_the_proxy() -> None:
         assert settings.upstream_timeout_seconds == proxy.upstream_timeout
         assert settings.long_upstream_timeout_seconds == proxy.long_upstream_timeout
     # MLflow's clients give up after 120 seconds, and its AI Gateway after 300.
-    assert proxy.upstream_timeout < float(MLFLOW_HTTP_REQUEST_TIMEOUT.default or 0)
-    assert proxy.long_upstream_timeout > float(MLFLOW_GATEWAY_ROUTE_TIMEOUT_SECONDS.default or 0)
+    assert proxy.upstream_timeout < default_of("MLFLOW_HTTP_REQUEST_TIMEOUT")
+    assert proxy.long_upstream_timeout > default_of("MLFLOW_GATEWAY_ROUTE_TIMEOUT_SECONDS")
 
 
 def test_stalled_request_times_out_before_deregistration_ends(timing: Timing) -> None:
