@@ -66,6 +66,8 @@ def alarms(
         )
         for role, alarm in {
             **_load_balancer_alarms(load_balancer),
+            **_edge_alarms(deployment, load_balancer),
+            **_capacity_alarms(service),
             **_proxy_alarms(namespace(deployment), args.latency_threshold_seconds),
         }.items()
     }
@@ -133,6 +135,65 @@ def _load_balancer_alarms(load_balancer: LoadBalancer) -> dict[str, _Alarm]:
     }
 
 
+def _edge_alarms(deployment: Deployment, load_balancer: LoadBalancer) -> dict[str, _Alarm]:
+    found: dict[str, _Alarm] = {}
+    if load_balancer.certificate_arn is not None:
+        found["certificate-expiry"] = _Alarm(
+            description="the certificate of the load balancer expires in less than 30 days. ACM renews its own "
+            "certificates 60 days before. Look at the certificate's renewal status in ACM, and at its validation "
+            "record in DNS; an imported certificate has to be imported again.",
+            # https://docs.aws.amazon.com/acm/latest/userguide/cloudwatch-metrics.html: twice a day.
+            namespace="AWS/CertificateManager",
+            metric="DaysToExpiry",
+            dimensions={"CertificateArn": load_balancer.certificate_arn},
+            statistic="Minimum",
+            below=30,
+            period=86400,
+        )
+    if load_balancer.web_acl_metric is not None:
+        found["waf-blocks"] = _Alarm(
+            description="WAF blocks requests, which the proxy's log does not contain: clients get 403, or 429 above "
+            "the rate limit. Look at the rule and the address in the log group aws-waf-logs-*.",
+            # https://docs.aws.amazon.com/waf/latest/developerguide/waf-metrics.html
+            namespace="AWS/WAFV2",
+            metric="BlockedRequests",
+            dimensions={"WebACL": load_balancer.web_acl_metric, "Region": deployment.region, "Rule": "ALL"},
+            above=100,
+            periods=2,
+        )
+    return found
+
+
+def _capacity_alarms(service: Service) -> dict[str, _Alarm]:
+    return {
+        "no-capacity": _Alarm(
+            description="tasks have been waiting for instances for 30 minutes. Look at the activity history of the "
+            "Auto Scaling group: quota of vCPUs, no capacity in the zones, a key or a role that instances may not use; "
+            "if instances run, their agent did not join the cluster, which a new service.ami can cause.",
+            # Above 100, more instances are needed than there are.
+            # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/cluster-auto-scaling.html
+            namespace="AWS/ECS/ManagedScaling",
+            metric="CapacityProviderReservation",
+            dimensions={"ClusterName": service.cluster_name, "CapacityProviderName": service.capacity_provider},
+            statistic="Minimum",
+            above=100,
+            periods=6,
+        ),
+        "old-instances": _Alarm(
+            description="an instance has been terminating for an hour: its task does not start on another instance, as "
+            "after a service.ami whose instances do not join the cluster. Look at the instances of the cluster, and at "
+            "the instance refresh; set service.ami back to the previous label.",
+            # https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-metrics.html
+            namespace="AWS/AutoScaling",
+            metric="GroupTerminatingInstances",
+            dimensions={"AutoScalingGroupName": service.instances_group_name},
+            statistic="Minimum",
+            above=0,
+            periods=12,
+        ),
+    }
+
+
 def _proxy_alarms(namespace: pulumi.Input[str], latency_threshold_seconds: int) -> dict[str, _Alarm]:
     return {
         "proxy-errors": _Alarm(
@@ -152,6 +213,16 @@ def _proxy_alarms(namespace: pulumi.Input[str], latency_threshold_seconds: int) 
             namespace=namespace,
             metric="UpstreamErrors",
             above=4,
+            periods=2,
+        ),
+        "not-ready": _Alarm(
+            description="a task does not reach SageMaker MLflow, or lacks a permission, a secret or credentials. Look "
+            "at the log lines with event not-ready, which have the reason, and at the status of the app or tracking "
+            "server.",
+            namespace=namespace,
+            metric="NotReady",
+            # A task logs it once a minute.
+            above=2,
             periods=2,
         ),
         "high-latency": _Alarm(

@@ -211,6 +211,8 @@ class AwsMonitoringArgs(TypedDict):
     """Retention of the proxy's log in days. One of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653."""
     alarm_email: NotRequired[str]
     """E-mail address for alarms. AWS sends it a request to confirm the subscription."""
+    alarm_topic_arn: NotRequired[pulumi.Input[str]]
+    """Existing SNS topic for alarms, instead of a new one."""
     dashboard: NotRequired[bool]
     """Create a CloudWatch dashboard."""
     latency_threshold_seconds: NotRequired[int]

@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/autoscaling/ec2/userguide/key-policy-requirements-EB
 """
 
 import base64
+import datetime
 import re
 
 import pulumi
@@ -27,6 +28,8 @@ _NEWEST: dict[Architecture, str] = {
 _USUAL: dict[Architecture, str] = {"arm64": "t4g.small", "amd64": "t3.small"}
 # The AMI's root device, and the minimum size for its snapshot (amazon-ecs-ami, al2023.pkr.hcl).
 _DISK, _DISK_GIB = "/dev/xvda", 30
+# AWS releases an image every few weeks; instances install nothing themselves.
+_OLD_DAYS = 90
 # Seconds from an instance's start until its agent accepts tasks, with a margin. Further scaling waits for it.
 _WARMUP = 120
 
@@ -93,6 +96,7 @@ def _image(
     instance refresh rolls back to the previous version if the new one fails.
     """
     if _AMI.fullmatch(args.ami):
+        _warn_if_old(args.ami, parent)
         return args.ami
     newest = ssm.get_parameter_output(name=_NEWEST[architecture], opts=pulumi.InvokeOptions(parent=parent))
     pinned = pulumi.Stash(
@@ -101,7 +105,30 @@ def _image(
         input=newest.insecure_value,
         opts=pulumi.ResourceOptions(parent=parent, ignore_changes=["input"]),
     )
+    _warn_if_old(pinned.output, parent)
     return pinned.output
+
+
+def _warn_if_old(ami: pulumi.Input[str], parent: pulumi.Resource) -> None:
+    found = ec2.get_ami_output(
+        filters=pulumi.Output.from_input(ami).apply(
+            lambda known: [ec2.GetAmiFilterArgs(name="image-id", values=[known])]
+        ),
+        # AWS deprecates its images after two years.
+        include_deprecated=True,
+        opts=pulumi.InvokeOutputOptions(parent=parent),
+    )
+
+    def warn(creation_date: str) -> None:
+        age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(creation_date)
+        if age.days > _OLD_DAYS:
+            pulumi.log.warn(
+                f"service.ami: the machine image of the instances is {age.days} days old and lacks the security "
+                "updates since then. Set service.ami to another label, such as today's date, to use the latest one.",
+                parent,
+            )
+
+    found.creation_date.apply(warn)
 
 
 def _template(
@@ -220,6 +247,9 @@ def _group(
         # Tasks, not instances, are the load balancer's targets.
         health_check_type="EC2",
         default_instance_warmup=_WARMUP,
+        # For the alarm old-instances; free of charge.
+        enabled_metrics=[autoscaling.Metric.GROUP_TERMINATING_INSTANCES],
+        metrics_granularity="1Minute",
         capacity_rebalance=False,
         # ECS removes the protection from instances without tasks.
         protect_from_scale_in=True,

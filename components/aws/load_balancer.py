@@ -45,6 +45,10 @@ class LoadBalancer(pulumi.ComponentResource):
     target_group_suffix: pulumi.Output[str]
     security_group_id: pulumi.Output[str]
     """Security group of the load balancer; SecurityGroups adds the rule to the tasks."""
+    certificate_arn: pulumi.Output[str] | None
+    """None without HTTPS."""
+    web_acl_metric: pulumi.Output[str] | None
+    """Name of the web ACL in CloudWatch's dimension WebACL; None without one."""
     listeners: list[pulumi.Resource]
     """The ECS service must depend on them: its target group needs a listener."""
     proxy_settings: dict[str, pulumi.Input[str]]
@@ -76,15 +80,19 @@ class LoadBalancer(pulumi.ComponentResource):
             network.allow_egress(deployment, "load-balancer", self.security_group_id, self)
         balancer = _load_balancer(deployment, args, network, timing, self.security_group_id, self)
         tasks = _target_group(deployment, network, timing, self)
-        if self.https:
-            self.listeners = [_https(deployment, args, balancer, tasks, sign_in, self)]
+        self.certificate_arn = None
+        if args.domain is not None:
+            self.certificate_arn = certificate.certificate(deployment, args.domain, self)
+        elif args.certificate_arn is not None:
+            self.certificate_arn = pulumi.Output.from_input(args.certificate_arn)
+        if self.certificate_arn is not None:
+            self.listeners = [_https(deployment, self.certificate_arn, balancer, tasks, sign_in, self)]
         else:
             forward = lb.ListenerDefaultActionArgs(type="forward", target_group_arn=tasks.arn)
             self.listeners = [_http(deployment, balancer, forward, self)]
         if args.domain is not None:
             certificate.dns_record(deployment, args.domain, balancer, self)
-        if args.waf:
-            waf.web_acl(deployment, args, balancer, self)
+        self.web_acl_metric = waf.web_acl(deployment, args, balancer, self) if args.waf else None
 
         self.dns_name, self.dns_zone_id = balancer.dns_name, balancer.zone_id
         self.arn, self.arn_suffix = balancer.arn, balancer.arn_suffix
@@ -219,7 +227,7 @@ def _http(
 
 def _https(
     deployment: Deployment,
-    args: LoadBalancerSettings,
+    certificate_arn: pulumi.Output[str],
     balancer: lb.LoadBalancer,
     tasks: lb.TargetGroup,
     sign_in: OidcSignIn | None,
@@ -233,9 +241,7 @@ def _https(
         port=443,
         protocol="HTTPS",
         ssl_policy=_TLS,
-        certificate_arn=certificate.certificate(deployment, args.domain, parent)
-        if args.domain
-        else args.certificate_arn,
+        certificate_arn=certificate_arn,
         default_actions=[
             *first,
             lb.ListenerDefaultActionArgs(type="forward", order=len(first) + 1, target_group_arn=tasks.arn),

@@ -50,6 +50,8 @@ METRICS = {
     "Throttled": Metric(pattern=f"{{ {_REQUEST} && $.status = 429 }}"),
     # Credentials are refreshed 15 minutes before they expire, so this comes before requests fail.
     "CredentialFailures": Metric(pattern='{ $.event = "credentials" && $.level = "warning" }'),
+    # Each task checks once a minute (proxy_app/handlers/health.py).
+    "NotReady": Metric(pattern='{ $.event = "not-ready" }'),
     "TokenReadFailures": Metric(pattern='{ $.event = "tokens" && $.level = "error" }'),
 }
 

@@ -35,7 +35,11 @@ class Monitoring(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("mlflow:aws:Monitoring", deployment.component, {}, opts)
-        self.topic_arn = _topic(deployment, args, self)
+        self.topic_arn = (
+            _topic(deployment, args, self)
+            if args.alarm_topic_arn is None
+            else pulumi.Output.from_input(args.alarm_topic_arn)
+        )
         metric_filters(deployment, log, self)
         made = alarms(
             deployment, args, load_balancer=load_balancer, service=service, topic_arn=self.topic_arn, parent=self

@@ -84,6 +84,7 @@ class Service(pulumi.ComponentResource):
     service_name: pulumi.Output[str]
     instances_group_name: pulumi.Output[str]
     """The autoscaling group's."""
+    capacity_provider: pulumi.Output[str]
 
     def __init__(
         self,
@@ -143,6 +144,7 @@ class Service(pulumi.ComponentResource):
         self.cluster_name = cluster.name
         self.service_name = service.name
         self.instances_group_name = instances.group_name
+        self.capacity_provider = instances.capacity_provider
         self.register_outputs(
             {
                 "cluster_name": self.cluster_name,

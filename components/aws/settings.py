@@ -14,7 +14,7 @@ from ..validation import Email, InputText, Text, ValidatedArgs, validate_args
 from .load_balancer_settings import LoadBalancerSettings
 from .network_settings import NetworkSettings, RetentionDays
 from .schedule_settings import ScheduleSettings
-from .types import Arn, KmsKeyArn, PolicyArn, RoleArn, is_mlflow_app
+from .types import Arn, KmsKeyArn, PolicyArn, RoleArn, TopicArn, is_mlflow_app
 
 _PREFIX = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
 _PROFILE = re.compile(r"(?=.{1,63}$)[a-zA-Z0-9](-*[a-zA-Z0-9])*")
@@ -241,10 +241,17 @@ class MonitoringSettings(ValidatedArgs):
     """Retention of the proxy's log in days."""
     alarm_email: Email | None = None
     """E-mail address for alarms. AWS sends it a request to confirm the subscription."""
+    alarm_topic_arn: TopicArn | None = None
+    """Existing SNS topic for alarms, instead of a new one."""
     dashboard: bool = True
     """Create a CloudWatch dashboard."""
     latency_threshold_seconds: int = Field(default=5, ge=1, le=120)
     """Alarm threshold for the 95th percentile of response times in seconds."""
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, message) for an e-mail address beside an existing topic."""
+        if self.alarm_email is not None and self.alarm_topic_arn is not None:
+            yield "alarm_email", "applies to a new topic only: subscribe the address to alarmTopicArn."
 
 
 class AwsMlflowProxySettings(ValidatedArgs):
@@ -294,7 +301,12 @@ class AwsMlflowProxySettings(ValidatedArgs):
 
     def wrong_region(self, region: str) -> Iterator[tuple[str, str]]:
         """Yield (dotted name of a field, message) for each ARN outside the stack's region."""
-        arns = {"kms_key_arn": self.kms_key_arn, "load_balancer.certificate_arn": self.load_balancer.certificate_arn}
+        arns = {
+            "kms_key_arn": self.kms_key_arn,
+            "load_balancer.certificate_arn": self.load_balancer.certificate_arn,
+            # Alarms notify topics of their own region only.
+            "monitoring.alarm_topic_arn": self.monitoring.alarm_topic_arn,
+        }
         if self.network.egress == "endpoints":
             arns["tracking.target_arn"] = self.tracking.target_arn
         for name, arn in arns.items():

@@ -8,7 +8,7 @@ import pulumi
 from ..validation import input_type
 
 if TYPE_CHECKING:
-    Arn = CertificateArn = KmsKeyArn = PolicyArn = ResourceId = RoleArn = ZoneId = pulumi.Input[str]
+    Arn = CertificateArn = KmsKeyArn = PolicyArn = ResourceId = RoleArn = TopicArn = ZoneId = pulumi.Input[str]
 else:
     Arn = input_type(r"arn:[a-z-]+:[a-z0-9-]+:[a-z0-9-]*:(\d{12}|aws)?:\S+", "an ARN (arn:aws:...)")
     CertificateArn = input_type(
@@ -20,6 +20,7 @@ else:
     )
     RoleArn = input_type(r"arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+", "an IAM role ARN (arn:aws:iam::...:role/...)")
     ResourceId = input_type(r"[a-z]+-[0-9a-f]{8,}", "an AWS resource ID, such as vpc-0123456789abcdef0")
+    TopicArn = input_type(r"arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[\w-]+", "an SNS topic ARN (arn:aws:sns:...)")
     ZoneId = input_type(r"Z[A-Z0-9]{3,31}", "a Route 53 hosted zone ID, such as Z0123456789ABCDEFGHIJ")
 
 _MLFLOW_ARN = re.compile(

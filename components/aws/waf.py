@@ -44,9 +44,10 @@ _TOO_MANY_REQUESTS = "too-many-requests"
 
 def web_acl(
     deployment: Deployment, args: LoadBalancerSettings, balancer: lb.LoadBalancer, parent: pulumi.Resource
-) -> None:
-    """Create a web ACL and attach it to the load balancer."""
+) -> pulumi.Output[str]:
+    """Create a web ACL and attach it to the load balancer. Returns its name in CloudWatch's dimension WebACL."""
     inside = pulumi.ResourceOptions(parent=parent)
+    metric = deployment.physical_name("waf", 100)
     rules = [_rate(args.rate_limit_per_ip)]
     rules += [_managed(number, group, counted) for number, (group, counted) in enumerate(_GROUPS.items(), 1)]
     acl = wafv2.WebAcl(
@@ -64,7 +65,7 @@ def web_acl(
         ],
         visibility_config=wafv2.WebAclVisibilityConfigArgs(
             cloudwatch_metrics_enabled=True,
-            metric_name=deployment.physical_name("waf", 100),
+            metric_name=metric,
             sampled_requests_enabled=False,
         ),
         tags=deployment.tags_for("waf"),
@@ -79,6 +80,7 @@ def web_acl(
         opts=pulumi.ResourceOptions(parent=parent, delete_before_replace=True),
     )
     _logging(deployment, args.access_log_retention_days, acl, parent)
+    return metric
 
 
 def _rate(requests: int) -> wafv2.WebAclRuleArgs:

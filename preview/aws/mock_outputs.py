@@ -1,5 +1,7 @@
 """Mock outputs of AWS resources and functions: ids, ARNs and names in the documented formats."""
 
+import datetime
+
 from ..mock_ids import CallMock, ResourceMock, hex_id
 
 ACCOUNT = "123456789012"
@@ -157,6 +159,10 @@ CALLS: dict[str, CallMock] = {
     # -- image
     "aws:ecr/getAuthorizationToken:getAuthorizationToken": lambda _: {"userName": "AWS", "password": "a-password"},
     # -- instances
+    "aws:ec2/getAmi:getAmi": lambda args: {
+        **args,
+        "creationDate": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%S}.000Z",
+    },
     "aws:ssm/getParameter:getParameter": lambda args: {
         **args,
         "insecureValue": resource_id("ami", str(args["name"])),

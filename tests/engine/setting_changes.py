@@ -26,7 +26,7 @@ NO_DATA_LOSS_SETTINGS: set[str] = set()
 # Settings without a row: existing resources, production, Studio, and OIDC, which test_lifecycle.py sets.
 EXCLUDED = re.compile(
     r"environment|oidcClientSecret|network\.(vpc|private|public|existing|mlflow)\w+|tracking\.(targetArn|assumeRoleArn|serverSize|mlflowVersion)"
-    r"|studio.*|image\.packageIndexUrl|service\.(bodyBudgetMib|schedule\.(stop|days|timeZone))|loadBalancer\.(oidc.*|hostName|domain.*|allowHttp|rateLimitPerIp)|access\.roles.*"
+    r"|studio.*|image\.packageIndexUrl|service\.(bodyBudgetMib|schedule\.(stop|days|timeZone))|loadBalancer\.(oidc.*|hostName|domain.*|allowHttp|rateLimitPerIp)|access\.roles.*|monitoring\.alarmTopicArn"
 )
 
 
@@ -217,7 +217,9 @@ CHANGES = {
             *ROLLOUT_STEPS,
             "create Listener",
             "create ListenerRule",
+            "create MetricAlarm",
             "create SecurityGroupIngressRule",
+            "update Dashboard",
             "update Listener",
             "update SecurityGroupEgressRule",
             "update SecurityGroupIngressRule",
@@ -231,8 +233,10 @@ CHANGES = {
             "create CertificateValidation",
             "create Listener",
             "create ListenerRule",
+            "create MetricAlarm",
             "create Record",
             "create SecurityGroupIngressRule",
+            "update Dashboard",
             "update Listener",
             "update SecurityGroupEgressRule",
             "update SecurityGroupIngressRule",
@@ -247,9 +251,11 @@ CHANGES = {
         (
             "create LogGroup",
             "create LogResourcePolicy",
+            "create MetricAlarm",
             "create WebAcl",
             "create WebAclAssociation",
             "create WebAclLoggingConfiguration",
+            "update Dashboard",
         ),
     ),
     "loadBalancer.accessLogRetentionDays": Change(

@@ -30,7 +30,7 @@ ROWS: Mapping[str, tuple[Row, ...]] = {
             "autoscaling",
             f"autoScalingGroup:{ID}:autoScalingGroupName/{{name}}",
             "CreateAutoScalingGroup UpdateAutoScalingGroup DeleteAutoScalingGroup CreateOrUpdateTags DeleteTags "
-            "StartInstanceRefresh CancelInstanceRefresh",
+            "StartInstanceRefresh CancelInstanceRefresh EnableMetricsCollection DisableMetricsCollection",
         ),
         without_resource(
             "autoscaling", "DescribeAutoScalingGroups DescribeScalingActivities DescribeInstanceRefreshes"

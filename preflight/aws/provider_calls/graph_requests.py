@@ -33,6 +33,7 @@ ROWS_BY_FUNCTION: Mapping[str, tuple[Row, ...]] = {
     "aws:index/getPartition:getPartition": (),
     "aws:index/getCallerIdentity:getCallerIdentity": (without_resource("sts", "GetCallerIdentity"),),
     "aws:index/getAvailabilityZones:getAvailabilityZones": (without_resource("ec2", "DescribeAvailabilityZones"),),
+    "aws:ec2/getAmi:getAmi": (without_resource("ec2", "DescribeImages"),),
     "aws:ec2/getSubnet:getSubnet": (without_resource("ec2", "DescribeSubnets"),),
     "aws:ec2/getVpcEndpointService:getVpcEndpointService": (without_resource("ec2", "DescribeVpcEndpointServices"),),
     "aws:ec2/getManagedPrefixList:getManagedPrefixList": (

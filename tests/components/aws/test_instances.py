@@ -1,15 +1,20 @@
 """The instances: machine image, launch template, scaling, replacement, and order of deletion."""
 
 import base64
+import datetime
 import itertools
 from typing import Any
 
+import pulumi
 import pytest
 
+from components import AwsMlflowProxy
 from components.aws.instances import user_data
 from components.aws.settings import ServiceSettings
 from components.validation import SettingsError, validate_args
+from preview import mock_outputs
 from preview.graph import Graph, Resource
+from preview.recorder import record
 
 from .helpers import IMAGE_URI, KEY, only, record_stack, transitive_dependencies
 
@@ -85,6 +90,26 @@ def test_ami_id_is_used_without_lookup() -> None:
     assert only(graph, TEMPLATE).inputs["imageId"] == AMI
     assert ami_stashes(graph) == []
     assert ssm_parameters(graph) == []
+
+
+@pytest.mark.parametrize("ami", ["2026-11", AMI])
+@pytest.mark.parametrize(("days", "is_old"), [(0, False), (90, False), (91, True), (800, True)])
+def test_image_older_than_90_days_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, ami: str, days: int, is_old: bool
+) -> None:
+    created = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=days)
+    answer = {"creationDate": f"{created:%Y-%m-%dT%H:%M:%S}.000Z"}
+    monkeypatch.setitem(mock_outputs.CALLS, "aws:ec2/getAmi:getAmi", lambda args: {**args, **answer})
+    warnings: list[str] = []
+
+    def warn(message: str, *_: pulumi.Resource) -> None:
+        warnings.append(message)
+
+    monkeypatch.setattr(pulumi.log, "warn", warn)
+    graph = record(lambda: AwsMlflowProxy("proxy", {"image": {"image_uri": IMAGE_URI}, "service": {"ami": ami}}))
+    assert [f"is {days} days old" in warning for warning in warnings] == [True] * is_old
+    (call,) = [call for call in graph.calls if call.token == "aws:ec2/getAmi:getAmi"]
+    assert call.args["includeDeprecated"] is True
 
 
 @pytest.mark.parametrize("ami", ["ami-123", "ami-0123456789abcdefg", "my label", "a/b", "x" * 41])

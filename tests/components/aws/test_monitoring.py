@@ -23,6 +23,7 @@ from components.aws.network_settings import NetworkSettings
 from components.aws.proxy_log import ProxyLog
 from components.aws.service import Service
 from components.aws.settings import MonitoringSettings
+from components.validation import SettingsError, validate_args
 from preview.aws.mock_outputs import arn
 from preview.graph import SECRET, Graph, Resource, texts
 from preview.recorder import record
@@ -33,7 +34,7 @@ from proxy_app.logs import JsonFormatter
 from tests.doubles.routes import match_route
 
 from .filter_pattern import matches
-from .helpers import KEY, TIMING, make_deployment, only, statements
+from .helpers import KEY, TIMING, make_deployment, only, record_stack, statements
 
 ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
 FILTER = "aws:cloudwatch/logMetricFilter:LogMetricFilter"
@@ -55,10 +56,27 @@ class _Service(pulumi.ComponentResource):
         super().__init__("mlflow:aws:Service", "proxy-service")
         aws.ecs.Cluster("proxy-cluster", opts=pulumi.ResourceOptions(parent=self))
         self.cluster_name = pulumi.Output.from_input("proxy-cluster")
+        self.capacity_provider = pulumi.Output.from_input("instances-proxy")
+        self.instances_group_name = pulumi.Output.from_input("proxy-instances")
         self.service_name = pulumi.Output.from_input("proxy-service")
 
 
-def record_monitoring(*, kms_key_arn: str | None = None, **args: Any) -> Graph:
+CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/11111111-2222-3333-4444-555555555555"
+# The dimensions of each metric of AWS, with the values here.
+DIMENSIONS: dict[tuple[str, str], dict[str, str]] = {
+    ("AWS/CertificateManager", "DaysToExpiry"): {"CertificateArn": CERTIFICATE},
+    ("AWS/WAFV2", "BlockedRequests"): {"WebACL": "dev-proxy-waf", "Region": "eu-west-1", "Rule": "ALL"},
+    ("AWS/ECS/ManagedScaling", "CapacityProviderReservation"): {
+        "ClusterName": "proxy-cluster",
+        "CapacityProviderName": "instances-proxy",
+    },
+    ("AWS/AutoScaling", "GroupTerminatingInstances"): {"AutoScalingGroupName": "proxy-instances"},
+}
+
+
+def record_monitoring(
+    *, kms_key_arn: str | None = None, load_balancer: dict[str, Any] | None = None, **args: Any
+) -> Graph:
     def program() -> None:
         deployment = make_deployment(kms_key_arn=kms_key_arn)
         network = Network(deployment, NetworkSettings(), public=False)
@@ -67,7 +85,11 @@ def record_monitoring(*, kms_key_arn: str | None = None, **args: Any) -> Graph:
             MonitoringSettings(**args),
             log=cast("ProxyLog", _Log()),
             load_balancer=LoadBalancer(
-                deployment, LoadBalancerSettings(), network=network, timing=TIMING, oidc_client_secret=None
+                deployment,
+                LoadBalancerSettings.model_validate(load_balancer or {}),
+                network=network,
+                timing=TIMING,
+                oidc_client_secret=None,
             ),
             service=cast("Service", _Service()),
         )
@@ -79,7 +101,11 @@ def record_monitoring(*, kms_key_arn: str | None = None, **args: Any) -> Graph:
 
 @functools.cache
 def monitoring_graph() -> Graph:
-    return record_monitoring(alarm_email="ops@example.com", latency_threshold_seconds=7)
+    return record_monitoring(
+        alarm_email="ops@example.com",
+        latency_threshold_seconds=7,
+        load_balancer={"certificate_arn": CERTIFICATE, "waf": True},
+    )
 
 
 def alarms() -> list[Resource]:
@@ -200,6 +226,8 @@ def test_latency_counts_only_requests_sent_upstream() -> None:
 def test_credential_and_token_events_count_on_failure_and_not_on_recovery() -> None:
     assert matching_metrics(event_line("credentials", logging.WARNING)) == {"CredentialFailures"}
     assert matching_metrics(event_line("tokens", logging.ERROR)) == {"TokenReadFailures"}
+    assert matching_metrics(event_line("not-ready", logging.WARNING)) == {"NotReady"}
+    assert matching_metrics(event_line("ready", logging.INFO)) == set()
     assert (
         matching_metrics(event_line("credentials", logging.INFO))
         == matching_metrics(event_line("tokens", logging.INFO))
@@ -240,9 +268,33 @@ def test_every_alarm_has_an_existing_metric() -> None:
         if inputs["namespace"] == "MLflow/dev/proxy":
             assert inputs["metricName"] in METRICS
             assert METRICS[inputs["metricName"]].dimensions is None
-        else:
-            assert inputs["namespace"] == "AWS/ApplicationELB"
+        elif inputs["namespace"] == "AWS/ApplicationELB":
             assert inputs["dimensions"]["LoadBalancer"].startswith("app/")
+        else:
+            assert inputs["dimensions"] == DIMENSIONS[inputs["namespace"], inputs["metricName"]]
+    (acl,) = monitoring_graph().of("aws:wafv2/webAcl:WebAcl")
+    assert acl.inputs["visibilityConfig"]["metricName"] == DIMENSIONS["AWS/WAFV2", "BlockedRequests"]["WebACL"]
+
+
+def test_alarms_of_certificate_and_waf_exist_only_with_them() -> None:
+    without = {alarm.name for alarm in record_monitoring().of(ALARM)}
+    assert {alarm.name for alarm in alarms()} - without == {"proxy-alarm-certificate-expiry", "proxy-alarm-waf-blocks"}
+
+
+def test_group_publishes_the_metric_of_the_alarm_for_old_instances() -> None:
+    group = only(record_stack(), "aws:autoscaling/group:Group")
+    assert group.inputs["enabledMetrics"] == ["GroupTerminatingInstances"]
+
+
+def test_existing_topic_is_notified_instead_of_a_new_one() -> None:
+    topic = arn("sns", "operations")
+    graph = record_monitoring(alarm_topic_arn=topic)
+    assert graph.of(TOPIC) == graph.of("aws:sns/topicPolicy:TopicPolicy") == []
+    assert all(alarm.inputs["alarmActions"] == alarm.inputs["okActions"] == [topic] for alarm in graph.of(ALARM))
+    with pytest.raises(SettingsError, match=r"alarmEmail: applies to a new topic only"):
+        validate_args(
+            MonitoringSettings, {"alarmEmail": "a@b.cd", "alarmTopicArn": topic}, "monitoring", production=False
+        )
 
 
 def test_every_alarm_has_a_description_with_first_steps_and_notifies_the_topic() -> None:

@@ -1,6 +1,7 @@
 """Results of the functions of AWS's provider."""
 
 import base64
+import datetime
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -139,6 +140,14 @@ def _subnet(arguments: Values, cloud: "Cloud") -> dict[str, Any]:
     return {**arguments, "availabilityZone": f"{REGION}{zone}", "region": REGION, "state": "available"}
 
 
+def _ami(arguments: Values, _cloud: "Cloud") -> dict[str, Any]:
+    (ami,) = next(found["values"] for found in arguments["filters"] if found["name"] == "image-id")
+    if not str(ami).startswith("ami-"):
+        raise CloudError("Your query returned no results. Please change your search criteria and try again.")
+    created = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=7)
+    return {**arguments, "id": ami, "imageId": ami, "creationDate": f"{created:%Y-%m-%dT%H:%M:%S}.000Z"}
+
+
 CALLS: dict[str, Callable[[Values, "Cloud"], dict[str, Any]]] = {
     "aws:index/getRegion:getRegion": _region,
     "aws:index/getCallerIdentity:getCallerIdentity": _identity,
@@ -149,6 +158,7 @@ CALLS: dict[str, Callable[[Values, "Cloud"], dict[str, Any]]] = {
     "aws:ec2/getPrefixList:getPrefixList": _prefix_list,
     "aws:ec2/getManagedPrefixList:getManagedPrefixList": _managed_prefix_list,
     "aws:ec2/getVpcEndpointService:getVpcEndpointService": _endpoint_service,
+    "aws:ec2/getAmi:getAmi": _ami,
     "aws:ec2/getSubnet:getSubnet": _subnet,
     "aws:elb/getServiceAccount:getServiceAccount": _log_account,
     "aws:route53/getZone:getZone": _zone,
