@@ -14,6 +14,8 @@ class GcpAppArgs(TypedDict):
     """App Engine's name of its region, such as europe-west; default: the name of `region`."""
     service: NotRequired[str]
     """Name of MLflow's service. The service `default` can never be deleted."""
+    domain: NotRequired[str]
+    """Host name of your own for MLflow, with a certificate that App Engine manages; default: App Engine's host name. The deployer must be a verified owner of the domain, and you create the DNS records in the output `dns_records`."""
     placeholder: NotRequired[bool]
     """Deploy a page that scales to zero to the service `default`, which must exist before any other service; default: only with mode create."""
     cpu: NotRequired[int]

@@ -1,7 +1,7 @@
 """MLflow on App Engine's flexible environment behind Identity-Aware Proxy, with Cloud SQL and Cloud Storage.
 
 Creates all resources in one project, from the APIs to the alerts. Out of scope: the project and its billing, the OAuth
-client (its API has been shut down), users' accounts, and DNS for a custom domain.
+client (its API has been shut down), users' accounts, and the DNS records of a domain.
 """
 
 import re
@@ -19,6 +19,7 @@ from .canary import Canary
 from .client_setup import client_setup, token_audience
 from .database import Database
 from .deployment import Deployment, label_value
+from .domain import Domain
 from .iap_access import IapAccess, all_role_rules
 from .identity import Identity
 from .image import Image
@@ -37,6 +38,8 @@ class GcpMlflow(pulumi.ComponentResource):
     """URL of MLflow."""
     tracking_uri: pulumi.Output[str]
     """Value of MLFLOW_TRACKING_URI."""
+    dns_records: pulumi.Output[list[str]]
+    """DNS records to create for app.domain, each NAME TYPE DATA; empty without it."""
     iap_audience: pulumi.Output[str]
     """Audience of Identity-Aware Proxy's assertions, which the proxy verifies: /projects/NUMBER/apps/ID."""
     token_audience: pulumi.Output[str]
@@ -144,6 +147,11 @@ class GcpMlflow(pulumi.ComponentResource):
             # Instances need the IAM roles, the database and its user to start.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[apis, app, network, database, identity]),
         )
+        domain = (
+            Domain(deployment, domain=settings.app.domain, service=service, opts=after_apis)
+            if settings.app.domain
+            else None
+        )
         iap_access = IapAccess(
             deployment,
             settings.access,
@@ -176,6 +184,7 @@ class GcpMlflow(pulumi.ComponentResource):
                 image,
                 identity,
                 service,
+                *([domain] if domain else []),
                 iap_access,
                 *([canary] if canary else []),
                 monitoring,
@@ -184,6 +193,7 @@ class GcpMlflow(pulumi.ComponentResource):
 
         self.url = service.url
         self.tracking_uri = service.url
+        self.dns_records = pulumi.Output.from_input([]) if domain is None else domain.dns_records
         self.iap_audience = app.iap_audience
         self.token_audience = token_audience(app, service)
         self.client_setup = client_setup(service, self.token_audience, iap_access)

@@ -3,7 +3,7 @@
 Out of scope: access through Identity-Aware Proxy (iap_access.py), and firewall rules of an existing VPC network.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pulumi
 from pulumi_gcp import appengine
@@ -29,7 +29,7 @@ class Service(pulumi.ComponentResource):
     url: pulumi.Output[str]
     """https://HOST."""
     host: pulumi.Output[str]
-    """Host name of the service."""
+    """Host name of MLflow: the configured domain or, without one, App Engine's name of the service."""
     service: str
     """Name of the service."""
     retained_on_destroy: list[str]
@@ -54,7 +54,11 @@ class Service(pulumi.ComponentResource):
         super().__init__("mlflow:gcp:Service", deployment.component, {}, opts)
         self.service = args.service
         on_default = args.service == "default"
-        self.host = app.host if on_default else pulumi.Output.concat(args.service, "-dot-", app.host)
+        service_host = app.host if on_default else pulumi.Output.concat(args.service, "-dot-", app.host)
+        self.host = service_host if args.domain is None else pulumi.Output.from_input(args.domain)
+        # App Engine's host name stays in use, by the version and the instances, too.
+        hosts = [service_host, pulumi.Output.concat("*-dot-", service_host)]
+        hosts = hosts if args.domain is None else [self.host, *hosts]
         self.url = pulumi.Output.concat("https://", self.host)
         self.retained_on_destroy = [_retained_version(deployment)] if on_default else []
         version = appengine.FlexibleAppVersion(
@@ -69,7 +73,7 @@ class Service(pulumi.ComponentResource):
             ),
             service_account=identity.email,
             env_variables={
-                **_service_environment(args, self.url, self.host, app, roles),
+                **_service_environment(args, self.url, hosts, app, roles),
                 **_data_environment(database, artifacts, identity, access),
             },
             network=_network(network),
@@ -124,7 +128,7 @@ def _timeouts(args: AppSettings) -> pulumi.CustomTimeouts:
 def _service_environment(
     args: AppSettings,
     url: pulumi.Output[str],
-    host: pulumi.Output[str],
+    hosts: Sequence[pulumi.Output[str]],
     app: AppEngine,
     roles: pulumi.Input[str] | None,
 ) -> Mapping[str, pulumi.Input[str]]:
@@ -132,8 +136,7 @@ def _service_environment(
     return {
         proxy_environment.IAP_AUDIENCE: app.iap_audience,
         proxy_environment.PUBLIC_URL: url,
-        # The service's host name, and those of its version and instances.
-        proxy_environment.ALLOWED_HOSTS: pulumi.Output.concat(host, ",*-dot-", host),
+        proxy_environment.ALLOWED_HOSTS: pulumi.Output.all(*hosts).apply(",".join),
         # App Engine sets no memory limit for the container, which would otherwise count the whole machine's memory.
         mlflow_environment.MEMORY_MIB: str(int(args.memory_gb * 1024)),
         proxy_environment.UPSTREAM_TIMEOUT_SECONDS: str(args.upstream_timeout_seconds),

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field
 
 from ..roles import ROLES, RoleRules
-from ..validation import Email, InputText, Text, ValidatedArgs, validate_args
+from ..validation import Email, Host, InputText, Text, ValidatedArgs, validate_args
 from . import regions
 from .data_settings import ArtifactsSettings, DatabaseSettings, NetworkSettings
 from .types import MEMBER_FORMS, Member, Project, Region, is_member
@@ -29,6 +29,9 @@ _CLIENT_ID = re.compile(r"[0-9]+(?:-[a-z0-9]+)?\.apps\.googleusercontent\.com")
 _CLIENT_ID_FORM = "NUMBER-....apps.googleusercontent.com"
 _SECRET = re.compile(r"projects/[a-z0-9-]+/secrets/[A-Za-z0-9_-]{1,255}(?:/versions/(?:latest|[1-9]\d*))?")
 _CREDENTIALS = re.compile(r"//[^/@]+@")
+# A dispatch rule has at most 100 characters of domain and path, which is /*.
+# https://cloud.google.com/appengine/docs/admin-api/reference/rest/v1/apps#UrlDispatchRule
+_DOMAIN_LENGTH = 98
 
 
 class AppSettings(ValidatedArgs):
@@ -44,6 +47,9 @@ class AppSettings(ValidatedArgs):
     """App Engine's name of its region, such as europe-west; default: the name of `region`."""
     service: Text = "mlflow"
     """Name of MLflow's service. The service `default` can never be deleted."""
+    domain: Host | None = None
+    """Host name of your own for MLflow, with a certificate that App Engine manages; default: App Engine's host name.
+    The deployer must be a verified owner of the domain, and you create the DNS records in the output `dns_records`."""
     placeholder: bool | None = None
     """Deploy a page that scales to zero to the service `default`, which must exist before any other service; default:
     only with mode create."""
@@ -81,6 +87,15 @@ class AppSettings(ValidatedArgs):
                 "service",
                 f"got {self.service!r}, expected up to 63 lowercase letters, digits and hyphens, without a hyphen at "
                 "either end.",
+            )
+        if self.domain is not None and len(self.domain) > _DOMAIN_LENGTH:
+            yield "domain", f"got {self.domain!r}, expected at most {_DOMAIN_LENGTH} characters."
+        if self.domain is not None and self.mode == "existing" and self.service != "default":
+            yield (
+                "domain",
+                f"its requests reach the service {self.service!r} only by a dispatch rule, and with mode existing the "
+                "application's rules are not managed here: set mode to import in the one stack that manages it, or "
+                "service to default.",
             )
         if self.placeholder and self.service == "default":
             yield "placeholder", "got true, expected false with service default, which is MLflow itself."

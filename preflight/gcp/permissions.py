@@ -30,6 +30,12 @@ FOR_TYPES: Mapping[str, tuple[str, ...]] = {
     "gcp:appengine/flexibleAppVersion:FlexibleAppVersion": _VERSION,
     "gcp:appengine/standardAppVersion:StandardAppVersion": _VERSION,
     "gcp:appengine/engineSplitTraffic:EngineSplitTraffic": ("appengine.services: get update",),
+    # https://cloud.google.com/appengine/docs/admin-api/reference/rest/v1/apps.domainMappings/create
+    "gcp:appengine/domainMapping:DomainMapping": ("appengine.applications: get update", "appengine.operations: get"),
+    "gcp:appengine/applicationUrlDispatchRules:ApplicationUrlDispatchRules": (
+        "appengine.applications: get update",
+        "appengine.operations: get",
+    ),
     "gcp:iap/appEngineServiceIamMember:AppEngineServiceIamMember": (f"iap.webServices: {_POLICY}",),
     "gcp:iap/settings:Settings": ("iap.webServices: getSettings updateSettings",),
     "gcp:sql/databaseInstance:DatabaseInstance": (f"cloudsql.instances: {_CRUD} list",),

@@ -2,6 +2,8 @@
 
 DISPLAYED_INPUTS: dict[str, tuple[str, ...]] = {
     "gcp:appengine/application:Application": ("locationId", "iap.enabled", "iap.oauth2ClientId"),
+    "gcp:appengine/applicationUrlDispatchRules:ApplicationUrlDispatchRules": ("dispatchRules",),
+    "gcp:appengine/domainMapping:DomainMapping": ("domainName", "sslSettings.sslManagementType"),
     "gcp:appengine/engineSplitTraffic:EngineSplitTraffic": ("service", "split.allocations"),
     "gcp:appengine/flexibleAppVersion:FlexibleAppVersion": (
         "service",

@@ -91,8 +91,18 @@ RESOURCES: dict[str, ResourceMock] = {
         "registryUri": f"{inputs['location']}-docker.pkg.dev/{inputs['project']}/{inputs['repositoryId']}",
     },
     "gcp:serviceaccount/account:Account": lambda _, inputs: _account(str(inputs["accountId"]), str(inputs["project"])),
-    # -- service
+    # -- service, domain
     "gcp:appengine/flexibleAppVersion:FlexibleAppVersion": _app_version,
+    "gcp:appengine/domainMapping:DomainMapping": lambda _, inputs: {
+        "id": f"apps/{inputs['project']}/domainMappings/{inputs['domainName']}",
+        "name": f"apps/{inputs['project']}/domainMappings/{inputs['domainName']}",
+        "resourceRecords": [
+            {"name": inputs["domainName"].split(".")[0], "rrdata": "ghs.googlehosted.com", "type": "CNAME"}
+        ],
+    },
+    "gcp:appengine/applicationUrlDispatchRules:ApplicationUrlDispatchRules": lambda _, inputs: {
+        "id": inputs["project"]
+    },
     # -- monitoring
     "gcp:logging/projectBucketConfig:ProjectBucketConfig": lambda _, inputs: {
         "id": f"projects/{inputs['project']}/locations/{inputs['location']}/buckets/{inputs['bucketId']}",

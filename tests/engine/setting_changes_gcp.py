@@ -45,6 +45,10 @@ CHANGES = {
             *MONITORING_STEPS,
         ),
     ),
+    "app.domain": Change(
+        {"app": {"domain": "mlflow.example.com"}},
+        ("create ApplicationUrlDispatchRules", "create Domain", "create DomainMapping", "update FlexibleAppVersion"),
+    ),
     # The version itself is retained: App Engine cannot delete the service default.
     "app.placeholder": Change(
         {"app": {"placeholder": False}},

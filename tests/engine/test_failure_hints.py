@@ -33,3 +33,11 @@ def test_failed_version_is_reported_with_the_command_for_its_log(
         assert hint in run.output
         # The provider's own error is shown as well.
         assert "injected failure" in "\n".join(run.errors)
+
+
+def test_domain_of_others_is_reported_with_what_its_owner_must_do(start: Start) -> None:
+    config = programs.config_of("gcp-dev", {"app": {"domain": "mlflow.example.org"}})
+    run = start(config=config, secrets=programs.secrets_of("gcp-dev")).up()
+    assert run.code != 0
+    assert "not authorized to administer the domain 'mlflow.example.org'" in "\n".join(run.errors)
+    assert "must be a verified owner of mlflow.example.org or of a domain above it: docs/gcp.md" in run.output

@@ -51,6 +51,29 @@ def test_first_service_other_than_default_is_rejected() -> None:
     cloud.version()
 
 
+def test_domain_must_be_the_deployers_and_is_mapped_once() -> None:
+    cloud = Project()
+    inputs = {"domainName": "mlflow.example.com", "sslSettings": {"sslManagementType": "AUTOMATIC"}}
+    with pytest.raises(CloudError, match="not authorized to administer the domain"):
+        cloud.create(app_engine.DOMAIN, "d", {**inputs, "domainName": "mlflow.notexample.com"})
+    cloud.create(app_engine.DOMAIN, "d", inputs)
+    with pytest.raises(CloudError, match="already mapped"):
+        cloud.create(app_engine.DOMAIN, "d", inputs)
+
+
+def test_dispatch_rule_needs_its_service() -> None:
+    cloud = Project()
+    inputs = {"dispatchRules": [{"domain": "mlflow.example.com", "path": "/*", "service": "mlflow"}]}
+    with pytest.raises(CloudError):
+        cloud.create(app_engine.DISPATCH, "r", inputs)
+    version = cloud.version(deleteServiceOnDestroy=True)
+    rules = cloud.create(app_engine.DISPATCH, "r", inputs)
+    with pytest.raises(CloudError, match="in use by"):
+        cloud.delete_resource(version)
+    cloud.delete_resource(rules)
+    cloud.delete_resource(version)
+
+
 def test_version_needs_an_application() -> None:
     cloud = Cloud()
     cloud.apis |= {"appengine.googleapis.com", "appengineflex.googleapis.com", "compute.googleapis.com"}

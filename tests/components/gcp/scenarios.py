@@ -137,6 +137,11 @@ SCENARIOS = (
         ),
     ),
     Scenario(
+        name="domain",
+        about="a domain of its own with a managed certificate",
+        config=config({"app": {"domain": "mlflow.example.com"}}),
+    ),
+    Scenario(
         name="prebuilt-image",
         about="an existing image, and an e-mail address for alerts",
         config=config({"image": {"imageUri": DIGEST}, "monitoring": {"alarmEmail": "ops@example.com"}}),

@@ -100,6 +100,8 @@ def test_project_and_region_default_to_the_providers() -> None:
             {"app": {"service": "default", "placeholder": True}},
             "app.placeholder: got true, expected false with service default",
         ),
+        ({"app": {"domain": "MLflow.example.com"}}, 'app.domain: got "MLflow.example.com", expected a lowercase host'),
+        ({"app": {"domain": f"{'a.' * 48}com"}}, f"app.domain: got '{'a.' * 48}com', expected at most 98 characters."),
         ({"app": {"minInstances": 5}}, "app.maxInstances: got 4, expected 5 (minInstances) or more."),
         ({"app": {"memoryGb": 20}}, "app.memoryGb: got 20, expected 1 to 6.1 with 1 core (cpu)."),
         ({"app": {"cpu": 3}}, "app.cpu: got 3, expected one of 1, 2, 4, 6, "),

@@ -22,6 +22,7 @@ every_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scena
 COMPONENT = "mlflow:index:GcpMlflow"
 APPLICATION = "gcp:appengine/application:Application"
 VERSION = "gcp:appengine/flexibleAppVersion:FlexibleAppVersion"
+DOMAIN = "gcp:appengine/domainMapping:DomainMapping"
 DATABASE = "gcp:sql/databaseInstance:DatabaseInstance"
 BUCKET = "gcp:storage/bucket:Bucket"
 SUBNETWORK_IAM = "gcp:compute/subnetworkIAMMember:SubnetworkIAMMember"
@@ -89,7 +90,11 @@ def test_proxy_accepts_iap_assertions_and_the_services_hosts_only(scenario: Scen
         assert not {"MLFLOW_PROXY_AUTH", "MLFLOW_PROXY_TOKENS_FILE", "MLFLOW_PROXY_TOKENS_SECRET"} & set(variables)
         assert not [name for name, value in variables.items() if "\n" in value]
         host = variables["MLFLOW_PROXY_PUBLIC_URL"].removeprefix("https://")
-        assert variables["MLFLOW_PROXY_ALLOWED_HOSTS"].split(",") == [host, f"*-dot-{host}"]
+        *domains, service_host, others = variables["MLFLOW_PROXY_ALLOWED_HOSTS"].split(",")
+        assert service_host.endswith(".r.appspot.com")
+        assert others == f"*-dot-{service_host}"
+        assert (domains or [service_host]) == [host]
+        assert domains == [mapping.inputs["domainName"] for mapping in scenario.graph().of(DOMAIN)]
 
 
 @every_scenario

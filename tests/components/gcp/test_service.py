@@ -143,6 +143,14 @@ def test_allowed_hosts_are_the_services_hosts(service: str, host: str) -> None:
     assert outputs["url"] == outputs["tracking_uri"] == f"https://{host}"
 
 
+def test_domain_is_the_public_name_and_app_engines_names_stay_allowed() -> None:
+    settings = {"app": {"domain": "mlflow.example.com"}}
+    _, proxy_settings = image_settings(settings)
+    assert proxy_settings.public_url == "https://mlflow.example.com"
+    service_host = f"mlflow-dot-{HOST}"
+    assert set(proxy_settings.allowed_hosts) == {"mlflow.example.com", service_host, f"*-dot-{service_host}"}
+
+
 def test_proxy_reads_the_role_rules() -> None:
     assert image_settings({})[1].section(RoleRulesSettings).role_rules == "domain:example.com=editor"
     assert proxy_environment.ROLE_RULES not in variables({"access": {}})
