@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 if __name__ == "__main__":
     # There is nothing to clean up, and a traceback from an import would not help.
@@ -21,14 +22,26 @@ from preview.recorder import MissingMockOutputError
 from preview.stack_files import Stack, StackError, read_stack
 
 from .aws.api import Aws
-from .checks import applying
+from .checks import CHECKS, applying
 from .gcp.api import Gcp
 from .machine import Machine
+from .model import Check
 from .report import as_json, exit_code, text
 from .runner import run
 from .subject import Subject
 
 FORMATS = ("text", "json")
+
+
+class Tool(NamedTuple):
+    """A command: as the user types it, what it does, and its checks."""
+
+    name: str
+    description: str | None
+    checks: Sequence[Check]
+
+
+PREFLIGHT = Tool("make preflight", __doc__, CHECKS)
 
 
 def subject_of(stack: Stack, folder: Path) -> Subject:
@@ -48,9 +61,10 @@ def main(
     arguments: Sequence[str] | None = None,
     folder: Path | None = None,
     make: Callable[[Stack, Path], Subject] = subject_of,
+    tool: Tool = PREFLIGHT,
 ) -> int:
     """Run the command and return its exit code, see report.exit_code; 1 for errors of the stack's file."""
-    parser = argparse.ArgumentParser(prog="make preflight", description=__doc__)
+    parser = argparse.ArgumentParser(prog=tool.name, description=tool.description)
     parser.add_argument("--stack", default="dev", help="name of the stack: reads Pulumi.<stack>.yaml (default: dev)")
     parser.add_argument("--format", default="text", help=f"one of {', '.join(FORMATS)} (default: text)")
     options = parser.parse_args(arguments)
@@ -63,7 +77,7 @@ def main(
         return _fail(str(error))
     except Exception:  # noqa: BLE001 - the engine shows the whole traceback, too
         return _fail(traceback.format_exc())
-    results = run(applying(subject), subject)
+    results = run(applying(subject, tool.checks), subject)
     if options.format == "json":
         print(as_json(subject.stack.name, results), end="")
     else:

@@ -26,6 +26,7 @@ _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Au
 _PERMISSION = re.compile(r"not authorized to perform: ([\w-]+:\w+)")
 # IAM's name of an action where it differs from the operation's.
 _ACTIONS = {"s3:HeadBucket": "s3:ListBucket"}
+_SERVICES = {"tagging": "tag", "monitoring": "cloudwatch"}
 _NO_CREDENTIALS = "no AWS credentials: set AWS_PROFILE, or run `aws sso login` or `aws configure`"
 
 
@@ -152,5 +153,6 @@ def _permission(client: Any, error: ClientError) -> str:
     named = _PERMISSION.search(str(error))
     if named:
         return named[1]
-    action = f"{client.meta.service_model.signing_name}:{error.operation_name}"
+    service = client.meta.service_model.signing_name
+    action = f"{_SERVICES.get(service, service)}:{error.operation_name}"
     return _ACTIONS.get(action, action)

@@ -40,6 +40,9 @@ SAGEMAKER_QUOTAS = {
 _ENDPOINTS = ("ecs", "ecs-agent", "ecs-telemetry", "ecr.api", "ecr.dkr", "logs", "ssm", "ssmmessages", "ec2messages")
 _MORE_ENDPOINTS = ("sagemaker.api", "secretsmanager", "sts", "kms", "sagemaker.runtime")
 
+# Services whose actions in IAM have another prefix than the name in signatures.
+_IAM_NAMES = {"tagging": "tag", "monitoring": "cloudwatch"}
+
 Handler = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
@@ -75,6 +78,13 @@ class AwsAccount:
             **{f"aws.sagemaker.{REGION}.{name}": list(self.zones) for name in ("experiments", "mlflow", "studio")},
         }
         self.denied: set[str] = set()
+        # Resources by ARN, with their tags.
+        self.tags: dict[str, dict[str, str]] = {}
+        self.groups: dict[str, dict[str, str]] = {}
+        self.file_systems: list[dict[str, Any]] = []
+        self.domains: dict[str, str] = {}
+        self.profiles: dict[str, list[str]] = {}
+        self.task_definitions: dict[str, str] = {}
         self.latency = 0.0
         self.called: set[str] = set()
         self.errors: dict[str, ApiError] = {}
@@ -89,6 +99,13 @@ class AwsAccount:
             "sagemaker:DescribeMlflowApp": self._app,
             "sts:GetCallerIdentity": lambda _: {"Account": "123456789012", "Arn": USER, "UserId": "AIDA"},
             "ec2:DescribeVpcEndpointServices": self._endpoint_services,
+            "tag:GetResources": self._tagged,
+            "autoscaling:DescribeAutoScalingGroups": self._groups,
+            "sagemaker:ListTags": lambda parameters: {"Tags": _pairs(self.tags.get(parameters["ResourceArn"], {}))},
+            "sagemaker:ListDomains": self._domains,
+            "sagemaker:ListUserProfiles": self._profiles,
+            "elasticfilesystem:DescribeFileSystems": lambda _: {"FileSystems": self.file_systems},
+            "ecs:ListTaskDefinitions": self._task_definitions,
         }
 
     def session(self) -> Any:
@@ -98,7 +115,8 @@ class AwsAccount:
 
     def respond(self, model: OperationModel, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
         """The response of an operation; None for moto's. Raises ApiError."""
-        permission = f"{model.service_model.signing_name}:{model.name}"
+        service = model.service_model.signing_name
+        permission = f"{_IAM_NAMES.get(service, service)}:{model.name}"
         self.called.add(permission)
         time.sleep(self.latency)
         if permission in self.denied:
@@ -163,7 +181,11 @@ class AwsAccount:
     def _servers(self, _: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "TrackingServerSummaries": [
-                {"TrackingServerName": name, "TrackingServerStatus": status}
+                {
+                    "TrackingServerName": name,
+                    "TrackingServerStatus": status,
+                    "TrackingServerArn": f"arn:aws:sagemaker:{REGION}:123456789012:mlflow-tracking-server/{name}",
+                }
                 for name, status in self.tracking_servers.items()
             ]
         }
@@ -182,12 +204,63 @@ class AwsAccount:
             raise ApiError("ResourceNotFound")
         return {"Arn": parameters["Arn"], "Status": self.apps[parameters["Arn"]]}
 
+    def _tagged(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """https://docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/API_GetResources.html"""
+        filters = {one["Key"]: one["Values"] for one in parameters["TagFilters"]}
+        return {
+            "ResourceTagMappingList": [
+                {"ResourceARN": arn, "Tags": _pairs(tags)}
+                for arn, tags in self.tags.items()
+                if all(tags.get(key) in values for key, values in filters.items())
+            ]
+        }
+
+    def _groups(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        filters = {one["Name"].removeprefix("tag:"): one["Values"] for one in parameters["Filters"]}
+        rest = {
+            "MinSize": 1,
+            "MaxSize": 2,
+            "DesiredCapacity": 1,
+            "DefaultCooldown": 300,
+            "AvailabilityZones": self.zones,
+            "HealthCheckType": "EC2",
+            "CreatedTime": "2026-11-01T00:00:00Z",
+        }
+        return {
+            "AutoScalingGroups": [
+                {"AutoScalingGroupName": name, **rest}
+                for name, tags in self.groups.items()
+                if all(tags.get(key) in values for key, values in filters.items())
+            ]
+        }
+
+    def _domains(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        return {"Domains": [{"DomainId": domain, "DomainName": name} for domain, name in self.domains.items()]}
+
+    def _profiles(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        names = self.profiles.get(parameters["DomainIdEquals"], [])
+        return {"UserProfiles": [{"UserProfileName": name} for name in names]}
+
+    def _task_definitions(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ListTaskDefinitions.html"""
+        return {
+            "taskDefinitionArns": [
+                arn
+                for arn, status in self.task_definitions.items()
+                if status == parameters["status"] and f"/{parameters['familyPrefix']}:" in arn
+            ]
+        }
+
     def _endpoint_services(self, _: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "ServiceDetails": [
                 {"ServiceName": name, "AvailabilityZones": zones} for name, zones in self.endpoint_zones.items()
             ]
         }
+
+
+def _pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 class _State:

@@ -45,6 +45,39 @@ REQUIRED = {
     "artifactregistry.v1.projects.locations.repositories.get": "artifactregistry.repositories.get",
     "storage.v1.buckets.get": "storage.buckets.get",
     "logging.v2.projects.sinks.get": "logging.sinks.get",
+    "appengine.v1.apps.services.versions.list": "appengine.versions.list",
+    "compute.v1.networks.list": "compute.networks.list",
+    "compute.v1.subnetworks.list": "compute.subnetworks.list",
+    "compute.v1.firewalls.list": "compute.firewalls.list",
+    "compute.v1.routers.list": "compute.routers.list",
+    "compute.v1.globalAddresses.list": "compute.globalAddresses.list",
+    "sqladmin.v1.instances.list": "cloudsql.instances.list",
+    "storage.v1.buckets.list": "storage.buckets.list",
+    "logging.v2.projects.exclusions.get": "logging.exclusions.get",
+    "logging.v2.projects.metrics.list": "logging.logMetrics.list",
+    "logging.v2.projects.locations.buckets.list": "logging.buckets.list",
+    "servicenetworking.v1.services.connections.list": "servicenetworking.services.get",
+    "monitoring.v1.projects.dashboards.list": "monitoring.dashboards.list",
+    "monitoring.v3.projects.alertPolicies.list": "monitoring.alertPolicies.list",
+    "monitoring.v3.projects.notificationChannels.list": "monitoring.notificationChannels.list",
+    "cloudscheduler.v1.projects.locations.jobs.get": "cloudscheduler.jobs.get",
+}
+# Methods that list, with the field of their response; each page has one item.
+_LISTS = {
+    "appengine.v1.apps.services.versions.list": "versions",
+    "compute.v1.networks.list": "items",
+    "compute.v1.subnetworks.list": "items",
+    "compute.v1.firewalls.list": "items",
+    "compute.v1.routers.list": "items",
+    "compute.v1.globalAddresses.list": "items",
+    "sqladmin.v1.instances.list": "items",
+    "storage.v1.buckets.list": "items",
+    "logging.v2.projects.metrics.list": "metrics",
+    "logging.v2.projects.locations.buckets.list": "buckets",
+    "servicenetworking.v1.services.connections.list": "connections",
+    "monitoring.v1.projects.dashboards.list": "dashboards",
+    "monitoring.v3.projects.alertPolicies.list": "alertPolicies",
+    "monitoring.v3.projects.notificationChannels.list": "notificationChannels",
 }
 # Messages of these APIs name no permission in the error's details.
 _WITHOUT_DETAILS = ("compute.", "storage.")
@@ -98,6 +131,8 @@ class GcpProject(BaseAdapter):
         self.instances: set[str] = set()
         self.deleted_instances: dict[str, datetime.datetime] = {}
         self.named: set[str] = set()
+        # What the methods of _LISTS list.
+        self.listed: dict[str, list[dict[str, Any]]] = {}
         self.organizations = {"acme.test": "C0acme"}
         self.latency = 0.0
         self.called: set[str] = set()
@@ -151,12 +186,30 @@ class GcpProject(BaseAdapter):
             validate(body, {"$ref": method["request"]}, schemas, "request")
         else:
             assert body is None, f"{full} takes no body"
-        handler = cast(
-            "Callable[[Mapping[str, Any], Any], dict[str, Any]]", getattr(self, "_" + re.sub(r"\W", "_", full))
-        )
-        result = handler(values, body)
+        if full in _LISTS:
+            result = self._list(full, values)
+        else:
+            handler = cast(
+                "Callable[[Mapping[str, Any], Any], dict[str, Any]]", getattr(self, "_" + re.sub(r"\W", "_", full))
+            )
+            result = handler(values, body)
         validate(result, {"$ref": method["response"]}, schemas, "response")
         return result
+
+    def _list(self, method: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        items = self.listed.get(method, [])
+        if method == "appengine.v1.apps.services.versions.list":
+            of_service = f"apps/{PROJECT}/services/{values['servicesId']}/"
+            items = [one for one in items if one["name"].startswith(of_service)]
+            if not items:
+                raise Refusal(404, f"Could not find Service '{values['servicesId']}'.")
+        if method == "servicenetworking.v1.services.connections.list":
+            # https://docs.cloud.google.com/service-infrastructure/docs/service-networking/reference/rest/v1/services.connections/list
+            assert re.fullmatch(r"projects/\d+/global/networks/.+", values["network"])
+            items = [one for one in items if one["network"] == values["network"]]
+        number = int(values.get("pageToken", 0))
+        after = {"nextPageToken": str(number + 1)} if number + 1 < len(items) else {}
+        return {_LISTS[method]: items[number : number + 1], **after} if items else {}
 
     # -- the methods, by the names of the discovery documents
 
@@ -270,6 +323,12 @@ class GcpProject(BaseAdapter):
     def _logging_v2_projects_sinks_get(self, values: Mapping[str, Any], _: Any) -> dict[str, Any]:
         return self._one(self.named, values["sinkName"])
 
+    def _logging_v2_projects_exclusions_get(self, values: Mapping[str, Any], _: Any) -> dict[str, Any]:
+        return self._one(self.named, values["name"])
+
+    def _cloudscheduler_v1_projects_locations_jobs_get(self, values: Mapping[str, Any], _: Any) -> dict[str, Any]:
+        return self._one(self.named, values["name"])
+
     def _storage_v1_buckets_get(self, values: Mapping[str, Any], _: Any) -> dict[str, Any]:
         return self._one(self.named, values["bucket"])
 
@@ -295,10 +354,12 @@ def _find(verb: str, url: urllib.parse.SplitResult) -> tuple[str, str, dict[str,
             if found is None:
                 continue
             parameters = method["parameters"]
-            for key, value in found.groupdict().items():
-                assert re.fullmatch(parameters[key].get("pattern", ".*").strip("^$"), value), (
-                    f"{key}={value} in {address}"
-                )
+            # Templates such as v2/{+name} differ in the patterns of their parameters only.
+            if not all(
+                re.fullmatch(parameters[key].get("pattern", ".*").strip("^$"), value)
+                for key, value in found.groupdict().items()
+            ):
+                continue
             assert verb == method["httpMethod"], f"{verb} {address}: expected {method['httpMethod']}"
             query = urllib.parse.parse_qs(url.query, keep_blank_values=True)
             known = {key for key, one in parameters.items() if one["location"] == "query"}
