@@ -21,7 +21,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/$(HERE)/hypothesis
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HERE)/cache/pyc
 
 .DEFAULT_GOAL := help
-.PHONY: help up token test verify preview preflight lint format types lock bench coverage fault-injection snapshots docs site release clean
+.PHONY: help up token test verify preview preflight leftovers lint format types lock bench coverage fault-injection snapshots docs site release clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,9 @@ preview: $(HERE)/program.stamp  ## preview a stack without a cloud account (STAC
 
 preflight: $(HERE)/preflight.stamp  ## find what would make `pulumi up` fail, read-only (STACK=dev FORMAT=text|json)
 	@exec $(RUN) -m preflight --stack "$(STACK)" --format "$(FORMAT)"
+
+leftovers: $(HERE)/preflight.stamp  ## find what a destroyed or half-made stack left, read-only (STACK=dev FORMAT=text|json)
+	@exec $(RUN) -m leftovers --stack "$(STACK)" --format "$(FORMAT)"
 
 # All tests of a file run in the same process, since they share servers.
 ALL_TESTS := --numprocesses auto --maxprocesses 4 --dist loadfile --durations=10 --durations-min=1

@@ -78,6 +78,8 @@ class Network(pulumi.ComponentResource):
         vpc = compute.Network(
             deployment.logical_name("network"),
             project=deployment.project,
+            # A network has no labels: `make leftovers` finds it by this.
+            description=deployment.title,
             auto_create_subnetworks=False,
             opts=inside,
         )

@@ -34,14 +34,14 @@ if arguments[:1] == ["venv"] or arguments[:2] == ["-m", "venv"]:
     bin.mkdir(parents=True, exist_ok=True)
     for name in ("python", "uv"):
         shutil.copy(__file__, bin / name)
-elif arguments[:1] == ["-m"] and arguments[1] in ("preview", "preflight"):
+elif arguments[:1] == ["-m"] and arguments[1] in ("preview", "preflight", "leftovers"):
     print("{{}}")
 elif "--quiet" not in arguments and arguments[:1] != ["-c"]:
     print("Resolved 40 packages", file=sys.stderr)
 """
     )
     python.chmod(0o755)
-    for target in ("preview", "preflight"):
+    for target in ("preview", "preflight", "leftovers"):
         made = subprocess.run(
             ["make", target, "FORMAT=json", f"PYTHON={python}"],
             cwd=tmp_path,
