@@ -1,0 +1,3 @@
+from tests.preflight.conftest import make, moto
+
+__all__ = ["make", "moto"]
