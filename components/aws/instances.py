@@ -92,8 +92,7 @@ def _image(
 ) -> pulumi.Input[str]:
     """The configured AMI, or for a label the latest ECS-optimized AMI when the label was first used.
 
-    A Stash keeps its ID in the state. A new label creates a new Stash, and so a new version of the launch template; an
-    instance refresh rolls back to the previous version if the new one fails.
+    A Stash keeps its ID in the state. A new label creates a new Stash, and so a new version of the launch template.
     """
     if _AMI.fullmatch(args.ami):
         _warn_if_old(args.ami, parent)
@@ -241,7 +240,7 @@ def _group(
         max_size=args.max_tasks * 2,
         launch_template=autoscaling.GroupLaunchTemplateArgs(
             id=template.id,
-            # A number: an instance refresh cannot roll back from $Latest.
+            # A number: with $Latest, the group would not change, and no instance refresh would start.
             version=template.latest_version.apply(str),
         ),
         # Tasks, not instances, are the load balancer's targets.
@@ -271,6 +270,8 @@ def _refresh() -> autoscaling.GroupInstanceRefreshArgs:
     """How instances get a new version of the launch template; `pulumi up` starts the refresh and does not wait for it.
 
     New instances start first. ECS's hook delays the termination of an old one until its task runs on another instance.
+    There is no automatic rollback: the provider changes the group before it starts the refresh, so that AWS would roll
+    back to the new version (hashicorp/terraform-provider-aws#34189). Alarms show a refresh that does not proceed.
     """
     return autoscaling.GroupInstanceRefreshArgs(
         strategy="Rolling",
@@ -278,7 +279,6 @@ def _refresh() -> autoscaling.GroupInstanceRefreshArgs:
             min_healthy_percentage=100,
             # With a single instance, a lower value would not allow a new one.
             max_healthy_percentage=200,
-            auto_rollback=True,
             skip_matching=True,
             # Instances with tasks are protected from scale-in; by default, the refresh would skip them.
             scale_in_protected_instances="Refresh",

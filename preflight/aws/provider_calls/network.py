@@ -5,11 +5,18 @@ from collections.abc import Mapping
 from .rows import EC2_TAG_ACTIONS, ID, RULE_ACTIONS, Row, ec2, on_resource, pass_role
 
 ROWS: Mapping[str, tuple[Row, ...]] = {
-    "aws:ec2/vpc:Vpc": ec2(
-        "vpc",
-        create="CreateVpc DescribeVpcAttribute",
-        change=f"ModifyVpcAttribute DeleteVpc {EC2_TAG_ACTIONS}",
-        read="DescribeVpcs DescribeNetworkAcls DescribeRouteTables DescribeSecurityGroups",
+    "aws:ec2/vpc:Vpc": (
+        *ec2(
+            "vpc",
+            create="CreateVpc DescribeVpcAttribute",
+            change=f"ModifyVpcAttribute DeleteVpc {EC2_TAG_ACTIONS}",
+            read="DescribeVpcs DescribeNetworkAcls DescribeRouteTables DescribeSecurityGroups DescribeVpcEndpoints",
+        ),
+        # What GuardDuty adds to the VPC (hashicorp/terraform-provider-aws#46953).
+        *(
+            on_resource("ec2", f"{kind}/{ID}", action, **{"aws__ResourceTag/GuardDutyManaged": "true"})
+            for kind, action in (("vpc-endpoint", "DeleteVpcEndpoints"), ("security-group", "DeleteSecurityGroup"))
+        ),
     ),
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": (
         # It exists with its VPC, without tags; the provider adds the tags before it revokes the rules.

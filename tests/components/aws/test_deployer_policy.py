@@ -228,6 +228,10 @@ def test_ec2_changes_require_the_project_tag() -> None:
         assert is_allowed(action, resource, **own_tag)
         assert not is_allowed(action, resource, **other_tag)
         assert not is_allowed(action, resource)
+    assert is_allowed(
+        "ec2:DeleteSecurityGroup", f"{EC2}:security-group/s", **{"aws__ResourceTag/GuardDutyManaged": "true"}
+    )
+    assert not is_allowed("ec2:DeleteSecurityGroup", f"{EC2}:security-group/s", **other_tag)
     rules = f"{EC2}:security-group/s"
     assert is_allowed("ec2:RevokeSecurityGroupIngress", rules)
     assert not is_allowed("ec2:RevokeSecurityGroupIngress", rules, **other_tag)
