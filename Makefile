@@ -29,7 +29,7 @@ help:  ## list the targets
 up: $(HERE)/local.stamp  ## run MLflow behind the proxy on this machine (PORT=8080); Ctrl-C stops it
 	@exec $(RUN) -m local --port $(PORT)
 
-verify: $(HERE)/local.stamp  ## test a deployment as a client: make verify URL=... TOKEN=...
+verify: $(HERE)/local.stamp  ## test a deployment as a client: make verify URL=... TOKEN=... (FORM=form.md)
 	@exec $(RUN) -m verify
 
 token: $(HERE)/local.stamp  ## manage the tokens of `make up`: make token ARGS="list" (see also ARGS="new --help")

@@ -9,4 +9,5 @@ client_steps.py     the steps with the MLflow Python client
 created_objects.py  the objects created on the server, and their deletion
 errors.py           exceptions, and descriptions of connection errors
 report.py           the table
+form.py             the form of a first deployment, as a file
 """

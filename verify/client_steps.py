@@ -51,6 +51,8 @@ class ClientSteps:
         self.created = created
         self.client: Any = None
         self.entities: Any = None
+        self.version = "not known"
+        self.artifacts = ""
 
     def start(self) -> str:
         """Import MLflow and create its client; returns its version."""
@@ -66,8 +68,9 @@ class ClientSteps:
             ) from error
         # A user name in ~/.mlflow/credentials takes precedence over the token, and no setting disables that.
         credentials._get_credentials_path = lambda: os.devnull
+        self.version = str(mlflow.__version__)
         self.client = mlflow.MlflowClient(tracking_uri=self.url)
-        return f"MLflow {mlflow.__version__}"
+        return f"MLflow {self.version}"
 
     def steps(self) -> list[Step]:
         """All steps, in the order in which they run."""
@@ -168,7 +171,7 @@ class ClientSteps:
     def list_artifacts(self) -> None:
         """The client gets the artifact URI from the server, and lists the artifacts in that storage itself."""
         uri = str(self.client.get_run(self.created.require_run_id()).info.artifact_uri)
-        scheme = urlsplit(uri).scheme
+        scheme = self.artifacts = urlsplit(uri).scheme
         if scheme in PROXIED_SCHEMES:
             files = self.client.list_artifacts(self.created.require_run_id())
         elif scheme == "s3":

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
+from verify import form
 from verify.client_steps import ClientSteps
 from verify.created_objects import CreatedObjects, delete_objects, describe_leftover
 from verify.http_api import MlflowApi
@@ -56,7 +57,10 @@ class Verification:
             interrupted = True
         finally:
             clean = self._delete_leftovers(interrupted)
-        return self._print_result(interrupted, clean, time.perf_counter() - begin)
+        seconds = time.perf_counter() - begin
+        code = self._print_result(interrupted, clean, seconds)
+        self._write_form(code, seconds)
+        return code
 
     def _print_heading(self) -> None:
         report = self.report
@@ -107,6 +111,26 @@ class Verification:
         passed = clean and not counts[Status.FAILED] and not counts[Status.NOT_RUN]
         report.line(f"{'PASSED' if passed else 'FAILED'}: {tally}, in {seconds:.1f} s")
         return PASSED if passed else FAILED
+
+    def _write_form(self, code: int, seconds: float) -> None:
+        path = self.target.form
+        if path is None:
+            return
+        described = form.describe(
+            self.target,
+            self.report.rows,
+            artifacts=self.with_client.artifacts,
+            server=MlflowApi(self.target).server_version(),
+            client=self.with_client.version,
+            seconds=seconds,
+            result={PASSED: "passed", FAILED: "failed"}.get(code, "interrupted"),
+        )
+        try:
+            form.write(path, described)
+        except OSError as error:
+            self.report.line(f"The form {path} was not written: {error.strerror}.")
+        else:
+            self.report.line(f"The form, without secrets: {path}")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

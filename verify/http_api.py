@@ -109,6 +109,20 @@ class MlflowApi:
             )
         return answer
 
+    def server_version(self) -> str:
+        """The version of MLflow's server, by its page /version; otherwise why it is not known."""
+        try:
+            response = self.session.get(
+                f"{self.target.url}/version",
+                auth=_Authorization(self.target.token),
+                timeout=self.target.timeout,
+                allow_redirects=False,
+            )
+        except requests.exceptions.RequestException as error:
+            return f"not known ({type(error).__name__})"
+        version = re.fullmatch(r"\d+\.\d+[\w.+]{0,20}", response.text.strip())
+        return version[0] if response.status_code == 200 and version else f"not known ({response.status_code})"
+
     def abort_unless_mlflow(self, answer: ApiResponse) -> None:
         """VerificationAborted when the token is rejected, or when the response is not MLflow's."""
         if answer.status == 401:

@@ -6,7 +6,7 @@ import os
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 WIDTH = 110
 GREEN, RED, YELLOW, PLAIN = "\033[32m", "\033[31m", "\033[33m", "\033[0m"
@@ -21,6 +21,16 @@ class Status(enum.Enum):
     NOT_RUN = ("not run", "-", YELLOW)
 
 
+class Row(NamedTuple):
+    """A step that has ended. The note of a step that has not passed says why."""
+
+    via: str
+    title: str
+    status: Status
+    milliseconds: float
+    note: str
+
+
 class Report:
     """Writes to one stream; when its reader ends (`| head`), the verification continues without output."""
 
@@ -28,6 +38,7 @@ class Report:
         self.stream = stream
         self.widest = max(map(len, titles))
         self.counts = Counter[Status]()
+        self.rows: list[Row] = []
         self.color = stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
         self.marks = _can_encode(stream, "".join(status.value[1] for status in Status))
 
@@ -39,6 +50,7 @@ class Report:
     def row(self, via: str, title: str, status: Status, milliseconds: float, note: str = "") -> None:
         """Print a row. The note of a passed step is in the row; that of another one is below it, in full."""
         self.counts[status] += 1
+        self.rows.append(Row(via, title, status, milliseconds, note))
         word, mark, color = status.value
         cell = f"{f'{mark} {word}' if self.marks else word:<11}"
         if self.color:

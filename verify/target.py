@@ -5,6 +5,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Mapping, MutableMapping, Sequence
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from verify.errors import sanitize
@@ -21,6 +22,8 @@ Verify an MLflow deployment: over HTTP, then with the MLflow Python client.
 The token is read from the environment (TOKEN or MLFLOW_TRACKING_TOKEN), not from a flag, which `ps` would show. Its
 role must be {ROLE}: the command creates two experiments with one run each, named verify-<time>-<random>-http and
 -client, and deletes them at the end.
+
+  make verify URL=... TOKEN=... FORM=form.md              writes versions, steps and durations, without secrets
 """
 EXIT_CODES = "exit code: 0 all steps passed, 1 a step failed, 2 invalid usage, 130 interrupted"
 
@@ -35,11 +38,13 @@ class UsageError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """`url`: scheme://host[:port][/prefix], without a trailing slash; `timeout`: of a response, in seconds."""
+    """`url`: scheme://host[:port][/prefix], without a trailing slash; `timeout`: of a response, in seconds;
+    `form`: the file of the form (form.py), or None."""
 
     url: str
     token: str = dataclasses.field(repr=False)
     timeout: float
+    form: Path | None = None
 
     @property
     def exposes_token(self) -> bool:
@@ -74,6 +79,7 @@ def read_target(arguments: Sequence[str], environ: Mapping[str, str]) -> Target:
     parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="SECONDS", help="timeout of a response (default: %(default)g)"
     )
+    parser.add_argument("--form", help="file for the form of a first deployment, .md or .json (default: FORM)")
     flags = parser.parse_args(arguments)
     if not 0 < flags.timeout <= 3600:
         raise UsageError(f"--timeout: got {flags.timeout:g}, expected seconds above 0 and up to 3600.")
@@ -85,7 +91,10 @@ def read_target(arguments: Sequence[str], environ: Mapping[str, str]) -> Target:
             "MLFLOW_TRACKING_TOKEN is the token of MLFLOW_TRACKING_URI, but another URL was given: "
             "set the token of that deployment with TOKEN=..."
         )
-    return Target(url=_checked_url(url_name, url), token=_checked_token(token_name, token), timeout=flags.timeout)
+    form = _checked_form(flags.form or environ.get("FORM", ""))
+    return Target(
+        url=_checked_url(url_name, url), token=_checked_token(token_name, token), timeout=flags.timeout, form=form
+    )
 
 
 def prepare_environment(target: Target, environ: MutableMapping[str, str]) -> None:
@@ -136,6 +145,17 @@ def _checked_url(name: str, text: str) -> str:
     if parts.query or parts.fragment:
         raise UsageError(f"{name}: got {shown}, a page of MLflow's UI. Remove everything from # or ? on.")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def _checked_form(text: str) -> Path | None:
+    if not text:
+        return None
+    path = Path(text)
+    if path.suffix not in (".md", ".json"):
+        raise UsageError(f"FORM: got {sanitize(text)}, expected a file that ends in .md or .json.")
+    if not path.parent.is_dir():
+        raise UsageError(f"FORM: the directory {sanitize(str(path.parent))} does not exist.")
+    return path
 
 
 def _checked_token(name: str, text: str) -> str:
