@@ -190,6 +190,7 @@ def test_call_results_have_the_fields_of_the_sdk() -> None:
         "aws:route53/getZone:getZone": {"zoneId": "Z1"},
         "aws:ec2/getVpcEndpointService:getVpcEndpointService": {"serviceName": "com.amazonaws.eu-west-1.logs"},
         "aws:ec2/getSubnet:getSubnet": {"id": "subnet-0123"},
+        "aws:ec2/getAmi:getAmi": {"filters": [{"name": "image-id", "values": ["ami-0123456789abcdef0"]}]},
     }
     for token, call in calls.CALLS.items():
         unknown = set(call(arguments.get(token, {}), cloud)) - schema.result_fields(token)

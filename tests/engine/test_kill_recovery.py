@@ -1,6 +1,7 @@
 """Recovery of a stack by the steps in docs/reliability.md after SIGKILL of the engine during an operation."""
 
 import os
+import time
 
 import pytest
 
@@ -19,6 +20,19 @@ SLOWEST_TYPES = {
 FAULTS = [Fault.HANG_AFTER, *([Fault.HANG_BEFORE] if ALL else [])]
 
 
+def wait_for_complete_state(engine: Engine) -> None:
+    """Wait until the engine has not written the state for a second.
+
+    Pulumi's file backend overwrites the file: a kill meanwhile leaves a part of it.
+    """
+    deadline = time.monotonic() + 60
+    written = 0.0
+    while written != engine.state_file.stat().st_mtime:
+        assert time.monotonic() < deadline, "the engine writes the state all the time"
+        written = engine.state_file.stat().st_mtime
+        time.sleep(1)
+
+
 def kill_during(engine: Engine, command: str, action: Action, kind: str, fault: Fault) -> None:
     """Kill the engine while an operation hangs. Raises AssertionError if no operation hangs."""
     double = engine.double
@@ -27,6 +41,7 @@ def kill_during(engine: Engine, command: str, action: Action, kind: str, fault: 
     double.released.clear()
     with engine.started(command, "--yes", "--skip-preview", "--parallel", "32") as running:
         assert double.hanging.wait(180), running.process.communicate(timeout=60)[0]
+        wait_for_complete_state(engine)
         running.kill()
     double.released.set()
     double.plan = no_faults

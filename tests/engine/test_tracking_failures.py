@@ -22,7 +22,7 @@ PROGRAM = """
     config = pulumi.Config("test")
     Tracking(
         Deployment(
-            name="mlflow", stack="dev", region=aws.get_region_output().region,
+            component="mlflow", name="mlflow", stack="dev", region=aws.get_region_output().region,
             account=aws.get_caller_identity_output().account_id, partition=aws.get_partition_output().partition,
             tags={}, deletion_protection=False, kms_key_arn=None,
             permissions_boundary_arn=None,
