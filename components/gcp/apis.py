@@ -34,9 +34,10 @@ _APIS = (
     "sqladmin",
     "storage",
 )
-# For private services access to the database, and for the canary.
+# For private services access to the database, for the canary, and for the encryption key's IAM policy.
 _PRIVATE_IP = ("servicenetworking",)
 _CANARY = ("cloudscheduler",)
+_KMS = ("cloudkms",)
 
 
 class Apis(pulumi.ComponentResource):
@@ -50,7 +51,8 @@ class Apis(pulumi.ComponentResource):
     ) -> None:
         """``private_ip``: the database has a private IP address. ``canary``: there is a Canary."""
         super().__init__("mlflow:gcp:Apis", deployment.component, {}, opts)
-        for name in (*_APIS, *(_PRIVATE_IP if private_ip else ()), *(_CANARY if canary else ())):
+        optional = ((_PRIVATE_IP, private_ip), (_CANARY, canary), (_KMS, deployment.kms_key is not None))
+        for name in (*_APIS, *(api for apis, needed in optional if needed for api in apis)):
             projects.Service(
                 deployment.logical_name(name),
                 project=deployment.project,

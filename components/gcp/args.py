@@ -202,6 +202,8 @@ class GcpMlflowArgs(TypedDict):
     """Selects defaults: development (cheap, disposable) or production (hardened). One of development, production."""
     deletion_protection: NotRequired[bool]
     """Refuse to delete the component, and to delete or replace any resource that cannot be created again."""
+    kms_key: NotRequired[str]
+    """Cloud KMS key in `region` that encrypts the database, the bucket, images, secrets and logs; default: Google's own keys. A change creates another database and deletes the previous one."""
     labels: NotRequired[dict[str, str]]
     """Additional labels for all resources that support labels."""
     app: NotRequired[GcpAppArgs]

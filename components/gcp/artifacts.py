@@ -1,6 +1,6 @@
 """The Cloud Storage bucket for artifacts: private, versioned, with lifecycle rules.
 
-Out of scope: permissions of clients that access the bucket directly, and customer-managed encryption keys.
+Out of scope: permissions of clients that access the bucket directly.
 """
 
 import pulumi
@@ -8,6 +8,7 @@ from pulumi_gcp import storage
 
 from .data_settings import ArtifactsSettings
 from .deployment import Deployment
+from .encryption import bucket_encryption
 
 _DAY = 86_400
 _INCOMPLETE_UPLOAD_DAYS = 7
@@ -35,6 +36,7 @@ class Artifacts(pulumi.ComponentResource):
             # Cloud Storage returns the location in upper case.
             location=(args.location or deployment.region).upper(),
             storage_class=args.storage_class,
+            encryption=bucket_encryption(deployment),
             uniform_bucket_level_access=True,
             public_access_prevention="enforced",
             versioning=storage.BucketVersioningArgs(enabled=True),

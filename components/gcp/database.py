@@ -77,6 +77,7 @@ class Database(pulumi.ComponentResource):
             # By default Pulumi adds a random suffix: Cloud SQL reserves a name for a week after deletion.
             name=args.instance_name,
             database_version=args.version,
+            encryption_key_name=deployment.kms_key,
             settings=_settings(deployment, args, network),
             deletion_protection=deployment.deletion_protection,
             opts=pulumi.ResourceOptions(

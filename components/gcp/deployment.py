@@ -16,6 +16,8 @@ class Deployment(ResourceNames):
     region: str
     labels: dict[str, pulumi.Input[str]]
     deletion_protection: bool
+    kms_key: str | None = None
+    """Customer-managed encryption key, projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY."""
 
 
 def label_value(text: str) -> str:

@@ -20,6 +20,7 @@ from .client_setup import client_setup, token_audience
 from .database import Database
 from .deployment import Deployment, label_value
 from .domain import Domain
+from .encryption import Encryption
 from .iap_access import IapAccess, all_role_rules
 from .identity import Identity
 from .image import Image
@@ -100,11 +101,14 @@ class GcpMlflow(pulumi.ComponentResource):
                 **settings.labels,
             },
             deletion_protection=settings.deletion_protection,
+            kms_key=settings.kms_key,
         )
         project = organizations.get_project_output(project_id=settings.project, opts=pulumi.InvokeOptions(parent=self))
         apis = Apis(deployment, private_ip=settings.database.private_ip, canary=settings.monitoring.canary, opts=inside)
         # Resources can be neither created nor deleted while their API is disabled.
         after_apis = pulumi.ResourceOptions(parent=self, depends_on=[apis])
+        encryption = Encryption(deployment, settings.kms_key, apis=apis, opts=after_apis) if settings.kms_key else None
+        encrypted = pulumi.ResourceOptions(parent=self, depends_on=[apis, *([encryption] if encryption else [])])
         app = AppEngine(
             deployment,
             settings.app,
@@ -112,7 +116,7 @@ class GcpMlflow(pulumi.ComponentResource):
             oauth_client=settings.oauth_client,
             oauth_client_secret=settings.oauth_client_secret,
             number=project.number,
-            opts=after_apis,
+            opts=encrypted,
         )
         network = Network(
             deployment,
@@ -121,9 +125,9 @@ class GcpMlflow(pulumi.ComponentResource):
             location=settings.app_location,
             opts=after_apis,
         )
-        database = Database(deployment, settings.database, network=network, opts=after_apis)
-        artifacts = Artifacts(deployment, settings.artifacts, opts=after_apis)
-        image = Image(deployment, settings.image, opts=after_apis)
+        database = Database(deployment, settings.database, network=network, opts=encrypted)
+        artifacts = Artifacts(deployment, settings.artifacts, opts=encrypted)
+        image = Image(deployment, settings.image, opts=encrypted)
         identity = Identity(
             deployment,
             artifacts=artifacts,
@@ -169,7 +173,7 @@ class GcpMlflow(pulumi.ComponentResource):
             tier=settings.database.tier,
             database=database,
             service=service,
-            opts=after_apis,
+            opts=encrypted,
         )
         DeletionProtection(
             name,
@@ -177,6 +181,7 @@ class GcpMlflow(pulumi.ComponentResource):
             parent=self,
             protected=[
                 apis,
+                *([encryption] if encryption else []),
                 app,
                 network,
                 database,
@@ -207,7 +212,8 @@ class GcpMlflow(pulumi.ComponentResource):
         self.retained_on_destroy = pulumi.Output.from_input(
             [
                 resource
-                for part in (app, service, network, database, artifacts, monitoring, apis)
+                for part in (app, service, network, database, artifacts, monitoring, encryption, apis)
+                if part is not None
                 for resource in part.retained_on_destroy
             ]
         )

@@ -4,6 +4,7 @@ The machine that runs the program needs Docker with BuildKit, and amd64 emulatio
 permissions to pull an existing image from outside of this project's Artifact Registry.
 """
 
+import hashlib
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -59,7 +60,8 @@ class Image(pulumi.ComponentResource):
             deployment.logical_name("images"),
             project=deployment.project,
             location=deployment.region,
-            repository_id=deployment.physical_name("images", 63),
+            repository_id=_repository_id(deployment),
+            kms_key_name=deployment.kms_key,
             format="DOCKER",
             description=pulumi.Output.concat("MLflow of ", deployment.stack),
             # No docker_config, since the provider plans a block with immutable_tags=False again on each update. With
@@ -119,6 +121,14 @@ class Image(pulumi.ComponentResource):
             ),
             parent=self,
         )
+
+
+def _repository_id(deployment: Deployment) -> pulumi.Output[str]:
+    """A name for each key: a repository keeps its key, and another one is created before it is deleted."""
+    key = deployment.kms_key
+    return deployment.physical_name(
+        "images" if key is None else f"images-{hashlib.sha256(key.encode()).hexdigest()[:6]}", 63
+    )
 
 
 def _repository_of(deployment: Deployment, reference: pulumi.Input[str]) -> ImageRepository | None:

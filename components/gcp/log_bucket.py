@@ -39,7 +39,11 @@ class LogBucket(pulumi.ComponentResource):
         inside = pulumi.ResourceOptions(parent=self)
         # A deleted bucket exists for seven more days, and the provider would adopt it if the name was the same.
         # https://cloud.google.com/logging/docs/reference/v2/rest/v2/projects.locations.buckets/delete
-        suffix = random.RandomId(deployment.logical_name("log"), byte_length=3, opts=inside)
+        # Neither can an existing bucket get another key, although the provider would update it.
+        # https://cloud.google.com/logging/docs/routing/managed-encryption-storage
+        key = deployment.kms_key
+        keepers = None if key is None else {"kms_key": key}
+        suffix = random.RandomId(deployment.logical_name("log"), byte_length=3, keepers=keepers, opts=inside)
         bucket = logging.ProjectBucketConfig(
             deployment.logical_name("log"),
             project=deployment.project,
@@ -47,6 +51,7 @@ class LogBucket(pulumi.ComponentResource):
             bucket_id=pulumi.Output.concat(deployment.physical_name("log", 80), "-", suffix.hex),
             description=pulumi.Output.concat("Log entries of ", deployment.title, f", service {service}"),
             retention_days=retention_days,
+            cmek_settings=None if key is None else logging.ProjectBucketConfigCmekSettingsArgs(kms_key_name=key),
             opts=pulumi.ResourceOptions(parent=self, protect=deployment.deletion_protection),
         )
         entries = service_log_filter(service)

@@ -10,6 +10,7 @@ import pulumi
 from pulumi_gcp import secretmanager
 
 from .deployment import Deployment
+from .encryption import secret_replication
 from .settings import OAuthClientSettings
 
 _ROLE = "oauth-client-secret"
@@ -53,11 +54,7 @@ class OAuthClient(pulumi.ComponentResource):
             deployment.logical_name(_ROLE),
             project=deployment.project,
             secret_id=deployment.physical_name(_ROLE, 255),
-            replication=secretmanager.SecretReplicationArgs(
-                user_managed=secretmanager.SecretReplicationUserManagedArgs(
-                    replicas=[secretmanager.SecretReplicationUserManagedReplicaArgs(location=deployment.region)]
-                )
-            ),
+            replication=secret_replication(deployment),
             labels=deployment.labels,
             # The version is unprotected: another client secret replaces it.
             opts=pulumi.ResourceOptions(parent=self, protect=deployment.deletion_protection),

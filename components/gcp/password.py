@@ -10,6 +10,7 @@ import pulumi_random as random
 from pulumi_gcp import secretmanager
 
 from .deployment import Deployment
+from .encryption import secret_replication
 
 _ROLE = "database-password"
 
@@ -36,12 +37,7 @@ class Password(pulumi.ComponentResource):
             deployment.logical_name(_ROLE),
             project=deployment.project,
             secret_id=deployment.physical_name(_ROLE, 255),
-            # Store it in the database's region only.
-            replication=secretmanager.SecretReplicationArgs(
-                user_managed=secretmanager.SecretReplicationUserManagedArgs(
-                    replicas=[secretmanager.SecretReplicationUserManagedReplicaArgs(location=deployment.region)]
-                )
-            ),
+            replication=secret_replication(deployment),
             deletion_protection=deployment.deletion_protection,
             labels=deployment.labels,
             # Password and version are unprotected: the engine does not replace protected resources.

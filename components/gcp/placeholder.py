@@ -12,6 +12,7 @@ import pulumi
 from pulumi_gcp import appengine, projects, serviceaccount, storage
 
 from .deployment import Deployment
+from .encryption import bucket_encryption
 
 _VERSION = "placeholder"
 _FILE = "main.py"
@@ -61,6 +62,7 @@ class Placeholder(pulumi.ComponentResource):
             location=deployment.region,
             uniform_bucket_level_access=True,
             public_access_prevention="enforced",
+            encryption=bucket_encryption(deployment),
             # It holds a copy of the code only.
             force_destroy=True,
             soft_delete_policy=storage.BucketSoftDeletePolicyArgs(retention_duration_seconds=0),

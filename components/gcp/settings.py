@@ -13,7 +13,7 @@ from ..roles import ROLES, RoleRules
 from ..validation import Email, Host, InputText, Text, ValidatedArgs, validate_args
 from . import regions
 from .data_settings import ArtifactsSettings, DatabaseSettings, NetworkSettings
-from .types import MEMBER_FORMS, Member, Project, Region, is_member
+from .types import MEMBER_FORMS, KmsKey, Member, Project, Region, is_member
 
 # The only version ID on App Engine: a second version would be a second deployment.
 VERSION = "v1"
@@ -294,6 +294,9 @@ class GcpMlflowSettings(ValidatedArgs):
     """Selects defaults: development (cheap, disposable) or production (hardened)."""
     deletion_protection: bool = False
     """Refuse to delete the component, and to delete or replace any resource that cannot be created again."""
+    kms_key: KmsKey | None = None
+    """Cloud KMS key in `region` that encrypts the database, the bucket, images, secrets and logs; default: Google's own
+    keys. A change creates another database and deletes the previous one."""
     labels: dict[str, str] = {}
     """Additional labels for all resources that support labels."""
     app: AppSettings = AppSettings()
@@ -382,6 +385,17 @@ class GcpMlflowSettings(ValidatedArgs):
         location = self.app.location
         if location is not None and regions.region_of(location) != self.region and self.creates_network:
             yield "app.location", f"got {location!r}, expected the location of `region`, where the new VPC network is."
+
+        if self.kms_key is not None:
+            key_location = self.kms_key.split("/")[3]
+            if key_location != self.region:
+                yield "kms_key", f"got a key in {key_location}, expected one in {self.region} (`region`)."
+            if self.artifacts.location not in (None, self.region):
+                yield (
+                    "artifacts.location",
+                    f"got {self.artifacts.location!r}, expected {self.region} with kmsKey: a bucket's key is in the "
+                    "bucket's location.",
+                )
 
     def _oauth_client_conflicts(self) -> Iterator[tuple[str, str]]:
         client, has_secret = self.oauth_client, self.oauth_client_secret is not None

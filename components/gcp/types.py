@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING, Annotated
 
-from ..validation import Expected
+from ..validation import Expected, text_type
 
 # https://cloud.google.com/iam/docs/principals-overview. allUsers and allAuthenticatedUsers are excluded on purpose.
 _ADDRESS = r"[^@\s:]+@[^@\s:]+\.[^@\s:]+"
@@ -16,8 +16,13 @@ MEMBER_FORMS = (
 )
 
 if TYPE_CHECKING:
-    Member = Project = Region = str
+    KmsKey = Member = Project = Region = str
 else:
+    # https://cloud.google.com/kms/docs/resource-hierarchy#retrieve_resource_id
+    KmsKey = text_type(
+        r"projects/[^/]+/locations/[a-z0-9-]+/keyRings/[A-Za-z0-9_-]{1,63}/cryptoKeys/[A-Za-z0-9_-]{1,63}",
+        "projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY",
+    )
     Member = Annotated[str, Expected(MEMBER_FORMS)]
     Project = Annotated[str, Expected("a project ID (or gcp:project in the stack's config)")]
     Region = Annotated[str, Expected("a Google Cloud region (or gcp:region in the stack's config)")]

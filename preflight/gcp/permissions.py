@@ -23,6 +23,11 @@ _NETWORK_OPERATIONS = ("compute.globalOperations: get", "compute.regionOperation
 # Lines of "group: verb verb".
 FOR_TYPES: Mapping[str, tuple[str, ...]] = {
     "gcp:projects/service:Service": ("serviceusage.services: enable get list use",),
+    # "Triggering service agent creation doesn't require any IAM permissions":
+    # https://cloud.google.com/iam/docs/create-service-agents
+    "gcp:projects/serviceIdentity:ServiceIdentity": (),
+    # Permissions on the key, which is usually in a project of its own.
+    "gcp:kms/cryptoKeyIAMMember:CryptoKeyIAMMember": (),
     "gcp:projects/iAMMember:IAMMember": (f"resourcemanager.projects: {_POLICY}",),
     "gcp:serviceaccount/account:Account": (f"iam.serviceAccounts: {_CRUD}",),
     "gcp:serviceaccount/iAMMember:IAMMember": (f"iam.serviceAccounts: {_POLICY}",),
@@ -77,6 +82,8 @@ FOR_TYPES: Mapping[str, tuple[str, ...]] = {
 }
 FOR_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "gcp:organizations/getProject:getProject": ("resourcemanager.projects: get",),
+    "gcp:storage/getProjectServiceAccount:getProjectServiceAccount": ("resourcemanager.projects: get",),
+    "gcp:logging/getProjectCmekSettings:getProjectCmekSettings": ("logging.cmekSettings: get",),
     "gcp:organizations/getClientConfig:getClientConfig": (),
     "gcp:secretmanager/getSecretVersion:getSecretVersion": ("secretmanager.versions: access get",),
 }

@@ -25,6 +25,12 @@ def _account(name: str, project: str) -> dict[str, str]:
     return {"id": value, "name": value, "email": email, "member": f"serviceAccount:{email}"}
 
 
+def _agent(service: str) -> dict[str, str]:
+    """https://cloud.google.com/iam/docs/service-agents."""
+    email = f"service-{NUMBER}@gcp-sa-{service}.iam.gserviceaccount.com"
+    return {"email": email, "member": f"serviceAccount:{email}"}
+
+
 def _application(_: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """An application that the program reads exists already, with Identity-Aware Proxy enabled."""
     project = inputs.get("project") or inputs["id"]
@@ -48,7 +54,10 @@ def _app_version(_: str, inputs: Mapping[str, Any]) -> dict[str, str]:
 
 
 RESOURCES: dict[str, ResourceMock] = {
-    # -- apis, app_engine
+    # -- apis, encryption, app_engine
+    "gcp:projects/serviceIdentity:ServiceIdentity": lambda _, inputs: _agent(
+        str(inputs["service"]).removesuffix(".googleapis.com").replace("sqladmin", "cloud-sql")
+    ),
     "gcp:appengine/application:Application": _application,
     "gcp:storage/bucketObject:BucketObject": lambda name, inputs: {"name": inputs.get("name", name)},
     "gcp:appengine/standardAppVersion:StandardAppVersion": _app_version,
@@ -116,6 +125,19 @@ RESOURCES: dict[str, ResourceMock] = {
     "gcp:monitoring/dashboard:Dashboard": lambda name, _: {"id": f"projects/{NUMBER}/dashboards/{hex_id(name)}"},
 }
 CALLS: dict[str, CallMock] = {
+    # -- encryption
+    "gcp:storage/getProjectServiceAccount:getProjectServiceAccount": lambda args: {
+        **args,
+        "id": f"service-{NUMBER}@gs-project-accounts.iam.gserviceaccount.com",
+        "emailAddress": f"service-{NUMBER}@gs-project-accounts.iam.gserviceaccount.com",
+        "member": f"serviceAccount:service-{NUMBER}@gs-project-accounts.iam.gserviceaccount.com",
+    },
+    "gcp:logging/getProjectCmekSettings:getProjectCmekSettings": lambda args: {
+        **args,
+        "id": f"projects/{args['project']}/cmekSettings",
+        "name": f"projects/{args['project']}/cmekSettings",
+        "serviceAccountId": f"service-{NUMBER}@gcp-sa-logging.iam.gserviceaccount.com",
+    },
     # -- app_engine
     "gcp:secretmanager/getSecretVersion:getSecretVersion": lambda args: {
         **args,

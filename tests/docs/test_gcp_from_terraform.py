@@ -86,7 +86,7 @@ def test_every_setting_is_in_the_tables() -> None:
     groups = {name.rpartition(".")[0] for name in SETTINGS}
     # Without a counterpart in the module: additional OAuth clients, a VPC for a private database, the proxy's timeouts.
     without_counterpart = {"oauthClient.desktopClientIds", "network.cidr", "network.peered"}
-    without_counterpart |= {"network.instanceIp", "network.hostProject", "monitoring.canary", "app.domain"}
+    without_counterpart |= {"network.instanceIp", "network.hostProject", "monitoring.canary", "app.domain", "kmsKey"}
     without_counterpart |= {"app.upstreamTimeoutSeconds", "app.longUpstreamTimeoutSeconds"}
     secret = {"oauthClientSecret"}
     missing = {

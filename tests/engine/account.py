@@ -27,6 +27,7 @@ RETAINED = {
     r"log bucket \S+ for 7 days": "log bucket",
     r"final backup and backups of database instance \S+": "the database's backups",
     r"(Connection|GlobalAddress) \S+": "private services access",
+    r"(ServiceIdentity|CryptoKeyIAMMember) \S+": "roles of Google's service agents",
 }
 
 

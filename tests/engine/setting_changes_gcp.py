@@ -15,7 +15,7 @@ MONITORING_STEPS = (
     "update ProjectSink",
 )
 # Settings that replace the database, instance or bucket and lose its data, as their documentation states.
-DATA_LOSS_SETTINGS = {"artifacts.bucketName", "artifacts.location", "database.instanceName", "database.name"}
+DATA_LOSS_SETTINGS = {"kmsKey", "artifacts.bucketName", "artifacts.location", "database.instanceName", "database.name"}
 DATA_TYPES = {"Bucket", "Database", "DatabaseInstance"}
 # The placeholder's bucket contains only its source file.
 NO_DATA_LOSS_SETTINGS = {"app.placeholder"}
@@ -32,6 +32,29 @@ CHANGES = {
     ),
     "deletionProtection": Change(
         {"deletionProtection": True}, ("update Bucket", "update DatabaseInstance", "update Secret")
+    ),
+    "kmsKey": Change(
+        {"kmsKey": "projects/security-team-1/locations/europe-west1/keyRings/mlflow/cryptoKeys/mlflow"},
+        (
+            "create CryptoKeyIAMMember",
+            "create Encryption",
+            "create Service",
+            "create ServiceIdentity",
+            "replace Database",
+            "replace DatabaseInstance",
+            "replace Image",
+            "replace ProjectBucketConfig",
+            "replace RandomId",
+            "replace Repository",
+            "replace RepositoryIamMember",
+            "replace User",
+            "update AlertPolicy",
+            "update Bucket",
+            "update Dashboard",
+            "update FlexibleAppVersion",
+            "update ProjectSink",
+            "update Secret",
+        ),
     ),
     # The stack manages the application already.
     "app.mode": Change({"app": {"mode": "import", "placeholder": True}}, ()),

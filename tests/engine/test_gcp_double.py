@@ -1,5 +1,6 @@
 """The double of Google Cloud rejects operations that Google or its provider rejects. No engine is needed."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.doubles.provider.kinds.gcp import (
     app_engine,
     calls,
     identity,
+    kms,
     logs,
     monitoring,
     network,
@@ -24,6 +26,62 @@ from tests.doubles.provider.kinds.gcp import (
 )
 from tests.doubles.provider.kinds.images import IMAGE
 from tests.engine.gcp_project import DIGEST, MEMBER, REGION, Project, instance
+
+# -- Encryption keys
+
+KEY = f"projects/security-team-1/locations/{REGION}/keyRings/mlflow/cryptoKeys/mlflow"
+REPLICA = {"location": REGION, "customerManagedEncryption": {"kmsKeyName": KEY}}
+ENCRYPTED: list[tuple[str, str, dict[str, Any]]] = [
+    ("sqladmin", sql.INSTANCE, {**instance(), "encryptionKeyName": KEY}),
+    (
+        "storage",
+        storage.BUCKET,
+        {"name": "test-bucket", "location": REGION.upper(), "encryption": {"defaultKmsKeyName": KEY}},
+    ),
+    (
+        "artifactregistry",
+        registry.REPOSITORY,
+        {"repositoryId": "test", "location": REGION, "format": "DOCKER", "kmsKeyName": KEY},
+    ),
+    ("secretmanager", secrets.SECRET, {"secretId": "test", "replication": {"userManaged": {"replicas": [REPLICA]}}}),
+    ("logging", logs.BUCKET, {"bucketId": "test", "location": REGION, "cmekSettings": {"kmsKeyName": KEY}}),
+]
+
+
+def grant_key(cloud: Cloud, service: str) -> None:
+    role = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
+    member = f"serviceAccount:{kms.AGENTS[service]}"
+    cloud.create(kms.MEMBER, "m", {"cryptoKeyId": KEY, "role": role, "member": member})
+
+
+@pytest.mark.parametrize(("service", "kind", "inputs"), ENCRYPTED, ids=[service for service, _, _ in ENCRYPTED])
+def test_key_is_usable_by_the_service_agent_with_the_role_and_in_the_same_location(
+    service: str, kind: str, inputs: dict[str, Any]
+) -> None:
+    cloud = Project()
+    cloud.create(project.SERVICE, "s", {"service": "cloudkms.googleapis.com"})
+    with pytest.raises(CloudError, match="does not exist"):
+        grant_key(cloud, service)
+    if service in ("storage", "logging"):
+        kms.agent_made(cloud, service)
+    else:
+        cloud.create(kms.IDENTITY, "i", {"service": f"{service}.googleapis.com"})
+    with pytest.raises(CloudError, match="Permission denied on Cloud KMS key"):
+        cloud.create(kind, "r", inputs)
+    grant_key(cloud, service)
+    elsewhere = json.loads(json.dumps(inputs).replace(KEY, KEY.replace(REGION, "us-east1")))
+    with pytest.raises(CloudError, match=f"is not in {REGION}"):
+        cloud.create(kind, "r", elsewhere)
+    cloud.create(kind, "r", inputs)
+
+
+def test_log_bucket_keeps_its_key() -> None:
+    cloud = Project()
+    inputs = {"bucketId": "test", "location": REGION}
+    bucket = cloud.create(logs.BUCKET, "b", inputs)
+    with pytest.raises(CloudError, match=r"CMEK settings of .* cannot be changed"):
+        cloud.update(logs.BUCKET, bucket.id, {}, {**inputs, "cmekSettings": {"kmsKeyName": KEY}})
+
 
 # -- APIs
 

@@ -40,6 +40,8 @@ ALL_RESOURCES: Mapping[str, Any] = {
 }
 GCP_ALL_RESOURCES: Mapping[str, Any] = {
     "labels": {"team": "data"},
+    "kmsKey": "projects/security-team-1/locations/europe-west1/keyRings/mlflow/cryptoKeys/mlflow",
+    "app": {"domain": "mlflow.example.com"},
     "oauthClient": {"desktopClientIds": ["3-desktop.apps.googleusercontent.com"]},
     "access": {
         "members": ["group:ml@example.com", "user:ann@example.com"],
@@ -53,7 +55,7 @@ GCP_ALL_RESOURCES: Mapping[str, Any] = {
         "clientImpersonators": ["serviceAccount:training@my-project.iam.gserviceaccount.com"],
     },
     "database": {"privateIp": True, "availability": "REGIONAL", "finalBackupDays": 7},
-    "artifacts": {"access": "direct", "location": "EU"},
+    "artifacts": {"access": "direct"},
     "monitoring": {"alarmEmail": "ops@example.com"},
 }
 
@@ -179,9 +181,10 @@ def test_resources_depend_on_their_apis(lifecycle: Lifecycle) -> None:
     missing = [
         (resource["urn"].split("::")[-1], api)
         for resource in resources.values()
-        if resource.get("custom") and resource["type"] in KINDS and resource["type"] != project.SERVICE
+        if resource.get("custom") and resource["type"] in KINDS
         for api in KINDS[resource["type"]].apis
-        if enabled.get(api) not in dependencies_of(resource["urn"], resources)
+        # Service Usage is enabled beforehand: the program enables the others with it.
+        if api != "serviceusage.googleapis.com" and enabled.get(api) not in dependencies_of(resource["urn"], resources)
     ]
     assert missing == []
 

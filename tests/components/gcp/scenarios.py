@@ -26,6 +26,7 @@ MINIMAL: Mapping[str, Any] = {
     "region": "europe-west1",
     **json.loads(read_stack(ROOT, "gcp-dev").config["mlflow:gcp"]),
 }
+KEY = "projects/security-team-1/locations/europe-west1/keyRings/mlflow/cryptoKeys/mlflow"
 CLIENT = MINIMAL["oauthClient"]["clientId"]
 Scenario = functools.partial(scenario.Scenario, cloud="gcp")
 
@@ -135,6 +136,11 @@ SCENARIOS = (
                 "artifacts": {"access": "direct", "location": "US"},
             }
         ),
+    ),
+    Scenario(
+        name="own-key",
+        about="a customer-managed encryption key of another project",
+        config=config({"kmsKey": KEY}),
     ),
     Scenario(
         name="domain",

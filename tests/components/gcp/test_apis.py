@@ -16,6 +16,7 @@ API_OF = {
     "cloudscheduler": "cloudscheduler",
     "artifactregistry": "artifactregistry",
     "compute": "compute",
+    "kms": "cloudkms",
     "iap": "iap",
     "logging": "logging",
     "monitoring": "monitoring",

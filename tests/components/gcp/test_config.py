@@ -18,6 +18,7 @@ from preview.recorder import record
 from tests.components.arbitrary_values import arbitrary_values
 
 CLIENT_ID = "123456789012-abc.apps.googleusercontent.com"
+KEY = "projects/p-12345/locations/europe-west1/keyRings/mlflow/cryptoKeys/mlflow"
 SECRET = "hidden"
 _KEY = "mlflow:gcpOauthClientSecret"
 VIEWERS = {"viewer": ["domain:example.com"]}
@@ -102,6 +103,12 @@ def test_project_and_region_default_to_the_providers() -> None:
         ),
         ({"app": {"domain": "MLflow.example.com"}}, 'app.domain: got "MLflow.example.com", expected a lowercase host'),
         ({"app": {"domain": f"{'a.' * 48}com"}}, f"app.domain: got '{'a.' * 48}com', expected at most 98 characters."),
+        ({"kmsKey": "mlflow"}, 'kmsKey: got "mlflow", expected projects/PROJECT/locations/REGION/keyRings/RING/'),
+        (
+            {"kmsKey": KEY.replace("west1", "west4")},
+            "kmsKey: got a key in europe-west4, expected one in europe-west1 (",
+        ),
+        ({"kmsKey": KEY, "artifacts": {"location": "EU"}}, "artifacts.location: got 'EU', expected europe-west1 with"),
         ({"app": {"minInstances": 5}}, "app.maxInstances: got 4, expected 5 (minInstances) or more."),
         ({"app": {"memoryGb": 20}}, "app.memoryGb: got 20, expected 1 to 6.1 with 1 core (cpu)."),
         ({"app": {"cpu": 3}}, "app.cpu: got 3, expected one of 1, 2, 4, 6, "),

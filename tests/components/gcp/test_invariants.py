@@ -134,6 +134,7 @@ ALLOWED_ROLES: Mapping[str, set[str]] = {
         "roles/iam.serviceAccountOpenIdTokenCreator",
     },
     ACCESSOR: {"roles/iap.httpsResourceAccessor"},
+    "gcp:kms/cryptoKeyIAMMember:CryptoKeyIAMMember": {"roles/cloudkms.cryptoKeyEncrypterDecrypter"},
 }
 
 

@@ -1,6 +1,20 @@
 """Google Cloud, one module for each child component. Error messages are those of Google where they are documented."""
 
-from . import app_engine, iap, identity, logs, monitoring, network, project, registry, scheduler, secrets, sql, storage
+from . import (
+    app_engine,
+    iap,
+    identity,
+    kms,
+    logs,
+    monitoring,
+    network,
+    project,
+    registry,
+    scheduler,
+    secrets,
+    sql,
+    storage,
+)
 
-_SERVICES = (iap, network, sql, storage, secrets, registry, logs, monitoring, scheduler)
+_SERVICES = (iap, kms, network, sql, storage, secrets, registry, logs, monitoring, scheduler)
 KINDS = tuple(kind for module in (project, identity, app_engine, *_SERVICES) for kind in module.KINDS)

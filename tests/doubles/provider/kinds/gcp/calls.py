@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...kind import CloudError, Values
+from .kms import agent_made
 from .project import NUMBER, PROJECT, api_disabled
 
 if TYPE_CHECKING:
@@ -75,8 +76,31 @@ def _secret_version(arguments: Values, cloud: "Cloud") -> dict[str, Any]:
     }
 
 
+def _bucket_agent(_arguments: Values, cloud: "Cloud") -> dict[str, Any]:
+    _on(cloud, "storage.googleapis.com")
+    email = agent_made(cloud, "storage")
+    return {"id": email, "project": PROJECT, "emailAddress": email, "member": f"serviceAccount:{email}"}
+
+
+def _log_agent(_arguments: Values, cloud: "Cloud") -> dict[str, Any]:
+    """https://cloud.google.com/logging/docs/reference/v2/rest/v2/CmekSettings."""
+    _on(cloud, "logging.googleapis.com")
+    name = f"projects/{PROJECT}/cmekSettings"
+    account = agent_made(cloud, "logging")
+    return {
+        "id": name,
+        "name": name,
+        "project": PROJECT,
+        "kmsKeyName": "",
+        "kmsKeyVersionName": "",
+        "serviceAccountId": account,
+    }
+
+
 CALLS: dict[str, Callable[[Values, "Cloud"], dict[str, Any]]] = {
     "gcp:organizations/getProject:getProject": _project,
     "gcp:organizations/getClientConfig:getClientConfig": _client,
     "gcp:secretmanager/getSecretVersion:getSecretVersion": _secret_version,
+    "gcp:storage/getProjectServiceAccount:getProjectServiceAccount": _bucket_agent,
+    "gcp:logging/getProjectCmekSettings:getProjectCmekSettings": _log_agent,
 }

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from ...kind import CloudError, CreateRequest, Name, Problems, Reference, Values
 from ..common import among, between, group, groups, known, matches
+from .kms import require_key
 from .project import NUMBER, PROJECT, in_region, of_google
 
 if TYPE_CHECKING:
@@ -33,6 +34,21 @@ def _bucket_id_free(resource: "Resource", cloud: "Cloud") -> None:
         raise CloudError(
             f"googleapi: Error 400: Bucket {resource.id} is pending deletion (DELETE_REQUESTED) and cannot be updated; "
             "its name is free after 7 days., failedPrecondition"
+        )
+    _key_usable(resource, cloud)
+
+
+def _key_usable(resource: "Resource", cloud: "Cloud") -> None:
+    key = group(resource.inputs, "cmekSettings").get("kmsKeyName")
+    require_key(resource, cloud, service="logging", key=key, location=str(resource.inputs["location"]))
+
+
+def _key_kept(resource: "Resource", cloud: "Cloud") -> None:
+    """https://cloud.google.com/logging/docs/routing/managed-encryption-storage."""
+    before = next(bucket for bucket in cloud.of(BUCKET) if bucket.id == resource.id)
+    if group(before.inputs, "cmekSettings") != group(resource.inputs, "cmekSettings"):
+        raise CloudError(
+            f"googleapi: Error 400: the CMEK settings of {resource} cannot be changed., failedPrecondition"
         )
 
 
@@ -110,6 +126,7 @@ KINDS = (
         labels="-",
         check=_bucket_problems,
         on_create=_bucket_id_free,
+        on_update=_key_kept,
         on_delete=_bucket_not_locked,
         leftover=_bucket_left,
         survives_delete=lambda resource: resource.inputs["bucketId"] in _OWN,

@@ -7,10 +7,11 @@ from ...kind import CreateRequest, Problems, Reference, Values
 from ..common import among, group, groups, known, matches
 from ..images import delete_images
 from .identity import iam_member
+from .kms import require_key
 from .project import PROJECT, in_region, of_google
 
 if TYPE_CHECKING:
-    from ...cloud import Cloud
+    from ...cloud import Cloud, Resource
 
 REPOSITORY = "gcp:artifactregistry/repository:Repository"
 _WIDE = frozenset({"asia", "europe", "us"})
@@ -68,6 +69,11 @@ def _repository_normal_form(inputs: Values) -> Values:
     return {name: value for name, value in inputs.items() if name != "dockerConfig"}
 
 
+def _key_usable(resource: "Resource", cloud: "Cloud") -> None:
+    key, location = resource.inputs.get("kmsKeyName"), str(resource.inputs["location"])
+    require_key(resource, cloud, service="artifactregistry", key=key, location=location)
+
+
 def has_image(reference: str, cloud: "Cloud") -> bool:
     """Whether an image exists; repositories of other projects are not checked."""
     name, _, digest = reference.partition("@")
@@ -87,6 +93,7 @@ KINDS = (
         "artifactregistry",
         _repository,
         check=_problems,
+        on_create=_key_usable,
         on_delete=delete_images,
         lost_on_timeout=True,
         normal_form=_repository_normal_form,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ...kind import CloudError, CreateRequest, Name, Problems, Reference, Values
 from ..common import exactly_one, group, groups, known, matches
 from .identity import iam_member
+from .kms import require_key
 from .project import NUMBER, PROJECT, in_region, of_google
 
 if TYPE_CHECKING:
@@ -58,6 +59,12 @@ def _version_problems(inputs: Values) -> Problems:
         yield "secretData", "expected at most 64 KiB"
 
 
+def _keys_usable(resource: "Resource", cloud: "Cloud") -> None:
+    for replica in groups(group(group(resource.inputs, "replication"), "userManaged"), "replicas"):
+        key = group(replica, "customerManagedEncryption").get("kmsKeyName")
+        require_key(resource, cloud, service="secretmanager", key=key, location=str(replica["location"]))
+
+
 def _not_protected(resource: "Resource", _cloud: "Cloud") -> None:
     if resource.inputs.get("deletionProtection"):
         raise CloudError(f"cannot destroy {resource} without setting deletion_protection=false and running `up`")
@@ -70,6 +77,8 @@ KINDS = (
         _secret,
         name=Name(field="secretId"),
         check=_secret_problems,
+        on_create=_keys_usable,
+        on_update=_keys_usable,
         on_delete=_not_protected,
         delete_before_replace=True,
         conflict=lambda existing: f"googleapi: Error 409: Secret [{existing.computed['name']}] already exists.",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ...kind import CloudError, CreateRequest, Name, Problems, Reference, Values
 from ..common import among, between, group, known, matches
 from .identity import ACCOUNT
+from .kms import require_key
 from .network import BY, CONNECTION, NETWORK, SQL, same_network
 from .project import PROJECT, in_region, label_problems, of_google, self_link
 
@@ -159,6 +160,8 @@ def _insights_problems(insights: Values) -> Problems:
 def _instance_fits(resource: "Resource", cloud: "Cloud") -> None:
     if (INSTANCE, str(resource.inputs["name"])) in cloud.reserved:
         raise CloudError(_taken(resource))
+    region = str(resource.inputs["region"])
+    require_key(resource, cloud, service="sqladmin", key=resource.inputs.get("encryptionKeyName"), location=region)
     _peered(resource, cloud)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ...kind import CloudError, CreateRequest, Name, Problems, Reference, Values
 from ..common import among, exactly_one, group, groups, known
 from .identity import iam_member
+from .kms import require_key
 from .project import NUMBER, REGIONS, of_google
 
 if TYPE_CHECKING:
@@ -75,6 +76,12 @@ def _name_free(resource: "Resource", cloud: "Cloud") -> None:
             "googleapi: Error 409: The requested bucket name is not available. The bucket namespace is shared by all "
             "users of the system. Please select a different name and try again., conflict"
         )
+    _key_usable(resource, cloud)
+
+
+def _key_usable(resource: "Resource", cloud: "Cloud") -> None:
+    key = group(resource.inputs, "encryption").get("defaultKmsKeyName")
+    require_key(resource, cloud, service="storage", key=key, location=str(resource.inputs["location"]))
 
 
 def _soft_deleted(resource: "Resource") -> str | None:
@@ -110,6 +117,7 @@ KINDS = (
         name=Name(limit=222),
         check=_bucket_problems,
         on_create=_name_free,
+        on_update=_key_usable,
         on_delete=_empty,
         leftover=_soft_deleted,
         conflict=lambda _there: (
