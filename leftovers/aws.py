@@ -11,7 +11,7 @@ from preflight.aws.api import error_code
 from preflight.runner import in_parallel
 from preflight.subject import Subject
 
-from .owner import Owner
+from .owner import Held, Owner
 from .search import Left, search
 
 AWS = ("aws:*",)
@@ -357,12 +357,13 @@ def studio(subject: Subject, owners: list[Owner]) -> Iterator[Left]:
             yield from (one._replace(within=(_DOMAIN, domain)) for one in _removed(subject, [group]))
 
 
+def _vpcs(subject: Subject, owners: list[Owner]) -> list[str]:
+    found = [subject.aws.call("ec2", "describe_vpcs", Filters=_filters(owner))["Vpcs"] for owner in owners]
+    return [one["VpcId"] for some in found for one in some]
+
+
 def _nfs_groups(subject: Subject, owners: list[Owner]) -> list[dict[str, Any]]:
-    vpcs = [
-        vpc["VpcId"]
-        for owner in owners
-        for vpc in subject.aws.call("ec2", "describe_vpcs", Filters=_filters(owner))["Vpcs"]
-    ]
+    vpcs = _vpcs(subject, owners)
     if not vpcs:
         return []
     filters = [{"Name": "vpc-id", "Values": vpcs}, {"Name": "group-name", "Values": ["security-group-for-*-nfs-*"]}]
@@ -385,6 +386,24 @@ def security_groups(subject: Subject, owners: list[Owner]) -> list[Left]:
         if group["GroupName"] != "default"
     ]
     return _removed(subject, found)
+
+
+@search("aws GuardDuty", types=AWS)
+def guard_duty(subject: Subject, owners: list[Owner]) -> Iterator[Left]:
+    """Amazon GuardDuty has left no VPC endpoint and no security group in the stack's VPC, where `destroy` may wait for
+    them."""
+    if any(one.get("type") == _ASG for one in Held(subject).resources):
+        # GuardDuty monitors its instances.
+        return
+    for vpc in _vpcs(subject, owners):
+        # https://github.com/hashicorp/terraform-provider-aws/pull/46953
+        managed = {"Name": "tag:GuardDutyManaged", "Values": ["true"]}
+        filters = [{"Name": "vpc-id", "Values": [vpc]}, managed]
+        for one in subject.aws.call("ec2", "describe_vpc_endpoints", Filters=filters)["VpcEndpoints"]:
+            command = f"aws ec2 delete-vpc-endpoints --vpc-endpoint-ids {one['VpcEndpointId']}{_options(subject)}"
+            yield Left(f"VPC endpoint {one['VpcEndpointId']} of GuardDuty", command)
+        groups = subject.aws.call("ec2", "describe_security_groups", Filters=filters)["SecurityGroups"]
+        yield from _removed(subject, groups)
 
 
 def _removed(subject: Subject, groups: list[dict[str, Any]]) -> list[Left]:

@@ -56,12 +56,13 @@ class Held:
             self.unread = str(error)
         self._names: dict[str, set[str]] = {}
         for resource in self.resources:
+            type_token = str(resource.get("type"))
             found = (resource.get("id"), dig(resource, "outputs", "arn"))
-            self._names.setdefault(str(resource.get("type")), set()).update(str(one) for one in found if one)
+            self._names.setdefault(type_token, set()).update(_key(type_token, str(one)) for one in found if one)
 
     def holds(self, type_token: str, identities: Iterable[str]) -> bool:
         """Whether a resource of this type has one of these as its id or ARN."""
-        return not self._names.get(type_token, set()).isdisjoint(identities)
+        return not self._names.get(type_token, set()).isdisjoint(_key(type_token, one) for one in identities)
 
     def owners(self, subject: Subject) -> list[Owner]:
         """Return the components of the program, and those that only the state has."""
@@ -76,3 +77,10 @@ class Held:
             Owner(project=subject.stack.project, stack=stack, component=component)
             for component, stack in dict.fromkeys(found.values())
         ]
+
+
+def _key(type_token: str, identity: str) -> str:
+    """What identifies a resource of a type. Google's names have the project's ID or its number; versions of different
+    App Engine services have the same name."""
+    short = type_token.startswith("gcp:") and not type_token.startswith("gcp:appengine/")
+    return identity.rpartition("/")[2] if short else identity

@@ -32,6 +32,7 @@ SEARCHES: tuple[Check, ...] = (
     aws.mlflow,
     aws.studio,
     aws.network,
+    aws.guard_duty,
     aws.security_groups,
     aws.vpc,
     aws.data,

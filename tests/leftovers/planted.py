@@ -65,7 +65,7 @@ def plant_on_aws(account: AwsAccount, owner: Owner) -> list[Planted]:
         kind = next(kind for kind in TAGGED if _matches(kind.arn, f"{service}:{resource.format(name)}"))
         short = identity if identity == arn else identity.rpartition("/")[2].rpartition(":")[2]
         found.append(Planted(kind.type, short, removal.format(name), arn))
-    found += [*_compute(account, owner, name), *_network(owner), *_sagemaker(account, owner, name)]
+    found += [*_compute(account, owner, name), *_network(account, owner), *_sagemaker(account, owner, name)]
     return [*found, *_identities(owner, name), *_named(owner)]
 
 
@@ -98,9 +98,10 @@ def _compute(account: AwsAccount, owner: Owner, name: str) -> list[Planted]:
     ]
 
 
-def _network(owner: Owner) -> list[Planted]:
+def _network(account: AwsAccount, owner: Owner) -> list[Planted]:
     ec2 = _client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    account.tags[f"arn:aws:ec2:{REGION}:{ACCOUNT}:vpc/{vpc}"] = owner.tags
     group = ec2.create_security_group(GroupName="tasks", Description="x", VpcId=vpc)["GroupId"]
     default = ec2.describe_security_groups(
         Filters=[{"Name": "vpc-id", "Values": [vpc]}, {"Name": "group-name", "Values": ["default"]}]
@@ -112,6 +113,29 @@ def _network(owner: Owner) -> list[Planted]:
         Planted("", "", f"aws ec2 revoke-security-group-egress --group-id {group} --security-group-rule-ids sgr-"),
         Planted("aws:ec2/securityGroup:SecurityGroup", group, f"aws ec2 delete-security-group --group-id {group}"),
         *_nfs(ec2, vpc, owner),
+        *_guard_duty(ec2, vpc),
+        Planted("aws:ec2/vpc:Vpc", vpc, f"aws ec2 delete-vpc --vpc-id {vpc}"),
+    ]
+
+
+def _guard_duty(ec2: Any, vpc: str) -> list[Planted]:
+    """What GuardDuty's Runtime Monitoring adds: https://github.com/hashicorp/terraform-provider-aws/pull/46953."""
+    tags = [{"Key": "GuardDutyManaged", "Value": "true"}]
+    group = ec2.create_security_group(
+        GroupName=f"GuardDutyManagedSecurityGroup-{vpc}",
+        Description="x",
+        VpcId=vpc,
+        TagSpecifications=[{"ResourceType": "security-group", "Tags": tags}],
+    )["GroupId"]
+    endpoint = ec2.create_vpc_endpoint(
+        VpcId=vpc,
+        ServiceName=f"com.amazonaws.{REGION}.guardduty-data",
+        VpcEndpointType="Interface",
+        TagSpecifications=[{"ResourceType": "vpc-endpoint", "Tags": tags}],
+    )["VpcEndpoint"]["VpcEndpointId"]
+    return [
+        Planted("", "", f"aws ec2 delete-vpc-endpoints --vpc-endpoint-ids {endpoint}"),
+        Planted("", "", f"aws ec2 delete-security-group --group-id {group}"),
     ]
 
 

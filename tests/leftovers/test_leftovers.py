@@ -20,11 +20,12 @@ from preflight.machine import Output
 from preflight.model import Result, Status
 from preflight.runner import result
 from tests.components.aws.scenarios import SCENARIOS
+from tests.components.gcp.scenarios import SCENARIOS as GCP_SCENARIOS
 from tests.components.scenario import ROOT
 from tests.docs import aws_cli
 from tests.leftovers.planted import Planted, plant_on_aws, plant_on_google_cloud
 from tests.preflight.conftest import Make
-from tests.preflight.gcp_project import PROJECT, REQUIRED
+from tests.preflight.gcp_project import NUMBER, PROJECT, REQUIRED
 from tests.preflight.stacks import World
 
 CREDENTIALS = {"pulumi state", "aws credentials", "aws account", "gcp credentials", "gcp project"}
@@ -45,6 +46,34 @@ WITHOUT_COMMAND = {
     "aws:sagemaker/mlflowApp:MlflowApp",
     "aws:sagemaker/mlflowTrackingServer:MlflowTrackingServer",
     "aws:secretsmanager/secret:Secret",
+}
+
+
+# Types without tags or labels that end with another resource, or cost nothing alone.
+PARTS = {
+    "aws": """
+        acm/certificateValidation appautoscaling/policy appautoscaling/scheduledAction cloudwatch/logMetricFilter
+        ec2/route ec2/routeTableAssociation ecr/lifecyclePolicy ecs/clusterCapacityProviders iam/rolePolicy
+        s3/bucketLifecycleConfiguration s3/bucketOwnershipControls s3/bucketPolicy s3/bucketPublicAccessBlock
+        s3/bucketServerSideEncryptionConfiguration s3/bucketVersioning secretsmanager/secretVersion sns/topicPolicy
+        sns/topicSubscription wafv2/webAclAssociation wafv2/webAclLoggingConfiguration
+    """,
+    "gcp": """
+        appengine/application appengine/applicationUrlDispatchRules appengine/engineSplitTraffic
+        artifactregistry/repositoryIamMember compute/routerNat compute/subnetworkIAMMember iap/appEngineServiceIamMember
+        iap/settings kms/cryptoKeyIAMMember projects/iAMMember projects/service projects/serviceIdentity
+        secretmanager/secretIamMember secretmanager/secretVersion
+        serviceaccount/iAMMember sql/database sql/user storage/bucketIAMMember storage/bucketObject
+    """,
+}
+# A domain has no mark of its stack: docs/destroy.md and docs/gcp-destroy.md name them.
+UNMARKED = {"aws": "route53/record", "gcp": "appengine/domainMapping"}
+# Found in the VPC network that holds them, or as a kind of what was planted.
+INSIDE = {
+    "aws": "",
+    "gcp": """
+        compute/firewall compute/router compute/subnetwork servicenetworking/connection appengine/standardAppVersion
+    """,
 }
 
 
@@ -147,6 +176,22 @@ def test_what_the_state_does_not_hold_is_listed_beside_what_it_holds(stack: str,
         assert any(missing.removal in command for command in found(world)), missing
 
 
+def test_a_name_with_the_number_of_the_project_is_the_same_name(make: Make) -> None:
+    world = make("gcp-dev")
+    planted = plant(world, owner_of("gcp-dev"))
+    hold(world, [one._replace(id=one.id.replace(f"projects/{PROJECT}/", f"projects/{NUMBER}/")) for one in planted])
+    assert found(world) == []
+
+
+def test_a_version_of_another_service_with_the_same_name_is_left(make: Make) -> None:
+    world = make("gcp-dev")
+    version = app_version("mlflow", "v1", "gcp-dev-mlflow-server")
+    world.gcp.listed["appengine.v1.apps.services.versions.list"] = [version]
+    flexible = "gcp:appengine/flexibleAppVersion:FlexibleAppVersion"
+    hold(world, [Planted(flexible, f"apps/{PROJECT}/services/before/versions/v1", "")])
+    assert len(found(world)) == 1
+
+
 def test_a_renamed_stack_is_searched_by_the_names_that_its_state_has(make: Make) -> None:
     world = make("dev")
     plant(world, owner_of("old", component="first"))
@@ -242,6 +287,18 @@ def test_every_type_with_tags_has_a_removal() -> None:
     assert {kind.type for kind in TAGGED} & WITHOUT_COMMAND == set()
 
 
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_every_type_of_the_stacks_is_searched_or_is_part_of_another(cloud: str, make: Make) -> None:
+    world = make("dev" if cloud == "aws" else "gcp-dev")
+    searched = {one.type for one in plant(world, owner_of(world.stack.name))} | {kind.type for kind in TAGGED}
+    scenarios = SCENARIOS if cloud == "aws" else GCP_SCENARIOS
+    types = {one.type for scenario in scenarios for one in scenario.graph().resources}
+    names = {name.removeprefix(f"{cloud}:").partition(":")[0] for name in types - searched if name.startswith(cloud)}
+    excused = {name.removeprefix("aws:").partition(":")[0] for name in WITHOUT_COMMAND}
+    listed = {name for table in (PARTS, UNMARKED, INSIDE) for name in table[cloud].split()}
+    assert names - listed - (excused if cloud == "aws" else set()) == set()
+
+
 def test_an_unknown_resource_with_the_tags_is_listed(make: Make) -> None:
     world = make("dev")
     world.aws.tags["arn:aws:newservice:eu-west-1:123456789012:thing/one"] = owner_of("dev").tags
@@ -253,6 +310,21 @@ def test_instances_of_a_living_group_are_not_left(make: Make) -> None:
     group = next(one for one in plant(world, owner_of("dev")) if one.type == "aws:autoscaling/group:Group")
     hold(world, [group])
     assert not any("terminate-instances" in command for command in found(world))
+
+
+def test_what_guard_duty_added_is_left_when_the_instances_are_gone(make: Make) -> None:
+    """`destroy` waits for the subnets and the VPC, which the state still holds."""
+    world = make("dev")
+    planted = plant(world, owner_of("dev"))
+    [group] = [one for one in planted if one.type == "aws:autoscaling/group:Group"]
+
+    def endpoints() -> list[str]:
+        return [one for one in found(world) if re.search(r"--vpc-endpoint-ids vpce-[0-9a-f]+ ", one)]
+
+    hold(world, planted)
+    assert endpoints() == []
+    hold(world, [one for one in planted if one is not group])
+    assert len(endpoints()) == 1
 
 
 def app_version(service: str, name: str, account: str, **more: str) -> dict[str, Any]:
