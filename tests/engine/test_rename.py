@@ -2,9 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from leftovers.owner import Held
+from preflight.machine import Machine
+from preflight.state import State
 from tests.engine import programs
 from tests.engine.conftest import Start
 from tests.engine.engine import STACK, Engine, Run
@@ -111,3 +116,21 @@ def test_no_resource_changes(engine: Engine, run: Callable[[Engine], Run]) -> No
     steps = run(engine).ok().steps
     assert [step for step in steps if step.kind != PLATFORM] == []
     assert sorted(resource["id"] for resource in engine.resources) == ids
+
+
+def test_make_leftovers_reads_the_names_at_creation_and_what_the_state_holds(engine: Engine) -> None:
+    """From `pulumi stack export`, after the component was renamed."""
+
+    def created(*_: str) -> list[Any]:
+        return []
+
+    subject: Any = SimpleNamespace(
+        state=State(Machine(engine.folder, engine.environ), STACK),
+        stack=SimpleNamespace(project="mlflow", name="renamed"),
+        created=created,
+    )
+    held = Held(subject)
+    assert held.unread == ""
+    assert [(owner.component, owner.stack) for owner in held.owners(subject)] == [("first", STACK)]
+    custom = [resource for resource in engine.resources if str(resource["type"]).startswith(("aws:", "gcp:"))]
+    assert [one["urn"] for one in custom if not held.holds(one["type"], [one["id"]])] == []
