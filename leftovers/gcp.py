@@ -7,7 +7,7 @@ from typing import Any
 from preflight.errors import Unchecked
 from preflight.gcp.api import GoogleError
 from preflight.subject import Subject
-from preview.graph import dig
+from preview.graph import value_at
 
 from .owner import Owner
 from .search import Left, search
@@ -102,9 +102,9 @@ def databases(subject: Subject, owners: list[Owner]) -> Iterator[Left]:
     project = subject.gcp.project
     url = f"https://sqladmin.googleapis.com/v1/projects/{project}/instances"
     for one in _pages(subject, url, "cloudsql.instances.list", "items"):
-        if _owned(dig(one, "settings", "userLabels"), owners):
+        if _owned(value_at(one, "settings", "userLabels"), owners):
             name = one["name"]
-            protected = dig(one, "settings", "deletionProtectionEnabled")
+            protected = value_at(one, "settings", "deletionProtectionEnabled")
             unprotect = f"gcloud sql instances patch {name} --no-deletion-protection --project {project} && "
             yield Left(
                 f"Cloud SQL instance {name}",

@@ -8,7 +8,7 @@ from components import names
 from components.gcp.deployment import label_value
 from preflight.errors import Unchecked
 from preflight.subject import Subject
-from preview.graph import dig, listed
+from preview.graph import as_list, value_at
 
 _STASH = "pulumi:index:Stash"
 _COMPONENTS = ("mlflow:index:AwsMlflowProxy", "mlflow:index:GcpMlflow")
@@ -50,14 +50,14 @@ class Held:
         self.resources: list[dict[str, Any]] = []
         try:
             self.resources = [
-                cast("dict[str, Any]", one) for one in listed(subject.state.deployment().get("resources"))
+                cast("dict[str, Any]", one) for one in as_list(subject.state.deployment().get("resources"))
             ]
         except Unchecked as error:
             self.unread = str(error)
         self._names: dict[str, set[str]] = {}
         for resource in self.resources:
             type_token = str(resource.get("type"))
-            found = (resource.get("id"), dig(resource, "outputs", "arn"))
+            found = (resource.get("id"), value_at(resource, "outputs", "arn"))
             self._names.setdefault(type_token, set()).update(_key(type_token, str(one)) for one in found if one)
 
     def holds(self, type_token: str, identities: Iterable[str]) -> bool:
@@ -67,9 +67,9 @@ class Held:
     def owners(self, subject: Subject) -> list[Owner]:
         """Return the components of the program, and those that only the state has."""
         created = {
-            str(resource["urn"]).rpartition("::")[2]: cast("dict[str, str]", dig(resource, "outputs", "output"))
+            str(resource["urn"]).rpartition("::")[2]: cast("dict[str, str]", value_at(resource, "outputs", "output"))
             for resource in self.resources
-            if resource.get("type") == _STASH and isinstance(dig(resource, "outputs", "output", "component"), str)
+            if resource.get("type") == _STASH and isinstance(value_at(resource, "outputs", "output", "component"), str)
         }
         found = {one.name: (one.name, subject.stack.name) for one in subject.created(*_COMPONENTS)}
         found |= {name: (original["component"], original["stack"]) for name, original in created.items()}

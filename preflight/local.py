@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from components.placeholders import placeholders
-from preview.graph import dig, texts
+from preview.graph import strings_in, value_at
 
 from .errors import Unchecked
 from .machine import Output
@@ -174,9 +174,11 @@ def platform(subject: Subject) -> str | list[Fault]:
     if isinstance(found, Fault):
         raise Unchecked(found.problem)
     faults: list[Fault] = []
-    wanted = [(image, name) for image in subject.created(_IMAGE) for name in texts(image.inputs.get("platforms") or [])]
+    wanted = [
+        (image, name) for image in subject.created(_IMAGE) for name in strings_in(image.inputs.get("platforms") or [])
+    ]
     for image, name in wanted:
-        dockerfile = subject.folder / str(dig(image.inputs, "dockerfile", "location"))
+        dockerfile = subject.folder / str(value_at(image.inputs, "dockerfile", "location"))
         if found.native == name or any(one.split("/")[:2] == name.split("/") for one in found.platforms):
             continue
         if not _runs_on_target(dockerfile):

@@ -4,7 +4,7 @@ import json
 import threading
 from typing import Any, cast
 
-from preview.graph import listed
+from preview.graph import as_list
 
 from .errors import Unchecked
 from .machine import Machine, Output
@@ -30,11 +30,11 @@ class State:
 
     def urns(self) -> frozenset[str]:
         """Return the URNs in the state. Raises Unchecked if it cannot be read."""
-        return frozenset(str(resource["urn"]) for resource in listed(self.deployment().get("resources")))
+        return frozenset(str(resource["urn"]) for resource in as_list(self.deployment().get("resources")))
 
     def pending(self) -> list[tuple[str, str]]:
         """Return (operation, URN) of what an interrupted run left. Raises Unchecked."""
-        operations = listed(self.deployment().get("pending_operations"))
+        operations = as_list(self.deployment().get("pending_operations"))
         return [(str(found["type"]), str(found["resource"]["urn"])) for found in operations]
 
     def deployment(self) -> dict[str, Any]:

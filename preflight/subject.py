@@ -11,7 +11,7 @@ import requests
 from pydantic.alias_generators import to_snake
 
 from components.gcp import regions
-from preview.graph import Call, Graph, Resource, dig
+from preview.graph import Call, Graph, Resource, value_at
 from preview.stack_files import Stack
 
 from .aws.api import Aws
@@ -56,8 +56,8 @@ class Subject:
         text = self.stack.config.get(f"mlflow:{cloud}")
         value: Any = json.loads(text) if text else None
         for part in path:
-            found = dig(value, part)
-            value = dig(value, to_snake(part)) if found is None else found
+            found = value_at(value, part)
+            value = value_at(value, to_snake(part)) if found is None else found
         return value
 
     def app_engine_region(self) -> str:

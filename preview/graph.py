@@ -85,26 +85,26 @@ class Graph:
             ancestor = self.by_urn(ancestor.parent)
 
 
-def texts(value: Any) -> Iterator[str]:
+def strings_in(value: Any) -> Iterator[str]:
     """Yield every string in a value, keys of mappings included."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         for name, inner in cast("dict[Any, Any]", value).items():
             yield str(name)
-            yield from texts(inner)
+            yield from strings_in(inner)
     elif isinstance(value, list | tuple):
         for inner in cast("list[Any]", value):
-            yield from texts(inner)
+            yield from strings_in(inner)
 
 
-def dig(value: Any, *names: str) -> Any:
+def value_at(value: Any, *names: str) -> Any:
     """Return the value at this path of names; None where a part of the path is missing."""
     for name in names:
         value = cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
     return value
 
 
-def listed(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     """Return a list unchanged, and an empty list for any other value."""
     return cast("list[Any]", value) if isinstance(value, list) else []

@@ -26,7 +26,7 @@ from pulumi.runtime import mocks, settings, stack
 from pulumi.runtime.proto import resource_pb2
 
 from .aws.mock_outputs import REGION
-from .graph import SECRET, Call, Graph, Resource, texts
+from .graph import SECRET, Call, Graph, Resource, strings_in
 from .mock_outputs import MissingMockOutputError, call_result, resource_outputs
 
 __all__ = ["SECRET", "Call", "Graph", "MissingMockOutputError", "Resource", "record"]
@@ -268,7 +268,7 @@ def _resource(urn: str, request: Any, inputs: dict[str, Any], resource_id: str, 
             for name, value in sorted(_plain(outputs).items())
             if not (isinstance(value, str) and _MISSING.fullmatch(value))
         },
-        secret_inputs=tuple(sorted(name for name, value in inputs.items() if SECRET in texts(value))),
+        secret_inputs=tuple(sorted(name for name, value in inputs.items() if SECRET in strings_in(value))),
         secret_outputs=tuple(request.additionalSecretOutputs),
         dependencies=tuple(sorted(request.dependencies)),
         property_dependencies={
@@ -310,7 +310,7 @@ def _without_secrets(value: Any) -> Any:
         items = cast("dict[str, Any]", value)
         if items.get(_SIGNATURE) == _SECRET:
             # The marker of a missing mock output stays: _missing searches for it.
-            return next((text for text in texts(items) if _MISSING.search(text)), SECRET)
+            return next((text for text in strings_in(items) if _MISSING.search(text)), SECRET)
         return {name: _without_secrets(inner) for name, inner in sorted(items.items())}
     if isinstance(value, list):
         return [_without_secrets(inner) for inner in cast("list[Any]", value)]
@@ -339,7 +339,7 @@ def _source_types(graph: Graph, resource: Resource, name: str) -> str:
 
 
 def _missing_in(value: Any, reader: str, sources: str) -> Iterator[str]:
-    for text in texts(value):
+    for text in strings_in(value):
         for output in _MISSING.findall(text):
             yield f"{output}, used by {reader}"
         if text == _UNKNOWN:

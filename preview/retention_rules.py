@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from .graph import Resource, dig
+from .graph import Resource, value_at
 
 DISABLE_PROTECTION = "set deletionProtection: false, then run `pulumi up`"
 
@@ -42,17 +42,17 @@ def always(_inputs: Mapping[str, Any]) -> bool:
 
 def is_true(*path: str) -> Condition:
     """Apply where the input at this path is true."""
-    return lambda inputs: dig(inputs, *path) is True
+    return lambda inputs: value_at(inputs, *path) is True
 
 
 def is_not_true(*path: str) -> Condition:
     """Apply where the input at this path is false or missing."""
-    return lambda inputs: dig(inputs, *path) is not True
+    return lambda inputs: value_at(inputs, *path) is not True
 
 
 def differs(expected: object, *path: str) -> Condition:
     """Apply where the input at this path has another value."""
-    return lambda inputs: dig(inputs, *path) != expected
+    return lambda inputs: value_at(inputs, *path) != expected
 
 
 def apply_rules(resource: Resource, rules: Iterable[RetentionRule], defaults: Mapping[str, Any]) -> Iterator[Retention]:

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from .clouds import CLOUDS
 from .console import Style, plain
-from .graph import Graph, Resource, dig
+from .graph import Graph, Resource, value_at
 from .names import ResourceNames, class_name
 
 # By type token; the paths use the provider's property names.
@@ -67,7 +67,7 @@ def _options(resource: Resource) -> Iterator[str]:
 
 def _inputs(resource: Resource, names: ResourceNames, style: Style) -> Iterator[str]:
     for path in DISPLAYED_INPUTS.get(resource.type, tuple(_scalars(resource))):
-        value = dig(resource.inputs, *path.split("."))
+        value = value_at(resource.inputs, *path.split("."))
         if value is not None and value != "":
             yield f"{style(_short(path), 'dim')}={_text(value, names)}"
 

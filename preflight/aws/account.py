@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from preview.graph import texts
+from preview.graph import strings_in
 
 from ..errors import Unchecked
 from ..model import Fault, check
@@ -87,7 +87,7 @@ def zones(subject: Subject) -> list[str]:
     calls = subject.calls(_ZONES)
     if not calls:
         return []
-    excluded = set(texts(calls[0].args.get("excludeZoneIds") or []))
+    excluded = set(strings_in(calls[0].args.get("excludeZoneIds") or []))
     found = subject.aws.call(
         "ec2", "describe_availability_zones", Filters=[{"Name": "opt-in-status", "Values": ["opt-in-not-required"]}]
     )["AvailabilityZones"]

@@ -4,7 +4,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from preview.graph import listed
+from preview.graph import as_list
 
 from ..model import Fault, check
 from ..subject import Subject
@@ -27,7 +27,7 @@ def _subnets(subject: Subject) -> dict[str, str]:
     return {
         str(subnet): f"network.{name}"
         for name in ("privateSubnetIds", "publicSubnetIds")
-        for subnet in listed(subject.setting(f"aws.network.{name}"))
+        for subnet in as_list(subject.setting(f"aws.network.{name}"))
     }
 
 

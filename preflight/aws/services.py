@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from preview.graph import listed, texts
+from preview.graph import as_list, strings_in
 
 from ..errors import Unchecked
 from ..model import Fault, check
@@ -117,8 +117,8 @@ def _key_users(subject: Subject) -> dict[str, str]:
 
 def _principals(policy: Any) -> set[str]:
     """The principals of the statements that allow; a role named in a condition counts as well."""
-    statements = [one for one in listed(policy.get("Statement")) if one.get("Effect") == "Allow"]
-    return {text for one in statements for part in ("Principal", "Condition") for text in texts(one.get(part))}
+    statements = [one for one in as_list(policy.get("Statement")) if one.get("Effect") == "Allow"]
+    return {text for one in statements for part in ("Principal", "Condition") for text in strings_in(one.get(part))}
 
 
 @check("aws names", types=(_LOG_GROUP, _SERVER))

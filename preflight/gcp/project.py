@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from preview.graph import dig, texts
+from preview.graph import strings_in, value_at
 
 from ..errors import Unchecked
 from ..model import Check, Fault, check
@@ -139,7 +139,7 @@ def _boolean_constraint(
     when: Callable[[Subject], bool] = lambda _: True,
 ) -> Check:
     def function(subject: Subject) -> str | list[Fault]:
-        enforced = dig(_policy(subject, constraint), "booleanPolicy", "enforced")
+        enforced = value_at(_policy(subject, constraint), "booleanPolicy", "enforced")
         return [Fault(f"{constraint} is enforced: {problem}", remedy)] if enforced else "not enforced"
 
     function.__doc__ = sentence
@@ -148,11 +148,13 @@ def _boolean_constraint(
 
 def _default_network(subject: Subject) -> bool:
     """Whether the instances are in the project's network `default`."""
-    return any(not dig(version.inputs, "network", "name") for version in subject.created(_FLEX))
+    return any(not value_at(version.inputs, "network", "name") for version in subject.created(_FLEX))
 
 
 def _external(subject: Subject) -> bool:
-    return any(dig(version.inputs, "network", "instanceIpMode") != "INTERNAL" for version in subject.created(_FLEX))
+    return any(
+        value_at(version.inputs, "network", "instanceIpMode") != "INTERNAL" for version in subject.created(_FLEX)
+    )
 
 
 @check(
@@ -164,9 +166,9 @@ def _external(subject: Subject) -> bool:
 def external_addresses(subject: Subject) -> str | list[Fault]:
     """The organization policy compute.vmExternalIpAccess lets instances have external addresses."""
     policy = _policy(subject, "compute.vmExternalIpAccess")
-    denied = dig(policy, "listPolicy", "allValues") == "DENY"
+    denied = value_at(policy, "listPolicy", "allValues") == "DENY"
     # Values are single instances, which App Engine's are not.
-    if denied or dig(policy, "listPolicy", "allowedValues"):
+    if denied or value_at(policy, "listPolicy", "allowedValues"):
         return [
             Fault(
                 "compute.vmExternalIpAccess forbids the external addresses of App Engine's instances",
@@ -186,8 +188,8 @@ _MEMBER_TYPES = (
 def allowed_members(subject: Subject) -> str | list[Fault]:
     """The organization policy iam.allowedPolicyMemberDomains admits the members of other domains, if there are any."""
     policy = _policy(subject, "iam.allowedPolicyMemberDomains")
-    allowed = dig(policy, "listPolicy", "allowedValues")
-    if not allowed and dig(policy, "listPolicy", "allValues") != "DENY":
+    allowed = value_at(policy, "listPolicy", "allowedValues")
+    if not allowed and value_at(policy, "listPolicy", "allValues") != "DENY":
         return "every domain"
     members = {str(one.inputs["member"]) for one in subject.created(*_MEMBER_TYPES)}
     domains = sorted({re.sub(r".*[:@]", "", name) for name in members if re.match(r"(user|group|domain):", name)})
@@ -198,7 +200,7 @@ def allowed_members(subject: Subject) -> str | list[Fault]:
     # The search needs no permission, and finds the organizations that the deployer may get.
     organizations = subject.gcp.get(url, "").get("organizations", [])
     customers = {str(one["displayName"]): str(one.get("directoryCustomerId")) for one in organizations}
-    admitted = {text.removeprefix("is:") for text in texts(allowed or [])}
+    admitted = {text.removeprefix("is:") for text in strings_in(allowed or [])}
     # Accounts of gmail.com are in no organization.
     refused = [name for name in domains if name == "gmail.com" or customers.get(name, "?") not in {*admitted, "?"}]
     if refused:
@@ -221,7 +223,7 @@ def allowed_members(subject: Subject) -> str | list[Fault]:
 @check("gcp policy storage.uniformBucketLevelAccess", types=(_BUCKET,))
 def uniform_access(subject: Subject) -> str | list[Fault]:
     """Every bucket has uniform access, if the organization policy storage.uniformBucketLevelAccess demands it."""
-    if not dig(_policy(subject, "storage.uniformBucketLevelAccess"), "booleanPolicy", "enforced"):
+    if not value_at(_policy(subject, "storage.uniformBucketLevelAccess"), "booleanPolicy", "enforced"):
         return "not enforced"
     return [
         Fault(f"the bucket {bucket.name} has no uniform access", "set uniform_bucket_level_access on the bucket")
@@ -254,7 +256,7 @@ POLICIES = (
         "set database.privateIp: true",
         "The organization policy sql.restrictPublicIp is off, if the database has a public address.",
         when=lambda subject: any(
-            dig(one.inputs, "settings", "ipConfiguration", "ipv4Enabled") for one in subject.created(_DATABASE)
+            value_at(one.inputs, "settings", "ipConfiguration", "ipv4Enabled") for one in subject.created(_DATABASE)
         ),
     ),
     uniform_access,
@@ -288,7 +290,7 @@ def _needed(subject: Subject) -> dict[str, int]:
     """Compute Engine's quotas for the least number of instances, twice: the old and the new ones of a rollout."""
     cores = instances = 0
     for version in subject.missing(_FLEX):
-        least = int(dig(version.inputs, "automaticScaling", "minTotalInstances") or 2)
+        least = int(value_at(version.inputs, "automaticScaling", "minTotalInstances") or 2)
         instances += 2 * least
-        cores += 2 * least * int(dig(version.inputs, "resources", "cpu") or 1)
+        cores += 2 * least * int(value_at(version.inputs, "resources", "cpu") or 1)
     return {"CPUS": cores, "IN_USE_ADDRESSES": instances if _external(subject) else 0}

@@ -8,7 +8,7 @@ import urllib.parse
 import requests
 
 from components.gcp import regions
-from preview.graph import dig
+from preview.graph import value_at
 
 from ..errors import Unchecked
 from ..model import Fault, check
@@ -82,7 +82,7 @@ def location(subject: Subject) -> str | list[Fault]:
     flexible = {
         str(one["locationId"])
         for one in found.get("locations", [])
-        if dig(one, "metadata", "flexibleEnvironmentAvailable")
+        if value_at(one, "metadata", "flexibleEnvironmentAvailable")
     }
     faults = [
         Fault(
@@ -144,7 +144,7 @@ def sql_tier(subject: Subject) -> str | list[Fault]:
     faults: list[Fault] = []
     shown: list[str] = []
     for database in subject.created(_DATABASE):
-        tier, where = str(dig(database.inputs, "settings", "tier")), str(database.inputs["region"])
+        tier, where = str(value_at(database.inputs, "settings", "tier")), str(database.inputs["region"])
         shown.append(tier)
         everywhere = set[str]().union(*offered.values())
         if where not in everywhere:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ..cloud import Edge, Node
-from ..graph import Graph, Resource, dig, listed, texts
+from ..graph import Graph, Resource, as_list, strings_in, value_at
 from ..names import ResourceNames
 from . import security_groups
 from .exposure import LISTENER, LOAD_BALANCER, SERVICE, VPC_ENDPOINT, WAF_ASSOCIATION, peer
@@ -57,7 +57,7 @@ def _clients(graph: Graph) -> Iterator[Edge]:
     for load_balancer in graph.of(LOAD_BALANCER):
         any_address = "the VPC and connected networks" if load_balancer.inputs.get("internal") else "the internet"
         for rule in security_groups.rules(graph):
-            attached = rule.group in texts(load_balancer.inputs)
+            attached = rule.group in strings_in(load_balancer.inputs)
             if rule.inbound and attached and not rule.peer.startswith("sg-"):
                 yield peer(graph, rule, any_address), load_balancer, rule.ports
 
@@ -69,11 +69,11 @@ def _load_balancers(graph: Graph, names: ResourceNames) -> Iterator[Edge]:
     for listener in graph.of(LISTENER):
         load_balancer = names.resource(listener.inputs.get("loadBalancerArn"))
         for service in graph.of(SERVICE):
-            for target in listed(service.inputs.get("loadBalancers")):
-                if target.get("targetGroupArn") in texts(listener.inputs):
+            for target in as_list(service.inputs.get("loadBalancers")):
+                if target.get("targetGroupArn") in strings_in(listener.inputs):
                     yield load_balancer, service, str(target.get("containerPort", ""))
     for load_balancer in graph.of(LOAD_BALANCER):
-        yield load_balancer, names.resource(dig(load_balancer.inputs, "accessLogs", "bucket")), "access logs"
+        yield load_balancer, names.resource(value_at(load_balancer.inputs, "accessLogs", "bucket")), "access logs"
 
 
 def _security_groups(graph: Graph) -> Iterator[Edge]:
@@ -105,7 +105,7 @@ def _monitoring(graph: Graph, names: ResourceNames) -> Iterator[Edge]:
         log = next((log for log in graph.of(_LOG_GROUP) if log.urn in metric_filter.dependencies), None)
         yield from ((log, alarm, "metrics") for alarm in graph.of(_ALARM))
     for alarm in graph.of(_ALARM):
-        yield from ((alarm, names.resource(action), "") for action in listed(alarm.inputs.get("alarmActions")))
+        yield from ((alarm, names.resource(action), "") for action in as_list(alarm.inputs.get("alarmActions")))
     for subscription in graph.of(_SUBSCRIPTION):
         inputs = subscription.inputs
         yield names.resource(inputs.get("topic")), str(inputs.get("endpoint")), str(inputs.get("protocol"))

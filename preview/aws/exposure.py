@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..cloud import Egress, Exposure, Ingress, PolicyGrant
-from ..graph import Graph, Resource, dig, listed
+from ..graph import Graph, Resource, as_list, value_at
 from ..names import ResourceNames
 from . import policies, security_groups
 
@@ -51,7 +51,7 @@ def _through(
 ) -> Iterator[Ingress]:
     """The paths through a load balancer: the sources that its security groups allow, and its listeners' actions."""
     any_address = _CONNECTED if load_balancer.inputs.get("internal") else "the internet"
-    groups = listed(load_balancer.inputs.get("securityGroups"))
+    groups = as_list(load_balancer.inputs.get("securityGroups"))
     has_waf = any(
         names.resource(association.inputs.get("resourceArn")) is load_balancer
         for association in graph.of(WAF_ASSOCIATION)
@@ -78,9 +78,9 @@ def _listener_rules(
         if names.resource(listener_rule.inputs.get("listenerArn")) is listener
     ]
     for rule in sorted(rules, key=lambda listener_rule: int(listener_rule.inputs.get("priority", 0))):
-        requests = " and ".join(_condition(condition) for condition in listed(rule.inputs.get("conditions")))
-        yield requests, *_target(graph, names, listed(rule.inputs.get("actions")), load_balancer)
-    actions = listed(listener.inputs.get("defaultActions"))
+        requests = " and ".join(_condition(condition) for condition in as_list(rule.inputs.get("conditions")))
+        yield requests, *_target(graph, names, as_list(rule.inputs.get("actions")), load_balancer)
+    actions = as_list(listener.inputs.get("defaultActions"))
     yield "all others" if rules else "all", *_target(graph, names, actions, load_balancer)
 
 
@@ -114,8 +114,8 @@ def _target(
 
 
 def _oidc(action: Mapping[str, Any]) -> str:
-    issuer = urlsplit(str(dig(action, "authenticateOidc", "issuer"))).hostname
-    otherwise = dig(action, "authenticateOidc", "onUnauthenticatedRequest") or "authenticate"
+    issuer = urlsplit(str(value_at(action, "authenticateOidc", "issuer"))).hostname
+    otherwise = value_at(action, "authenticateOidc", "onUnauthenticatedRequest") or "authenticate"
     return f"OIDC sign-in at {issuer} ({_UNAUTHENTICATED[otherwise]})"
 
 
@@ -124,7 +124,7 @@ def _services(graph: Graph, names: ResourceNames, target_group: Any) -> list[Res
     return [
         service
         for service in graph.of(SERVICE)
-        if any(target.get("targetGroupArn") == target_group for target in listed(service.inputs.get("loadBalancers")))
+        if any(target.get("targetGroupArn") == target_group for target in as_list(service.inputs.get("loadBalancers")))
     ] or [found for found in [names.resource(target_group)] if found is not None]
 
 
@@ -144,7 +144,9 @@ def _proxy_authentication(graph: Graph, service: Resource, *, signed_in: bool) -
     task = ResourceNames(graph).resource(service.inputs.get("taskDefinition"))
     containers: Any = json.loads(task.inputs["containerDefinitions"]) if task is not None else []
     variables = {
-        dig(variable, "name") for container in listed(containers) for variable in listed(dig(container, "environment"))
+        value_at(variable, "name")
+        for container in as_list(containers)
+        for variable in as_list(value_at(container, "environment"))
     }
     if signed_in and _OIDC in variables:
         return "role"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..graph import Graph, Resource, texts
+from ..graph import Graph, Resource, strings_in
 from . import policies
 
 ROLE = "aws:iam/role:Role"
@@ -64,7 +64,7 @@ def _used_by(graph: Graph, role: Resource) -> Iterator[Resource]:
     for resource in graph.resources:
         if resource.type == _PROFILE and resource.inputs.get("role") in _references(role):
             yield from (user for user in graph.resources if resource.urn in _instance_profiles(user))
-        elif not resource.type.startswith("aws:iam/") and arn in texts(resource.inputs) and resource.custom:
+        elif not resource.type.startswith("aws:iam/") and arn in strings_in(resource.inputs) and resource.custom:
             yield resource
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ..graph import Graph, Resource, texts
+from ..graph import Graph, Resource, strings_in
 
 _ANY_ADDRESS = "0.0.0.0/0"
 _GROUP = "aws:ec2/securityGroup:SecurityGroup"
@@ -71,5 +71,5 @@ def members(graph: Graph, group: str) -> list[Resource]:
     return [
         resource
         for resource in graph.resources
-        if resource.custom and resource.type not in own and group in texts(resource.inputs)
+        if resource.custom and resource.type not in own and group in strings_in(resource.inputs)
     ]

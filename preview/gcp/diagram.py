@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ..cloud import Edge, Node
-from ..graph import Graph, Resource, listed, texts
+from ..graph import Graph, Resource, as_list, strings_in
 from .exposure import database_port
 from .iam_bindings import IAP_ACCESS, bindings, service_of, users
 from .resource_types import (
@@ -88,14 +88,14 @@ def _monitoring(graph: Graph) -> Iterator[Edge]:
         yield from ((database, alert, "metrics") for alert in graph.of(ALERT) if _filters_on(alert, name))
     for alert in graph.of(ALERT):
         for channel in graph.of(CHANNEL):
-            if channel.outputs.get("name") in listed(alert.inputs.get("notificationChannels")):
+            if channel.outputs.get("name") in as_list(alert.inputs.get("notificationChannels")):
                 address = channel.inputs.get("labels", {}).get("email_address")
                 yield alert, str(address or channel.name), str(channel.inputs.get("type"))
 
 
 def _filters_on(resource: Resource, name: str) -> bool:
     """Whether a filter compares with a quoted text that ends in this name."""
-    return any(f'{name}"' in text for text in texts(resource.inputs))
+    return any(f'{name}"' in text for text in strings_in(resource.inputs))
 
 
 def _destinations(graph: Graph, sink: Resource) -> list[Resource]:

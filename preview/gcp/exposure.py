@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from ..cloud import Egress, Exposure, Ingress, MlflowRoleBinding
-from ..graph import Graph, Resource, dig
+from ..graph import Graph, Resource, value_at
 from ..names import ResourceNames
 from . import firewall_rules
 from .iam_bindings import IAP_ACCESS, PUBLIC, Binding, bindings, display_member, service_of
@@ -49,7 +49,7 @@ def _iap(graph: Graph) -> str | None:
     """The authentication of Identity-Aware Proxy; None where it is off."""
     for application in graph.of(APPLICATION):
         if not application.read:
-            return "IAP sign-in" if dig(application.inputs, "iap", "enabled") is True else None
+            return "IAP sign-in" if value_at(application.inputs, "iap", "enabled") is True else None
     return "IAP sign-in (if enabled)"
 
 
@@ -75,7 +75,7 @@ def _role(version: Resource) -> str:
 
 def _variable(version: Resource, name: str) -> str:
     """The value of an environment variable of a version's container."""
-    return str(dig(version.inputs, "envVariables", name) or "")
+    return str(value_at(version.inputs, "envVariables", name) or "")
 
 
 def _assertion(version: Resource) -> str:
@@ -86,12 +86,12 @@ def _default_networks(graph: Graph) -> Iterator[Ingress]:
     """Requests that reach an instance in its network, and so do not pass Identity-Aware Proxy."""
     for version in graph.of(FLEXIBLE):
         if firewall_rules.vpc(graph, version) is None:
-            network = dig(version.inputs, "network", "name") or "default"
+            network = value_at(version.inputs, "network", "name") or "default"
             yield from _instances(version, f"Google's health checks, sources that VPC {network} allows", "all")
 
 
 def _instances(version: Resource, source: str, port: str) -> Iterator[Ingress]:
-    paths = [str(dig(version.inputs, check, "path") or "") for check in ("livenessCheck", "readinessCheck")]
+    paths = [str(value_at(version.inputs, check, "path") or "") for check in ("livenessCheck", "readinessCheck")]
     health = ", ".join(path for path in paths if path)
     assertion = _assertion(version)
     if assertion and health:
@@ -113,17 +113,17 @@ def _firewalls(graph: Graph) -> Iterator[Ingress]:
 def _databases(graph: Graph, found: Sequence[Binding]) -> Iterator[Ingress]:
     names = ResourceNames(graph)
     for database in graph.of(DATABASE):
-        ip = dig(database.inputs, "settings", "ipConfiguration")
-        if dig(ip, "ipv4Enabled") is not False:
+        ip = value_at(database.inputs, "settings", "ipConfiguration")
+        if value_at(ip, "ipv4Enabled") is not False:
             clients = dict.fromkeys(
                 display_member(graph, binding.member) for binding in found if binding.role == "roles/cloudsql.client"
             )
             certificate = f"Cloud SQL client certificate (cloudsql.client: {', '.join(clients) or 'no member'})"
             port = f"{_CONNECTOR_PORT} TLS"
             yield Ingress(_INTERNET, database.name, port, "", f"{certificate}, then {_login(graph, database)}")
-        network = dig(ip, "privateNetwork")
+        network = value_at(ip, "privateNetwork")
         if network:
-            encrypted = dig(ip, "sslMode") == "ENCRYPTED_ONLY"
+            encrypted = value_at(ip, "sslMode") == "ENCRYPTED_ONLY"
             password = f"{_login(graph, database)}{' over TLS' if encrypted else ', TLS optional'}"
             source = f"VPC {names.display(network).rpartition('/')[2]}"
             yield Ingress(source, database.name, _MYSQL_PORT, "", password)
@@ -156,7 +156,7 @@ def _egress(graph: Graph) -> Iterator[Egress]:
             port = database_port(version, database)
             if port:
                 yield Egress(version.name, database.name, port)
-        internal = dig(version.inputs, "network", "instanceIpMode") == "INTERNAL"
+        internal = value_at(version.inputs, "network", "instanceIpMode") == "INTERNAL"
         yield Egress(version.name, "any address with a route" if internal else "any address", "all")
 
 
@@ -164,7 +164,7 @@ def database_port(version: Resource, database: Resource) -> str:
     """Return the port on which a version connects to a database; an empty string if it does not."""
     return (
         _CONNECTOR_PORT
-        if str(database.outputs.get("connectionName")) in str(dig(version.inputs, "envVariables"))
+        if str(database.outputs.get("connectionName")) in str(value_at(version.inputs, "envVariables"))
         else ""
     )
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ..graph import Graph, Resource, dig, listed
+from ..graph import Graph, Resource, as_list, value_at
 from ..names import ResourceNames
 from .resource_types import FIREWALL, FLEXIBLE, NETWORK
 
@@ -26,11 +26,11 @@ def rules(graph: Graph) -> list[Rule]:
     return [
         Rule(
             network=str(firewall.inputs.get("network")),
-            sources=_sources([str(source) for source in listed(firewall.inputs.get("sourceRanges"))]),
+            sources=_sources([str(source) for source in as_list(firewall.inputs.get("sourceRanges"))]),
             ports=_ports(allowed),
         )
         for firewall in graph.of(FIREWALL)
-        for allowed in listed(firewall.inputs.get("allows"))
+        for allowed in as_list(firewall.inputs.get("allows"))
     ]
 
 
@@ -44,7 +44,7 @@ def _sources(ranges: list[str]) -> str:
 
 def _ports(allowed: Any) -> str:
     # A rule without ports applies to all ports: https://cloud.google.com/firewall/docs/firewalls#protocols_and_ports
-    protocol, ports = str(dig(allowed, "protocol")), ", ".join(map(str, listed(dig(allowed, "ports"))))
+    protocol, ports = str(value_at(allowed, "protocol")), ", ".join(map(str, as_list(value_at(allowed, "ports"))))
     if not ports:
         return "all" if protocol == "all" else f"all {protocol}"
     return ports if protocol == "tcp" else f"{ports} {protocol}"
@@ -52,7 +52,7 @@ def _ports(allowed: Any) -> str:
 
 def vpc(graph: Graph, version: Resource) -> Resource | None:
     """Return the network of this stack that a version's instances are in."""
-    name = dig(version.inputs, "network", "name")
+    name = value_at(version.inputs, "network", "name")
     return next(
         (network for network in graph.of(NETWORK) if name is not None and network.outputs.get("name") == name), None
     )

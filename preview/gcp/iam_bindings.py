@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ..graph import Graph, Resource, dig
+from ..graph import Graph, Resource, value_at
 from ..names import ResourceNames
 from .resource_types import ACCOUNT, FLEXIBLE, STANDARD
 
@@ -40,7 +40,10 @@ def bindings(graph: Graph) -> list[Binding]:
 
 def _binding(graph: Graph, names: ResourceNames, iam_member: Resource, module: str, target_type: str) -> Binding:
     resource, target = _target(graph, names, iam_member, module, target_type)
-    title, expression = dig(iam_member.inputs, "condition", "title"), dig(iam_member.inputs, "condition", "expression")
+    title, expression = (
+        value_at(iam_member.inputs, "condition", "title"),
+        value_at(iam_member.inputs, "condition", "expression"),
+    )
     return Binding(
         member=str(iam_member.inputs["member"]),
         role=str(iam_member.inputs["role"]),

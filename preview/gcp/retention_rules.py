@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..graph import Resource, dig
+from ..graph import Resource, value_at
 from ..retention_rules import (
     DISABLE_PROTECTION,
     Retention,
@@ -94,16 +94,16 @@ def retentions(resource: Resource) -> Iterator[Retention]:
 
 
 def _final_backup(database: Resource) -> Iterator[Retention]:
-    final = dig(database.inputs, "settings", "finalBackupConfig")
-    if dig(final, "enabled") is True:
-        days = dig(final, "retentionDays")
+    final = value_at(database.inputs, "settings", "finalBackupConfig")
+    if value_at(final, "enabled") is True:
+        days = value_at(final, "retentionDays")
         reason = f"leaves a final backup{f' for {days} days' if days else ''}"
         yield Retention(database, False, reason, _DELETE_BACKUPS)
 
 
 def _soft_delete(bucket: Resource) -> Iterator[Retention]:
     """https://cloud.google.com/storage/docs/soft-delete applies to a bucket and its objects."""
-    seconds = dig(bucket.inputs, "softDeletePolicy", "retentionDurationSeconds")
+    seconds = value_at(bucket.inputs, "softDeletePolicy", "retentionDurationSeconds")
     days = (_SOFT_DELETE if seconds is None else int(seconds)) // _DAY
     if days:
         yield Retention(bucket, False, f"can be restored, and is billed, for {days} days", "wait")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from preview.graph import Graph, listed
+from preview.graph import Graph, as_list
 from proxy_app.auth import ROLES
 from proxy_app.settings import Settings
 
@@ -38,14 +38,14 @@ def instances(kind: str) -> Callable[[Graph], int]:
 
 
 def gigabytes(graph: Graph) -> int:
-    disks = listed(only(graph, "aws:ec2/launchTemplate:LaunchTemplate")["blockDeviceMappings"])
+    disks = as_list(only(graph, "aws:ec2/launchTemplate:LaunchTemplate")["blockDeviceMappings"])
     assert {disk["ebs"]["volumeType"] for disk in disks} == {"gp3"}
     return tasks(graph) * sum(int(disk["ebs"]["volumeSize"]) for disk in disks)
 
 
 def endpoints_in_zones(graph: Graph) -> int:
     found = [endpoint.inputs for endpoint in graph.of("aws:ec2/vpcEndpoint:VpcEndpoint")]
-    return sum(len(listed(inputs["subnetIds"])) for inputs in found if inputs["vpcEndpointType"] == "Interface")
+    return sum(len(as_list(inputs["subnetIds"])) for inputs in found if inputs["vpcEndpointType"] == "Interface")
 
 
 def metrics(graph: Graph) -> int:
@@ -86,7 +86,7 @@ COUNTS: Mapping[str, Callable[[Graph], int]] = {
     "scaling alarm, created by AWS": scaling_alarms,
     "dashboard": kinds("aws:cloudwatch/dashboard:Dashboard"),
     "web ACL (WAF)": kinds("aws:wafv2/webAcl:WebAcl"),
-    "web ACL rule": lambda graph: sum(len(listed(acl.inputs["rules"])) for acl in graph.of("aws:wafv2/webAcl:WebAcl")),
+    "web ACL rule": lambda graph: sum(len(as_list(acl.inputs["rules"])) for acl in graph.of("aws:wafv2/webAcl:WebAcl")),
 }
 # Resource types without a fixed price.
 FREE = re.compile(

@@ -144,13 +144,13 @@ ALB_FIXTURES = alb, alb_host, fake_upstream, start_sso, alb_proxy
 
 
 @pytest.fixture
-def iap_double() -> Iap:
+def fake_iap() -> Iap:
     return Iap()
 
 
 @pytest_asyncio.fixture(name="host")
-async def iap_host(iap_double: Iap, authority: Authority) -> AsyncGenerator[iaps.KeyHost]:
-    async with strict(iaps.KeyHost.running(iap_double, authority)) as host:
+async def iap_host(fake_iap: Iap, authority: Authority) -> AsyncGenerator[iaps.KeyHost]:
+    async with strict(iaps.KeyHost.running(fake_iap, authority)) as host:
         yield host
 
 
@@ -167,4 +167,4 @@ async def iap_proxy(start_iap: StartSso) -> RunningProxy:
     return await start_iap()
 
 
-IAP_FIXTURES = iap_double, iap_host, fake_upstream, start_iap, iap_proxy
+IAP_FIXTURES = fake_iap, iap_host, fake_upstream, start_iap, iap_proxy

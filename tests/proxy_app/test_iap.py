@@ -25,7 +25,7 @@ from . import sso_fixtures
 from .sso_fixtures import Clock
 from .sso_fixtures import assert_rejected_by_iap as assert_rejected
 
-iap_double, host, fake_upstream, start_iap, proxy = sso_fixtures.IAP_FIXTURES
+fake_iap, host, fake_upstream, start_iap, proxy = sso_fixtures.IAP_FIXTURES
 send = sso_fixtures.IAP.send
 
 OTHER_PROJECT_NUMBER = AUDIENCE.replace("123456789012", "123456789013")
@@ -68,22 +68,22 @@ INVALID_ASSERTIONS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("kind", INVALID_ASSERTIONS)
 async def test_signed_assertion_with_invalid_header_or_claims_is_rejected(
-    proxy: RunningProxy, iap_double: Iap, fake_upstream: FakeUpstream, kind: str
+    proxy: RunningProxy, fake_iap: Iap, fake_upstream: FakeUpstream, kind: str
 ) -> None:
     """IAP signs the assertions of all Google Cloud projects with the same keys."""
     changes, reason = INVALID_ASSERTIONS[kind]
-    await assert_rejected(proxy, iap_double.assertion(ROOT, **changes), reason)
+    await assert_rejected(proxy, fake_iap.assertion(ROOT, **changes), reason)
     assert fake_upstream.requests == []
 
 
 async def test_times_are_checked_with_30_seconds_of_leeway(
-    host: KeyHost, authority: Authority, iap_double: Iap, monkeypatch: pytest.MonkeyPatch
+    host: KeyHost, authority: Authority, fake_iap: Iap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
     clock.set_for_jwt(monkeypatch)
-    iap_double.clock = lambda: 2e9
+    fake_iap.clock = lambda: 2e9
     authenticator = IapAuthenticator(Settings.build(doubles.settings(host, authority)))
-    assertion = iap_double.assertion()
+    assertion = fake_iap.assertion()
 
     async def outcome(seconds: float) -> str:
         clock.now = 2e9 + seconds
@@ -100,16 +100,16 @@ async def test_times_are_checked_with_30_seconds_of_leeway(
     )
 
 
-async def test_unsigned_assertion_is_rejected(proxy: RunningProxy, iap_double: Iap) -> None:
+async def test_unsigned_assertion_is_rejected(proxy: RunningProxy, fake_iap: Iap) -> None:
     for algorithm in ("none", "None", "NONE", ""):
-        unsigned = iap_double.assertion(ROOT, header={"alg": algorithm}, sign=lambda _: b"")
+        unsigned = fake_iap.assertion(ROOT, header={"alg": algorithm}, sign=lambda _: b"")
         await assert_rejected(proxy, unsigned, "it is malformed")
         await assert_rejected(proxy, unsigned.rstrip("."), "it is malformed")
-        await assert_rejected(proxy, iap_double.assertion(ROOT, header={"alg": algorithm}), "its alg is not ES256")
+        await assert_rejected(proxy, fake_iap.assertion(ROOT, header={"alg": algorithm}), "its alg is not ES256")
 
 
-async def test_hmac_signature_with_the_public_key_as_secret_is_rejected(proxy: RunningProxy, iap_double: Iap) -> None:
-    public = iap_double.keys[iap_double.key_id].public_key()
+async def test_hmac_signature_with_the_public_key_as_secret_is_rejected(proxy: RunningProxy, fake_iap: Iap) -> None:
+    public = fake_iap.keys[fake_iap.key_id].public_key()
     pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     for secret in (pem, pem.strip(), base64.b64decode(b"".join(pem.splitlines()[1:-1]))):
 
@@ -117,47 +117,45 @@ async def test_hmac_signature_with_the_public_key_as_secret_is_rejected(proxy: R
             return hmac.new(secret, data, hashlib.sha512).digest()  # as long as an ES256 signature
 
         await assert_rejected(
-            proxy, iap_double.assertion(ROOT, header={"alg": "HS512"}, sign=sign), "its alg is not ES256"
+            proxy, fake_iap.assertion(ROOT, header={"alg": "HS512"}, sign=sign), "its alg is not ES256"
         )
-        await assert_rejected(proxy, iap_double.assertion(ROOT, sign=sign), "its signature is invalid")
-        await assert_rejected(proxy, iap_double.assertion(ROOT, header={"alg": "HS256"}), "its alg is not ES256")
+        await assert_rejected(proxy, fake_iap.assertion(ROOT, sign=sign), "its signature is invalid")
+        await assert_rejected(proxy, fake_iap.assertion(ROOT, header={"alg": "HS256"}), "its alg is not ES256")
 
 
-async def test_signature_by_another_key_is_rejected(proxy: RunningProxy, iap_double: Iap) -> None:
-    first, second = iap_double.key_id, iap_double.rotate()
+async def test_signature_by_another_key_is_rejected(proxy: RunningProxy, fake_iap: Iap) -> None:
+    first, second = fake_iap.key_id, fake_iap.rotate()
     attacker = ec.generate_private_key(ec.SECP256R1())
     await assert_rejected(
-        proxy, iap_double.assertion(ROOT, sign=lambda data: es256(attacker, data)), "its signature is invalid"
+        proxy, fake_iap.assertion(ROOT, sign=lambda data: es256(attacker, data)), "its signature is invalid"
     )
-    await assert_rejected(proxy, iap_double.assertion(ROOT, header={"kid": first}), "its signature is invalid")
-    assert (await send(proxy, iap_double.assertion(header={"kid": second}))).status == 200
+    await assert_rejected(proxy, fake_iap.assertion(ROOT, header={"kid": first}), "its signature is invalid")
+    assert (await send(proxy, fake_iap.assertion(header={"kid": second}))).status == 200
     # Keys in the assertion's own header are ignored.
     own_keys = {"jwk": doubles.jwk(second, attacker), "jku": "https://evil.example/keys", "x5u": "https://evil.example"}
     await assert_rejected(
-        proxy, iap_double.assertion(ROOT, header=own_keys, sign=lambda data: es256(attacker, data)), "is invalid"
+        proxy, fake_iap.assertion(ROOT, header=own_keys, sign=lambda data: es256(attacker, data)), "is invalid"
     )
 
 
 @pytest.mark.parametrize("signature", [b"\0" * 64, b"\xff" * 64, b"\0" * 63 + b"\1"])
 async def test_signature_with_degenerate_r_and_s_is_rejected(
-    proxy: RunningProxy, iap_double: Iap, signature: bytes
+    proxy: RunningProxy, fake_iap: Iap, signature: bytes
 ) -> None:
-    await assert_rejected(proxy, iap_double.assertion(ROOT, sign=lambda _: signature), "its signature is invalid")
+    await assert_rejected(proxy, fake_iap.assertion(ROOT, sign=lambda _: signature), "its signature is invalid")
 
 
-async def test_claims_with_the_signature_of_another_assertion_are_rejected(
-    proxy: RunningProxy, iap_double: Iap
-) -> None:
-    viewer, admin = iap_double.assertion(BOB).split("."), iap_double.assertion(ROOT).split(".")
+async def test_claims_with_the_signature_of_another_assertion_are_rejected(proxy: RunningProxy, fake_iap: Iap) -> None:
+    viewer, admin = fake_iap.assertion(BOB).split("."), fake_iap.assertion(ROOT).split(".")
     await assert_rejected(proxy, ".".join([viewer[0], admin[1], viewer[2]]), "its signature is invalid")
     await assert_rejected(proxy, ".".join([viewer[0], viewer[1], admin[2]]), "its signature is invalid")
 
 
 async def test_assertion_with_one_changed_character_is_rejected(
-    host: KeyHost, authority: Authority, iap_double: Iap
+    host: KeyHost, authority: Authority, fake_iap: Iap
 ) -> None:
     authenticator = IapAuthenticator(Settings.build(doubles.settings(host, authority)))
-    assertion = iap_double.assertion()
+    assertion = fake_iap.assertion()
     assert await authenticator.authenticate(context({"x-goog-iap-jwt-assertion": assertion}))
     letters = string.ascii_letters + string.digits + "-_"
     # The last four bits of the last character encode nothing.
@@ -193,7 +191,7 @@ async def test_header_that_is_not_a_jwt_is_rejected(proxy: RunningProxy, asserti
 
 @pytest.mark.parametrize("claims", [b"[]", b"5", b'"root@elsewhere.example"', b"{", b'{"sub": "\xff"}', b"[" * 20_000])
 async def test_signed_claims_that_are_not_a_json_object_are_rejected(
-    proxy: RunningProxy, iap_double: Iap, claims: bytes
+    proxy: RunningProxy, fake_iap: Iap, claims: bytes
 ) -> None:
-    header = {"alg": "ES256", "typ": "JWT", "kid": iap_double.key_id}
-    await assert_rejected(proxy, compact(header, claims, iap_double.sign), "is invalid: its")
+    header = {"alg": "ES256", "typ": "JWT", "kid": fake_iap.key_id}
+    await assert_rejected(proxy, compact(header, claims, fake_iap.sign), "is invalid: its")

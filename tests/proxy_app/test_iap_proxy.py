@@ -19,7 +19,7 @@ from .conftest import StartProxy
 from .sso_fixtures import DELETE, StartSso
 
 EVE = {"email": "eve@elsewhere.example", "sub": "accounts.google.com:666"}
-iap_double, host, fake_upstream, start_iap, proxy = sso_fixtures.IAP_FIXTURES
+fake_iap, host, fake_upstream, start_iap, proxy = sso_fixtures.IAP_FIXTURES
 send, header = sso_fixtures.IAP.send, sso_fixtures.IAP.header
 
 
@@ -32,27 +32,27 @@ send, header = sso_fixtures.IAP.send, sso_fixtures.IAP.header
     ids=["bob", "ann", "job", "root"],
 )
 async def test_principal_has_the_role_of_the_rules(
-    proxy: RunningProxy, iap_double: Iap, fake_upstream: FakeUpstream, claims: dict[str, Any], role: str
+    proxy: RunningProxy, fake_iap: Iap, fake_upstream: FakeUpstream, claims: dict[str, Any], role: str
 ) -> None:
     required_roles = {("GET", READ): "viewer", ("POST", IDEMPOTENT_WRITE): "editor", ("POST", DELETE): "admin"}
     order = [known_role.label for known_role in ROLES]
     for (method, target), required in required_roles.items():
-        response = await send(proxy, iap_double.assertion(claims), method, target)
+        response = await send(proxy, fake_iap.assertion(claims), method, target)
         assert response.status == (200 if order.index(role) >= order.index(required) else 403), target
         assert (proxy.lines[-1]["principal"], proxy.lines[-1]["role"]) == (claims["email"], role)
     assert len(fake_upstream.requests) == order.index(role) + 1
 
 
-async def test_viewer_cannot_delete(proxy: RunningProxy, iap_double: Iap, fake_upstream: FakeUpstream) -> None:
+async def test_viewer_cannot_delete(proxy: RunningProxy, fake_iap: Iap, fake_upstream: FakeUpstream) -> None:
     for method, target in [("POST", DELETE), ("DELETE", ARTIFACT), ("POST", "/api/2.0/mlflow/experiments/delete")]:
-        response = await send(proxy, iap_double.assertion(BOB), method, target)
+        response = await send(proxy, fake_iap.assertion(BOB), method, target)
         assert response.error == (403, "PERMISSION_DENIED")
         assert response.message == "bob@example.org has the role viewer; this request requires admin."
     assert fake_upstream.requests == []
 
 
-async def test_prefix_of_the_email_claim_is_removed(proxy: RunningProxy, iap_double: Iap) -> None:
-    assert (await send(proxy, iap_double.assertion(ANN, email="accounts.google.com:ann@example.org"))).status == 200
+async def test_prefix_of_the_email_claim_is_removed(proxy: RunningProxy, fake_iap: Iap) -> None:
+    assert (await send(proxy, fake_iap.assertion(ANN, email="accounts.google.com:ann@example.org"))).status == 200
     assert (proxy.lines[-1]["principal"], proxy.lines[-1]["role"]) == ("ann@example.org", "editor")
 
 
@@ -78,11 +78,11 @@ async def test_prefix_of_the_email_claim_is_removed(proxy: RunningProxy, iap_dou
     ],
 )
 async def test_domain_rule_matches_hd_or_the_service_account_domain(
-    start_iap: StartSso, iap_double: Iap, claims: dict[str, Any], status: int
+    start_iap: StartSso, fake_iap: Iap, claims: dict[str, Any], status: int
 ) -> None:
     domains = ["example.org", "ml-jobs.iam.gserviceaccount.com", "developer.gserviceaccount.com", "kelvin.example"]
     proxy = await start_iap(role_rules=",".join(f"domain:{domain}=viewer" for domain in domains))
-    assert (await send(proxy, iap_double.assertion({**claims, "sub": EVE["sub"]}))).status == status
+    assert (await send(proxy, fake_iap.assertion({**claims, "sub": EVE["sub"]}))).status == status
 
 
 @pytest.mark.parametrize(
@@ -98,54 +98,54 @@ async def test_domain_rule_matches_hd_or_the_service_account_domain(
     ],
 )
 async def test_account_of_another_identity_provider_is_rejected(
-    proxy: RunningProxy, iap_double: Iap, subject: Any
+    proxy: RunningProxy, fake_iap: Iap, subject: Any
 ) -> None:
     """Google does not verify the e-mail addresses of such accounts."""
-    response = await send(proxy, iap_double.assertion(ROOT, sub=subject))
+    response = await send(proxy, fake_iap.assertion(ROOT, sub=subject))
     assert response.error == (403, "PERMISSION_DENIED")
     assert "an account that is not a Google account" in response.message
     assert proxy.lines[-1]["error"] == "no-role"
 
 
 async def test_rule_for_everyone_applies_to_accounts_of_other_identity_providers(
-    iap_double: Iap, start_iap: StartSso
+    fake_iap: Iap, start_iap: StartSso
 ) -> None:
     """Members of a workforce pool, for example. Their addresses are not verified, so other rules do not apply."""
     proxy = await start_iap(role_rules="*=viewer, email:root@example.org=admin, domain:example.org=editor")
     subject = "sts.google.com:AAFTZ.pool/subject"
     for claims in ({"sub": subject}, {**ROOT, "sub": subject}, {**ROOT, "sub": subject, "hd": "example.org"}):
-        assert (await send(proxy, iap_double.assertion(claims))).status == 200
+        assert (await send(proxy, fake_iap.assertion(claims))).status == 200
         assert (proxy.lines[-1]["principal"], proxy.lines[-1]["role"]) == (subject, "viewer")
-        assert (await send(proxy, iap_double.assertion(claims), "POST", IDEMPOTENT_WRITE)).status == 403
-    response = await send(proxy, iap_double.assertion({"sub": None}))
+        assert (await send(proxy, fake_iap.assertion(claims), "POST", IDEMPOTENT_WRITE)).status == 403
+    response = await send(proxy, fake_iap.assertion({"sub": None}))
     assert response.error == (403, "PERMISSION_DENIED")
 
 
 @pytest.mark.parametrize("email", [None, 5, "", "ann", "ann@example.org@example.org", ["ann@example.org"]])
-async def test_assertion_without_a_valid_email_has_no_role(proxy: RunningProxy, iap_double: Iap, email: Any) -> None:
-    response = await send(proxy, iap_double.assertion(ANN, email=email, hd="elsewhere.example"))
+async def test_assertion_without_a_valid_email_has_no_role(proxy: RunningProxy, fake_iap: Iap, email: Any) -> None:
+    response = await send(proxy, fake_iap.assertion(ANN, email=email, hd="elsewhere.example"))
     assert response.error == (403, "PERMISSION_DENIED")
     assert f"You are signed in as {ANN['sub']}, but no role rule" in response.message
 
 
 async def test_principal_that_no_rule_matches_gets_403(
-    proxy: RunningProxy, iap_double: Iap, fake_upstream: FakeUpstream
+    proxy: RunningProxy, fake_iap: Iap, fake_upstream: FakeUpstream
 ) -> None:
-    response = await send(proxy, iap_double.assertion(EVE))
+    response = await send(proxy, fake_iap.assertion(EVE))
     assert response.error == (403, "PERMISSION_DENIED")
     assert response.message.startswith("You are signed in as eve@elsewhere.example, but no role rule matches you.")
     assert fake_upstream.requests == []
 
 
 async def test_iap_headers_and_credentials_do_not_reach_the_upstream(
-    proxy: RunningProxy, iap_double: Iap, fake_upstream: FakeUpstream
+    proxy: RunningProxy, fake_iap: Iap, fake_upstream: FakeUpstream
 ) -> None:
     secret = [
         *("X-Goog-Authenticated-User-Email: accounts.google.com:secret-1", "X-Goog-Authenticated-User-Id: secret-2"),
         *("Cookie: GCP_IAP_UID=secret-3", "Authorization: Bearer secret-4", "Proxy-Authorization: Bearer secret-5"),
         *("X_Goog_Iap_Jwt_Assertion: secret-6", "X-Goog_Anything: secret-7"),
     ]
-    assertion = iap_double.assertion()
+    assertion = fake_iap.assertion()
     assert (await send(proxy, assertion, "GET", READ, *secret)).status == 200
     [received] = fake_upstream.requests
     assert b"goog" not in received.head.lower()
@@ -154,16 +154,16 @@ async def test_iap_headers_and_credentials_do_not_reach_the_upstream(
 
 
 async def test_assertions_are_neither_logged_nor_returned(
-    proxy: RunningProxy, iap_double: Iap, caplog: pytest.LogCaptureFixture
+    proxy: RunningProxy, fake_iap: Iap, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     assertions = [
-        iap_double.assertion(),
-        iap_double.assertion(lifetime=-999),
-        iap_double.assertion(aud="/projects/1/apps/other"),
-        iap_double.assertion(header={"kid": "0-0"}),
-        iap_double.assertion(sign=lambda _: b"x" * 64),
-        iap_double.assertion(EVE),
+        fake_iap.assertion(),
+        fake_iap.assertion(lifetime=-999),
+        fake_iap.assertion(aud="/projects/1/apps/other"),
+        fake_iap.assertion(header={"kid": "0-0"}),
+        fake_iap.assertion(sign=lambda _: b"x" * 64),
+        fake_iap.assertion(EVE),
     ]
     responses = [await send(proxy, assertion) for assertion in assertions]
     assert [response.status for response in responses] == [200, 401, 401, 401, 401, 403]
@@ -172,11 +172,11 @@ async def test_assertions_are_neither_logged_nor_returned(
         assert not [part for part in assertion.split(".") if part[:40] in output]
 
 
-async def test_assertion_over_the_header_limit_is_rejected(proxy: RunningProxy, iap_double: Iap) -> None:
-    longest = iap_double.assertion(filler="x" * 47_000)
+async def test_assertion_over_the_header_limit_is_rejected(proxy: RunningProxy, fake_iap: Iap) -> None:
+    longest = fake_iap.assertion(filler="x" * 47_000)
     assert 62_000 < len(longest) < 65_000
     assert (await send(proxy, longest)).status == 200
-    response = await send(proxy, iap_double.assertion(filler="x" * 52_000))
+    response = await send(proxy, fake_iap.assertion(filler="x" * 52_000))
     assert response.error == (400, "INVALID_PARAMETER_VALUE")
     assert "MLFLOW_PROXY_HEADER_LIMIT_BYTES" in response.message
 
@@ -223,7 +223,7 @@ async def test_health_checks_require_no_assertion(proxy: RunningProxy) -> None:
 
 
 async def test_health_path_is_answered_by_the_proxy_without_an_assertion(
-    proxy: RunningProxy, iap_double: Iap, fake_upstream: FakeUpstream
+    proxy: RunningProxy, fake_iap: Iap, fake_upstream: FakeUpstream
 ) -> None:
     """Monitors of MLflow request /health and expect MLflow's response."""
     response = await proxy.send(request("GET", "/health"))
@@ -233,7 +233,7 @@ async def test_health_path_is_answered_by_the_proxy_without_an_assertion(
         assert (await proxy.send(request(method, "/health", body=b"{}"))).status == 401
     assert (await proxy.send(request("GET", "/health", header("not-a-jwt")))).status == 401
     assert fake_upstream.connections == 0
-    forwarded = await send(proxy, iap_double.assertion(BOB), target="/health")
+    forwarded = await send(proxy, fake_iap.assertion(BOB), target="/health")
     assert (forwarded.status, len(fake_upstream.requests)) == (200, 1)
 
 
@@ -255,9 +255,9 @@ async def test_browser_without_an_assertion_gets_a_page_that_does_not_mention_to
 
 
 async def test_assertion_in_another_header_is_ignored(
-    proxy: RunningProxy, iap_double: Iap, fake_upstream: FakeUpstream
+    proxy: RunningProxy, fake_iap: Iap, fake_upstream: FakeUpstream
 ) -> None:
-    assertion = iap_double.assertion(ROOT)
+    assertion = fake_iap.assertion(ROOT)
     for name in (
         *(
             "X_Goog_Iap_Jwt_Assertion",
@@ -275,30 +275,30 @@ async def test_assertion_in_another_header_is_ignored(
     assert (await proxy.send(request("GET", READ, *unsigned))).status == 401
     # Beside a valid assertion they are ignored too.
     assert (
-        await send(proxy, iap_double.assertion(BOB), "POST", DELETE, f"X_Goog_Iap_Jwt_Assertion: {assertion}")
+        await send(proxy, fake_iap.assertion(BOB), "POST", DELETE, f"X_Goog_Iap_Jwt_Assertion: {assertion}")
     ).status == 403
     assert (proxy.lines[-1]["principal"], fake_upstream.requests) == ("bob@example.org", [])
 
 
-async def test_header_name_is_case_insensitive(proxy: RunningProxy, iap_double: Iap) -> None:
+async def test_header_name_is_case_insensitive(proxy: RunningProxy, fake_iap: Iap) -> None:
     for name in ("x-goog-iap-jwt-assertion", "X-GOOG-IAP-JWT-ASSERTION"):
-        assert (await proxy.send(request("GET", READ, f"{name}: {iap_double.assertion()}"))).status == 200
+        assert (await proxy.send(request("GET", READ, f"{name}: {fake_iap.assertion()}"))).status == 200
 
 
-async def test_repeated_header_is_rejected(proxy: RunningProxy, iap_double: Iap, fake_upstream: FakeUpstream) -> None:
+async def test_repeated_header_is_rejected(proxy: RunningProxy, fake_iap: Iap, fake_upstream: FakeUpstream) -> None:
     """It is unknown which of the two IAP added."""
     for first, second in ((ROOT, BOB), (BOB, ROOT), (BOB, BOB)):
-        response = await send(proxy, iap_double.assertion(first), "GET", READ, header(iap_double.assertion(second)))
+        response = await send(proxy, fake_iap.assertion(first), "GET", READ, header(fake_iap.assertion(second)))
         assert response.error == (401, "UNAUTHENTICATED")
         assert "it was sent twice" in response.message
-    assert (await send(proxy, f"{iap_double.assertion(ROOT)}, {iap_double.assertion(BOB)}")).status == 401
+    assert (await send(proxy, f"{fake_iap.assertion(ROOT)}, {fake_iap.assertion(BOB)}")).status == 401
     assert fake_upstream.requests == []
 
 
-async def test_proxy_token_is_ignored(proxy: RunningProxy, iap_double: Iap) -> None:
+async def test_proxy_token_is_ignored(proxy: RunningProxy, fake_iap: Iap) -> None:
     token = f"Authorization: Bearer {proxy.tokens.admin}"
     assert (await proxy.send(request("GET", READ, token))).status == 401
-    assert (await send(proxy, iap_double.assertion(BOB), "POST", DELETE, token)).status == 403
+    assert (await send(proxy, fake_iap.assertion(BOB), "POST", DELETE, token)).status == 403
     assert proxy.lines[-1]["principal"] == "bob@example.org"
 
 
@@ -307,21 +307,21 @@ async def test_proxy_token_is_ignored(proxy: RunningProxy, iap_double: Iap) -> N
 
 @pytest.mark.parametrize("header", ["Origin: https://evil.example", "Origin: null", "Sec-Fetch-Site: cross-site"])
 async def test_cross_site_write_is_rejected(
-    proxy: RunningProxy, iap_double: Iap, fake_upstream: FakeUpstream, header: str
+    proxy: RunningProxy, fake_iap: Iap, fake_upstream: FakeUpstream, header: str
 ) -> None:
     """Browsers send IAP's session cookie with requests from pages of any site."""
-    response = await send(proxy, iap_double.assertion(ROOT), "POST", IDEMPOTENT_WRITE, header)
+    response = await send(proxy, fake_iap.assertion(ROOT), "POST", IDEMPOTENT_WRITE, header)
     assert response.error == (403, "PERMISSION_DENIED")
     assert proxy.lines[-1]["error"] == "csrf"
     assert fake_upstream.requests == []
     assert (
-        await send(proxy, iap_double.assertion(ROOT), "POST", IDEMPOTENT_WRITE, "Origin: https://proxy")
+        await send(proxy, fake_iap.assertion(ROOT), "POST", IDEMPOTENT_WRITE, "Origin: https://proxy")
     ).status == 200
 
 
-async def test_home_page_is_mlflows(start_iap: StartSso, iap_double: Iap, fake_upstream: FakeUpstream) -> None:
+async def test_home_page_is_mlflows(start_iap: StartSso, fake_iap: Iap, fake_upstream: FakeUpstream) -> None:
     proxy = await start_iap()
-    assert (await send(proxy, iap_double.assertion(BOB), "GET", "/", "Accept: text/html")).status == 200
+    assert (await send(proxy, fake_iap.assertion(BOB), "GET", "/", "Accept: text/html")).status == 200
     assert [received.line for received in fake_upstream.requests] == ["GET / HTTP/1.1"]
 
 

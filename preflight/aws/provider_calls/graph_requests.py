@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from preview.graph import Graph, Resource, dig
+from preview.graph import Graph, Resource, value_at
 
 from . import compute, load_balancer, monitoring, network, storage
 from .rows import (
@@ -86,7 +86,7 @@ def iam_requests(graph: Graph, *, account: str, region: str, partition: str = "a
                 "type": resource.inputs.get("type"),
             }
             # A resource without tags is a part of one that has them.
-            tags = {"aws:ResourceTag/Project": str(dig(resource.inputs, "tags", "Project") or "mlflow")}
+            tags = {"aws:ResourceTag/Project": str(value_at(resource.inputs, "tags", "Project") or "mlflow")}
             for request in _requests(ROWS_BY_TYPE[resource.type], names, tags):
                 found.setdefault(request, f"{resource.type.rpartition(':')[2]} {resource.name}")
     for call in graph.calls:

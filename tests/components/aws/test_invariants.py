@@ -9,7 +9,7 @@ import pytest
 
 from preview import destroy
 from preview.aws import exposure, policies, security_groups
-from preview.graph import SECRET, Graph, Resource, dig, listed
+from preview.graph import SECRET, Graph, Resource, as_list, value_at
 
 from ..scenario import Scenario
 from .scenarios import KEY, SCENARIOS
@@ -61,7 +61,7 @@ def test_instances_and_tasks_get_no_public_address(scenario: Scenario) -> None:
             "false"
         ]
     for service in graph.of(exposure.SERVICE):
-        assert not dig(service.inputs, "networkConfiguration", "assignPublicIp")
+        assert not value_at(service.inputs, "networkConfiguration", "assignPublicIp")
 
 
 @every_stack
@@ -166,7 +166,7 @@ def test_every_log_has_a_retention(scenario: Scenario) -> None:
     log_lifecycles = [resource for resource in lifecycles if resource.name.endswith("-access-logs")]
     assert len(log_lifecycles) == len(graph.of(exposure.LOAD_BALANCER))
     for resource in log_lifecycles:
-        assert any(dig(rule, "expiration", "days") for rule in resource.inputs["rules"])
+        assert any(value_at(rule, "expiration", "days") for rule in resource.inputs["rules"])
 
 
 # -- secrets
@@ -193,9 +193,9 @@ def test_secret_values_are_secret_in_inputs_and_outputs(scenario: Scenario) -> N
 def test_oidc_client_secret_is_secret_in_every_listener_action() -> None:
     graph = stack("oidc")
     actions = [
-        dig(action, "authenticateOidc", "clientSecret")
+        value_at(action, "authenticateOidc", "clientSecret")
         for resource in [*graph.of(exposure.LISTENER), *graph.of(exposure.LISTENER_RULE)]
-        for action in [*listed(resource.inputs.get("defaultActions")), *listed(resource.inputs.get("actions"))]
+        for action in [*as_list(resource.inputs.get("defaultActions")), *as_list(resource.inputs.get("actions"))]
         if "authenticateOidc" in action
     ]
     assert actions == [SECRET] * 2
@@ -213,9 +213,9 @@ def class_of(resource: Resource) -> Any:
 def tags_of(resource: Resource) -> Mapping[str, str]:
     tags = resource.inputs.get("tags")
     if isinstance(tags, dict):
-        return {str(name): str(value) for name, value in dig(resource.inputs, "tags").items()}
+        return {str(name): str(value) for name, value in value_at(resource.inputs, "tags").items()}
     # An Auto Scaling group has a list of key and value; the tags of an image are strings.
-    return {dig(tag, "key"): dig(tag, "value") for tag in listed(tags) if dig(tag, "key")}
+    return {value_at(tag, "key"): value_at(tag, "value") for tag in as_list(tags) if value_at(tag, "key")}
 
 
 @every_stack

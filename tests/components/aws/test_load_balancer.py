@@ -13,7 +13,7 @@ from components.aws.load_balancer_settings import LoadBalancerSettings
 from components.aws.network import Network
 from components.aws.network_settings import NetworkSettings
 from components.aws.timing import Timing
-from preview.graph import SECRET, Graph, texts
+from preview.graph import SECRET, Graph, strings_in
 from preview.recorder import record
 
 from .helpers import KEY, TIMING, make_deployment, only, statements
@@ -270,9 +270,9 @@ def test_client_secret_is_secret_in_every_resource() -> None:
     assert not [
         candidate.name
         for candidate in graph.resources
-        if "client-secret" in set(texts([candidate.inputs, candidate.outputs]))
+        if "client-secret" in set(strings_in([candidate.inputs, candidate.outputs]))
     ]
-    names = {candidate.name for candidate in graph.resources if SECRET in set(texts(candidate.inputs))}
+    names = {candidate.name for candidate in graph.resources if SECRET in set(strings_in(candidate.inputs))}
     assert names == {"proxy-https", "proxy-ui-requests-rule"}
     for name in names:
         (resource,) = [candidate for candidate in graph.resources if candidate.name == name]

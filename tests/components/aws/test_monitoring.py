@@ -25,7 +25,7 @@ from components.aws.service import Service
 from components.aws.settings import MonitoringSettings
 from components.validation import SettingsError, validate_args
 from preview.aws.mock_outputs import arn
-from preview.graph import SECRET, Graph, Resource, texts
+from preview.graph import SECRET, Graph, Resource, strings_in
 from preview.recorder import record
 from proxy_app.access_log import AccessLog
 from proxy_app.auth import ROLES, Principal, Role
@@ -390,4 +390,6 @@ def test_dashboard_false_creates_no_dashboard() -> None:
 
 
 def test_monitoring_inputs_contain_no_secret() -> None:
-    assert not [resource.name for resource in monitoring_graph().resources if SECRET in set(texts(resource.inputs))]
+    assert not [
+        resource.name for resource in monitoring_graph().resources if SECRET in set(strings_in(resource.inputs))
+    ]

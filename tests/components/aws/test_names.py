@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 
 from components import AwsMlflowProxy
-from preview.graph import Graph, Resource, dig
+from preview.graph import Graph, Resource, value_at
 
 from ..scenario import run
 from .scenarios import SCENARIOS
@@ -155,8 +155,8 @@ NAME_PROPERTIES: Mapping[str, tuple[str, ...]] = {
 def _metrics(graph: Graph) -> list[tuple[str, str]]:
     return [
         (
-            str(dig(resource.inputs, "metricTransformation", "namespace")),
-            str(dig(resource.inputs, "metricTransformation", "name")),
+            str(value_at(resource.inputs, "metricTransformation", "namespace")),
+            str(value_at(resource.inputs, "metricTransformation", "name")),
         )
         for resource in graph.of("aws:cloudwatch/logMetricFilter:LogMetricFilter")
     ]

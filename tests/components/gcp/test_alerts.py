@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from components.gcp.data_settings import DatabaseSettings
 from components.gcp.log_bucket import service_log_filter
 from components.gcp.settings import AppSettings
-from preview.graph import texts
+from preview.graph import strings_in
 
 from .helpers import PROJECT, only
 from .monitoring_filter import METRICS, NUMERIC, aggregate, metric_of
@@ -238,7 +238,7 @@ def test_fixed_number_of_instances_has_no_alert() -> None:
 
 def test_filters_name_the_configured_service() -> None:
     graph = record_monitoring(app=AppSettings(service="default"))
-    strings = {text for resource in graph.resources for text in texts(resource.inputs)}
+    strings = {text for resource in graph.resources for text in strings_in(resource.inputs)}
     assert any('module_id = "default"' in text for text in strings)
     assert not any('module_id = "mlflow"' in text for text in strings)
 
@@ -262,7 +262,9 @@ def test_connection_threshold_depends_on_the_tier(tier: str, max_connections: in
 
 
 def test_monitoring_has_no_secret_inputs() -> None:
-    assert not [resource.name for resource in default_graph().resources if "[secret]" in set(texts(resource.inputs))]
+    assert not [
+        resource.name for resource in default_graph().resources if "[secret]" in set(strings_in(resource.inputs))
+    ]
 
 
 VALID_FILTER = 'resource.type = "gae_app" AND metric.type = "appengine.googleapis.com/http/server/response_count"'

@@ -2,7 +2,7 @@
 
 import pytest
 
-from preview.graph import Graph, Resource, dig
+from preview.graph import Graph, Resource, value_at
 
 from ..scenario import Scenario
 from .helpers import PROJECT, transitive_dependencies
@@ -45,7 +45,9 @@ def test_exactly_the_required_apis_are_enabled(scenario: Scenario) -> None:
     required = {API_OF[resource.type.split(":")[1].split("/")[0]] for resource in resources_other_than_apis(graph)}
     # Google uses these for instances, the placeholder's build, clients' tokens and a private database.
     indirect = {"compute", "appengineflex", "cloudbuild", "iamcredentials"}
-    if any(dig(database.inputs, "settings", "ipConfiguration", "privateNetwork") for database in graph.of(DATABASE)):
+    if any(
+        value_at(database.inputs, "settings", "ipConfiguration", "privateNetwork") for database in graph.of(DATABASE)
+    ):
         indirect.add("servicenetworking")
     assert enabled_apis(graph) == required | indirect
 

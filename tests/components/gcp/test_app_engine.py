@@ -19,7 +19,7 @@ from components.gcp import placeholder
 from components.gcp.app_engine import AppEngine
 from components.gcp.settings import AppSettings, OAuthClientSettings
 from preview import mock_outputs
-from preview.graph import SECRET, Graph, texts
+from preview.graph import SECRET, Graph, strings_in
 from preview.recorder import record
 
 from .helpers import (
@@ -188,7 +188,7 @@ def test_client_secret_is_stored_in_secret_manager_only() -> None:
     assert version.inputs["secret"] == secret.id == outputs["oauth_client_secret"]
     # Replicated in the stack's region only.
     assert secret.inputs["replication"] == {"userManaged": {"replicas": [{"location": REGION}]}}
-    assert OAUTH_SECRET not in texts([(resource.inputs, resource.outputs) for resource in graph.resources])
+    assert OAUTH_SECRET not in strings_in([(resource.inputs, resource.outputs) for resource in graph.resources])
 
 
 def test_existing_secrets_are_read_by_project_name_and_version() -> None:

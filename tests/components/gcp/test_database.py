@@ -13,7 +13,7 @@ from components.gcp.network import Network
 from components.gcp.password import Password
 from components.validation import validate_args
 from mlflow_app.settings import Settings
-from preview.graph import SECRET, Graph, texts
+from preview.graph import SECRET, Graph, strings_in
 from preview.mock_outputs import RESOURCES
 from preview.recorder import record
 
@@ -259,7 +259,7 @@ def test_password_never_appears_in_plain_text() -> None:
     assert len(password) == 32
     graph, outputs = record_database(private_ip=True)
     values = [[resource.inputs, resource.outputs] for resource in graph.resources]
-    assert not [text for text in texts([values, graph.outputs, list(map(tuple, graph.calls))]) if password in text]
+    assert not [text for text in strings_in([values, graph.outputs, list(map(tuple, graph.calls))]) if password in text]
     assert password not in json.dumps(outputs, default=str)
 
 

@@ -12,7 +12,7 @@ import pytest
 from components import GcpMlflow
 from components.gcp.types import is_member
 from preview import destroy
-from preview.graph import SECRET, Graph, Resource, dig
+from preview.graph import SECRET, Graph, Resource, value_at
 
 from ..scenario import Scenario, run
 from .helpers import transitive_dependencies
@@ -60,7 +60,7 @@ def test_database_authorizes_no_network(scenario: Scenario) -> None:
     graph = scenario.graph()
     assert graph.of(DATABASE)
     for database in graph.of(DATABASE):
-        ip_configuration = dig(database.inputs, "settings", "ipConfiguration")
+        ip_configuration = value_at(database.inputs, "settings", "ipConfiguration")
         assert not ip_configuration.get("authorizedNetworks")
         assert ip_configuration["sslMode"] in ("ENCRYPTED_ONLY", "TRUSTED_CLIENT_CERTIFICATE_REQUIRED")
         assert ip_configuration["ipv4Enabled"] is (scenario.name not in PRIVATE)
@@ -78,8 +78,8 @@ def test_buckets_are_private(scenario: Scenario) -> None:
 def test_managed_applications_have_iap_enabled(scenario: Scenario) -> None:
     for resource in managed_resources(scenario.graph()):
         if resource.type == APPLICATION:
-            assert dig(resource.inputs, "iap", "enabled") is True
-            assert dig(resource.inputs, "iap", "oauth2ClientSecret") == SECRET
+            assert value_at(resource.inputs, "iap", "enabled") is True
+            assert value_at(resource.inputs, "iap", "oauth2ClientSecret") == SECRET
 
 
 @every_scenario
@@ -167,14 +167,14 @@ def test_mlflow_runs_as_its_own_service_account(scenario: Scenario) -> None:
 def test_databases_have_backups_and_artifact_buckets_have_versions(scenario: Scenario) -> None:
     graph = scenario.graph()
     for database in graph.of(DATABASE):
-        backup = dig(database.inputs, "settings", "backupConfiguration")
+        backup = value_at(database.inputs, "settings", "backupConfiguration")
         assert backup["enabled"]
         assert backup["binaryLogEnabled"]
         assert backup["transactionLogRetentionDays"] >= 1
     for bucket in graph.of(BUCKET):
         if bucket.name.endswith("-artifacts"):
-            assert dig(bucket.inputs, "versioning", "enabled") is True
-            assert {dig(rule, "action", "type") for rule in bucket.inputs["lifecycleRules"]} == {
+            assert value_at(bucket.inputs, "versioning", "enabled") is True
+            assert {value_at(rule, "action", "type") for rule in bucket.inputs["lifecycleRules"]} == {
                 "Delete",
                 "AbortIncompleteMultipartUpload",
             }
@@ -190,7 +190,7 @@ def test_log_buckets_have_a_retention(scenario: Scenario) -> None:
 @every_scenario
 def test_images_are_referenced_by_digest(scenario: Scenario) -> None:
     for version in scenario.graph().of(VERSION):
-        assert re.search(r"@sha256:[0-9a-f]{64}$", dig(version.inputs, "deployment", "container", "image"))
+        assert re.search(r"@sha256:[0-9a-f]{64}$", value_at(version.inputs, "deployment", "container", "image"))
 
 
 @every_scenario
@@ -225,7 +225,7 @@ def test_resources_with_label_support_have_labels(scenario: Scenario) -> None:
             resource.urn
         )
     database = graph.of(DATABASE)[0]
-    assert dig(database.inputs, "settings", "userLabels", "stack") == scenario.stack
+    assert value_at(database.inputs, "settings", "userLabels", "stack") == scenario.stack
 
 
 @every_scenario
@@ -336,7 +336,7 @@ def test_only_production_blocks_the_deletion_of_data(scenario: Scenario) -> None
         assert blocking == set()
     for database in graph.of(DATABASE):
         assert database.inputs["deletionProtection"] is (scenario.name in PROTECTED)
-        assert dig(database.inputs, "settings", "deletionProtectionEnabled") is (scenario.name in PROTECTED)
+        assert value_at(database.inputs, "settings", "deletionProtectionEnabled") is (scenario.name in PROTECTED)
 
 
 def test_production_protects_what_cannot_be_created_again() -> None:
