@@ -81,7 +81,7 @@ def mute_while_stopped(
         role = f"alarm-mute-{'-'.join(days).lower()}"
         cloudwatch.AlarmMuteRule(
             deployment.logical_name(role),
-            description=f"{deployment.name} ({deployment.stack}): stopped by service.schedule",
+            description=pulumi.Output.concat(deployment.title, ": stopped by service.schedule"),
             rule=cloudwatch.AlarmMuteRuleRuleArgs(
                 schedule=cloudwatch.AlarmMuteRuleRuleScheduleArgs(
                     expression=f"cron({cron_time(schedule.stop)} * * {','.join(days).upper()})",

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from preview.graph import Resource
+
 from ..components.aws.scenarios import SCENARIOS as AWS
 from ..components.gcp.scenarios import SCENARIOS as GCP
 from ..components.scenario import Scenario
+from ..engine import setting_changes, setting_changes_gcp
 
 PAGE = (Path(__file__).parents[2] / "docs/reliability.md").read_text(encoding="utf-8")
 # The types of the resources that each entry of the table stands for.
@@ -46,3 +49,22 @@ def test_table_lists_the_protected_resources(cloud: str, scenarios: tuple[Scenar
     # No scenario with protection has the others.
     unused = {pattern for pattern in patterns if not any(re.fullmatch(pattern, kind) for kind in protected)}
     assert unused <= {ENTRIES["addresses of NAT gateways"], ENTRIES["the Studio domain and its user profile"]}
+
+
+@pytest.mark.parametrize("column", [1, 2], ids=["AWS", "Google Cloud"])
+def test_counts_are_current(column: int) -> None:
+    scenarios = {scenario.name: scenario for scenario in (AWS, GCP)[column - 1]}
+    counts = [
+        len([resource for resource in scenarios[name].graph().resources if is_managed(resource)])
+        for name in ("development", "production")
+    ]
+    (row,) = re.findall(r"^\| resources, development and production \| (.*) \| (.*) \|$", PAGE, re.MULTILINE)
+    assert row[column - 1] == ", ".join(map(str, counts))
+    changes = (setting_changes.CHANGES, setting_changes_gcp.CHANGES)[column - 1]
+    (row,) = re.findall(r"^\| settings changed in turn \| (.*) \| (.*) \|$", PAGE, re.MULTILINE)
+    assert f"each of the table's {len(changes)} changes alone" in row[column - 1]
+
+
+def is_managed(resource: Resource) -> bool:
+    """Whether a provider manages the resource."""
+    return resource.custom and not resource.read and not resource.type.startswith("pulumi:")
