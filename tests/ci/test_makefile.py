@@ -1,6 +1,7 @@
 """The Makefile: what a target prints before its own output."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -45,6 +46,8 @@ elif "--quiet" not in arguments and arguments[:1] != ["-c"]:
         made = subprocess.run(
             ["make", target, "FORMAT=json", f"PYTHON={python}"],
             cwd=tmp_path,
+            # Below `make test`, make would print the folders that it enters.
+            env={name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))},
             capture_output=True,
             text=True,
             check=False,
