@@ -69,5 +69,9 @@ def use_browser(app: AppProcess, iap: Iap) -> None:
     denied = send("POST", "/ajax-api/2.0/mlflow/experiments/delete", BOB, experiment_id=experiment)
     assert denied.status_code == 403
     assert "requires admin" in denied.text
-    principals = {line["principal"] for line in app.lines if line.get("event") == "request"}
-    assert principals == {None, ANN["email"], BOB["email"]}
+
+    def principals() -> set[str | None]:
+        return {line["principal"] for line in app.lines if line.get("event") == "request"}
+
+    # The lines arrive a moment after the responses.
+    app.wait(lambda: principals() == {None, ANN["email"], BOB["email"]}, timeout=10)

@@ -81,7 +81,8 @@ def test_requests_connects_to_configured_host_whenever_token_is_sent(text: str) 
         try:
             prepared = request.prepare()
             allowed = may_receive_token(prepared.url or "", HOSTS)
-        except (requests.RequestException, SettingsError):
+        # requests encodes a user name and a password as Latin-1.
+        except (requests.RequestException, SettingsError, UnicodeError):
             continue
         if allowed:
             parts = parse_url(prepared.url or "")
