@@ -7,7 +7,8 @@ from preflight.gcp import project
 from preflight.model import Check, Fault, check
 from preflight.subject import Subject
 
-from . import aws, gcp
+from . import gcp
+from .aws import containers, data, network, sagemaker
 from .owner import Held
 
 
@@ -25,21 +26,21 @@ SEARCHES: tuple[Check, ...] = (
     state,
     account.credentials,
     account.account,
-    aws.groups,
-    aws.containers,
-    aws.task_definitions,
-    aws.load_balancing,
-    aws.mlflow,
-    aws.studio,
-    aws.network,
-    aws.guard_duty,
-    aws.security_groups,
-    aws.vpc,
-    aws.data,
-    aws.secrets,
-    aws.logs,
-    aws.roles,
-    aws.others,
+    containers.groups,
+    containers.containers,
+    containers.task_definitions,
+    containers.load_balancing,
+    sagemaker.mlflow,
+    sagemaker.studio,
+    network.network,
+    network.guard_duty,
+    network.security_groups,
+    network.vpc,
+    data.data,
+    data.secrets,
+    data.logs,
+    data.roles,
+    data.others,
     project.credentials,
     project.project,
     gcp.versions,

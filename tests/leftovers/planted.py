@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import boto3
 
-from leftovers.aws import TAGGED
+from leftovers.aws.kinds import TAGGED
 from leftovers.owner import Owner
 from tests.preflight.aws_account import REGION, AwsAccount
 from tests.preflight.gcp_project import NUMBER, PROJECT, GcpProject

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from leftovers.__main__ import TOOL
-from leftovers.aws import TAGGED
+from leftovers.aws.kinds import TAGGED
 from leftovers.owner import Owner
 from leftovers.search import UNCOMPARED
 from leftovers.searches import SEARCHES

@@ -76,7 +76,7 @@ of boto3's models, 3.4 s for `prod`, and 0.4 s for `gcp-dev` and `gcp-prod`. Rec
 $ .local/venv/bin/python -m tests.preflight.docs_page --latency 0.2
 ```
 """
-# Cases of tests/preflight/faults.py whose faults the example has.
+# Cases of tests/preflight/faults/ whose faults the example has.
 _PLANTED = {
     "dev": ("aws quota of addresses", "aws names", "aws instance type", "image platform"),
     "gcp-dev": ("gcp billing", "gcp policy compute.skipDefaultNetworkCreation", "gcp OAuth redirect", "gcp members"),

@@ -16,7 +16,9 @@ from tests.components.aws.policies import action_data
 from tests.components.scenario import ROOT
 from tests.preflight import docs_page
 from tests.preflight.conftest import Make
-from tests.preflight.faults import CASES, Case, without_buildx
+from tests.preflight.faults import CASES
+from tests.preflight.faults.case import Case
+from tests.preflight.faults.local import without_buildx
 from tests.preflight.gcp_project import REQUIRED
 from tests.preflight.stacks import BUILDER, World
 
