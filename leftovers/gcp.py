@@ -1,9 +1,11 @@
 """Searches on Google Cloud: by the labels of a component, and by name or service account for what has no labels."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from components.gcp.image import repository_role
 from preflight.errors import Unchecked
 from preflight.gcp.api import GoogleError
 from preflight.subject import Subject
@@ -134,8 +136,10 @@ def buckets(subject: Subject, owners: list[Owner]) -> Iterator[Left]:
 def repositories(subject: Subject, owners: list[Owner]) -> Iterator[Left]:
     """No repository of Artifact Registry is left."""
     project, region = subject.gcp.project, _region(subject)
-    for owner in owners:
-        name = owner.physical_name("images", 63)
+    # Also that without a key, from before one was set.
+    roles = dict.fromkeys((repository_role(None), repository_role(subject.setting("gcp.kmsKey") or None)))
+    for owner, role in itertools.product(owners, roles):
+        name = owner.physical_name(role, 63)
         path = f"projects/{project}/locations/{region}/repositories/{name}"
         if _exists(subject, f"https://artifactregistry.googleapis.com/v1/{path}", "artifactregistry.repositories.get"):
             yield Left(

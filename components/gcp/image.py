@@ -60,7 +60,7 @@ class Image(pulumi.ComponentResource):
             deployment.logical_name("images"),
             project=deployment.project,
             location=deployment.region,
-            repository_id=_repository_id(deployment),
+            repository_id=deployment.physical_name(repository_role(deployment.kms_key), 63),
             kms_key_name=deployment.kms_key,
             format="DOCKER",
             description=pulumi.Output.concat("MLflow of ", deployment.stack),
@@ -123,12 +123,10 @@ class Image(pulumi.ComponentResource):
         )
 
 
-def _repository_id(deployment: Deployment) -> pulumi.Output[str]:
-    """A name for each key: a repository keeps its key, and another one is created before it is deleted."""
-    key = deployment.kms_key
-    return deployment.physical_name(
-        "images" if key is None else f"images-{hashlib.sha256(key.encode()).hexdigest()[:6]}", 63
-    )
+def repository_role(kms_key: str | None) -> str:
+    """The role in the repository's name, another one for each key: a repository keeps its key, and another one is
+    created before it is deleted."""
+    return "images" if kms_key is None else f"images-{hashlib.sha256(kms_key.encode()).hexdigest()[:6]}"
 
 
 def _repository_of(deployment: Deployment, reference: pulumi.Input[str]) -> ImageRepository | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from components.gcp.image import repository_role
 from leftovers.__main__ import TOOL
 from leftovers.aws.kinds import TAGGED
 from leftovers.owner import Owner
@@ -26,6 +27,7 @@ from tests.docs import aws_cli
 from tests.leftovers.planted import Planted, plant_on_aws, plant_on_google_cloud
 from tests.preflight.conftest import Make
 from tests.preflight.gcp_project import NUMBER, PROJECT, REQUIRED
+from tests.preflight.gcp_project import REGION as GCP_REGION
 from tests.preflight.stacks import World
 
 CREDENTIALS = {"pulumi state", "aws credentials", "aws account", "gcp credentials", "gcp project"}
@@ -181,6 +183,20 @@ def test_a_name_with_the_number_of_the_project_is_the_same_name(make: Make) -> N
     planted = plant(world, owner_of("gcp-dev"))
     hold(world, [one._replace(id=one.id.replace(f"projects/{PROJECT}/", f"projects/{NUMBER}/")) for one in planted])
     assert found(world) == []
+
+
+def test_repositories_of_a_stack_with_a_key_of_its_own_are_found(make: Make) -> None:
+    """A repository keeps its key, so that a stack has another one for each key."""
+    key = "projects/acme-keys/locations/europe-west1/keyRings/mlflow/cryptoKeys/mlflow"
+    world = make("gcp-dev", {"kmsKey": key})
+    owner = owner_of("gcp-dev")
+    names = [owner.physical_name(repository_role(used), 63) for used in (None, key)]
+    path = f"projects/{PROJECT}/locations/{GCP_REGION}/repositories"
+    world.gcp.named |= {f"{path}/{name}" for name in names}
+    commands = found(world)
+    assert len(commands) == 2
+    for name, command in zip(names, commands, strict=True):
+        assert f"gcloud artifacts repositories delete {name} " in command
 
 
 def test_a_version_of_another_service_with_the_same_name_is_left(make: Make) -> None:
