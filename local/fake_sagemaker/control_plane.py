@@ -90,7 +90,7 @@ class ControlPlane:
 
     def _presign(self, operation: str, received: ReceivedRequest) -> web.Response:
         if operation not in OPERATIONS:
-            raise AwsError("UnknownOperationException", f"{operation} is not implemented by the fake SageMaker.")
+            raise AwsError("UnknownOperationException", f"The fake SageMaker has no operation {operation}.")
         values = _validated(operation, received.body)
         requested = values.get("TrackingServerName", values.get("Arn"))
         existing = {
@@ -112,7 +112,7 @@ class ControlPlane:
         """https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html"""
         form = {name: values[0] for name, values in parse_qs(received.body.decode("utf-8", "replace")).items()}
         if form.get("Action") != "AssumeRole":
-            raise AwsError("InvalidAction", f"{form.get('Action')} is not implemented by the fake SageMaker.")
+            raise AwsError("InvalidAction", f"The fake SageMaker has no action {form.get('Action')} of STS.")
         role = re.fullmatch(r"arn:aws(?:-us-gov)?:iam::(\d{12}):role/(?:.*/)?([\w+=,.@-]+)", form.get("RoleArn", ""))
         session = form.get("RoleSessionName", "")
         duration = form.get("DurationSeconds", "3600")
