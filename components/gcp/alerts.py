@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pulumi
 from pulumi_gcp import monitoring
 
+from .app_settings import AppSettings
 from .database import Database
 from .deployment import Deployment
 from .log_bucket import service_log_filter
@@ -29,7 +30,7 @@ from .metrics import (
     instances_of,
     service_of,
 )
-from .settings import AppSettings, MonitoringSettings
+from .settings import MonitoringSettings
 from .sql_tiers import max_connections
 
 _CONSOLE = "https://console.cloud.google.com"

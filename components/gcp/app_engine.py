@@ -9,10 +9,10 @@ import pulumi
 from pulumi_gcp import appengine
 
 from . import regions
+from .app_settings import AppSettings, OAuthClientSettings
 from .deployment import Deployment
 from .oauth_client import OAuthClient
 from .placeholder import Placeholder
-from .settings import AppSettings, OAuthClientSettings
 
 _ALREADY_EXISTS = (
     "This project has an App Engine application already (from before, or from a stack that was destroyed: no "

@@ -10,6 +10,7 @@ from typing import Any
 import pulumi
 from pulumi_gcp import monitoring
 
+from .app_settings import AppSettings
 from .database import Database
 from .deployment import Deployment
 from .log_bucket import service_log_filter
@@ -28,7 +29,7 @@ from .metrics import (
     instances_of,
     service_of,
 )
-from .settings import AppSettings, MonitoringSettings
+from .settings import MonitoringSettings
 
 # Columns of the mosaic layout, and heights of its tiles.
 _COLUMNS = 48

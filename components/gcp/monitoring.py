@@ -4,13 +4,14 @@ import pulumi
 from pulumi_gcp import monitoring
 
 from .alerts import create_alerts
+from .app_settings import AppSettings
 from .dashboard import create_dashboard
 from .database import Database
 from .deployment import Deployment
 from .log_bucket import LogBucket
 from .log_metrics import create_log_metrics
 from .service import Service
-from .settings import AppSettings, MonitoringSettings
+from .settings import MonitoringSettings
 
 
 class Monitoring(pulumi.ComponentResource):

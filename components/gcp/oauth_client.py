@@ -9,9 +9,9 @@ import re
 import pulumi
 from pulumi_gcp import secretmanager
 
+from .app_settings import OAuthClientSettings
 from .deployment import Deployment
 from .encryption import secret_replication
-from .settings import OAuthClientSettings
 
 _ROLE = "oauth-client-secret"
 _SECRET = re.compile(r"(projects/([^/]+)/secrets/([^/]+))(?:/versions/([^/]+))?")

@@ -11,13 +11,13 @@ from pulumi_gcp import appengine
 from .. import mlflow_environment, proxy_environment
 from ..failure_hint import failure_hint
 from .app_engine import AppEngine
+from .app_settings import VERSION, AppSettings
 from .artifacts import Artifacts
 from .database import Database
 from .deployment import Deployment
 from .identity import Identity
 from .image import Image
 from .network import Network
-from .settings import VERSION, AppSettings
 
 # Besides the start timeout: the time that the machines need to boot.
 _BOOT_SECONDS = 900

@@ -4,7 +4,7 @@ import pytest
 
 from components.aws.settings import ServiceSettings
 from components.aws.timing import Timing
-from components.gcp.settings import AppSettings
+from components.gcp.app_settings import AppSettings
 from proxy_app.settings import Settings
 from tests.doubles.mlflow_defaults import default_of
 

@@ -8,10 +8,11 @@ from typing import Any, cast
 import pulumi
 import pulumi_random as random
 
+from components.gcp.app_settings import AppSettings
 from components.gcp.database import Database
 from components.gcp.monitoring import Monitoring
 from components.gcp.service import Service
-from components.gcp.settings import AppSettings, MonitoringSettings
+from components.gcp.settings import MonitoringSettings
 from preview.graph import Graph
 from preview.recorder import record
 

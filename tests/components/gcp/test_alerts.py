@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 from pydantic.alias_generators import to_camel
 
+from components.gcp.app_settings import AppSettings
 from components.gcp.data_settings import DatabaseSettings
 from components.gcp.log_bucket import service_log_filter
-from components.gcp.settings import AppSettings
 from preview.graph import strings_in
 
 from .helpers import PROJECT, only

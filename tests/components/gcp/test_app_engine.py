@@ -17,7 +17,7 @@ import pytest
 
 from components.gcp import placeholder
 from components.gcp.app_engine import AppEngine
-from components.gcp.settings import AppSettings, OAuthClientSettings
+from components.gcp.app_settings import AppSettings, OAuthClientSettings
 from preview import mock_outputs
 from preview.graph import SECRET, Graph, strings_in
 from preview.recorder import record
