@@ -10,6 +10,7 @@ from tests.doubles.provider.kind import CloudError
 from tests.doubles.provider.kinds import KINDS
 from tests.doubles.provider.kinds.gcp import (
     app_engine,
+    domains,
     network,
     project,
 )
@@ -55,19 +56,19 @@ def test_domain_must_be_the_deployers_and_is_mapped_once() -> None:
     cloud = Project()
     inputs = {"domainName": "mlflow.example.com", "sslSettings": {"sslManagementType": "AUTOMATIC"}}
     with pytest.raises(CloudError, match="not authorized to administer the domain"):
-        cloud.create(app_engine.DOMAIN, "d", {**inputs, "domainName": "mlflow.notexample.com"})
-    cloud.create(app_engine.DOMAIN, "d", inputs)
+        cloud.create(domains.DOMAIN, "d", {**inputs, "domainName": "mlflow.notexample.com"})
+    cloud.create(domains.DOMAIN, "d", inputs)
     with pytest.raises(CloudError, match="already mapped"):
-        cloud.create(app_engine.DOMAIN, "d", inputs)
+        cloud.create(domains.DOMAIN, "d", inputs)
 
 
 def test_dispatch_rule_needs_its_service() -> None:
     cloud = Project()
     inputs = {"dispatchRules": [{"domain": "mlflow.example.com", "path": "/*", "service": "mlflow"}]}
     with pytest.raises(CloudError):
-        cloud.create(app_engine.DISPATCH, "r", inputs)
+        cloud.create(domains.DISPATCH, "r", inputs)
     version = cloud.version(deleteServiceOnDestroy=True)
-    rules = cloud.create(app_engine.DISPATCH, "r", inputs)
+    rules = cloud.create(domains.DISPATCH, "r", inputs)
     with pytest.raises(CloudError, match="in use by"):
         cloud.delete_resource(version)
     cloud.delete_resource(rules)

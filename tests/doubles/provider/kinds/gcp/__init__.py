@@ -2,6 +2,7 @@
 
 from . import (
     app_engine,
+    domains,
     iap,
     identity,
     kms,
@@ -16,5 +17,5 @@ from . import (
     storage,
 )
 
-_SERVICES = (iap, kms, network, sql, storage, secrets, registry, logs, monitoring, scheduler)
+_SERVICES = (domains, iap, kms, network, sql, storage, secrets, registry, logs, monitoring, scheduler)
 KINDS = tuple(kind for module in (project, identity, app_engine, *_SERVICES) for kind in module.KINDS)
