@@ -11,8 +11,8 @@ from preflight.gcp.api import GoogleError
 from preflight.subject import Subject
 from preview.graph import value_at
 
+from .model import Left, search
 from .owner import Owner
-from .search import Left, search
 
 GCP = ("gcp:*",)
 _FLEX, _STANDARD = (

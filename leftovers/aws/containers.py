@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from preflight.subject import Subject
 
+from ..model import Left, search
 from ..owner import Owner
-from ..search import Left, search
 from .kinds import ASG, CONTAINERS, LOAD_BALANCING
 from .tags import AWS, filters_of, of_kinds, options_of
 

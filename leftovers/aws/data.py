@@ -10,8 +10,8 @@ from preflight.aws.api import error_code
 from preflight.runner import in_parallel
 from preflight.subject import Subject
 
+from ..model import Left, search
 from ..owner import Owner
-from ..search import Left, search
 from .kinds import DATA, ELSEWHERE, MONITORING, TAGGED
 from .tags import AWS, is_owned, of_kinds, options_of, tagged, without_account
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from preflight.subject import Subject
 
+from ..model import Left, search
 from ..owner import Held, Owner
-from ..search import Left, search
 from .kinds import ASG, NETWORK, VPC
 from .tags import AWS, filters_of, of_kinds, options_of, removed_groups, vpcs_of
 

@@ -7,8 +7,8 @@ from typing import Any
 from preflight.runner import in_parallel
 from preflight.subject import Subject
 
+from ..model import Left, search
 from ..owner import Owner
-from ..search import Left, search
 from .tags import AWS, as_dict, is_owned, options_of, removed_groups, vpcs_of
 
 _DOMAIN = "aws:sagemaker/domain:Domain"

@@ -7,8 +7,8 @@ from typing import Any
 
 from preflight.subject import Subject
 
+from ..model import Left
 from ..owner import Owner
-from ..search import Left
 from .kinds import ASG, Kind
 
 AWS = ("aws:*",)

@@ -12,8 +12,8 @@ import pytest
 from components.gcp.image import repository_role
 from leftovers.__main__ import TOOL
 from leftovers.aws.kinds import TAGGED
+from leftovers.model import UNCOMPARED
 from leftovers.owner import Owner
-from leftovers.search import UNCOMPARED
 from leftovers.searches import SEARCHES
 from preflight.__main__ import main
 from preflight.checks import applying
