@@ -1,4 +1,4 @@
-"""Cross-site request forgery: rejects writes that a browser sends for a page of another site.
+"""Cross-site request forgery: rejects what a browser sends for a page of another site, except that it opens a page.
 
 A browser adds credentials to such requests by itself (Basic, cookies of a load balancer or of Identity-Aware Proxy).
 """
@@ -16,19 +16,32 @@ _ORIGIN = re.compile("(https?)://(.+)", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
-def check_csrf(request: web.BaseRequest, public_url: str) -> None:
-    """Raise ApiError 403 for a write whose Origin or Sec-Fetch-Site header names another origin.
+def check_csrf(request: web.BaseRequest, public_url: str, *, changes_state: bool = False) -> None:
+    """Raise ApiError 403 for a request that a page of another origin makes, by its Origin and Sec-Fetch-* headers.
 
-    ``public_url`` is an origin of the proxy in addition to that of the Host header; empty: none. Clients other than
-    browsers send neither header. https://developer.mozilla.org/docs/Web/HTTP/Headers/Sec-Fetch-Site
+    A GET that opens a page at the top level is allowed (a link, a return from a login page), except with
+    ``changes_state``: the route's GET has an effect. ``public_url`` is an origin of the proxy in addition to that of
+    the Host header; empty: none. Clients other than browsers send none of these headers.
+    https://www.w3.org/TR/fetch-metadata/
     """
-    if request.method in _SAFE_METHODS:
-        return
     origin = request.headers.get("Origin")
     site = request.headers.get("Sec-Fetch-Site")
-    cross_origin = origin is not None and not _same_origin(origin, public_url, request.headers.get("Host", ""))
-    if cross_origin or (site is not None and site.lower() not in _SAME_SITE):
-        raise errors.forbidden(f"Cross-origin request: a page of {origin or site} may not make changes.", reason="csrf")
+    cross_site = site is not None and site.lower() not in _SAME_SITE
+    if request.method in _SAFE_METHODS:
+        rejected = cross_site and (changes_state or not _opens_a_page(request))
+    else:
+        cross_origin = origin is not None and not _same_origin(origin, public_url, request.headers.get("Host", ""))
+        rejected = cross_site or cross_origin
+    if rejected:
+        raise errors.forbidden(f"Cross-origin request: a page of {origin or site} may not make it.", reason="csrf")
+
+
+def _opens_a_page(request: web.BaseRequest) -> bool:
+    # A frame is a navigation, too, with another destination.
+    return (
+        request.headers.get("Sec-Fetch-Mode", "").lower() == "navigate"
+        and request.headers.get("Sec-Fetch-Dest", "").lower() == "document"
+    )
 
 
 def _same_origin(origin: str, public_url: str, host: str) -> bool:

@@ -108,7 +108,8 @@ class Proxy:
         # Before unknown routes are reported: a client without authentication must not find out which routes exist.
         if endpoint is None or endpoint.route.role is not Role.PUBLIC:
             context.principal = await self._authenticate(context)
-        check_csrf(request, self._settings.public_url)
+        changes_state = endpoint is not None and not endpoint.route.idempotent
+        check_csrf(request, self._settings.public_url, changes_state=changes_state)
         if endpoint is None:
             raise routing_error or errors.internal_error()
         context.route = endpoint.route

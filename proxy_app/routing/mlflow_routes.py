@@ -7,7 +7,8 @@ HEAD request has the route of GET. The rules:
 
 - viewer: changes nothing, even as a POST.
 - editor: writes tracking data, or makes the server call a model at its owner's expense.
-- admin: deletes, changes a model's stage or alias, or reaches beyond tracking data.
+- admin: deletes, changes a model's stage or alias, or reaches beyond tracking data: runs code with the server's keys,
+  shows or stops the jobs of all users, or changes where other users' agents connect.
 - not idempotent: creates a second object, or fails, when repeated; also where that is not certain.
 
 ``long-running`` after a group's name: its requests transfer files or wait for a model, and have the longer timeout.
@@ -148,21 +149,22 @@ DELETE    admin   -           /api/3.0/mlflow/datasets/<dataset_id>/tags/<key>
 POST      editor  -           /api/3.0/mlflow/datasets/create
 GET,POST  viewer  idempotent  /api/3.0/mlflow/datasets/search
 
+# A scorer runs on the server, with its keys of model providers; its parameters name the host that gets them (api_base).
 [scorers]
 DELETE    admin   -           /api/3.0/mlflow/scorers/delete
 GET       viewer  idempotent  /api/3.0/mlflow/scorers/get
 GET       viewer  idempotent  /api/3.0/mlflow/scorers/list
-PUT       editor  idempotent  /api/3.0/mlflow/scorers/online-config
+PUT       admin   idempotent  /api/3.0/mlflow/scorers/online-config
 GET       viewer  idempotent  /api/3.0/mlflow/scorers/online-configs
-POST      editor  -           /api/3.0/mlflow/scorers/register                    # a new version each time
+POST      admin   -           /api/3.0/mlflow/scorers/register                    # a new version each time
 GET       viewer  idempotent  /api/3.0/mlflow/scorers/versions
-POST      editor  -           /ajax-api/3.0/mlflow/scorer/invoke                  # starts jobs
+POST      admin   -           /ajax-api/3.0/mlflow/scorer/invoke                  # starts jobs
 
 [issues]
 POST      editor  -           /api/3.0/mlflow/issues
 GET       viewer  idempotent  /api/3.0/mlflow/issues/<issue_id>
 PATCH     editor  idempotent  /api/3.0/mlflow/issues/<issue_id>
-POST      editor  -           /ajax-api/3.0/mlflow/issues/invoke                  # starts a job
+POST      admin   -           /ajax-api/3.0/mlflow/issues/invoke                  # a job with any gateway secret
 POST      viewer  idempotent  /api/3.0/mlflow/issues/search
 
 [label-schemas]
@@ -186,22 +188,23 @@ POST      editor  idempotent  /api/3.0/mlflow/review-queues/items/set-status
 GET       viewer  idempotent  /api/3.0/mlflow/review-queues/list
 POST      editor  idempotent  /api/3.0/mlflow/review-queues/update
 
-# A job cannot be cancelled twice.
+# Jobs run with the server's keys, for all users; their parameters name hosts and may hold keys. A job cannot be
+# cancelled twice.
 [prompt-optimization]
-POST      editor  -           /api/3.0/mlflow/prompt-optimization/jobs
+POST      admin   -           /api/3.0/mlflow/prompt-optimization/jobs
 DELETE    admin   -           /api/3.0/mlflow/prompt-optimization/jobs/<job_id>
-GET       viewer  idempotent  /api/3.0/mlflow/prompt-optimization/jobs/<job_id>
-POST      editor  -           /api/3.0/mlflow/prompt-optimization/jobs/<job_id>/cancel
-GET,POST  viewer  idempotent  /api/3.0/mlflow/prompt-optimization/jobs/search
+GET       admin   idempotent  /api/3.0/mlflow/prompt-optimization/jobs/<job_id>
+POST      admin   -           /api/3.0/mlflow/prompt-optimization/jobs/<job_id>/cancel
+GET,POST  admin   idempotent  /api/3.0/mlflow/prompt-optimization/jobs/search
 
 [jobs]
-POST      editor  -           /ajax-api/3.0/jobs/
-GET       viewer  idempotent  /ajax-api/3.0/jobs/<job_id>
-PATCH     editor  -           /ajax-api/3.0/jobs/cancel/<job_id>
-POST      viewer  idempotent  /ajax-api/3.0/jobs/search
-GET       viewer  idempotent  /ajax-api/3.0/mlflow/jobs/<job_id>
-PATCH     editor  -           /ajax-api/3.0/mlflow/jobs/cancel/<job_id>
-POST      editor  -           /ajax-api/3.0/mlflow/genai/evaluate/invoke
+POST      admin   -           /ajax-api/3.0/jobs/
+GET       admin   idempotent  /ajax-api/3.0/jobs/<job_id>
+PATCH     admin   -           /ajax-api/3.0/jobs/cancel/<job_id>
+POST      admin   idempotent  /ajax-api/3.0/jobs/search
+GET       admin   idempotent  /ajax-api/3.0/mlflow/jobs/<job_id>
+PATCH     admin   -           /ajax-api/3.0/mlflow/jobs/cancel/<job_id>
+POST      admin   -           /ajax-api/3.0/mlflow/genai/evaluate/invoke
 
 # The configuration of MLflow's AI Gateway: provider keys, budgets and guardrails. Secrets are returned masked.
 [gateway]
@@ -270,6 +273,7 @@ DELETE    admin   -           /api/3.0/mlflow/workspaces/<workspace_name>
 GET       viewer  idempotent  /api/3.0/mlflow/workspaces/<workspace_name>
 PATCH     admin   idempotent  /api/3.0/mlflow/workspaces/<workspace_name>
 
+# Agents connect to what the endpoints and the latest version of a server name: only admins change these.
 # In MLflow's order, which determines the meaning of a name that contains /versions/.
 [mcp-servers]
 POST      editor  -           /api/3.0/mlflow/mcp-servers
@@ -280,11 +284,11 @@ DELETE    admin   -           /api/3.0/mlflow/mcp-servers/<path:name>/versions/<
 GET       viewer  idempotent  /api/3.0/mlflow/mcp-servers/<path:name>/versions/<path:version>
 PATCH     admin   -           /api/3.0/mlflow/mcp-servers/<path:name>/versions/<path:version> # sets a stage
 DELETE    admin   -           /api/3.0/mlflow/mcp-servers/<path:name>/versions/<path:version>
-POST      editor  -           /api/3.0/mlflow/mcp-servers/<path:name>/versions
+POST      admin   -           /api/3.0/mlflow/mcp-servers/<path:name>/versions
 GET       viewer  idempotent  /api/3.0/mlflow/mcp-servers/<path:name>/versions
-POST      editor  -           /api/3.0/mlflow/mcp-servers/<path:name>/endpoints
+POST      admin   -           /api/3.0/mlflow/mcp-servers/<path:name>/endpoints
 GET       viewer  idempotent  /api/3.0/mlflow/mcp-servers/<path:name>/endpoints/<endpoint_id>
-PATCH     editor  idempotent  /api/3.0/mlflow/mcp-servers/<path:name>/endpoints/<endpoint_id>
+PATCH     admin   idempotent  /api/3.0/mlflow/mcp-servers/<path:name>/endpoints/<endpoint_id>
 DELETE    admin   -           /api/3.0/mlflow/mcp-servers/<path:name>/endpoints/<endpoint_id>
 GET       viewer  idempotent  /api/3.0/mlflow/mcp-servers/<path:name>/endpoints
 POST      editor  idempotent  /api/3.0/mlflow/mcp-servers/<path:name>/tags

@@ -255,10 +255,27 @@ async def test_write_of_the_same_origin_or_of_an_api_client_returns_200(
         assert (await proxy.send(data)).status == 200
 
 
-async def test_cross_site_read_returns_200(fake_upstream: FakeUpstream, start_proxy: StartProxy) -> None:
+OPENS_A_PAGE = ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
+ASSISTANT_STREAM = "/ajax-api/3.0/mlflow/assistant/sessions/s-1/stream"
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "status"),
+    [
+        (READ, ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"), 403),
+        (READ, OPENS_A_PAGE, 200),
+        # Reading it removes the pending messages.
+        (ASSISTANT_STREAM, OPENS_A_PAGE, 403),
+        (ASSISTANT_STREAM, (), 200),
+    ],
+)
+async def test_cross_site_read_is_allowed_only_to_open_a_page_without_an_effect(
+    fake_upstream: FakeUpstream, start_proxy: StartProxy, target: str, headers: tuple[str, ...], status: int
+) -> None:
     proxy = await start_proxy(fake_upstream.origin)
-    data = request("GET", READ, "Origin: https://evil.example", "Sec-Fetch-Site: cross-site", token=proxy.tokens.viewer)
-    assert (await proxy.send(data)).status == 200
+    response = await proxy.send(request("GET", target, *headers, token=proxy.tokens.admin))
+    assert response.status == status
+    assert fake_upstream.connections == (status == 200)
 
 
 # --- No authentication

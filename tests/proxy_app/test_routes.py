@@ -39,10 +39,8 @@ READS = {
     "/api/2.0/mlflow/runs/search",
     "/api/2.0/mlflow/traces/search",
     "/api/2.0mlflow/experiments/search-datasets",
-    "/api/3.0/jobs/search",
     "/api/3.0/mlflow/datasets/search",
     "/api/3.0/mlflow/issues/search",
-    "/api/3.0/mlflow/prompt-optimization/jobs/search",
     "/api/3.0/mlflow/traces/batchGetInfos",
     "/api/3.0/mlflow/traces/calculate-filter-correlation",
     "/api/3.0/mlflow/traces/metrics",
@@ -52,10 +50,14 @@ READS = {
 
 
 class Served(NamedTuple):
-    """MLflow's routes, (path, methods) in matching order, and the names of its GraphQL mutations."""
+    """MLflow's routes, (path, methods) in matching order, and the names of its GraphQL mutations.
+
+    ``uses``: (path, methods, names of functions that the handler uses).
+    """
 
     fastapi: list[tuple[str, list[str]]]
     flask: list[tuple[str, list[str]]]
+    uses: list[tuple[str, list[str], list[str]]]
     mutations: list[str]
 
     def names(self) -> set[tuple[str, str]]:
@@ -162,6 +164,36 @@ def test_writes_beyond_tracking_data_require_admin(pattern: str) -> None:
     writes = [route for route in MLFLOW_ROUTES if route.method != "GET" and re.search(pattern, route.template)]
     assert writes
     assert {route.role for route in writes} == {Role.ADMIN}
+
+
+# Functions of MLflow's handlers that reach beyond tracking data: jobs and scorers run with the server's keys; a job's
+# parameters name hosts and may hold keys; agents connect to what MCP servers name.
+ADMIN_ONLY = {
+    "submit_job",
+    "get_job",
+    "list_jobs",
+    "cancel_job",
+    "delete_jobs",
+    "register_scorer",
+    "upsert_online_scoring_config",
+    "create_mcp_access_endpoint",
+    "update_mcp_access_endpoint",
+    "create_mcp_server_version",
+    "update_mcp_server_version",
+    "set_mcp_server_alias",
+}
+
+
+@pytest.mark.parametrize("function", sorted(ADMIN_ONLY))
+def test_route_whose_handler_reaches_beyond_tracking_data_requires_admin(served: Served, function: str) -> None:
+    rows = [
+        BY_NAME[method, _template(path)]
+        for path, methods, names in served.uses
+        for method in methods
+        if function in names and method not in {"HEAD", "OPTIONS"}
+    ]
+    assert rows
+    assert {route.role for route in rows} == {Role.ADMIN}
 
 
 def test_graphql_mutations_are_the_known_read_only_ones(served: Served) -> None:
