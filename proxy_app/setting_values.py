@@ -69,6 +69,13 @@ def on_off(text: str) -> bool:
     return text == "on"
 
 
+def true_false(text: str) -> bool:
+    """``true`` or ``false``."""
+    if text not in {"true", "false"}:
+        raise ValueError("true or false")
+    return text == "true"
+
+
 def path(text: str) -> Path | None:
     """A path; None for an empty text."""
     return Path(text) if text else None

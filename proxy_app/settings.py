@@ -1,4 +1,4 @@
-"""The settings of the proxy: those of this module, and a section for each authenticator.
+"""The settings of the proxy: those of this module, and a section for artifacts and for each authenticator.
 
 Below this module nothing reads the environment, except botocore: it reads the standard ``AWS_*`` variables.
 """
@@ -29,7 +29,7 @@ Section = TypeVar("Section", bound=SettingTable)
 class Settings(SettingTable):
     """The proxy's settings: sizes in bytes, times in seconds.
 
-    ``section`` returns the settings of an authenticator.
+    ``section`` returns the settings of artifacts or of an authenticator.
     """
 
     title: ClassVar[str] = "Upstream, listeners and limits"
@@ -157,24 +157,29 @@ class Settings(SettingTable):
     )
 
     def section(self, table: type[Section]) -> Section:
-        """The settings of one authenticator; the defaults if none were read."""
+        """The settings of one section; the defaults if none were read."""
         return cast("Section", self.sections.get(table) or table())
 
     @classmethod
     def tables(cls) -> list[type[SettingTable]]:
         """All tables, in the order of the documentation."""
         # Imported here, since a health check reads one setting and should not load the authenticators.
+        from .artifacts.settings import ArtifactSettings
         from .auth.authenticators import AUTHENTICATORS
         from .auth.role_rules import RoleRulesSettings
 
-        return [cls, *(kind.settings_table for kind in AUTHENTICATORS), RoleRulesSettings]
+        return [cls, ArtifactSettings, *(kind.settings_table for kind in AUTHENTICATORS), RoleRulesSettings]
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
         """Read all tables. Raises SettingsError with a line for every invalid value and every conflict."""
+        from .artifacts import settings as artifacts
+
         read = read_tables(environ, cls.tables(), PREFIX)
         settings = cls.build({name: value for values in read.values.values() for name, value in values.items()})
-        read.raise_problems([*settings.conflicts(), *settings.authentication_conflicts()])
+        read.raise_problems(
+            [*settings.conflicts(), *artifacts.conflicts(settings), *settings.authentication_conflicts()]
+        )
         return settings
 
     @classmethod

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from proxy_app.artifacts.root import ArtifactRoot
 from proxy_app.setting_table import SettingsError
 from proxy_app.setting_values import MIB, Address
 from proxy_app.settings import Settings
@@ -55,6 +56,14 @@ EXAMPLES: dict[str, tuple[str, str, Any, dict[str, str]]] = {
     "MLFLOW_PROXY_KEEPALIVE_SECONDS": ("70", "keepalive", 70.0, PLAIN),
     "MLFLOW_PROXY_DRAIN_SECONDS": ("0", "drain", 0.0, PLAIN),
     "MLFLOW_PROXY_GRACE_SECONDS": ("600", "grace", 600.0, PLAIN),
+    "MLFLOW_PROXY_ARTIFACTS_URI": ("s3://team/mlflow/", "artifacts_root", ArtifactRoot("team", "mlflow"), SIGNED),
+    "MLFLOW_PROXY_PRESIGNED_TRANSFERS": (
+        "true",
+        "presigned_transfers",
+        True,
+        {**SIGNED, "MLFLOW_PROXY_ARTIFACTS_URI": "s3://team/mlflow"},
+    ),
+    "AWS_ENDPOINT_URL_S3": ("http://127.0.0.1:9000/", "s3_endpoint", "http://127.0.0.1:9000", SIGNED),
     "MLFLOW_PROXY_AUTH": ("off", "auth", False, {"MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:5000"}),
     "MLFLOW_PROXY_TOKENS_FILE": ("other.json", "tokens_file", Path("other.json"), PLAIN),
     "MLFLOW_PROXY_TOKENS_SECRET": ("team/tokens", "tokens_secret", "team/tokens", {"MLFLOW_PROXY_TARGET_ARN": ARN}),

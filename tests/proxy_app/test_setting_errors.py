@@ -101,6 +101,10 @@ def test_unknown_name_without_a_similar_setting_is_reported() -> None:
         ("MLFLOW_PROXY_IAP_AUDIENCE", "/projects/1/global/backendServices/2", "/projects/NUMBER/apps/PROJECT_ID"),
         ("MLFLOW_PROXY_IAP_AUDIENCE", "1-x.apps.googleusercontent.com", "/projects/NUMBER/apps/PROJECT_ID"),
         ("MLFLOW_PROXY_IAP_KEYS_URL", "http://127.0.0.1/keys", "an https:// URL without a query"),
+        ("MLFLOW_PROXY_ARTIFACTS_URI", "gs://team/mlflow", "s3://bucket or s3://bucket/prefix"),
+        ("MLFLOW_PROXY_ARTIFACTS_URI", "s3://team/../mlflow", "s3://bucket or s3://bucket/prefix"),
+        ("MLFLOW_PROXY_PRESIGNED_TRANSFERS", "on", "true or false"),
+        ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9000/bucket", "scheme://host[:port]"),
     ],
 )
 def test_invalid_value_is_reported_with_the_expected_form(name: str, text: str, form: str) -> None:
@@ -140,6 +144,14 @@ UPSTREAM = {"MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:5000"}
             "can be used with MLFLOW_PROXY_TARGET_ARN only",
         ),
         ({**SIGNED, "MLFLOW_PROXY_TARGET_ENDPOINT": "http://a.example"}, "signed requests need https://"),
+        (
+            {**PLAIN, "MLFLOW_PROXY_ARTIFACTS_URI": "s3://team/mlflow"},
+            "MLFLOW_PROXY_ARTIFACTS_URI can be used with MLFLOW_PROXY_TARGET_ARN only",
+        ),
+        (
+            {**SIGNED, "MLFLOW_PROXY_PRESIGNED_TRANSFERS": "true"},
+            "MLFLOW_PROXY_PRESIGNED_TRANSFERS requires MLFLOW_PROXY_ARTIFACTS_URI.",
+        ),
         (UPSTREAM, "Set one of MLFLOW_PROXY_TOKENS_FILE and MLFLOW_PROXY_TOKENS_SECRET"),
         (
             {**PLAIN, "MLFLOW_PROXY_TOKENS_SECRET": "s"},
