@@ -12,15 +12,17 @@ from .credentials import CredentialKeeper, Source, aws_chain
 from .handlers.forward import Forward
 from .handlers.health import Health
 from .handlers.home_page import HomePage
+from .handlers.mlflow_page import MlflowPage
 from .metrics import Metrics
 from .proxy import Authorizer, Proxy
 from .request_body import BodyReader
 from .rewriting import Rewriter
-from .routing import MLFLOW_ROUTES, Endpoint, Router
+from .routing import MLFLOW_ROUTES, UI_ROUTES, UNAVAILABLE_GROUPS, Endpoint, Router
 from .settings import Settings
 from .target import PlainTarget, Target, check_role_arn, sagemaker_target
 from .upstream.plain import PlainUpstream
 from .upstream.sagemaker import SageMakerUpstream
+from .upstream.ui_server import UiServer
 
 
 def target_of(settings: Settings) -> Target:
@@ -75,6 +77,7 @@ def create_app(
     metrics, lifecycle = Metrics(), Lifecycle()
     body_reader = BodyReader(settings.body_limit, settings.body_budget, settings.body_timeout)
     ui_link = None
+    plain = isinstance(target, PlainTarget)
     if isinstance(target, PlainTarget):
         upstream = PlainUpstream(settings, target)
     else:
@@ -90,9 +93,18 @@ def create_app(
     health.add_metrics(metrics)
     rewriter = extensions.rewriter(body_reader) if extensions.rewriter else None
     forward = Forward(upstream, rewriter)
-    endpoints = [Endpoint(route, forward) for route in MLFLOW_ROUTES]
+    ui_server = UiServer(settings) if settings.ui_url else None
+    forward_to_ui = Forward(ui_server, rewriter) if ui_server else forward
+    endpoints = [
+        Endpoint(route, forward_to_ui if (route.method, route.template) in UI_ROUTES else forward)
+        for route in MLFLOW_ROUTES
+        if plain or route.resource_group not in UNAVAILABLE_GROUPS
+    ]
+    has_page = plain or ui_server is not None
+    if has_page:
+        endpoints += MlflowPage(forward_to_ui, sagemaker=not plain).endpoints()
     if all(authenticator.home_page for authenticator in authenticators):
-        endpoints += HomePage(settings, target, ui_link).endpoints()
+        endpoints += HomePage(settings, target, ui_link, at_root=not has_page).endpoints()
     endpoints += health.endpoints()
     for authenticator in authenticators:
         endpoints += authenticator.endpoints()
@@ -114,4 +126,6 @@ def create_app(
     )
     # Tokens first: without them the proxy does not start.
     parts = [*(authenticator.running for authenticator in authenticators), upstream.running, health.running]
+    if ui_server is not None:
+        parts.append(ui_server.running)
     return App(proxy, metrics, access_log, lifecycle, parts)

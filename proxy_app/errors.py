@@ -178,6 +178,14 @@ def bad_gateway(message: str, *, reason: str) -> ApiError:
     return ApiError(502, "TEMPORARILY_UNAVAILABLE", message, reason=reason)
 
 
+def ui_unavailable() -> ApiError:
+    """502: the server of MLflow's page does not respond."""
+    return bad_gateway(
+        "MLflow's UI does not respond; the API is not affected. Reload the page in a few seconds.",
+        reason="ui-unavailable",
+    )
+
+
 def unavailable(message: str, *, reason: str, retry_after: int = 5) -> ApiError:
     """503: a dependency or a limit of the proxy; ``retry_after`` is in seconds."""
     return ApiError(503, "TEMPORARILY_UNAVAILABLE", message, reason=reason, headers=[("Retry-After", str(retry_after))])

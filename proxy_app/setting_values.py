@@ -4,6 +4,7 @@ import math
 import re
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 MIB = 1024 * 1024
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -95,6 +96,14 @@ def origin(text: str) -> str:
     scheme, host = found[1].lower(), found[2].lower()
     port = int(found[3] or _USUAL_PORTS[scheme])
     return f"{scheme}://{host}" if port == _USUAL_PORTS[scheme] else f"{scheme}://{host}:{port}"
+
+
+def loopback_origin(text: str) -> str:
+    """An http:// origin on this host's loopback interface, in normal form; empty stays empty."""
+    value = origin(text)
+    if value and not (value.startswith("http://") and (urlsplit(value).hostname or "") in LOOPBACK):
+        raise ValueError("an http:// origin on the loopback interface, such as http://127.0.0.1:5001")
+    return value
 
 
 _HOST_NAME = re.compile(r"(\*[.-][a-z0-9_-]+\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.ASCII)

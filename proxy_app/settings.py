@@ -14,6 +14,7 @@ from .setting_values import (
     address,
     count,
     host_names,
+    loopback_origin,
     mib,
     origin,
     path,
@@ -57,6 +58,13 @@ class Settings(SettingTable):
         "",
         "Origin of a plain MLflow server to use instead of SageMaker, such as http://127.0.0.1:5000.",
         origin,
+    )
+    ui_url: str = setting(
+        "MLFLOW_PROXY_UI_URL",
+        "",
+        "Origin of an MLflow server on this host that serves MLflow's page in front of SageMaker, such as "
+        "http://127.0.0.1:5001; empty: the proxy has no page of MLflow.",
+        loopback_origin,
     )
     ca_bundle: Path | None = setting(
         "AWS_CA_BUNDLE", "", "PEM file of certificate authorities to trust instead of the system's.", path
@@ -204,6 +212,12 @@ class Settings(SettingTable):
                 upstreams,
                 "MLFLOW_PROXY_TARGET_ENDPOINT and MLFLOW_PROXY_ASSUME_ROLE_ARN can be used with "
                 "MLFLOW_PROXY_TARGET_ARN only.",
+            )
+        if self.ui_url and self.upstream_url:
+            yield (
+                ("MLFLOW_PROXY_UI_URL", "MLFLOW_PROXY_UPSTREAM_URL"),
+                "MLFLOW_PROXY_UI_URL can be used with MLFLOW_PROXY_TARGET_ARN only: a plain MLflow server has its own "
+                "page.",
             )
         if self.target_endpoint.startswith("http:"):
             yield (), "MLFLOW_PROXY_TARGET_ENDPOINT: signed requests need https://."

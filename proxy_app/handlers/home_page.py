@@ -14,6 +14,7 @@ from ..routing import Endpoint, Route
 from ..settings import Settings
 from ..target import PlainTarget, Target
 
+_PATH = "/proxy"
 _UI_LINK_PATH = "/proxy/ui-link"
 _PAGE = Template((Path(__file__).parent / "home_page.html").read_text(encoding="utf-8"))
 _PERMISSIONS = {
@@ -35,19 +36,25 @@ class HomePage:
     ``ui_link`` creates a single-use URL of SageMaker's MLflow UI; None if the target has no such UI.
     """
 
-    def __init__(self, settings: Settings, target: Target, ui_link: Callable[[], Awaitable[str]] | None) -> None:
+    def __init__(
+        self, settings: Settings, target: Target, ui_link: Callable[[], Awaitable[str]] | None, *, at_root: bool
+    ) -> None:
         self._settings = settings
         self._target = target
         self._ui_link = ui_link
+        self._at_root = at_root
 
     def endpoints(self) -> list[Endpoint]:
-        """The page and, with ``ui_link``, the route of admins to the UI."""
-        page = Endpoint(Route("GET", "/", "proxy", Role.VIEWER, idempotent=True), self._show)
-        if self._ui_link is None:
-            return [page]
-        # The link carries the proxy's rights, not the user's: hence admins only.
-        link = Route("POST", _UI_LINK_PATH, "proxy", Role.ADMIN, idempotent=True)
-        return [page, Endpoint(link, self._open_ui)]
+        """The page at /proxy, with ``at_root`` also at /, and, with ``ui_link``, the route of admins to the UI."""
+        endpoints = [
+            Endpoint(Route("GET", path, "proxy", Role.VIEWER, idempotent=True), self._show)
+            for path in ([_PATH, "/"] if self._at_root else [_PATH])
+        ]
+        if self._ui_link is not None:
+            # The link carries the proxy's rights, not the user's: hence admins only.
+            link = Route("POST", _UI_LINK_PATH, "proxy", Role.ADMIN, idempotent=True)
+            endpoints.append(Endpoint(link, self._open_ui))
+        return endpoints
 
     async def _show(self, context: RequestContext) -> web.Response:
         nonce = secrets.token_urlsafe(16)

@@ -3,14 +3,18 @@
 from .mlflow_routes import MLFLOW_ROUTES, NOT_FORWARDED
 from .route import Endpoint, Handler, Route
 from .router import InvalidPathError, Match, Router
+from .ui_routes import UI_ROUTES, UNAVAILABLE_GROUPS, sagemaker_path
 
 __all__ = [
     "MLFLOW_ROUTES",
     "NOT_FORWARDED",
+    "UI_ROUTES",
+    "UNAVAILABLE_GROUPS",
     "Endpoint",
     "Handler",
     "InvalidPathError",
     "Match",
     "Route",
     "Router",
+    "sagemaker_path",
 ]

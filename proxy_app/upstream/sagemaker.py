@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from ..credentials import CredentialKeeper
 from ..http_client import Headers
 from ..request_body import EMPTY_BODY, BufferedBody
+from ..routing import sagemaker_path
 from ..settings import Settings
 from ..sigv4 import Credentials, canonical_path, encoded_query, signed_headers
 from ..target import SageMakerTarget
@@ -35,7 +36,7 @@ class SageMakerUpstream:
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """Buffer, sign and send the request. Raises ApiError, also for an error of AWS's API."""
         path, _, query = request.target.partition("?")
-        path, query = canonical_path(path), encoded_query(query)
+        path, query = sagemaker_path(canonical_path(path)), encoded_query(query)
         body = await request.body.buffer()
         try:
             return await self._sign_and_send(

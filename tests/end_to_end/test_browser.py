@@ -84,4 +84,4 @@ async def test_cross_origin_form_is_rejected(browser: Browser, proxy: ProxyProce
     )
     await page.wait_for_url(f"{proxy.url}/**")
     assert status is None
-    assert "may not make changes" in await page.content()
+    assert "may not make it" in await page.content()

@@ -33,6 +33,7 @@ EXAMPLES: dict[str, tuple[str, str, Any, dict[str, str]]] = {
     "MLFLOW_PROXY_TARGET_ENDPOINT": ("https://a.example:8443/", "target_endpoint", "https://a.example:8443", SIGNED),
     "MLFLOW_PROXY_ASSUME_ROLE_ARN": ("arn:aws:iam::1:role/x", "assume_role_arn", "arn:aws:iam::1:role/x", SIGNED),
     "MLFLOW_PROXY_UPSTREAM_URL": ("http://[::1]:5000", "upstream_url", "http://[::1]:5000", PLAIN),
+    "MLFLOW_PROXY_UI_URL": ("http://LOCALHOST:5001/", "ui_url", "http://localhost:5001", SIGNED),
     "AWS_CA_BUNDLE": ("/etc/ca.pem", "ca_bundle", Path("/etc/ca.pem"), PLAIN),
     "MLFLOW_PROXY_LISTEN": (":8081", "listen", Address("0.0.0.0", 8081), PLAIN),
     "MLFLOW_PROXY_METRICS_LISTEN": ("[::1]:0", "metrics_listen", Address("::1", 0), PLAIN),

@@ -105,7 +105,7 @@ async def test_longest_headers_of_a_load_balancer_are_accepted(start_sso: StartS
 
 async def test_home_page_shows_the_escaped_principal_and_the_role(proxy: RunningProxy, alb: Alb) -> None:
     response = await send(
-        proxy, alb.assertion({**ROOT, "email": "a&b@elsewhere.example"}), "GET", "/", "Accept: text/html"
+        proxy, alb.assertion({**ROOT, "email": "a&b@elsewhere.example"}), "GET", "/proxy", "Accept: text/html"
     )
     assert response.status == 200
     assert 'a&amp;b@elsewhere.example <span class="role">admin</span>' in response.body.decode()

@@ -72,6 +72,10 @@ def test_unknown_name_without_a_similar_setting_is_reported() -> None:
         ("MLFLOW_PROXY_UPSTREAM_URL", "http://mlflow:0", "scheme://host[:port]"),
         ("MLFLOW_PROXY_UPSTREAM_URL", "http://mlflow:65536", "scheme://host[:port]"),
         ("MLFLOW_PROXY_UPSTREAM_URL", "http://mlflow/prefix", "scheme://host[:port]"),
+        ("MLFLOW_PROXY_UI_URL", "https://127.0.0.1:5001", "an http:// origin on the loopback interface"),
+        ("MLFLOW_PROXY_UI_URL", "http://10.0.0.1:5001", "an http:// origin on the loopback interface"),
+        ("MLFLOW_PROXY_UI_URL", "http://127.0.0.1.example.com", "an http:// origin on the loopback interface"),
+        ("MLFLOW_PROXY_UI_URL", "127.0.0.1:5001", "scheme://host[:port]"),
         ("MLFLOW_PROXY_PUBLIC_URL", "https://mlflow.example.com/?", "scheme://host[:port]"),
         ("MLFLOW_PROXY_ALB_KEYS_URL", "http://keys.example.com", "an https:// URL without a query"),
         ("MLFLOW_PROXY_ALB_KEYS_URL", "https://keys.example.com/?a=b", "an https:// URL without a query"),
@@ -134,6 +138,10 @@ UPSTREAM = {"MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:5000"}
         (
             {**PLAIN, **SIGNED},
             "Set one of MLFLOW_PROXY_TARGET_ARN (SageMaker) and MLFLOW_PROXY_UPSTREAM_URL (plain MLflow).",
+        ),
+        (
+            {**PLAIN, "MLFLOW_PROXY_UI_URL": "http://127.0.0.1:5001"},
+            "MLFLOW_PROXY_UI_URL can be used with MLFLOW_PROXY_TARGET_ARN only",
         ),
         (
             {**PLAIN, "MLFLOW_PROXY_TARGET_ENDPOINT": "https://a.example"},
