@@ -64,6 +64,7 @@ def _line(record: RequestRecord, seconds: float) -> str:
     # Formatted by hand, since it is done for every request; every value that a client can choose is quoted.
     principal, route, upstream = record.principal, record.route, record.upstream_seconds
     error = f', "error": "{record.error}"' if record.error else ""
+    queue = f'"queue_ms": {record.queue_seconds * 1000:.1f}, ' if record.queue_seconds else ""
     return (
         f'{{"time": "{timestamp()}", "level": "{"info" if record.status < 500 else "error"}", "event": "request", '
         f'"request_id": "{record.request_id}", '
@@ -71,7 +72,7 @@ def _line(record: RequestRecord, seconds: float) -> str:
         f'"role": {_quoted(principal.role.label) if principal else "null"}, '
         f'"method": {_quoted(record.method)}, "route": {_quoted(route.template) if route else "null"}, '
         f'"status": {record.status}, "bytes_in": {record.bytes_in}, "bytes_out": {record.bytes_out}, '
-        f'"duration_ms": {seconds * 1000:.1f}, '
+        f'"duration_ms": {seconds * 1000:.1f}, {queue}'
         f'"upstream_duration_ms": {"null" if upstream is None else f"{upstream * 1000:.1f}"}, '
         f'"attempts": {record.attempts}{error}}}\n'
     )

@@ -13,6 +13,7 @@ from .handlers.forward import Forward
 from .handlers.health import Health
 from .handlers.home_page import HomePage
 from .handlers.mlflow_page import MlflowPage
+from .limits.admission import Admission
 from .metrics import Metrics
 from .proxy import Authorizer, Proxy
 from .request_body import BodyReader
@@ -110,17 +111,23 @@ def create_app(
         endpoints += authenticator.endpoints()
     endpoints += extensions.endpoints
 
+    admission = Admission(settings)
+    admission.add_metrics(metrics)
     proxy = Proxy(
         settings,
         Router(endpoints),
         authenticators,
         extensions.authorizers,
+        admission,
         body_reader,
         metrics,
         access_log := access_log or AccessLog(),
         lifecycle,
     )
     metrics.gauge("mlflow_proxy_requests_in_flight", "Requests in flight.", lambda: proxy.in_flight)
+    metrics.gauge(
+        "mlflow_proxy_requests_unauthenticated", "Requests before authentication.", lambda: proxy.unauthenticated
+    )
     metrics.gauge(
         "mlflow_proxy_body_budget_free_bytes", "Free memory for request bodies.", lambda: body_reader.budget.free
     )

@@ -34,9 +34,9 @@ class Lifecycle:
 class RequestRecord:
     """What the access log and the metrics record of a request.
 
-    ``started`` is a time of ``time.perf_counter``; ``upstream_seconds`` is the time until the upstream's response head,
-    None if it was not called; ``attempts`` counts how often the request was sent to it. ``error`` is the reason of an
-    ApiError, empty for none.
+    ``started`` is a time of ``time.perf_counter``; ``queue_seconds`` is how long the request waited for its admission;
+    ``upstream_seconds`` is the time until the upstream's response head, None if it was not called; ``attempts`` counts
+    how often the request was sent to it. ``error`` is the reason of an ApiError, empty for none.
     """
 
     # Defaults on the class: most requests change few of them.
@@ -46,6 +46,7 @@ class RequestRecord:
     bytes_in: int = 0
     bytes_out: int = 0
     upstream_seconds: float | None = None
+    queue_seconds: float = 0.0
     attempts: int = 0
     error: str = ""
 

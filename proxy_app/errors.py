@@ -162,14 +162,14 @@ def outcome_unknown(message: str) -> ApiError:
     )
 
 
-def too_many_requests(message: str) -> ApiError:
-    """429 with Retry-After: the limit of concurrent requests."""
+def too_many_requests(message: str, *, reason: str, retry_after: int = 1) -> ApiError:
+    """429: a limit of requests; ``retry_after`` is in seconds."""
     return ApiError(
         429,
         "REQUEST_LIMIT_EXCEEDED",
-        message,
-        reason="too-many-requests",
-        headers=[("Retry-After", "1")],
+        f"{message} Try again in {retry_after} s.",
+        reason=reason,
+        headers=[("Retry-After", str(retry_after))],
     )
 
 

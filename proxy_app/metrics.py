@@ -52,6 +52,7 @@ class Metrics(Collector):
         self._requests: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._seconds: defaultdict[str, _Histogram] = defaultdict(_Histogram)
         self._upstream_seconds: defaultdict[str, _Histogram] = defaultdict(_Histogram)
+        self._queue_seconds: defaultdict[str, _Histogram] = defaultdict(_Histogram)
         self._errors: defaultdict[tuple[str], int] = defaultdict(int)
         self._bytes: defaultdict[tuple[str], int] = defaultdict(int)
         self._retries: defaultdict[tuple[()], int] = defaultdict(int, {(): 0})
@@ -76,6 +77,8 @@ class Metrics(Collector):
         self._seconds[group].add(time.perf_counter() - record.started)
         if record.upstream_seconds is not None:
             self._upstream_seconds[group].add(record.upstream_seconds)
+        if record.queue_seconds:
+            self._queue_seconds[group].add(record.queue_seconds)
         if record.attempts > 1:
             self._retries[()] += record.attempts - 1
         if record.bytes_in:
@@ -98,6 +101,7 @@ class Metrics(Collector):
         yield _histogram(
             "mlflow_proxy_upstream_duration_seconds", "Until the upstream's response head.", self._upstream_seconds
         )
+        yield _histogram("mlflow_proxy_queue_duration_seconds", "Wait of requests above a limit.", self._queue_seconds)
         build_info = GaugeMetricFamily("mlflow_proxy_build_info", "Always 1.", labels=("version",))
         build_info.add_metric((__version__,), 1)
         yield build_info

@@ -1,6 +1,6 @@
 """The pipeline: every request passes these steps, top to bottom.
 
-Route, limits, allowed hosts, authentication, CSRF, authorization, handler, record. The steps are independent.
+Route, allowed hosts, authentication, admission, CSRF, authorization, handler, record. The steps are independent.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from .auth import Authenticator, Principal, Role
 from .connections import WRITE_TIMEOUT
 from .context import Lifecycle, RequestContext, RequestRecord, new_request_id
 from .csrf import check_csrf
+from .limits.admission import Admission
 from .metrics import Metrics
 from .request_body import BodyReader
 from .routing import Endpoint, InvalidPathError, Router
@@ -36,6 +37,7 @@ class Proxy:
         router: Router,
         authenticators: Sequence[Authenticator],
         authorizers: Sequence[Authorizer],
+        admission: Admission,
         body_reader: BodyReader,
         metrics: Metrics,
         access_log: AccessLog,
@@ -45,11 +47,14 @@ class Proxy:
         self._router = router
         self._authenticators = authenticators
         self._authorizers = authorizers
+        self._admission = admission
         self._body_reader = body_reader
         self._metrics = metrics
         self._access_log = access_log
         self._lifecycle = lifecycle
         self.in_flight = 0
+        # Requests without an authenticated principal: public routes, and those whose authentication takes time.
+        self.unauthenticated = 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The response to a request, an error response included, recorded in the metrics and the access log.
@@ -98,18 +103,33 @@ class Proxy:
     async def _respond(
         self, context: RequestContext, endpoint: Endpoint | None, routing_error: errors.ApiError | None
     ) -> web.StreamResponse:
-        request = context.request
-        if self.in_flight > self._settings.max_requests:
+        public = endpoint is not None and endpoint.route.role is Role.PUBLIC
+        if self.unauthenticated >= self._settings.max_requests:
             raise errors.too_many_requests(
-                "The proxy has reached its limit of requests in flight (MLFLOW_PROXY_MAX_REQUESTS). Try again shortly."
+                "The proxy has reached its limit of requests that are being authenticated (MLFLOW_PROXY_MAX_REQUESTS).",
+                reason="too-many-unauthenticated",
             )
-        if self._settings.allowed_hosts:
-            check_host(request, self._settings.allowed_hosts)
-        # Before unknown routes are reported: a client without authentication must not find out which routes exist.
-        if endpoint is None or endpoint.route.role is not Role.PUBLIC:
+        self.unauthenticated += 1
+        try:
+            if self._settings.allowed_hosts:
+                check_host(context.request, self._settings.allowed_hosts)
+            if public:
+                return await self._authorize_and_handle(context, endpoint, routing_error)
+            # Before unknown routes are reported: without authentication, a client must not find out which exist.
             context.principal = await self._authenticate(context)
+        finally:
+            self.unauthenticated -= 1
+        await self._admission.admit(context, context.principal)
+        try:
+            return await self._authorize_and_handle(context, endpoint, routing_error)
+        finally:
+            self._admission.release(context.principal)
+
+    async def _authorize_and_handle(
+        self, context: RequestContext, endpoint: Endpoint | None, routing_error: errors.ApiError | None
+    ) -> web.StreamResponse:
         changes_state = endpoint is not None and not endpoint.route.idempotent
-        check_csrf(request, self._settings.public_url, changes_state=changes_state)
+        check_csrf(context.request, self._settings.public_url, changes_state=changes_state)
         if endpoint is None:
             raise routing_error or errors.internal_error()
         context.route = endpoint.route

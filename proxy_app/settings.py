@@ -1,4 +1,4 @@
-"""The settings of the proxy: those of this module, and a section for artifacts and for each authenticator.
+"""The settings of the proxy: those of this module, and sections for fair use, artifacts and each authenticator.
 
 Below this module nothing reads the environment, except botocore: it reads the standard ``AWS_*`` variables.
 """
@@ -30,7 +30,7 @@ Section = TypeVar("Section", bound=SettingTable)
 class Settings(SettingTable):
     """The proxy's settings: sizes in bytes, times in seconds.
 
-    ``section`` returns the settings of artifacts or of an authenticator.
+    ``section`` returns those of another table.
     """
 
     title: ClassVar[str] = "Upstream, listeners and limits"
@@ -111,7 +111,13 @@ class Settings(SettingTable):
     max_connections: int = setting(
         "MLFLOW_PROXY_MAX_CONNECTIONS", "1024", "Client connections; further ones are closed at once.", count
     )
-    max_requests: int = setting("MLFLOW_PROXY_MAX_REQUESTS", "512", "Requests in flight; further ones get 429.", count)
+    max_requests: int = setting(
+        "MLFLOW_PROXY_MAX_REQUESTS",
+        "512",
+        "Requests in flight of all principals; further ones wait in the queue. As many more, each for a moment, are "
+        "being authenticated.",
+        count,
+    )
     header_limit: int = setting(
         "MLFLOW_PROXY_HEADER_LIMIT_BYTES",
         "65536",
@@ -175,8 +181,15 @@ class Settings(SettingTable):
         from .artifacts.settings import ArtifactSettings
         from .auth.authenticators import AUTHENTICATORS
         from .auth.role_rules import RoleRulesSettings
+        from .limits.settings import FairUseSettings
 
-        return [cls, ArtifactSettings, *(kind.settings_table for kind in AUTHENTICATORS), RoleRulesSettings]
+        return [
+            cls,
+            FairUseSettings,
+            ArtifactSettings,
+            *(kind.settings_table for kind in AUTHENTICATORS),
+            RoleRulesSettings,
+        ]
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:

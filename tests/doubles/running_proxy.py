@@ -95,6 +95,8 @@ def quick_settings(upstream: str, tokens: Tokens, *, signed: bool = False, **cha
     values: dict[str, Any] = {"target_arn": ARN, "target_endpoint": upstream} if signed else {"upstream_url": upstream}
     values |= {"tokens_file": tokens.file, "listen": free_port, "metrics_listen": free_port}
     values |= {"body_timeout": 5.0, "upstream_timeout": 5.0, "connect_timeout": 2.0}
+    # A test sends more than one user would.
+    values |= {"principal_requests_per_second": 1_000_000, "principal_max_requests": 1000}
     return Settings.build({**values, **changes})
 
 

@@ -57,6 +57,9 @@ EXAMPLES: dict[str, tuple[str, str, Any, dict[str, str]]] = {
     "MLFLOW_PROXY_KEEPALIVE_SECONDS": ("70", "keepalive", 70.0, PLAIN),
     "MLFLOW_PROXY_DRAIN_SECONDS": ("0", "drain", 0.0, PLAIN),
     "MLFLOW_PROXY_GRACE_SECONDS": ("600", "grace", 600.0, PLAIN),
+    "MLFLOW_PROXY_PRINCIPAL_MAX_REQUESTS": ("8", "principal_max_requests", 8, PLAIN),
+    "MLFLOW_PROXY_PRINCIPAL_REQUESTS_PER_SECOND": ("20", "principal_requests_per_second", 20, PLAIN),
+    "MLFLOW_PROXY_QUEUE_SECONDS": ("2.5", "queue_seconds", 2.5, PLAIN),
     "MLFLOW_PROXY_ARTIFACTS_URI": ("s3://team/mlflow/", "artifacts_root", ArtifactRoot("team", "mlflow"), SIGNED),
     "MLFLOW_PROXY_PRESIGNED_TRANSFERS": (
         "true",
