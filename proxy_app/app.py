@@ -124,6 +124,8 @@ def create_app(
         access_log := access_log or AccessLog(),
         lifecycle,
     )
+    for authenticator in authenticators:
+        authenticator.on_revocation(proxy.end_requests)
     metrics.gauge("mlflow_proxy_requests_in_flight", "Requests in flight.", lambda: proxy.in_flight)
     metrics.gauge(
         "mlflow_proxy_requests_unauthenticated", "Requests before authentication.", lambda: proxy.unauthenticated

@@ -5,7 +5,7 @@ Route, allowed hosts, authentication, admission, CSRF, authorization, handler, r
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from aiohttp import web
 
@@ -52,9 +52,21 @@ class Proxy:
         self._metrics = metrics
         self._access_log = access_log
         self._lifecycle = lifecycle
-        self.in_flight = 0
         # Requests without an authenticated principal: public routes, and those whose authentication takes time.
         self.unauthenticated = 0
+        self._running: set[RequestContext] = set()
+
+    @property
+    def in_flight(self) -> int:
+        """The number of requests that are handled now, health checks excluded."""
+        return len(self._running)
+
+    def end_requests(self, revoked: Collection[Principal]) -> None:
+        """Abort the connections of the requests of these Principal objects: their credentials were revoked."""
+        ids = {id(principal) for principal in revoked}
+        for context in [context for context in self._running if id(context.principal) in ids]:
+            context.error = "credentials-revoked"
+            responses.abort(context.request)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The response to a request, an error response included, recorded in the metrics and the access log.
@@ -65,7 +77,7 @@ class Proxy:
         endpoint, routing_error = self._find(context)
         if endpoint is not None and endpoint.route.health_check:
             return await endpoint.handler(context)
-        self.in_flight += 1
+        self._running.add(context)
         try:
             response = await self._respond(context, endpoint, routing_error)
         except errors.ApiError as error:
@@ -79,7 +91,7 @@ class Proxy:
             log.exception("Internal error, request %s", context.request_id, extra={"event": "error"})
             response = self._error_response(errors.internal_error(), context)
         finally:
-            self.in_flight -= 1
+            self._running.discard(context)
             context.release()
             context.bytes_in = request.content.total_bytes
             self._record(context)

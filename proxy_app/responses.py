@@ -155,7 +155,7 @@ def _date(now: int) -> bytes:
     return formatdate(now, usegmt=True).encode()
 
 
-def _abort(request: web.BaseRequest) -> NoReturn:
+def abort(request: web.BaseRequest) -> None:
     """Abort the client's connection: after an orderly close, an incomplete response could look complete."""
     if request.transport is not None:
         if request.version < HttpVersion11:
@@ -163,5 +163,9 @@ def _abort(request: web.BaseRequest) -> NoReturn:
             sock = request.transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         request.transport.abort()
+
+
+def _abort(request: web.BaseRequest) -> NoReturn:
+    abort(request)
     # As aiohttp does for a client that disconnected.
     raise asyncio.CancelledError

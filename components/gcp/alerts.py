@@ -173,6 +173,20 @@ def _service_alerts(deployment: Deployment, args: MonitoringSettings, app: AppSe
         ),
     )
     yield (
+        "stale-keys",
+        _Alert(
+            title="public keys of Identity-Aware Proxy cannot be fetched",
+            severity="ERROR",
+            text="The public keys that verify sign-ins could not be fetched for some minutes; those fetched before "
+            "stay valid for a day, even if Google revokes one, and then all requests get 503. Check the log entries "
+            "with event keys, and the instances' access to www.gstatic.com (Cloud NAT, firewall).",
+            condition=_Condition(
+                query=pulumi.Output.concat(_sum_increase(deployment, "stale-keys", "", 15), " > 4.5"),
+                seconds=0,
+            ),
+        ),
+    )
+    yield (
         "server-errors",
         _Alert(
             title="server errors",

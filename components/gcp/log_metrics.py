@@ -42,6 +42,11 @@ LOG_METRICS = {
         value="jsonPayload.upstream_duration_ms",
         unit="ms",
     ),
+    # One entry a minute from each instance that cannot fetch them.
+    "stale-keys": LogMetric(
+        description="Failed fetches of Identity-Aware Proxy's public keys",
+        entries='jsonPayload.event = "keys"\nseverity >= ERROR',
+    ),
     # At least one entry each time that the container exits unexpectedly or cannot start.
     "exits": LogMetric(
         description="Critical entries of containers that exited unexpectedly",

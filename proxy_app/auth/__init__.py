@@ -6,7 +6,7 @@ metrics. ``role_rules.py`` assigns roles to users who signed in at another syste
 
 import contextlib
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -102,6 +102,9 @@ class Authenticator:
     def endpoints(self) -> "Iterable[Endpoint]":
         """Additional routes, such as login and callback (``Role.PUBLIC``)."""
         return ()
+
+    def on_revocation(self, revoked: "Callable[[Collection[Principal]], None]") -> None:
+        """Call ``revoked`` with the principals whose credentials were revoked while the proxy runs."""
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Run background tasks during the block. Raises TokenError or StoreError."""

@@ -20,7 +20,7 @@ from aiohttp import web
 
 from .. import errors
 from ..setting_table import Problem, SettingsError, SettingTable, setting
-from ..setting_values import keys_url
+from ..setting_values import keys_url, positive_seconds
 from . import Authenticator, Principal, Role
 from .role_rules import RoleRules, RoleRulesSettings, User, parse
 
@@ -70,6 +70,12 @@ class IapSettings(SettingTable):
         "URL (https://) of Identity-Aware Proxy's public keys, a JWK set; empty: Google's.",
         keys_url,
     )
+    iap_keys_max_age: float = setting(
+        "MLFLOW_PROXY_IAP_KEYS_MAX_AGE_SECONDS",
+        "86400",
+        "If those keys cannot be fetched again when they are stale, how long they stay valid; then requests get 503.",
+        positive_seconds,
+    )
 
 
 class IapAuthenticator(Authenticator):
@@ -116,7 +122,9 @@ class IapAuthenticator(Authenticator):
                 f"MLFLOW_PROXY_ROLE_RULES: group:{groups[0]} has no effect with MLFLOW_PROXY_IAP_AUDIENCE, since "
                 "Identity-Aware Proxy's assertions name no groups: use email: and domain: rules."
             )
-        self._keys = JwkSet(own.iap_keys_url or _KEYS_URL, settings.ca_bundle, key_clock)
+        self._keys = JwkSet(
+            own.iap_keys_url or _KEYS_URL, settings.ca_bundle, key_clock, max_stale=own.iap_keys_max_age
+        )
         self._verifier = JwtVerifier(
             self._keys,
             issuer=_ISSUER,
@@ -135,7 +143,7 @@ class IapAuthenticator(Authenticator):
             yield
 
     async def probe(self) -> None:
-        """Raise ApiError 503 while no keys have been fetched."""
+        """Raise ApiError 503 without keys, or with ones that are too old."""
         from .signing_keys import keys_unavailable
 
         if not self._keys.ready:

@@ -27,6 +27,7 @@ from yarl import URL
 
 from .. import errors
 from ..background import background_task
+from ..outage import Outage
 from ..tls import create_ssl_context
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class SigningKeys(ABC):
         self._unknown_until: dict[str, float] = {}
         self._fetches: dict[str, asyncio.Task[bool]] = {}
         self._fetches_left, self._counted_at = float(_FETCH_BURST), clock()
-        self._problem = ""
+        self._outage = Outage(log, "keys", clock)
 
     @abstractmethod
     def _location(self, key_id: str) -> str:
@@ -132,11 +133,10 @@ class SigningKeys(ABC):
             problem = str(error) or type(error).__name__
         finally:
             del self._fetches[where]
-        if problem and problem != self._problem:  # logged once, not at every fetch
-            log.error("The keys at %s cannot be fetched: %s.", self._url, problem, extra={"event": "keys"})
-        elif self._problem and not problem:
-            log.info("The keys at %s can be fetched again.", self._url, extra={"event": "keys"})
-        self._problem = problem
+        if problem:
+            self._outage.failed(f"The keys at {self._url} cannot be fetched: {problem}.")
+        else:
+            self._outage.succeeded(f"The keys at {self._url} can be fetched again.")
         return not problem
 
     async def _get(self, where: str) -> _Document | None:
@@ -184,7 +184,24 @@ class PemKeys(SigningKeys):
 
 
 class JwkSet(SigningKeys):
-    """All keys in one JWK set (RFC 7517). A key that has been removed from the set is invalid."""
+    """All keys in one JWK set (RFC 7517). A key that has been removed from the set is invalid.
+
+    ``max_stale``: for how many seconds a set that cannot be fetched again is used after its time.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        ca_bundle: Path | None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        max_stale: float = 86400.0,
+    ) -> None:
+        super().__init__(url, ca_bundle, clock)
+        self._max_stale = max_stale
+
+    def _cached(self, where: str, key_id: str) -> EllipticCurvePublicKey | None:
+        return super()._cached(where, key_id) if self.ready else None
 
     def _location(self, key_id: str) -> str:
         return ""
@@ -201,12 +218,13 @@ class JwkSet(SigningKeys):
 
     @property
     def ready(self) -> bool:
-        """Whether the set has been fetched."""
-        return bool(self._documents)
+        """Whether the set has been fetched, and is not too old."""
+        page = self._documents.get(self._location(""))
+        return page is not None and self._clock() < page.fresh_until + self._max_stale
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Fetch the set now, and again when it is stale; if that fails, the keys fetched before stay valid."""
+        """Fetch the set now, and again when it is stale; if that fails, the earlier one is used for ``max_stale``."""
         await self._refresh()
         async with background_task(self._keep_fresh()):
             yield

@@ -105,11 +105,14 @@ class SecretStore:
     def _secrets_manager(self) -> Any:
         if self._client is None:
             import botocore.session
+            from botocore.config import Config
 
             # An ARN contains its region; for a name, the AWS configuration applies.
             parts = self._secret.split(":")
             region = parts[3] if len(parts) > 6 else None
-            self._client = botocore.session.Session().create_client("secretsmanager", region_name=region)
+            self._client = botocore.session.Session().create_client(
+                "secretsmanager", region_name=region, config=Config(connect_timeout=5, read_timeout=10)
+            )
         return self._client
 
     def read(self) -> str:

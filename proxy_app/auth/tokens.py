@@ -18,7 +18,7 @@ import re
 import secrets
 import string
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from .. import errors
 from ..background import background_task
+from ..outage import Outage
 from ..setting_table import Problem, SettingTable, setting
 from ..setting_values import path, positive_seconds
 from . import ROLES, Authenticator, Principal, Role
@@ -150,13 +151,19 @@ class TokenSettings(SettingTable):
         "How often the tokens are read again: the longest time that a revoked token still works.",
         positive_seconds,
     )
+    tokens_max_age: float = setting(
+        "MLFLOW_PROXY_TOKENS_MAX_AGE_SECONDS",
+        "3600",
+        "If the tokens cannot be read again, how long those read before stay valid; then requests get 503.",
+        positive_seconds,
+    )
 
 
 class TokenAuthenticator(Authenticator):
     """Authenticates ``Authorization: Bearer`` or Basic (any user name; the password is the token).
 
-    ``reload_interval`` is in seconds; ``clock`` returns seconds since the epoch; ``loaded_at`` is the time of the last
-    successful read, None before the first.
+    ``reload_interval`` is in seconds; ``max_age`` is how long tokens stay valid that cannot be read again; ``clock``
+    returns seconds since the epoch; ``loaded_at`` is the time of the last successful read, None before the first.
     """
 
     label = "MLFLOW_PROXY_TOKENS_FILE or MLFLOW_PROXY_TOKENS_SECRET"
@@ -174,6 +181,11 @@ class TokenAuthenticator(Authenticator):
         from .authenticators import AUTHENTICATORS
 
         own = settings.section(TokenSettings)
+        if own.tokens_max_age <= own.tokens_reload:
+            yield (
+                ("MLFLOW_PROXY_TOKENS_MAX_AGE_SECONDS", "MLFLOW_PROXY_TOKENS_RELOAD_SECONDS"),
+                "MLFLOW_PROXY_TOKENS_MAX_AGE_SECONDS must be more than MLFLOW_PROXY_TOKENS_RELOAD_SECONDS.",
+            )
         exclusive = [other for other in AUTHENTICATORS if other.exclusive]
         if any(other.enabled(settings) for other in exclusive):
             return
@@ -189,18 +201,45 @@ class TokenAuthenticator(Authenticator):
         """An authenticator for the configured store."""
         own = settings.section(TokenSettings)
         store = FileStore(own.tokens_file) if own.tokens_file else SecretStore(own.tokens_secret)
-        return cls(store, own.tokens_reload)
+        return cls(store, own.tokens_reload, max_age=own.tokens_max_age)
 
-    def __init__(self, store: TokenStore, reload_interval: float, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: TokenStore,
+        reload_interval: float,
+        clock: Callable[[], float] = time.time,
+        *,
+        max_age: float = 3600.0,
+    ) -> None:
         self._store = store
         self._reload_interval = reload_interval
         self._clock = clock
+        self._max_age = max_age
         self._document: str | None = None
         self._by_id: dict[str, tuple[bytes, float, Principal]] = {}
+        self._outage = Outage(log, "tokens")
+        self._revoked: Callable[[Collection[Principal]], None] | None = None
         self.loaded_at: float | None = None
 
+    @property
+    def age(self) -> float | None:
+        """Seconds since the last successful read; None before the first."""
+        return None if self.loaded_at is None else self._clock() - self.loaded_at
+
+    def on_revocation(self, revoked: "Callable[[Collection[Principal]], None]") -> None:
+        """Call ``revoked`` with the principals of tokens that were removed, or whose role changed."""
+        self._revoked = revoked
+
     def add_metrics(self, metrics: "Metrics") -> None:
-        """Add the gauge of the last successful read."""
+        """Add the gauges of the last successful read, and of failed ones."""
+        metrics.gauge(
+            "mlflow_proxy_tokens_age_seconds", "Time since the last successful read of the tokens.", lambda: self.age
+        )
+        metrics.gauge(
+            "mlflow_proxy_tokens_read_failures",
+            "Failed reads of the tokens in a row.",
+            lambda: self._outage.failures,
+        )
         metrics.gauge(
             "mlflow_proxy_tokens_last_read_timestamp_seconds",
             "When the tokens were last read, in seconds since the epoch.",
@@ -210,7 +249,7 @@ class TokenAuthenticator(Authenticator):
     async def authenticate(self, context: "RequestContext") -> Principal | None:
         """The principal of the token; None without a token of this form.
 
-        ApiError 401 for an unknown, revoked or expired token.
+        ApiError 401 for an unknown, revoked or expired token, 503 if the tokens are too old.
         """
         headers = context.request.headers.getall("Authorization", _NO_HEADER)
         # Of several headers, another server could use a different one.
@@ -218,6 +257,7 @@ class TokenAuthenticator(Authenticator):
         found = _TOKEN.fullmatch(token)
         if found is None:
             return None
+        await self.probe()
         digest, expires, principal = self._by_id.get(found[1], _UNKNOWN)
         if not hmac.compare_digest(digest, sha256(token.encode()).digest()) or principal is None:
             raise errors.unauthenticated(
@@ -229,6 +269,15 @@ class TokenAuthenticator(Authenticator):
                 reason="expired-token",
             )
         return principal
+
+    async def probe(self) -> None:
+        """Raise ApiError 503 if the last successful read is longer ago than ``max_age``."""
+        if self.age is not None and self.age > self._max_age:
+            raise errors.unavailable(
+                "Tokens cannot be verified now: the proxy has not been able to read its tokens for "
+                f"{self._max_age:g} seconds (MLFLOW_PROXY_TOKENS_MAX_AGE_SECONDS).",
+                reason="tokens-unavailable",
+            )
 
     def challenge(self, context: "RequestContext") -> errors.ApiError:
         """401 with instructions for sending a token."""
@@ -249,17 +298,22 @@ class TokenAuthenticator(Authenticator):
         document = await asyncio.to_thread(self._store.read)
         if document != self._document:
             tokens = deserialize(document, self._store.name)
-            self._by_id = {
-                token.id: (
-                    bytes.fromhex(token.sha256),
-                    token.expires.timestamp(),
-                    Principal(token.name, token.role, "token"),
-                )
-                for token in tokens
-            }
+            earlier, self._by_id = self._by_id, {token.id: self._accepted(token) for token in tokens}
             self._document = document
             log.info("%d tokens in %s", len(tokens), self._store.name, extra={"event": "tokens"})
+            left = {id(principal) for _, _, principal in self._by_id.values()}
+            revoked = [principal for _, _, principal in earlier.values() if id(principal) not in left]
+            if self._revoked is not None and revoked:
+                self._revoked(revoked)
         self.loaded_at = self._clock()
+
+    def _accepted(self, token: Token) -> tuple[bytes, float, Principal]:
+        """(hash, expiry, principal) of an entry. An entry that is not new keeps its Principal object."""
+        digest, principal = bytes.fromhex(token.sha256), Principal(token.name, token.role, "token")
+        earlier_digest, _, earlier = self._by_id.get(token.id, _UNKNOWN)
+        if earlier is not None and (earlier_digest, earlier) == (digest, principal):
+            principal = earlier
+        return digest, token.expires.timestamp(), principal
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -269,18 +323,14 @@ class TokenAuthenticator(Authenticator):
             yield
 
     async def _reload(self) -> None:
-        problem = ""
         while True:
             await asyncio.sleep(self._reload_interval)
             try:
                 await self.load()
-                if problem:
-                    log.info("The tokens in %s can be read again.", self._store.name, extra={"event": "tokens"})
-                problem = ""
             except Exception as error:  # noqa: BLE001 - if this loop ended, revocations would have no effect
-                if str(error) != problem:  # logged once, not at every attempt
-                    log.error("%s The tokens read before stay valid.", error, extra={"event": "tokens"})
-                problem = str(error)
+                self._outage.failed(f"{error} The tokens read before stay valid for {self._max_age:g} seconds.")
+            else:
+                self._outage.succeeded(f"The tokens in {self._store.name} can be read again.")
 
 
 _NO_HEADER = ("",)

@@ -72,6 +72,7 @@ EXAMPLES: dict[str, tuple[str, str, Any, dict[str, str]]] = {
     "MLFLOW_PROXY_TOKENS_FILE": ("other.json", "tokens_file", Path("other.json"), PLAIN),
     "MLFLOW_PROXY_TOKENS_SECRET": ("team/tokens", "tokens_secret", "team/tokens", {"MLFLOW_PROXY_TARGET_ARN": ARN}),
     "MLFLOW_PROXY_TOKENS_RELOAD_SECONDS": ("0.5", "tokens_reload", 0.5, PLAIN),
+    "MLFLOW_PROXY_TOKENS_MAX_AGE_SECONDS": ("60", "tokens_max_age", 60.0, PLAIN),
     "MLFLOW_PROXY_ALB_ARN": (ALB, "alb_arn", ALB, SSO),
     "MLFLOW_PROXY_ALB_ISSUER": ("https://a.example/", "alb_issuer", "https://a.example/", SSO),
     "MLFLOW_PROXY_ALB_CLIENT_ID": ("other", "alb_client_id", "other", SSO),
@@ -84,6 +85,7 @@ EXAMPLES: dict[str, tuple[str, str, Any, dict[str, str]]] = {
         IAP,
     ),
     "MLFLOW_PROXY_IAP_KEYS_URL": ("https://a.example/iap/jwk/", "iap_keys_url", "https://a.example/iap/jwk", IAP),
+    "MLFLOW_PROXY_IAP_KEYS_MAX_AGE_SECONDS": ("600", "iap_keys_max_age", 600.0, IAP),
     "MLFLOW_PROXY_ROLE_RULES": ("domain:a.example=viewer", "role_rules", "domain:a.example=viewer", SSO),
 }
 NAMES = [name for name, _, _ in Settings.table()]

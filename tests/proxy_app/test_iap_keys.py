@@ -221,7 +221,7 @@ async def test_removed_key_is_rejected_after_an_hour(
 def test_default_keys_url_is_the_documented_one(monkeypatch: pytest.MonkeyPatch) -> None:
     urls: list[str] = []
 
-    def key_set(url: str, *_: Any) -> None:
+    def key_set(url: str, *_: Any, **__: Any) -> None:
         urls.append(url)
 
     monkeypatch.setattr(signing_keys, "JwkSet", key_set)

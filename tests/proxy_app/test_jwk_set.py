@@ -52,7 +52,7 @@ async def test_one_fetch_returns_all_keys(keys: JwkSet, host: KeyHost, iap: Iap,
     assert [key and key.public_numbers() for key in found] == [
         key.public_key().public_numbers() for key in iap.keys.values()
     ]
-    clock.now += 1e6
+    clock.now += 80_000
     assert await keys.find(iap.key_id) is not None
     assert (host.requests, keys.ready) == (1, True)
 
@@ -228,7 +228,32 @@ async def test_failed_refetch_is_retried_and_leaves_the_earlier_set_valid(
         requests = host.requests
         assert await keys.find(added) is not None
         assert host.requests == requests
-    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+    # An hour passes between the fetches, and each failure is logged again.
+    levels = [record.levelname for record in caplog.records]
+    assert levels[-1] == "INFO"
+    assert set(levels[:-1]) == {"ERROR"}
+    assert len(levels) > 10
+
+
+async def test_stale_set_is_not_used_beyond_the_longest_time(
+    host: KeyHost, iap: Iap, authority: Authority, clock: Clock
+) -> None:
+    host.caching = []  # fresh for an hour
+    keys = JwkSet(host.url, authority.ca_file, clock, max_stale=600)
+    assert await keys.find(iap.key_id) is not None
+    host.fault = response_with_length(b"", status=b"503 Service Unavailable")
+    clock.now += 3600 + 599
+    assert keys.ready
+    assert await keys.find(iap.key_id) is not None
+    clock.now += 1
+    assert not keys.ready
+    with pytest.raises(ApiError) as error:
+        await keys.find(iap.key_id)
+    assert (error.value.status, error.value.reason) == (503, "signing-keys-unavailable")
+    host.fault = None
+    clock.now += 60
+    assert await keys.find(iap.key_id) is not None
+    assert keys.ready
 
 
 async def test_invalid_host_name_is_a_failed_fetch(clock: Clock) -> None:

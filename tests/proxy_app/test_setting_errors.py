@@ -200,6 +200,10 @@ UPSTREAM = {"MLFLOW_PROXY_UPSTREAM_URL": "http://127.0.0.1:5000"}
         ),
         ({**IAP, "MLFLOW_PROXY_ROLE_RULES": ""}, "MLFLOW_PROXY_IAP_AUDIENCE requires MLFLOW_PROXY_ROLE_RULES"),
         (
+            {**PLAIN, "MLFLOW_PROXY_TOKENS_RELOAD_SECONDS": "60", "MLFLOW_PROXY_TOKENS_MAX_AGE_SECONDS": "60"},
+            "MLFLOW_PROXY_TOKENS_MAX_AGE_SECONDS must be more than MLFLOW_PROXY_TOKENS_RELOAD_SECONDS",
+        ),
+        (
             {**PLAIN, "MLFLOW_PROXY_IAP_KEYS_URL": "https://a.example"},
             "MLFLOW_PROXY_IAP_KEYS_URL has no effect without MLFLOW_PROXY_IAP_AUDIENCE",
         ),

@@ -1,6 +1,8 @@
 """Tokens: creation, the stored document, authentication, expiry, and reloading while the proxy runs."""
 
+import asyncio
 import base64
+import dataclasses
 import hmac
 import json
 import logging
@@ -21,6 +23,7 @@ from proxy_app.auth import ROLES, Principal, Role
 from proxy_app.auth.token_store import EMPTY, FileStore, SecretStore, StoreError
 from proxy_app.auth.tokens import Token, TokenAuthenticator, TokenError, deserialize, serialize, token_of
 from proxy_app.errors import ApiError
+from proxy_app.metrics import Metrics
 from tests.doubles import fake_upstreams
 from tests.doubles.aws_home import empty_aws_home, moto_server
 from tests.doubles.fake_upstreams import OK
@@ -334,16 +337,72 @@ async def test_unreadable_document_leaves_the_earlier_tokens_valid(
         await wait_until(lambda: bool(errors()))
         before = len(reads)
         await wait_until(lambda: len(reads) > before + 3)
-        [message] = [record.getMessage() for record in errors()]  # logged once, not at every read
+        [message] = [record.getMessage() for record in errors()]  # again after a minute, not at every read
+        metrics = Metrics()
+        authenticator.add_metrics(metrics)
+        assert (metrics.registry.get_sample_value("mlflow_proxy_tokens_read_failures") or 0) > 3
         assert word in message
         assert str(file) in message
-        assert message.endswith("The tokens read before stay valid.")
+        assert message.endswith("The tokens read before stay valid for 3600 seconds.")
         assert {record.__dict__["event"] for record in errors()} == {"tokens"}
         assert await authenticated(authenticator, bearer(plaintext)) == Principal("ci", Role.VIEWER, "token")
         file.write_text(EMPTY)
         await wait_until(lambda: is_rejected(authenticator, plaintext))
         assert (authenticator.loaded_at or 0) > (loaded_at or 0)
         assert [record for record in caplog.records if record.getMessage().endswith("can be read again.")]
+
+
+async def test_no_token_is_accepted_when_the_last_read_is_longer_ago_than_the_limit(tmp_path: Path) -> None:
+    now = 1_800_000_000.0
+    token, plaintext = Token.new("ci", Role.VIEWER, 30, datetime.fromtimestamp(now, UTC))
+    file = tmp_path / "tokens.json"
+    file.write_text(serialize([token]))
+    authenticator = TokenAuthenticator(FileStore(file), 0.01, lambda: now, max_age=600)
+    metrics = Metrics()
+    authenticator.add_metrics(metrics)
+    async with authenticator.running():
+        file.unlink()
+        await wait_until(lambda: (metrics.registry.get_sample_value("mlflow_proxy_tokens_read_failures") or 0) > 1)
+        now += 600
+        assert await authenticated(authenticator, bearer(plaintext))
+        await authenticator.probe()
+        now += 1
+        assert metrics.registry.get_sample_value("mlflow_proxy_tokens_age_seconds") == 601
+        for check in (authenticated(authenticator, bearer(plaintext)), authenticator.probe()):
+            with pytest.raises(ApiError) as error:
+                await check
+            assert (error.value.status, error.value.reason) == (503, "tokens-unavailable")
+        file.write_text(serialize([token]))
+        await wait_until(lambda: is_accepted(authenticator, plaintext))
+
+
+@pytest.mark.parametrize("change", ["revoked", "replaced", "demoted"])
+async def test_running_response_ends_when_its_token_is_revoked(
+    start_upstream: StartUpstream, start_proxy: StartProxy, tmp_path: Path, change: str
+) -> None:
+    """Another token, and one whose entry is only read again, keep their connections."""
+    fake_upstream = await start_upstream(fake_upstreams.stall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart"))
+    revoked, plaintext = Token.new("revoked", Role.VIEWER, 1)
+    kept, kept_plaintext = Token.new("kept", Role.VIEWER, 1)
+    later = {
+        "revoked": [],
+        "replaced": [Token.new("revoked", Role.VIEWER, 1)[0]],
+        "demoted": [dataclasses.replace(revoked, role=Role.EDITOR)],
+    }[change]
+    file = tmp_path / "tokens.json"
+    file.write_text(serialize([revoked, kept]))
+    proxy = await start_proxy(fake_upstream.origin, tokens_file=file, tokens_reload=0.02, body_timeout=60.0)
+    async with proxy.connect() as client, proxy.connect() as other:
+        await client.send(request("GET", READ, token=plaintext))
+        await other.send(request("GET", READ, token=kept_plaintext))
+        assert ((await client.head())[0], (await other.head())[0]) == (200, 200)
+        file.write_text(serialize([dataclasses.replace(kept, expires=kept.expires + timedelta(1)), *later]))
+        async with asyncio.timeout(5):
+            await client.closed()
+        await wait_until(lambda: len(proxy.lines) == 1)
+        assert proxy.in_flight == 1
+    [line] = [line for line in proxy.lines if line["principal"] == "revoked"]
+    assert (line["status"], line["error"]) == (200, "credentials-revoked")
 
 
 async def test_missing_or_invalid_tokens_file_is_a_startup_error(tmp_path: Path) -> None:

@@ -238,10 +238,11 @@ def test_credential_and_token_events_count_on_failure_and_not_on_recovery() -> N
 def test_proxy_logs_failure_events_at_the_levels_that_count() -> None:
     source = {
         name: (Path(proxy_app.__path__[0]) / name).read_text(encoding="utf-8")
-        for name in ("credentials.py", "auth/tokens.py")
+        for name in ("credentials.py", "auth/tokens.py", "outage.py")
     }
     assert re.search(r'log\.warning\([^\n]*extra=\{"event": "credentials"\}\)', source["credentials.py"])
-    assert re.search(r'log\.error\([^\n]*extra=\{"event": "tokens"\}\)', source["auth/tokens.py"])
+    assert 'Outage(log, "tokens")' in source["auth/tokens.py"]
+    assert re.search(r"log\.error\([^\n]*extra=self\._extra\)", source["outage.py"])
 
 
 def test_metric_filters_read_the_proxy_log_and_have_the_namespace_of_the_deployment() -> None:
@@ -309,7 +310,18 @@ def test_every_alarm_has_a_description_with_first_steps_and_notifies_the_topic()
 def test_missing_data_breaches_only_the_healthy_task_alarm() -> None:
     breaching = [resource.name for resource in alarms() if resource.inputs["treatMissingData"] == "breaching"]
     assert breaching == ["proxy-alarm-no-healthy-task"]
-    assert {resource.inputs["treatMissingData"] for resource in alarms()} == {"breaching", "notBreaching"}
+
+
+def test_alarm_of_the_tokens_does_not_end_on_silence() -> None:
+    """Lines without a failure set the metric to 0, which ends it; a log without lines says nothing of the tokens."""
+    kept = [resource.name for resource in alarms() if resource.inputs["treatMissingData"] == "ignore"]
+    assert kept == ["proxy-alarm-token-read-failures"]
+    metric = next(
+        resource.inputs["metricTransformation"]
+        for resource in monitoring_graph().of(FILTER)
+        if resource.inputs["metricTransformation"]["name"] == "TokenReadFailures"
+    )
+    assert metric["defaultValue"] == "0"
 
 
 def test_alarms_depend_on_the_service() -> None:

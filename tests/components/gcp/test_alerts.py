@@ -23,6 +23,7 @@ ALERTS = {
     "canary",
     "max-instances",
     "container-exits",
+    "stale-keys",
     "server-errors",
     "latency",
     "database-cpu",
@@ -94,7 +95,12 @@ def test_filters_use_no_log_based_metric() -> None:
     for _, _, alert_condition in FILTER_CONDITIONS:
         metric_of(alert_condition["filter"], {})
     queries = dict(conditions(default_graph(), PROMQL))
-    assert queries.keys() == {"mlflow-alert-canary", "mlflow-alert-container-exits", "mlflow-alert-latency"}
+    assert queries.keys() == {
+        "mlflow-alert-canary",
+        "mlflow-alert-container-exits",
+        "mlflow-alert-stale-keys",
+        "mlflow-alert-latency",
+    }
     assert all(query["disableMetricValidation"] is True for query in queries.values())
 
 
@@ -164,6 +170,7 @@ def test_only_outages_are_critical() -> None:
     assert {name for name, severity in severities.items() if severity == "CRITICAL"} == {"no-instance", "canary"}
     assert {name for name, severity in severities.items() if severity == "ERROR"} == {
         "container-exits",
+        "stale-keys",
         "server-errors",
         "database-disk",
     }

@@ -1,6 +1,7 @@
 """The log bucket, its sink and the log-based metrics."""
 
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from mlflow_app import logs
 from proxy_app.access_log import AccessLog
 from proxy_app.auth import ROLES, Principal, Role
 from proxy_app.context import RequestRecord
+from proxy_app.logs import JsonFormatter
 from tests.doubles.routes import match_route
 
 from .helpers import PROJECT, REGION, only
@@ -117,6 +119,14 @@ def test_unexpected_container_exit_is_counted() -> None:
 )
 def test_other_entries_are_not_counted_as_exits(line: str) -> None:
     assert counting_metrics(log_entry(line)) == set()
+
+
+def test_failed_fetches_of_keys_are_counted_and_their_end_is_not() -> None:
+    for level, counted in ((logging.ERROR, {"stale-keys"}), (logging.INFO, set[str]())):
+        record = logging.LogRecord("proxy", level, "", 0, "The keys", None, None)
+        record.__dict__["event"] = "keys"
+        line = logs.convert_proxy_line(JsonFormatter().format(record), is_error=False)
+        assert counting_metrics(log_entry(line)) == counted
 
 
 def test_entries_of_other_services_are_not_counted() -> None:
