@@ -6,6 +6,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from .access_log import AccessLog
+from .artifacts.rewriter import LocationRewriter
+from .artifacts.settings import ArtifactSettings
 from .auth import authenticators as registry
 from .context import Lifecycle
 from .credentials import CredentialKeeper, Source, aws_chain
@@ -92,10 +94,14 @@ def create_app(
 
     health = Health(lifecycle, [*(authenticator.probe for authenticator in authenticators), upstream.probe])
     health.add_metrics(metrics)
-    rewriter = extensions.rewriter(body_reader) if extensions.rewriter else None
-    forward = Forward(upstream, rewriter)
+    rewriters: list[Rewriter] = []
+    if (root := settings.section(ArtifactSettings).artifacts_root) is not None:
+        rewriters.append(LocationRewriter(root, body_reader))
+    if extensions.rewriter is not None:
+        rewriters.append(extensions.rewriter(body_reader))
+    forward = Forward(upstream, rewriters)
     ui_server = UiServer(settings) if settings.ui_url else None
-    forward_to_ui = Forward(ui_server, rewriter) if ui_server else forward
+    forward_to_ui = Forward(ui_server, rewriters) if ui_server else forward
     endpoints = [
         Endpoint(route, forward_to_ui if (route.method, route.template) in UI_ROUTES else forward)
         for route in MLFLOW_ROUTES

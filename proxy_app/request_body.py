@@ -50,10 +50,16 @@ class Budget:
         self.free = size
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
+    def take(self, size: int) -> bool:
+        """Take ``size`` bytes if they are free now."""
+        if self._waiting or size > self.free:
+            return False
+        self.free -= size
+        return True
+
     async def acquire(self, size: int) -> None:
         """Take ``size`` bytes, waiting until they are free."""
-        if not self._waiting and size <= self.free:
-            self.free -= size
+        if self.take(size):
             return
         turn = asyncio.get_running_loop().create_future()
         entry = (size, turn)

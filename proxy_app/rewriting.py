@@ -15,7 +15,9 @@ from .upstream import UpstreamRequest, UpstreamResponse
 _INLINE = 32 * 1024
 # The codings accepted in responses that are rewritten.
 _ACCEPTED = (b"accept-encoding", b"gzip, deflate")
-_CODINGS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
+CODINGS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
+# Validators and digests of a body, which hold for the original one only.
+VALIDATORS = ("content-md5", "digest", "content-digest", "repr-digest", "etag")
 
 
 class Rewriter(Protocol):
@@ -63,12 +65,10 @@ class JsonRewriter:
         ApiError 400 for malformed compressed data, 413, 415 for another coding than gzip and deflate, 503.
         """
         if self._transform.transforms_response(context):
-            request.headers = _without(request.headers, "accept-encoding")
-            if "Accept-Encoding" in context.request.headers:
-                request.headers.append(_ACCEPTED)
-        if not (request.body.exists and _is_json(request.headers) and self._transform.transforms_request(context)):
+            accept_known_codings(request)
+        if not (request.body.exists and is_json(request.headers) and self._transform.transforms_request(context)):
             return
-        coding = _value(request.headers, "content-encoding").lower()
+        coding = header_value(request.headers, "content-encoding").lower()
         buffered = await request.body.buffer()
         body = bytes(buffered.content)
         if coding:
@@ -78,7 +78,7 @@ class JsonRewriter:
             return
         if coding:
             # Sent uncompressed: the upstream is near, and compressing again would cost more than it saves.
-            request.headers = _without(request.headers, "content-encoding")
+            request.headers = without_headers(request.headers, "content-encoding")
         await request.body.replace(changed)
 
     async def rewrite_response(self, context: RequestContext, response: UpstreamResponse) -> None:
@@ -86,14 +86,12 @@ class JsonRewriter:
 
         ApiError 502 for a response that is incomplete, too large or not decodable; 503 if the budget is exhausted.
         """
-        if context.method == "HEAD" or not (
-            _is_json(response.headers) and self._transform.transforms_response(context)
-        ):
+        if context.method == "HEAD" or not (is_json(response.headers) and self._transform.transforms_response(context)):
             return
         # Compressed bodies have no known size, so the largest share is taken.
         limit = self._reader.limit
         length = response.response.content_length
-        coding = _value(response.headers, "content-encoding").lower()
+        coding = header_value(response.headers, "content-encoding").lower()
         share = length if length is not None and not coding else limit
         if share > limit:
             raise _response_too_large(limit)
@@ -107,9 +105,7 @@ class JsonRewriter:
         if changed is body:
             response.body = encoded
             return
-        # Validators and digests of the original body.
-        dropped = ("content-encoding", "content-md5", "digest", "content-digest", "repr-digest", "etag")
-        response.headers = _without(list(response.headers), *dropped)
+        response.headers = without_headers(list(response.headers), "content-encoding", *VALIDATORS)
         response.body = changed
 
 
@@ -124,7 +120,7 @@ class _Transform(Protocol):
 
 
 def _decompress_request(coding: str, body: bytes, limit: int) -> bytes:
-    if coding not in _CODINGS:
+    if coding not in CODINGS:
         raise errors.unsupported_encoding(coding)
     try:
         return _decompress(coding, body, limit)
@@ -135,11 +131,7 @@ def _decompress_request(coding: str, body: bytes, limit: int) -> bytes:
 
 
 def _decompress_response(coding: str, body: bytes, limit: int) -> bytes:
-    if coding not in _CODINGS:
-        raise errors.bad_gateway(
-            f"MLflow's response has the Content-Encoding {coding!r}, which the proxy did not accept.",
-            reason="upstream-encoding",
-        )
+    check_coding(coding)
     try:
         return _decompress(coding, body, limit)
     except zlib.error as error:
@@ -156,7 +148,7 @@ class _TooLargeError(Exception):
 
 def _decompress(coding: str, body: bytes, limit: int) -> bytes:
     """Raises zlib.error, or _TooLargeError as soon as the result is longer than ``limit``."""
-    decoder = zlib.decompressobj(_CODINGS[coding])
+    decoder = zlib.decompressobj(CODINGS[coding])
     decoded = decoder.decompress(body, limit + 1)
     if len(decoded) > limit:
         raise _TooLargeError
@@ -192,15 +184,33 @@ def _response_too_large(limit: int) -> errors.ApiError:
     )
 
 
-def _is_json(headers: Headers) -> bool:
-    kind = _value(headers, "content-type").partition(";")[0].strip().lower()
+def accept_known_codings(request: UpstreamRequest) -> None:
+    """Accept only codings in the response that the proxy can decode, and none if the client accepts none."""
+    accepted = [_ACCEPTED] if header_value(request.headers, "accept-encoding") else []
+    request.headers = [*without_headers(request.headers, "accept-encoding"), *accepted]
+
+
+def check_coding(coding: str) -> None:
+    """Raise ApiError 502 for a Content-Encoding of a response that was not accepted."""
+    if coding not in CODINGS:
+        raise errors.bad_gateway(
+            f"MLflow's response has the Content-Encoding {coding!r}, which the proxy did not accept.",
+            reason="upstream-encoding",
+        )
+
+
+def is_json(headers: Headers) -> bool:
+    """Whether the Content-Type is JSON."""
+    kind = header_value(headers, "content-type").partition(";")[0].strip().lower()
     return kind == "application/json" or kind.endswith("+json")
 
 
-def _value(headers: Headers, name: str) -> str:
+def header_value(headers: Headers, name: str) -> str:
+    """The first value of the header ``name`` (lower case); empty if there is none."""
     wanted = name.encode()
     return next((value.decode("latin-1").strip() for key, value in headers if key.lower() == wanted), "")
 
 
-def _without(headers: list[tuple[bytes, bytes]], *names: str) -> list[tuple[bytes, bytes]]:
+def without_headers(headers: Headers, *names: str) -> list[tuple[bytes, bytes]]:
+    """The headers that have none of ``names`` (lower case)."""
     return [header for header in headers if header[0].decode("latin-1").lower() not in names]

@@ -30,7 +30,7 @@ class ArtifactRoot:
         bucket, _, prefix = text.removeprefix(_SCHEME).partition("/")
         prefix = prefix.removesuffix("/")
         safe = not prefix or ("" not in prefix.split("/") and prefix.isprintable() and not _has_dots(prefix))
-        if not (text.startswith(_SCHEME) and _BUCKET.fullmatch(bucket) and safe and not set(prefix) & set("?#\\")):
+        if not (text.startswith(_SCHEME) and _BUCKET.fullmatch(bucket) and safe and not set(prefix) & set("?#\\'\"")):
             raise ValueError("s3://bucket or s3://bucket/prefix, such as s3://team-artifacts/mlflow")
         return cls(bucket, prefix)
 

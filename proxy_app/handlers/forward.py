@@ -1,6 +1,7 @@
 """Forwards a request to the upstream and its response to the client."""
 
 import time
+from collections.abc import Sequence
 
 from aiohttp import web
 
@@ -14,16 +15,16 @@ _BODILESS = frozenset({204, 304})
 
 
 class Forward:
-    """The handler of MLflow's routes. ``rewriter`` may change requests and responses on their way."""
+    """The handler of MLflow's routes. ``rewriters`` may change requests, and responses in reverse order."""
 
-    def __init__(self, upstream: Upstream, rewriter: Rewriter | None = None) -> None:
+    def __init__(self, upstream: Upstream, rewriters: Sequence[Rewriter] = ()) -> None:
         self._upstream = upstream
-        self._rewriter = rewriter
+        self._rewriters = rewriters
 
     async def __call__(self, context: RequestContext) -> web.StreamResponse:
         """Send the request to the upstream, and stream the response as it arrives.
 
-        Raises ApiError, as ``Upstream.send`` and the rewriter do.
+        Raises ApiError, as ``Upstream.send`` and the rewriters do.
         """
         request, route = context.request, context.matched_route
         outgoing = UpstreamRequest(
@@ -34,8 +35,8 @@ class Forward:
             route.idempotent,
             route.long_running,
         )
-        if self._rewriter is not None:
-            await self._rewriter.rewrite_request(context, outgoing)
+        for rewriter in self._rewriters:
+            await rewriter.rewrite_request(context, outgoing)
         started = time.perf_counter()
         try:
             response = await self._upstream.send(outgoing)
@@ -46,15 +47,19 @@ class Forward:
         context.upstream_seconds = time.perf_counter() - started
         context.attempts = response.attempts
         try:
-            if self._rewriter is not None:
-                await self._rewriter.rewrite_response(context, response)
+            for rewriter in reversed(self._rewriters):
+                await rewriter.rewrite_response(context, response)
             return await self._relay(context, response)
         finally:
-            response.response.close()
+            response.close()
 
     async def _relay(self, context: RequestContext, upstream: UpstreamResponse) -> web.StreamResponse:
         response = upstream.response
         forwarded = headers.to_client(upstream.headers, self._upstream.origin)
+        if upstream.stream is not None:
+            return await responses.stream(
+                context, response.status, response.reason, forwarded, upstream.length, upstream.stream
+            )
         body = upstream.body
         # Most responses are short and arrive with their head: one write forwards them.
         if body is None and response.complete:

@@ -1,5 +1,6 @@
 """The upstreams: SageMaker's MLflow, to which requests are signed, and a plain MLflow server."""
 
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -29,17 +30,28 @@ class UpstreamResponse:
     """A response whose head has arrived.
 
     ``body`` is None until the whole body has been read; ``attempts`` counts how often the request was sent.
+    A rewriter may set ``stream``, the chunks to send instead of the body, with their ``length`` (None if unknown), and
+    ``on_close``, which is called after the response has been sent or has failed.
     """
 
     response: Response
     attempts: int
     headers: Headers
     body: bytes | None = None
+    stream: AsyncIterator[bytes] | None = None
+    length: int | None = None
+    on_close: Callable[[], None] | None = None
 
     @property
     def status(self) -> int:
         """The HTTP status."""
         return self.response.status
+
+    def close(self) -> None:
+        """Discard what has not been read, and free what a rewriter holds."""
+        self.response.close()
+        if self.on_close is not None:
+            self.on_close()
 
 
 class Upstream(Protocol):
