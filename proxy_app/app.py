@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .access_log import AccessLog
 from .artifacts.rewriter import LocationRewriter
+from .artifacts.service import ArtifactService
 from .artifacts.settings import ArtifactSettings
 from .auth import authenticators as registry
 from .context import Lifecycle
@@ -79,7 +80,7 @@ def create_app(
     target = target_of(settings)
     metrics, lifecycle = Metrics(), Lifecycle()
     body_reader = BodyReader(settings.body_limit, settings.body_budget, settings.body_timeout)
-    ui_link = None
+    ui_link = artifacts = None
     plain = isinstance(target, PlainTarget)
     if isinstance(target, PlainTarget):
         upstream = PlainUpstream(settings, target)
@@ -88,6 +89,9 @@ def create_app(
         keeper.add_metrics(metrics)
         upstream = SageMakerUpstream(settings, target, keeper)
         ui_link = upstream.ui_link
+        if (root := settings.section(ArtifactSettings).artifacts_root) is not None:
+            artifacts = ArtifactService(settings, root, target, keeper, upstream, body_reader)
+            artifacts.add_metrics(metrics)
     authenticators = [kind.create(settings) for kind in registry.AUTHENTICATORS if kind.enabled(settings)]
     for authenticator in authenticators:
         authenticator.add_metrics(metrics)
@@ -110,6 +114,8 @@ def create_app(
     has_page = plain or ui_server is not None
     if has_page:
         endpoints += MlflowPage(forward_to_ui, sagemaker=not plain).endpoints()
+    if artifacts is not None:
+        endpoints += artifacts.endpoints(forward_to_ui)
     if all(authenticator.home_page for authenticator in authenticators):
         endpoints += HomePage(settings, target, ui_link, at_root=not has_page).endpoints()
     endpoints += health.endpoints()
@@ -143,4 +149,6 @@ def create_app(
     parts = [*(authenticator.running for authenticator in authenticators), upstream.running, health.running]
     if ui_server is not None:
         parts.append(ui_server.running)
+    if artifacts is not None:
+        parts.append(artifacts.running)
     return App(proxy, metrics, access_log, lifecycle, parts)

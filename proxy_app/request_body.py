@@ -57,6 +57,11 @@ class Budget:
         self.free -= size
         return True
 
+    @property
+    def contended(self) -> bool:
+        """Whether a request waits."""
+        return bool(self._waiting)
+
     async def acquire(self, size: int) -> None:
         """Take ``size`` bytes, waiting until they are free."""
         if self.take(size):

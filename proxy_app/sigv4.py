@@ -101,6 +101,37 @@ def authorization(
     double_encode_path: bool = True,
 ) -> str:
     """The value of ``Authorization``. Arguments as for ``canonical_request``; ``amz_date`` as from ``amz_time``."""
+    scope, signed, signature = _signature(
+        method,
+        path,
+        query,
+        headers,
+        payload_sha256,
+        credentials=credentials,
+        region=region,
+        service=service,
+        amz_date=amz_date,
+        double_encode_path=double_encode_path,
+    )
+    return (
+        f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, SignedHeaders={signed}, Signature={signature}"
+    )
+
+
+def _signature(
+    method: str,
+    path: str,
+    query: str,
+    headers: Sequence[tuple[str, str]],
+    payload_sha256: str,
+    *,
+    credentials: Credentials,
+    region: str,
+    service: str,
+    amz_date: str,
+    double_encode_path: bool,
+) -> tuple[str, str, str]:
+    """(credential scope, signed header names, signature)."""
     request, signed = canonical_request(
         method, path, query, headers, payload_sha256, double_encode_path=double_encode_path
     )
@@ -110,10 +141,7 @@ def authorization(
     to_sign = f"AWS4-HMAC-SHA256\n{amz_date}\n{scope}\n{hashed}"
     keyed = key.copy()
     keyed.update(to_sign.encode())
-    signature = keyed.hexdigest()
-    return (
-        f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, SignedHeaders={signed}, Signature={signature}"
-    )
+    return scope, signed, keyed.hexdigest()
 
 
 def signed_headers(
@@ -152,6 +180,52 @@ def signed_headers(
         double_encode_path=double_encode_path,
     )
     return [*added, ("authorization", value)]
+
+
+def presigned_query(
+    method: str,
+    path: str,
+    query: str,
+    headers: Sequence[tuple[str, str]],
+    *,
+    credentials: Credentials,
+    region: str,
+    service: str,
+    now: float,
+    seconds: int,
+) -> str:
+    """The query of a URL that is signed for ``seconds``: ``query`` and the signature's own parameters.
+
+    Arguments as for ``signed_headers``; the body is not signed, the path is encoded once (S3).
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
+    """
+    amz_date = amz_time(int(now))
+    scope, _ = _scope_and_key(credentials.secret_key, amz_date[:8], region, service)
+    headers = sorted(headers)
+    added = [
+        ("X-Amz-Algorithm", "AWS4-HMAC-SHA256"),
+        ("X-Amz-Credential", f"{credentials.access_key}/{scope}"),
+        ("X-Amz-Date", amz_date),
+        ("X-Amz-Expires", str(seconds)),
+        ("X-Amz-SignedHeaders", ";".join([name for name, _ in headers])),
+    ]
+    if credentials.token:
+        added.append(("X-Amz-Security-Token", credentials.token))
+    pairs = [f"{name}={quote(value, safe=_UNRESERVED)}" for name, value in added]
+    whole = "&".join([query, *pairs] if query else pairs)
+    signature = _signature(
+        method,
+        path,
+        whole,
+        headers,
+        "UNSIGNED-PAYLOAD",
+        credentials=credentials,
+        region=region,
+        service=service,
+        amz_date=amz_date,
+        double_encode_path=False,
+    )[2]
+    return f"{whole}&X-Amz-Signature={signature}"
 
 
 @lru_cache(maxsize=2)

@@ -1,0 +1,287 @@
+"""Uploads to S3: an object appears when it is whole, or not at all.
+
+A file of up to one part is one PutObject. A longer one is a multipart upload, of which a few parts are sent at once;
+it is completed after the last byte has arrived, and aborted after any failure, a client that disconnects included.
+S3 keeps the object that was completed last.
+"""
+
+import asyncio
+import contextlib
+import logging
+import mmap
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from .. import errors
+from ..request_body import EMPTY_BODY, Budget, BufferedBody, RequestBody
+from .s3 import S3, S3Request
+from .s3_error import S3Error, parse_xml, text
+
+log = logging.getLogger(__name__)
+
+MIB = 1024 * 1024
+PART = 8 * MIB
+"""The size of the first parts in bytes."""
+PARTS = 10_000
+"""S3's limit of parts of an object."""
+_GROWTH = 2500
+_SMALL = 128 * 1024
+_PARALLEL = 4
+BUFFER = 64 * MIB
+"""Memory for the parts of all uploads, in bytes."""
+# Time to abort what is left of uploads when the proxy stops.
+_ABORT_TIMEOUT = 4.0
+
+
+def part_size(number: int) -> int:
+    """The size in bytes of part ``number`` (from 1): the parts grow, since the length of a file may be unknown."""
+    return PART * (1 + (number - 1) // _GROWTH)
+
+
+LARGEST = sum(part_size(number) for number in range(1, PARTS + 1))
+"""The largest file in bytes, 195 GiB."""
+
+
+class Uploads:
+    """Writes objects. ``timeout`` is the longest pause of a client while others wait for memory, in seconds."""
+
+    def __init__(self, s3: S3, timeout: float, buffer: int = BUFFER) -> None:
+        self._s3 = s3
+        self._timeout = timeout
+        self.budget = Budget(buffer)
+        self._aborts: set[asyncio.Task[None]] = set()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """At the end of the block, wait until unfinished uploads are aborted."""
+        try:
+            yield
+        finally:
+            if self._aborts:
+                await asyncio.wait(self._aborts, timeout=_ABORT_TIMEOUT)
+
+    async def put(self, key: str, body: RequestBody, content_type: str) -> None:
+        """Write the body to the object ``key``; returns when S3 has it. Raises ApiError."""
+        length = body.length
+        if length is not None and length > LARGEST:
+            raise _too_large()
+        parts = _Parts(body.stream(), length, self.budget, self._timeout, self._s3)
+        try:
+            first = await parts.next()
+            if parts.ended:
+                await self._s3.read(
+                    S3Request(
+                        method="PUT",
+                        action="s3:PutObject",
+                        key=key,
+                        headers=[("content-type", content_type)],
+                        body=first.body if first else EMPTY_BODY,
+                    )
+                )
+                return
+            upload_id = await self.create(key, content_type)
+            try:
+                await self.complete(key, upload_id, await self._send_parts(key, upload_id, first, parts))
+            except BaseException:
+                # The task outlives a handler that is cancelled.
+                await asyncio.shield(self._start_abort(key, upload_id))
+                raise
+        finally:
+            parts.release_all()
+
+    async def create(self, key: str, content_type: str) -> str:
+        """Create a multipart upload; returns its id. Raises ApiError."""
+        request = S3Request(
+            method="POST",
+            action="s3:PutObject",
+            key=key,
+            query=[("uploads", "")],
+            headers=[("content-type", content_type)],
+        )
+        # A second one after a lost response is left to the bucket's lifecycle rule.
+        _, body = await self._s3.read(request)
+        return text(parse_xml(body), "UploadId")
+
+    async def complete(self, key: str, upload_id: str, parts: list[tuple[int, str]]) -> None:
+        """Make the object of its parts, (number, ETag) in order. Raises ApiError."""
+        root = ET.Element("CompleteMultipartUpload", xmlns="http://s3.amazonaws.com/doc/2006-03-01/")
+        for number, etag in parts:
+            part = ET.SubElement(root, "Part")
+            ET.SubElement(part, "PartNumber").text = str(number)
+            ET.SubElement(part, "ETag").text = etag
+        request = S3Request(
+            method="POST",
+            action="s3:PutObject",
+            key=key,
+            query=[("uploadId", upload_id)],
+            headers=[("content-type", "application/xml")],
+            body=await self._s3.body(ET.tostring(root)),
+            idempotent=False,
+        )
+        _, body = await self._s3.read(request)
+        # S3 may find an error after it has sent the status 200.
+        if parse_xml(body).tag == "Error":
+            raise S3Error.parse(500, body).api_error(self._s3.bucket, request.action)
+
+    async def abort(self, key: str, upload_id: str) -> None:
+        """Delete the parts of an upload. Raises ApiError."""
+        await self._s3.read(
+            S3Request(method="DELETE", action="s3:AbortMultipartUpload", key=key, query=[("uploadId", upload_id)])
+        )
+
+    async def _send_parts(
+        self, key: str, upload_id: str, first: "_Part | None", parts: "_Parts"
+    ) -> list[tuple[int, str]]:
+        slots = asyncio.Semaphore(_PARALLEL)
+        sent: list[asyncio.Task[tuple[int, str]]] = []
+        part = first
+        try:
+            async with asyncio.TaskGroup() as group:
+                while part is not None:
+                    await slots.acquire()
+                    sent.append(group.create_task(self._send_part(key, upload_id, len(sent) + 1, part, slots)))
+                    part = await parts.next()
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return [task.result() for task in sent]
+
+    async def _send_part(
+        self, key: str, upload_id: str, number: int, part: "_Part", slots: asyncio.Semaphore
+    ) -> tuple[int, str]:
+        request = S3Request(
+            method="PUT",
+            action="s3:PutObject",
+            key=key,
+            query=[("partNumber", str(number)), ("uploadId", upload_id)],
+            body=part.body,
+        )
+        response, _ = await self._s3.read(request)
+        part.release()
+        slots.release()
+        return number, response.header(b"etag")
+
+    def _start_abort(self, key: str, upload_id: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(_logged(self.abort(key, upload_id), key))
+        self._aborts.add(task)
+        task.add_done_callback(self._aborts.discard)
+        return task
+
+
+async def _logged(abort: Coroutine[Any, Any, None], key: str) -> None:
+    try:
+        await abort
+    except errors.ApiError as error:
+        log.warning("The upload of %s could not be aborted: %s", key, error.message, extra={"event": "error"})
+
+
+class _Part:
+    """A part of a body, and its share of the budget in bytes."""
+
+    __slots__ = ("_budget", "_share", "body")
+
+    def __init__(self, body: BufferedBody, budget: Budget, share: int) -> None:
+        self.body = body
+        self._budget = budget
+        self._share = share
+
+    def release(self) -> None:
+        """Give the memory back; further calls have no effect."""
+        self.body = EMPTY_BODY
+        self._budget.release(self._share)
+        self._share = 0
+
+
+class _Parts:
+    """Cuts a body into parts. The memory of each is taken from the budget before it is filled.
+
+    ``ended``: no part follows the last one.
+    """
+
+    def __init__(
+        self, chunks: AsyncIterator[bytes], length: int | None, budget: Budget, timeout: float, s3: S3
+    ) -> None:
+        self._chunks = chunks
+        self._unread = length
+        self._budget = budget
+        self._timeout = timeout
+        self._s3 = s3
+        self._rest = memoryview(b"")
+        self._parts: list[_Part] = []
+        self.ended = length == 0
+
+    async def next(self) -> _Part | None:
+        """The next part; None at the end. Raises ApiError, as ``RequestBody.stream`` does; 413 above 195 GiB."""
+        if self.ended:
+            return None
+        if len(self._parts) == PARTS:
+            raise _too_large()
+        size = part_size(len(self._parts) + 1)
+        if self._unread is not None:
+            size = min(size, self._unread)
+        await self._acquire(size)
+        try:
+            content = await self._fill(size)
+            body = await self._s3.body(content)
+        except BaseException:
+            self._budget.release(size)
+            raise
+        part = _Part(body, self._budget, size)
+        self._parts.append(part)
+        return part
+
+    def release_all(self) -> None:
+        """Give back the memory of all parts."""
+        for part in self._parts:
+            part.release()
+
+    async def _acquire(self, size: int) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._budget.acquire(size)
+        except TimeoutError:
+            raise errors.unavailable(
+                "The proxy's memory for uploads is in use. Try again shortly.", reason="upload-budget"
+            ) from None
+
+    async def _fill(self, size: int) -> bytes | bytearray | mmap.mmap:
+        # A large one in pages of its own, which are returned to the system at once; malloc would keep and split them.
+        content = mmap.mmap(-1, size) if size > _SMALL else bytearray(size)
+        loop = asyncio.get_running_loop()
+        started, filled = loop.time(), 0
+        while filled < size:
+            if not self._rest:
+                await self._read()
+                if self.ended:
+                    break
+                if self._budget.contended and loop.time() - started > self._timeout:
+                    raise errors.body_timeout(
+                        f"The request body arrives too slowly: {size // MIB} MiB take more than {self._timeout:g} "
+                        "seconds, and other uploads wait."
+                    )
+            taken = self._rest[: size - filled]
+            content[filled : filled + len(taken)] = taken
+            filled += len(taken)
+            self._rest = self._rest[len(taken) :]
+        if self._unread is not None:
+            self._unread -= filled
+            if filled < size:
+                raise errors.bad_request("The request body is shorter than announced.", reason="malformed-body")
+            self.ended = self._unread == 0
+        elif not self.ended and not self._rest:
+            await self._read()
+        return content if filled == size else content[:filled]
+
+    async def _read(self) -> None:
+        chunk = await anext(self._chunks, b"")
+        self._rest = memoryview(chunk)
+        self.ended = not chunk
+
+
+def _too_large() -> errors.ApiError:
+    return errors.ApiError(
+        413,
+        "INVALID_PARAMETER_VALUE",
+        f"The file is larger than {LARGEST // (1024 * MIB)} GiB, the largest that the proxy can transfer.",
+        reason="body-too-large",
+    )
