@@ -11,7 +11,8 @@ from . import logs
 from .settings import Settings, proxy_environment, read_settings
 
 _DESCRIPTION = """\
-MLflow behind the proxy, in one container for Google Cloud. Without a command it
+MLflow behind the proxy, in one container: with its own database, for Google Cloud,
+or in front of SageMaker, for the UI. Without a command it
 serves until SIGTERM. Settings of the proxy (MLFLOW_PROXY_...) are passed on to it;
 docs/settings.md and `python -m proxy_app --help` list them.
 """
@@ -36,9 +37,10 @@ def main() -> int:
     try:
         return _upgrade() if command == "upgrade" else _serve()
     except SettingsError as error:
+        log_format = logs.log_format(os.environ.get("MLFLOW_APP_TARGET_ARN", "").strip())
         # One log entry per line: Cloud Logging's list shows the first line of an entry.
         for line in ["The container cannot start.", *str(error).splitlines()]:
-            sys.stdout.write(logs.format_entry("CRITICAL", line, "container"))
+            sys.stdout.write(log_format.entry("CRITICAL", line, "container"))
         return 2
 
 
@@ -52,6 +54,10 @@ def _serve() -> int:
 
 def _upgrade() -> int:
     settings = Settings.from_env({**os.environ, "MLFLOW_APP_SCHEMA_UPGRADE": "on"})
+    if settings.target_arn:
+        raise SettingsError(
+            "MLFLOW_APP_TARGET_ARN: SageMaker upgrades its MLflow itself; there is no schema to upgrade."
+        )
     logs.log_as_json("mlflow")
     os.environ["MLFLOW_CONFIGURE_LOGGING"] = "false"
     from .database import configure_login

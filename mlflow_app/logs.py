@@ -1,14 +1,19 @@
-"""Structured log entries for Cloud Logging: one JSON object per line on standard output.
+"""Structured log entries: one JSON object per line on standard output.
 
-https://cloud.google.com/logging/docs/structured-logging defines the special fields: severity, message, time,
-httpRequest.
+On Google Cloud in the form of Cloud Logging: https://cloud.google.com/logging/docs/structured-logging defines the
+special fields severity, message, time and httpRequest. In front of SageMaker in the proxy's own form, which the
+metric filters of CloudWatch expect.
 """
 
 import json
 import logging
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, cast
+
+from proxy_app.logs import timestamp
 
 _SEVERITIES = {"debug": "DEBUG", "info": "INFO", "warning": "WARNING", "error": "ERROR", "critical": "CRITICAL"}
 
@@ -71,6 +76,44 @@ def convert_mlflow_line(line: str, *, is_error: bool) -> str:
 def convert_plain_line(line: str, process: str, *, is_error: bool) -> str:
     """An entry for a line of text; WARNING if it was written to standard error."""
     return format_entry("WARNING" if is_error else "INFO", line, process)
+
+
+def _proxy_entry(severity: str, message: str, process: str) -> str:
+    """An entry in the proxy's form (proxy_app/logs.py)."""
+    return json.dumps({"time": timestamp(), "level": severity.lower(), "event": process, "message": message}) + "\n"
+
+
+def _keep_json(process: str) -> Callable[..., str]:
+    """A conversion of lines of a process that writes the proxy's form; text that libraries print gets it, too."""
+
+    def convert(line: str, *, is_error: bool) -> str:
+        if line.startswith('{"time": '):
+            return f"{line}\n"
+        return _proxy_entry("WARNING" if is_error else "INFO", line, process)
+
+    return convert
+
+
+@dataclass(frozen=True, slots=True)
+class LogFormat:
+    """The form of a container's log.
+
+    ``entry``: an entry of the container itself, from severity, message and process. ``proxy_line``, ``mlflow_line``:
+    conversions of a line of these processes; ``is_error``: it was written to standard error.
+    """
+
+    entry: Callable[[str, str, str], str]
+    proxy_line: Callable[..., str]
+    mlflow_line: Callable[..., str]
+
+
+CLOUD_LOGGING = LogFormat(format_entry, convert_proxy_line, convert_mlflow_line)
+CLOUDWATCH = LogFormat(_proxy_entry, _keep_json("proxy"), _keep_json("mlflow"))
+
+
+def log_format(target_arn: str) -> LogFormat:
+    """The form for the cloud of the container: AWS with a SageMaker target, else Google Cloud."""
+    return CLOUDWATCH if target_arn else CLOUD_LOGGING
 
 
 class _Formatter(logging.Formatter):

@@ -22,7 +22,8 @@ from typing import Any
 from . import artifacts, memory
 from .database import configure_login, database_uri
 from .logs import log_as_json
-from .settings import MLFLOW_SHUTDOWN_SECONDS, Settings
+from .serving import common_environment, import_application, serve
+from .settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -75,23 +76,12 @@ def make_schema_ready(settings: Settings) -> int:
 
 def _mlflow_environment(settings: Settings, port: int) -> Mapping[str, str]:
     """The variables that MLflow's modules read on import, as `mlflow server` sets them."""
-    # mlflow.server.constants has their names, and cannot be imported before they are set.
     uri = database_uri(settings)
     return {
+        **common_environment(port),
         "_MLFLOW_SERVER_FILE_STORE": uri,
         "_MLFLOW_SERVER_REGISTRY_STORE": uri,
         "_MLFLOW_SERVER_ARTIFACT_ROOT": artifacts.artifact_root(settings),
-        "_MLFLOW_SGI_NAME": "uvicorn",
-        # Only the proxy connects to MLflow; it checks hosts and origins itself.
-        "MLFLOW_SERVER_ALLOWED_HOSTS": f"127.0.0.1:{port}",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
-        # This package configures logging for Cloud Logging.
-        "MLFLOW_CONFIGURE_LOGGING": "false",
-        # Job execution would start more processes, of a gigabyte in total, that run code of users.
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        # Threads that an import starts do not exist in forked workers.
-        "OPENBLAS_NUM_THREADS": "1",
         # Also with direct access: experiments that were created with proxied access keep it.
         "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
         "_MLFLOW_SERVER_ARTIFACT_DESTINATION": settings.artifacts_destination,
@@ -99,19 +89,13 @@ def _mlflow_environment(settings: Settings, port: int) -> Mapping[str, str]:
 
 
 def _import_mlflow(settings: Settings) -> Any:
-    started = time.monotonic()
+    app = import_application()
     with warnings.catch_warnings():
-        # Deprecation warnings concern MLflow's developers, not operators.
         warnings.simplefilter("ignore")
-        # First: MLflow detects that it runs as a server by this module.
-        import uvicorn  # noqa: F401  # pyright: ignore[reportUnusedImport]
-        from mlflow.server.fastapi_app import app
-
         from . import schema  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
     if settings.artifacts_destination.startswith("gs://"):
         artifacts.sign_multipart_uploads(settings)
-    log.info("Imported MLflow in %.1f s", time.monotonic() - started)
     return app
 
 
@@ -132,19 +116,9 @@ def _make_stores() -> None:
 
 
 def _serve(application: Any, listener: socket.socket, keepalive: float) -> None:
-    import uvicorn
-
     # Each engine checks the schema again and logs that.
     logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)
-    config = uvicorn.Config(
-        application,
-        log_config=None,
-        # The proxy logs each request.
-        access_log=False,
-        timeout_keep_alive=int(keepalive),
-        timeout_graceful_shutdown=int(MLFLOW_SHUTDOWN_SECONDS - 1),
-    )
-    uvicorn.Server(config).run(sockets=[listener])
+    serve(application, listener, keepalive)
 
 
 def _run_in_child(work: Callable[[], int]) -> int | None:

@@ -1,4 +1,8 @@
-"""Runs the container's two processes, the proxy and MLflow behind it; if one exits, the other is stopped."""
+"""Runs the container's two processes, the proxy and MLflow behind it.
+
+With a database, the container stops if one of them exits. In front of SageMaker, MLflow serves the UI only: it is
+started again, and the proxy continues to serve the API meanwhile.
+"""
 
 import asyncio
 import contextlib
@@ -11,8 +15,8 @@ from typing import Any, cast
 
 from proxy_app.settings import Settings as ProxySettings
 
-from . import logs
-from .settings import MLFLOW_SHUTDOWN_SECONDS, Settings, proxy_environment
+from .logs import LogFormat, log_format
+from .settings import MLFLOW_SHUTDOWN_SECONDS, Settings, mlflow_environment, proxy_environment
 
 # MLflow's keep-alive is longer than the proxy's: it never closes a connection that the proxy is about to use.
 _KEEPALIVE_MARGIN_SECONDS = 10.0
@@ -22,9 +26,9 @@ _PROXY_STOP_SECONDS = 2.0
 # How long to read the output of a process that has exited.
 _OUTPUT_SECONDS = 1.0
 _STDERR = 2
+# Pauses before MLflow's UI is started again: doubled after each exit, back to the first one after a while without.
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, _STABLE_SECONDS = 1.0, 60.0, 300.0
 EXIT_INVALID_SETTINGS = 2
-
-Convert = Callable[..., str]
 
 
 async def supervise(settings: Settings, proxy_settings: ProxySettings, environ: Mapping[str, str]) -> int:
@@ -33,41 +37,85 @@ async def supervise(settings: Settings, proxy_settings: ProxySettings, environ: 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    form = log_format(settings.target_arn)
     # Bound, which reserves the port, but not listening: until MLflow listens, the proxy's connections are refused.
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        # The proxy first: it answers liveness checks while MLflow prepares the schema.
-        proxy = _Process("The proxy", logs.convert_proxy_line)
-        await proxy.start(["proxy_app"], proxy_environment(environ, settings, listener.getsockname()[1]))
-        mlflow = _Process("MLflow", logs.convert_mlflow_line)
-        await mlflow.start(
-            [
-                "mlflow_app.server",
-                str(listener.fileno()),
-                str(proxy_settings.upstream_keepalive + _KEEPALIVE_MARGIN_SECONDS),
-            ],
-            {name: text for name, text in environ.items() if not name.startswith("MLFLOW_PROXY_")},
-            pass_fds=[listener.fileno()],
-        )
-    await _wait_for_any(stop.wait(), proxy.ended.wait(), mlflow.ended.wait())
-    if stop.is_set():
-        return await _stop(proxy, mlflow, settings, proxy_settings)
-    return await _stop_after_exit(proxy, mlflow)
+    with _bound(0) as listener:
+        port: int = listener.getsockname()[1]
+        # The proxy first: it answers liveness checks while MLflow starts.
+        proxy = _Process("The proxy", form, form.proxy_line)
+        await proxy.start(["proxy_app"], proxy_environment(environ, settings, port))
+        start_mlflow = _MlflowStarter(settings, proxy_settings, environ, form)
+        mlflow = await start_mlflow(listener)
+    restarts = _Restarts(loop.time())
+    while True:
+        await _wait_for_any(stop.wait(), proxy.ended.wait(), mlflow.ended.wait())
+        if stop.is_set():
+            return await _stop(proxy, mlflow, settings, proxy_settings, form)
+        if proxy.ended.is_set() or not settings.target_arn:
+            return await _stop_after_exit(proxy, mlflow, form)
+        pause = restarts.next_pause(loop.time())
+        _log(form, "ERROR", f"MLflow's UI exited, {mlflow.exit_description}: it is started again in {pause:g} s")
+        await mlflow.stop(0)
+        await _wait_for_any(stop.wait(), proxy.ended.wait(), seconds=pause)
+        if not (stop.is_set() or proxy.ended.is_set()):
+            with _bound(port) as listener:
+                mlflow = await start_mlflow(listener)
 
 
-async def _stop(proxy: "_Process", mlflow: "_Process", settings: Settings, proxy_settings: ProxySettings) -> int:
+class _Restarts:
+    """The pauses before restarts, in seconds; ``now`` is a time of the event loop."""
+
+    def __init__(self, now: float) -> None:
+        self._next = _FIRST_PAUSE_SECONDS
+        self._last = now
+
+    def next_pause(self, now: float) -> float:
+        pause = _FIRST_PAUSE_SECONDS if now - self._last > _STABLE_SECONDS else self._next
+        self._next, self._last = min(2 * pause, _LONGEST_PAUSE_SECONDS), now
+        return pause
+
+
+class _MlflowStarter:
+    """Starts MLflow on a socket that is bound."""
+
+    def __init__(
+        self, settings: Settings, proxy_settings: ProxySettings, environ: Mapping[str, str], form: LogFormat
+    ) -> None:
+        self._module = "mlflow_app.ui" if settings.target_arn else "mlflow_app.server"
+        self._environ = mlflow_environment(environ, settings, proxy_settings)
+        self._keepalive = proxy_settings.upstream_keepalive + _KEEPALIVE_MARGIN_SECONDS
+        self._form = form
+
+    async def __call__(self, listener: socket.socket) -> "_Process":
+        mlflow = _Process("MLflow", self._form, self._form.mlflow_line)
+        number = listener.fileno()
+        await mlflow.start([self._module, str(number), str(self._keepalive)], self._environ, pass_fds=[number])
+        return mlflow
+
+
+def _bound(port: int) -> socket.socket:
+    listener = socket.socket()
+    # The connections of an earlier process may still be closing.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    return listener
+
+
+async def _stop(
+    proxy: "_Process", mlflow: "_Process", settings: Settings, proxy_settings: ProxySettings, form: LogFormat
+) -> int:
     """Stop the proxy when it has finished its requests, then MLflow."""
     deadline = asyncio.get_running_loop().time() + settings.shutdown_timeout - 0.5
-    _log("INFO", "Stopping: the proxy first, then MLflow")
+    _log(form, "INFO", "Stopping: the proxy first, then MLflow")
     await proxy.stop(proxy_settings.grace + 0.5)
     await mlflow.stop(max(1.0, deadline - asyncio.get_running_loop().time()))
-    _log("INFO", "Stopped")
+    _log(form, "INFO", "Stopped")
     return 0
 
 
-async def _stop_after_exit(proxy: "_Process", mlflow: "_Process") -> int:
+async def _stop_after_exit(proxy: "_Process", mlflow: "_Process", form: LogFormat) -> int:
     exited = proxy if proxy.ended.is_set() else mlflow
-    _log("CRITICAL", f"{exited.name} exited unexpectedly, {exited.exit_description}: the container stops")
+    _log(form, "CRITICAL", f"{exited.name} exited unexpectedly, {exited.exit_description}: the container stops")
     await asyncio.gather(proxy.stop(_PROXY_STOP_SECONDS), mlflow.stop(MLFLOW_SHUTDOWN_SECONDS))
     return EXIT_INVALID_SETTINGS if exited.code == EXIT_INVALID_SETTINGS else 1
 
@@ -79,8 +127,9 @@ class _Process(asyncio.SubprocessProtocol):
     SubprocessProtocol reports it at once.
     """
 
-    def __init__(self, name: str, convert: Convert) -> None:
+    def __init__(self, name: str, form: LogFormat, convert: Callable[..., str]) -> None:
         self.name = name
+        self._form = form
         self.ended = asyncio.Event()
         self._convert = convert
         self._output_closed = asyncio.Event()
@@ -136,14 +185,14 @@ class _Process(asyncio.SubprocessProtocol):
             self._transport.terminate()
             await _wait_for_any(self.ended.wait(), seconds=seconds)
             if not self.ended.is_set():
-                _log("WARNING", f"{self.name} did not exit within {seconds:.0f} s and is killed")
+                _log(self._form, "WARNING", f"{self.name} did not exit within {seconds:.0f} s and is killed")
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._transport.get_pid(), signal.SIGKILL)
         await _wait_for_any(self._output_closed.wait(), seconds=_OUTPUT_SECONDS)
 
 
-def _log(severity: str, message: str) -> None:
-    sys.stdout.write(logs.format_entry(severity, message, "container"))
+def _log(form: LogFormat, severity: str, message: str) -> None:
+    sys.stdout.write(form.entry(severity, message, "container"))
 
 
 async def _wait_for_any(*waits: Coroutine[Any, Any, object], seconds: float | None = None) -> None:

@@ -6,7 +6,7 @@ SageMaker's endpoints, service names and headers are those of AWS's own plugin, 
 import re
 from dataclasses import dataclass
 
-_FORM = (
+TARGET_FORM = (
     "arn:<partition>:sagemaker:<region>:<account>:mlflow-tracking-server/<name> or "
     "arn:<partition>:sagemaker:<region>:<account>:mlflow-app/<id>, "
     "such as arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/team"
@@ -69,7 +69,7 @@ def sagemaker_target(arn: str, endpoint: str = "") -> SageMakerTarget:
     """The target of an ARN; ``endpoint`` replaces its origin. Raises TargetError."""
     found = _ARN.fullmatch(arn)
     if found is None:
-        raise TargetError(f"MLFLOW_PROXY_TARGET_ARN: got {arn!r}, expected {_FORM}.")
+        raise TargetError(f"MLFLOW_PROXY_TARGET_ARN: got {arn!r}, expected {TARGET_FORM}.")
     partition, region = found["partition"], found["region"]
     if partition not in _PARTITIONS:
         raise TargetError(

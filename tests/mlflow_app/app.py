@@ -60,7 +60,7 @@ class App(abc.ABC):
 
     @property
     def messages(self) -> list[str]:
-        return [line["message"] for line in self.lines]
+        return [line["message"] for line in self.lines if "message" in line]
 
     def messages_with(self, text: str) -> list[str]:
         """The messages that contain the text."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mlflow_app.settings import Settings, SettingsError, proxy_environment, read_settings
+from mlflow_app.settings import Settings, SettingsError, mlflow_environment, proxy_environment, read_settings
 from proxy_app.setting_values import Address
 
 SECRET = "projects/team-ml/secrets/database-password"
@@ -197,3 +197,58 @@ def test_iam_login_needs_no_password() -> None:
 def test_ipv6_address_is_parsed() -> None:
     environ = {**VALID, "MLFLOW_APP_DATABASE_INSTANCE": "", "MLFLOW_APP_DATABASE_ADDRESS": "[fd00::1]:3306"}
     assert Settings.from_env(environ).database_address == Address("fd00::1", 3306)
+
+
+# --- In front of SageMaker
+
+ARN = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/team"
+TARGET = {"MLFLOW_APP_TARGET_ARN": ARN}
+
+
+def test_target_needs_no_other_setting_and_excludes_those_of_a_database_and_artifacts() -> None:
+    settings, proxy = read_settings({**TARGET, **PROXY})
+    assert (settings.target_arn, proxy.target_arn, proxy.ui_url) == (ARN, ARN, "http://127.0.0.1:1")
+    found = problems({**TARGET, **VALID})
+    assert [problem.split(":")[0] for problem in found] == [
+        f"MLFLOW_APP_TARGET_ARN excludes {name}"
+        for name in (
+            "MLFLOW_APP_DATABASE_INSTANCE",
+            "MLFLOW_APP_DATABASE_PASSWORD_SECRET",
+            "MLFLOW_APP_ARTIFACTS_DESTINATION",
+        )
+    ]
+
+
+@pytest.mark.parametrize("arn", ["team", "arn:aws:s3:::bucket", ARN.replace("arn:aws:", "arn:aws-cn:")])
+def test_target_requires_an_arn_of_sagemaker(arn: str) -> None:
+    (found,) = problems({"MLFLOW_APP_TARGET_ARN": arn})
+    assert found.startswith(f"MLFLOW_APP_TARGET_ARN: got {arn!r}, expected arn:<partition>:sagemaker:")
+
+
+@pytest.mark.parametrize("name", ["MLFLOW_PROXY_UPSTREAM_URL", "MLFLOW_PROXY_TARGET_ARN", "MLFLOW_PROXY_UI_URL"])
+def test_settings_of_the_proxy_that_the_image_sets_are_rejected(name: str) -> None:
+    for environ in ({**VALID, **PROXY}, {**TARGET, **PROXY}):
+        with pytest.raises(SettingsError, match=f"{name} must not be set: the image sets it"):
+            read_settings({**environ, name: "http://127.0.0.1:5000"})
+
+
+def test_plugin_gets_the_proxy_s_endpoint_role_and_authorities() -> None:
+    role = "arn:aws:iam::123456789012:role/mlflow"
+    environ = {
+        **TARGET,
+        **PROXY,
+        "MLFLOW_PROXY_TARGET_ENDPOINT": "https://mlflow.example.com",
+        "MLFLOW_PROXY_ASSUME_ROLE_ARN": role,
+        "AWS_CA_BUNDLE": "/ca.pem",
+    }
+    settings, proxy = read_settings(environ)
+    assert mlflow_environment(environ, settings, proxy) == {
+        **TARGET,
+        "AWS_CA_BUNDLE": "/ca.pem",
+        "REQUESTS_CA_BUNDLE": "/ca.pem",
+        "SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT": "https://mlflow.example.com",
+        "SAGEMAKER_MLFLOW_ASSUME_ROLE_ARN": role,
+        "AWS_DEFAULT_REGION": "eu-west-1",
+    }
+    settings, proxy = read_settings({**TARGET, **PROXY})
+    assert mlflow_environment({**TARGET, **PROXY}, settings, proxy) == {**TARGET, "AWS_DEFAULT_REGION": "eu-west-1"}
