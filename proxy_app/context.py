@@ -60,22 +60,30 @@ class RequestContext(RequestRecord):
     """A request with its principal, route and parameters, and the headers to add to its response.
 
     ``target`` is the raw path with its query; leading slashes are reduced to one, since clients whose tracking URI ends
-    with a slash send ``//api/...``. ``parameters`` are the route's path parameters, decoded. ``response_headers`` are
-    added to every response to this request, errors included: the cookies of a session, for example.
+    with a slash send ``//api/...``. ``path_prefix`` is what was removed from its start. ``parameters`` are the route's
+    path parameters, decoded. ``response_headers`` are added to every response to this request, errors included: the
+    cookies of a session, for example.
     """
 
     parameters: Mapping[str, str] = _NO_PARAMETERS
+    path_prefix: str = ""
     _body: RequestBody | None = None
 
     def __init__(self, request: web.BaseRequest, body_reader: BodyReader, lifecycle: Lifecycle) -> None:
         sent = request.headers.get("X-Request-Id")
         super().__init__(sent if sent and _REQUEST_ID.fullmatch(sent) else new_request_id(), request.method)
         self.request = request
-        path = request.raw_path
-        self.target = "/" + path.lstrip("/") if path.startswith("//") else path
+        self.target = _with_one_slash(request.raw_path)
         self.lifecycle = lifecycle
         self.response_headers: list[tuple[bytes, bytes]] = []
         self._body_reader = body_reader
+
+    def remove_prefix(self, prefix: str) -> bool:
+        """Remove ``prefix`` from the start of ``target``; False if it is not there."""
+        if not self.target.startswith(f"{prefix}/"):
+            return False
+        self.target, self.path_prefix = _with_one_slash(self.target.removeprefix(prefix)), prefix
+        return True
 
     @property
     def body(self) -> RequestBody:
@@ -115,6 +123,10 @@ class RequestContext(RequestRecord):
         """Free the memory of the request body, if it was buffered."""
         if self._body is not None:
             self._body.release()
+
+
+def _with_one_slash(path: str) -> str:
+    return "/" + path.lstrip("/") if path.startswith("//") else path
 
 
 def new_request_id() -> str:

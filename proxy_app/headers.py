@@ -82,10 +82,12 @@ def to_upstream(request: web.BaseRequest) -> list[tuple[bytes, bytes]]:
     return forwarded
 
 
-def to_client(headers: Sequence[tuple[bytes, bytes]], upstream_origin: str) -> list[tuple[bytes, bytes]]:
+def to_client(
+    headers: Sequence[tuple[bytes, bytes]], upstream_origin: str, path_prefix: str = ""
+) -> list[tuple[bytes, bytes]]:
     """The (name, value) pairs of the upstream's response that are forwarded, unchanged and in order.
 
-    A Location at ``upstream_origin`` becomes a path at the proxy.
+    A Location at ``upstream_origin`` becomes a path at the proxy, below ``path_prefix``.
     """
     forwarded: list[tuple[bytes, bytes]] = []
     named: set[str] = set()
@@ -95,7 +97,7 @@ def to_client(headers: Sequence[tuple[bytes, bytes]], upstream_origin: str) -> l
                 if value.lower() not in _PLAIN_CONNECTION_BYTES:
                     named |= _connection_headers(value.decode("latin-1"))
             case "location":
-                forwarded.append((name, _relative(value, upstream_origin)))
+                forwarded.append((name, _relative(value, upstream_origin, path_prefix)))
             case "forward":
                 forwarded.append((name, value))
             case _:
@@ -111,9 +113,9 @@ _PLAIN_CONNECTION_BYTES = frozenset(value.encode() for value in _PLAIN_CONNECTIO
 _PATH = re.compile(rb"/(?![/\\\t])")
 
 
-def _relative(location: bytes, origin: str) -> bytes:
+def _relative(location: bytes, origin: str, prefix: str) -> bytes:
     path = location.removeprefix(origin.encode())
-    return path if path != location and _PATH.match(path) else location
+    return prefix.encode() + path if (prefix or path != location) and _PATH.match(path) else location
 
 
 def _connection_headers(connection: str) -> set[str]:

@@ -19,7 +19,7 @@ from .csrf import check_csrf
 from .limits.admission import Admission
 from .metrics import Metrics
 from .request_body import BodyReader
-from .routing import Endpoint, InvalidPathError, Router
+from .routing import Endpoint, InvalidPathError, Router, describe_unknown
 from .settings import Settings
 
 log = logging.getLogger(__name__)
@@ -155,20 +155,26 @@ class Proxy:
 
     def _find(self, context: RequestContext) -> tuple[Endpoint | None, errors.ApiError | None]:
         """(endpoint, None), or (None, the error) for a request that has none."""
-        path = context.target.partition("?")[0]
+        prefix = self._settings.path_prefix
+        outside = prefix != "" and not context.remove_prefix(prefix)
+        path, _, query = context.target.partition("?")
         try:
             match = self._router.match(context.method, path)
         except InvalidPathError as error:
             return None, errors.bad_request(f"The path is invalid: {error}.", reason="invalid-path")
         endpoint = match.endpoint.select(context.request) if match is not None else None
+        if outside and (endpoint is None or not endpoint.route.health_check):
+            if path == prefix:
+                # The page's links are relative to a path that ends with a slash.
+                return None, errors.Redirect(f"{prefix}/" + (f"?{query}" if query else ""), reason="path-prefix")
+            return None, errors.unknown_route(
+                f"This MLflow is below {prefix}/ (MLFLOW_PROXY_PATH_PREFIX): append {prefix} to the tracking URI."
+            )
         if match is None or endpoint is None:
             methods = self._router.methods(path)
             if methods and context.method not in methods:
                 return None, errors.wrong_method(context.method, methods)
-            return None, errors.unknown_route(
-                f"The proxy has no {context.method} route for this path. "
-                "If a newer MLflow has it, add it to the proxy's route table (proxy_app/routing/mlflow_routes.py)."
-            )
+            return None, errors.unknown_route(describe_unknown(context.method, path))
         context.parameters = match.parameters
         return endpoint, None
 
@@ -204,6 +210,8 @@ def check_role(principal: Principal, endpoint: Endpoint) -> None:
     """Raise ApiError 403 if the principal's role is below the route's."""
     if principal.role < endpoint.route.role:
         raise errors.forbidden(
-            f"{principal.name} has the role {principal.role.label}; this request requires {endpoint.route.role.label}.",
+            f"Not permitted: {principal.name} has the role {principal.role.label}; this request requires "
+            f"{endpoint.route.role.label}. Ask the administrator of this MLflow for that role; logging in again does "
+            "not change it.",
             reason="insufficient-role",
         )

@@ -106,6 +106,16 @@ def loopback_origin(text: str) -> str:
     return value
 
 
+_PATH_PREFIX = re.compile(r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+/?", re.ASCII)
+
+
+def path_prefix(text: str) -> str:
+    """A path without a slash at its end; empty stays empty, as does ``/``."""
+    if text.strip("/") and not _PATH_PREFIX.fullmatch(text):
+        raise ValueError("a path of letters, digits, - and _, such as /mlflow")
+    return text.rstrip("/")
+
+
 _HOST_NAME = re.compile(r"(\*[.-][a-z0-9_-]+\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.ASCII)
 
 

@@ -18,6 +18,7 @@ from .setting_values import (
     mib,
     origin,
     path,
+    path_prefix,
     positive_seconds,
     seconds,
 )
@@ -83,6 +84,13 @@ class Settings(SettingTable):
         "",
         "Origin under which clients reach the proxy; empty: the request's Host header.",
         origin,
+    )
+    path_prefix: str = setting(
+        "MLFLOW_PROXY_PATH_PREFIX",
+        "",
+        "Path below which clients reach the proxy on a shared host, such as /mlflow; other paths get 404, health "
+        "checks excepted; empty: the whole host.",
+        path_prefix,
     )
     allowed_hosts: tuple[str, ...] = setting(
         "MLFLOW_PROXY_ALLOWED_HOSTS",

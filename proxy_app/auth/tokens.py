@@ -287,6 +287,13 @@ class TokenAuthenticator(Authenticator):
                 "or Basic with the token as the password.",
                 reason="invalid-authorization-header",
             )
+        if context.request.headers.get("User-Agent", "").startswith("mlflow-java-client"):
+            # It reads the variables for Databricks' URIs only.
+            return errors.unauthenticated(
+                "Authentication required. MLflow's Java client does not read MLFLOW_TRACKING_TOKEN: use "
+                "new MlflowClient(new BasicMlflowHostCreds(trackingUri, token)).",
+                reason="missing-token",
+            )
         return errors.unauthenticated(
             "Authentication required. Set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME to any name and "
             "MLFLOW_TRACKING_PASSWORD to the token.",

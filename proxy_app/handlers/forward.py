@@ -1,5 +1,6 @@
 """Forwards a request to the upstream and its response to the client."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 
@@ -44,6 +45,11 @@ class Forward:
             if error.attempts:  # the upstream was called, and its time counts
                 context.upstream_seconds = time.perf_counter() - started
             raise
+        except (asyncio.CancelledError, ConnectionError):
+            # The client disconnected. MLflow may still carry out what was sent until then.
+            if outgoing.attempts:
+                context.attempts, context.upstream_seconds = outgoing.attempts, time.perf_counter() - started
+            raise
         context.upstream_seconds = time.perf_counter() - started
         context.attempts = response.attempts
         try:
@@ -55,7 +61,7 @@ class Forward:
 
     async def _relay(self, context: RequestContext, upstream: UpstreamResponse) -> web.StreamResponse:
         response = upstream.response
-        forwarded = headers.to_client(upstream.headers, self._upstream.origin)
+        forwarded = headers.to_client(upstream.headers, self._upstream.origin, context.path_prefix)
         if upstream.stream is not None:
             return await responses.stream(
                 context, response.status, response.reason, forwarded, upstream.length, upstream.stream

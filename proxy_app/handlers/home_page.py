@@ -65,9 +65,11 @@ class HomePage:
             user=html.escape(principal.name),
             role=principal.role.label,
             permissions=_PERMISSIONS[principal.role],
-            url=html.escape(self._settings.public_url or f"{request.scheme}://{request.host}"),
+            url=html.escape((self._settings.public_url or f"{request.scheme}://{request.host}") + context.path_prefix),
             artifacts="" if isinstance(self._target, PlainTarget) else _ARTIFACTS,
-            ui=_UI.format(path=_UI_LINK_PATH) if self._ui_link and principal.role >= Role.ADMIN else "",
+            ui=_UI.format(path=context.path_prefix + _UI_LINK_PATH)
+            if self._ui_link and principal.role >= Role.ADMIN
+            else "",
         )
         return web.Response(
             # The page may contain the request's Host, which need not be UTF-8.

@@ -103,13 +103,15 @@ class ConnectionPool:
         idempotent: bool,
         body_replayable: bool = True,
         read_timeout: float | None = None,
+        sending: Callable[[int], None] = lambda attempt: None,
     ) -> tuple[Response, int]:
         """(response with its head read, number of attempts).
 
         ``headers`` contain neither Host nor framing. ``body`` is called for each attempt and returns the body of
         ``length`` bytes, None if unknown; ``body_replayable`` is False if it can be called only once. ``idempotent``:
         the request may be sent again even if the server received it. ``read_timeout`` replaces ``Timeouts.read``.
-        Raises ClientError with ``attempts`` set.
+        ``sending`` is called with the number of each attempt before its first byte is sent. Raises ClientError with
+        ``attempts`` set.
         """
         head = self._head(method, path_and_query, headers, length)
         head_only = method == "HEAD"
@@ -120,6 +122,7 @@ class ConnectionPool:
             attempt += 1
             try:
                 connection = self._take_idle() or await self._connect()
+                sending(attempt)
                 response = await connection.exchange(
                     head, body(), read_timeout=timeout, head_only=head_only, chunked=length is None
                 )

@@ -4,6 +4,7 @@ from .mlflow_routes import MLFLOW_ROUTES, NOT_FORWARDED
 from .route import Endpoint, Handler, Route
 from .router import InvalidPathError, Match, Router
 from .ui_routes import UI_ROUTES, UNAVAILABLE_GROUPS, sagemaker_path
+from .unknown import describe_unknown
 
 __all__ = [
     "MLFLOW_ROUTES",
@@ -16,5 +17,6 @@ __all__ = [
     "Match",
     "Route",
     "Router",
+    "describe_unknown",
     "sagemaker_path",
 ]

@@ -14,7 +14,8 @@ class UpstreamRequest:
     """A request to the upstream. Rewriters may change it.
 
     ``target`` is the raw path with its query; ``headers`` are (name, value) pairs; ``idempotent``: the request may be
-    sent again after its response was lost; ``long_running``: the upstream may take long to respond.
+    sent again after its response was lost; ``long_running``: the upstream may take long to respond. ``attempts`` counts
+    how often it has been sent, also if the client then disconnects.
     """
 
     method: str
@@ -23,6 +24,11 @@ class UpstreamRequest:
     body: RequestBody
     idempotent: bool
     long_running: bool = False
+    attempts: int = 0
+
+    def sending(self, attempt: int) -> None:
+        """Note that this attempt is about to be sent."""
+        self.attempts = attempt
 
 
 @dataclass(slots=True)

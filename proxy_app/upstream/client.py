@@ -43,6 +43,7 @@ class UpstreamClient:
         idempotent: bool,
         long_running: bool = False,
         body_replayable: bool = True,
+        sending: Callable[[int], None] = lambda attempt: None,
     ) -> UpstreamResponse:
         """As ConnectionPool.send, with a longer timeout if ``long_running``.
 
@@ -59,6 +60,7 @@ class UpstreamClient:
                 idempotent=idempotent,
                 body_replayable=body_replayable,
                 read_timeout=timeout,
+                sending=sending,
             )
         except ClientError as error:
             api_error = _api_error(error, timeout, idempotent=idempotent)

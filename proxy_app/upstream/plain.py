@@ -39,6 +39,7 @@ class PlainUpstream:
             idempotent=request.idempotent,
             long_running=request.long_running,
             body_replayable=small is not None,
+            sending=request.sending,
         )
 
     async def probe(self) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from ..credentials import CredentialKeeper
 from ..http_client import Headers
@@ -47,6 +47,7 @@ class SageMakerUpstream:
                 body,
                 idempotent=request.idempotent,
                 long_running=request.long_running,
+                sending=request.sending,
             )
         finally:
             # The response may take long, and other requests wait for the memory.
@@ -74,10 +75,19 @@ class SageMakerUpstream:
         *,
         idempotent: bool,
         long_running: bool = False,
+        sending: Callable[[int], None] = lambda attempt: None,
     ) -> UpstreamResponse:
         async def send(credentials: Credentials) -> UpstreamResponse:
             return await self._send(
-                method, path, query, headers, body, credentials, idempotent=idempotent, long_running=long_running
+                method,
+                path,
+                query,
+                headers,
+                body,
+                credentials,
+                idempotent=idempotent,
+                long_running=long_running,
+                sending=sending,
             )
 
         credentials = self._credentials.current()
@@ -104,6 +114,7 @@ class SageMakerUpstream:
         *,
         idempotent: bool,
         long_running: bool,
+        sending: Callable[[int], None],
     ) -> UpstreamResponse:
         target = self._target
         signed = [("host", self._client.host), (target.arn_header, target.arn)]
@@ -132,5 +143,6 @@ class SageMakerUpstream:
             length=len(body.content),
             idempotent=idempotent,
             long_running=long_running,
+            sending=sending,
         )
         return response if response.status < 400 else await read_short_error(response)

@@ -38,6 +38,7 @@ EXAMPLES: dict[str, tuple[str, str, Any, dict[str, str]]] = {
     "MLFLOW_PROXY_LISTEN": (":8081", "listen", Address("0.0.0.0", 8081), PLAIN),
     "MLFLOW_PROXY_METRICS_LISTEN": ("[::1]:0", "metrics_listen", Address("::1", 0), PLAIN),
     "MLFLOW_PROXY_PUBLIC_URL": ("https://MLflow.example.com:443", "public_url", "https://mlflow.example.com", PLAIN),
+    "MLFLOW_PROXY_PATH_PREFIX": ("/team/mlflow/", "path_prefix", "/team/mlflow", PLAIN),
     "MLFLOW_PROXY_ALLOWED_HOSTS": (
         "MLflow.example.com,*-dot-a.example.com , 10.0.0.1",
         "allowed_hosts",

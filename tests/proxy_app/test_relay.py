@@ -258,6 +258,23 @@ async def test_disconnect_before_the_response_aborts_the_upstream_request(
     assert await wait_until(lambda: fake_upstream.open == 0) < 1
     await wait_until(lambda: proxy.in_flight == 0)
     assert (proxy.lines[-1]["status"], proxy.lines[-1]["error"]) == (499, "client-closed-request")
+    # The upstream has the request, and may carry it out.
+    assert proxy.lines[-1]["attempts"] == 1
+    assert proxy.lines[-1]["upstream_duration_ms"] > 0
+
+
+async def test_disconnect_before_the_request_is_sent_is_no_attempt(
+    start_upstream: StartUpstream, start_proxy: StartProxy
+) -> None:
+    fake_upstream = await start_upstream(fake_upstreams.stall())
+    proxy = await start_proxy(fake_upstream.origin, signed=True)
+    async with proxy.connect() as client:
+        await client.send(request("POST", SEARCH, "Content-Length: 9", token=proxy.tokens.viewer) + b"part")
+        await wait_until(lambda: proxy.in_flight == 1)
+    await wait_until(lambda: len(proxy.lines) == 1)
+    assert fake_upstream.requests == []
+    line = proxy.lines[-1]
+    assert (line["status"], line["attempts"], line["upstream_duration_ms"]) == (499, 0, None)
 
 
 @both_upstreams

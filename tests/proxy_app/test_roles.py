@@ -53,6 +53,16 @@ async def test_missing_or_invalid_token_returns_401(
     assert (fake_upstream.connections, proxy.lines[-1]["principal"], proxy.lines[-1]["route"]) == (0, None, None)
 
 
+async def test_401_of_the_java_client_names_what_works_there(
+    fake_upstream: FakeUpstream, start_proxy: StartProxy
+) -> None:
+    proxy = await start_proxy(fake_upstream.origin)
+    response = await proxy.send(request("GET", READ, "User-Agent: mlflow-java-client/2.17.2"))
+    assert response.error == (401, "UNAUTHENTICATED")
+    assert "new MlflowClient(new BasicMlflowHostCreds(trackingUri, token))" in response.message
+    assert proxy.lines[-1]["error"] == "missing-token"
+
+
 async def test_401_page_explains_the_browser_login_before_the_client_setup(
     fake_upstream: FakeUpstream, start_proxy: StartProxy
 ) -> None:
@@ -94,7 +104,9 @@ async def test_insufficient_role_returns_403_with_the_required_role(
     proxy = await start_proxy(fake_upstream.origin)
     response = await proxy.send(request(method, target, body=b"{}", token=getattr(proxy.tokens, role)))
     assert response.error == (403, "PERMISSION_DENIED")
-    assert f"some-{role} has the role {role}; this request requires {required}" in response.message
+    assert response.message.startswith(
+        f"Not permitted: some-{role} has the role {role}; this request requires {required}. Ask the administrator"
+    )
     assert fake_upstream.connections == 0
 
 

@@ -59,6 +59,9 @@ def test_unknown_name_without_a_similar_setting_is_reported() -> None:
         ("MLFLOW_PROXY_GRACE_SECONDS", "nan", "a number of seconds"),
         ("MLFLOW_PROXY_GRACE_SECONDS", "inf", "a number of seconds"),
         # With 0 the proxy would poll without a pause, or time out at once.
+        ("MLFLOW_PROXY_PATH_PREFIX", "mlflow", "a path of letters, digits, - and _, such as /mlflow"),
+        ("MLFLOW_PROXY_PATH_PREFIX", "/a//b", "a path of letters, digits, - and _, such as /mlflow"),
+        ("MLFLOW_PROXY_PATH_PREFIX", "/..", "a path of letters, digits, - and _, such as /mlflow"),
         ("MLFLOW_PROXY_TOKENS_RELOAD_SECONDS", "0", "a number of seconds above 0"),
         ("MLFLOW_PROXY_BODY_TIMEOUT_SECONDS", "0", "a number of seconds above 0"),
         ("MLFLOW_PROXY_CONNECT_TIMEOUT_SECONDS", "0.0", "a number of seconds above 0"),
