@@ -28,11 +28,12 @@ class Match(NamedTuple):
 _PLAIN = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._~!$&'()*+,;=:@-]++)+/?")
 _ENCODED_SLASH = re.compile("%2[Ff]")
 _BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
-_FORBIDDEN = re.compile(r"(?P<empty>//)|(?P<dots>/\.\.?(?=/|\Z))|(?P<backslash>\\)|(?P<control>[\0-\x1f\x7f-\x9f])")
+# Of the control characters, only a tab, which keys of tags may contain. A server on Windows may read a backslash as a
+# slash.
+_FORBIDDEN = re.compile(r"(?P<empty>[/\\]{2})|(?P<dots>[/\\]\.\.?(?=[/\\]|\Z))|(?P<control>[\0-\x08\n-\x1f\x7f-\x9f])")
 _REASONS = {
     "empty": "it has an empty segment (//)",
     "dots": "it has a . or .. segment",
-    "backslash": "it has a backslash",
     "control": "it has a control character",
 }
 
@@ -79,11 +80,15 @@ class Router:
             return found
         if _PLAIN.fullmatch(path):
             return self._find(method, path)
-        found = self._find(method, _decode(path))
+        decoded = _decode(path)
+        found = self._find(method, decoded)
         # Some servers read an encoded slash as a slash, others as part of a segment.
         masked = _ENCODED_SLASH.sub("\0", path)
         if masked != path and _endpoint(self._find(method, _unquote(masked))) is not _endpoint(found):
             raise InvalidPathError("an encoded slash makes it ambiguous")
+        slashed = decoded.replace("\\", "/")
+        if slashed != decoded and _endpoint(self._find(method, slashed)) is not _endpoint(found):
+            raise InvalidPathError("a backslash makes it ambiguous")
         return found
 
     def methods(self, path: str) -> list[str]:
@@ -178,6 +183,11 @@ def _decode(path: str) -> str:
     # A request line has no fragment; some servers cut the path there.
     if "#" in path:
         raise InvalidPathError("it has a fragment (#)")
+    # Browsers and some servers read it as a slash.
+    if "\\" in path:
+        raise InvalidPathError("it has a backslash that is not percent-encoded")
+    if "\t" in path:
+        raise InvalidPathError("it has a tab that is not percent-encoded")
     if _BAD_ESCAPE.search(path):
         raise InvalidPathError("it has a % without two hexadecimal digits")
     decoded = _unquote(path)
