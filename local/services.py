@@ -22,9 +22,17 @@ def start_mlflow(scratch: Path, database: Path, s3_url: str, log: Path, **hooks:
     database.parent.mkdir(parents=True, exist_ok=True)
     arguments = ["-m", "local.mlflow_server"]
     arguments += ["--backend-store-uri", f"sqlite:///{database}"]
-    arguments += ["--default-artifact-root", f"s3://{s3.BUCKET}/artifacts"]
+    arguments += ["--default-artifact-root", s3.ARTIFACTS]
     environ = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **s3.client_environ(s3_url)}
     return Child("MLflow", arguments, child_environ(scratch, environ), log, **hooks)
+
+
+def start_ui(
+    scratch: Path, target_arn: str, environ: Mapping[str, str], log: Path, **hooks: Callable[..., None]
+) -> Child:
+    """Start MLflow's UI for a fake SageMaker. `environ`: its `plugin_environ`."""
+    arguments = ["-m", "local.ui_server", "--target-arn", target_arn]
+    return Child("MLflow's UI", arguments, child_environ(scratch, environ), log, **hooks)
 
 
 def start_proxy(scratch: Path, environ: Mapping[str, str], log: Path, **hooks: Callable[..., None]) -> Child:

@@ -136,6 +136,17 @@ class _Session:
         secret = await asyncio.to_thread(token.get)
         mlflow_url = await _url(mlflow)
         aws = await self._start_fake_sagemaker(started, mlflow_url)
+        ui = services.start_ui(
+            self._scratch,
+            aws.target.arn,
+            aws.plugin_environ,
+            self._logs / "mlflow-ui.log",
+            on_line=partial(console.child_output, "MLflow's UI"),
+            on_end=on_end,
+        )
+        self._children.append(ui)
+        started.push_async_callback(_stop, ui, grace=5)
+        ui_url = await _url(ui)
         s3_url = await _url(storage)
         console.step("S3 (moto)")
 
@@ -146,6 +157,9 @@ class _Session:
                 **aws.environ,
                 "MLFLOW_PROXY_TARGET_ARN": aws.target.arn,
                 "MLFLOW_PROXY_TARGET_ENDPOINT": aws.endpoint,
+                "MLFLOW_PROXY_UI_URL": ui_url,
+                "MLFLOW_PROXY_ARTIFACTS_URI": s3.ARTIFACTS,
+                "AWS_ENDPOINT_URL_S3": s3_url,
                 "MLFLOW_PROXY_LISTEN": f"127.0.0.1:{options.port}",
                 "MLFLOW_PROXY_METRICS_LISTEN": metrics,
                 "MLFLOW_PROXY_TOKENS_FILE": str(token.tokens),
@@ -166,6 +180,8 @@ class _Session:
             secret = await asyncio.to_thread(token.renew)
             await self._wait_until_accepted(proxy, secret)
         console.step("Proxy")
+        await asyncio.to_thread(services.wait_until_ready, ui, ui_url + "/health", _START_TIMEOUT_SECONDS)
+        console.step("MLflow's UI")
         console.write(self._welcome(secret, s3_url, metrics, aws.faults_url))
 
     async def _start_fake_sagemaker(self, started: contextlib.AsyncExitStack, upstream: str) -> "FakeSageMaker":
@@ -202,7 +218,6 @@ class _Session:
         raise ChildError(f"The proxy rejects the token that was just created; see {log}.")
 
     def _welcome(self, secret: str, s3_url: str, metrics: str, faults_url: str) -> str:
-        exports = "\n".join(f"  export {name}={value}" for name, value in s3.client_environ(s3_url).items())
         url = self._options.url
         return f"""
 MLflow is running behind the proxy: {url}
@@ -211,13 +226,11 @@ Configure a client:
   export MLFLOW_TRACKING_URI={url}
   export MLFLOW_TRACKING_TOKEN={secret}
 
-To log or read artifacts, which clients do directly in S3:
-{exports}
-
-Browser        {url}  (user name: any; password: the token)
+Browser        {url}  (MLflow's UI; user name: any; password: the token)
 Verify         make verify  (in a shell with the first two variables)
 Inject faults  curl -d '{{"kind": "throttle", "times": 5}}' {faults_url}
 Metrics        http://{metrics}/metrics
+S3             {s3_url}  (clients do not need it: artifacts pass through the proxy)
 Data, logs     {_short(self.data)}, {_short(self._logs)}
 
 Press Ctrl-C to stop. Requests:"""

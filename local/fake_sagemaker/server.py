@@ -60,6 +60,15 @@ class FakeSageMaker:
             "AWS_DEFAULT_REGION": self.target.region,
         }
 
+    @property
+    def plugin_environ(self) -> dict[str, str]:
+        """`environ`, with the variables with which AWS's plugin sagemaker-mlflow uses these endpoints."""
+        return {
+            **self.environ,
+            "SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT": self.endpoint,
+            "REQUESTS_CA_BUNDLE": str(self.ca_file),
+        }
+
 
 @contextlib.asynccontextmanager
 async def serve(

@@ -5,6 +5,7 @@ ACCESS_KEY = "local"
 SECRET_KEY = "local-s3-only"  # noqa: S105
 REGION = "us-east-1"
 BUCKET = "mlflow"
+ARTIFACTS = f"s3://{BUCKET}/artifacts"
 
 
 def client_environ(url: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """`make up` from start to stop, in temporary folders."""
 
+import base64
 import contextlib
 import json
 import os
@@ -19,6 +20,7 @@ import psutil
 import pytest
 
 from local.processes import ROOT
+from local.s3 import client_environ
 from tests.doubles.fixtures import s3_client
 
 # The first start in a new folder compiles MLflow.
@@ -73,6 +75,12 @@ class Up:
     @property
     def url(self) -> str:
         return self.exports["MLFLOW_TRACKING_URI"]
+
+    @property
+    def s3(self) -> Any:
+        """A client of the printed S3."""
+        [url] = re.findall(r"^S3 +(http://\S+)", self.output, re.MULTILINE)
+        return s3_client(client_environ(url))
 
     def request(self, path: str, body: Any = None, token: str | None = None) -> tuple[int, Any]:
         """(status, JSON) of a request to the proxy."""
@@ -142,6 +150,18 @@ def test_client_works_with_the_printed_variables(up: Up, tmp_path: Path) -> None
     assert client.returncode == 0, client.stderr
     assert json.loads(client.stdout.splitlines()[-1])["content"] == "stored in S3"
     assert re.search(r"local +POST +200 +\d+ ms +/api/2.0/mlflow/runs/log-batch", up.output), up.output
+
+
+def test_printed_url_opens_mlflow_s_page_after_sign_in(up: Up) -> None:
+    [url] = re.findall(r"^Browser +(http://\S+)", up.output, re.MULTILINE)
+    sign_in = base64.b64encode(f"any:{up.exports['MLFLOW_TRACKING_TOKEN']}".encode()).decode()
+    with pytest.raises(urllib.error.HTTPError, match="401") as rejected:
+        urllib.request.urlopen(url, timeout=30)
+    rejected.value.close()
+    with urllib.request.urlopen(urllib.request.Request(url, headers={"Authorization": f"Basic {sign_in}"})) as page:
+        assert '<div id="root"' in page.read().decode()
+    query = {"operationName": "Q", "query": 'query Q { test(inputString: "it") { output } }'}
+    assert up.request("/graphql", query) == (200, {"data": {"test": {"output": "it"}}, "errors": None})
 
 
 def test_verify_passes_with_the_printed_variables(up: Up, tmp_path: Path) -> None:
@@ -222,7 +242,7 @@ def test_kill_9_leaves_no_process_and_loses_no_data(tmp_path: Path) -> None:
     with running(tmp_path / "local") as up:
         status, result = up.request(create, {"name": "acknowledged"})
         assert status == 200, result
-        s3_client(up.exports).put_object(Bucket="mlflow", Key="acknowledged", Body=b"stored")
+        up.s3.put_object(Bucket="mlflow", Key="acknowledged", Body=b"stored")
         token = up.exports["MLFLOW_TRACKING_TOKEN"]
         assert up.stop(signal.SIGKILL) == -signal.SIGKILL
 
@@ -231,7 +251,7 @@ def test_kill_9_leaves_no_process_and_loses_no_data(tmp_path: Path) -> None:
         assert sum(sum(process.cpu_times()[:4]) for process in restarted.processes()) < 10
         assert restarted.exports["MLFLOW_TRACKING_TOKEN"] == token
         assert restarted.request(create, {"name": "acknowledged"})[1]["error_code"] == "RESOURCE_ALREADY_EXISTS"
-        assert s3_client(restarted.exports).get_object(Bucket="mlflow", Key="acknowledged")["Body"].read() == b"stored"
+        assert restarted.s3.get_object(Bucket="mlflow", Key="acknowledged")["Body"].read() == b"stored"
 
         # When one service dies, all are stopped, and its last output is shown.
         processes = restarted.processes()
