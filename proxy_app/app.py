@@ -20,13 +20,14 @@ from .limits.admission import Admission
 from .metrics import Metrics
 from .proxy import Authorizer, Proxy
 from .request_body import BodyReader
-from .rewriting import Rewriter
+from .rewriting import JsonRewriter, Rewriter
 from .routing import MLFLOW_ROUTES, UI_ROUTES, UNAVAILABLE_GROUPS, Endpoint, Router
 from .settings import Settings
 from .target import PlainTarget, Target, check_role_arn, sagemaker_target
 from .upstream.plain import PlainUpstream
 from .upstream.sagemaker import SageMakerUpstream
 from .upstream.ui_server import UiServer
+from .user_tag import UserTag
 
 
 def target_of(settings: Settings) -> Target:
@@ -101,6 +102,8 @@ def create_app(
     rewriters: list[Rewriter] = []
     if (root := settings.section(ArtifactSettings).artifacts_root) is not None:
         rewriters.append(LocationRewriter(root, body_reader))
+    if settings.user_tag:
+        rewriters.append(JsonRewriter(UserTag(), body_reader))
     if extensions.rewriter is not None:
         rewriters.append(extensions.rewriter(body_reader))
     forward = Forward(upstream, rewriters)

@@ -21,6 +21,7 @@ from .setting_values import (
     path_prefix,
     positive_seconds,
     seconds,
+    true_false,
 )
 
 PREFIX = "MLFLOW_PROXY_"
@@ -98,6 +99,13 @@ class Settings(SettingTable):
         "Host names under which clients reach the proxy, such as mlflow.example.com, *.example.com; requests for "
         "another name get 403, health checks excepted; empty: any name.",
         host_names,
+    )
+
+    user_tag: bool = setting(
+        "MLFLOW_PROXY_USER_TAG",
+        "false",
+        "Whether the author of a run in MLflow (its tag mlflow.user) is the authenticated name, true or false.",
+        true_false,
     )
 
     # Limits

@@ -45,6 +45,7 @@ EXAMPLES: dict[str, tuple[str, str, Any, dict[str, str]]] = {
         ("mlflow.example.com", "*-dot-a.example.com", "10.0.0.1"),
         PLAIN,
     ),
+    "MLFLOW_PROXY_USER_TAG": ("true", "user_tag", True, PLAIN),
     "MLFLOW_PROXY_BODY_LIMIT_MIB": ("8", "body_limit", 8 * MIB, PLAIN),
     "MLFLOW_PROXY_BODY_BUDGET_MIB": ("64", "body_budget", 64 * MIB, PLAIN),
     "MLFLOW_PROXY_BODY_TIMEOUT_SECONDS": ("30", "body_timeout", 30.0, PLAIN),
