@@ -21,7 +21,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/$(HERE)/hypothesis
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HERE)/cache/pyc
 
 .DEFAULT_GOAL := help
-.PHONY: help up token test verify preview preflight leftovers lint format types lock bench coverage fault-injection snapshots docs site release clean
+.PHONY: help up token test verify preview preflight leftovers lint format types lock bench coverage fault-injection snapshots docs site sbom audit release clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -113,6 +113,19 @@ lock: $(UV)  ## update the requirement files (UPGRADE=--upgrade for newer releas
 		--constraint mlflow_app/requirements.txt --constraint requirements/docs.txt --output-file requirements/dev.txt
 	$(LOCK) $(UPGRADE) --group mlflow2 --output-file requirements/mlflow2.txt
 	$(LOCK) $(UPGRADE) --output-file requirements/uv.txt requirements/uv.in
+
+# What is installed into each image, as scripts: uv knows no other input that pins every package.
+IMAGES := $(HERE)/sbom/proxy_app.py $(HERE)/sbom/mlflow_app.py
+$(HERE)/sbom/%.py: %/requirements.txt .ci/locked-script
+	@mkdir -p $(HERE)/sbom
+	@.ci/locked-script $< $(wildcard $*/excluded_packages.txt) >$@
+
+sbom: $(UV) $(IMAGES)  ## write a software bill of materials (CycloneDX) of each image's packages to .local/sbom
+	@for image in $(IMAGES:.py=); do $(UV) export --quiet --script $$image.py --format cyclonedx1.5 >$$image.cdx.json \
+		&& echo $$image.cdx.json || exit 1; done
+
+audit: $(UV) $(IMAGES)  ## look for known vulnerabilities of each image's packages (asks OSV.dev)
+	@for image in $(IMAGES); do $(UV) audit --script $$image || exit 1; done
 
 release:  ## tag this commit with the version in pyproject.toml, after checks; pushes nothing
 	@.ci/release

@@ -45,6 +45,7 @@ def run(*command: str) -> None:
 
 def test_there_are_workflows_and_forms() -> None:
     assert {relative(path) for path in WORKFLOWS} == {
+        ".github/workflows/audit.yml",
         ".github/workflows/ci.yml",
         "examples/github-actions/aws.yml",
         "examples/github-actions/gcp.yml",
