@@ -12,6 +12,7 @@ _DECODINGS = 10
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 _WORKSPACES = "workspaces"
 _DEFAULT_WORKSPACE = "default"
+_WORKSPACE = re.compile(r"[A-Za-z0-9_-]+")
 # mlflow.utils.mime_type_utils of MLflow 3.17.2.
 _TEXT = re.compile(
     r"txt|log|err|cfg|conf|cnf|cf|ini|properties|prop|hocon|toml|yaml|yml|xml|json|js|py|py3|csv|tsv|md|rst|ipynb|"
@@ -54,6 +55,8 @@ def workspace_path(path: str, workspace: str) -> str:
     MLflow stores the artifacts of every workspace but the default one below ``workspaces/NAME``.
     """
     workspace = workspace or _DEFAULT_WORKSPACE
+    if not _WORKSPACE.fullmatch(workspace):
+        raise errors.bad_request("X-MLFLOW-WORKSPACE is not the name of a workspace.", reason="invalid-workspace")
     first, _, rest = path.partition("/")
     if first == _WORKSPACES:
         named = rest.partition("/")[0]
@@ -66,7 +69,7 @@ def workspace_path(path: str, workspace: str) -> str:
         return path
     if workspace == _DEFAULT_WORKSPACE:
         return path
-    return artifact_path("/".join(part for part in (_WORKSPACES, workspace, path) if part))
+    return "/".join(part for part in (_WORKSPACES, workspace, path) if part)
 
 
 def content_type(path: str) -> str:

@@ -14,6 +14,7 @@ from aiohttp import web
 from .. import errors
 from ..context import RequestContext
 from ..credentials import CredentialKeeper
+from ..errors import ApiError
 from ..metrics import Metrics
 from ..request_body import BodyReader
 from ..routing import MLFLOW_ROUTES, Endpoint, Handler
@@ -24,12 +25,13 @@ from . import objects
 from .downloads import download
 from .owners import Owners, join
 from .paths import artifact_path, workspace_path
-from .presigned import Presigned
+from .presigned import Presigned, PresignedRequest
 from .root import ArtifactRoot
 from .s3 import S3
 from .settings import ArtifactSettings
 from .uploads import MIB, Uploads
 
+_SERVER_INFO = "/api/3.0/mlflow/server-info"
 _UPLOAD_LIMIT = 10 * MIB
 _WORKSPACE = "X-MLFLOW-WORKSPACE"
 _TRACE_FILE = "traces.json"
@@ -54,6 +56,7 @@ class ArtifactService:
         self._owners = Owners(upstream, body_reader, root)
         enabled = settings.section(ArtifactSettings).presigned_transfers
         self._presigned = Presigned(self._s3, self._uploads, enabled=enabled)
+        self._multipart = enabled
 
     def add_metrics(self, metrics: Metrics) -> None:
         """Add the gauge of the memory for uploads."""
@@ -87,9 +90,20 @@ class ArtifactService:
             ("GET", "/api/2.0/mlflow-artifacts/artifacts/<path:artifact_path>"): self._get,
             ("PUT", "/api/2.0/mlflow-artifacts/artifacts/<path:artifact_path>"): self._put,
             ("DELETE", "/api/2.0/mlflow-artifacts/artifacts/<path:artifact_path>"): self._delete,
+            ("POST", "/api/2.0/mlflow-artifacts/mpu/create/<path:artifact_path>"): self._create_multipart,
+            ("POST", "/api/2.0/mlflow-artifacts/mpu/complete/<path:artifact_path>"): self._complete_multipart,
+            ("POST", "/api/2.0/mlflow-artifacts/mpu/abort/<path:artifact_path>"): self._abort_multipart,
+            ("GET", "/api/2.0/mlflow-artifacts/presigned/<path:artifact_path>"): self._presigned_url,
+            ("POST", "/api/2.0/mlflow/artifacts/presigned-download-url"): self._presigned_download,
+            ("POST", "/api/2.0/mlflow/artifacts/presigned-upload-url"): self._presigned_upload,
         }
         found = [(route, handlers.get((route.method, _api(route.template)))) for route in MLFLOW_ROUTES]
-        return [Endpoint(route, handler) for route, handler in found if handler is not None]
+        endpoints = [Endpoint(route, handler) for route, handler in found if handler is not None]
+        # Not the same path below /ajax-api/: MLflow's page, which calls it, transfers no files in parts.
+        return [
+            *endpoints,
+            *(Endpoint(route, self._server_info) for route in MLFLOW_ROUTES if route.template == _SERVER_INFO),
+        ]
 
     # mlflow-artifacts
 
@@ -115,6 +129,45 @@ class ArtifactService:
             self._s3, self._key(context, artifact_path(context.parameters["artifact_path"].rstrip("/")))
         )
         return _json({})
+
+    # Transfers by the client itself
+
+    async def _create_multipart(self, context: RequestContext) -> web.Response:
+        return _json(await self._presigned.create(context, self._parameter_key(context)))
+
+    async def _complete_multipart(self, context: RequestContext) -> web.Response:
+        return _json(await self._presigned.complete(context, self._parameter_key(context)))
+
+    async def _abort_multipart(self, context: RequestContext) -> web.Response:
+        return _json(await self._presigned.abort(context, self._parameter_key(context)))
+
+    async def _presigned_url(self, context: RequestContext) -> web.Response:
+        return _json(await self._presigned.download(self._parameter_key(context)))
+
+    async def _presigned_download(self, context: RequestContext) -> web.Response:
+        request = await PresignedRequest.read(context, models=False)
+        key = self._root_key(join(await self._owners.run(context, request.run_id), request.path))
+        return _json(await self._presigned.download_of_run(key, request.seconds))
+
+    async def _presigned_upload(self, context: RequestContext) -> web.Response:
+        request = await PresignedRequest.read(context, models=True)
+        if request.run_id:
+            folder = await self._owners.run(context, request.run_id)
+        else:
+            folder = await self._owners.logged_model(context, request.model_id)
+        return _json(self._presigned.upload(self._root_key(join(folder, request.path)), request.seconds))
+
+    async def _server_info(self, context: RequestContext) -> web.Response:
+        """MLflow's server-info, which tells clients whether to transfer parts of files by presigned URLs."""
+        try:
+            found = await self._owners.get(context, _SERVER_INFO)
+        except ApiError as error:
+            # Older versions of MLflow have no such route; these are the values of a server that has nothing of it.
+            if not (self._multipart and error.status < 500):
+                raise
+            found = {"store_type": None, "workspaces_enabled": False, "trace_archival_enabled": False}
+        enabled = {"multipart_uploads_enabled": self._multipart, "multipart_downloads_enabled": self._multipart}
+        return _json({**found, **enabled})
 
     # Artifacts of runs, models and traces
 

@@ -9,8 +9,7 @@ import asyncio
 import contextlib
 import logging
 import mmap
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator
 from xml.etree import ElementTree as ET
 
 from .. import errors
@@ -50,16 +49,20 @@ class Uploads:
         self._s3 = s3
         self._timeout = timeout
         self.budget = Budget(buffer)
-        self._aborts: set[asyncio.Task[None]] = set()
+        # Tokens of uploads that run, and tasks that abort others.
+        self._open: set[object] = set()
+        self._settled = asyncio.Event()
+        self._settled.set()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """At the end of the block, wait until unfinished uploads are aborted."""
+        """At the end of the block, wait until unfinished uploads, which are cancelled then, are aborted."""
         try:
             yield
         finally:
-            if self._aborts:
-                await asyncio.wait(self._aborts, timeout=_ABORT_TIMEOUT)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_ABORT_TIMEOUT):
+                    await self._settled.wait()
 
     async def put(self, key: str, body: RequestBody, content_type: str) -> None:
         """Write the body to the object ``key``; returns when S3 has it. Raises ApiError."""
@@ -67,6 +70,8 @@ class Uploads:
         if length is not None and length > LARGEST:
             raise _too_large()
         parts = _Parts(body.stream(), length, self.budget, self._timeout, self._s3)
+        upload = object()
+        self._begin(upload)
         try:
             first = await parts.next()
             if parts.ended:
@@ -80,15 +85,20 @@ class Uploads:
                     )
                 )
                 return
-            upload_id = await self.create(key, content_type)
+            # A task: when it is cancelled, S3 may have created the upload, and its id is needed to abort it.
+            creating = asyncio.create_task(self.create(key, content_type))
             try:
+                upload_id = await asyncio.shield(creating)
                 await self.complete(key, upload_id, await self._send_parts(key, upload_id, first, parts))
+            except asyncio.CancelledError:
+                self._start_abort(key, creating)
+                raise
             except BaseException:
-                # The task outlives a handler that is cancelled.
-                await asyncio.shield(self._start_abort(key, upload_id))
+                await self._start_abort(key, creating)
                 raise
         finally:
             parts.release_all()
+            self._end(upload)
 
     async def create(self, key: str, content_type: str) -> str:
         """Create a multipart upload; returns its id. Raises ApiError."""
@@ -161,18 +171,30 @@ class Uploads:
         slots.release()
         return number, response.header(b"etag")
 
-    def _start_abort(self, key: str, upload_id: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(_logged(self.abort(key, upload_id), key))
-        self._aborts.add(task)
-        task.add_done_callback(self._aborts.discard)
+    def _start_abort(self, key: str, creating: asyncio.Task[str]) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._abort_created(key, creating))
+        self._begin(task)
+        task.add_done_callback(self._end)
         return task
 
+    def _begin(self, work: object) -> None:
+        self._open.add(work)
+        self._settled.clear()
 
-async def _logged(abort: Coroutine[Any, Any, None], key: str) -> None:
-    try:
-        await abort
-    except errors.ApiError as error:
-        log.warning("The upload of %s could not be aborted: %s", key, error.message, extra={"event": "error"})
+    def _end(self, work: object) -> None:
+        self._open.discard(work)
+        if not self._open:
+            self._settled.set()
+
+    async def _abort_created(self, key: str, creating: asyncio.Task[str]) -> None:
+        try:
+            upload_id = await creating
+        except errors.ApiError:
+            return
+        try:
+            await self.abort(key, upload_id)
+        except errors.ApiError as error:
+            log.warning("The upload of %s could not be aborted: %s", key, error.message, extra={"event": "error"})
 
 
 class _Part:
