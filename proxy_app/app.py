@@ -18,6 +18,7 @@ from .handlers.home_page import HomePage
 from .handlers.mlflow_page import MlflowPage
 from .limits.admission import Admission
 from .metrics import Metrics
+from .presigned_expiry import PRESIGNED_ROUTES, PresignedExpiry
 from .proxy import Authorizer, Proxy
 from .request_body import BodyReader
 from .rewriting import JsonRewriter, Rewriter
@@ -114,6 +115,8 @@ def create_app(
         for route in MLFLOW_ROUTES
         if plain or route.resource_group not in UNAVAILABLE_GROUPS
     ]
+    capped = Forward(upstream, [*rewriters, JsonRewriter(PresignedExpiry(), body_reader)])
+    endpoints += [Endpoint(route, capped) for route in MLFLOW_ROUTES if route.template in PRESIGNED_ROUTES]
     has_page = plain or ui_server is not None
     if has_page:
         endpoints += MlflowPage(forward_to_ui, sagemaker=not plain).endpoints()
