@@ -4,7 +4,7 @@ Tags are immutable: even the same digest cannot be pushed again (moby/buildkit#3
 run may be interrupted between the push and the update of the state. So a tag contains the time of the push, changes of
 it are ignored, and new content is a new resource.
 
-Requires Docker with BuildKit, and emulation for another CPU architecture.
+Requires Docker with BuildKit. The Dockerfiles need no emulation for another CPU architecture.
 """
 
 import posixpath

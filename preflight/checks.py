@@ -19,7 +19,6 @@ CHECKS: tuple[Check, ...] = (
     local.passphrase,
     local.state,
     local.builder,
-    local.platform,
     local.disk_space,
     local.registry_login,
     account.credentials,

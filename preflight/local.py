@@ -3,10 +3,9 @@
 import json
 import re
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from components.placeholders import placeholders
-from preview.graph import strings_in, value_at
 
 from .errors import Unchecked
 from .machine import Output
@@ -19,10 +18,8 @@ _IMAGE = "docker-build:index:Image"
 _FREE_GIB = 5
 _LEAST_CLI = (3, 250)
 _MISSING_SECRET = re.compile(r"(\S+) is not set: run `(pulumi config set --secret \S+)`")
-_STAGE = re.compile(r"^FROM\s+(--platform=\S+\s+)?\S+", re.IGNORECASE)
 # Of Docker 28 and of older releases.
 _WITHOUT_BUILDX = ("unknown command: docker buildx", "'buildx' is not a docker command")
-_SERVER = "{{.Server.Os}}/{{.Server.Arch}} {{.Server.Version}}"
 _SOCKET = "read and write /var/run/docker.sock (group docker)"
 
 
@@ -124,20 +121,6 @@ def _pulumi(subject: Subject, *arguments: str) -> Output:
 @check("image builder", types=(_IMAGE,))
 def builder(subject: Subject) -> str | list[Fault]:
     """Docker or another builder (BuildKit) runs."""
-    found = _builder(subject)
-    return [found] if isinstance(found, Fault) else found.name
-
-
-class _Builder(NamedTuple):
-    """``platforms`` is empty if only the builder itself knows them."""
-
-    name: str
-    native: str
-    platforms: frozenset[str]
-
-
-def _builder(subject: Subject) -> _Builder | Fault:
-    """The builder of docker buildx, or the Docker daemon: Pulumi's provider needs no plugin. Raises Unchecked."""
     machine = subject.machine
     existing = "or use an existing image (image.imageUri)"
     try:
@@ -145,68 +128,22 @@ def _builder(subject: Subject) -> _Builder | Fault:
     except FileNotFoundError:
         if machine.environment.get("DOCKER_HOST"):
             raise Unchecked("`docker` is not on PATH, so the builder at DOCKER_HOST was not asked") from None
-        return Fault("`docker` is not on PATH", f"install Docker, {existing}")
+        return [Fault("`docker` is not on PATH", f"install Docker, {existing}")]
+    # Pulumi's provider needs no plugin.
     without_plugin = output.status != 0 and any(text in output.stderr for text in _WITHOUT_BUILDX)
     if without_plugin:
-        output = machine.run(["docker", "version", "--format", _SERVER])
+        output = machine.run(["docker", "version", "--format", "{{.Server.Version}}"])
     if output.status == 0 and not _field(output, "Error"):
-        if without_plugin:
-            native, _, version = output.stdout.strip().partition(" ")
-            return _Builder(f"Docker {version}", native, frozenset())
-        platforms = [name.strip(" *") for name in _field(output, "Platforms").split(",")]
-        return _Builder(_field(output, "Driver"), platforms[0], frozenset(platforms))
+        return f"Docker {output.stdout.strip()}" if without_plugin else _field(output, "Driver")
     if "permission denied" in output.stderr:
         raise Unchecked("access to Docker's socket is denied", _SOCKET)
-    return Fault(
-        f"the builder does not run: {_field(output, 'Error') or last_line(output)}", f"start Docker, {existing}"
-    )
+    problem = f"the builder does not run: {_field(output, 'Error') or last_line(output)}"
+    return [Fault(problem, f"start Docker, {existing}")]
 
 
 def _field(output: Output, name: str) -> str:
     found = re.search(rf"^{name}:\s*(.*)$", output.stdout, re.MULTILINE)
     return found[1].strip() if found else ""
-
-
-@check("image platform", types=(_IMAGE,))
-def platform(subject: Subject) -> str | list[Fault]:
-    """The builder builds for the image's platform, if the Dockerfile runs commands on it."""
-    found = _builder(subject)
-    if isinstance(found, Fault):
-        raise Unchecked(found.problem)
-    faults: list[Fault] = []
-    wanted = [
-        (image, name) for image in subject.created(_IMAGE) for name in strings_in(image.inputs.get("platforms") or [])
-    ]
-    for image, name in wanted:
-        dockerfile = subject.folder / str(value_at(image.inputs, "dockerfile", "location"))
-        if found.native == name or any(one.split("/")[:2] == name.split("/") for one in found.platforms):
-            continue
-        if not _runs_on_target(dockerfile):
-            continue
-        if not found.platforms:
-            raise Unchecked(f"the image is for {name}; install docker-buildx, which lists the builder's platforms")
-        offered = ", ".join(sorted(found.platforms))
-        remedy = f"run `docker run --privileged --rm tonistiigi/binfmt --install {name.partition('/')[2]}`"
-        if "aws" in _clouds(subject):
-            remedy += ", or set image.architecture to that of this machine"
-        faults.append(Fault(f"the image is for {name}, and the builder offers {offered}", remedy))
-    return faults or ", ".join(sorted({name for _, name in wanted}))
-
-
-def _clouds(subject: Subject) -> set[str]:
-    return {resource.type.partition(":")[0] for resource in subject.graph.resources}
-
-
-def _runs_on_target(dockerfile: Path) -> bool:
-    """Whether a stage of the Dockerfile runs a command on the target platform, which needs emulation elsewhere."""
-    on_target = False
-    for line in dockerfile.read_text().splitlines():
-        stage = _STAGE.match(line)
-        if stage:
-            on_target = "BUILDPLATFORM" not in (stage[1] or "")
-        elif on_target and re.match(r"RUN\s", line, re.IGNORECASE):
-            return True
-    return False
 
 
 @check("disk space", types=(_IMAGE,))

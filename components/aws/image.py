@@ -1,6 +1,6 @@
 """The proxy's container image: built from proxy_app/ and pushed to a new ECR repository, or an existing image.
 
-A build requires Docker with BuildKit, and emulation for another CPU architecture.
+A build requires Docker with BuildKit.
 """
 
 import json

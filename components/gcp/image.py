@@ -1,7 +1,7 @@
 """MLflow's container image: built here and pushed to an Artifact Registry repository, or an existing image by digest.
 
-The machine that runs the program needs Docker with BuildKit, and amd64 emulation on other architectures. Out of scope:
-permissions to pull an existing image from outside of this project's Artifact Registry.
+The machine that runs the program needs Docker with BuildKit. Out of scope: permissions to pull an existing image from
+outside of this project's Artifact Registry.
 """
 
 import hashlib

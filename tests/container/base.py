@@ -21,7 +21,10 @@ PACKAGES = "python3,python3-venv,ca-certificates"
 CACHE = Path(__file__).parents[2] / ".local" / "container"
 NAME = "proxy-test-base"
 _CA = "etc/ssl/certs/ca-certificates.crt"
-_EXCLUDED = ("dev/*", "proc/*", "sys/*", "var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale")
+_EXCLUDED = (
+    *("dev/*", "proc/*", "sys/*", "debootstrap"),
+    *("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale"),
+)
 _PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "retries")
 
 
@@ -45,8 +48,25 @@ def build_base(engine: Engine) -> str:
         return engine.build(f"{NAME}:latest", context, {})
 
 
-def _debian() -> Path:
-    """A tar of the root file system; the first call takes a minute or two."""
+def unpack_base(engine: Engine, architecture: str) -> str:
+    """The name of the same base image for another CPU architecture ("arm64"), on which nothing can run.
+
+    Raises BaseImageError.
+    """
+    tar = _debian(architecture)
+    # `docker import --platform` of Docker 20 sets no architecture.
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        context = Path(folder)
+        (context / tar.name).hardlink_to(tar)
+        (context / "Dockerfile").write_text(f"FROM scratch\nADD {tar.name} /\n", encoding="utf-8")
+        return engine.build(f"{NAME}:{architecture}", context, {}, platform=f"linux/{architecture}")
+
+
+def _debian(architecture: str | None = None) -> Path:
+    """A tar of the root file system; the first call takes a minute or two.
+
+    For an ``architecture``, the packages are unpacked and not configured, which would run their scripts.
+    """
     if os.geteuid() != 0 or shutil.which("debootstrap") is None:
         raise BaseImageError(
             "a base image with Python: name one in TEST_BASE_IMAGE, or as root: apt-get install debootstrap"
@@ -57,13 +77,17 @@ def _debian() -> Path:
     except debian.UnavailableError as error:
         raise BaseImageError(f"a base image with Python: name one in TEST_BASE_IMAGE, or {error}") from error
     key = hashlib.sha256(f"{release} {mirror} {PACKAGES} {_EXCLUDED}".encode()).hexdigest()[:12]
-    tar = CACHE / f"{release}-{key}.tar"
+    tar = CACHE / f"{release}-{architecture or 'native'}-{key}.tar"
     if tar.exists():
         return tar
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         root, partial = Path(folder, "root"), Path(folder, "tar")
-        _command("debootstrap", "--variant=minbase", f"--include={PACKAGES}", release, str(root), mirror)
+        foreign = ("--foreign", f"--arch={architecture}") if architecture else ()
+        _command("debootstrap", *foreign, "--variant=minbase", f"--include={PACKAGES}", release, str(root), mirror)
+        if architecture:
+            for package in root.glob("var/cache/apt/archives/*.deb"):
+                _command("dpkg-deb", "--extract", str(package), str(root))
         excluded = [f"--exclude=./{path}" for path in _EXCLUDED]
         _command("tar", "--directory", str(root), *excluded, "--create", "--file", str(partial), ".")
         partial.rename(tar)

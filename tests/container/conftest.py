@@ -1,18 +1,34 @@
 """Session fixtures: container engines, and the proxy's image built with both builders."""
 
+import os
+import platform
 import shutil
 import socket
+from collections.abc import Generator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.container.base import BaseImageError, build_base
+from tests.container.base import BaseImageError, build_base, unpack_base
 from tests.container.engine import Engine, find_engine
 from tests.container.private_index import default_index, private_index
+from tests.container.registry import multi_platform
 
 # Seconds. The base image is built once and cached; both builds of the image take a minute.
 TIMEOUT = 600
+ROOT = Path(__file__).parents[2]
+MLFLOW_DOCKERFILE = "mlflow_app/Dockerfile"
+# A CPU architecture that this machine does not have.
+FOREIGN = "amd64" if platform.machine() in {"aarch64", "arm64"} else "arm64"
+UNRELATED_FILES = (
+    ".env",
+    "mlflow_app/.hidden.py",
+    "mlflow_app/notes.txt",
+    "proxy_app/tokens.json",
+    "tests/unrelated.py",
+    "unrelated.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,7 +70,7 @@ def base(engine: Engine) -> str:
 def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the build context: the folder may change during the tests."""
     copy = tmp_path_factory.mktemp("context") / "proxy_app"
-    shutil.copytree(Path(__file__).parents[2] / "proxy_app", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "proxy_app", copy, ignore=shutil.ignore_patterns("__pycache__"))
     return copy
 
 
@@ -78,6 +94,39 @@ def privately_built(buildkit: Engine, base: str, context: Path) -> PrivatelyBuil
         return PrivatelyBuilt(
             buildkit.build("proxy-test:buildkit", context, {"BASE": base, "PIP_INDEX_URL": url}), requested
         )
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the build context, and files that do not belong to it."""
+    copy = tmp_path_factory.mktemp("context")
+    for name in ("proxy_app", "mlflow_app"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / ".dockerignore", copy)
+    for name in UNRELATED_FILES:
+        (copy / name).parent.mkdir(exist_ok=True)
+        (copy / name).write_text("# a secret\n", encoding="utf-8")
+    return copy
+
+
+@pytest.fixture(scope="session")
+def mlflow_image(engine: Engine, base: str, project: Path) -> str:
+    arguments = {"BASE": base, "VERSION": "1.2.3", "REVISION": "0123abc"}
+    return engine.build("mlflow-test:legacy", project, arguments, MLFLOW_DOCKERFILE)
+
+
+@pytest.fixture(scope="session")
+def multi_platform_base(buildkit: Engine, base: str, tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """The name of a base image for the engine's CPU architecture and for FOREIGN."""
+    if "TEST_BASE_IMAGE" in os.environ:
+        yield base
+        return
+    try:
+        foreign = unpack_base(buildkit, FOREIGN)
+    except BaseImageError as error:
+        pytest.skip(f"needs {error}")
+    with multi_platform(buildkit, (base, foreign), tmp_path_factory.mktemp("registry")) as name:
+        yield name
 
 
 @pytest.fixture

@@ -43,13 +43,21 @@ class Engine:
             raise EngineError(f"docker {' '.join(arguments)}: {(done.stderr + done.stdout)[-3000:]}")
         return done.stdout
 
-    def build(self, tag: str, context: Path, arguments: dict[str, str], dockerfile: str = "Dockerfile") -> str:
-        """Build ``context`` as ``tag``; returns the tag."""
+    def build(
+        self,
+        tag: str,
+        context: Path,
+        arguments: dict[str, str],
+        dockerfile: str = "Dockerfile",
+        *,
+        platform: str | None = None,
+    ) -> str:
+        """Build ``context`` as ``tag`` for ``platform``, by default that of the engine; returns the tag."""
         # Predefined build arguments, which a Dockerfile need not declare.
         proxies = [name for name in os.environ if name.lower() in {"http_proxy", "https_proxy", "no_proxy"}]
         flags = [f"{name}={value}" for name, value in arguments.items()] + proxies
         built = [part for flag in flags for part in ("--build-arg", flag)]
-        named = ("--tag", tag, "--file", str(context / dockerfile))
+        named = ("--tag", tag, "--file", str(context / dockerfile), *(("--platform", platform) if platform else ()))
         self.run("build", *NETWORK, *built, *named, str(context), timeout=480)
         return tag
 

@@ -14,12 +14,16 @@ _ENGINE_FILES = ("dev", "proc", "sys", ".dockerenv", "etc/hosts", "etc/hostname"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file, folder or link without its times. ``content`` is a digest, or a link's target."""
+    """A file, folder or link without its times. ``content`` is a digest, or a link's target.
+
+    ``machine`` is the CPU architecture of a binary, in the numbers of ELF; None for other files.
+    """
 
     kind: str
     mode: int
     owner: tuple[int, int]
     content: str
+    machine: int | None
 
 
 def files_of(engine: Engine, image: str) -> dict[str, Entry]:
@@ -37,9 +41,15 @@ def files_of(engine: Engine, image: str) -> dict[str, Entry]:
 
 
 def _entry(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
-    content = member.linkname
+    content, machine = member.linkname, None
     if member.isreg():
         # Hard links are compared by their target, linkname.
         file = cast("IO[bytes]", tar.extractfile(member))
-        content = hashlib.file_digest(file, "sha256").hexdigest()  # pyright: ignore[reportArgumentType]
-    return Entry(member.type.decode(), member.mode, (member.uid, member.gid), content)
+        start = file.read(20)
+        digest = hashlib.sha256(start)
+        while part := file.read(1 << 20):
+            digest.update(part)
+        content = digest.hexdigest()
+        if start.startswith(b"\x7fELF"):
+            machine = int.from_bytes(start[18:20], "little")
+    return Entry(member.type.decode(), member.mode, (member.uid, member.gid), content, machine)

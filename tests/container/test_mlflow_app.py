@@ -5,7 +5,6 @@ import hashlib
 import itertools
 import json
 import re
-import shutil
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,33 +36,6 @@ MEMORY_MIB = 700
 UPLOADS, UPLOAD_MIB = 4, 200
 # The only writable folder.
 TMP = ("--tmpfs", "/tmp:mode=1777")
-UNRELATED_FILES = (
-    ".env",
-    "mlflow_app/.hidden.py",
-    "mlflow_app/notes.txt",
-    "proxy_app/tokens.json",
-    "tests/unrelated.py",
-    "unrelated.py",
-)
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the build context, and files that do not belong to it."""
-    copy = tmp_path_factory.mktemp("context")
-    for name in ("proxy_app", "mlflow_app"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / ".dockerignore", copy)
-    for name in UNRELATED_FILES:
-        (copy / name).parent.mkdir(exist_ok=True)
-        (copy / name).write_text("# a secret\n", encoding="utf-8")
-    return copy
-
-
-@pytest.fixture(scope="module")
-def mlflow_image(engine: Engine, base: str, project: Path) -> str:
-    arguments = {"BASE": base, "VERSION": "1.2.3", "REVISION": "0123abc"}
-    return engine.build("mlflow-test:legacy", project, arguments, DOCKERFILE)
 
 
 @pytest.fixture(scope="module")

@@ -78,7 +78,7 @@ $ .local/venv/bin/python -m tests.preflight.docs_page --latency 0.2
 """
 # Cases of tests/preflight/faults/ whose faults the example has.
 _PLANTED = {
-    "dev": ("aws quota of addresses", "aws names", "aws instance type", "image platform"),
+    "dev": ("aws quota of addresses", "aws names", "aws instance type"),
     "gcp-dev": ("gcp billing", "gcp policy compute.skipDefaultNetworkCreation", "gcp OAuth redirect", "gcp members"),
 }
 

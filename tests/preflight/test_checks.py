@@ -1,6 +1,5 @@
 """Every check finds its faults, passes without them, and says which permission is missing."""
 
-import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ import pytest
 
 from preflight.checks import CHECKS, applying
 from preflight.errors import Unchecked
-from preflight.machine import Output
 from preflight.model import Check, Result, Status
 from preflight.runner import result
 from tests.components.aws.policies import action_data
@@ -20,7 +18,7 @@ from tests.preflight.faults import CASES
 from tests.preflight.faults.case import Case
 from tests.preflight.faults.local import without_buildx
 from tests.preflight.gcp_project import REQUIRED
-from tests.preflight.stacks import BUILDER, World
+from tests.preflight.stacks import World
 
 BY_NAME = {check.name: check for check in CHECKS}
 ALL_CASES = [(f"{name}-{number}", name, case) for name, cases in CASES.items() for number, case in enumerate(cases)]
@@ -31,7 +29,6 @@ LOCAL_DENIALS = {
     "pulumi passphrase": ("pulumi", "config", "--show-secrets", "--json", "--stack", "gcp-dev", "--non-interactive"),
     "pulumi state": ("pulumi", "stack", "export", "--stack", "dev", "--non-interactive"),
     "image builder": ("docker", "buildx", "inspect"),
-    "image platform": ("docker", "buildx", "inspect"),
     "disk space": ("docker", "info", "--format", "{{.DockerRootDir}}"),
 }
 
@@ -193,26 +190,10 @@ def test_domains_of_organizations_that_are_not_visible_are_not_compared(make: Ma
     assert (found.status, found.permission) == (Status.UNCHECKED, "resourcemanager.organizations.get")
 
 
-def test_docker_without_its_plugin_builds_for_its_own_platform(make: Make) -> None:
+def test_the_builder_of_docker_without_its_plugin_is_the_daemon(make: Make) -> None:
     world = make("gcp-dev")
     without_buildx(world)
     assert run(BY_NAME["image builder"], world).text == "Docker 28.2.2"
-    assert run(BY_NAME["image platform"], world).status is Status.PASSED
-    arm64 = make("dev")
-    without_buildx(arm64)
-    assert "install docker-buildx" in run(BY_NAME["image platform"], arm64).text
-
-
-def test_an_image_whose_commands_run_on_the_build_platform_needs_no_emulation(make: Make, tmp_path: Path) -> None:
-    world = make("dev")
-    world.machine.outputs["docker", "buildx", "inspect"] = Output(0, BUILDER.replace(", linux/arm64", ""), "")
-    subject = dataclasses.replace(world.subject(), folder=tmp_path)
-    (tmp_path / "proxy_app").mkdir()
-    dockerfile = tmp_path / "proxy_app" / "Dockerfile"
-    dockerfile.write_text("FROM --platform=$BUILDPLATFORM a AS build\nRUN x\nFROM a\nCOPY --from=build /x /x\n")
-    assert result(BY_NAME["image platform"], subject).status is Status.PASSED
-    dockerfile.write_text("FROM --platform=$BUILDPLATFORM a AS build\nRUN x\nFROM a\nRUN y\n")
-    assert result(BY_NAME["image platform"], subject).status is Status.FAILED
 
 
 def test_a_check_that_fails_unexpectedly_could_not_be_done(make: Make) -> None:

@@ -8,7 +8,7 @@ import preview.__main__
 from preflight.machine import Output
 from tests.components.scenario import ROOT
 from tests.preflight.faults.case import Case, edited, setting
-from tests.preflight.stacks import BUILDER, World
+from tests.preflight.stacks import World
 
 
 def _fails(*command: str, stderr: str, status: int = 255) -> Callable[[World], None]:
@@ -34,9 +34,9 @@ def _pending(world: World) -> None:
 
 def without_buildx(world: World, server: Output | None = None) -> None:
     """Docker 28 without its plugin; ``server`` is what the daemon answers."""
-    version = ("docker", "version", "--format", "{{.Server.Os}}/{{.Server.Arch}} {{.Server.Version}}")
+    version = ("docker", "version", "--format", "{{.Server.Version}}")
     missing = Output(1, "", "docker: unknown command: docker buildx\n\nRun 'docker --help' for more information\n")
-    answer = server or Output(0, "linux/amd64 28.2.2\n", "")
+    answer = server or Output(0, "28.2.2\n", "")
     world.machine.outputs |= {("docker", "buildx", "inspect"): missing, version: answer}
 
 
@@ -53,9 +53,6 @@ _SHOW = ("pulumi", "config", "--show-secrets", "--json", "--stack", "gcp-dev", "
 
 
 _SOCKET = "ERROR: Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
-
-
-_AMD64_ONLY = BUILDER.replace(", linux/arm64", "")
 
 
 CASES: Mapping[str, tuple[Case, ...]] = {
@@ -122,22 +119,6 @@ CASES: Mapping[str, tuple[Case, ...]] = {
         ),
         Case(
             "dev", _fails("docker", "buildx", "inspect", stderr=_SOCKET), "Is the docker daemon running", "start Docker"
-        ),
-    ),
-    "image platform": (
-        Case(
-            "dev",
-            lambda world: world.machine.outputs.update({("docker", "buildx", "inspect"): Output(0, _AMD64_ONLY, "")}),
-            "for linux/arm64",
-            "--install arm64",
-        ),
-        Case(
-            "gcp-dev",
-            lambda world: world.machine.outputs.update(
-                {("docker", "buildx", "inspect"): Output(0, BUILDER.replace("amd64", "riscv64"), "")}
-            ),
-            "for linux/amd64",
-            "--install amd64",
         ),
     ),
     "disk space": (Case("dev", setting("machine", free=2**30), "1.0 GiB left", "docker system prune"),),
