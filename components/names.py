@@ -42,7 +42,7 @@ class ResourceNames:
 
 
 def original_names(
-    component: str, *, parent: pulumi.Resource, protect: bool
+    component: str, *, protect: bool, opts: pulumi.ResourceOptions
 ) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
     """The names of a component and its stack when the component was created, from the state.
 
@@ -52,7 +52,7 @@ def original_names(
     stash = pulumi.Stash(
         component,
         input={"component": component, "stack": pulumi.get_stack()},
-        opts=pulumi.ResourceOptions(parent=parent, protect=protect, ignore_changes=["input"]),
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(protect=protect, ignore_changes=["input"])),
     )
     return stash.output.apply(lambda names: names["component"]), stash.output.apply(lambda names: names["stack"])
 

@@ -12,6 +12,7 @@ import pulumi_aws as aws
 from ..deletion_protection import DeletionProtection
 from ..names import original_names
 from .args import AwsMlflowProxyArgs
+from .certificate import existing_certificate
 from .deployment import Deployment
 from .endpoints import Endpoints
 from .image import Image
@@ -80,14 +81,18 @@ class AwsMlflowProxy(pulumi.ComponentResource):
             )
         settings = AwsMlflowProxySettings.read(args, name)
         super().__init__("mlflow:index:AwsMlflowProxy", name, {}, opts)
-        inside = pulumi.ResourceOptions(parent=self)
         asking = pulumi.InvokeOptions(parent=self)
-        original_name, original_stack = original_names(name, parent=self, protect=settings.deletion_protection)
+        region = aws.get_region_output(opts=asking).region
+        # Nothing is created before it is known that the certificate can be used: MLflow takes up to half an hour, and
+        # is protected in production.
+        certificate = existing_certificate(name, settings.load_balancer, region, self)
+        inside = pulumi.ResourceOptions(parent=self, depends_on=certificate)
+        original_name, original_stack = original_names(name, protect=settings.deletion_protection, opts=inside)
         deployment = Deployment(
             component=name,
             name=original_name,
             stack=original_stack,
-            region=aws.get_region_output(opts=asking).region,
+            region=region,
             account=aws.get_caller_identity_output(opts=asking).account_id,
             partition=aws.get_partition_output(opts=asking).partition,
             tags={
@@ -149,7 +154,7 @@ class AwsMlflowProxy(pulumi.ComponentResource):
             load_balancer=load_balancer,
             log=log,
             # Instances need outbound connectivity to start, and for their tasks to be stopped on destroy.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[network, endpoints]),
+            opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[network, endpoints])),
         )
         monitoring = Monitoring(
             deployment,

@@ -1,13 +1,76 @@
-"""An ACM certificate with DNS validation in Route 53, and the DNS record of the load balancer.
+"""The certificate of the load balancer: an existing one, or a new one with DNS validation in Route 53; its DNS record.
 
 The hosted zones must exist.
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 import pulumi
 from pulumi_aws import acm, lb, route53
 
 from .deployment import Deployment
-from .load_balancer_settings import DomainSettings
+from .load_balancer_settings import DomainSettings, LoadBalancerSettings
+
+
+def existing_certificate(
+    component: str, args: LoadBalancerSettings, region: pulumi.Output[str], parent: pulumi.Resource
+) -> list[pulumi.Output[acm.Certificate]]:
+    """Look up `certificate_arn`: what depends on the result is created only with a certificate that can be used.
+
+    Empty without that setting, and for the output of another resource, which is not known in a preview. The lookup
+    fails a preview, too. The provider's error for an ARN that does not exist has the name of the resource, which is
+    therefore the setting's.
+    """
+    arn = args.certificate_arn
+    if not isinstance(arn, str):
+        return []
+    found = acm.Certificate.get(
+        f"{component}-loadBalancer.certificateArn",
+        region.apply(lambda known: _in_region(arn, known)),
+        opts=pulumi.ResourceOptions(parent=parent),
+    )
+    names = pulumi.Output.all(found.domain_name, found.subject_alternative_names).apply(_names)
+
+    def checked(values: Sequence[Any]) -> acm.Certificate:
+        _check(values[0], values[1], args.host_name)
+        return found
+
+    return [pulumi.Output.all(found.status, names).apply(checked)]
+
+
+def covers(name: str, host: str) -> bool:
+    """Whether the name of a certificate, such as *.example.com, covers a host name in lowercase letters."""
+    return name.lower() == host or (name.startswith("*.") and host.partition(".")[2] == name[2:].lower())
+
+
+def _names(values: Sequence[Any]) -> list[str]:
+    domain_name, others = values
+    return [name for name in dict.fromkeys((domain_name, *others)) if name]
+
+
+def _in_region(arn: str, region: str) -> str:
+    found = arn.split(":")[3]
+    if found != region:
+        raise pulumi.RunError(
+            f"loadBalancer.certificateArn: the certificate is in {found}, the load balancer in {region}. Request or "
+            f"import a certificate in {region}."
+        )
+    return arn
+
+
+def _check(status: str, names: Sequence[str], host: str | None) -> None:
+    if status != "ISSUED":
+        raise pulumi.RunError(
+            f"loadBalancer.certificateArn: the certificate's status is {status}, expected ISSUED. Create its "
+            "validation record (ACM console), or choose another certificate."
+        )
+    # make preview knows no names.
+    if host and names and not any(covers(name, host) for name in names):
+        raise pulumi.RunError(
+            f"loadBalancer.hostName: got {host}, but loadBalancer.certificateArn is for {', '.join(names)}. Set a name "
+            "of the certificate, or choose another certificate."
+        )
 
 
 def certificate(deployment: Deployment, domain: DomainSettings, parent: pulumi.Resource) -> pulumi.Output[str]:

@@ -87,7 +87,7 @@ class GcpMlflow(pulumi.ComponentResource):
         for member in settings.access.members_without_role():
             pulumi.log.warn(f"{member} has access, but no role in access.roles: requests get 403.", self)
         inside = pulumi.ResourceOptions(parent=self)
-        original_name, original_stack = original_names(name, parent=self, protect=settings.deletion_protection)
+        original_name, original_stack = original_names(name, protect=settings.deletion_protection, opts=inside)
         deployment = Deployment(
             component=name,
             name=original_name,

@@ -5,6 +5,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from components.aws.certificate import covers
 from preview.graph import Resource
 
 from ..model import Fault, check
@@ -67,7 +68,7 @@ def _certificate_faults(subject: Subject, arn: str) -> list[Fault]:
         )
     host = subject.setting("aws.loadBalancer.hostName")
     names = [str(found["DomainName"]), *map(str, found.get("SubjectAlternativeNames", []))]
-    if isinstance(host, str) and not any(_covers(name, host) for name in names):
+    if isinstance(host, str) and not any(covers(name, host) for name in names):
         faults.append(
             Fault(
                 f"the certificate is for {', '.join(dict.fromkeys(names))}, not for {host}",
@@ -75,10 +76,6 @@ def _certificate_faults(subject: Subject, arn: str) -> list[Fault]:
             )
         )
     return faults
-
-
-def _covers(name: str, host: str) -> bool:
-    return name.lower() == host or (name.startswith("*.") and host.partition(".")[2] == name[2:].lower())
 
 
 @check("aws hosted zone", types=(_RECORD,))

@@ -1,6 +1,8 @@
 """Mock outputs of AWS resources and functions: ids, ARNs and names in the documented formats."""
 
 import datetime
+from collections.abc import Mapping
+from typing import Any
 
 from ..mock_ids import CallMock, ResourceMock, hex_id
 
@@ -23,6 +25,26 @@ def resource_id(prefix: str, name: str) -> str:
 def _elbv2(kind: str, name: str) -> dict[str, str]:
     value = arn("elasticloadbalancing", f"{kind}/{name}/{hex_id(name)}")
     return {"id": value, "arn": value}
+
+
+def _certificate(name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """A new certificate, or one that the program looks up, whose names are not known."""
+    if "domainName" not in inputs:
+        return {
+            "id": inputs["id"],
+            "arn": inputs["id"],
+            "status": "ISSUED",
+            "domainName": "",
+            "subjectAlternativeNames": [],
+        }
+    option = {
+        "domainName": inputs["domainName"],
+        "resourceRecordName": f"_{hex_id('name')}.{inputs['domainName']}.",
+        "resourceRecordType": "CNAME",
+        "resourceRecordValue": f"_{hex_id('value')}.acm-validations.aws.",
+    }
+    value = arn("acm", f"certificate/{name}")
+    return {"id": value, "arn": value, "domainValidationOptions": [option]}
 
 
 def _named_arn(service: str, kind: str, name: str) -> dict[str, str]:
@@ -83,18 +105,7 @@ RESOURCES: dict[str, ResourceMock] = {
         "arnSuffix": f"targetgroup/{name}/{hex_id(name)}",
     },
     "aws:lb/listener:Listener": lambda name, _: _elbv2("listener", f"app/{name}/{hex_id(name)}"),
-    "aws:acm/certificate:Certificate": lambda name, inputs: {
-        "id": arn("acm", f"certificate/{name}"),
-        "arn": arn("acm", f"certificate/{name}"),
-        "domainValidationOptions": [
-            {
-                "domainName": inputs["domainName"],
-                "resourceRecordName": f"_{hex_id('name')}.{inputs['domainName']}.",
-                "resourceRecordType": "CNAME",
-                "resourceRecordValue": f"_{hex_id('value')}.acm-validations.aws.",
-            }
-        ],
-    },
+    "aws:acm/certificate:Certificate": _certificate,
     "aws:route53/record:Record": lambda _, inputs: {"fqdn": str(inputs["name"]).rstrip(".")},
     "aws:wafv2/webAcl:WebAcl": lambda name, _: {
         "id": hex_id(name),

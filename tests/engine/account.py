@@ -2,9 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from tests.doubles.provider.cloud import Cloud, Resource
+from tests.doubles.provider.kinds import KINDS
+from tests.doubles.provider.kinds.aws.load_balancer import CERTIFICATE
 from tests.doubles.provider.kinds.aws.sagemaker import APP, TRACKING_SERVER
 from tests.doubles.provider.kinds.gcp import app_engine, identity, secrets, storage
 from tests.doubles.provider.kinds.gcp.project import PROJECT
@@ -32,7 +34,8 @@ RETAINED = {
 
 
 def prepare(cloud: Cloud) -> None:
-    """Fulfil the prerequisites of docs/gcp.md, and create the members named in Pulumi.gcp-*.yaml."""
+    """Fulfil the prerequisites of docs/gcp.md, and create the members and certificate that Pulumi.*.yaml name."""
+    add_certificate(cloud)
     cloud.apis |= {"cloudresourcemanager.googleapis.com", "iam.googleapis.com"}
     cloud.create(identity.ACCOUNT, EXTERNAL, {"accountId": "training"})
     # The API is enabled for this service account only: the program has to enable it.
@@ -58,6 +61,14 @@ def add_application(cloud: Cloud, location: str = "europe-west", *, iap: bool = 
     }
     cloud.create(app_engine.STANDARD, EXTERNAL, {**version, "deployment": {"files": [file]}})
     return application
+
+
+def add_certificate(
+    cloud: Cloud, arn: str = programs.CERTIFICATE, *, status: str = "ISSUED", names: Sequence[str] = ("*.example.com",)
+) -> None:
+    """Create an ACM certificate outside the stack."""
+    inputs = {"domainName": names[0], "validationMethod": "DNS", "subjectAlternativeNames": list(names)}
+    cloud.place(Resource(KINDS[CERTIFICATE], arn, EXTERNAL, inputs, {"arn": arn, "status": status}))
 
 
 def add_secrets(cloud: Cloud, values: Mapping[str, str]) -> None:

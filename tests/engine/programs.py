@@ -13,7 +13,7 @@ CONFIG = {"aws:region": "eu-west-1"}
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-0000-0000-000000000000"
 # `default` is the default VPC of a Google Cloud project.
-EXISTING = (CERTIFICATE, KEY, "default")
+EXISTING = (KEY, "default")
 OAUTH_SECRET = "planted-oauth-client-secret-9c2f"
 
 

@@ -87,7 +87,8 @@ def iam_requests(graph: Graph, *, account: str, region: str, partition: str = "a
             }
             # A resource without tags is a part of one that has them.
             tags = {"aws:ResourceTag/Project": str(value_at(resource.inputs, "tags", "Project") or "mlflow")}
-            for request in _requests(ROWS_BY_TYPE[resource.type], names, tags):
+            rows = load_balancer.ROWS_OF_LOOKUPS if resource.read else ROWS_BY_TYPE
+            for request in _requests(rows[resource.type], names, tags):
                 found.setdefault(request, f"{resource.type.rpartition(':')[2]} {resource.name}")
     for call in graph.calls:
         for request in _requests(ROWS_BY_FUNCTION[call.token], {**place, "parameter": call.args.get("name")}, {}):

@@ -17,6 +17,12 @@ from .rows import (
     without_resource,
 )
 
+# Of resources that the program looks up.
+ROWS_OF_LOOKUPS: Mapping[str, tuple[Row, ...]] = {
+    "aws:acm/certificate:Certificate": (
+        on_resource("acm", f"certificate/{ID}", "DescribeCertificate ListTagsForCertificate"),
+    ),
+}
 ROWS: Mapping[str, tuple[Row, ...]] = {
     "aws:lb/loadBalancer:LoadBalancer": (
         on_resource(

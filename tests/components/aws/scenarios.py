@@ -42,7 +42,8 @@ def _with_providers() -> None:
             docker_build.Provider("mine-docker"),
         ]
     )
-    AwsMlflowProxy("proxy", {"environment": "production", "load_balancer": {"certificate_arn": CERTIFICATE}}, opts)
+    certificate = CERTIFICATE.replace("eu-west-1", "eu-north-1")
+    AwsMlflowProxy("proxy", {"environment": "production", "load_balancer": {"certificate_arn": certificate}}, opts)
 
 
 OIDC: Mapping[str, Any] = {

@@ -70,6 +70,11 @@ class Cloud:
         self._counter = 0
         self._lock = threading.RLock()
 
+    def place(self, resource: Resource) -> None:
+        """Put a resource into the account that the providers did not create."""
+        with self._lock:
+            self._resources[resource.kind.token, resource.key] = resource
+
     def next_number(self) -> int:
         """Return a number that is unique in this cloud."""
         with self._lock:
