@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from verify.artifact_steps import NOT_PROXIED, PROXIED_SCHEMES, ArtifactSteps
 from verify.created_objects import CreatedObjects
 from verify.errors import (
     StepFailed,
@@ -36,8 +37,7 @@ from verify.steps import (
 from verify.target import ROLE
 
 S3_SECONDS = 10
-PROXIED_SCHEMES = frozenset({"mlflow-artifacts", "http", "https"})
-S3_REQUIRED = "requires S3 credentials: artifacts do not pass through the proxy yet"
+S3_REQUIRED = f"requires S3 credentials: {NOT_PROXIED}"
 
 
 class ClientSteps:
@@ -53,6 +53,7 @@ class ClientSteps:
         self.entities: Any = None
         self.version = "not known"
         self.artifacts = ""
+        self.with_artifacts = ArtifactSteps(url, created)
 
     def start(self) -> str:
         """Import MLflow and create its client; returns its version."""
@@ -68,6 +69,7 @@ class ClientSteps:
             ) from error
         # A user name in ~/.mlflow/credentials takes precedence over the token, and no setting disables that.
         credentials._get_credentials_path = lambda: os.devnull
+        self.with_artifacts.mlflow = mlflow
         self.version = str(mlflow.__version__)
         self.client = mlflow.MlflowClient(tracking_uri=self.url)
         return f"MLflow {self.version}"
@@ -88,6 +90,7 @@ class ClientSteps:
                 ("set tag", self.set_tag),
                 ("read the run", self.read_run),
                 ("list artifacts", self.list_artifacts),
+                *self.with_artifacts.steps(),
                 ("delete run", self.delete_run),
                 ("delete experiment", self.delete_experiment),
             )
@@ -177,9 +180,7 @@ class ClientSteps:
         elif scheme == "s3":
             files = _with_s3(lambda: self.client.list_artifacts(self.created.require_run_id()))
         else:
-            raise StepSkipped(
-                f"requires access to the artifact storage ({scheme or 'file'}:), until artifacts pass through the proxy"
-            )
+            raise StepSkipped(f"{NOT_PROXIED} ({scheme or 'file'}:)")
         expect("The run's list of artifacts", [], files)
 
     def delete_run(self) -> None:

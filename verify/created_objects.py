@@ -13,7 +13,7 @@ LOOKUP_DELAY_SECONDS = 0.5
 
 @dataclasses.dataclass(slots=True)
 class CreatedObjects:
-    """One experiment and its run.
+    """One experiment, its run and the model that the run logged.
 
     `creation_requested` is set before the request to create it, since the response may be lost.
     """
@@ -22,6 +22,7 @@ class CreatedObjects:
     creation_requested: bool = False
     experiment_id: str = ""
     run_id: str = ""
+    model_id: str = ""
     run_deleted: bool = False
     deleted: bool = False
 
@@ -36,6 +37,12 @@ class CreatedObjects:
         if not self.run_id:
             raise StepNotRun("Requires the run.")
         return self.run_id
+
+    def require_model_id(self) -> str:
+        """The model's id; StepNotRun when it was not logged."""
+        if not self.model_id:
+            raise StepNotRun("Requires the model.")
+        return self.model_id
 
 
 def find_experiments(api: MlflowApi, name: str) -> list[dict[str, Any]]:

@@ -44,7 +44,8 @@ def retried_status(error: BaseException) -> int | None:
 def describe_connection_error(error: BaseException, url: str) -> str | None:
     """Why there was no response from `url`; None for other errors. MLflow keeps the cause in the context."""
     chain = list(_chain(error))
-    if any(isinstance(link, requests.exceptions.RetryError) for link in chain):
+    # A response with the status of an error was received.
+    if any(isinstance(link, requests.exceptions.RetryError | requests.exceptions.HTTPError) for link in chain):
         return None
     host = urlsplit(url).netloc
     text = " ".join(str(link) for link in chain)

@@ -17,7 +17,7 @@ from verify.target import Target
 
 # What only the reader of the page can say.
 BY_HAND = (
-    "stack and region",
+    "cloud, stack and region",
     "minutes of the first `pulumi up`",
     "changes of a second `pulumi up`",
     "file of 33 MB",
@@ -43,7 +43,6 @@ def describe(
         "Python": platform.python_version(),
         "client's system": f"{platform.system()} {platform.machine()}",
         "host": urlsplit(target.url).hostname or "",
-        "cloud": {"s3": "AWS", "mlflow-artifacts": "Google Cloud", "gs": "Google Cloud"}.get(artifacts, "not known"),
         "artifacts": artifacts or "not known",
         "result": result,
         "seconds": round(seconds, 1),
@@ -87,7 +86,9 @@ def _cell(value: Any) -> str:
 
 def _redacted(text: str, target: Target) -> str:
     """A text without the token, with the host of each URL only, and without account numbers."""
-    text = _TOKEN.sub("[token]", text.replace(target.token, "[token]"))
+    for token in filter(None, (target.token, target.viewer_token)):
+        text = text.replace(token, "[token]")
+    text = _TOKEN.sub("[token]", text)
     text = _URL.sub(lambda found: f"[URL of {urlsplit(found[0]).hostname}]", text)
     return _ACCOUNT.sub("[account]", text)
 

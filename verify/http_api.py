@@ -109,6 +109,23 @@ class MlflowApi:
             )
         return answer
 
+    def page(self, path: str, accept: str) -> requests.Response:
+        """The response to a GET of a page or of one of its files, with the token; VerificationAborted without one."""
+        try:
+            return self.session.get(
+                f"{self.target.url}{path}",
+                headers={"Accept": accept},
+                auth=_Authorization(self.target.token),
+                timeout=self.target.timeout,
+                allow_redirects=False,
+            )
+        except requests.exceptions.RequestException as error:
+            raise VerificationAborted(
+                describe_connection_error(error, self.target.url) or sanitize(str(error))
+            ) from error
+        finally:
+            self.session.cookies.clear()
+
     def server_version(self) -> str:
         """The version of MLflow's server, by its page /version; otherwise why it is not known."""
         try:

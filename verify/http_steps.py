@@ -1,12 +1,13 @@
 """The steps over HTTP: authentication and roles, then the requests that AWS's blog post makes with curl."""
 
+import re
 import secrets
 import time
 import uuid
 from typing import Any, cast
 
 from verify.created_objects import CreatedObjects, find_experiments
-from verify.errors import StepFailed, VerificationAborted
+from verify.errors import StepFailed, StepSkipped, VerificationAborted
 from verify.http_api import ApiResponse, MlflowApi, field
 from verify.steps import (
     BATCH_METRICS,
@@ -27,6 +28,8 @@ from verify.target import ROLE
 
 # Proxies often sign a space, a plus or a non-ASCII letter in a query incorrectly.
 FOLDER = "a folder + more/\u00fc"
+# The script of MLflow's page, relative to it.
+_SCRIPT = re.compile(r"""src=["']\.?/?(static-files/[^"'?#]+\.js)["']""")
 
 
 class HttpSteps:
@@ -57,6 +60,8 @@ class HttpSteps:
             Step("read the run", self.read_run),
             Step("list artifacts", self.list_artifacts),
             Step("list artifacts of a folder", self.list_folder),
+            Step("open the UI", self.open_ui),
+            Step("refuse a change by a viewer", self.refuse_viewer),
             Step("delete run", self.delete_run),
             Step("delete experiment", self.delete_experiment),
         ]
@@ -178,6 +183,35 @@ class HttpSteps:
         """List a folder whose name has to be percent-encoded."""
         answer = self.api.get("artifacts/list", run_id=self.created.require_run_id(), path=FOLDER)
         expect("The folder's list of artifacts", [], answer.get("files", []))
+
+    def open_ui(self) -> str:
+        """Get MLflow's page and its script, as a browser does; StepSkipped where the page is another one."""
+        response = self.api.page("/", "text/html")
+        if response.status_code != 200 or not response.headers.get("Content-Type", "").startswith("text/html"):
+            raise StepFailed(f"Expected an HTML page with status 200. Response: {ApiResponse(response)}")
+        script = _SCRIPT.search(response.text)
+        if script is None:
+            raise StepSkipped("the deployment does not serve MLflow's UI")
+        response = self.api.page(f"/{script[1]}", "*/*")
+        if response.status_code != 200 or "javascript" not in response.headers.get("Content-Type", ""):
+            raise StepFailed(f"The page's script {script[1]}: expected status 200. Response: {ApiResponse(response)}")
+        return "MLflow's page"
+
+    def refuse_viewer(self) -> str:
+        """Search and set a tag with the token of a viewer; StepSkipped without one."""
+        token = self.api.target.viewer_token
+        if not token:
+            raise StepSkipped("set VIEWER_TOKEN=... to the token of a viewer")
+        run_id = self.created.require_run_id()
+        answer = self.api.request("GET", "runs/get", {"run_id": run_id}, token)
+        if answer.status != 200:
+            raise StepFailed(f"Reading the run as a viewer: expected status 200. Response: {answer}")
+        answer = self.api.request("POST", "runs/set-tag", {"run_id": run_id, **_pair(TAG)}, token)
+        if answer.status == 200:
+            raise StepFailed("A change with VIEWER_TOKEN was accepted. Is it the token of a viewer?")
+        if answer.status != 403:
+            raise StepFailed(f"A change by a viewer: expected status 403. Response: {answer}")
+        return "403"
 
     def delete_run(self) -> None:
         """Delete the run, and compare its lifecycle stage."""

@@ -21,8 +21,9 @@ Verify an MLflow deployment: over HTTP, then with the MLflow Python client.
 
 The token is read from the environment (TOKEN or MLFLOW_TRACKING_TOKEN), not from a flag, which `ps` would show. Its
 role must be {ROLE}: the command creates two experiments with one run each, named verify-<time>-<random>-http and
--client, and deletes them at the end.
+-client, and files and a model in one of them, and deletes them at the end.
 
+  make verify URL=... TOKEN=... VIEWER_TOKEN=...          also checks that a viewer cannot change anything
   make verify URL=... TOKEN=... FORM=form.md              writes versions, steps and durations, without secrets
 """
 EXIT_CODES = "exit code: 0 all steps passed, 1 a step failed, 2 invalid usage, 130 interrupted"
@@ -39,11 +40,12 @@ class UsageError(Exception):
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """`url`: scheme://host[:port][/prefix], without a trailing slash; `timeout`: of a response, in seconds;
-    `form`: the file of the form (form.py), or None."""
+    `viewer_token`: of a viewer, may be empty; `form`: the file of the form (form.py), or None."""
 
     url: str
     token: str = dataclasses.field(repr=False)
     timeout: float
+    viewer_token: str = dataclasses.field(default="", repr=False)
     form: Path | None = None
 
     @property
@@ -91,9 +93,13 @@ def read_target(arguments: Sequence[str], environ: Mapping[str, str]) -> Target:
             "MLFLOW_TRACKING_TOKEN is the token of MLFLOW_TRACKING_URI, but another URL was given: "
             "set the token of that deployment with TOKEN=..."
         )
-    form = _checked_form(flags.form or environ.get("FORM", ""))
+    viewer_token = environ.get("VIEWER_TOKEN", "").strip()
     return Target(
-        url=_checked_url(url_name, url), token=_checked_token(token_name, token), timeout=flags.timeout, form=form
+        url=_checked_url(url_name, url),
+        token=_checked_token(token_name, token),
+        timeout=flags.timeout,
+        viewer_token=_checked_token("VIEWER_TOKEN", viewer_token) if viewer_token else "",
+        form=_checked_form(flags.form or environ.get("FORM", "")),
     )
 
 
@@ -113,6 +119,7 @@ def prepare_environment(target: Target, environ: MutableMapping[str, str]) -> No
         DO_NOT_TRACK="true",
         MLFLOW_DISABLE_TELEMETRY="true",
         MLFLOW_LOGGING_LEVEL="ERROR",
+        MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true",
         MLFLOW_TRACKING_URI=target.url,
         MLFLOW_TRACKING_TOKEN=target.token,
         MLFLOW_HTTP_REQUEST_MAX_RETRIES="0",

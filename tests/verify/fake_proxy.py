@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import io
 import ssl
 import threading
 from collections.abc import Awaitable, Callable
@@ -36,7 +37,7 @@ class RecordedRequest:
 class FakeProxy:
     """Runs in a thread, so that a test can wait for a child process that uses it.
 
-    `requests` are those received. `auth`: whether it requires a token.
+    `requests` are those received. `auth`: whether it requires a token; without, it forwards the client's.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class FakeProxy:
 
     async def _serve(self) -> None:
         self._transports: set[asyncio.Transport] = set()
-        app = web.Application()
+        app = web.Application(client_max_size=0)
         app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
@@ -112,8 +113,11 @@ class FakeProxy:
         async with self._session.request(
             request.method,
             URL(self.upstream + request.raw_path, encoded=True),
-            data=body or None,
-            headers={"Content-Type": "application/json"},
+            data=io.BytesIO(body) if body else None,
+            headers={
+                "Content-Type": "application/json",
+                **({"Authorization": recorded.authorization} if recorded.authorization and not self.auth else {}),
+            },
         ) as upstream_response:
             body = await upstream_response.read()
             if self.after:

@@ -208,3 +208,14 @@ def test_server_failure_midway_lists_what_is_not_deleted(mlflow: Mlflow, verify:
     assert name == f"{name_of(completed)}-{at.lower()}"
     assert f"mlflow experiments delete --experiment-id {experiment_id}" in text(completed)
     assert json.dumps(text(completed)).count("Connection refused") <= 2
+
+
+async def test_script_that_is_missing_fails(mlflow: Mlflow, verify: Verify) -> None:
+    async def before(recorded: RecordedRequest, request: web.Request) -> web.StreamResponse | None:
+        return page(404, "Not found") if request.path.startswith("/static-files/") else None
+
+    with FakeProxy(mlflow.url, before=before) as proxy:
+        completed = await asyncio.to_thread(verify, URL=proxy.url, TOKEN=ADMIN)
+    assert completed.code == 1
+    assert rows(completed)["HTTP", "open the UI"] == "FAILED"
+    assert "expected status 200. Response: 404" in text(completed)

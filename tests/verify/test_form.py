@@ -56,13 +56,6 @@ def test_no_token_and_no_full_url_is_in_the_form(suffix: str, tmp_path: Path) ->
     assert "403" in text
 
 
-@pytest.mark.parametrize(
-    ("artifacts", "cloud"), [("s3", "AWS"), ("mlflow-artifacts", "Google Cloud"), ("", "not known")]
-)
-def test_the_cloud_follows_from_the_artifacts(artifacts: str, cloud: str) -> None:
-    assert form_of("", artifacts=artifacts)["cloud"] == cloud
-
-
 def test_markdown_has_each_step_in_one_row(tmp_path: Path) -> None:
     path = tmp_path / "form.md"
     write(path, form_of("a | b\nc"))
