@@ -22,16 +22,19 @@ log = logging.getLogger(__name__)
 
 # What does not work in front of SageMaker, and has no switch in MLflow: the assistant (shown at localhost), telemetry,
 # the demo, the registry of MCP servers, and keys of model providers.
-_HIDDEN = ", ".join(
-    [
-        "[data-assistant-ui]",
-        '[data-component-id="mlflow.home.telemetry-alert"]',
-        'div:has(> [data-component-id="mlflow.home.demo-banner.launch"])',
-        '[data-component-id="mlflow.sidebar.mcp_registry_tab_link"]',
-        '[data-component-id="mlflow.sidebar.settings_llm_connections_link"]',
-    ]
-)
-_STYLE = f"<style>{_HIDDEN} {{ display: none !important }}</style>"
+_COMPONENTS = "[data-component-id='mlflow.{}']"
+_HIDDEN = [
+    "[data-assistant-ui]",
+    _COMPONENTS.format("home.telemetry-alert"),
+    f"div:has(> {_COMPONENTS.format('home.demo-banner.launch')})",
+    *(
+        f"{_COMPONENTS.format('settings.general.preferences-card')} > div > div:has({_COMPONENTS.format(setting)})"
+        for setting in ("settings.telemetry.toggle-switch", "settings.demo.clear-all-button")
+    ),
+    *(f"li:has(> a[href='#/{page}'])" for page in ("mcp-registry", "settings/llm-connections")),
+]
+# With #root, the rules take precedence over those of the page.
+_STYLE = f"<style>{', '.join(f'#root {each}' for each in _HIDDEN)} {{ display: none !important }}</style>"
 
 
 def main() -> int:

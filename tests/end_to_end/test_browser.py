@@ -1,6 +1,5 @@
 """Authentication and the proxy's page in a real browser."""
 
-import shutil
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -8,21 +7,14 @@ import pytest_asyncio
 from playwright.async_api import Browser, Error, Page, async_playwright
 
 from local.fake_sagemaker import FakeSageMaker
+from tests.doubles.chromium import launch
 from tests.doubles.proxy_process import ProxyProcess
 
 
 @pytest_asyncio.fixture
 async def browser() -> AsyncGenerator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("needs chromium on PATH: apt-get install chromium")
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
-    async with async_playwright() as playwright:
-        running = await playwright.chromium.launch(executable_path=chromium, args=flags)
-        try:
-            yield running
-        finally:
-            await running.close()
+    async with async_playwright() as playwright, launch(playwright) as browser:
+        yield browser
 
 
 async def open_page(browser: Browser, proxy: ProxyProcess, role: str) -> tuple[Page, list[str]]:
