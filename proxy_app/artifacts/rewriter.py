@@ -61,11 +61,11 @@ class LocationRewriter:
         if paths is None or context.method == "HEAD" or not is_json(response.headers):
             return
         coding = header_value(response.headers, "content-encoding").lower()
-        editor = JsonEditor(paths, LOCATION_TAGS, self._root.to_client)
         if response.body is None and response.response.complete:
             response.body = response.response.take()
         if response.body is not None and not coding:
             if self._mark in response.body:
+                editor = JsonEditor(paths, LOCATION_TAGS, self._root.to_client)
                 response.body = editor.feed(response.body) + editor.finish()
                 response.headers = without_headers(response.headers, *VALIDATORS)
             return
@@ -74,9 +74,9 @@ class LocationRewriter:
             check_coding(coding)
             chunks = _decoded(coding, chunks)
             response.headers = without_headers(response.headers, "content-encoding", *VALIDATORS)
-        await self._hold(response, chunks, editor)
+        await self._hold(response, chunks, paths)
 
-    async def _hold(self, response: UpstreamResponse, chunks: AsyncIterator[bytes], editor: JsonEditor) -> None:
+    async def _hold(self, response: UpstreamResponse, chunks: AsyncIterator[bytes], paths: Paths) -> None:
         """Read up to the first location; set the stream to what was read and the rest, edited if there is one."""
         held: list[bytes] = []
         size, end, whole = 0, b"", True
@@ -101,7 +101,7 @@ class LocationRewriter:
         if whole:
             response.stream, response.length = _each(held), size
         else:
-            response.stream = _edited(editor, held, chunks)
+            response.stream = _edited(JsonEditor(paths, LOCATION_TAGS, self._root.to_client), held, chunks)
             response.headers = without_headers(response.headers, *VALIDATORS)
 
     def _map_filter(self, text: str) -> str:

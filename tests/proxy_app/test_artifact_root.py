@@ -1,12 +1,12 @@
 """ArtifactRoot: locations inside the root are mapped and mapped back, and no other string changes."""
 
+import importlib
 from typing import Any
 from urllib.parse import urlparse
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
 
 from proxy_app.artifacts.root import ArtifactRoot
 
@@ -94,7 +94,9 @@ def test_mapped_location_stays_below_the_root_and_at_the_tracking_server(root: A
         assert root.path(stored) is not None
     shown = root.to_client(location)
     if shown != location:
-        artifacts: Any = MlflowArtifactsRepository
+        artifacts: Any = importlib.import_module(
+            "mlflow.store.artifact.mlflow_artifacts_repo"
+        ).MlflowArtifactsRepository
         resolved = urlparse(str(artifacts.resolve_uri(shown, "http://proxy:8080")))
         assert resolved.netloc == "proxy:8080"
         assert resolved.path.startswith("/api/2.0/mlflow-artifacts/artifacts")

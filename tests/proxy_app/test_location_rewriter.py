@@ -78,7 +78,9 @@ async def test_locations_of_every_route_are_mapped_for_every_role(
     )
     proxy = await start_proxy(fake.origin, signed=signed, artifacts_root=ROOT)
     assert len(stored) > 60
-    for route in ANSWERED:
+    # In front of SageMaker, the proxy itself lists the artifacts of logged models.
+    served = [route for route in ANSWERED if not (signed and route.template.endswith("/artifacts/directories"))]
+    for route in served:
         expected = written(RESPONSES[route.template], SHOWN, STORED)
         for role, token in proxy.tokens.all.items():
             if Role[role.upper()] >= route.role:
