@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 _LINGER = 10.0
 _POLL_INTERVAL = 0.05
 _READ_AHEAD = 16 * 1024
+# Bytes of a response that wait for a slow client before its request waits, too: a finished request holds no more.
+_WRITE_AHEAD = 16 * 1024
 # A request head may be this many times as long as its longest line.
 _LONGEST_LINES = 2
 # How often a client's progress is checked within its time-out.
@@ -108,12 +110,13 @@ def new_request(
     writer: AbstractStreamWriter,
     task: asyncio.Task[None],
 ) -> web.BaseRequest:
-    """The factory of aiohttp's requests; a chunked request is the last on its connection.
+    """The factory of aiohttp's requests; a chunked request, or one for another protocol, is the last on its connection.
 
     aiohttp's parser (3.14.5) takes the last trailer of a chunked body for the first header of the next request, which
-    may be another client's: load balancers share their connections.
+    may be another client's: load balancers share their connections. After a request with ``Upgrade``, it may lose the
+    head of the next one, whose body would then be read as a request.
     """
-    if message.chunked:
+    if message.chunked or message.upgrade:
         message = message._replace(should_close=True)
     return web.BaseRequest(message, payload, protocol, writer, task, asyncio.get_running_loop())
 
@@ -174,6 +177,11 @@ class _Connection(web.RequestHandler):
                 if self.transport is not None and not internals.has_work(self):
                     self.transport.write(_serialized(self._reject(too_long=True)))
                 self.force_close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Limit what is buffered for a client that does not read."""
+        super().connection_made(transport)
+        cast("asyncio.Transport", transport).set_write_buffer_limits(_WRITE_AHEAD)
 
     def close_if_idle(self) -> None:
         """Close the connection if it has no request."""

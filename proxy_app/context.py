@@ -3,7 +3,7 @@
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,6 +68,7 @@ class RequestContext(RequestRecord):
     parameters: Mapping[str, str] = _NO_PARAMETERS
     path_prefix: str = ""
     _body: RequestBody | None = None
+    _at_end: tuple[Callable[[], None], ...] = ()
 
     def __init__(self, request: web.BaseRequest, body_reader: BodyReader, lifecycle: Lifecycle) -> None:
         sent = request.headers.get("X-Request-Id")
@@ -89,8 +90,13 @@ class RequestContext(RequestRecord):
     def body(self) -> RequestBody:
         """The request body; it is not read until one of its methods is called."""
         if self._body is None:
-            self._body = RequestBody(self.request, self._body_reader)
+            self._body = RequestBody(self.request, self._body_reader, self.owner)
         return self._body
+
+    @property
+    def owner(self) -> Hashable:
+        """The owner of this request in pools that principals share; all public requests have the same."""
+        return self.principal.owner if self.principal is not None else None
 
     @property
     def authenticated(self) -> "Principal":
@@ -119,10 +125,16 @@ class RequestContext(RequestRecord):
             (b"Server", b"mlflow-proxy"),
         ]
 
+    def on_end(self, call: Callable[[], None]) -> None:
+        """Call ``call`` at the end of the request: when its response has been sent, or has failed."""
+        self._at_end = (*self._at_end, call)
+
     def release(self) -> None:
-        """Free the memory of the request body, if it was buffered."""
+        """Free what the request holds: the memory of its body, and what ``on_end`` registered."""
         if self._body is not None:
             self._body.release()
+        for call in self._at_end:
+            call()
 
 
 def _with_one_slash(path: str) -> str:

@@ -24,6 +24,11 @@ from .settings import Settings
 
 log = logging.getLogger(__name__)
 
+# Decoding takes time on the event loop. Clients repeat parameters such as run_ids hundreds of times; a key of S3, which
+# follows a prefix in a path, has at most 1024 bytes, three times as many when encoded.
+_MOST_PARAMETERS = 2000
+_LONGEST_PATH = 8192
+
 Authorizer = Callable[[RequestContext], Awaitable[None]]
 """Raises ApiError 403 if the principal may not make this request; the context holds its route and parameters."""
 
@@ -140,6 +145,10 @@ class Proxy:
     async def _authorize_and_handle(
         self, context: RequestContext, endpoint: Endpoint | None, routing_error: errors.ApiError | None
     ) -> web.StreamResponse:
+        if context.target.count("&") >= _MOST_PARAMETERS:
+            raise errors.bad_request(
+                f"The query has more than {_MOST_PARAMETERS} parameters.", reason="too-many-parameters"
+            )
         changes_state = endpoint is not None and not endpoint.route.idempotent
         check_csrf(context.request, self._settings.public_url, changes_state=changes_state)
         if endpoint is None:
@@ -158,6 +167,10 @@ class Proxy:
         prefix = self._settings.path_prefix
         outside = prefix != "" and not context.remove_prefix(prefix)
         path, _, query = context.target.partition("?")
+        if len(path) > _LONGEST_PATH:
+            return None, errors.bad_request(
+                f"The path is longer than {_LONGEST_PATH} characters.", reason="invalid-path"
+            )
         try:
             match = self._router.match(context.method, path)
         except InvalidPathError as error:

@@ -1,19 +1,24 @@
 """Request bodies: buffered within a memory budget where they are hashed or rewritten, streamed everywhere else."""
 
 import asyncio
-import contextlib
 import mmap
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from hashlib import sha256
 
 from aiohttp import HttpVersion11, web
 
 from . import errors
+from .limits.fair_pool import FairPool
 from .sigv4 import EMPTY_SHA256
 
 # A body up to this size is sent in one write; a larger one in chunks, so that no second copy of it is ever buffered.
 _CHUNK = 128 * 1024
+# Up to this size a body needs no share of the budget: a request in flight has as much memory for its response.
+_UNCOUNTED = 64 * 1024
+# One owner may hold this part of the budget, or one body of the largest size.
+_OWNERS_PART = 4
+# In bytes per second. A client may pause for the timeout; what it sends gives it time for more pauses.
+LEAST_RATE = 16 * 1024
 
 
 class BufferedBody:
@@ -40,128 +45,87 @@ class BufferedBody:
 EMPTY_BODY = BufferedBody(b"", EMPTY_SHA256)
 
 
-class Budget:
-    """A number of bytes shared by all requests; a request that needs more than is free waits, first come, first served.
-
-    ``free`` is the number of bytes that no request holds.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.free = size
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
-
-    def take(self, size: int) -> bool:
-        """Take ``size`` bytes if they are free now."""
-        if self._waiting or size > self.free:
-            return False
-        self.free -= size
-        return True
-
-    @property
-    def contended(self) -> bool:
-        """Whether a request waits."""
-        return bool(self._waiting)
-
-    async def acquire(self, size: int) -> None:
-        """Take ``size`` bytes, waiting until they are free."""
-        if self.take(size):
-            return
-        turn = asyncio.get_running_loop().create_future()
-        entry = (size, turn)
-        self._waiting.append(entry)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.release(size)  # granted in the same moment
-            else:
-                with contextlib.suppress(ValueError):  # already skipped
-                    self._waiting.remove(entry)
-                self._grant()  # smaller ones may have waited behind it
-            raise
-
-    def release(self, size: int) -> None:
-        """Give ``size`` bytes back."""
-        self.free += size
-        self._grant()
-
-    def _grant(self) -> None:
-        while self._waiting and self._waiting[0][0] <= self.free:
-            size, turn = self._waiting.popleft()
-            if not turn.done():
-                self.free -= size
-                turn.set_result(None)
-
-
 class BodyReader:
-    """Reads request bodies. ``limit`` (of one body) and ``budget`` (of all) are bytes, ``timeout`` is seconds."""
+    """Reads request bodies. ``limit`` (of one body) and ``budget`` (of all) are bytes, ``timeout`` is seconds.
+
+    The owners of the budget are those of requests (``RequestContext.owner``).
+    """
 
     def __init__(self, limit: int, budget: int, timeout: float) -> None:
         self.limit = limit
-        self.budget = Budget(budget)
+        self.budget = FairPool(budget, max(limit, budget // _OWNERS_PART))
         self._timeout = timeout
 
-    async def acquire(self, size: int) -> None:
+    async def acquire(self, owner: Hashable, size: int) -> None:
         """Take ``size`` bytes of the budget. ApiError 503 if they are not free within the timeout."""
         try:
             async with asyncio.timeout(self._timeout):
-                await self.budget.acquire(size)
+                await self.budget.acquire(owner, size)
         except TimeoutError:
             raise errors.unavailable(
                 "The proxy's memory for request bodies is exhausted (MLFLOW_PROXY_BODY_BUDGET_MIB). Try again shortly.",
                 reason="body-budget",
             ) from None
 
-    async def buffer(self, request: web.BaseRequest) -> BufferedBody:
-        """The whole body; the length of its content stays taken from the budget.
+    async def buffer(self, request: web.BaseRequest, owner: Hashable) -> tuple[BufferedBody, int]:
+        """(the whole body, the number of bytes that it holds of the budget).
 
-        ApiError: 413 above the limit, before a byte is read if Content-Length exceeds it; 408 for a body that stalls;
-        503 when the budget stays exhausted.
+        ApiError: 413 above the limit, before a byte is read if Content-Length exceeds it; 408 for a body that arrives
+        too slowly; 503 when the budget stays exhausted.
         """
         announced = request.content_length
         if announced is not None and announced > self.limit:
             raise errors.body_too_large(self.limit)
-        # For an unknown length the largest share is taken first: growing a share could block for ever.
-        share = announced if announced is not None else self.limit
-        await self.acquire(share)
+        held = 0
+        if announced is not None and announced > _UNCOUNTED:
+            await self.acquire(owner, announced)
+            held = announced
         try:
-            body = await self._read(request, announced)
+            if (small := small_body(request)) is not None:
+                return BufferedBody(small), held
+            digest = sha256()
+            # A large one in pages of its own, which are returned to the system at once; malloc would keep and split
+            # them.
+            content = mmap.mmap(-1, announced) if announced and announced > _CHUNK else bytearray()
+            length = 0
+            async for chunk in self.stream(request):
+                end = length + len(chunk)
+                if end > self.limit:
+                    raise errors.body_too_large(self.limit)
+                if not held and end > _UNCOUNTED:
+                    # The largest share at once: growing a share could block for ever.
+                    await self.acquire(owner, self.limit)
+                    held = self.limit
+                digest.update(chunk)
+                # aiohttp accepts no body that is longer than announced; a bytearray grows by this assignment.
+                content[length:end] = chunk
+                length = end
         except BaseException:
-            self.budget.release(share)
+            if held:
+                self.budget.release(owner, held)
             raise
-        self.budget.release(share - len(body.content))
-        return body
-
-    async def _read(self, request: web.BaseRequest, announced: int | None) -> BufferedBody:
-        if (content := small_body(request)) is not None:
-            return BufferedBody(content)
-        digest = sha256()
-        # A large one in pages of its own, which are returned to the system at once; malloc would keep and split them.
-        content = mmap.mmap(-1, announced) if announced and announced > _CHUNK else bytearray()
-        length = 0
-        async for chunk in self.stream(request):
-            end = length + len(chunk)
-            if end > self.limit:
-                raise errors.body_too_large(self.limit)
-            digest.update(chunk)
-            # aiohttp accepts no body that is longer than announced; a bytearray grows by this assignment.
-            content[length:end] = chunk
-            length = end
-        return BufferedBody(content, digest.hexdigest())
+        if held > length:
+            self.budget.release(owner, held - length)
+        return BufferedBody(content, digest.hexdigest()), min(held, length)
 
     async def stream(self, request: web.BaseRequest) -> AsyncIterator[bytes]:
         """The chunks of the body as they arrive.
 
-        ApiError 408 if none arrives within the timeout, 400 if it is malformed.
+        ApiError 408 if it pauses for longer than the timeout, or arrives at less than LEAST_RATE on average; 400 if it
+        is malformed.
         """
         await _send_continue(request)
+        loop = asyncio.get_running_loop()
+        patience = self._timeout
         while True:
+            started = loop.time()
             try:
-                async with asyncio.timeout(self._timeout):
+                async with asyncio.timeout(patience):
                     chunk = await request.content.readany()
             except TimeoutError:
                 raise errors.body_timeout(
-                    f"No more of the request body arrived within {self._timeout:g} seconds."
+                    f"The request body paused for {self._timeout:g} seconds, or arrived at less than "
+                    f"{LEAST_RATE // 1024} KiB per second."
                 ) from None
             except web.RequestPayloadError as error:
                 raise errors.bad_request(
@@ -169,17 +133,22 @@ class BodyReader:
                 ) from None
             if not chunk:
                 return
+            patience = min(self._timeout, patience - (loop.time() - started) + len(chunk) / LEAST_RATE)
             yield chunk
 
 
 class RequestBody:
-    """The body of one request: streamed once, or buffered, replaced and sent as often as needed."""
+    """The body of one request: streamed once, or buffered, replaced and sent as often as needed.
 
-    __slots__ = ("_buffered", "_reader", "_request", "_reserved")
+    ``owner`` holds its share of the budget.
+    """
 
-    def __init__(self, request: web.BaseRequest, reader: BodyReader) -> None:
+    __slots__ = ("_buffered", "_reader", "_request", "_reserved", "owner")
+
+    def __init__(self, request: web.BaseRequest, reader: BodyReader, owner: Hashable) -> None:
         self._request = request
         self._reader = reader
+        self.owner = owner
         self._buffered: BufferedBody | None = None
         # Bytes of the budget that this body holds.
         self._reserved = 0
@@ -202,8 +171,7 @@ class RequestBody:
             if not self._request.body_exists:
                 self._buffered = EMPTY_BODY
             else:
-                self._buffered = await self._reader.buffer(self._request)
-                self._reserved = len(self._buffered.content)
+                self._buffered, self._reserved = await self._reader.buffer(self._request, self.owner)
         return self._buffered
 
     async def replace(self, content: bytes) -> None:
@@ -211,8 +179,9 @@ class RequestBody:
         if len(content) > self._reader.limit:
             raise errors.body_too_large(self._reader.limit)
         self.release()
-        await self._reader.acquire(len(content))
-        self._reserved = len(content)
+        if len(content) > _UNCOUNTED:
+            await self._reader.acquire(self.owner, len(content))
+            self._reserved = len(content)
         self._buffered = BufferedBody(content)
 
     def small(self) -> bytes | None:
@@ -230,7 +199,7 @@ class RequestBody:
     def release(self) -> None:
         """Return the memory to the budget; the body must not be sent after this."""
         if self._reserved:
-            self._reader.budget.release(self._reserved)
+            self._reader.budget.release(self.owner, self._reserved)
             self._reserved = 0
 
 

@@ -20,6 +20,8 @@ from .http_client import ClientError, ReadTimeout
 log = logging.getLogger(__name__)
 
 _BODILESS = frozenset({204, 304})
+# A body up to this size is sent together with its head; a larger one in parts, so that no copy of it is buffered.
+_ONE_WRITE = 128 * 1024
 _Response = TypeVar("_Response", bound=web.StreamResponse)
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -75,7 +77,9 @@ async def send(
     """Send a complete response with the standard headers added. ``body`` is empty or ignored for 204 and 304."""
     if context.method == "HEAD" or status in _BODILESS:
         length = len(body) if context.method == "HEAD" else None
-        return await stream(context, status, reason, headers, length, _no_chunks())
+        return await stream(context, status, reason, headers, length, _parts(b""))
+    if len(body) > _ONE_WRITE:
+        return await stream(context, status, reason, headers, len(body), _parts(body))
     context.status = status
     response = BufferedResponse(status, reason, [*headers, *context.standard_headers()], body)
     close_if_draining(context, response)
@@ -145,9 +149,9 @@ def close_if_draining(context: RequestContext, response: _Response) -> _Response
     return response
 
 
-async def _no_chunks() -> AsyncIterator[bytes]:
-    return
-    yield
+async def _parts(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), _ONE_WRITE):
+        yield body[start : start + _ONE_WRITE]
 
 
 @lru_cache(maxsize=2)

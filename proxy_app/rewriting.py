@@ -95,13 +95,19 @@ class JsonRewriter:
         share = length if length is not None and not coding else limit
         if share > limit:
             raise _response_too_large(limit)
-        await self._reader.acquire(share)
-        try:
-            encoded = await _read(response, limit)
-            body = _decompress_response(coding, encoded, limit) if coding else encoded
-            changed = await _run(self._transform.response, context, body)
-        finally:
-            self._reader.budget.release(share)
+        if not share:
+            return
+        owner, held = context.owner, share
+        await self._reader.acquire(owner, share)
+        # Until the response has been sent: clients that do not read it must not make the proxy hold any number.
+        context.on_end(lambda: self._reader.budget.release(owner, held))
+        encoded = await _read(response, limit)
+        body = _decompress_response(coding, encoded, limit) if coding else encoded
+        changed = await _run(self._transform.response, context, body)
+        sent = len(encoded if changed is body else changed)
+        if 0 < sent < held:
+            self._reader.budget.release(owner, held - sent)
+            held = sent
         if changed is body:
             response.body = encoded
             return

@@ -22,6 +22,8 @@ from .settings import Settings
 log = logging.getLogger(__name__)
 
 _BACKLOG = 1024
+# Bytes of responses that the system takes for a connection beyond what is on the network.
+_UNSENT = 64 * 1024
 # Seconds that requests have to end after they are aborted at the end of the grace period.
 _ABORT = 0.1
 
@@ -126,6 +128,9 @@ def _bound(address: Address, setting: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Connections inherit it. Without it, the system would take megabytes for each client that does not read.
+    with contextlib.suppress(AttributeError):  # not on every system
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
     try:
         sock.bind(address)
         # Here, since uvloop reports no error: another socket may have taken the address meanwhile.

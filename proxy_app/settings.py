@@ -121,8 +121,16 @@ class Settings(SettingTable):
     body_timeout: float = setting(
         "MLFLOW_PROXY_BODY_TIMEOUT_SECONDS",
         "60",
-        "Longest pause in a request or response body, and longest wait for a share of the body budget.",
+        "Longest pause in a request or response body, and longest wait for a share of the body budget. Request bodies "
+        "that arrive at less than 16 KiB/s use it up, too.",
         positive_seconds,
+    )
+    response_budget: int = setting(
+        "MLFLOW_PROXY_RESPONSE_BUDGET_MIB",
+        "256",
+        "Memory for responses on their way to clients, in MiB; each request in flight needs half a MiB, so this limits "
+        "their number, too.",
+        mib,
     )
     max_connections: int = setting(
         "MLFLOW_PROXY_MAX_CONNECTIONS", "1024", "Client connections; further ones are closed at once.", count

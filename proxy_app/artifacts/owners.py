@@ -66,7 +66,7 @@ class Owners:
 
     async def get(self, context: RequestContext, path: str, **query: str) -> dict[str, Any]:
         """The JSON object of a GET request to MLflow. ApiError with MLflow's error."""
-        body = RequestBody(context.request, self._body_reader)
+        body = RequestBody(context.request, self._body_reader, context.owner)
         await body.replace(b"")
         workspace = context.request.headers.get(_WORKSPACE)
         headers = [(_WORKSPACE.encode(), workspace.encode("utf-8", "surrogateescape"))] if workspace else []

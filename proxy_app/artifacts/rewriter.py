@@ -2,13 +2,14 @@
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable
 from urllib.parse import quote, unquote_plus
 
 from .. import errors
 from ..context import RequestContext
 from ..http_client import ClientError
-from ..request_body import BodyReader, Budget
+from ..limits.fair_pool import FairPool
+from ..request_body import BodyReader
 from ..rewriting import (
     CODINGS,
     VALIDATORS,
@@ -44,7 +45,7 @@ class LocationRewriter:
         # It precedes each location, also where a server escapes slashes.
         self._mark = b"/" + root.bucket.encode()
         self._bodies = JsonRewriter(_RequestBodies(root), body_reader)
-        self._held = Budget(_HELD_BY_ALL)
+        self._held = FairPool(_HELD_BY_ALL, _HELD)
 
     async def rewrite_request(self, context: RequestContext, request: UpstreamRequest) -> None:
         """Map the locations in the body and in the query. ApiError as for ``JsonRewriter.rewrite_request``."""
@@ -74,22 +75,25 @@ class LocationRewriter:
             check_coding(coding)
             chunks = _decoded(coding, chunks)
             response.headers = without_headers(response.headers, "content-encoding", *VALIDATORS)
-        await self._hold(response, chunks, paths)
+        await self._hold(response, chunks, paths, context.owner)
 
-    async def _hold(self, response: UpstreamResponse, chunks: AsyncIterator[bytes], paths: Paths) -> None:
+    async def _hold(
+        self, response: UpstreamResponse, chunks: AsyncIterator[bytes], paths: Paths, owner: Hashable
+    ) -> None:
         """Read up to the first location; set the stream to what was read and the rest, edited if there is one."""
         held: list[bytes] = []
         size, end, whole = 0, b"", True
 
         def release() -> None:
-            self._held.release(size)
+            if size:
+                self._held.release(owner, size)
 
         response.on_close = release
         try:
             async for chunk in chunks:
                 held.append(chunk)
                 located = self._mark in chunk or self._mark in end + chunk[: len(self._mark)]
-                if located or size + len(chunk) > _HELD or not self._held.take(len(chunk)):
+                if located or size + len(chunk) > _HELD or not self._held.try_acquire(owner, len(chunk)):
                     whole = False
                     break
                 size += len(chunk)

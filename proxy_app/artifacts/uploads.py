@@ -9,11 +9,12 @@ import asyncio
 import contextlib
 import logging
 import mmap
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, Hashable
 from xml.etree import ElementTree as ET
 
 from .. import errors
-from ..request_body import EMPTY_BODY, Budget, BufferedBody, RequestBody
+from ..limits.fair_pool import FairPool
+from ..request_body import EMPTY_BODY, BufferedBody, RequestBody
 from .s3 import S3, S3Request
 from .s3_error import S3Error, parse_xml, text
 
@@ -48,7 +49,7 @@ class Uploads:
     def __init__(self, s3: S3, timeout: float, buffer: int = BUFFER) -> None:
         self._s3 = s3
         self._timeout = timeout
-        self.budget = Budget(buffer)
+        self.budget = FairPool(buffer, max(buffer // 2, part_size(PARTS)))
         # Tokens of uploads that run, and tasks that abort others.
         self._open: set[object] = set()
         self._settled = asyncio.Event()
@@ -69,7 +70,7 @@ class Uploads:
         length = body.length
         if length is not None and length > LARGEST:
             raise _too_large()
-        parts = _Parts(body.stream(), length, self.budget, self._timeout, self._s3)
+        parts = _Parts(body, length, self.budget, self._timeout, self._s3)
         upload = object()
         self._begin(upload)
         try:
@@ -198,19 +199,21 @@ class Uploads:
 
 
 class _Part:
-    """A part of a body, and its share of the budget in bytes."""
+    """A part of a body, and its share of the owner's budget in bytes."""
 
-    __slots__ = ("_budget", "_share", "body")
+    __slots__ = ("_budget", "_owner", "_share", "body")
 
-    def __init__(self, body: BufferedBody, budget: Budget, share: int) -> None:
+    def __init__(self, body: BufferedBody, budget: FairPool, owner: Hashable, share: int) -> None:
         self.body = body
         self._budget = budget
+        self._owner = owner
         self._share = share
 
     def release(self) -> None:
         """Give the memory back; further calls have no effect."""
         self.body = EMPTY_BODY
-        self._budget.release(self._share)
+        if self._share:
+            self._budget.release(self._owner, self._share)
         self._share = 0
 
 
@@ -220,10 +223,9 @@ class _Parts:
     ``ended``: no part follows the last one.
     """
 
-    def __init__(
-        self, chunks: AsyncIterator[bytes], length: int | None, budget: Budget, timeout: float, s3: S3
-    ) -> None:
-        self._chunks = chunks
+    def __init__(self, body: RequestBody, length: int | None, budget: FairPool, timeout: float, s3: S3) -> None:
+        self._chunks = body.stream()
+        self._owner = body.owner
         self._unread = length
         self._budget = budget
         self._timeout = timeout
@@ -246,9 +248,9 @@ class _Parts:
             content = await self._fill(size)
             body = await self._s3.body(content)
         except BaseException:
-            self._budget.release(size)
+            self._budget.release(self._owner, size)
             raise
-        part = _Part(body, self._budget, size)
+        part = _Part(body, self._budget, self._owner, size)
         self._parts.append(part)
         return part
 
@@ -260,7 +262,7 @@ class _Parts:
     async def _acquire(self, size: int) -> None:
         try:
             async with asyncio.timeout(self._timeout):
-                await self._budget.acquire(size)
+                await self._budget.acquire(self._owner, size)
         except TimeoutError:
             raise errors.unavailable(
                 "The proxy's memory for uploads is in use. Try again shortly.", reason="upload-budget"
@@ -276,7 +278,7 @@ class _Parts:
                 await self._read()
                 if self.ended:
                     break
-                if self._budget.contended and loop.time() - started > self._timeout:
+                if self._budget.waiting and loop.time() - started > self._timeout:
                     raise errors.body_timeout(
                         f"The request body arrives too slowly: {size // MIB} MiB take more than {self._timeout:g} "
                         "seconds, and other uploads wait."

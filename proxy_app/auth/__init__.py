@@ -6,7 +6,7 @@ metrics. ``role_rules.py`` assigns roles to users who signed in at another syste
 
 import contextlib
 import enum
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -50,6 +50,11 @@ class Principal:
     role: Role
     auth_method: str
     groups: frozenset[str] = field(default=frozenset(), compare=False)
+
+    @property
+    def owner(self) -> Hashable:
+        """The principal as an owner of shares in pools: names are unique within an authentication method only."""
+        return self.auth_method, self.name
 
 
 class Authenticator:

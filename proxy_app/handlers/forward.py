@@ -50,6 +50,8 @@ class Forward:
             if outgoing.attempts:
                 context.attempts, context.upstream_seconds = outgoing.attempts, time.perf_counter() - started
             raise
+        # It has been sent. The response may take long, and a rewriter may need memory for it.
+        outgoing.body.release()
         context.upstream_seconds = time.perf_counter() - started
         context.attempts = response.attempts
         try:

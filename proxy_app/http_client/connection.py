@@ -5,13 +5,20 @@ of an error tells whether the server can have received a byte. httptools (llhttp
 """
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from typing import Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-# Bytes of a response that are buffered for a slow reader before reading from the socket pauses.
-_HIGH_WATER = 256 * 1024
+# Bytes of a response that are buffered for a slow reader before reading from the socket pauses. Small, since every
+# client that does not read its response makes the proxy hold this, READ_SIZE and as much again on its way out.
+_HIGH_WATER = 32 * 1024
+READ_SIZE = 64 * 1024
+"""Bytes that are read from the socket at once."""
+# Of the system, per connection; it counts twice this for its own overhead.
+_RECEIVE_BUFFER = 128 * 1024
 # The largest response head, interim responses included: the parser itself has no limit.
 _HEAD_LIMIT = 1024 * 1024
 
@@ -112,14 +119,27 @@ class Response:
             self._connection.abort()
 
 
-class Connection(asyncio.Protocol):
+class _TlsTransport(Protocol):
+    """What the TLS transports of asyncio and uvloop have, and the type of transports lacks."""
+
+    def set_read_buffer_limits(self, high: int) -> None: ...
+
+
+class Connection(asyncio.BufferedProtocol):
     """A connection for one request at a time.
 
-    ``released`` is called with the connection when it can be used for the next request, ``closed`` when it has ended.
-    ``deadline`` is when the current wait times out, in the event loop's time; None while nothing is awaited.
+    ``buffer`` of READ_SIZE bytes receives what is read, until it has been parsed: connections of one event loop share
+    it. ``released`` is called with the connection when it can be used for the next request, ``closed`` when it has
+    ended. ``deadline`` is when the current wait times out, in the event loop's time; None while nothing is awaited.
     """
 
-    def __init__(self, released: "Callable[[Connection], None]", closed: "Callable[[Connection], None]") -> None:
+    def __init__(
+        self,
+        buffer: memoryview,
+        released: "Callable[[Connection], None]",
+        closed: "Callable[[Connection], None]",
+    ) -> None:
+        self._buffer = buffer
         self._released = released
         self._closed = closed
         self._loop = asyncio.get_running_loop()
@@ -242,11 +262,20 @@ class Connection(asyncio.Protocol):
             # Aborted, since the server may never read the rest of the request.
             self._transport.abort()
 
-    # asyncio.Protocol
+    # asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Store the transport."""
-        self._transport = transport  # pyright: ignore[reportAttributeAccessIssue] - TCP and TLS give a Transport
+        """Store the transport, and limit what is read ahead of the parser."""
+        # TCP and TLS give a Transport; those of uvloop are no subclasses of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+        # The system would let the buffer of a connection grow to megabytes.
+        sock = transport.get_extra_info("socket")
+        if transport.get_extra_info("ssl_object") is None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        else:
+            # As much again may be in the buffers of TLS, twice.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER // 2)
+            cast("_TlsTransport", transport).set_read_buffer_limits(_HIGH_WATER)
 
     def pause_writing(self) -> None:
         """Stop sending the body: the transport's buffer is full."""
@@ -257,8 +286,13 @@ class Connection(asyncio.Protocol):
         self._writable = True
         self._wake()
 
-    def data_received(self, data: bytes) -> None:
-        """Parse ``data``; data without a request, invalid HTTP or a head above 1 MiB ends the connection."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """The buffer into which the transport reads next."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Parse what was read; data without a request, invalid HTTP or a head above 1 MiB ends the connection."""
+        data = self._buffer[:nbytes]
         response = self._response
         if response is None:
             self.abort()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ..background import background_task
-from .connection import Body, ClientError, ConnectError, Connection, ReadError, ReadTimeout, Response
+from .connection import READ_SIZE, Body, ClientError, ConnectError, Connection, ReadError, ReadTimeout, Response
 
 # Together with the retry budget this bounds the load that retries add to a failing server.
 _RETRIES = 2
@@ -76,6 +76,7 @@ class ConnectionPool:
         self._create_tls = tls
         self._tls: ssl.SSLContext | None = None
         self._budget = RetryBudget()
+        self._buffer = memoryview(bytearray(READ_SIZE))
         self._all: set[Connection] = set()
         # The last one used is taken first, so that the others become idle for long and are closed.
         self._idle: list[Connection] = []
@@ -167,7 +168,7 @@ class ConnectionPool:
         try:
             async with asyncio.timeout(self._timeouts.connect):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(self._put_idle, self._all.discard),
+                    lambda: Connection(self._buffer, self._put_idle, self._all.discard),
                     self._host,
                     self._port,
                     ssl=self._tls,

@@ -15,6 +15,9 @@ from .fair_pool import FairPool, QueueFullError
 from .settings import FairUseSettings
 from .token_bucket import RateExceededError, TokenBuckets
 
+RESPONSE_BYTES = 512 * 1024
+"""The most that the proxy holds of a response whose client does not read: buffers of TLS (256 KiB), of the upstream's
+and of the client's connection. test_unread_responses.py measures it."""
 _BURST_SECONDS = 2
 # A page of MLflow's UI loads its files and sends its API calls at the same time.
 _LEAST_BURST = 60
@@ -32,7 +35,8 @@ class Admission:
         self._per_principal = limits.principal_max_requests
         self._rate = limits.principal_requests_per_second
         self._queue_seconds = limits.queue_seconds
-        self.pool = FairPool(settings.max_requests, self._per_principal, self._per_principal)
+        places = max(1, min(settings.max_requests, settings.response_budget // RESPONSE_BYTES))
+        self.pool = FairPool(places, self._per_principal, self._per_principal)
         self._buckets = TokenBuckets(self._rate, max(self._rate * _BURST_SECONDS, _LEAST_BURST))
         # As many requests of a principal wait for its rate as for its places.
         self._longest_wait = min(self._queue_seconds, self._per_principal / self._rate)
@@ -54,7 +58,7 @@ class Admission:
 
         A cancelled call takes nothing.
         """
-        owner = owner_of(principal)
+        owner = principal.owner
         try:
             wait = self._buckets.take(owner, self._longest_wait)
         except RateExceededError as error:
@@ -74,7 +78,7 @@ class Admission:
 
     def release(self, principal: Principal) -> None:
         """Give the place of a finished request back."""
-        self.pool.release(owner_of(principal))
+        self.pool.release(principal.owner)
 
     async def _wait(self, principal: Principal, owner: Hashable, wait: float) -> None:
         if wait:
@@ -101,7 +105,8 @@ class Admission:
                 retry_after=_spread(self.pool.waited(owner)),
             )
         return errors.too_many_requests(
-            "The proxy has reached its limit of requests in flight (MLFLOW_PROXY_MAX_REQUESTS).",
+            "The proxy has reached its limit of requests in flight (MLFLOW_PROXY_MAX_REQUESTS, "
+            "MLFLOW_PROXY_RESPONSE_BUDGET_MIB).",
             reason="too-many-requests",
             retry_after=_spread(self._queue_seconds),
         )
@@ -110,8 +115,3 @@ class Admission:
 def _spread(seconds: float) -> int:
     """Whole seconds around this number, so that clients do not come back at the same moment."""
     return min(math.ceil(max(seconds, 1) * random.uniform(0.75, 1.25)), _LONGEST_RETRY)
-
-
-def owner_of(principal: Principal) -> Hashable:
-    """The owner of a principal's requests in pools: names are unique within an authentication method only."""
-    return principal.auth_method, principal.name

@@ -94,6 +94,10 @@ class ProxyProcess:
                 self.address = Address(found[1], int(found[2]))
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def url(self) -> str:
         return f"http://{self.address}"
 

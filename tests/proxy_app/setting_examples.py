@@ -49,6 +49,7 @@ EXAMPLES: dict[str, tuple[str, str, Any, dict[str, str]]] = {
     "MLFLOW_PROXY_BODY_LIMIT_MIB": ("8", "body_limit", 8 * MIB, PLAIN),
     "MLFLOW_PROXY_BODY_BUDGET_MIB": ("64", "body_budget", 64 * MIB, PLAIN),
     "MLFLOW_PROXY_BODY_TIMEOUT_SECONDS": ("30", "body_timeout", 30.0, PLAIN),
+    "MLFLOW_PROXY_RESPONSE_BUDGET_MIB": ("64", "response_budget", 64 * MIB, PLAIN),
     "MLFLOW_PROXY_MAX_CONNECTIONS": ("10", "max_connections", 10, PLAIN),
     "MLFLOW_PROXY_MAX_REQUESTS": ("11", "max_requests", 11, PLAIN),
     "MLFLOW_PROXY_HEADER_LIMIT_BYTES": ("8190", "header_limit", 8190, PLAIN),

@@ -385,3 +385,35 @@ async def test_short_body_is_retried_only_if_idempotent(
     response = await proxy.send(request("POST", path, body=b'{"a": 1}', token=proxy.tokens.editor))
     assert response.status == status
     assert [received.body for received in fake_upstream.requests] == [b'{"a": 1}'] * (2 if status == 200 else 1)
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["plain", "signed"])
+async def test_query_with_more_than_two_thousand_parameters_gets_400(
+    start_upstream: StartUpstream, start_proxy: StartProxy, signed: bool
+) -> None:
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
+    proxy = await start_proxy(fake_upstream.origin, signed=signed)
+    targets = [f"{READ}{'&a' * number}" for number in (1998, 1999, 2000, 30_000)]
+    responses = [await proxy.send(request("GET", target, token=proxy.tokens.viewer)) for target in targets]
+    assert [response.status for response in responses] == [200, 200, 400, 400]
+    assert responses[2].error == (400, "INVALID_PARAMETER_VALUE")
+    assert "2000 parameters" in responses[2].message
+    assert proxy.lines[-1]["error"] == "too-many-parameters"
+    assert len(fake_upstream.requests) == 2
+
+
+@pytest.mark.parametrize("token", [True, False], ids=["authenticated", "unauthenticated"])
+@pytest.mark.parametrize("part", ["%41", "a%2F", "/%41", "/a"])
+async def test_path_longer_than_any_artifact_is_rejected_unread(
+    start_upstream: StartUpstream, start_proxy: StartProxy, part: str, token: bool
+) -> None:
+    """Decoding 60 KB and looking for routes took 80 ms of the event loop, also for clients without a token."""
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
+    proxy = await start_proxy(fake_upstream.origin)
+    path = ARTIFACT + part * (60_000 // len(part))
+    response = await proxy.send(request("GET", path, token=proxy.tokens.viewer if token else ""))
+    assert response.error == ((400, "INVALID_PARAMETER_VALUE") if token else (401, "UNAUTHENTICATED"))
+    assert fake_upstream.requests == []
+    longest = ARTIFACT + part * ((8192 - len(ARTIFACT)) // len(part))
+    response = await proxy.send(request("GET", longest.replace("%2F", "%2B"), token=proxy.tokens.viewer))
+    assert response.status == 200

@@ -133,12 +133,13 @@ async def test_slow_body_is_forwarded(start_upstream: StartUpstream, start_proxy
     fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
     proxy = await start_proxy(fake_upstream.origin, signed=signed, body_timeout=0.5)
     async with proxy.connect() as client:
-        await client.send(request_head(proxy, 6))
+        await client.send(request_head(proxy, 6 * 8192))
+        # Longer than the timeout in all, and faster than the least rate.
         for _ in range(6):
             await asyncio.sleep(0.15)
-            await client.send(b"o")
+            await client.send(b"o" * 8192)
         assert (await client.read_response()).status == 200
-    assert fake_upstream.requests[0].body == b"oooooo"
+    assert fake_upstream.requests[0].body == b"o" * 6 * 8192
 
 
 @both_upstreams

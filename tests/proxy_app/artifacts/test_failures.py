@@ -164,11 +164,11 @@ async def test_client_that_disconnects_while_a_part_is_sent_leaves_nothing(
 
 
 def trickle(count: int) -> AsyncIterator[bytes]:
-    """A byte each tenth of a second."""
+    """4 KiB each tenth of a second, above the least rate of bodies."""
 
     async def send() -> AsyncIterator[bytes]:
         for _ in range(count):
-            yield b"x"
+            yield b"x" * 4096
             await asyncio.sleep(0.1)
 
     return send()

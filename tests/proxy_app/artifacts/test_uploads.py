@@ -62,7 +62,7 @@ def body_of(length: int, *, announced: bool) -> RequestBody:
         for start in range(0, length, len(chunk)):
             yield chunk[: length - start]
 
-    return cast("RequestBody", SimpleNamespace(length=length if announced else None, stream=stream))
+    return cast("RequestBody", SimpleNamespace(length=length if announced else None, owner=None, stream=stream))
 
 
 @pytest.mark.parametrize("announced", [True, False])
