@@ -9,11 +9,12 @@ from typing import Any, cast
 from .. import errors
 from ..context import RequestContext
 from ..errors import ApiError
+from ..presigned_expiry import MAX_SECONDS
 from .paths import artifact_path, content_disposition, content_type
 from .s3 import S3, S3Request
 from .uploads import PARTS, Uploads
 
-SECONDS = 900
+SECONDS = MAX_SECONDS
 """How long a URL is valid at most: MLflow's own default for uploads. A revoked token's URLs end with it, too."""
 _LONGEST_ASKED = 7 * 24 * 3600
 _ETAG = re.compile(r'"?[0-9A-Za-z+/=-]+"?')

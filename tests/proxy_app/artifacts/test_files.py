@@ -25,6 +25,7 @@ NAMES = [
     "a&b=c;d,e'f(g)!*~@$:.txt",
     'quote".txt',
     "tab-separated.tsv",
+    "back\\slash.bin",
 ]
 
 
