@@ -1,4 +1,4 @@
-"""The command line: ``python -m bench [throughput|memory|signing]``; without a command, all three."""
+"""The command line: ``python -m bench [throughput|memory|signing|transfers]``; without one, all but the last."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import memory, signing, throughput
+from bench import memory, signing, throughput, transfers
 from bench.machine import BenchmarkError, describe
 from bench.processes import ROOT, ended_by_signals
 
@@ -43,7 +43,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_only(bodies, memory.NAMES)
     signer = commands.add_parser("signing", help="time per signature, compared with botocore")
     signer.add_argument("--rounds", type=int, default=15, help="[15]")
-    for command in (rates, bodies, signer):
+    artifacts = commands.add_parser("transfers", help="artifacts to and from S3 (versitygw), compared with boto3")
+    artifacts.add_argument("--mib", type=int, default=1024, help="size of the file [1024]")
+    artifacts.add_argument("--rounds", type=int, default=3, help="[3]")
+    for command in (rates, bodies, signer, artifacts):
         command.add_argument("--json", type=Path, default=argparse.SUPPRESS, metavar="FILE", help=argparse.SUPPRESS)
     return parser
 
@@ -76,6 +79,8 @@ def _chosen(options: argparse.Namespace) -> list[tuple[str, Callable[[], dict[st
         return [("memory", partial(memory.run, bodies))]
     if options.command == "signing":
         return [("signing", partial(signing.run, options.rounds))]
+    if options.command == "transfers":
+        return [("transfers", partial(transfers.run, transfers.Plan(options.mib, options.rounds)))]
     return [
         ("signing", signing.run),
         ("throughput", partial(throughput.run, throughput.Plan())),

@@ -5,10 +5,11 @@ import grp
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from bench.certificates import Chain
 from bench.machine import BenchmarkError, find, need
@@ -68,9 +69,17 @@ def new_token(folder: Path, *, checkout: Path = ROOT) -> tuple[Path, str]:
 
 
 def proxy(
-    setup: ServerSetup, tokens: Path, *, plain: bool = False, checkout: Path = ROOT
+    setup: ServerSetup,
+    tokens: Path,
+    *,
+    plain: bool = False,
+    checkout: Path = ROOT,
+    extra: Mapping[str, str] = MappingProxyType({}),
 ) -> AbstractContextManager[Server]:
-    """The proxy of ``checkout`` with authentication and access log. ``plain``: without signing, for a plain MLflow."""
+    """The proxy of ``checkout`` with authentication and access log, and with ``extra`` settings.
+
+    ``plain``: without signing, for a plain MLflow.
+    """
     port = free_port()
     if plain:
         target = {"MLFLOW_PROXY_UPSTREAM_URL": setup.upstream}
@@ -92,6 +101,7 @@ def proxy(
             "MLFLOW_PROXY_METRICS_LISTEN": f"127.0.0.1:{free_port()}",
             "MLFLOW_PROXY_DRAIN_SECONDS": "0",
             "MLFLOW_PROXY_GRACE_SECONDS": "2",
+            **extra,
         },
     )
 
