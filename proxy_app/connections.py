@@ -9,7 +9,7 @@ import termios
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-from aiohttp import StreamReader, web
+from aiohttp import HttpVersion10, HttpVersion11, StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
@@ -29,6 +29,7 @@ _WRITE_AHEAD = 16 * 1024
 _LONGEST_LINES = 2
 # How often a client's progress is checked within its time-out.
 _WRITE_CHECKS = 4
+_VERSIONS = frozenset({HttpVersion10, HttpVersion11})
 # Set on a request whose client stopped reading the response.
 WRITE_TIMEOUT = web.RequestKey("write-timeout", bool)
 
@@ -110,7 +111,7 @@ def new_request(
     writer: AbstractStreamWriter,
     task: asyncio.Task[None],
 ) -> web.BaseRequest:
-    """The factory of aiohttp's requests; a chunked request, or one for another protocol, is the last on its connection.
+    """The factory of aiohttp's requests; one that is chunked, for another protocol or version is the connection's last.
 
     aiohttp's parser (3.14.5) takes the last trailer of a chunked body for the first header of the next request, which
     may be another client's: load balancers share their connections. After a request with ``Upgrade``, it may lose the
@@ -118,6 +119,9 @@ def new_request(
     """
     if message.chunked or message.upgrade:
         message = message._replace(should_close=True)
+    if message.version not in _VERSIONS:
+        # aiohttp accepts HTTP/0.9 and HTTP/2.0 in a request line, and would repeat them in the response.
+        message = message._replace(version=HttpVersion10, should_close=True)
     return web.BaseRequest(message, payload, protocol, writer, task, asyncio.get_running_loop())
 
 
@@ -237,6 +241,11 @@ class _Connection(web.RequestHandler):
             request[WRITE_TIMEOUT] = True
         if self.transport is not None:
             self.transport.abort()
+
+    def log_exception(self, *args: Any, **options: Any) -> None:
+        """Log an exception, except that the rest of a body is malformed which a handler left unread."""
+        if not isinstance(options.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **options)
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None

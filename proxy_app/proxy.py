@@ -173,6 +173,8 @@ class Proxy:
             )
         try:
             match = self._router.match(context.method, path)
+            # A path may be ambiguous for other methods only.
+            methods = self._router.methods(path) if match is None else []
         except InvalidPathError as error:
             return None, errors.bad_request(f"The path is invalid: {error}.", reason="invalid-path")
         endpoint = match.endpoint.select(context.request) if match is not None else None
@@ -184,7 +186,6 @@ class Proxy:
                 f"This MLflow is below {prefix}/ (MLFLOW_PROXY_PATH_PREFIX): append {prefix} to the tracking URI."
             )
         if match is None or endpoint is None:
-            methods = self._router.methods(path)
             if methods and context.method not in methods:
                 return None, errors.wrong_method(context.method, methods)
             return None, errors.unknown_route(describe_unknown(context.method, path))

@@ -1,6 +1,7 @@
 """Where the artifacts of a run, a logged model, a model version or a trace are: MLflow knows it."""
 
 import json
+import re
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
@@ -14,6 +15,7 @@ from .paths import artifact_path
 from .root import ArtifactRoot
 
 _WORKSPACE = "X-MLFLOW-WORKSPACE"
+_SEVERAL = re.compile(r"[/\\\0-\x1f\x7f]")
 _TRACE_LOCATION = "mlflow.artifactLocation"
 
 
@@ -32,7 +34,7 @@ class Owners:
 
     async def logged_model(self, context: RequestContext, model_id: str) -> str:
         """The path of a logged model. Raises ApiError."""
-        found = await self.get(context, f"/api/2.0/mlflow/logged-models/{quote(model_id, safe='')}")
+        found = await self.get(context, f"/api/2.0/mlflow/logged-models/{_segment(model_id)}")
         return self._path(_string(found, "model", "info", "artifact_uri"), f"model {model_id}")
 
     async def model_version(self, context: RequestContext, name: str, version: str) -> str:
@@ -49,7 +51,7 @@ class Owners:
 
     async def trace(self, context: RequestContext, trace_id: str) -> tuple[str, dict[str, str]]:
         """(path of a trace's artifacts, tags of the trace). Raises ApiError."""
-        segment = quote(trace_id, safe="")
+        segment = _segment(trace_id)
         try:
             found = await self.get(context, f"/api/3.0/mlflow/traces/{segment}")
             tags: Any = _value(found, "trace", "trace_info", "tags")
@@ -105,6 +107,13 @@ class Owners:
 def join(*paths: str) -> str:
     """The paths as one, empty ones left out."""
     return "/".join(path for path in paths if path)
+
+
+def _segment(identifier: str) -> str:
+    """An identifier as a segment of a path. ApiError 400 for one that servers could read as several segments."""
+    if identifier in {"", ".", ".."} or _SEVERAL.search(identifier):
+        raise errors.bad_request("An id must not have a slash, a backslash or dots only.", reason="invalid-path")
+    return quote(identifier, safe="")
 
 
 def _value(found: Any, *names: str) -> Any:

@@ -142,6 +142,9 @@ async def test_sufficient_role_returns_200(
         ("POST", "/healthz", 405),
         ("BREW", READ, 400),
         ("POST", "/api/2.0/mlflow/runs%2Fdelete", 400),
+        # Ambiguous for the methods of other routes only.
+        ("GET", "/api/2.0/mlflow/runs%2Fdelete", 400),
+        ("POST", "/api/2.0/mlflow/logged-models/a%5Cb", 400),
         ("GET", "/api/2.0/mlflow//runs/get", 400),
         ("GET", "/api/2.0/mlflow/x/../runs/get", 400),
         ("GET", "/api/2.0/mlflow/%2e%2e/runs/get", 400),
@@ -213,6 +216,33 @@ async def test_malformed_request_returns_400_and_closes_the_connection(
         async with asyncio.timeout(5):
             assert await client.closed() == b""
     assert fake_upstream.connections == 0
+
+
+@pytest.mark.parametrize("version", ["HTTP/0.9", "HTTP/2.0", "HTTP/1.0"])
+async def test_other_version_is_answered_as_http_1_0_and_closes_the_connection(
+    fake_upstream: FakeUpstream, start_proxy: StartProxy, version: str
+) -> None:
+    proxy = await start_proxy(fake_upstream.origin)
+    for data in (request("GET", READ, token=proxy.tokens.viewer), request("GET", READ), request("GET", "/healthz")):
+        async with proxy.connect() as client:
+            await client.send(data.replace(b"HTTP/1.1", version.encode()))
+            async with asyncio.timeout(5):
+                received = await client.closed()
+        assert received.startswith((b"HTTP/1.0 200", b"HTTP/1.0 401", b"HTTP/1.0 400"))
+
+
+async def test_malformed_rest_of_a_body_that_nobody_reads_is_not_logged(
+    fake_upstream: FakeUpstream, start_proxy: StartProxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anybody can send it, without authentication."""
+    proxy = await start_proxy(fake_upstream.origin)
+    async with proxy.connect() as client:
+        await client.send(request("POST", IDEMPOTENT_WRITE, "Transfer-Encoding: chunked"))
+        assert (await client.read_response("POST")).status == 401
+        await client.send(b"not a chunk\r\n\r\n")
+        async with asyncio.timeout(5):
+            await client.closed()
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 # --- Cross-site requests
