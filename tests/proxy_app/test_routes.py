@@ -1,26 +1,18 @@
 """The route table, compared with the installed MLflow; route matching, compared with MLflow's own routing libraries."""
 
 import contextlib
-import json
-import os
 import re
-import subprocess
-import sys
 import time
-from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from starlette.routing import compile_path
-from werkzeug.exceptions import HTTPException
-from werkzeug.routing import Map, Rule
 
 from proxy_app.auth import Role
 from proxy_app.routing import MLFLOW_ROUTES, NOT_FORWARDED, InvalidPathError
 from proxy_app.routing.mlflow_routes import REMOVED_ROUTES
+from tests.doubles.mlflow_routing import Served, Servers, template_of
 from tests.doubles.routes import match_route
 
 # Importing MLflow's server takes a while on a busy machine.
@@ -49,64 +41,14 @@ READS = {
 }
 
 
-class Served(NamedTuple):
-    """MLflow's routes, (path, methods) in matching order, and the names of its GraphQL mutations.
-
-    ``uses``: (path, methods, names of functions that the handler uses).
-    """
-
-    fastapi: list[tuple[str, list[str]]]
-    flask: list[tuple[str, list[str]]]
-    uses: list[tuple[str, list[str], list[str]]]
-    mutations: list[str]
-
-    def names(self) -> set[tuple[str, str]]:
-        return {
-            (method, _template(path))
-            for path, methods in self.fastapi + self.flask
-            for method in methods
-            if method not in {"HEAD", "OPTIONS"}
-        }
-
-
-class Servers:
-    """The routing of MLflow's two servers: uvicorn tries FastAPI's routes and then Flask's, gunicorn Flask's only."""
-
-    def __init__(self, served: Served) -> None:
-        self._fastapi = [(compile_path(path)[0], path, methods) for path, methods in served.fastapi]
-        rules = [Rule(path, endpoint=path, methods=methods) for path, methods in served.flask]
-        self._flask = Map(rules).bind("localhost")
-
-    def find(self, method: str, path: str) -> set[str]:
-        """The templates to which the servers route a decoded path: none, one or two."""
-        wsgi = self._wsgi(method, path)
-        asgi = next((name for regex, name, methods in self._fastapi if method in methods and regex.match(path)), wsgi)
-        return {_template(name) for name in (asgi, wsgi) if name is not None}
-
-    def _wsgi(self, method: str, path: str) -> str | None:
-        try:
-            return self._flask.match(path, method)[0]
-        except HTTPException:
-            return None
-
-
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
-    environ = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-    script = Path(__file__).with_name("served_routes.py")
-    directory = tmp_path_factory.mktemp("mlflow")
-    completed = subprocess.run([sys.executable, script], cwd=directory, env=environ, capture_output=True, check=True)
-    return Served(**json.loads(completed.stdout))
+    return Served.load(tmp_path_factory.mktemp("mlflow"))
 
 
 @pytest.fixture(scope="session")
 def servers(served: Served) -> Servers:
     return Servers(served)
-
-
-def _template(path: str) -> str:
-    """The template in the table's syntax, from FastAPI's syntax or from a mistake in MLflow 2's Flask routes."""
-    return re.sub(r"\{(\w+)\}", r"<\1>", re.sub(r"\{(\w+):path\}", r"<path:\1>", path))
 
 
 def test_every_mlflow_route_is_in_the_table_or_in_not_forwarded(served: Served) -> None:
@@ -187,7 +129,7 @@ ADMIN_ONLY = {
 @pytest.mark.parametrize("function", sorted(ADMIN_ONLY))
 def test_route_whose_handler_reaches_beyond_tracking_data_requires_admin(served: Served, function: str) -> None:
     rows = [
-        BY_NAME[method, _template(path)]
+        BY_NAME[method, template_of(path)]
         for path, methods, names in served.uses
         for method in methods
         if function in names and method not in {"HEAD", "OPTIONS"}
