@@ -21,7 +21,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/$(HERE)/hypothesis
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HERE)/cache/pyc
 
 .DEFAULT_GOAL := help
-.PHONY: help up token test verify preview preflight leftovers lint format types lock bench coverage fault-injection snapshots docs site sbom audit release clean
+.PHONY: help up token test verify preview preflight leftovers lint format types lock bench coverage fault-injection fuzz snapshots docs site sbom audit release clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -73,6 +73,9 @@ bench: $(HERE)/dev.stamp  ## benchmark throughput, memory and signing against ot
 fault-injection: $(HERE)/dev.stamp  ## fail each create, update and delete once in the real engine; takes hours (ARGS="--stack dev --every 10")
 	@ENGINE_TESTS=all $(RUN) -m pytest -q tests/engine
 	@exec $(RUN) -m tests.engine.fault_injection $(ARGS)
+
+fuzz: $(HERE)/dev.stamp  ## send random bytes and requests to the proxy (ARGS="--seconds 600 --seed 7")
+	@exec $(RUN) -m tests.fuzz $(ARGS)
 
 snapshots: $(HERE)/dev.stamp  ## update the snapshots of the stacks' resources; review the diff
 	@SNAPSHOTS=write $(RUN) -m pytest -q tests/components/test_snapshots.py

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable
 
+from .. import errors
 from ..credentials import CredentialKeeper
 from ..http_client import Headers
 from ..request_body import EMPTY_BODY, BufferedBody
@@ -120,10 +121,13 @@ class SageMakerUpstream:
         signed = [("host", self._client.host), (target.arn_header, target.arn)]
         types = [value for name, value in headers if name.lower() == b"content-type"]
         if types:
+            if not types[0].isascii():
+                # AWS's SDKs sign no such header.
+                raise errors.bad_request("The Content-Type is not ASCII.", reason="invalid-header")
             # Only one, since a second one would be signed as a part of the first.
             headers = [header for header in headers if header[0].lower() != b"content-type"]
             headers.append((b"content-type", types[0]))
-            signed.append(("content-type", types[0].decode("utf-8", "surrogateescape")))
+            signed.append(("content-type", types[0].decode()))
         signature = signed_headers(
             method,
             path,

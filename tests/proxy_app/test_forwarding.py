@@ -186,3 +186,14 @@ async def test_redirect_to_the_upstream_becomes_a_path_and_is_not_followed(
         assert (response.status, response.header("location")) == (302, expected)
     # The proxy does not follow redirects.
     assert len(fake_upstream.requests) == 4
+
+
+async def test_content_type_that_is_not_ascii_is_not_signed(
+    fake_upstream: FakeUpstream, start_proxy: StartProxy
+) -> None:
+    proxy = await start_proxy(fake_upstream.origin, signed=True)
+    header = "Content-Type: text/plain; name=\xff"
+    data = request("POST", IDEMPOTENT_WRITE, header, body=b"{}", token=proxy.tokens.editor)
+    assert (await proxy.send(data)).error == (400, "INVALID_PARAMETER_VALUE")
+    assert proxy.lines[-1]["error"] == "invalid-header"
+    assert fake_upstream.requests == []
