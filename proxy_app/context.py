@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from . import errors
 from .request_body import BodyReader, RequestBody
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .routing import Route
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_CHUNKED = "chunked"
 _NO_PARAMETERS: Mapping[str, str] = {}
 
 
@@ -88,8 +90,13 @@ class RequestContext(RequestRecord):
 
     @property
     def body(self) -> RequestBody:
-        """The request body; it is not read until one of its methods is called."""
+        """The request body; it is not read until one of its methods is called.
+
+        ApiError 501 for a transfer coding beside chunked: aiohttp removes only chunked, and the upstream gets no other.
+        """
         if self._body is None:
+            if self.request.headers.get("Transfer-Encoding", _CHUNKED).lower() != _CHUNKED:
+                raise errors.unsupported_transfer_coding()
             self._body = RequestBody(self.request, self._body_reader, self.owner)
         return self._body
 

@@ -152,6 +152,16 @@ def unsupported_encoding(coding: str) -> ApiError:
     )
 
 
+def unsupported_transfer_coding() -> ApiError:
+    """501 for a transfer coding other than chunked (RFC 9112, 6.1)."""
+    return ApiError(
+        501,
+        "NOT_IMPLEMENTED",
+        "Transfer-Encoding: only chunked is supported. Use Content-Encoding for compressed bodies.",
+        reason="unsupported-transfer-coding",
+    )
+
+
 def outcome_unknown(message: str) -> ApiError:
     """409 for a write whose response was lost. Not a 5xx: MLflow's client would send the write again."""
     return ApiError(

@@ -328,3 +328,16 @@ async def test_json_body_of_a_delete_is_forwarded(
     assert (await proxy.send(data)).status == 200
     assert (fake_upstream.requests[0].line, fake_upstream.requests[0].body) == (f"DELETE {target} HTTP/1.1", body)
     assert fake_upstream.requests[0].header("content-type") == "application/json"
+
+
+@both_upstreams
+@pytest.mark.parametrize("codings", ["gzip, chunked", "gzip,chunked", "deflate, CHUNKED", "identity, chunked"])
+async def test_transfer_coding_beside_chunked_is_refused(
+    start_upstream: StartUpstream, start_proxy: StartProxy, signed: bool, codings: str
+) -> None:
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
+    proxy = await start_proxy(fake_upstream.origin, signed=signed)
+    head = request("POST", IDEMPOTENT_WRITE, f"Transfer-Encoding: {codings}", token=proxy.tokens.editor)
+    response = await proxy.send(head + chunked_body(b"{}"))
+    assert response.error == (501, "NOT_IMPLEMENTED")
+    assert fake_upstream.connections == 0
