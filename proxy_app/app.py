@@ -90,6 +90,7 @@ def create_app(
         keeper = CredentialKeeper(source or aws_chain(settings.assume_role_arn, target.region))
         keeper.add_metrics(metrics)
         upstream = SageMakerUpstream(settings, target, keeper)
+        upstream.concurrency.add_metrics(metrics)
         ui_link = upstream.ui_link
         if (root := settings.section(ArtifactSettings).artifacts_root) is not None:
             artifacts = ArtifactService(settings, root, target, keeper, upstream, body_reader)

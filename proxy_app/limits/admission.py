@@ -35,8 +35,7 @@ class Admission:
         self._per_principal = limits.principal_max_requests
         self._rate = limits.principal_requests_per_second
         self._queue_seconds = limits.queue_seconds
-        places = max(1, min(settings.max_requests, settings.response_budget // RESPONSE_BYTES))
-        self.pool = FairPool(places, self._per_principal, self._per_principal)
+        self.pool = FairPool(places(settings), self._per_principal, self._per_principal)
         self._buckets = TokenBuckets(self._rate, max(self._rate * _BURST_SECONDS, _LEAST_BURST))
         # As many requests of a principal wait for its rate as for its places.
         self._longest_wait = min(self._queue_seconds, self._per_principal / self._rate)
@@ -110,6 +109,11 @@ class Admission:
             reason="too-many-requests",
             retry_after=_spread(self._queue_seconds),
         )
+
+
+def places(settings: Settings) -> int:
+    """The number of requests in flight of all principals."""
+    return max(1, min(settings.max_requests, settings.response_budget // RESPONSE_BYTES))
 
 
 def _spread(seconds: float) -> int:

@@ -16,6 +16,10 @@ _SHORT = 8192
 _JSON = frozenset({"application/json", "application/x-amz-json-1.0", "application/x-amz-json-1.1"})
 # The credentials are no longer valid, as opposed to not authorized.
 _STALE = ("ExpiredToken", "token included in the request is expired", "UnrecognizedClient", "InvalidClientTokenId")
+# Parts of the error codes for which AWS's SDKs wait (botocore.retries.standard), some of them with status 400 or 503.
+_THROTTLED = ("Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown")
+# In seconds, where the response has none.
+_RETRY_AFTER = "5"
 _ERROR_CODES = {
     400: "BAD_REQUEST",
     403: "PERMISSION_DENIED",
@@ -31,19 +35,29 @@ _ERROR_CODES = {
 class AwsError:
     """An error of AWS's API: HTTP status, message, and Retry-After as sent, empty if absent.
 
-    ``stale``: AWS rejected the credentials as expired or unknown.
+    ``stale``: AWS rejected the credentials as expired or unknown. ``throttled``: AWS has not carried the request out,
+    since there were too many.
     """
 
     status: int
     message: str
     stale: bool
+    throttled: bool
     retry_after: str
 
     def api_error(self) -> errors.ApiError:
         """The same message in MLflow's form, with the same status.
 
-        Stale credentials become 503: the client cannot change them.
+        Stale credentials become 503: the client cannot change them. Throttling becomes 429 with Retry-After.
         """
+        if self.throttled:
+            return errors.ApiError(
+                429,
+                "REQUEST_LIMIT_EXCEEDED",
+                f"SageMaker: {self.message}",
+                reason="aws-throttled",
+                headers=[("Retry-After", self.retry_after or _RETRY_AFTER)],
+            )
         if self.stale:
             return errors.unavailable(
                 f"SageMaker rejects the proxy's credentials: {self.message}", reason="aws-credentials-rejected"
@@ -81,6 +95,26 @@ def aws_error(upstream: UpstreamResponse) -> AwsError | None:
     return None
 
 
+def is_throttled(upstream: UpstreamResponse) -> bool:
+    """Whether AWS or MLflow has not carried the request out, since there were too many."""
+    if upstream.status == 429:
+        return True
+    return upstream.status in {400, 503} and (error := aws_error(upstream)) is not None and error.throttled
+
+
+def seconds_to_wait(upstream: UpstreamResponse) -> float | None:
+    """Retry-After in seconds; None if it is absent or a date."""
+    text = upstream.response.header(b"retry-after")
+    return float(text) if text.isdecimal() else None
+
+
+def with_retry_after(upstream: UpstreamResponse) -> UpstreamResponse:
+    """A response with Retry-After: MLflow's clients wait for it."""
+    if not upstream.response.header(b"retry-after"):
+        upstream.headers = [*upstream.headers, (b"Retry-After", _RETRY_AFTER.encode())]
+    return upstream
+
+
 def _parsed(upstream: UpstreamResponse, content: dict[str, Any]) -> AwsError | None:
     response = upstream.response
     kind = f"{response.header(b'x-amzn-errortype')} {content.get('__type', '')}".strip()
@@ -89,4 +123,5 @@ def _parsed(upstream: UpstreamResponse, content: dict[str, Any]) -> AwsError | N
     if not message:
         return None
     stale = response.status in {400, 401, 403} and any(sign in kind or sign in message for sign in _STALE)
-    return AwsError(response.status, message, stale, response.header(b"retry-after"))
+    throttled = response.status == 429 or (response.status in {400, 503} and any(sign in kind for sign in _THROTTLED))
+    return AwsError(response.status, message, stale, throttled, response.header(b"retry-after"))

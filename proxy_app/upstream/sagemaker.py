@@ -2,18 +2,21 @@
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 
 from .. import errors
 from ..credentials import CredentialKeeper
 from ..http_client import Headers
+from ..limits.admission import places
+from ..limits.concurrency import AdaptiveConcurrency
+from ..limits.settings import FairUseSettings
 from ..request_body import EMPTY_BODY, BufferedBody
 from ..routing import sagemaker_path
 from ..settings import Settings
 from ..sigv4 import Credentials, canonical_path, encoded_query, signed_headers
 from ..target import SageMakerTarget
 from . import UpstreamRequest, UpstreamResponse
-from .aws_error import aws_error, read_short_error
+from .aws_error import aws_error, is_throttled, read_short_error, seconds_to_wait, with_retry_after
 from .client import UpstreamClient, check_success
 from .ui_link import ui_link
 
@@ -27,6 +30,7 @@ class SageMakerUpstream:
         self._arn_header = (target.arn_header.encode(), target.arn.encode())
         self._client = UpstreamClient(settings, target.origin)
         self._credentials = credentials
+        self.concurrency = AdaptiveConcurrency(places(settings), settings.section(FairUseSettings).queue_seconds)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -49,6 +53,7 @@ class SageMakerUpstream:
                 idempotent=request.idempotent,
                 long_running=request.long_running,
                 sending=request.sending,
+                owner=request.body.owner,
             )
         finally:
             # The response may take long, and other requests wait for the memory.
@@ -77,8 +82,9 @@ class SageMakerUpstream:
         idempotent: bool,
         long_running: bool = False,
         sending: Callable[[int], None] = lambda attempt: None,
+        owner: Hashable = None,
     ) -> UpstreamResponse:
-        async def send(credentials: Credentials) -> UpstreamResponse:
+        async def send_once(credentials: Credentials) -> UpstreamResponse:
             return await self._send(
                 method,
                 path,
@@ -91,6 +97,9 @@ class SageMakerUpstream:
                 sending=sending,
             )
 
+        async def send(credentials: Credentials) -> UpstreamResponse:
+            return await self._within_concurrency(owner, lambda: send_once(credentials))
+
         credentials = self._credentials.current()
         response = await send(credentials)
         error = aws_error(response)
@@ -102,7 +111,31 @@ class SageMakerUpstream:
             api_error = error.api_error()
             api_error.attempts = response.attempts
             raise api_error
-        return response
+        return response if response.status != 429 else with_retry_after(response)
+
+    async def _within_concurrency(
+        self, owner: Hashable, send: Callable[[], Awaitable[UpstreamResponse]]
+    ) -> UpstreamResponse:
+        """Send as SageMaker's throttling allows, and again after it, which carries nothing out. ApiError 429."""
+        concurrency, attempts = self.concurrency, 0
+        deadline = time.monotonic() + concurrency.queue_seconds
+        while True:
+            await concurrency.acquire(owner, deadline - time.monotonic())
+            sent_at = time.monotonic()
+            try:
+                response = await send()
+                throttled = is_throttled(response)
+            except BaseException:
+                concurrency.pool.release(owner)
+                raise
+            response.attempts = attempts = attempts + response.attempts
+            if not throttled:
+                concurrency.succeeded(owner)
+                return response
+            pause = concurrency.throttled(owner, sent_at, seconds_to_wait(response))
+            if time.monotonic() + pause >= deadline:
+                return response
+            response.close()
 
     async def _send(
         self,

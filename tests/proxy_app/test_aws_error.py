@@ -52,7 +52,6 @@ async def read(proxy: RunningProxy, target: str = READ, method: str = "GET") -> 
         (404, {"message": "No such server"}, (), "ENDPOINT_NOT_FOUND", "No such server"),
         (409, {"message": "It is being updated"}, (), "RESOURCE_CONFLICT", "It is being updated"),
         (418, {"message": "Short and stout"}, (), "BAD_REQUEST", "Short and stout"),
-        (429, {"message": "Rate exceeded"}, (), "REQUEST_LIMIT_EXCEEDED", "Rate exceeded"),
         (500, {"message": "Internal failure"}, (), "INTERNAL_ERROR", "Internal failure"),
         (502, {"message": "Bad gateway"}, (), "INTERNAL_ERROR", "Bad gateway"),
         (503, {"message": "Unavailable"}, (), "TEMPORARILY_UNAVAILABLE", "Unavailable"),
