@@ -1,4 +1,4 @@
-"""Caps how long presigned URLs of MLflow and SageMaker are valid: the caller chooses, up to seven days."""
+"""Caps how long presigned URLs of MLflow and SageMaker are valid: the client chooses, up to seven days."""
 
 import json
 import math

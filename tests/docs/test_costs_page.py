@@ -90,7 +90,7 @@ COUNTS: Mapping[str, Callable[[Graph], int]] = {
 }
 # Resource types without a fixed price.
 FREE = re.compile(
-    r"pulumi:|random:|docker-build:|aws:(iam|ecr|ecs|autoscaling|appautoscaling|s3|sns|vpc|route53)/"
+    r"pulumi:|random:|docker-build:|aws:(acm|iam|ecr|ecs|autoscaling|appautoscaling|s3|sns|vpc|route53)/"
     r"|aws:ec2/(vpc|subnet|route|routeTable|routeTableAssociation|internetGateway|securityGroup|defaultSecurityGroup"
     r"|flowLog|vpcEndpoint|launchTemplate):|aws:lb/(targetGroup|listener|listenerRule):|aws:secretsmanager/secretVersion:"
     r"|aws:cloudwatch/(alarmMuteRule|logGroup|logMetricFilter|logResourcePolicy):|aws:wafv2/webAcl(Association|LoggingConfiguration):"

@@ -1,4 +1,4 @@
-"""Presigned URLs of MLflow and SageMaker end within minutes, whatever the caller asks for."""
+"""Presigned URLs of MLflow and SageMaker end within minutes, whatever the client asks for."""
 
 import json
 from typing import Any
