@@ -55,6 +55,26 @@ class AwsTrackingArgs(TypedDict):
     """Days for which overwritten and deleted artifacts can be restored (S3 noncurrent versions)."""
 
 
+class AwsArtifactsArgs(TypedDict):
+    """Artifacts through the proxy."""
+
+    enabled: NotRequired[bool]
+    """Serve artifacts through the proxy: clients need no AWS credentials. For an existing target, set `uri`, too."""
+    uri: NotRequired[str]
+    """Where an existing target (`tracking.targetArn`) stores its artifacts, s3://bucket/prefix. Policy and key of the bucket must allow the proxy's role, or with `tracking.assumeRoleArn` that role."""
+    presigned_transfers: NotRequired[bool]
+    """Clients reach S3 themselves: they transfer large files by presigned URLs, without the load balancer and the proxy."""
+
+
+class AwsLimitArgs(TypedDict):
+    """Limits of each token or user, in each task or instance: further requests wait, then get 429 with Retry-After."""
+
+    requests_per_second: NotRequired[int]
+    """Requests per second of one principal, with bursts of two seconds' worth."""
+    max_requests: NotRequired[int]
+    """Requests of one principal at the same time; as many more wait."""
+
+
 class AwsStudioArgs(TypedDict):
     """A SageMaker Studio domain in VPC-only mode with one user profile."""
 
@@ -236,6 +256,10 @@ class AwsMlflowProxyArgs(TypedDict):
     """Network: a new VPC, or an existing one."""
     tracking: NotRequired[AwsTrackingArgs]
     """SageMaker MLflow and its bucket."""
+    artifacts: NotRequired[AwsArtifactsArgs]
+    """Artifacts through the proxy."""
+    limits: NotRequired[AwsLimitArgs]
+    """Fair use: limits of each token or user."""
     studio: NotRequired[AwsStudioArgs]
     """Create a SageMaker Studio domain in the same VPC."""
     image: NotRequired[AwsImageArgs]

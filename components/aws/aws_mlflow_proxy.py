@@ -12,6 +12,7 @@ import pulumi_aws as aws
 from ..deletion_protection import DeletionProtection
 from ..names import original_names
 from .args import AwsMlflowProxyArgs
+from .artifacts import artifact_location
 from .certificate import existing_certificate
 from .deployment import Deployment
 from .endpoints import Endpoints
@@ -107,6 +108,13 @@ class AwsMlflowProxy(pulumi.ComponentResource):
         )
         network = Network(deployment, settings.network, public=settings.load_balancer.public, opts=inside)
         tracking = Tracking(deployment, settings.tracking, opts=inside)
+        artifacts = artifact_location(
+            deployment,
+            settings.artifacts,
+            bucket=tracking.bucket,
+            bucket_arn=tracking.bucket_arn,
+            prefix=tracking.artifact_prefix,
+        )
         image = Image(deployment, settings.image, opts=inside)
         tokens = Tokens(deployment, days=settings.access.admin_token_days, opts=inside)
         load_balancer = LoadBalancer(
@@ -136,6 +144,7 @@ class AwsMlflowProxy(pulumi.ComponentResource):
             settings.network,
             network=network,
             tracking=tracking,
+            artifacts=artifacts,
             image=image,
             tokens=tokens,
             log=log,
@@ -148,7 +157,9 @@ class AwsMlflowProxy(pulumi.ComponentResource):
             architecture=settings.image.architecture,
             roles=settings.access.roles,
             network=network,
+            limits=settings.limits,
             tracking=tracking,
+            artifacts=artifacts,
             image=image,
             tokens=tokens,
             load_balancer=load_balancer,

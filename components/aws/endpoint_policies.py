@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import pulumi
 
+from .artifacts import ArtifactLocation
 from .deployment import Deployment
-from .identity import Statement, allow
+from .identity import SERVED_ARTIFACTS, Statement, allow
 from .image import Image
 from .network_settings import Endpoint
 from .proxy_log import ProxyLog
@@ -18,7 +19,14 @@ from .tracking import Tracking
 
 
 def endpoint_statements(
-    deployment: Deployment, *, tracking: Tracking, image: Image, tokens: Tokens, log: ProxyLog, studio: bool
+    deployment: Deployment,
+    *,
+    tracking: Tracking,
+    artifacts: ArtifactLocation | None,
+    image: Image,
+    tokens: Tokens,
+    log: ProxyLog,
+    studio: bool,
 ) -> Mapping[Endpoint, Sequence[Statement]]:
     """Statements by endpoint; an endpoint that is not listed has no policy. ``studio``: notebooks use them as well."""
     pull = _pull(deployment, image)
@@ -35,7 +43,11 @@ def endpoint_statements(
         "mlflow": [_call_mlflow(deployment, tracking)],
         "sagemaker.api": [_open_mlflow(deployment, tracking)],
         "secretsmanager": [_read_hashes(deployment, tokens)],
-        "s3": [_artifacts(deployment, tracking, studio=studio), _image_layers(deployment)],
+        "s3": [
+            _artifacts(deployment, tracking, artifacts, studio=studio),
+            *_existing_location(deployment, tracking, artifacts),
+            _image_layers(deployment),
+        ],
     }
     if tracking.assume_role_arn is not None:
         statements["sts"] = [_own_account(deployment, "sts:AssumeRole", to=[tracking.assume_role_arn])]
@@ -60,13 +72,17 @@ def _of_account(account: pulumi.Input[str], *actions: str, to: Sequence[pulumi.I
     return {**allow(actions, to, StringEquals={"aws:PrincipalAccount": account}), "Principal": "*"}
 
 
-def _of_proxy(deployment: Deployment, tracking: Tracking, *actions: str) -> Statement:
-    """Allow actions on the target for the account whose role the proxy uses: this one, or that of the assumed role."""
+def _of_proxy(
+    deployment: Deployment, tracking: Tracking, *actions: str, to: Sequence[pulumi.Input[str]] | None = None
+) -> Statement:
+    """Allow actions, by default on the target, for the account whose role the proxy uses: this one, or that of the
+    assumed role.
+    """
     role = tracking.assume_role_arn
     account = (
         deployment.account if role is None else pulumi.Output.from_input(role).apply(lambda known: known.split(":")[4])
     )
-    return _of_account(account, *actions, to=[tracking.policy_arn])
+    return _of_account(account, *actions, to=to or [tracking.policy_arn])
 
 
 def _pull(deployment: Deployment, image: Image) -> list[Statement]:
@@ -103,16 +119,30 @@ def _read_hashes(deployment: Deployment, tokens: Tokens) -> Statement:
     )
 
 
-def _artifacts(deployment: Deployment, tracking: Tracking, *, studio: bool) -> Statement:
+def _artifacts(
+    deployment: Deployment, tracking: Tracking, artifacts: ArtifactLocation | None, *, studio: bool
+) -> Statement:
     objects = ("s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject")
     if tracking.bucket_arn is not None and not studio:
         within = pulumi.Output.concat(tracking.bucket_arn, "/", tracking.artifact_prefix, "/*")
-        return _own_account(deployment, "s3:ListBucket", *objects, to=[tracking.bucket_arn, within])
+        actions = objects if artifacts is None else [f"s3:{action}" for action in SERVED_ARTIFACTS]
+        return _own_account(deployment, "s3:ListBucket", *actions, to=[tracking.bucket_arn, within])
     # The buckets of an existing target and of notebooks are not known: all buckets of this account.
     owner = {"aws:PrincipalAccount": deployment.account, "aws:ResourceAccount": deployment.account}
     every = pulumi.Output.concat("arn:", deployment.partition, ":s3:::*")
     actions = ["s3:ListBucket", *objects, "s3:DeleteObject"]
     return {**allow(actions, [every], StringEquals=owner), "Principal": "*"}
+
+
+def _existing_location(
+    deployment: Deployment, tracking: Tracking, artifacts: ArtifactLocation | None
+) -> list[Statement]:
+    """The artifacts of an existing target, which may be in the bucket of another account."""
+    if artifacts is None or tracking.bucket_arn is not None:
+        return []
+    within = pulumi.Output.concat(artifacts.bucket_arn, "/", artifacts.prefix, "/*")
+    actions = ["s3:ListBucket", *(f"s3:{action}" for action in SERVED_ARTIFACTS)]
+    return [_of_proxy(deployment, tracking, *actions, to=[artifacts.bucket_arn, within])]
 
 
 def _image_layers(deployment: Deployment) -> Statement:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import pulumi
 import pulumi_aws as aws
 
+from .artifacts import ArtifactLocation
 from .deployment import Deployment
 from .endpoint_policies import endpoint_statements
 from .identity import Statement, document
@@ -43,6 +44,7 @@ class Endpoints(pulumi.ComponentResource):
         *,
         network: Network,
         tracking: Tracking,
+        artifacts: ArtifactLocation | None,
         image: Image,
         tokens: Tokens,
         log: ProxyLog,
@@ -58,7 +60,15 @@ class Endpoints(pulumi.ComponentResource):
         # the route tables. With a NAT gateway, it would restrict nothing and block packages that are hosted on S3.
         bounded = alone and args.vpc_id is None
         policies: Mapping[Endpoint, Sequence[Statement]] = (
-            endpoint_statements(deployment, tracking=tracking, image=image, tokens=tokens, log=log, studio=studio)
+            endpoint_statements(
+                deployment,
+                tracking=tracking,
+                artifacts=artifacts,
+                image=image,
+                tokens=tokens,
+                log=log,
+                studio=studio,
+            )
             if bounded
             else {}
         )

@@ -6,10 +6,13 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
+from .artifacts import ArtifactLocation
 from .deployment import Deployment
 from .mlflow_actions import DELETE, READ, WRITE
 
 Statement = Mapping[str, Any]
+# What the proxy does with objects. The last one lists the parts of an upload.
+SERVED_ARTIFACTS = ("GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload", "ListMultipartUploadParts")
 
 
 def document(statements: Sequence[Statement]) -> pulumi.Output[str]:
@@ -99,17 +102,16 @@ def artifact_statements(deployment: Deployment, *, bucket_arn: pulumi.Input[str]
         allow(["s3:ListBucket"], [bucket_arn]),
         allow(["s3:GetObject", "s3:PutObject"], [pulumi.Output.concat(bucket_arn, f"/{prefix}/*")]),
     ]
-    if deployment.kms_key_arn is not None:
-        # For requests through S3 only.
-        s3 = pulumi.Output.concat("s3.", deployment.region, ".amazonaws.com")
-        statements.append(
-            allow(
-                ["kms:Decrypt", "kms:GenerateDataKey"],
-                [deployment.kms_key_arn],
-                StringEquals={"kms:ViaService": s3},
-            )
-        )
-    return statements
+    return [*statements, *_key_of_objects(deployment)]
+
+
+def _key_of_objects(deployment: Deployment) -> list[Statement]:
+    """Use of the customer managed key, if there is one, for requests through S3 only."""
+    if deployment.kms_key_arn is None:
+        return []
+    s3 = pulumi.Output.concat("s3.", deployment.region, ".amazonaws.com")
+    actions = ["kms:Decrypt", "kms:GenerateDataKey"]
+    return [allow(actions, [deployment.kms_key_arn], StringEquals={"kms:ViaService": s3})]
 
 
 def mlflow_statements(
@@ -173,19 +175,22 @@ def proxy_statements(
     target_arn: pulumi.Input[str],
     serverless: bool,
     assume_role_arn: pulumi.Input[str] | None,
+    artifacts: ArtifactLocation | None,
     tokens_secret_arn: pulumi.Input[str],
     enable_execute_command: bool,
 ) -> list[Statement]:
-    """Permissions of the task role: full access to one MLflow target, and reading the hashes of tokens.
+    """Permissions of the task role: full access to one MLflow target and its artifacts, and reading the hashes of
+    tokens.
 
-    The proxy itself enforces the roles of its users. With ``assume_role_arn``, that role has the access to the target.
-    ``enable_execute_command`` adds the permissions of ECS Exec.
+    The proxy itself enforces the roles of its users. With ``assume_role_arn``, that role has the access to the target
+    and its artifacts. ``enable_execute_command`` adds the permissions of ECS Exec.
     """
-    target = (
-        mlflow_statements(target_arn=target_arn, serverless=serverless, deletes=True, interface=True)
-        if assume_role_arn is None
-        else [allow(["sts:AssumeRole"], [assume_role_arn])]
-    )
+    if assume_role_arn is not None:
+        target = [allow(["sts:AssumeRole"], [assume_role_arn])]
+    else:
+        target = mlflow_statements(target_arn=target_arn, serverless=serverless, deletes=True, interface=True)
+        if artifacts is not None:
+            target += _served_artifacts(deployment, artifacts)
     statements = [
         *target,
         allow(["secretsmanager:GetSecretValue"], [tokens_secret_arn]),
@@ -200,6 +205,17 @@ def proxy_statements(
             # The ECS Exec agent encrypts the session.
             statements.append(allow(["kms:Decrypt"], [key]))
     return statements
+
+
+def _served_artifacts(deployment: Deployment, artifacts: ArtifactLocation) -> list[Statement]:
+    """Permissions to list, read, write and delete objects below one prefix."""
+    objects = pulumi.Output.concat(artifacts.bucket_arn, f"/{artifacts.prefix}/*")
+    below = {"s3:prefix": f"{artifacts.prefix}/*"}
+    return [
+        allow(["s3:ListBucket"], [artifacts.bucket_arn], StringLike=below),
+        allow([f"s3:{action}" for action in SERVED_ARTIFACTS], [objects]),
+        *_key_of_objects(deployment),
+    ]
 
 
 def execution_statements(

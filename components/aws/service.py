@@ -15,7 +15,9 @@ from pulumi_aws.appautoscaling import (
 
 from .. import proxy_environment
 from ..failure_hint import failure_hint
+from ..limit_settings import LimitSettings
 from ..roles import RoleRules
+from .artifacts import ArtifactLocation
 from .deployment import Deployment
 from .identity import Statement, execution_statements, proxy_statements, role_policy, service_role
 from .image import Image
@@ -94,7 +96,9 @@ class Service(pulumi.ComponentResource):
         architecture: Architecture,
         roles: RoleRules,
         network: Network,
+        limits: LimitSettings,
         tracking: Tracking,
+        artifacts: ArtifactLocation | None,
         image: Image,
         tokens: Tokens,
         load_balancer: LoadBalancer,
@@ -115,7 +119,7 @@ class Service(pulumi.ComponentResource):
             cluster=cluster,
             opts=inside,
         )
-        task_role = self._task_role(tracking, tokens)
+        task_role = self._task_role(tracking, artifacts, tokens)
         execution_role = self._execution_role(image, log)
         settings = environment(
             args,
@@ -125,7 +129,11 @@ class Service(pulumi.ComponentResource):
             tokens_secret_arn=tokens.hashes_secret_arn,
             timing=load_balancer.timing,
             roles=roles,
-            load_balancer_environment=load_balancer.proxy_settings,
+            further={
+                **limits.environment,
+                **(artifacts.environment if artifacts else {}),
+                **load_balancer.proxy_settings,
+            },
         )
         task = self._task(architecture, self._container(settings, image, log), task_role, execution_role)
         # Tasks need their permissions to start, and until they stop.
@@ -176,13 +184,14 @@ class Service(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
 
-    def _task_role(self, tracking: Tracking, tokens: Tokens) -> _Role:
+    def _task_role(self, tracking: Tracking, artifacts: ArtifactLocation | None, tokens: Tokens) -> _Role:
         """The task role, with the proxy's permissions."""
         statements = proxy_statements(
             self._deployment,
             target_arn=tracking.target_arn,
             serverless=tracking.serverless,
             assume_role_arn=tracking.assume_role_arn,
+            artifacts=artifacts,
             tokens_secret_arn=tokens.hashes_secret_arn,
             enable_execute_command=self._args.enable_execute_command,
         )

@@ -9,8 +9,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field
 
+from ..limit_settings import LimitSettings
 from ..roles import RoleRules
 from ..validation import Email, InputText, Text, ValidatedArgs, validate_args
+from .artifacts_settings import ArtifactsSettings
 from .load_balancer_settings import LoadBalancerSettings
 from .network_settings import NetworkSettings, RetentionDays
 from .schedule_settings import ScheduleSettings
@@ -275,6 +277,10 @@ class AwsMlflowProxySettings(ValidatedArgs):
     """Network: a new VPC, or an existing one."""
     tracking: TrackingSettings = TrackingSettings()
     """SageMaker MLflow and its bucket."""
+    artifacts: ArtifactsSettings = ArtifactsSettings()
+    """Artifacts through the proxy."""
+    limits: LimitSettings = LimitSettings()
+    """Fair use: limits of each token or user."""
     studio: StudioSettings | None = None
     """Create a SageMaker Studio domain in the same VPC."""
     image: ImageSettings = ImageSettings()
@@ -327,6 +333,10 @@ class AwsMlflowProxySettings(ValidatedArgs):
                 "image.image_uri",
                 f"got {self.image.image_uri!r}, expected an image in Amazon ECR: network.egress is endpoints.",
             )
+        if self.artifacts.uri is not None and self.tracking.target_arn is None:
+            yield "artifacts.uri", "applies to an existing target only (tracking.targetArn): a new one has a bucket."
+        if self.artifacts.presigned_transfers and self.tracking.target_arn is not None and self.artifacts.uri is None:
+            yield "artifacts.presigned_transfers", "requires artifacts.uri for an existing target."
         if self.studio is not None and self.tracking.assume_role_arn is not None:
             yield "studio", "cannot use a target in another account (tracking.assumeRoleArn): remove one of the two."
         if network.vpc_id is not None and load_balancer.public and len(network.public_subnet_ids) < 2:

@@ -24,9 +24,11 @@ def environment(
     tokens_secret_arn: pulumi.Input[str],
     timing: Timing,
     roles: RoleRules,
-    load_balancer_environment: Mapping[str, pulumi.Input[str]],
+    further: Mapping[str, pulumi.Input[str]],
 ) -> dict[str, pulumi.Input[str]]:
-    """Environment variables of the proxy. None of them is secret: the proxy reads secrets itself."""
+    """Environment variables of the proxy, with ``further`` ones of other components. None of them is secret: the proxy
+    reads secrets itself.
+    """
     rules = {proxy_environment.ROLE_RULES: roles.text()} if roles.any() else {}
     assumed = {proxy_environment.ASSUME_ROLE_ARN: assume_role_arn} if assume_role_arn is not None else {}
     return {
@@ -49,7 +51,7 @@ def environment(
         proxy_environment.GRACE_SECONDS: str(timing.grace),
         **rules,
         **assumed,
-        **load_balancer_environment,
+        **further,
     }
 
 

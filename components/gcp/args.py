@@ -176,6 +176,15 @@ class GcpImageArgs(TypedDict):
     """Number of images that the repository keeps; new instances pull the image that is in use."""
 
 
+class GcpLimitArgs(TypedDict):
+    """Limits of each token or user, in each task or instance: further requests wait, then get 429 with Retry-After."""
+
+    requests_per_second: NotRequired[int]
+    """Requests per second of one principal, with bursts of two seconds' worth."""
+    max_requests: NotRequired[int]
+    """Requests of one principal at the same time; as many more wait."""
+
+
 class GcpMonitoringArgs(TypedDict):
     """Logs, alerts and a dashboard."""
 
@@ -221,6 +230,8 @@ class GcpMlflowArgs(TypedDict):
     artifacts: NotRequired[GcpArtifactsArgs]
     """"""
     image: NotRequired[GcpImageArgs]
+    """"""
+    limits: NotRequired[GcpLimitArgs]
     """"""
     monitoring: NotRequired[GcpMonitoringArgs]
     """"""

@@ -141,6 +141,7 @@ class GcpMlflow(pulumi.ComponentResource):
             deployment,
             settings.app,
             access=settings.artifacts.access,
+            limits=settings.limits,
             roles=all_role_rules(deployment, settings.access, canary=settings.monitoring.canary),
             app=app,
             network=network,

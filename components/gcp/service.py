@@ -10,6 +10,7 @@ from pulumi_gcp import appengine
 
 from .. import mlflow_environment, proxy_environment
 from ..failure_hint import failure_hint
+from ..limit_settings import LimitSettings
 from .app_engine import AppEngine
 from .app_settings import VERSION, AppSettings
 from .artifacts import Artifacts
@@ -41,6 +42,7 @@ class Service(pulumi.ComponentResource):
         args: AppSettings,
         *,
         access: str,
+        limits: LimitSettings,
         roles: pulumi.Input[str] | None,
         app: AppEngine,
         network: Network,
@@ -74,6 +76,7 @@ class Service(pulumi.ComponentResource):
             service_account=identity.email,
             env_variables={
                 **_service_environment(args, self.url, hosts, app, roles),
+                **limits.environment,
                 **_data_environment(database, artifacts, identity, access),
             },
             network=_network(network),

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field
 
+from ..limit_settings import LimitSettings
 from ..roles import ROLES, RoleRules
 from ..validation import Email, InputText, Text, ValidatedArgs, validate_args
 from . import regions
@@ -188,6 +189,7 @@ class GcpMlflowSettings(ValidatedArgs):
     network: NetworkSettings = NetworkSettings()
     artifacts: ArtifactsSettings = ArtifactsSettings()
     image: ImageSettings = ImageSettings()
+    limits: LimitSettings = LimitSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
 
     @classmethod

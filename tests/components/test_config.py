@@ -15,6 +15,7 @@ from components.config import Config, read_config
 from components.validation import validate_args
 from preview.recorder import record
 
+APP = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-app/app-ABCDEF123456"
 CERTIFICATE = "arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 KEY_ARN = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"
 TARGET = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-app/app-ABCDEF123456"
@@ -173,6 +174,12 @@ def test_invalid_setting_is_reported_with_its_value_and_the_expected_one(setting
         ({"service": {"taskMemoryMib": 8192}}, "service.taskMemoryMib"),
         ({"loadBalancer": {"rateLimitPerIp": 100}}, "loadBalancer.rateLimitPerIp"),
         ({"tags": {"Project": "mine"}}, "tags"),
+        ({"artifacts": {"uri": "s3://bucket/mlflow"}}, "artifacts.uri"),
+        ({"tracking": {"targetArn": APP}, "artifacts": {"uri": "bucket/mlflow"}}, "artifacts.uri"),
+        ({"tracking": {"targetArn": APP}, "artifacts": {"uri": "s3://bucket/*"}}, "artifacts.uri"),
+        ({"tracking": {"targetArn": APP}, "artifacts": {"presignedTransfers": True}}, "artifacts.presignedTransfers"),
+        ({"artifacts": {"enabled": False, "presignedTransfers": True}}, "artifacts.presignedTransfers"),
+        ({"limits": {"maxRequests": 0}}, "limits.maxRequests"),
         ({"tags": {"aws:cloudformation:stack-name": "mine"}}, "tags"),
     ],
     ids=str,

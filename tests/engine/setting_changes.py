@@ -26,7 +26,7 @@ NO_DATA_LOSS_SETTINGS: set[str] = set()
 # Settings without a row: existing resources, production, Studio, and OIDC, which test_lifecycle.py sets.
 EXCLUDED = re.compile(
     r"environment|oidcClientSecret|network\.(vpc|private|public|existing|mlflow)\w+|tracking\.(targetArn|assumeRoleArn|serverSize|mlflowVersion)"
-    r"|studio.*|image\.packageIndexUrl|service\.(bodyBudgetMib|schedule\.(stop|days|timeZone))|loadBalancer\.(oidc.*|hostName|domain.*|allowHttp|rateLimitPerIp)|access\.roles.*|monitoring\.alarmTopicArn"
+    r"|studio.*|artifacts\.uri|image\.packageIndexUrl|service\.(bodyBudgetMib|schedule\.(stop|days|timeZone))|loadBalancer\.(oidc.*|hostName|domain.*|allowHttp|rateLimitPerIp)|access\.roles.*|monitoring\.alarmTopicArn"
 )
 
 
@@ -154,6 +154,10 @@ CHANGES = {
     "tracking.noncurrentVersionDays": Change(
         {"tracking": {"noncurrentVersionDays": 30}}, ("update BucketLifecycleConfiguration",)
     ),
+    "artifacts.enabled": Change({"artifacts": {"enabled": False}}, ("update RolePolicy", *ROLLOUT_STEPS)),
+    "artifacts.presignedTransfers": Change({"artifacts": {"presignedTransfers": True}}, ROLLOUT_STEPS),
+    "limits.requestsPerSecond": Change({"limits": {"requestsPerSecond": 20}}, ROLLOUT_STEPS),
+    "limits.maxRequests": Change({"limits": {"maxRequests": 16}}, ROLLOUT_STEPS),
     "image.keepImages": Change(
         {"image": {"keepImages": 20}},
         ("replace LifecyclePolicy",),

@@ -242,6 +242,8 @@ CHANGES = {
         {"image": {"packageIndexUrl": "https://packages.example.com/simple"}},
         (*REBUILD_STEPS, "update FlexibleAppVersion"),
     ),
+    "limits.requestsPerSecond": Change({"limits": {"requestsPerSecond": 20}}, ("update FlexibleAppVersion",)),
+    "limits.maxRequests": Change({"limits": {"maxRequests": 16}}, ("update FlexibleAppVersion",)),
     "image.keepImages": Change({"image": {"keepImages": 20}}, ("update Repository",)),
     "monitoring.alarmEmail": Change(
         {"monitoring": {"alarmEmail": "ops@example.com"}}, ("create NotificationChannel", "update AlertPolicy")

@@ -200,7 +200,9 @@ SCENARIOS = (
                 "tracking": {
                     "targetArn": "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/theirs",
                     "kind": "server",
-                }
+                },
+                "artifacts": {"uri": "s3://their-bucket/team/mlflow", "presignedTransfers": True},
+                "limits": {"requestsPerSecond": 20, "maxRequests": 16},
             }
         ),
     ),

@@ -1,12 +1,15 @@
 """VPC endpoints: the services that have one, their subnets and route tables, and their policies."""
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pulumi
 import pytest
 
+from components.aws.artifacts import ArtifactLocation
 from components.aws.endpoints import Endpoints, one_per_zone
+from components.aws.identity import SERVED_ARTIFACTS
 from components.aws.image import Image
 from components.aws.network import Network
 from components.aws.network_settings import Endpoint, NetworkSettings
@@ -48,6 +51,7 @@ def record_endpoints(
     assume_role_arn: str | None = None,
     kms_key_arn: str | None = None,
     studio: bool = False,
+    artifacts: str | None = None,
     **args: Any,
 ) -> Graph:
     output = pulumi.Output.from_input
@@ -67,6 +71,7 @@ def record_endpoints(
             settings,
             network=Network(deployment, settings, public=False),
             tracking=cast("Tracking", tracking),
+            artifacts=location(artifacts) if artifacts else None,
             image=cast("Image", SimpleNamespace(repository_arn=output(REPOSITORY))),
             tokens=cast("Tokens", SimpleNamespace(hashes_secret_arn=output(TOKENS_SECRET))),
             log=cast("ProxyLog", SimpleNamespace(arn=output(LOG))),
@@ -196,6 +201,30 @@ def test_endpoint_policies_allow_resources_of_this_stack_only() -> None:
             assert statement["Resource"] == (
                 ["*"] if statement["Action"] == ["ecr:GetAuthorizationToken"] else [REPOSITORY]
             )
+
+
+def object_actions(statement: Mapping[str, Any]) -> set[str]:
+    return set(statement["Action"]) - {"s3:ListBucket"}
+
+
+def location(bucket: str) -> ArtifactLocation:
+    output = pulumi.Output.from_input
+    arn = output(f"arn:aws:s3:::{bucket}")
+    return ArtifactLocation(bucket=output(bucket), bucket_arn=arn, prefix="mlflow", presigned_transfers=False)
+
+
+def test_s3_policy_allows_what_the_proxy_does_with_artifacts() -> None:
+    served = {f"s3:{action}" for action in SERVED_ARTIFACTS}
+    own, _ = statements(endpoint(record_endpoints(artifacts="proxy-artifacts"), "s3").inputs["policy"])
+    assert object_actions(own) == served
+    without, _ = statements(endpoint(record_endpoints(), "s3").inputs["policy"])
+    # Those of SageMaker, which does not delete.
+    assert object_actions(without) < served
+    graph = record_endpoints(bucket=False, assume_role_arn=OTHER_ROLE, artifacts="theirs")
+    _, existing, _ = statements(endpoint(graph, "s3").inputs["policy"])
+    assert object_actions(existing) == served
+    assert existing["Resource"] == ["arn:aws:s3:::theirs", "arn:aws:s3:::theirs/mlflow/*"]
+    assert existing["Condition"] == {"StringEquals": {"aws:PrincipalAccount": "210987654321"}}
 
 
 def test_endpoint_policies_allow_other_accounts_image_layers_only() -> None:

@@ -12,6 +12,7 @@ from .helpers import IMAGE_URI, KEY, only, record_stack, statements
 from .policies import faults
 
 SERVER = {"tracking": {"kind": "server"}}
+TARGET = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:mlflow-app/app-ABCDEF123456"
 APP = {"tracking": {"kind": "app"}}
 HARDENED = {"kmsKeyArn": KEY, "service": {"enableExecuteCommand": True}, **SERVER}
 
@@ -80,6 +81,54 @@ def test_proxy_with_a_target_in_another_account_may_only_assume_the_role() -> No
     assert found.pop("sts:AssumeRole") == [role]
     assert not [action for action in found if action.startswith("sagemaker")]
     assert "sts:AssumeRole" not in by_action("proxy", {"tracking": {"targetArn": target}})
+
+
+def test_proxy_may_use_artifacts_below_the_prefix_of_its_bucket_only() -> None:
+    bucket = arn_of(SERVER, "aws:s3/bucket:Bucket", "proxy-artifacts")
+    found = {action: resources for action, resources in by_action("proxy", SERVER).items() if action.startswith("s3:")}
+    assert found.pop("s3:ListBucket") == [bucket]
+    objects = ("GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload", "ListMultipartUploadParts")
+    assert found == {f"s3:{action}": [f"{bucket}/mlflow/*"] for action in objects}
+    (listing,) = [rule for rule in role_statements("proxy", SERVER) if rule["Action"] == ["s3:ListBucket"]]
+    assert listing["Condition"] == {"StringLike": {"s3:prefix": "mlflow/*"}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "resources"),
+    [
+        ({"artifacts": {"enabled": False}}, set[str]()),
+        ({"tracking": {"targetArn": TARGET}}, set[str]()),
+        (
+            {"tracking": {"targetArn": TARGET}, "artifacts": {"uri": "s3://theirs/team/runs"}},
+            {"arn:aws:s3:::theirs", "arn:aws:s3:::theirs/team/runs/*"},
+        ),
+        (
+            {
+                "tracking": {"targetArn": TARGET, "assumeRoleArn": "arn:aws:iam::210987654321:role/mlflow-proxy"},
+                "artifacts": {"uri": "s3://theirs/team/runs"},
+            },
+            set[str](),
+        ),
+    ],
+    ids=["off", "existing-target", "its-bucket", "assumed-role"],
+)
+def test_proxy_without_a_location_of_artifacts_may_not_use_s3(settings: dict[str, Any], resources: set[str]) -> None:
+    found = by_action("proxy", settings)
+    assert {arn for action, arns in found.items() if action.startswith("s3:") for arn in arns} == resources
+
+
+def test_proxy_may_use_the_customer_key_through_s3_only_for_artifacts() -> None:
+    def through_s3(settings: dict[str, Any]) -> list[dict[str, Any]]:
+        return [rule for rule in role_statements("proxy", settings) if "s3." in str(rule.get("Condition"))]
+
+    (rule,) = through_s3({"kmsKeyArn": KEY})
+    assert rule == {
+        "Effect": "Allow",
+        "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+        "Resource": [KEY],
+        "Condition": {"StringEquals": {"kms:ViaService": f"s3.{REGION}.amazonaws.com"}},
+    }
+    assert through_s3({"kmsKeyArn": KEY, "artifacts": {"enabled": False}}) == []
 
 
 def test_proxy_may_read_the_hashes_secret_only() -> None:

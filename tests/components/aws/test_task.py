@@ -42,7 +42,7 @@ def make_environment(
         tokens_secret_arn="arn:secret",
         timing=TIMING,
         roles=roles or RoleRules(),
-        load_balancer_environment=load_balancer_environment or {},
+        further=load_balancer_environment or {},
     )
 
 
