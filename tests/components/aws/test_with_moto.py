@@ -129,7 +129,7 @@ async def test_revoked_token_is_rejected_by_running_and_new_proxies(
         "MLFLOW_PROXY_TOKENS_SECRET": secrets.hashes,
         "MLFLOW_PROXY_TOKENS_RELOAD_SECONDS": "1",
     }
-    request = f"GET / HTTP/1.1\r\nHost: proxy\r\nAuthorization: Bearer {secrets.token}\r\n\r\n".encode()
+    request = f"GET /proxy HTTP/1.1\r\nHost: proxy\r\nAuthorization: Bearer {secrets.token}\r\n\r\n".encode()
     async with ProxyProcess.serving(tmp_path, tokens, **settings, **proxy_settings) as proxy:
         assert (await proxy.send(request)).status == 200
         command = ("token", "revoke", "--secret", secrets.hashes, "admin")
