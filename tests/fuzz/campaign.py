@@ -131,6 +131,9 @@ async def fuzz(
 async def send(proxy: RunningProxy, chunks: list[bytes], report: Report) -> None:
     """Send the bytes of a connection, and check what the proxy returns."""
     report.connections += 1
+    if report.connections % 500 == 0:
+        # So that the log of a long run takes no memory.
+        check_log(proxy, report)
     received = b""
     # The proxy closes the connection after many of them.
     with contextlib.suppress(ConnectionError):

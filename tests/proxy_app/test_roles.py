@@ -231,10 +231,10 @@ async def test_other_version_is_answered_as_http_1_0_and_closes_the_connection(
         assert received.startswith((b"HTTP/1.0 200", b"HTTP/1.0 401", b"HTTP/1.0 400"))
 
 
-async def test_malformed_rest_of_a_body_that_nobody_reads_is_not_logged(
+async def test_malformed_rest_of_an_unread_body_is_not_logged(
     fake_upstream: FakeUpstream, start_proxy: StartProxy, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Anybody can send it, without authentication."""
+    """A client can send it without authentication."""
     proxy = await start_proxy(fake_upstream.origin)
     async with proxy.connect() as client:
         await client.send(request("POST", IDEMPOTENT_WRITE, "Transfer-Encoding: chunked"))
