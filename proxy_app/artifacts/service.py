@@ -5,7 +5,7 @@ Requests and responses are those of mlflow.server.handlers in MLflow 3.17.2.
 
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from mimetypes import guess_type
 from typing import Any
 
@@ -35,6 +35,7 @@ _SERVER_INFO = "/api/3.0/mlflow/server-info"
 _UPLOAD_LIMIT = 10 * MIB
 _WORKSPACE = "X-MLFLOW-WORKSPACE"
 _TRACE_FILE = "traces.json"
+_JSON_HEADERS = {"Content-Type": "application/json", "X-Content-Type-Options": "nosniff"}
 _IN_TRACKING_STORE = "TRACKING_STORE"
 
 
@@ -109,7 +110,7 @@ class ArtifactService:
 
     async def _list(self, context: RequestContext) -> web.Response:
         folder = artifact_path(context.request.query.get("path", "").rstrip("/"))
-        return _json({"files": await self._entries(self._key(context, folder))})
+        return _json(_files(await self._entries(self._key(context, folder))))
 
     async def _get(self, context: RequestContext) -> web.StreamResponse:
         return await download(context, self._s3, self._parameter_key(context))
@@ -194,7 +195,7 @@ class ArtifactService:
         files = await self._entries(self._root_key(join(folder, path)))
         # Unlike those of the list of mlflow-artifacts, these paths are relative to the model.
         files = [{**file, "path": join(path, str(file["path"]))} for file in files]
-        return _json({"files": files, "root_uri": self._root.to_client(join(self._root.uri, folder))})
+        return _json({**_files(files), "root_uri": self._root.to_client(join(self._root.uri, folder))})
 
     async def _trace_artifact(self, context: RequestContext, forward: Handler) -> web.StreamResponse:
         query = context.request.query
@@ -226,7 +227,7 @@ class ArtifactService:
             raise _upload_too_large()
         key = self._root_key(join(await self._owners.run(context, run_id), path))
         await self._uploads.put(key, body, _stored_type(key))
-        return web.Response(headers={"Content-Type": "application/json"})
+        return web.Response(headers=_JSON_HEADERS)
 
     # Keys
 
@@ -250,8 +251,13 @@ def _api(template: str) -> str:
     return "/api/" + template.removeprefix("/ajax-api/") if template.startswith("/ajax-api/") else template
 
 
+def _files(files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The list in MLflow's JSON, which leaves out empty ones."""
+    return {"files": files} if files else {}
+
+
 def _json(content: Mapping[str, Any]) -> web.Response:
-    return web.Response(body=json.dumps(content, indent=2), headers={"Content-Type": "application/json"})
+    return web.Response(body=json.dumps(content, indent=2), headers=_JSON_HEADERS)
 
 
 def _required_path(context: RequestContext, name: str) -> str:

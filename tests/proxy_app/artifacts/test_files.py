@@ -106,8 +106,8 @@ async def test_list_has_folders_and_files_in_order_without_markers(artifacts: Ar
         {"path": "b.txt", "is_dir": False, "file_size": 2},
         {"path": "c", "is_dir": True},
     ]
-    assert (await artifacts.list("1/b.txt")).json == {"files": []}
-    assert (await artifacts.list("none")).json == {"files": []}
+    assert (await artifacts.list("1/b.txt")).json == {}
+    assert (await artifacts.list("none")).json == {}
     root = await artifacts.send("GET", ARTIFACTS)
     assert [entry["path"] for entry in root.json["files"]] == ["1", "10"]
 
