@@ -29,6 +29,7 @@ from ..request_body import EMPTY_BODY, BufferedBody
 from ..settings import Settings
 from ..sigv4 import Credentials, presigned_query, signed_headers
 from ..tls import create_ssl_context
+from .recording import sending
 from .root import ArtifactRoot
 from .s3_error import S3Error
 from .settings import ArtifactSettings
@@ -168,6 +169,7 @@ class S3:
                 body.payload,
                 length=len(body.content),
                 idempotent=request.idempotent,
+                sending=sending,
             )
         except ClientError as error:
             raise connection_error(error, self._timeout) from error

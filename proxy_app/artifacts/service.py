@@ -26,6 +26,7 @@ from .downloads import download
 from .owners import Owners, join
 from .paths import artifact_path, workspace_path
 from .presigned import Presigned, PresignedRequest
+from .recording import recorded
 from .root import ArtifactRoot
 from .s3 import S3
 from .settings import ArtifactSettings
@@ -99,7 +100,7 @@ class ArtifactService:
             ("POST", "/api/2.0/mlflow/artifacts/presigned-upload-url"): self._presigned_upload,
         }
         found = [(route, handlers.get((route.method, _api(route.template)))) for route in MLFLOW_ROUTES]
-        endpoints = [Endpoint(route, handler) for route, handler in found if handler is not None]
+        endpoints = [Endpoint(route, recorded(handler)) for route, handler in found if handler is not None]
         # Not the same path below /ajax-api/: MLflow's page, which calls it, transfers no files in parts.
         return [
             *endpoints,
