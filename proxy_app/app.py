@@ -18,6 +18,7 @@ from .handlers.home_page import HomePage
 from .handlers.mlflow_page import MlflowPage
 from .limits.admission import Admission
 from .metrics import Metrics
+from .older_mlflow import OlderMlflow
 from .presigned_expiry import PRESIGNED_ROUTES, PresignedExpiry
 from .proxy import Authorizer, Proxy
 from .request_body import BodyReader
@@ -108,8 +109,8 @@ def create_app(
         rewriters.append(JsonRewriter(UserTag(), body_reader))
     if extensions.rewriter is not None:
         rewriters.append(extensions.rewriter(body_reader))
-    forward = Forward(upstream, rewriters)
     ui_server = UiServer(settings) if settings.ui_url else None
+    forward = Forward(upstream, [*rewriters, OlderMlflow()] if ui_server else rewriters)
     forward_to_ui = Forward(ui_server, rewriters) if ui_server else forward
     endpoints = [
         Endpoint(route, forward_to_ui if (route.method, route.template) in UI_ROUTES else forward)

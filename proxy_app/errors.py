@@ -188,6 +188,16 @@ def bad_gateway(message: str, *, reason: str) -> ApiError:
     return ApiError(502, "TEMPORARILY_UNAVAILABLE", message, reason=reason)
 
 
+def missing_in_upstream(path: str) -> ApiError:
+    """404 for a request of MLflow's page that SageMaker's older MLflow does not know."""
+    return ApiError(
+        404,
+        "ENDPOINT_NOT_FOUND",
+        f"SageMaker's MLflow is older than this page and does not have {path}.",
+        reason="missing-in-upstream",
+    )
+
+
 def ui_unavailable() -> ApiError:
     """502: the server of MLflow's page does not respond."""
     return bad_gateway(

@@ -3,14 +3,14 @@
 import itertools
 import re
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
 
 import pytest
 
 from proxy_app.auth import Role
 from proxy_app.routing import MLFLOW_ROUTES, UI_ROUTES, UNAVAILABLE_GROUPS, Route
 from tests.doubles import fake_upstreams
-from tests.doubles.fake_upstreams import OK, FakeUpstream
+from tests.doubles.fake_upstreams import OK, FakeUpstream, response_with_length
 from tests.doubles.raw_client import RawClient, request
 from tests.doubles.running_proxy import NON_IDEMPOTENT_WRITE, READ, RunningProxy
 
@@ -197,3 +197,51 @@ async def _expect_unavailable(client: RawClient, proxy: RunningProxy) -> None:
     response = await client.round_trip(request("GET", "/", token=proxy.tokens.viewer))
     assert response.error == (502, "TEMPORARILY_UNAVAILABLE")
     assert proxy.lines[-1]["error"] == "ui-unavailable"
+
+
+# --- An MLflow of SageMaker that is older than the page
+
+SEARCH_EXPERIMENTS = "/ajax-api/2.0/mlflow/experiments/search?max_results=25&order_by=last_update_time+DESC"
+NO_GATEWAY = "tags.%60mlflow.experiment.isGateway%60+IS+NULL"
+
+
+@pytest.mark.parametrize(
+    ("query", "sent"),
+    [
+        (f"&filter={NO_GATEWAY}", ""),
+        (f"&filter={NO_GATEWAY}&page_token=abc", "&page_token=abc"),
+        (f"&filter=name+ILIKE+%27%25a%25%27+AND+{NO_GATEWAY}", "&filter=name%20ILIKE%20%27%25a%25%27"),
+        (f"&filter=name+%3D+%27+AND+{NO_GATEWAY}%27", f"&filter=name+%3D+%27+AND+{NO_GATEWAY}%27"),
+        (f"&page_token=filter={NO_GATEWAY}", f"&page_token=filter%3D{NO_GATEWAY}"),
+    ],
+)
+async def test_condition_that_older_versions_reject_is_removed_from_the_page_s_search(
+    proxy: RunningProxy, sagemaker: FakeUpstream, query: str, sent: str
+) -> None:
+    assert (await proxy.send(request("GET", SEARCH_EXPERIMENTS + query, token=proxy.tokens.viewer))).status == 200
+    [received] = sagemaker.requests
+    expected = SEARCH_EXPERIMENTS.replace("/ajax-api/", "/api/") + sent
+    assert unquote_plus(received.line.split()[1]).rstrip("&") == unquote_plus(expected)
+
+
+async def test_search_of_a_client_is_sent_as_it_is(proxy: RunningProxy, sagemaker: FakeUpstream) -> None:
+    target = SEARCH_EXPERIMENTS.replace("/ajax-api/", "/api/") + f"&filter={NO_GATEWAY}"
+    assert (await proxy.send(request("GET", target, token=proxy.tokens.viewer))).status == 200
+    assert unquote_plus(sagemaker.requests[0].line.split()[1]) == unquote_plus(target)
+
+
+async def test_page_gets_a_message_about_a_route_that_sagemaker_does_not_have(
+    start_upstream: StartUpstream, ui_server: FakeUpstream, start_proxy: StartProxy
+) -> None:
+    flask = response_with_length(b"<!doctype html>", b"Content-Type: text/html", status=b"404 NOT FOUND")
+    mlflow = response_with_length(b"{}", b"Content-Type: application/json", status=b"404 NOT FOUND")
+    sagemaker = await start_upstream(fake_upstreams.respond_with(flask, flask, mlflow))
+    proxy = await start_proxy(sagemaker.origin, signed=True, ui_url=ui_server.origin)
+    page, client = "/ajax-api/3.0/mlflow/traces/metrics", "/api/3.0/mlflow/traces/metrics"
+    answer = await proxy.send(request("POST", page, body=b"{}", token=proxy.tokens.viewer))
+    assert answer.error == (404, "ENDPOINT_NOT_FOUND")
+    assert answer.message == "SageMaker's MLflow is older than this page and does not have 3.0/mlflow/traces/metrics."
+    # A client's, and MLflow's own 404.
+    for path in (client, page):
+        response = await proxy.send(request("POST", path, body=b"{}", token=proxy.tokens.viewer))
+        assert (response.status, response.body) == (404, b"<!doctype html>" if path == client else b"{}")
