@@ -3,6 +3,10 @@
 components/ does not import the image's code; a test compares the names on both sides.
 """
 
+HEALTH_COMMAND = ("python", "-m", "mlflow_app", "healthcheck")
+
+TARGET_ARN = "MLFLOW_APP_TARGET_ARN"
+SHUTDOWN_SECONDS = "MLFLOW_APP_SHUTDOWN_TIMEOUT_SECONDS"
 DATABASE_INSTANCE = "MLFLOW_APP_DATABASE_INSTANCE"
 DATABASE_IP_TYPE = "MLFLOW_APP_DATABASE_IP_TYPE"
 DATABASE_NAME = "MLFLOW_APP_DATABASE_NAME"

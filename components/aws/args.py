@@ -66,6 +66,13 @@ class AwsArtifactsArgs(TypedDict):
     """Clients reach S3 themselves: they transfer large files by presigned URLs, without the load balancer and the proxy."""
 
 
+class AwsUiArgs(TypedDict):
+    """MLflow's UI."""
+
+    enabled: NotRequired[bool]
+    """Serve MLflow's UI to every role, from an MLflow server beside the proxy in each task. Without it, the image is small, and only admins have a UI: SageMaker's, with the rights of the proxy."""
+
+
 class AwsLimitArgs(TypedDict):
     """Limits of each token or user, in each task or instance: further requests wait, then get 429 with Retry-After."""
 
@@ -83,10 +90,10 @@ class AwsStudioArgs(TypedDict):
 
 
 class AwsImageArgs(TypedDict):
-    """The proxy's container image."""
+    """The container image."""
 
     image_uri: NotRequired[pulumi.Input[str]]
-    """Use an existing image, by digest (registry/name@sha256:...), instead of building proxy_app/."""
+    """Use an existing image, by digest (registry/name@sha256:...), instead of building one: of mlflow_app/Dockerfile, or without `ui.enabled` of proxy_app/Dockerfile."""
     architecture: NotRequired[str]
     """CPU architecture of image and instances; arm64 is Graviton. One of arm64, amd64."""
     base_image: NotRequired[str]
@@ -128,7 +135,7 @@ class AwsServiceArgs(TypedDict):
     cpu_target_percent: NotRequired[int]
     """Scaling target: average CPU utilization of the tasks in percent."""
     task_memory_mib: NotRequired[int]
-    """Memory of a task in MiB."""
+    """Memory of a task in MiB. The default is what t4g.small has for it; MLflow's UI (`ui.enabled`) takes 512."""
     task_cpu_units: NotRequired[int]
     """CPU units of a task; 1024 is one core, the most that one proxy process uses."""
     upstream_timeout_seconds: NotRequired[int]
@@ -258,6 +265,8 @@ class AwsMlflowProxyArgs(TypedDict):
     """SageMaker MLflow and its bucket."""
     artifacts: NotRequired[AwsArtifactsArgs]
     """Artifacts through the proxy."""
+    ui: NotRequired[AwsUiArgs]
+    """MLflow's UI."""
     limits: NotRequired[AwsLimitArgs]
     """Fair use: limits of each token or user."""
     studio: NotRequired[AwsStudioArgs]

@@ -39,7 +39,7 @@ class AwsMlflowProxy(pulumi.ComponentResource):
     url: pulumi.Output[str]
     """URL of the proxy, reachable from the load balancer's network."""
     ui_url: pulumi.Output[str]
-    """URL of the proxy's start page in a browser; admins can open SageMaker's MLflow UI from there."""
+    """URL to open in a browser: MLflow's UI, or without it the proxy's home page."""
     tracking_uri: pulumi.Output[str]
     """Value for MLFLOW_TRACKING_URI."""
     target_arn: pulumi.Output[str]
@@ -115,7 +115,7 @@ class AwsMlflowProxy(pulumi.ComponentResource):
             bucket_arn=tracking.bucket_arn,
             prefix=tracking.artifact_prefix,
         )
-        image = Image(deployment, settings.image, opts=inside)
+        image = Image(deployment, settings.image, ui=settings.ui.enabled, opts=inside)
         tokens = Tokens(deployment, days=settings.access.admin_token_days, opts=inside)
         load_balancer = LoadBalancer(
             deployment,
@@ -164,6 +164,7 @@ class AwsMlflowProxy(pulumi.ComponentResource):
             tokens=tokens,
             load_balancer=load_balancer,
             log=log,
+            ui=settings.ui.enabled,
             # Instances need outbound connectivity to start, and for their tasks to be stopped on destroy.
             opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[network, endpoints])),
         )

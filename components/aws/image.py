@@ -1,4 +1,6 @@
-"""The proxy's container image: built from proxy_app/ and pushed to a new ECR repository, or an existing image.
+"""The container image: built and pushed to a new ECR repository, or an existing image.
+
+With MLflow's UI it is that of mlflow_app/, otherwise that of proxy_app/.
 
 A build requires Docker with BuildKit.
 """
@@ -15,7 +17,7 @@ from ..built_image import Build, Registry, built_image
 from .deployment import Deployment
 from .settings import ImageSettings
 
-_CONTEXT = Path(__file__).resolve().parents[2] / "proxy_app"
+_ROOT = Path(__file__).resolve().parents[2]
 _ECR = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com/(?P<name>[a-z0-9._/-]+)[:@].*"
 )
@@ -30,7 +32,12 @@ class Image(pulumi.ComponentResource):
     """None for an existing image outside ECR."""
 
     def __init__(
-        self, deployment: Deployment, args: ImageSettings, *, opts: pulumi.ResourceOptions | None = None
+        self,
+        deployment: Deployment,
+        args: ImageSettings,
+        *,
+        ui: bool,
+        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("mlflow:aws:Image", deployment.component, {}, opts)
         if args.image_uri is not None:
@@ -38,7 +45,7 @@ class Image(pulumi.ComponentResource):
             self.repository_arn = _repository_of(deployment, args.image_uri)
         else:
             repository = self._repository(deployment, args)
-            self.uri = self._built(deployment, args, repository)
+            self.uri = self._built(deployment, args, repository, ui=ui)
             self.repository_arn = repository.arn
         self.register_outputs({"uri": self.uri, "repository_arn": self.repository_arn})
 
@@ -66,14 +73,18 @@ class Image(pulumi.ComponentResource):
         )
         return made
 
-    def _built(self, deployment: Deployment, args: ImageSettings, repository: ecr.Repository) -> pulumi.Output[str]:
+    def _built(
+        self, deployment: Deployment, args: ImageSettings, repository: ecr.Repository, *, ui: bool
+    ) -> pulumi.Output[str]:
         key = deployment.kms_key_arn
         # The password is valid for 12 hours.
         login = ecr.get_authorization_token_output(opts=pulumi.InvokeOptions(parent=self))
         return built_image(
             deployment.logical_name("proxy"),
             Build(
-                context=_CONTEXT,
+                # The image with MLflow has both folders; .dockerignore selects them.
+                context=_ROOT if ui else _ROOT / "proxy_app",
+                dockerfile="mlflow_app/Dockerfile" if ui else "Dockerfile",
                 platform=f"linux/{args.architecture}",
                 arguments={"BASE": args.base_image, "PIP_INDEX_URL": args.package_index_url},
             ),

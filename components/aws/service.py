@@ -103,6 +103,7 @@ class Service(pulumi.ComponentResource):
         tokens: Tokens,
         load_balancer: LoadBalancer,
         log: ProxyLog,
+        ui: bool,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("mlflow:aws:Service", deployment.component, {}, opts)
@@ -125,6 +126,7 @@ class Service(pulumi.ComponentResource):
             args,
             region=deployment.region,
             target_arn=tracking.target_arn,
+            ui=ui,
             assume_role_arn=tracking.assume_role_arn,
             tokens_secret_arn=tokens.hashes_secret_arn,
             timing=load_balancer.timing,
@@ -135,7 +137,7 @@ class Service(pulumi.ComponentResource):
                 **load_balancer.proxy_settings,
             },
         )
-        task = self._task(architecture, self._container(settings, image, log), task_role, execution_role)
+        task = self._task(architecture, self._container(settings, image, log, ui=ui), task_role, execution_role)
         # Tasks need their permissions to start, and until they stop.
         dependencies = [
             task_role.rights,
@@ -205,7 +207,9 @@ class Service(pulumi.ComponentResource):
         made = service_role(self._deployment, role, "ecs-tasks.amazonaws.com", [], parent=self)
         return _Role(made.arn, role_policy(self._deployment, role, made, statements, parent=self))
 
-    def _container(self, settings: Mapping[str, pulumi.Input[str]], image: Image, log: ProxyLog) -> Mapping[str, Any]:
+    def _container(
+        self, settings: Mapping[str, pulumi.Input[str]], image: Image, log: ProxyLog, *, ui: bool
+    ) -> Mapping[str, Any]:
         return container(
             self._args,
             image=image.uri,
@@ -213,6 +217,7 @@ class Service(pulumi.ComponentResource):
             log_group=log.name,
             region=self._deployment.region,
             timing=self._load_balancer.timing,
+            ui=ui,
         )
 
     def _task(

@@ -32,6 +32,8 @@ _AMI_OR_LABEL = re.compile(r"ami-[0-9a-f]{8,17}|(?!ami-)[A-Za-z0-9-]{1,40}")
 _BURSTABLE = re.compile(r"t(?:3a?|4g)\.(\w+)")
 _SIZES = {"nano": (512, 2), "micro": (1024, 2), "small": (2048, 2), "medium": (4096, 2), "large": (8192, 2)}
 _ECR = re.compile(r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com/")
+# Memory of MLflow's UI server and the supervisor of the two processes.
+_UI_MIB = 512
 Size = Literal["Small", "Medium", "Large"]
 Architecture = Literal["arm64", "amd64"]
 # Set by the component: resource names, IAM conditions and cost reports rely on them.
@@ -114,11 +116,20 @@ class StudioSettings(ValidatedArgs):
             )
 
 
+class UiSettings(ValidatedArgs):
+    """MLflow's UI."""
+
+    enabled: bool = True
+    """Serve MLflow's UI to every role, from an MLflow server beside the proxy in each task. Without it, the image is
+    small, and only admins have a UI: SageMaker's, with the rights of the proxy."""
+
+
 class ImageSettings(ValidatedArgs):
-    """The proxy's container image."""
+    """The container image."""
 
     image_uri: InputText | None = None
-    """Use an existing image, by digest (registry/name@sha256:...), instead of building proxy_app/."""
+    """Use an existing image, by digest (registry/name@sha256:...), instead of building one: of mlflow_app/Dockerfile,
+    or without `ui.enabled` of proxy_app/Dockerfile."""
     architecture: Architecture = "arm64"
     """CPU architecture of image and instances; arm64 is Graviton."""
     base_image: Text | None = None
@@ -159,8 +170,8 @@ class ServiceSettings(ValidatedArgs):
     """Scaling target: requests per minute and task."""
     cpu_target_percent: int = Field(default=60, ge=10, le=90)
     """Scaling target: average CPU utilization of the tasks in percent."""
-    task_memory_mib: int = Field(default=1024, ge=512, le=30720)
-    """Memory of a task in MiB."""
+    task_memory_mib: int = Field(default=1536, ge=512, le=30720)
+    """Memory of a task in MiB. The default is what t4g.small has for it; MLflow's UI (`ui.enabled`) takes 512."""
     task_cpu_units: int = Field(default=1024, ge=128, le=8192)
     """CPU units of a task; 1024 is one core, the most that one proxy process uses."""
     upstream_timeout_seconds: int = Field(default=110, ge=10, le=3600)
@@ -279,6 +290,8 @@ class AwsMlflowProxySettings(ValidatedArgs):
     """SageMaker MLflow and its bucket."""
     artifacts: ArtifactsSettings = ArtifactsSettings()
     """Artifacts through the proxy."""
+    ui: UiSettings = UiSettings()
+    """MLflow's UI."""
     limits: LimitSettings = LimitSettings()
     """Fair use: limits of each token or user."""
     studio: StudioSettings | None = None
@@ -332,6 +345,13 @@ class AwsMlflowProxySettings(ValidatedArgs):
             yield (
                 "image.image_uri",
                 f"got {self.image.image_uri!r}, expected an image in Amazon ECR: network.egress is endpoints.",
+            )
+        needed = self.service.body_budget_mib + 256 + _UI_MIB
+        if self.ui.enabled and self.service.task_memory_mib < needed:
+            yield (
+                "service.task_memory_mib",
+                f"got {self.service.task_memory_mib}, expected at least bodyBudgetMib + {256 + _UI_MIB} ({needed}) "
+                "with MLflow's UI. Set more memory, or ui.enabled to false.",
             )
         if self.artifacts.uri is not None and self.tracking.target_arn is None:
             yield "artifacts.uri", "applies to an existing target only (tracking.targetArn): a new one has a bucket."

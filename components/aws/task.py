@@ -5,7 +5,7 @@ from typing import Any
 
 import pulumi
 
-from .. import proxy_environment
+from .. import mlflow_environment, proxy_environment
 from ..roles import RoleRules
 from .settings import ServiceSettings
 from .timing import Timing
@@ -13,6 +13,7 @@ from .timing import Timing
 CONTAINER = "proxy"
 # Client connections (MLFLOW_PROXY_MAX_CONNECTIONS), as many upstream connections, and a margin.
 _FILES = 8192
+_TMP_OPTIONS = ["nosuid", "nodev", "noexec"]
 
 
 def environment(
@@ -20,6 +21,7 @@ def environment(
     *,
     region: pulumi.Input[str],
     target_arn: pulumi.Input[str],
+    ui: bool,
     assume_role_arn: pulumi.Input[str] | None,
     tokens_secret_arn: pulumi.Input[str],
     timing: Timing,
@@ -39,7 +41,9 @@ def environment(
         "AWS_EC2_METADATA_DISABLED": "true",
         # The task has its own network interface. Metrics stay on loopback, the image's default.
         proxy_environment.LISTEN: f"0.0.0.0:{proxy_environment.PORT}",
-        proxy_environment.TARGET_ARN: target_arn,
+        # The image with MLflow's UI sets the proxy's variable itself.
+        (mlflow_environment if ui else proxy_environment).TARGET_ARN: target_arn,
+        **({mlflow_environment.SHUTDOWN_SECONDS: str(timing.shutdown)} if ui else {}),
         proxy_environment.TOKENS_SECRET: tokens_secret_arn,
         proxy_environment.BODY_LIMIT_MIB: str(args.body_limit_mib),
         proxy_environment.BODY_BUDGET_MIB: str(args.body_budget_mib),
@@ -63,8 +67,9 @@ def container(
     log_group: pulumi.Input[str],
     region: pulumi.Input[str],
     timing: Timing,
+    ui: bool,
 ) -> dict[str, Any]:
-    """The container definition in ECS's format; values may be Outputs."""
+    """The container definition in ECS's format; values may be Outputs. ``ui``: of the image with MLflow's UI."""
     return {
         "name": CONTAINER,
         "image": image,
@@ -74,20 +79,20 @@ def container(
             {"containerPort": proxy_environment.PORT, "hostPort": proxy_environment.PORT, "protocol": "tcp"},
         ],
         "healthCheck": {
-            "command": ["CMD", *proxy_environment.HEALTH_COMMAND],
+            "command": ["CMD", *(mlflow_environment if ui else proxy_environment).HEALTH_COMMAND],
             "interval": 30,
             "timeout": 5,
             "retries": 3,
-            "startPeriod": 10,
+            "startPeriod": 60 if ui else 10,
         },
         "stopTimeout": timing.stop_timeout,
         "ulimits": [{"name": "nofile", "softLimit": _FILES, "hardLimit": _FILES}],
-        **_isolation(args),
+        **_isolation(args, ui=ui),
         "logConfiguration": _log(log_group, region),
     }
 
 
-def _isolation(args: ServiceSettings) -> dict[str, Any]:
+def _isolation(args: ServiceSettings, *, ui: bool) -> dict[str, Any]:
     return {
         "user": proxy_environment.USER,
         "privileged": False,
@@ -101,6 +106,8 @@ def _isolation(args: ServiceSettings) -> dict[str, Any]:
             "capabilities": {"add": [], "drop": ["ALL"]},
             # The proxy needs no init process; the ECS Exec agent leaves child processes.
             "initProcessEnabled": args.enable_execute_command,
+            # MLflow writes temporary files.
+            **({"tmpfs": [{"containerPath": "/tmp", "size": 64, "mountOptions": _TMP_OPTIONS}]} if ui else {}),  # noqa: S108
         },
     }
 

@@ -56,6 +56,11 @@ class Timing:
         return 30
 
     @property
+    def shutdown(self) -> int:
+        """Time from SIGTERM, including ``grace``, in which the processes of the image with MLflow's UI exit."""
+        return self.grace + 10
+
+    @property
     def stop_timeout(self) -> int:
         """Time from SIGTERM to SIGKILL."""
         return self.grace + 15

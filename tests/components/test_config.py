@@ -179,6 +179,7 @@ def test_invalid_setting_is_reported_with_its_value_and_the_expected_one(setting
         ({"tracking": {"targetArn": APP}, "artifacts": {"uri": "s3://bucket/*"}}, "artifacts.uri"),
         ({"tracking": {"targetArn": APP}, "artifacts": {"presignedTransfers": True}}, "artifacts.presignedTransfers"),
         ({"artifacts": {"enabled": False, "presignedTransfers": True}}, "artifacts.presignedTransfers"),
+        ({"service": {"taskMemoryMib": 1000}}, "service.taskMemoryMib"),
         ({"limits": {"maxRequests": 0}}, "limits.maxRequests"),
         ({"tags": {"aws:cloudformation:stack-name": "mine"}}, "tags"),
     ],

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import proxy_environment
+from components import mlflow_environment, proxy_environment
 from components.roles import RoleRules
+from mlflow_app.settings import Settings as AppSettings
+from mlflow_app.settings import read_settings
 from preview.graph import Graph
 from proxy_app.access_log import AccessLog
 from proxy_app.app import create_app, target_of
@@ -25,8 +27,12 @@ from tests.components.aws.scenarios import SCENARIOS
 from tests.components.scenario import Scenario
 from tests.doubles.request_factory import make_request
 
-DOCKERFILE = (Path(__file__).parents[2] / "proxy_app" / "Dockerfile").read_text(encoding="utf-8")
+DOCKERFILES = {
+    name: (Path(__file__).parents[2] / name / "Dockerfile").read_text(encoding="utf-8")
+    for name in ("proxy_app", "mlflow_app")
+}
 PROXY_VARIABLES = {name for name, _, _ in Settings.table()}
+APP_VARIABLES = {name for name, _, _ in AppSettings.table()}
 # Read by botocore. Those that are settings of the proxy too are in its table.
 BOTOCORE_VARIABLES = {"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_EC2_METADATA_DISABLED"}
 
@@ -40,10 +46,15 @@ def environment_of(definition: Mapping[str, Any]) -> dict[str, str]:
     return {variable["name"]: variable["value"] for variable in definition["environment"]}
 
 
-def instruction(name: str) -> str:
-    """The arguments of the last such instruction in the proxy's Dockerfile."""
-    arguments = re.findall(rf"^{name} ((?:.*\\\n)*.*)$", DOCKERFILE, re.MULTILINE)
+def instruction(name: str, image: str) -> str:
+    """The arguments of the last such instruction in the Dockerfile of the image."""
+    arguments = re.findall(rf"^{name} ((?:.*\\\n)*.*)$", DOCKERFILES[image], re.MULTILINE)
     return arguments[-1]
+
+
+def image_of(definition: Mapping[str, Any]) -> str:
+    """The folder of the image for which the environment is made."""
+    return "mlflow_app" if mlflow_environment.TARGET_ARN in environment_of(definition) else "proxy_app"
 
 
 @pytest.fixture(params=SCENARIOS, ids=lambda scenario: scenario.name)
@@ -64,16 +75,24 @@ def test_every_variable_in_proxy_environment_is_a_setting_of_the_proxy() -> None
     assert named <= PROXY_VARIABLES
 
 
-def test_every_variable_of_a_task_is_read_by_the_proxy_or_botocore(definitions: list[dict[str, Any]]) -> None:
+def test_every_variable_of_a_task_is_read_by_its_image_or_botocore(definitions: list[dict[str, Any]]) -> None:
     for definition in definitions:
         names = [variable["name"] for variable in definition["environment"]]
         assert len(set(names)) == len(names)
-        assert set(names) <= PROXY_VARIABLES | BOTOCORE_VARIABLES
+        own = APP_VARIABLES if image_of(definition) == "mlflow_app" else set[str]()
+        assert set(names) <= PROXY_VARIABLES | BOTOCORE_VARIABLES | own
+
+
+def test_scenarios_have_both_images() -> None:
+    images = {image_of(definition) for scenario in SCENARIOS for definition in containers(scenario.graph())}
+    assert images == {"proxy_app", "mlflow_app"}
 
 
 def test_proxy_settings_accept_the_environment_of_a_task(definitions: list[dict[str, Any]]) -> None:
     for definition in definitions:
-        settings = Settings.from_env(environment_of(definition))
+        environment = environment_of(definition)
+        with_ui = image_of(definition) == "mlflow_app"
+        settings = read_settings(environment)[1] if with_ui else Settings.from_env(environment)
         target = target_of(settings)
         assert target.label
         if rules := settings.section(RoleRulesSettings).role_rules:
@@ -90,18 +109,23 @@ def test_container_and_host_port_are_the_proxy_port(definitions: list[dict[str, 
         assert mapping["containerPort"] == mapping["hostPort"] == proxy_environment.PORT
 
 
-def test_port_user_and_health_check_equal_those_of_the_dockerfile() -> None:
-    assert instruction("EXPOSE") == str(proxy_environment.PORT)
-    assert instruction("USER") == proxy_environment.USER
-    check = instruction("HEALTHCHECK")
-    assert json.loads(check[check.index("CMD ") + 4 :]) == list(proxy_environment.HEALTH_COMMAND)
+@pytest.mark.parametrize(
+    ("image", "command"),
+    [("proxy_app", proxy_environment.HEALTH_COMMAND), ("mlflow_app", mlflow_environment.HEALTH_COMMAND)],
+)
+def test_port_user_and_health_check_equal_those_of_the_dockerfile(image: str, command: tuple[str, ...]) -> None:
+    assert instruction("EXPOSE", image) == str(proxy_environment.PORT)
+    assert instruction("USER", image) == proxy_environment.USER
+    check = instruction("HEALTHCHECK", image)
+    assert json.loads(check[check.index("CMD ") + 4 :]) == list(command)
 
 
 def test_task_health_check_has_the_intervals_of_the_dockerfile(definitions: list[dict[str, Any]]) -> None:
-    options = dict(word[2:].split("=") for word in shlex.split(instruction("HEALTHCHECK")) if word.startswith("--"))
     for definition in definitions:
-        check = definition["healthCheck"]
-        assert check["command"] == ["CMD", *proxy_environment.HEALTH_COMMAND]
+        image, check = image_of(definition), definition["healthCheck"]
+        words = shlex.split(instruction("HEALTHCHECK", image))
+        options = dict(word[2:].split("=") for word in words if word.startswith("--"))
+        assert check["command"] == ["CMD", "python", "-m", image, "healthcheck"]
         assert options == {
             "interval": f"{check['interval']}s",
             "timeout": f"{check['timeout']}s",

@@ -30,7 +30,7 @@ def docker_flags(definition: Mapping[str, Any], overrides: Mapping[str, str]) ->
     assert not definition.keys() - _SUPPORTED, (
         f"unknown keys of the container definition: {definition.keys() - _SUPPORTED}"
     )
-    assert not definition["linuxParameters"].keys() - {"capabilities", "initProcessEnabled"}
+    assert not definition["linuxParameters"].keys() - {"capabilities", "initProcessEnabled", "tmpfs"}
     return list(_flags(definition, overrides))
 
 
@@ -49,6 +49,9 @@ def _flags(definition: Mapping[str, Any], overrides: Mapping[str, str]) -> Itera
     for action, names in linux["capabilities"].items():
         for name in names:
             yield from (f"--cap-{action}", name)
+    for tmpfs in linux.get("tmpfs", []):
+        options = [*tmpfs["mountOptions"], f"size={tmpfs['size']}m"]
+        yield from ("--tmpfs", f"{tmpfs['containerPath']}:{','.join(options)}")
     if linux["initProcessEnabled"]:
         yield "--init"
     for limit in definition["ulimits"]:

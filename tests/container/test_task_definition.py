@@ -26,6 +26,7 @@ from tests.doubles.fixtures import Server, StartFakeSageMaker
 from tests.doubles.running_proxy import wait_until
 
 TARGET = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/team"
+STACK: dict[str, Any] = {"tracking": {"kind": "server", "targetArn": TARGET}, "image": {"imageUri": IMAGE_URI}}
 CA_FILE = "/ca.pem"
 READ = "/api/2.0/mlflow/experiments/get?experiment_id=0"
 # A read by POST: aiohttp's client, like a load balancer, does not send it a second time.
@@ -36,10 +37,16 @@ WORKERS = 12
 
 @pytest.fixture(scope="module")
 def definition() -> dict[str, Any]:
-    """The container definition of a stack with an existing tracking server."""
-    return container_definition(
-        record_stack({"tracking": {"kind": "server", "targetArn": TARGET}, "image": {"imageUri": IMAGE_URI}})
-    )
+    """The container definition of a stack with an existing tracking server, without MLflow's UI."""
+    return container_definition(record_stack({**STACK, "ui": {"enabled": False}}))
+
+
+@pytest.fixture(scope="module")
+def definition_with_ui() -> tuple[dict[str, Any], int]:
+    """The same with MLflow's UI, and the memory of the task in MiB."""
+    graph = record_stack(STACK)
+    (task,) = graph.of("aws:ecs/taskDefinition:TaskDefinition")
+    return container_definition(graph), int(task.inputs["memory"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +108,9 @@ def start_task(
     engine: Engine, image: str, definition: dict[str, Any], fake_sagemaker: FakeSageMaker, token_secret: Secret
 ) -> StartTask:
     @contextlib.asynccontextmanager
-    async def start(*, starts: bool = True) -> AsyncGenerator[Task]:
+    async def start(
+        *, starts: bool = True, image: str = image, definition: dict[str, Any] = definition, memory: int | None = None
+    ) -> AsyncGenerator[Task]:
         port = _free_port()
         cloud = {
             # In AWS each task has its own address; here they share one.
@@ -114,6 +123,7 @@ def start_task(
             "AWS_CA_BUNDLE": CA_FILE,
         }
         flags = [*docker_flags(definition, cloud), "--volume", f"{fake_sagemaker.ca_file}:{CA_FILE}:ro"]
+        flags += ["--memory", f"{memory}m"] if memory else []
         running = engine.started(image, *flags)
         container = await asyncio.to_thread(running.__enter__)
         try:
@@ -196,6 +206,30 @@ async def test_task_stays_healthy_when_sagemaker_fails_later(
         fake_sagemaker.faults.add("deny", times=None)
         assert await asyncio.to_thread(status, task.port, READ, token_secret.token) == 403
         assert await asyncio.to_thread(status, task.port, health_check["path"]) == 200
+
+
+async def test_task_with_the_ui_serves_the_page_and_the_api_within_its_memory(
+    start_task: StartTask,
+    mlflow_image: str,
+    definition_with_ui: tuple[dict[str, Any], int],
+    fake_sagemaker: FakeSageMaker,
+    token_secret: Secret,
+) -> None:
+    definition, memory = definition_with_ui
+    async with start_task(image=mlflow_image, definition=definition, memory=memory) as task:
+        assert await asyncio.to_thread(status, task.port, READ, token_secret.token) == 200
+
+        async def page_is_there() -> bool:
+            return await asyncio.to_thread(status, task.port, "/", token_secret.token) == 200
+
+        await wait_until(page_is_there, within=90)
+        assert await asyncio.to_thread(status, task.port, "/") == 401
+        engine, name = task.container.engine, task.container.name
+        await asyncio.to_thread(engine.run, "exec", name, *definition["healthCheck"]["command"][1:])
+        started = time.monotonic()
+        code, _ = await stopped(task)
+        assert code == 0
+        assert time.monotonic() - started < definition["stopTimeout"]
 
 
 async def _run_python(task: Task, script: str) -> str:

@@ -156,6 +156,7 @@ CHANGES = {
     ),
     "artifacts.enabled": Change({"artifacts": {"enabled": False}}, ("update RolePolicy", *ROLLOUT_STEPS)),
     "artifacts.presignedTransfers": Change({"artifacts": {"presignedTransfers": True}}, ROLLOUT_STEPS),
+    "ui.enabled": Change({"ui": {"enabled": False}}, (*ROLLOUT_STEPS, *REBUILD_STEPS)),
     "limits.requestsPerSecond": Change({"limits": {"requestsPerSecond": 20}}, ROLLOUT_STEPS),
     "limits.maxRequests": Change({"limits": {"maxRequests": 16}}, ROLLOUT_STEPS),
     "image.keepImages": Change(

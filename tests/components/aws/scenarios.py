@@ -194,7 +194,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="existing-target",
-        about="a SageMaker MLflow that is there",
+        about="a SageMaker MLflow that is there, without MLflow's UI",
         config=config(
             {
                 "tracking": {
@@ -203,6 +203,8 @@ SCENARIOS = (
                 },
                 "artifacts": {"uri": "s3://their-bucket/team/mlflow", "presignedTransfers": True},
                 "limits": {"requestsPerSecond": 20, "maxRequests": 16},
+                "ui": {"enabled": False},
+                "service": {"taskMemoryMib": 512},
             }
         ),
     ),

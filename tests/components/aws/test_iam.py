@@ -35,7 +35,7 @@ def child_components(kind: str, kms_key_arn: str | None) -> Callable[[], None]:
             deployment, LoadBalancerSettings(), network=network, timing=TIMING, oidc_client_secret=None
         )
         Studio(deployment, StudioSettings(), network=network, tracking=tracking, load_balancer=load_balancer)
-        Image(deployment, ImageSettings())
+        Image(deployment, ImageSettings(), ui=True)
         Tokens(deployment, days=1)
 
     return program

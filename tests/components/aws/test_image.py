@@ -29,6 +29,7 @@ def record_image(
     deletion_protection: bool = False,
     kms_key_arn: str | None = None,
     image_uri_output: str | None = None,
+    ui: bool = False,
     **args: Any,
 ) -> tuple[Graph, str, str | None]:
     """(graph, image URI, repository ARN); ``image_uri_output`` is an image URI that is passed as an output."""
@@ -40,6 +41,7 @@ def record_image(
         image = Image(
             make_deployment(deletion_protection=deletion_protection, kms_key_arn=kms_key_arn),
             ImageSettings(**uri, **args),
+            ui=ui,
         )
         images.append(image)
         image.uri.apply(found.append)
@@ -67,6 +69,14 @@ def test_image_is_built_from_proxy_app_and_pushed() -> None:
     assert inputs["dockerfile"] == {"location": "proxy_app/Dockerfile"}
     assert Path(inputs["dockerfile"]["location"]).is_file()
     assert inputs["push"] is True
+
+
+def test_image_with_the_ui_is_built_from_mlflow_app() -> None:
+    inputs = only(record_image(ui=True)[0], IMAGE).inputs
+    assert inputs["context"] == {"location": "."}
+    assert inputs["dockerfile"] == {"location": "mlflow_app/Dockerfile"}
+    assert Path(inputs["dockerfile"]["location"]).is_file()
+    assert build_name(ui=True) != build_name()
 
 
 def test_preview_does_not_build() -> None:
@@ -110,11 +120,13 @@ def test_changed_setting_changes_the_build(change: dict[str, Any]) -> None:
 
 
 def test_changed_proxy_file_changes_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "proxy_app"
+    folder.mkdir()
     for name, text in ((".dockerignore", ""), ("Dockerfile", "FROM scratch"), ("proxy.py", "one")):
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(module, "_CONTEXT", tmp_path)
+        (folder / name).write_text(text)
+    monkeypatch.setattr(module, "_ROOT", tmp_path)
     before = build_name()
-    (tmp_path / "proxy.py").write_text("two")
+    (folder / "proxy.py").write_text("two")
     assert build_name() != before
 
 

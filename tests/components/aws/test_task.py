@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from components import proxy_environment
+from components import mlflow_environment, proxy_environment
 from components.aws.settings import ServiceSettings
 from components.aws.task import container, environment
 from components.aws.timing import Timing
 from components.roles import RoleRules
+from mlflow_app.settings import MLFLOW_SHUTDOWN_SECONDS
 from preview.graph import SECRET
 
 from .helpers import IMAGE_URI, TIMING, container_definition, record_stack
@@ -17,7 +18,7 @@ from .helpers import IMAGE_URI, TIMING, container_definition, record_stack
 TASK_DEFINITION = "aws:ecs/taskDefinition:TaskDefinition"
 
 
-def make_definition(args: ServiceSettings | None = None) -> dict[str, Any]:
+def make_definition(args: ServiceSettings | None = None, *, ui: bool = False) -> dict[str, Any]:
     return container(
         args or ServiceSettings(),
         image=IMAGE_URI,
@@ -25,6 +26,7 @@ def make_definition(args: ServiceSettings | None = None) -> dict[str, Any]:
         log_group="/mlflow/dev/proxy",
         region="eu-west-1",
         timing=TIMING,
+        ui=ui,
     )
 
 
@@ -33,11 +35,14 @@ def make_environment(
     roles: RoleRules | None = None,
     load_balancer_environment: dict[str, Any] | None = None,
     assume_role_arn: str | None = None,
+    *,
+    ui: bool = False,
 ) -> dict[str, Any]:
     return environment(
         args or ServiceSettings(),
         region="eu-west-1",
         target_arn="arn:target",
+        ui=ui,
         assume_role_arn=assume_role_arn,
         tokens_secret_arn="arn:secret",
         timing=TIMING,
@@ -54,6 +59,26 @@ def test_container_is_unprivileged_with_a_read_only_root_filesystem() -> None:
     assert definition["linuxParameters"]["capabilities"] == {"add": [], "drop": ["ALL"]}
     assert definition["dockerSecurityOptions"] == ["no-new-privileges"]
     assert not {"mountPoints", "secrets", "extraHosts", "systemControls"} & definition.keys()
+
+
+def test_the_image_with_the_ui_has_a_writable_tmp_and_its_own_health_check() -> None:
+    with_ui, without_ui = make_definition(ui=True), make_definition()
+    assert {name for name in with_ui if with_ui[name] != without_ui[name]} == {"healthCheck", "linuxParameters"}
+    (tmp,) = with_ui["linuxParameters"].pop("tmpfs")
+    assert tmp == {"containerPath": "/tmp", "size": 64, "mountOptions": ["nosuid", "nodev", "noexec"]}
+    assert with_ui["linuxParameters"] == without_ui["linuxParameters"]
+    assert with_ui["healthCheck"]["command"] == ["CMD", *mlflow_environment.HEALTH_COMMAND]
+
+
+def test_the_image_with_the_ui_gets_the_target_and_stops_in_time() -> None:
+    variables = make_environment(ui=True)
+    assert variables[mlflow_environment.TARGET_ARN] == "arn:target"
+    # It refuses the proxy's variable.
+    assert proxy_environment.TARGET_ARN not in variables
+    grace, shutdown = (
+        int(variables[name]) for name in (proxy_environment.GRACE_SECONDS, mlflow_environment.SHUTDOWN_SECONDS)
+    )
+    assert grace + MLFLOW_SHUTDOWN_SECONDS + 1 <= shutdown < make_definition(ui=True)["stopTimeout"]
 
 
 def test_enable_execute_command_changes_root_filesystem_and_init_only() -> None:
