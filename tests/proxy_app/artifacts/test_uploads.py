@@ -1,5 +1,6 @@
 """Sizes of parts, and files that are larger than what a test can send."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -39,6 +40,7 @@ class _RecordingS3:
     def __init__(self) -> None:
         self.sizes: dict[int, int] = {}
         self.completed = 0
+        self.completions = 0
 
     async def body(self, content: bytes) -> BufferedBody:
         return BufferedBody(content, "UNSIGNED-PAYLOAD")
@@ -50,16 +52,18 @@ class _RecordingS3:
         if "partNumber" in query:
             self.sizes[int(query["partNumber"])] = len(request.body.content)
         if request.method == "POST":
+            self.completions += 1
             self.completed = bytes(request.body.content).count(b"<PartNumber>")
         return _Response(), b"<R/>"
 
 
 def body_of(length: int, *, announced: bool) -> RequestBody:
     """A body of zeros that needs no memory of its length."""
-    chunk = bytes(1024)
+    chunk = bytes(min(length, 64 * 1024))
 
     async def stream() -> AsyncIterator[bytes]:
         for start in range(0, length, len(chunk)):
+            await asyncio.sleep(0)
             yield chunk[: length - start]
 
     return cast("RequestBody", SimpleNamespace(length=length if announced else None, owner=None, stream=stream))
@@ -78,6 +82,28 @@ async def test_file_of_gibibytes_is_cut_into_growing_parts(
     assert sum(sizes) == length
     assert s3.completed == len(sizes) == max(s3.sizes)
     assert sizes[:-1] == [part_size(number) for number in range(1, len(sizes))]
+
+
+async def test_many_uploads_at_once_stay_within_the_memory_and_all_succeed() -> None:
+    s3 = _RecordingS3()
+    uploading = Uploads(cast("S3", s3), 5.0, buffer=3 * part_size(1))
+    least = uploading.budget.free
+
+    async def sample() -> None:
+        nonlocal least
+        while True:
+            least = min(least, uploading.budget.free)
+            await asyncio.sleep(0)
+
+    sampler = asyncio.create_task(sample())
+    length = 2 * part_size(1) + 5
+    await asyncio.gather(
+        *(uploading.put(str(number), body_of(length, announced=number % 2 == 0), "a/b") for number in range(8))
+    )
+    sampler.cancel()
+    assert least == 0
+    assert uploading.budget.free == 3 * part_size(1)
+    assert s3.completions == 8
 
 
 async def test_announced_length_above_the_largest_is_refused_before_a_byte_is_read() -> None:
