@@ -1,4 +1,4 @@
-"""The command line: ``python -m bench [throughput|memory|signing|transfers]``; without one, all but the last."""
+"""The command line: ``python -m bench [COMMAND]``; without a command, throughput, memory and signing."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import memory, signing, throughput, transfers
+from bench import fairness, memory, signing, throughput, transfers
 from bench.machine import BenchmarkError, describe
 from bench.processes import ROOT, ended_by_signals
 
@@ -46,7 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     artifacts = commands.add_parser("transfers", help="artifacts to and from S3 (versitygw), compared with boto3")
     artifacts.add_argument("--mib", type=int, default=1024, help="size of the file [1024]")
     artifacts.add_argument("--rounds", type=int, default=3, help="[3]")
-    for command in (rates, bodies, signer, artifacts):
+    fair = commands.add_parser("fairness", help="latency of a polite client beside a flood, with and without limits")
+    fair.add_argument("--rounds", type=int, default=3, help="[3]")
+    fair.add_argument("--seconds", type=int, default=8, help="duration of one measurement in whole seconds [8]")
+    for command in (rates, bodies, signer, artifacts, fair):
         command.add_argument("--json", type=Path, default=argparse.SUPPRESS, metavar="FILE", help=argparse.SUPPRESS)
     return parser
 
@@ -81,6 +84,8 @@ def _chosen(options: argparse.Namespace) -> list[tuple[str, Callable[[], dict[st
         return [("signing", partial(signing.run, options.rounds))]
     if options.command == "transfers":
         return [("transfers", partial(transfers.run, transfers.Plan(options.mib, options.rounds)))]
+    if options.command == "fairness":
+        return [("fairness", partial(fairness.run, options.rounds, options.seconds))]
     return [
         ("signing", signing.run),
         ("throughput", partial(throughput.run, throughput.Plan())),

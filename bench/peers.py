@@ -45,14 +45,14 @@ def installed(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in names if name != "aws-sigv4-proxy")
 
 
-def new_token(folder: Path, *, checkout: Path = ROOT) -> tuple[Path, str]:
+def new_token(folder: Path, *, checkout: Path = ROOT, name: str = "bench") -> tuple[Path, str]:
     """(the proxy's tokens file, an editor's token in it), made by the proxy of ``checkout``.
 
     BenchmarkError if the command fails.
     """
     file = folder / f"tokens-{checkout.name}.json"
     command = [sys.executable, "-m", "proxy_app", "token", "new"]
-    options = ["--name", "bench", "--role", "editor", "--days", "1", "--file", str(file)]
+    options = ["--name", name, "--role", "editor", "--days", "1", "--file", str(file)]
     made = subprocess.run(
         [*command, *options],
         # Not in this checkout, whose proxy Python would find first.

@@ -22,6 +22,11 @@ _BURST_SECONDS = 2
 # A page of MLflow's UI loads its files and sends its API calls at the same time.
 _LEAST_BURST = 60
 _LONGEST_RETRY = 60
+# Refusals of a principal per second, and at once. Beyond that a client ignores Retry-After; its refusals come later, so
+# that it sends less: at most after _LONGEST_DELAY seconds.
+_REFUSALS_PER_SECOND = 20
+_REFUSALS_AT_ONCE = 100
+_LONGEST_DELAY = 2.0
 
 
 class Admission:
@@ -39,12 +44,19 @@ class Admission:
         self._buckets = TokenBuckets(self._rate, max(self._rate * _BURST_SECONDS, _LEAST_BURST))
         # As many requests of a principal wait for its rate as for its places.
         self._longest_wait = min(self._queue_seconds, self._per_principal / self._rate)
-        self._paced = 0
+        self._refusals = TokenBuckets(_REFUSALS_PER_SECOND, _REFUSALS_AT_ONCE)
+        # Each one keeps a connection.
+        self._most_delayed = settings.max_connections // 2
+        self._paced = self._delayed = 0
 
     def add_metrics(self, metrics: Metrics) -> None:
         """Add gauges. None has a label per principal, whose number has no bound."""
         pool = self.pool
-        metrics.gauge("mlflow_proxy_requests_queued", "Requests that wait.", lambda: pool.waiting + self._paced)
+        metrics.gauge(
+            "mlflow_proxy_requests_queued",
+            "Requests that wait for a limit, or for their refusal.",
+            lambda: pool.waiting + self._paced + self._delayed,
+        )
         metrics.gauge("mlflow_proxy_principals_in_flight", "Principals with requests in flight.", lambda: pool.owners)
         metrics.gauge(
             "mlflow_proxy_principal_requests_in_flight_max",
@@ -57,21 +69,24 @@ class Admission:
 
         A cancelled call takes nothing.
         """
-        owner = principal.owner
+        owner, wait, refusal = principal.owner, 0.0, None
         try:
             wait = self._buckets.take(owner, self._longest_wait)
         except RateExceededError as error:
-            raise errors.too_many_requests(
+            refusal = errors.too_many_requests(
                 f"{principal.name} sends more than {self._rate} requests per second "
                 "(MLFLOW_PROXY_PRINCIPAL_REQUESTS_PER_SECOND).",
                 reason="principal-rate",
                 retry_after=math.ceil(error.retry_after),
-            ) from None
-        if not wait and self.pool.try_acquire(owner):
+            )
+        if refusal is None and not wait and self.pool.try_acquire(owner):
             return
         started = time.perf_counter()
         try:
-            await self._wait(principal, owner, wait)
+            refusal = refusal or await self._wait(principal, owner, wait)
+            if refusal is not None:
+                await self._delay_refusal(owner)
+                raise refusal
         finally:
             record.queue_seconds = time.perf_counter() - started
 
@@ -79,7 +94,8 @@ class Admission:
         """Give the place of a finished request back."""
         self.pool.release(principal.owner)
 
-    async def _wait(self, principal: Principal, owner: Hashable, wait: float) -> None:
+    async def _wait(self, principal: Principal, owner: Hashable, wait: float) -> errors.ApiError | None:
+        """Take a place after ``wait`` seconds, or return the refusal."""
         if wait:
             self._paced += 1
             try:
@@ -93,9 +109,24 @@ class Admission:
             async with asyncio.timeout(self._queue_seconds):
                 await self.pool.acquire(owner)
         except (QueueFullError, TimeoutError):
-            raise self._rejection(principal, owner) from None
+            return self._refusal(principal, owner)
+        return None
 
-    def _rejection(self, principal: Principal, owner: Hashable) -> errors.ApiError:
+    async def _delay_refusal(self, owner: Hashable) -> None:
+        if self._delayed >= self._most_delayed:
+            return
+        try:
+            wait = self._refusals.take(owner, _LONGEST_DELAY)
+        except RateExceededError:
+            wait = _LONGEST_DELAY
+        if wait:
+            self._delayed += 1
+            try:
+                await asyncio.sleep(wait)
+            finally:
+                self._delayed -= 1
+
+    def _refusal(self, principal: Principal, owner: Hashable) -> errors.ApiError:
         if self.pool.holds_its_share(owner):
             # The longer requests have had to wait, the later they come back: MLflow's clients try eight times.
             return errors.too_many_requests(

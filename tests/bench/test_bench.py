@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import memory, throughput
+from bench import fairness, memory, throughput
 from bench.bulk import MIB
 from bench.machine import find, tree
 from bench.processes import ROOT
@@ -54,6 +54,14 @@ def test_throughput_measures_all_servers_and_stops_them(capsys: pytest.CaptureFi
         assert row["refused"] == row["broken"] == 0
     assert "requests/s, proxy / flask" in capsys.readouterr().out
     assert set(tree(os.getpid())) <= before
+
+
+def test_polite_client_beside_a_flood_is_never_refused() -> None:
+    figures = {row["case"]: row for row in fairness.run(rounds=1, seconds=2)["fairness"]}
+    assert set(figures) == {"alone", "flood, limits", "flood, no limits"}
+    for row in figures.values():
+        assert row["requests"] > 1
+        assert row["refused"] == 0
 
 
 def test_baseline_is_the_proxy_of_another_checkout(tmp_path: Path) -> None:

@@ -268,3 +268,34 @@ async def test_stock_client_finishes_its_work_under_low_limits(
     assert statuses[200] == len(fake_upstream.requests) == requests
     assert statuses[429] < requests
     await wait_until(lambda: idle(proxy))
+
+
+async def test_client_that_ignores_retry_after_is_refused_later_and_other_principals_are_not(
+    start_upstream: StartUpstream, start_proxy: StartProxy
+) -> None:
+    fake_upstream = await start_upstream(fake_upstreams.respond_with(OK))
+    proxy = await start_proxy(fake_upstream.origin, principal_requests_per_second=1, queue_seconds=0.0)
+    get = request("GET", READ, token=proxy.tokens.viewer)
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(proxy.connect()) for _ in range(40)]
+
+        async def ignore_retry_after(client: RawClient) -> None:
+            while True:
+                await client.round_trip(get)
+
+        flood = [asyncio.create_task(ignore_retry_after(client)) for client in clients]
+        await wait_until(lambda: proxy.metric("mlflow_proxy_requests_queued") == 40)
+        count = len(proxy.lines)
+        await asyncio.sleep(1)
+        assert len(proxy.lines) - count <= 60
+        async with proxy.connect() as polite:
+            durations: list[float] = []
+            for _ in range(20):
+                started = time.monotonic()
+                assert (await polite.round_trip(request("GET", READ, token=proxy.tokens.editor))).status == 200
+                durations.append(time.monotonic() - started)
+        assert sorted(durations)[10] < 0.2
+        for task in flood:
+            task.cancel()
+        await asyncio.gather(*flood, return_exceptions=True)
+    await wait_until(lambda: idle(proxy))
