@@ -136,7 +136,8 @@ class Proxy:
             context.principal = await self._authenticate(context)
         finally:
             self.unauthenticated -= 1
-        await self._admission.admit(context, context.principal)
+        if not self._admission.try_admit(context.principal):
+            await self._admission.admit(context, context.principal)
         try:
             return await self._authorize_and_handle(context, endpoint, routing_error)
         finally:

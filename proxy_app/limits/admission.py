@@ -64,6 +64,15 @@ class Admission:
             lambda: pool.largest_share,
         )
 
+    def try_admit(self, principal: Principal) -> bool:
+        """Take a place if no limit delays or refuses the request; else ``admit`` is called. Nearly every one passes."""
+        owner = principal.owner
+        if self._buckets.try_take(owner):
+            if self.pool.try_acquire(owner):
+                return True
+            self._buckets.put_back(owner)
+        return False
+
     async def admit(self, record: RequestRecord, principal: Principal) -> None:
         """Take a place for a request, and record how long it waited. ApiError 429.
 
@@ -79,8 +88,6 @@ class Admission:
                 reason="principal-rate",
                 retry_after=math.ceil(error.retry_after),
             )
-        if refusal is None and not wait and self.pool.try_acquire(owner):
-            return
         started = time.perf_counter()
         try:
             refusal = refusal or await self._wait(principal, owner, wait)

@@ -34,21 +34,31 @@ class TokenBuckets:
         self._promised: dict[Hashable, float] = {}
         self._prune_above = _PRUNE
 
+    def try_take(self, owner: Hashable) -> bool:
+        """Take a token if there is one now; returns whether there was."""
+        now = self._clock()
+        full_at = max(self._full_at.get(owner, 0.0), now)
+        if full_at - now > self._burst_seconds:
+            return False
+        self._full_at[owner] = full_at + self._interval
+        if len(self._full_at) > self._prune_above:
+            self._prune(now)
+        return True
+
     def take(self, owner: Hashable, longest_wait: float) -> float:
         """Take a token; returns the seconds until it is there. RateExceededError if they exceed ``longest_wait``.
 
         Requests that are refused are told to come back one after the other, at the rate.
         """
-        now = self._clock()
-        full_at = max(self._full_at.get(owner, 0.0), now)
+        if self.try_take(owner):
+            return 0.0
+        now, full_at = self._clock(), self._full_at[owner]
         wait = full_at - now - self._burst_seconds
         if wait > longest_wait:
             promised = max(self._promised.get(owner, 0.0) + self._interval, full_at - self._burst_seconds)
             self._promised[owner] = promised = min(promised, now + _LONGEST_RETRY)
             raise RateExceededError(promised - now)
         self._full_at[owner] = full_at + self._interval
-        if len(self._full_at) > self._prune_above:
-            self._prune(now)
         return max(wait, 0.0)
 
     def put_back(self, owner: Hashable) -> None:

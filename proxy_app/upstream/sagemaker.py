@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
+from collections.abc import AsyncGenerator, Callable, Hashable
 
 from .. import errors
 from ..credentials import CredentialKeeper
@@ -84,21 +84,39 @@ class SageMakerUpstream:
         sending: Callable[[int], None] = lambda attempt: None,
         owner: Hashable = None,
     ) -> UpstreamResponse:
-        async def send_once(credentials: Credentials) -> UpstreamResponse:
-            return await self._send(
-                method,
-                path,
-                query,
-                headers,
-                body,
-                credentials,
-                idempotent=idempotent,
-                long_running=long_running,
-                sending=sending,
-            )
+        concurrency = self.concurrency
 
         async def send(credentials: Credentials) -> UpstreamResponse:
-            return await self._within_concurrency(owner, lambda: send_once(credentials))
+            """Send as SageMaker's throttling allows, and again after it: throttled requests are not carried out."""
+            attempts, deadline = 0, time.monotonic() + concurrency.queue_seconds
+            while True:
+                if not concurrency.pool.try_acquire(owner):
+                    await concurrency.acquire(owner, deadline - time.monotonic())
+                sent_at = time.monotonic()
+                try:
+                    response = await self._send(
+                        method,
+                        path,
+                        query,
+                        headers,
+                        body,
+                        credentials,
+                        idempotent=idempotent,
+                        long_running=long_running,
+                        sending=sending,
+                    )
+                    throttled = response.status >= 400 and is_throttled(response)
+                except BaseException:
+                    concurrency.pool.release(owner)
+                    raise
+                response.attempts = attempts = attempts + response.attempts
+                if not throttled:
+                    concurrency.succeeded(owner)
+                    return response
+                pause = concurrency.throttled(owner, sent_at, seconds_to_wait(response))
+                if time.monotonic() + pause >= deadline:
+                    return response
+                response.close()
 
         credentials = self._credentials.current()
         response = await send(credentials)
@@ -112,30 +130,6 @@ class SageMakerUpstream:
             api_error.attempts = response.attempts
             raise api_error
         return response if response.status != 429 else with_retry_after(response)
-
-    async def _within_concurrency(
-        self, owner: Hashable, send: Callable[[], Awaitable[UpstreamResponse]]
-    ) -> UpstreamResponse:
-        """Send as SageMaker's throttling allows, and again after it, which carries nothing out. ApiError 429."""
-        concurrency, attempts = self.concurrency, 0
-        deadline = time.monotonic() + concurrency.queue_seconds
-        while True:
-            await concurrency.acquire(owner, deadline - time.monotonic())
-            sent_at = time.monotonic()
-            try:
-                response = await send()
-                throttled = is_throttled(response)
-            except BaseException:
-                concurrency.pool.release(owner)
-                raise
-            response.attempts = attempts = attempts + response.attempts
-            if not throttled:
-                concurrency.succeeded(owner)
-                return response
-            pause = concurrency.throttled(owner, sent_at, seconds_to_wait(response))
-            if time.monotonic() + pause >= deadline:
-                return response
-            response.close()
 
     async def _send(
         self,
