@@ -10,7 +10,7 @@ from .. import errors, responses
 from ..context import RequestContext
 from ..errors import ApiError
 from ..http_client import ClientError, ReadError, Response
-from .objects import is_folder
+from .objects import is_folder, reading_error
 from .paths import content_disposition, content_type
 from .s3 import S3, S3Request
 
@@ -63,13 +63,14 @@ async def _open(context: RequestContext, s3: S3, key: str) -> Response:
                 return response
             response.close()
         return await s3.send(request, accept={304})
-    except ApiError as error:
+    except ApiError as failed:
+        error = await reading_error(s3, key, failed)
         if error.status == 404 and error.error_code == "RESOURCE_DOES_NOT_EXIST" and await is_folder(s3, key):
             name = PurePosixPath(key).name
             raise errors.bad_request(
                 f"Artifact path refers to a directory, not a file: '{name}'", reason="artifact-is-folder"
             ) from None
-        raise
+        raise error from None
 
 
 async def _continued(s3: S3, key: str, response: Response) -> AsyncIterator[bytes]:

@@ -8,6 +8,7 @@ from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
 from .. import errors
+from ..errors import ApiError
 from .s3 import S3, S3Request
 from .s3_error import S3Error, parse_xml, text
 
@@ -59,6 +60,25 @@ async def is_folder(s3: S3, key: str) -> bool:
     async for page in _pages(s3, f"{key}/", size=1):
         return page.find("Contents") is not None
     return False
+
+
+async def reading_error(s3: S3, key: str, error: ApiError) -> ApiError:
+    """The error for a read of ``key`` that failed: 404 in place of 403 if there is no such object.
+
+    S3 answers 404 to roles that may list the bucket, and 403 to others. The permission to list below a prefix has a
+    condition on s3:prefix, which a read does not have.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+    """
+    if error.status != 403:
+        return error
+    try:
+        async for page in _pages(s3, key, size=1):
+            if (found := page.find("Contents")) is not None and text(found, "Key") == key:
+                return error
+            break
+    except ApiError:
+        return error
+    return S3Error(404, "NoSuchKey", "The specified key does not exist.").api_error(s3.bucket, "s3:GetObject")
 
 
 async def delete(s3: S3, key: str) -> None:

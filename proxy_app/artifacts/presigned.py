@@ -10,6 +10,7 @@ from .. import errors
 from ..context import RequestContext
 from ..errors import ApiError
 from ..presigned_expiry import MAX_SECONDS
+from .objects import reading_error
 from .paths import artifact_path, content_disposition, content_type
 from .s3 import S3, S3Request
 from .uploads import PARTS, Uploads
@@ -41,7 +42,10 @@ class Presigned:
         return {"presigned_url": found["url"], "headers": {}, "file_size": found["file_size"]}
 
     async def _download(self, key: str, seconds: int) -> dict[str, Any]:
-        head = await self._s3.send(S3Request(method="HEAD", action="s3:GetObject", key=key))
+        try:
+            head = await self._s3.send(S3Request(method="HEAD", action="s3:GetObject", key=key))
+        except ApiError as error:
+            raise await reading_error(self._s3, key, error) from None
         head.close()
         # Browsers save the file and do not show it, whatever its stored type is.
         query = [

@@ -317,6 +317,26 @@ async def test_error_of_s3_is_translated(
     assert words in answer.json["message"]
 
 
+async def test_missing_object_is_a_404_for_a_role_that_may_list_below_a_prefix_only(
+    artifacts: ArtifactProxy, faulty: FaultyS3
+) -> None:
+    artifacts.store.write("1/folder/model.bin", b"content")
+
+    def refuse(request: web.Request, _: bytes) -> Fault | None:
+        return None if "list-type" in request.query else respond(403, "AccessDenied")
+
+    faulty.fault = refuse
+    for path, status, words in (
+        ("1/missing.bin", 404, "does not exist"),
+        ("1/folder/model", 404, "does not exist"),
+        ("1/folder", 400, "directory"),
+        ("1/folder/model.bin", 403, "s3:GetObject"),
+    ):
+        answer = await artifacts.get(path)
+        assert answer.status == status, path
+        assert words in answer.json["message"], path
+
+
 async def test_unreachable_s3_is_a_502(start_artifact_proxy: StartArtifactProxy) -> None:
     artifacts = await start_artifact_proxy(s3="http://127.0.0.1:9")
     answer = await artifacts.get("1/model.bin")
