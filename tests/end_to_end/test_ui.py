@@ -130,10 +130,10 @@ class Tab:
 
 
 @contextlib.asynccontextmanager
-async def signed_in(browser: Browser, ui: Ui, role: str) -> AsyncGenerator[Tab]:
+async def signed_in(browser: Browser, ui: Ui, role: str, **options: Any) -> AsyncGenerator[Tab]:
     """A tab of a user with this role, who gives any user name and the token as the password."""
     credentials = {"username": "any", "password": ui.tokens.all[role]}
-    context: BrowserContext = await browser.new_context(http_credentials=credentials)  # pyright: ignore
+    context: BrowserContext = await browser.new_context(http_credentials=credentials, **options)  # pyright: ignore
     async with context:
         tab = Tab(await context.new_page())
         tab.watch(ui.url)
@@ -169,7 +169,7 @@ async def test_link_that_the_client_prints_opens_the_run(browser: Browser, ui: U
         assert ui.link.startswith(ui.url)
         await tab.page.goto(ui.link)
         await expect(tab.page.get_by_role("heading", name="depth-5")).to_be_visible()
-        await expect(tab.page.get_by_text("val/loss a b")).to_be_visible()
+        await expect(tab.page.get_by_text("accuracy per depth")).to_be_visible()
         assert tab.problems == []
 
 
@@ -249,3 +249,27 @@ async def test_page_cannot_be_framed_by_another_site(browser: Browser, ui: Ui) -
                 "url => { const f = document.createElement('iframe'); f.src = url; document.body.append(f); }", ui.url
             )
         assert (await framed.value).status == 403
+
+
+async def test_pages_of_the_screenshots_show_charts_and_a_refusal(browser: Browser, ui: Ui, tmp_path: Path) -> None:
+    """With SCREENSHOTS=write in the environment, it writes the screenshots of docs/ui.md and README.md."""
+    folder = ROOT / "docs" if os.environ.get("SCREENSHOTS") == "write" else tmp_path
+    run = f"{ui.url}/#/experiments/{ui.experiment}/runs/{ui.runs[-1]}"
+    async with signed_in(browser, ui, "viewer", viewport={"width": 1100, "height": 620}) as tab:
+        page = tab.page
+        await page.goto(f"{ui.url}/#/experiments/{ui.experiment}/runs?compareRunsMode=CHART")
+        await expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+        await page.wait_for_timeout(2000)  # until the charts have their size
+        await page.screenshot(path=folder / "ui-charts.png")
+        await page.goto(f"{run}/artifacts")
+        await page.get_by_text("report.html").click()
+        await expect(page.frame_locator("iframe").get_by_role("heading", name="A report")).to_be_visible()
+        await page.locator("[data-component-id*='overflow_menu'], [data-testid='overflow-menu-trigger']").click()
+        await page.get_by_role("menuitem", name="Delete").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        await expect(page.get_by_text("this request requires admin")).to_be_visible()
+        await page.wait_for_timeout(1000)  # until the message has moved in
+        await page.screenshot(path=folder / "ui-refused.png")
+    sizes = [file.stat().st_size for file in folder.glob("ui-*.png")]
+    assert len(sizes) == 2
+    assert max(sizes) < 150_000

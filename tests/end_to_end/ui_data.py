@@ -31,7 +31,7 @@ def main() -> None:
             mlflow.log_param("depth", depth)
             for step in range(20):
                 mlflow.log_metric("loss", depth / (step + depth), step=step)
-            mlflow.log_metric("val/loss a b", 0.25)
+            mlflow.log_metric("accuracy per depth", 0.8 + depth / 50)
             mlflow.log_text("some notes, it's 100% & <b>more</b>\n", "notes/summary + notes.txt")
             mlflow.log_text("<h1>A report</h1><script>document.title = 'script'</script>", "report.html")
             run_ids.append(run.info.run_id)
