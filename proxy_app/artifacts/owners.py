@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
@@ -49,22 +50,25 @@ class Owners:
             return join(await self.run(context, owner), artifact_path(path))
         return self._path(location, f"version {version} of {name}")
 
-    async def trace(self, context: RequestContext, trace_id: str) -> tuple[str, dict[str, str]]:
-        """(path of a trace's artifacts, tags of the trace). Raises ApiError."""
+    async def trace_tags(self, context: RequestContext, trace_id: str) -> Mapping[str, str]:
+        """The tags of a trace. Raises ApiError."""
         segment = _segment(trace_id)
         try:
             found = await self.get(context, f"/api/3.0/mlflow/traces/{segment}")
-            tags: Any = _value(found, "trace", "trace_info", "tags")
+            return _value(found, "trace", "trace_info", "tags") or {}
         except ApiError as error:
             if error.error_code != "ENDPOINT_NOT_FOUND":
                 raise
             found = await self.get(context, f"/api/2.0/mlflow/traces/{segment}/info")
-            tags = {tag["key"]: tag["value"] for tag in _value(found, "trace_info", "tags") or ()}
-        if not tags or _TRACE_LOCATION not in tags:
+            return {tag["key"]: tag["value"] for tag in _value(found, "trace_info", "tags") or ()}
+
+    def trace(self, trace_id: str, tags: Mapping[str, str]) -> str:
+        """The path of the artifacts of a trace with these tags. Raises ApiError."""
+        if _TRACE_LOCATION not in tags:
             raise errors.ApiError(
                 404, "RESOURCE_DOES_NOT_EXIST", f"Trace {trace_id} has no artifacts.", reason="no-artifacts"
             )
-        return self._path(tags[_TRACE_LOCATION], f"trace {trace_id}"), tags
+        return self._path(tags[_TRACE_LOCATION], f"trace {trace_id}")
 
     async def get(self, context: RequestContext, path: str, **query: str) -> dict[str, Any]:
         """The JSON object of a GET request to MLflow. ApiError with MLflow's error."""

@@ -205,12 +205,12 @@ class ArtifactService:
             raise errors.bad_request(
                 'Request must include the "request_id" query parameter.', reason="missing-parameter"
             )
-        folder, tags = await self._owners.trace(context, trace_id)
-        if path := query.get("path"):
-            return await self._download(context, folder, join("attachments", artifact_path(path)))
-        if tags.get("mlflow.trace.spansLocation") == _IN_TRACKING_STORE:
+        path = artifact_path(query.get("path", ""))
+        tags = await self._owners.trace_tags(context, trace_id)
+        if not path and tags.get("mlflow.trace.spansLocation") == _IN_TRACKING_STORE:
             return await forward(context)
-        return await self._download(context, folder, _TRACE_FILE)
+        folder = self._owners.trace(trace_id, tags)
+        return await self._download(context, folder, join("attachments", path) if path else _TRACE_FILE)
 
     async def _upload_to_run(self, context: RequestContext) -> web.Response:
         query = context.request.query

@@ -217,6 +217,35 @@ async def test_location_outside_of_the_root_is_refused(
     assert artifacts.store.paths() == []
 
 
+async def test_trace_without_artifacts_is_not_found(
+    start_artifact_proxy: StartArtifactProxy, start_upstream: StartUpstream
+) -> None:
+    mlflow = Mlflow("")
+    mlflow.tags = {"user": "data"}
+    artifacts = await start_artifact_proxy((await start_upstream(respond_by(mlflow.respond))).origin)
+    answer = await artifacts.send("GET", READS["trace"])
+    assert (answer.status, answer.json["message"]) == (404, "Trace tr-1 has no artifacts.")
+
+
+async def test_trace_of_an_older_mlflow_is_read(
+    start_artifact_proxy: StartArtifactProxy, start_upstream: StartUpstream
+) -> None:
+    locations: list[str] = []
+
+    def respond(request: ReceivedRequest) -> bytes:
+        tags = [{"key": "mlflow.artifactLocation", "value": location} for location in locations]
+        old = request.line.split()[1] == "/api/2.0/mlflow/traces/tr-1/info"
+        body = json.dumps({"trace_info": {"tags": tags}}).encode() if old else b""
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" if old else b"HTTP/1.1 404 Not Found\r\n"
+        return head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+
+    artifacts = await start_artifact_proxy((await start_upstream(respond_by(respond))).origin)
+    locations.append(f"{artifacts.store.root.uri}/1/tr-1")
+    artifacts.store.write("1/tr-1/traces.json", b"{}")
+    answer = await artifacts.send("GET", READS["trace"])
+    assert (answer.status, answer.body) == (200, b"{}")
+
+
 async def test_error_of_mlflow_is_passed_on(
     start_artifact_proxy: StartArtifactProxy, start_upstream: StartUpstream
 ) -> None:
@@ -236,6 +265,7 @@ async def test_spans_that_mlflow_stores_itself_come_from_mlflow(
     mlflow = Mlflow("")
     upstream = await start_upstream(respond_by(mlflow.respond))
     artifacts = await start_artifact_proxy(upstream.origin)
-    mlflow.__init__(f"{artifacts.store.root.uri}/1", **{"mlflow.trace.spansLocation": "TRACKING_STORE"})
+    # Also where such a trace has no artifacts.
+    mlflow.tags = {"mlflow.trace.spansLocation": "TRACKING_STORE"}
     await artifacts.send("GET", READS["trace"])
     assert upstream.requests[-1].line.split()[1] == "/api/3.0/mlflow/get-trace-artifact?request_id=tr-1"

@@ -121,14 +121,18 @@ async def test_temporary_failure_is_repeated(
     assert artifacts.store.read("1/model.bin") == CONTENT
 
 
+def upload_head(artifacts: ArtifactProxy, framing: str) -> bytes:
+    token = artifacts.proxy.tokens.editor
+    head = f"PUT {ARTIFACTS}/1/model.bin HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n{framing}\r\n\r\n"
+    return head.encode()
+
+
 @pytest.mark.parametrize("sent", [0, 1, PART - 1, PART + 1, 3 * PART + 1])
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_client_that_disconnects_leaves_nothing(artifacts: ArtifactProxy, sent: int, chunked: bool) -> None:
-    token = artifacts.proxy.tokens.editor
     framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(CONTENT)}"
-    head = f"PUT {ARTIFACTS}/1/model.bin HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n{framing}\r\n\r\n"
     async with artifacts.proxy.connect() as client:
-        await client.send(head.encode())
+        await client.send(upload_head(artifacts, framing))
         if sent:
             await client.send(b"%x\r\n%b\r\n" % (sent, CONTENT[:sent]) if chunked else CONTENT[:sent])
         await wait_until(lambda: artifacts.proxy.in_flight == 1)
@@ -141,13 +145,14 @@ async def test_client_that_disconnects_while_the_upload_is_created_leaves_nothin
     artifacts: ArtifactProxy, faulty: FaultyS3
 ) -> None:
     async def create_slowly(request: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.5)
         return await faulty.forward(request)
 
     fail(faulty, create_slowly, "POST", "uploads=")
-    sending = asyncio.create_task(artifacts.put("1/model.bin", io.BytesIO(CONTENT)))
-    await wait_until(lambda: bool(faulty.sent("POST", "uploads=")))
-    sending.cancel()
+    async with artifacts.proxy.connect() as client:
+        await client.send(upload_head(artifacts, f"Content-Length: {len(CONTENT)}") + CONTENT[: PART + 1])
+        await wait_until(lambda: bool(faulty.sent("POST", "uploads=")))
+    await wait_until(lambda: artifacts.proxy.in_flight == 0, within=0.4)
     await wait_until(lambda: bool(faulty.sent("DELETE")))
     await nothing_is_left(artifacts)
 
@@ -220,7 +225,16 @@ async def test_rejected_credentials_are_renewed_once(
 
 
 async def test_sigterm_aborts_uploads(store: ObjectStore, faulty: FaultyS3, tokens: Tokens, tmp_path: Path) -> None:
-    fail(faulty, stall, "PUT", "partNumber=2&")
+    async def abort_slowly(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(1)
+        return await faulty.forward(request)
+
+    def choose(request: web.Request, _: bytes) -> Fault | None:
+        if request.method == "DELETE":
+            return abort_slowly
+        return stall if "partNumber=2&" in request.raw_path else None
+
+    faulty.fault = choose
     loaded = credentials().credentials
     settings = {
         "MLFLOW_PROXY_TARGET_ARN": ARN,
@@ -242,6 +256,8 @@ async def test_sigterm_aborts_uploads(store: ObjectStore, faulty: FaultyS3, toke
         assert await proxy.ended() == 0
         with pytest.raises(aiohttp.ClientError):
             await sending
+    # Answered while the proxy still ran.
+    assert [exchange.status for exchange in faulty.sent("DELETE")] == [204]
     assert (store.unfinished_uploads(), store.paths()) == ([], [])
 
 
