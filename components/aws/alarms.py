@@ -238,9 +238,9 @@ def _proxy_alarms(namespace: pulumi.Input[str], latency_threshold_seconds: int) 
             periods=3,
         ),
         "throttled": _Alarm(
-            description="clients get 429. Look at `error` in the log: too-many-requests is the proxy's own limit "
-            "(add tasks), "
-            "otherwise SageMaker throttles; the dashboard shows which clients send the most requests.",
+            description="clients get 429. Look at `error` in the log: aws-throttled is SageMaker, principal-* are "
+            "limits of one principal, too-many-requests is the limit of a task (add tasks); the dashboard shows which "
+            "clients send the most requests.",
             namespace=namespace,
             metric="Throttled",
             above=20,

@@ -34,6 +34,9 @@ _SIZES = {"nano": (512, 2), "micro": (1024, 2), "small": (2048, 2), "medium": (4
 _ECR = re.compile(r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com/")
 # Memory of MLflow's UI server and the supervisor of the two processes.
 _UI_MIB = 512
+# Of the proxy without bodies: the process (60), parts of uploads (64), responses whose locations are mapped (32).
+_PROXY_MIB = 160
+_RESPONSE_BUDGET_MIB = 256
 Size = Literal["Small", "Medium", "Large"]
 Architecture = Literal["arm64", "amd64"]
 # Set by the component: resource names, IAM conditions and cost reports rely on them.
@@ -189,6 +192,11 @@ class ServiceSettings(ValidatedArgs):
     then writable."""
     container_insights: bool = False
     """Enable CloudWatch Container Insights for the cluster, which is billed per metric."""
+
+    def response_budget_mib(self, *, ui: bool) -> int:
+        """Memory for responses on their way to clients: what a task has left, up to the proxy's default."""
+        others = self.body_budget_mib + _PROXY_MIB + (_UI_MIB if ui else 0)
+        return min(_RESPONSE_BUDGET_MIB, self.task_memory_mib - others)
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         """Yield (field, message) for task counts and sizes that do not fit each other or the instance type."""

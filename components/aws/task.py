@@ -47,6 +47,7 @@ def environment(
         proxy_environment.TOKENS_SECRET: tokens_secret_arn,
         proxy_environment.BODY_LIMIT_MIB: str(args.body_limit_mib),
         proxy_environment.BODY_BUDGET_MIB: str(args.body_budget_mib),
+        proxy_environment.RESPONSE_BUDGET_MIB: str(args.response_budget_mib(ui=ui)),
         proxy_environment.BODY_TIMEOUT_SECONDS: str(timing.body_timeout),
         proxy_environment.UPSTREAM_TIMEOUT_SECONDS: str(timing.upstream_timeout),
         proxy_environment.LONG_UPSTREAM_TIMEOUT_SECONDS: str(timing.long_upstream_timeout),

@@ -143,6 +143,18 @@ def test_body_limit_and_budget_are_those_of_the_settings() -> None:
     assert (variables[proxy_environment.BODY_LIMIT_MIB], variables[proxy_environment.BODY_BUDGET_MIB]) == ("64", "512")
 
 
+@pytest.mark.parametrize("ui", [False, True])
+@pytest.mark.parametrize("body_budget_mib", [32, 256, 512])
+@pytest.mark.parametrize("spare_mib", [0, 50, 1000])
+def test_memory_of_bodies_and_responses_fits_in_the_task(ui: bool, body_budget_mib: int, spare_mib: int) -> None:
+    least = max(512, body_budget_mib + 256 + (512 if ui else 0))
+    settings = ServiceSettings(body_budget_mib=body_budget_mib, task_memory_mib=least + spare_mib)
+    responses = settings.response_budget_mib(ui=ui)
+    assert 96 <= responses <= 256
+    # With the process itself, the memory of uploads, and of MLflow's UI.
+    assert body_budget_mib + responses + 160 + (512 if ui else 0) <= settings.task_memory_mib
+
+
 def test_environment_of_the_load_balancer_is_included() -> None:
     load_balancer = {proxy_environment.PUBLIC_URL: "https://mlflow.example.com"}
     assert load_balancer.items() <= make_environment(load_balancer_environment=load_balancer).items()
