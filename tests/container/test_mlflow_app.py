@@ -1,5 +1,6 @@
 """MLflow's image: its content, and confined containers on a real database."""
 
+import asyncio
 import dataclasses
 import hashlib
 import itertools
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from local.fake_sagemaker import FakeSageMaker
 from mlflow_app import memory
 from tests.container.engine import Engine
 from tests.container.files import Entry, files_of
@@ -137,6 +139,40 @@ def container_config(backends: Backends, settings: dict[str, str], *flags: str) 
     """The settings and mounts of a container for the backends."""
     paths = {"MLFLOW_PROXY_TOKENS_FILE": "/tokens/tokens.json"}
     return ContainerConfig({**settings, **paths}, (*flags, "--volume", f"{backends.tokens.file.parent}:/tokens:ro"))
+
+
+async def test_image_serves_the_ui_in_front_of_sagemaker(
+    engine: Engine, mlflow_image: str, fake_sagemaker: FakeSageMaker, tokens: Tokens, tmp_path: Path
+) -> None:
+    """Read-only and with little memory; GraphQL shows that AWS's plugin works with the image's packages."""
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o755)
+    for file in (tokens.file, fake_sagemaker.ca_file):
+        (shared / file.name).write_bytes(file.read_bytes())
+    settings = {
+        **fake_sagemaker.environ,
+        "AWS_CA_BUNDLE": f"/shared/{fake_sagemaker.ca_file.name}",
+        "MLFLOW_APP_TARGET_ARN": fake_sagemaker.target.arn,
+        "MLFLOW_PROXY_TARGET_ENDPOINT": fake_sagemaker.endpoint,
+        "MLFLOW_PROXY_TOKENS_FILE": f"/shared/{tokens.file.name}",
+    }
+    flags = (*TMP, "--read-only", "--memory", "400m", "--volume", f"{shared}:/shared:ro")
+    query = {
+        "operationName": "Q",
+        "query": 'query Q { mlflowGetExperiment(input: {experimentId: "0"}) { experiment { name } } }',
+    }
+    with started_together(engine, mlflow_image, [ContainerConfig(settings, flags)]) as [app]:
+        # In threads: the fake runs on this event loop.
+        await asyncio.to_thread(app.wait, lambda: app.messages_with("Serving MLflow's UI"))
+        await asyncio.to_thread(app.wait, lambda: app.status("/readyz") == 200)
+        for path in ("/", "/api/2.0/mlflow/experiments/get?experiment_id=0"):
+            assert await asyncio.to_thread(app.status, path, auth=("any", tokens.viewer)) == 200
+        answer = await asyncio.to_thread(
+            requests.post, f"{app.url}/graphql", json=query, auth=("any", tokens.viewer), timeout=30
+        )
+        assert answer.json()["data"] == {"mlflowGetExperiment": {"experiment": {"name": "Default"}}}
+        app.terminate()
+        assert await asyncio.to_thread(app.exit_code) == 0
 
 
 @pytest.fixture(scope="module")
