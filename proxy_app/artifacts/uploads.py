@@ -50,6 +50,7 @@ class Uploads:
         self._s3 = s3
         self._timeout = timeout
         self.budget = FairPool(buffer, max(buffer // 2, part_size(PARTS)))
+        self._buffers = _Buffers(self.budget)
         # Tokens of uploads that run, and tasks that abort others.
         self._open: set[object] = set()
         self._settled = asyncio.Event()
@@ -70,7 +71,7 @@ class Uploads:
         length = body.length
         if length is not None and length > LARGEST:
             raise _too_large()
-        parts = _Parts(body, length, self.budget, self._timeout, self._s3)
+        parts = _Parts(body, length, self._buffers, self._timeout, self._s3)
         upload = object()
         self._begin(upload)
         try:
@@ -186,6 +187,7 @@ class Uploads:
         self._open.discard(work)
         if not self._open:
             self._settled.set()
+            self._buffers.clear()
 
     async def _abort_created(self, key: str, creating: asyncio.Task[str]) -> None:
         try:
@@ -198,22 +200,53 @@ class Uploads:
             log.warning("The upload of %s could not be aborted: %s", key, error.message, extra={"event": "error"})
 
 
+class _Buffers:
+    """The memory of parts, within ``budget``. Buffers of one part are used again until no upload is left.
+
+    Fresh pages cost as much processor time as the rest of an upload. Unused buffers never take more than what is free
+    of the budget.
+    """
+
+    def __init__(self, budget: FairPool) -> None:
+        self.budget = budget
+        self._unused: list[mmap.mmap] = []
+
+    def take(self, size: int) -> bytearray | mmap.mmap:
+        """A buffer of ``size`` bytes, for a share of the budget that was acquired."""
+        if size == PART and self._unused:
+            return self._unused.pop()
+        while self._unused and len(self._unused) * PART > self.budget.free:
+            self._unused.pop()
+        # A large one in pages of its own, which are returned to the system at once; malloc would keep and split them.
+        return mmap.mmap(-1, size) if size > _SMALL else bytearray(size)
+
+    def give_back(self, content: object, owner: Hashable, share: int) -> None:
+        """Return a buffer and the owner's share of the budget."""
+        self.budget.release(owner, share)
+        if isinstance(content, mmap.mmap) and len(content) == PART <= self.budget.free - len(self._unused) * PART:
+            self._unused.append(content)
+
+    def clear(self) -> None:
+        """Return unused buffers to the system."""
+        self._unused.clear()
+
+
 class _Part:
     """A part of a body, and its share of the owner's budget in bytes."""
 
-    __slots__ = ("_budget", "_owner", "_share", "body")
+    __slots__ = ("_buffers", "_owner", "_share", "body")
 
-    def __init__(self, body: BufferedBody, budget: FairPool, owner: Hashable, share: int) -> None:
+    def __init__(self, body: BufferedBody, buffers: _Buffers, owner: Hashable, share: int) -> None:
         self.body = body
-        self._budget = budget
+        self._buffers = buffers
         self._owner = owner
         self._share = share
 
     def release(self) -> None:
         """Give the memory back; further calls have no effect."""
-        self.body = EMPTY_BODY
+        content, self.body = self.body.content, EMPTY_BODY
         if self._share:
-            self._budget.release(self._owner, self._share)
+            self._buffers.give_back(content, self._owner, self._share)
         self._share = 0
 
 
@@ -223,11 +256,11 @@ class _Parts:
     ``ended``: no part follows the last one.
     """
 
-    def __init__(self, body: RequestBody, length: int | None, budget: FairPool, timeout: float, s3: S3) -> None:
+    def __init__(self, body: RequestBody, length: int | None, buffers: _Buffers, timeout: float, s3: S3) -> None:
         self._chunks = body.stream()
         self._owner = body.owner
         self._unread = length
-        self._budget = budget
+        self._buffers = buffers
         self._timeout = timeout
         self._s3 = s3
         self._rest = memoryview(b"")
@@ -248,9 +281,9 @@ class _Parts:
             content = await self._fill(size)
             body = await self._s3.body(content)
         except BaseException:
-            self._budget.release(self._owner, size)
+            self._buffers.budget.release(self._owner, size)
             raise
-        part = _Part(body, self._budget, self._owner, size)
+        part = _Part(body, self._buffers, self._owner, size)
         self._parts.append(part)
         return part
 
@@ -262,15 +295,14 @@ class _Parts:
     async def _acquire(self, size: int) -> None:
         try:
             async with asyncio.timeout(self._timeout):
-                await self._budget.acquire(self._owner, size)
+                await self._buffers.budget.acquire(self._owner, size)
         except TimeoutError:
             raise errors.unavailable(
                 "The proxy's memory for uploads is in use. Try again shortly.", reason="upload-budget"
             ) from None
 
     async def _fill(self, size: int) -> bytes | bytearray | mmap.mmap:
-        # A large one in pages of its own, which are returned to the system at once; malloc would keep and split them.
-        content = mmap.mmap(-1, size) if size > _SMALL else bytearray(size)
+        content = self._buffers.take(size)
         loop = asyncio.get_running_loop()
         started, filled = loop.time(), 0
         while filled < size:
@@ -278,7 +310,7 @@ class _Parts:
                 await self._read()
                 if self.ended:
                     break
-                if self._budget.waiting and loop.time() - started > self._timeout:
+                if self._buffers.budget.waiting and loop.time() - started > self._timeout:
                     raise errors.body_timeout(
                         f"The request body arrives too slowly: {size // MIB} MiB take more than {self._timeout:g} "
                         "seconds, and other uploads wait."

@@ -1,6 +1,8 @@
 """Sizes of parts, and files that are larger than what a test can send."""
 
 import asyncio
+import gc
+import mmap
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -104,6 +106,26 @@ async def test_many_uploads_at_once_stay_within_the_memory_and_all_succeed() -> 
     assert least == 0
     assert uploading.budget.free == 3 * part_size(1)
     assert s3.completions == 8
+
+
+async def test_buffers_are_used_again_and_returned_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    class Counted(mmap.mmap):
+        def __new__(cls, _: int, size: int) -> "Counted":
+            made.append(size)
+            return super().__new__(cls, -1, size)
+
+    monkeypatch.setattr(uploads.mmap, "mmap", Counted)
+    s3 = _RecordingS3()
+    uploading = Uploads(cast("S3", s3), 1.0)
+    await uploading.put("key", body_of(20 * part_size(1), announced=True), "a/b")
+    assert len(s3.sizes) == 20
+    # Four that are sent, one that is filled.
+    assert made == [part_size(1)] * len(made)
+    assert len(made) <= 5
+    gc.collect()
+    assert not [each for each in gc.get_objects() if isinstance(each, Counted)]
 
 
 async def test_announced_length_above_the_largest_is_refused_before_a_byte_is_read() -> None:
