@@ -201,8 +201,12 @@ def _groups_of(resource: "Resource") -> set[Any]:
 
 def _certificate_issued(resource: "Resource", cloud: "Cloud") -> None:
     arn = resource.inputs.get("certificateArn")
-    in_stack = any(certificate.id == arn for certificate in cloud.of(CERTIFICATE))
-    if in_stack and not any(validation.inputs["certificateArn"] == arn for validation in cloud.of(VALIDATION)):
+    found = next((certificate for certificate in cloud.of(CERTIFICATE) if certificate.id == arn), None)
+    if (
+        found is not None
+        and found.computed["status"] != "ISSUED"
+        and not any(validation.inputs["certificateArn"] == arn for validation in cloud.of(VALIDATION))
+    ):
         raise CloudError(f"UnsupportedCertificate: {arn} is not issued yet.")
 
 
