@@ -21,7 +21,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/$(HERE)/hypothesis
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(HERE)/cache/pyc
 
 .DEFAULT_GOAL := help
-.PHONY: help up token test verify preview preflight leftovers lint format types lock bench coverage fault-injection fuzz snapshots docs site sbom audit release clean
+.PHONY: help up token test verify preview preflight leftovers lint format types lock bench conformance coverage fault-injection fuzz snapshots docs site sbom audit release clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -69,6 +69,10 @@ coverage: $(HERE)/dev.stamp  ## measure the tests' coverage of the proxy; fails 
 
 bench: $(HERE)/dev.stamp  ## benchmark throughput, memory and signing against other proxies (ARGS=...)
 	@exec $(RUN) -m bench $(ARGS)
+
+conformance: $(HERE)/dev.stamp  ## run MLflow's own REST tests through the proxy (MLFLOW=checkout of its repository)
+	$(if $(MLFLOW),,$(error MLFLOW is missing: make conformance MLFLOW=../mlflow))
+	@exec $(RUN) -m conformance "$(MLFLOW)" $(ARGS)
 
 fault-injection: $(HERE)/dev.stamp  ## fail each create, update and delete once in the real engine; takes hours (ARGS="--stack dev --every 10")
 	@ENGINE_TESTS=all $(RUN) -m pytest -q tests/engine

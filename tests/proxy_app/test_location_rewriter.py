@@ -191,6 +191,20 @@ async def test_response_is_mapped_whatever_its_framing(
     assert (answer.header("content-length") is None) == edited_as_it_passes
 
 
+@pytest.mark.parametrize("cut", range(1, 25))
+async def test_location_across_two_chunks_is_mapped(
+    start_upstream: StartUpstream, start_proxy: StartProxy, cut: int
+) -> None:
+    body = runs(1, "s3://bucket/team/mlflow/1")
+    end = body.index(b"s3:") + cut
+    head = b"HTTP/1.1 200 OK\r\n" + JSON + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
+    parts = [head + chunked_body(body[:end]), chunked_body(body[end:], b"")]
+    fake = await start_upstream(fake_upstreams.respond_in_chunks(parts))
+    proxy = await start_proxy(fake.origin, artifacts_root=ROOT)
+    answer = await proxy.send(request("POST", SEARCH, JSON.decode(), body=b"{}", token=proxy.tokens.viewer))
+    assert answer.body == runs(1, "mlflow-artifacts:/1")
+
+
 async def test_response_above_the_limit_of_bodies_is_streamed(
     start_upstream: StartUpstream, start_proxy: StartProxy
 ) -> None:

@@ -1,0 +1,1 @@
+"""Runs MLflow's own tests of its REST API through the proxy, and compares the results with those without it."""
