@@ -139,7 +139,8 @@ async def test_hundred_writers_lose_nothing_while_the_upstream_restarts(
     async with store.running():
         await asyncio.gather(*writes)
     check(store, writers)
-    assert {502, 409} & {line["status"] for line in proxy.lines}, "no request met a restart"
+    if limits[0] > WRITERS:  # otherwise the few that are in flight may all be between two restarts
+        assert {502, 409} & {line["status"] for line in proxy.lines}, "no request met a restart"
     unknown = sum(len(writer.unknown) for writer in writers)
     assert sum(len(writer.acknowledged) for writer in writers) + unknown == WRITERS * each
     await wait_until(lambda: proxy.in_flight == 0)
