@@ -84,7 +84,11 @@ def proxy(
     if plain:
         target = {"MLFLOW_PROXY_UPSTREAM_URL": setup.upstream}
     else:
-        target = {"MLFLOW_PROXY_TARGET_ARN": TARGET_ARN, "MLFLOW_PROXY_TARGET_ENDPOINT": setup.upstream}
+        target = {
+            "MLFLOW_PROXY_TARGET_ARN": TARGET_ARN,
+            "MLFLOW_PROXY_TARGET_ENDPOINT": setup.upstream,
+            **_artifacts_and_ui(checkout),
+        }
     return serving(
         f"proxy-plain-{checkout.name}" if plain else f"proxy-{checkout.name}",
         [sys.executable, "-m", "proxy_app"],
@@ -112,6 +116,13 @@ def _without_fair_use(checkout: Path) -> dict[str, str]:
         return {}
     names = ("PRINCIPAL_MAX_REQUESTS", "PRINCIPAL_REQUESTS_PER_SECOND")
     return {f"MLFLOW_PROXY_{name}": "1000000" for name in names}
+
+
+def _artifacts_and_ui(checkout: Path) -> dict[str, str]:
+    """As in a stack: locations are mapped in every response, and routes are looked up for two upstreams."""
+    if not (checkout / "proxy_app" / "artifacts").is_dir():
+        return {}
+    return {"MLFLOW_PROXY_ARTIFACTS_URI": "s3://bench/mlflow", "MLFLOW_PROXY_UI_URL": "http://127.0.0.1:9"}
 
 
 def flask(setup: ServerSetup) -> AbstractContextManager[Server]:
