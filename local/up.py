@@ -228,7 +228,7 @@ Configure a client:
 
 Browser        {url}  (MLflow's UI; user name: any; password: the token)
 Verify         make verify  (in a shell with the first two variables)
-Inject faults  curl -d '{{"kind": "throttle", "times": 5}}' {faults_url}
+Inject faults  curl -d '{{"kind": "error", "times": 5}}' {faults_url}
 Metrics        http://{metrics}/metrics
 S3             {s3_url}  (clients do not need it: artifacts pass through the proxy)
 Data, logs     {_short(self.data)}, {_short(self._logs)}

@@ -84,10 +84,12 @@ def test_every_fixed_value_of_the_module_has_a_row(value: str) -> None:
 def test_every_setting_is_in_the_tables() -> None:
     named = set(re.findall(r"`([\w.]+)`", "\n".join(line for line in PAGE.splitlines() if line.startswith("|"))))
     groups = {name.rpartition(".")[0] for name in SETTINGS}
-    # Without a counterpart in the module: additional OAuth clients, a VPC for a private database, the proxy's timeouts.
+    # Without a counterpart in the module: additional OAuth clients, a VPC for a private database, the proxy's timeouts
+    # and limits.
     without_counterpart = {"oauthClient.desktopClientIds", "network.cidr", "network.peered"}
     without_counterpart |= {"network.instanceIp", "network.hostProject", "monitoring.canary", "app.domain", "kmsKey"}
     without_counterpart |= {"app.upstreamTimeoutSeconds", "app.longUpstreamTimeoutSeconds"}
+    without_counterpart |= {"limits.maxRequests", "limits.requestsPerSecond"}
     secret = {"oauthClientSecret"}
     missing = {
         name

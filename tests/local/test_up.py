@@ -191,7 +191,7 @@ def test_printed_command_injects_faults(up: Up) -> None:
     fault = json.loads(faults[1])
     with urllib.request.urlopen(faults[2], json.dumps({**fault, "times": 1}).encode()) as response:
         assert response.status == 200
-    assert up.request("/api/2.0/mlflow/runs/create", {"experiment_id": "0"})[0] == 429
+    assert up.request("/api/2.0/mlflow/runs/create", {"experiment_id": "0"})[0] == 503
     assert up.request("/api/2.0/mlflow/runs/create", {"experiment_id": "0"})[0] == 200
 
 

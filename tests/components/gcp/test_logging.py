@@ -96,8 +96,8 @@ def test_buckets_cover_all_latencies_within_25_percent() -> None:
 
 def test_unexpected_container_exit_is_counted() -> None:
     for source, pattern in (
-        ("supervisor.py", r'_log\("CRITICAL", f"\{exited\.name\} exited unexpectedly'),
-        ("__main__.py", r'logs\.format_entry\("CRITICAL", line, "container"\)'),
+        ("supervisor.py", r'_log\(form, "CRITICAL", f"\{exited\.name\} exited unexpectedly'),
+        ("__main__.py", r'log_format\.entry\("CRITICAL", line, "container"\)'),
     ):
         assert re.search(pattern, (Path(mlflow_app.__path__[0]) / source).read_text(encoding="utf-8"))
     assert counting_metrics(
