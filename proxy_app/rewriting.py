@@ -192,8 +192,9 @@ def _response_too_large(limit: int) -> errors.ApiError:
 
 def accept_known_codings(request: UpstreamRequest) -> None:
     """Accept only codings in the response that the proxy can decode, and none if the client accepts none."""
-    accepted = [_ACCEPTED] if header_value(request.headers, "accept-encoding") else []
-    request.headers = [*without_headers(request.headers, "accept-encoding"), *accepted]
+    others = without_headers(request.headers, "accept-encoding")
+    if len(others) < len(request.headers):
+        request.headers = [*others, _ACCEPTED] if header_value(request.headers, "accept-encoding") else others
 
 
 def check_coding(coding: str) -> None:
@@ -214,9 +215,13 @@ def is_json(headers: Headers) -> bool:
 def header_value(headers: Headers, name: str) -> str:
     """The first value of the header ``name`` (lower case); empty if there is none."""
     wanted = name.encode()
-    return next((value.decode("latin-1").strip() for key, value in headers if key.lower() == wanted), "")
+    for key, value in headers:
+        if key.lower() == wanted:
+            return value.decode("latin-1").strip()
+    return ""
 
 
 def without_headers(headers: Headers, *names: str) -> list[tuple[bytes, bytes]]:
     """The headers that have none of ``names`` (lower case)."""
-    return [header for header in headers if header[0].decode("latin-1").lower() not in names]
+    dropped = {name.encode() for name in names}
+    return [header for header in headers if header[0].lower() not in dropped]

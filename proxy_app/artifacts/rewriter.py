@@ -31,6 +31,7 @@ from .root import ArtifactRoot
 _HELD = 16 * 1024 * 1024
 _HELD_BY_ALL = 32 * 1024 * 1024
 _DECODED = 64 * 1024
+_REQUEST_BODIES = REQUESTS.keys() | FILTERS.keys()
 
 
 class LocationRewriter:
@@ -54,21 +55,25 @@ class LocationRewriter:
             accept_known_codings(request)
         if template in FILTERS and "?" in request.target:
             request.target = _map_query(request.target, FILTERS[template], self._map_filter)
-        await self._bodies.rewrite_request(context, request)
+        if template in _REQUEST_BODIES:
+            await self._bodies.rewrite_request(context, request)
 
     async def rewrite_response(self, context: RequestContext, response: UpstreamResponse) -> None:
         """Map the locations in the body. ApiError 502 for one that is incomplete or cannot be decoded."""
         paths = RESPONSES.get(context.matched_route.template)
-        if paths is None or context.method == "HEAD" or not is_json(response.headers):
+        if paths is None or context.method == "HEAD":
             return
         coding = header_value(response.headers, "content-encoding").lower()
         if response.body is None and response.response.complete:
             response.body = response.response.take()
+        if response.body is not None and not coding and self._mark not in response.body:
+            return
+        if not is_json(response.headers):
+            return
         if response.body is not None and not coding:
-            if self._mark in response.body:
-                editor = JsonEditor(paths, LOCATION_TAGS, self._root.to_client)
-                response.body = editor.feed(response.body) + editor.finish()
-                response.headers = without_headers(response.headers, *VALIDATORS)
+            editor = JsonEditor(paths, LOCATION_TAGS, self._root.to_client)
+            response.body = editor.feed(response.body) + editor.finish()
+            response.headers = without_headers(response.headers, *VALIDATORS)
             return
         chunks = response.response.chunks() if response.body is None else _one(response.body)
         if coding:
@@ -119,8 +124,7 @@ class _RequestBodies:
         self._to_storage = root.to_storage
 
     def transforms_request(self, context: RequestContext) -> bool:
-        template = context.matched_route.template
-        return template in REQUESTS or template in FILTERS
+        return context.matched_route.template in _REQUEST_BODIES
 
     def transforms_response(self, context: RequestContext) -> bool:
         return False

@@ -156,8 +156,6 @@ class S3:
             now=time.time(),
             double_encode_path=False,
         )
-        headers = [(name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in request.headers]
-        headers += [(name.encode(), value.encode()) for name, value in signature]
         try:
             response, _ = await self._pool.send(
                 request.method,
